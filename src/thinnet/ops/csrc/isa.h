@@ -1,0 +1,20 @@
+// Compiles what stands between THINNET_TARGET and THINNET_TARGET_END for the named instructions. The standard headers come
+// first, so that none of their functions is compiled for a processor that the program may not run on.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "plan.h"
+
+#define THINNET_PRAGMA(text) _Pragma(#text)
+#if defined(__clang__)
+#define THINNET_TARGET(isa) THINNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
+#define THINNET_TARGET_END THINNET_PRAGMA(clang attribute pop)
+#else
+#define THINNET_TARGET(isa) THINNET_PRAGMA(GCC push_options) THINNET_PRAGMA(GCC target(isa))
+#define THINNET_TARGET_END THINNET_PRAGMA(GCC pop_options)
+#endif

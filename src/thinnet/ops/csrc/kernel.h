@@ -1,0 +1,369 @@
+// The arithmetic of a toss: plain loops, compiled once for each instruction set (kernel_*.cpp). The one source of truth
+// in C++; src/thinnet/ops/reference.py defines the bits that these loops have to give.
+//
+// THINNET_ISA names the namespace. Everything in here is internal to the file that includes it, so that no function
+// compiled for a newer processor can be picked by the linker for an older one.
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "plan.h"
+
+namespace thinnet::THINNET_ISA {
+namespace {
+
+// ---- coins: Philox4x32 with 7 rounds, sixteen consecutive blocks at once ---------------------------------------------
+
+constexpr int kLanes = 16;
+
+struct Words {
+  alignas(64) uint32_t word[4][kLanes];
+};
+
+// Where the blocks of one sample lie: all of a coin's name but the unit.
+struct Stream {
+  uint32_t key0, key1, sample, step, site;
+};
+
+constexpr uint64_t kLow = 0xFFFFFFFFu, kHigh = kLow << 32, kBoth = (uint64_t{1} << 32) | 1;
+
+// Multiplies the two 32-bit lanes in `pair` by `factor`; the low and the high words of the products come as pairs again.
+inline void multiply(uint64_t pair, uint64_t factor, uint64_t& low, uint64_t& high) {
+  const uint64_t even = (pair & kLow) * factor, odd = (pair >> 32) * factor;
+  low = (even & kLow) | (odd << 32);
+  high = (even >> 32) | (odd & kHigh);
+}
+
+// The words of sixteen blocks. One loop over pairs of lanes with the rounds written out inside is the form that compilers
+// turn into vector instructions; a 64-bit number holds two lanes, because vector units multiply every second lane.
+[[gnu::noinline]] void draw_words(const Stream& stream, uint32_t first_block, Words& out) {
+  const Stream s = stream;
+  for (uint32_t i = 0; i < kLanes / 2; ++i) {
+    uint64_t c0 = uint64_t{first_block + 2 * i} | uint64_t{first_block + 2 * i + 1} << 32;
+    uint64_t c1 = s.sample * kBoth, c2 = s.step * kBoth, c3 = s.site * kBoth;
+    uint32_t key0 = s.key0, key1 = s.key1;
+#pragma GCC unroll 7
+    for (int round = 0; round < 7; ++round) {
+      uint64_t low0, high0, low1, high1;
+      multiply(c0, 0xD2511F53u, low0, high0);
+      multiply(c2, 0xCD9E8D57u, low1, high1);
+      c0 = high1 ^ c1 ^ key0 * kBoth;
+      c1 = low1;
+      c2 = high0 ^ c3 ^ key1 * kBoth;
+      c3 = low0;
+      key0 += 0x9E3779B9u;
+      key1 += 0xBB67AE85u;
+    }
+    std::memcpy(&out.word[0][2 * i], &c0, sizeof c0);
+    std::memcpy(&out.word[1][2 * i], &c1, sizeof c1);
+    std::memcpy(&out.word[2][2 * i], &c2, sizeof c2);
+    std::memcpy(&out.word[3][2 * i], &c3, sizeof c3);
+  }
+}
+
+// ---- numbers: how an element is read, computed with and written ------------------------------------------------------
+
+struct Float32 {
+  using Stored = float;
+  using Number = float;
+  static Number load(Stored value) { return value; }
+  static Stored store(Number value) { return value; }
+};
+
+struct Float64 {
+  using Stored = double;
+  using Number = double;
+  static Number load(Stored value) { return value; }
+  static Stored store(Number value) { return value; }
+};
+
+struct BFloat16 {
+  using Stored = uint16_t;
+  using Number = float;
+  static Number load(Stored value) { return std::bit_cast<float>(uint32_t{value} << 16); }
+  static Stored store(Number value) {  // to nearest, ties to even
+    const uint32_t bits = std::bit_cast<uint32_t>(value);
+    const uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+    const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;
+    return static_cast<Stored>(is_nan ? 0x7FC0u : rounded);
+  }
+};
+
+// Without a jump, so that loops over it become vector instructions.
+inline uint32_t select(bool condition, uint32_t yes, uint32_t no) {
+  const uint32_t mask = 0u - uint32_t{condition};
+  return (yes & mask) | (no & ~mask);
+}
+
+struct Float16 {
+  using Stored = uint16_t;
+  using Number = float;
+  // Integer arithmetic moves the exponent; a float addition aligns the subnormals.
+  static Number load(Stored value) {
+    const uint32_t sign = (uint32_t{value} & 0x8000u) << 16;
+    const uint32_t magnitude = (uint32_t{value} & 0x7FFFu) << 13;
+    const uint32_t normal = magnitude + 0x38000000u + select(magnitude >= 0x0F800000u, 0x38000000u, 0u);  // inf and nan
+    const float subnormal = std::bit_cast<float>(magnitude + 0x38800000u) - std::bit_cast<float>(0x38800000u);
+    return std::bit_cast<float>(sign | select(magnitude < 0x00800000u, std::bit_cast<uint32_t>(subnormal), normal));
+  }
+  static Stored store(Number value) {  // to nearest, ties to even
+    const uint32_t bits = std::bit_cast<uint32_t>(value);
+    const uint32_t sign = (bits >> 16) & 0x8000u;
+    const uint32_t magnitude = bits & 0x7FFFFFFFu;
+    const uint32_t normal = (magnitude - 0x38000000u + 0x0FFFu + ((magnitude >> 13) & 1u)) >> 13;
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5f;  // 0.5 has the ulp of half's subnormals
+    const uint32_t subnormal = std::bit_cast<uint32_t>(shifted) - 0x3F000000u;
+    uint32_t half = select(magnitude < 0x38800000u, subnormal, normal);
+    half = select(magnitude >= 0x47800000u, 0x7C00u, half);  // 65536 and above; what rounds up to it carries by itself
+    half = select(magnitude > 0x7F800000u, 0x7E00u, half);   // nan
+    return static_cast<Stored>(sign | half);
+  }
+};
+
+// ---- rules: what a coin does to a number ------------------------------------------------------------------------------
+
+// kept: scale * x; dropped: zero, selected and not multiplied, so that inf and nan do not leak.
+struct Scale {
+  using Coin = uint16_t;
+  static constexpr int64_t kUnits = 128;  // units that sixteen blocks serve
+  int32_t threshold;
+  float scale;
+
+  void draw(const Stream& stream, uint32_t first_block, Coin* coins) const {
+    Words words;
+    draw_words(stream, first_block, words);
+    std::memcpy(coins, words.word, sizeof words.word);  // little endian: half 0 of a word comes first
+  }
+  template <class Number>
+  Number apply(Coin coin, Number x) const {
+    return int32_t{coin} >= threshold ? x * Number{scale} : Number{0};
+  }
+};
+
+// kept: scale * x + shift; dropped: a constant.
+struct Affine : Scale {
+  float shift, dropped;
+
+  template <class Number>
+  Number apply(Coin coin, Number x) const {
+    return int32_t{coin} >= threshold ? x * Number{scale} + Number{shift} : Number{dropped};
+  }
+};
+
+// A standard normal number from 32 random bits, by the inverse of the distribution function: one bit for the sign, 31 for
+// the tail. Additions, products and one square root in a fixed order give the same bits on every machine; the error is
+// below 3e-6 everywhere. The coefficients are minimax fits, highest power first; the reference has the same.
+constexpr int kTerms = 9;
+constexpr float kLog[kTerms] = {0.14434753f, -0.15403238f, 0.13903506f, -0.16412783f, 0.20017788f,
+                                -0.2500803f, 0.3333304f,   -0.4999993f, 1.0f};
+constexpr float kCentral[kTerms] = {4.0354287e-08f, 4.861035e-07f,  -4.990561e-06f, -6.2179874e-06f, 0.0003091502f,
+                                    -0.0017730101f, -0.005908171f, 0.34880266f,    2.1233137f};
+constexpr float kTail[kTerms] = {-1.6987648e-05f, -0.00025871277f, 0.0008388759f, -0.0010519394f, 0.0013852174f,
+                                 -0.0028784522f,  0.004673451f,    1.4246305f,    4.7170877f};
+
+inline float normal(uint32_t word) {
+  const float tail = (static_cast<float>(static_cast<int32_t>(word >> 1)) + 0.5f) * 0x1p-32f;  // in (0, 1/2]
+  const float x = 1.0f - 2.0f * tail;
+  const float t = 4.0f * tail * (1.0f - tail);
+  const int32_t bits = std::bit_cast<int32_t>(t);
+  const int32_t exponent = (bits - 0x3F2AAAAB) >> 23;
+  const float f = std::bit_cast<float>(bits - exponent * 0x00800000) - 1.0f;  // t = (1 + f) 2^exponent, |f| <= 1/3
+  float log = kLog[0];
+  for (int i = 1; i < kTerms; ++i) log = log * f + kLog[i];
+  const float w = 0.0f - (static_cast<float>(exponent) * 0.6931472f + log * f);  // -log(t)
+  const bool central = w < 5.0f;
+  const float r = central ? w - 2.5f : std::sqrt(w) - 3.5f;
+  float z = central ? kCentral[0] : kTail[0];
+  for (int i = 1; i < kTerms; ++i) z = z * r + (central ? kCentral[i] : kTail[i]);
+  z = z * x;
+  return (word & 1u) != 0 ? 0.0f - z : z;
+}
+
+// Every unit is multiplied by 1 + sigma * z.
+struct Gaussian {
+  using Coin = float;
+  static constexpr int64_t kUnits = 64;
+  float sigma;
+
+  void draw(const Stream& stream, uint32_t first_block, Coin* coins) const {
+    Words words;
+    draw_words(stream, first_block, words);
+    for (int j = 0; j < 4; ++j)
+      for (int l = 0; l < kLanes; ++l) coins[kLanes * j + l] = 1.0f + sigma * normal(words.word[j][l]);
+  }
+  template <class Number>
+  Number apply(Coin coin, Number x) const { return x * Number{coin}; }
+};
+
+// ---- the walk: tiles of units times inner elements ---------------------------------------------------------------------
+
+constexpr int64_t kTileUnits = 512, kTileInner = 16;
+
+// The coins of `count` units from `first` on.
+template <class Rule>
+void draw_range(const Rule& rule, const Stream& stream, int64_t first, int64_t count, typename Rule::Coin* coins) {
+  typename Rule::Coin segment[Rule::kUnits];
+  while (count > 0) {
+    const int64_t skipped = first % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, count);
+    rule.draw(stream, static_cast<uint32_t>(first / Rule::kUnits * kLanes), segment);
+    std::memcpy(coins, segment + skipped, sizeof(typename Rule::Coin) * taken);
+    first += taken, coins += taken, count -= taken;
+  }
+}
+
+// y[i] = rule(coins[i], x[i]): each element has a coin of its own. The rule comes by value and `ivdep` says that y is x
+// itself or apart from it: else a compiler has to fear that writing y changes the rule or the next x.
+template <class Rule, class Type>
+void apply_each(const Rule rule, const typename Rule::Coin* coins, const typename Type::Stored* x, int64_t x_step,
+                typename Type::Stored* y, int64_t y_step, int64_t count) {
+  if (x_step == 1 && y_step == 1) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) y[i] = Type::store(rule.apply(coins[i], Type::load(x[i])));
+  } else {
+    for (int64_t i = 0; i < count; ++i)
+      y[i * y_step] = Type::store(rule.apply(coins[i], Type::load(x[i * x_step])));
+  }
+}
+
+// y[i] = rule(coin, x[i]): a run of elements that share one coin.
+template <class Rule, class Type>
+void apply_run(const Rule rule, const typename Rule::Coin coin, const typename Type::Stored* x, int64_t x_step,
+               typename Type::Stored* y, int64_t y_step, int64_t count) {
+  if (x_step == 1 && y_step == 1) {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) y[i] = Type::store(rule.apply(coin, Type::load(x[i])));
+  } else {
+    for (int64_t i = 0; i < count; ++i) y[i * y_step] = Type::store(rule.apply(coin, Type::load(x[i * x_step])));
+  }
+}
+
+template <class Rule, class Type>
+class Walk {
+  using Stored = typename Type::Stored;
+  using Coin = typename Rule::Coin;
+
+ public:
+  Walk(const Plan& plan, const Tasks& tasks, const Rule& rule) : plan_(plan), tasks_(tasks), rule_(rule) {}
+
+  void operator()(int64_t begin, int64_t end) const {
+    for (int64_t task = begin; task < end; ++task) {
+      int64_t rest = task;
+      const int64_t inner = rest % tasks_.inner_chunks * tasks_.inner_chunk;
+      rest /= tasks_.inner_chunks;
+      const int64_t unit = rest % tasks_.unit_chunks * tasks_.unit_chunk;
+      rest /= tasks_.unit_chunks;
+      Place at{0, 0, plan_.offset, 0};
+      for (const Axis& axis : plan_.outer) at.move(axis, rest % axis.size), rest /= axis.size;
+      at.move(plan_.units, unit);
+      at.move(plan_.inner, inner);
+      tile(at, std::min(tasks_.unit_chunk, plan_.units.size - unit), std::min(tasks_.inner_chunk, plan_.inner.size - inner));
+    }
+  }
+
+ private:
+  struct Place {
+    int64_t x, y, unit, sample;
+    void move(const Axis& axis, int64_t by) {
+      x += axis.x * by, y += axis.y * by, unit += axis.unit * by, sample += axis.sample * by;
+    }
+  };
+
+  Stream stream(const Place& at) const {
+    const int64_t sample = (plan_.samples ? plan_.samples[at.sample] : at.sample) + plan_.first_sample;
+    return {static_cast<uint32_t>(plan_.seed), static_cast<uint32_t>(plan_.seed >> 32), static_cast<uint32_t>(sample),
+            plan_.step, plan_.site};
+  }
+
+  void tile(const Place& at, int64_t units, int64_t inners) const {
+    const Stored* x = reinterpret_cast<const Stored*>(plan_.x) + at.x;
+    Stored* y = reinterpret_cast<Stored*>(plan_.y) + at.y;
+    if (plan_.inner.size == 1) {
+      each(at, x, y, units);
+    } else if (plan_.inner.unit == 0 && plan_.inner.sample == 0) {
+      runs(at, x, y, units, inners);
+    } else {
+      transposed(at, x, y, units, inners);
+    }
+  }
+
+  void each(const Place& at, const Stored* x, Stored* y, int64_t units) const {
+    const Stream from = stream(at);
+    Coin coins[Rule::kUnits];
+    for (int64_t done = 0; done < units;) {
+      const int64_t skipped = (at.unit + done) % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, units - done);
+      rule_.draw(from, static_cast<uint32_t>((at.unit + done) / Rule::kUnits * kLanes), coins);
+      if (taken == Rule::kUnits && plan_.units.x == 1 && plan_.units.y == 1) {
+        apply_each<Rule, Type>(rule_, coins, x + done, 1, y + done, 1, Rule::kUnits);  // lengths known to the compiler
+      } else {
+        apply_each<Rule, Type>(rule_, coins + skipped, x + done * plan_.units.x, plan_.units.x,
+                               y + done * plan_.units.y, plan_.units.y, taken);
+      }
+      done += taken;
+    }
+  }
+
+  void runs(const Place& at, const Stored* x, Stored* y, int64_t units, int64_t inners) const {
+    Coin coins[kTileUnits];
+    draw_range(rule_, stream(at), at.unit, units, coins);
+    for (int64_t u = 0; u < units; ++u)
+      apply_run<Rule, Type>(rule_, coins[u], x + u * plan_.units.x, plan_.inner.x, y + u * plan_.units.y, plan_.inner.y,
+                              inners);
+  }
+
+  // The memory runs across the units (channels_last, transposed): draw along the units, apply along the memory.
+  void transposed(Place at, const Stored* x, Stored* y, int64_t units, int64_t inners) const {
+    Coin drawn[kTileUnits], coins[kTileUnits * kTileInner];
+    for (int64_t i = 0; i < inners; ++i) {
+      draw_range(rule_, stream(at), at.unit, units, drawn);
+      for (int64_t u = 0; u < units; ++u) coins[u * kTileInner + i] = drawn[u];
+      at.move(plan_.inner, 1);
+    }
+    for (int64_t u = 0; u < units; ++u)
+      apply_each<Rule, Type>(rule_, coins + u * kTileInner, x + u * plan_.units.x, plan_.inner.x,
+                             y + u * plan_.units.y, plan_.inner.y, inners);
+  }
+
+  const Plan& plan_;
+  const Tasks& tasks_;
+  const Rule rule_;
+};
+
+// ---- the way in: from numbers known at run time to loops compiled for them ---------------------------------------------
+
+// What is known of a rule from its rate alone, in float32 and in this order (ops/reference.py has the same lines).
+constexpr float kAlpha = 1.7580993408473766f;
+
+template <class Type>
+void toss_type(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end) {
+  const auto walk = [&](auto rule) { Walk<decltype(rule), Type>(plan, tasks, rule)(begin, end); };
+  const float dropped = static_cast<float>(plan.threshold), kept = 65536.0f - dropped;
+  switch (plan.rule) {
+    case Rule::inverted:
+      return walk(Scale{plan.threshold, 65536.0f / kept});
+    case Rule::alpha: {
+      const float p = dropped / 65536.0f, q = kept / 65536.0f;
+      const float a = kept == 0.0f ? 0.0f : 1.0f / std::sqrt(q * (1.0f + p * (kAlpha * kAlpha)));
+      if (plan.linear) return walk(Scale{plan.threshold, a});
+      const float b = a * p * kAlpha;
+      return walk(Affine{{plan.threshold, a}, b, b - a * kAlpha});
+    }
+    case Rule::gaussian:
+      return walk(Gaussian{std::sqrt(dropped / kept)});
+  }
+}
+
+}  // namespace
+
+void toss(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end) {
+  switch (plan.dtype) {
+    case Dtype::f32: return toss_type<Float32>(plan, tasks, begin, end);
+    case Dtype::f64: return toss_type<Float64>(plan, tasks, begin, end);
+    case Dtype::bf16: return toss_type<BFloat16>(plan, tasks, begin, end);
+    case Dtype::f16: return toss_type<Float16>(plan, tasks, begin, end);
+  }
+}
+
+}  // namespace thinnet::THINNET_ISA

@@ -1,0 +1,7 @@
+#if defined(__x86_64__) || defined(_M_X64)
+#include "isa.h"
+THINNET_TARGET("avx2,bmi,bmi2")
+#define THINNET_ISA avx2
+#include "kernel.h"
+THINNET_TARGET_END
+#endif

@@ -1,0 +1,3 @@
+// The instructions that every processor of this architecture has: SSE2 on x86-64, NEON on arm64.
+#define THINNET_ISA baseline
+#include "kernel.h"

@@ -1,0 +1,50 @@
+// What one toss is, once the tensors are taken apart: plain numbers, so that the kernels know nothing of PyTorch.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace thinnet {
+
+enum class Rule : int64_t { inverted = 0, alpha = 1, gaussian = 2 };
+enum class Dtype { f32, f64, bf16, f16 };
+
+// One axis of the tensor: how far a step along it moves in `x`, in `y`, in the units and in the samples.
+struct Axis {
+  int64_t size = 1, x = 0, y = 0, unit = 0, sample = 0;
+};
+
+// y[i] = rule(coin(seed, site, step, sample(i), unit(i)), x[i]) for every index i of the axes.
+// `units` is the axis along which the unit number grows by one; `inner` the one along which the memory of `y` does.
+// Where these are the same axis, `inner` is left at its default of size one.
+struct Plan {
+  const char* x;
+  char* y;
+  Dtype dtype;
+  Rule rule;
+  bool linear;         // the derivative of the rule in x: what backward applies
+  int32_t threshold;   // the rate in 65536ths
+  uint64_t seed;
+  uint32_t step, site;
+  const int64_t* samples;  // one id for each row, or none
+  int64_t first_sample;    // added to `samples`, or to the row number where there are none
+  int64_t offset;          // the unit number of the first element
+  Axis units, inner;
+  std::vector<Axis> outer;
+};
+
+// How a plan is cut into tasks that any thread may take in any order.
+struct Tasks {
+  int64_t outer, unit_chunks, inner_chunks, unit_chunk, inner_chunk;
+  int64_t count() const { return outer * unit_chunks * inner_chunks; }
+};
+
+using Kernel = void (*)(const Plan&, const Tasks&, int64_t begin, int64_t end);
+
+#if defined(__x86_64__) || defined(_M_X64)
+namespace avx512 { void toss(const Plan&, const Tasks&, int64_t, int64_t); }
+namespace avx2 { void toss(const Plan&, const Tasks&, int64_t, int64_t); }
+#endif
+namespace baseline { void toss(const Plan&, const Tasks&, int64_t, int64_t); }
+
+}  // namespace thinnet

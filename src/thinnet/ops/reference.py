@@ -1,0 +1,175 @@
+"""Defines the bits: the coin, the noise and the toss in plain PyTorch, on any device.
+
+A coin is a pure function of its name `(seed, site, step, sample, unit)`:
+
+    words = philox4x32_7(counter=(block, sample, step, site), key=seed)
+
+Units `128 s + 32 j + 2 l + h` take the 16-bit half `h` of word `j` of block `16 s + l`; continuous noise takes whole words,
+unit `64 s + 16 j + l` word `j` of block `16 s + l`. Every faster path has to agree with this file, bit by bit.
+Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3": 7 rounds are the fewest that pass BigCrush.
+"""
+
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+ROUNDS = 7
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+WORD = 0xFFFFFFFF
+ALPHA = 1.7580993408473766  # -lambda * alpha of SELU, with its sign turned
+
+# Minimax polynomials, highest power first: log(1 + f) / f for |f| <= 1/3, and z / (1 - 2 v) as a function of
+# w = -log(4 v (1 - v)), v the tail of z, for w < 5 (around 2.5) and of sqrt(w) beyond (around 3.5).
+LOG = (0.14434753, -0.15403238, 0.13903506, -0.16412783, 0.20017788, -0.2500803, 0.3333304, -0.4999993, 1.0)
+CENTRAL = (
+    *(4.0354287e-08, 4.861035e-07, -4.990561e-06, -6.2179874e-06, 0.0003091502),
+    *(-0.0017730101, -0.005908171, 0.34880266, 2.1233137),
+)
+TAIL = (
+    *(-1.6987648e-05, -0.00025871277, 0.0008388759, -0.0010519394, 0.0013852174),
+    *(-0.0028784522, 0.004673451, 1.4246305, 4.7170877),
+)
+
+
+class Rule(IntEnum):
+    """What a coin does to a number: the application rules that the kernels know."""
+
+    INVERTED = 0  # kept: x / (1 - p); dropped: 0
+    ALPHA = 1  # kept: a x + b; dropped: a alpha' + b, so that mean and variance stay those of a SELU network
+    GAUSSIAN = 2  # every unit: x (1 + sqrt(p / (1 - p)) z)
+
+
+def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    """Returns the four 32-bit words of Philox4x32 with 7 rounds, as int64 in 0 .. 2^32 - 1.
+
+    Args: `counter`, four words; `key`, two words; int64 tensors that broadcast.
+
+    >>> zero = torch.zeros((), dtype=torch.int64)
+    >>> [f"{int(word):08x}" for word in philox((zero, zero, zero, zero), (zero, zero))]
+    ['5f6fb709', '0d893f64', '4f121f81', '4f730a48']
+    """
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(ROUNDS):
+        product0, product1 = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]  # int64 wraps; the low 64 bits are exact
+        c0, c1, c2, c3 = (
+            ((product1 >> 32) & WORD) ^ c1 ^ k0,
+            product1 & WORD,
+            ((product0 >> 32) & WORD) ^ c3 ^ k1,
+            product0 & WORD,
+        )
+        k0, k1 = (k0 + WEYL[0]) & WORD, (k1 + WEYL[1]) & WORD
+    return c0, c1, c2, c3
+
+
+def blocks(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, first: int, count: int) -> Tensor:
+    """Returns the words of `count` segments of sixteen blocks from segment `first` on, `(samples, count, j, l)`."""
+    block = torch.arange(16 * first, 16 * (first + count), device=seed.device)
+    key = (seed & WORD, (seed >> 32) & WORD)
+    words = philox((block, samples[:, None] & WORD, step & WORD, site & WORD), key)
+    return torch.stack(words, dim=-1).unflatten(1, (count, 16)).transpose(2, 3)
+
+
+def coins(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, count: int, first: int = 0) -> Tensor:
+    """Returns the 16-bit coins of units `first .. first + count - 1` of each sample, `(samples, count)` in 0 .. 65535."""
+    start, stop = first // 128, -(-(first + count) // 128)
+    words = blocks(seed, step, site, samples, start, stop - start)
+    halves = torch.stack((words & 0xFFFF, words >> 16), dim=-1).flatten(1)
+    return halves[:, first - 128 * start :][:, :count]
+
+
+def noise(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, count: int, first: int = 0) -> Tensor:
+    """Returns the 32-bit words of continuous noise for the same units, `(samples, count)`."""
+    start, stop = first // 64, -(-(first + count) // 64)
+    words = blocks(seed, step, site, samples, start, stop - start).flatten(1)
+    return words[:, first - 64 * start :][:, :count]
+
+
+def polynomial(coefficients: tuple[float, ...], x: Tensor) -> Tensor:
+    """Returns the polynomial by Horner's rule, highest power first."""
+    value = torch.full_like(x, coefficients[0])
+    for coefficient in coefficients[1:]:
+        value = value * x + coefficient
+    return value
+
+
+def root(x: Tensor) -> Tensor:
+    """Returns the correctly rounded float32 square root, which `x.sqrt()` is not on a CPU: there it may be off by one bit."""
+    return x.sqrt() if x.device.type == "mps" else x.double().sqrt().float()
+
+
+def normal(words: Tensor) -> Tensor:
+    """Returns the standard normal number of each 32-bit word, by the inverse of the distribution function, in float32.
+
+    One bit is the sign, 31 are the tail. Products, sums and one square root in a fixed order: the same bits everywhere.
+    """
+    tail = ((words >> 1).float() + 0.5) * 2.0**-32
+    x = 1 - 2 * tail
+    t = 4 * tail * (1 - tail)
+    bits = t.view(torch.int32)
+    exponent = (bits - 0x3F2AAAAB) >> 23
+    f = (bits - (exponent << 23)).view(torch.float32) - 1
+    w = 0 - (exponent.float() * 0.6931472 + polynomial(LOG, f) * f)
+    z = torch.where(w < 5, polynomial(CENTRAL, w - 2.5), polynomial(TAIL, root(w) - 3.5)) * x
+    return torch.where((words & 1) == 1, 0 - z, z)
+
+
+def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns what a kept unit is multiplied by, what is then added to it, and what a dropped unit becomes, in float32.
+
+    `rate` counts 65536ths, and the scale is that of the delivered rate: 65536 / (65536 - rate). At rate 1 all are zero.
+    """
+    dropped = rate.float()
+    kept = 65536 - dropped
+    zero = torch.zeros_like(kept)
+    if rule == Rule.INVERTED:
+        return torch.where(kept == 0, 0.0, 65536 / kept), zero, zero
+    p, q = dropped / 65536, kept / 65536
+    alpha = torch.full_like(kept, ALPHA)
+    a = torch.where(kept == 0, 0.0, 1 / root(q * (1 + p * (alpha * alpha))))
+    b = a * p * alpha
+    return (a, zero, zero) if linear else (a, b, b - a * alpha)
+
+
+def apply(rule: Rule, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
+    """Returns what the rule makes of `x` and its coins: computed in float32 (float64 in float64), rounded once at the end."""
+    number = x if x.dtype == torch.float64 else x.float()
+    if rule == Rule.GAUSSIAN:
+        sigma = root(rate.float() / (65536 - rate.float()))
+        return (number * (1 + sigma * normal(drawn))).to(x.dtype)
+    scale, shift, dropped = (constant.to(number.dtype) for constant in constants(rule, linear, rate))
+    kept = number * scale + shift if rule == Rule.ALPHA and not linear else number * scale
+    return torch.where(drawn >= rate, kept, dropped).to(x.dtype)
+
+
+def toss(
+    x: Tensor,
+    rate: Tensor,
+    seed: Tensor,
+    step: Tensor | None,
+    site: Tensor | None,
+    samples: Tensor | None,
+    units: list[int],
+    offset: int,
+    rule: Rule,
+    linear: bool,
+) -> Tensor:
+    """Returns `rule(coin, x)`, each element with the coin of its sample (axis 0, if `samples` is given) and its unit.
+
+    The grain is the strides at which `x` reads the row of coins of a sample: the unit of element `(i, j, ...)` is
+    `offset + i * units[0] + j * units[1] + ...`, and an axis of stride 0 shares its coins.
+    """
+    if x.numel() == 0:
+        return torch.empty_like(x)
+    zero = torch.zeros((), dtype=torch.int64, device=x.device)
+    rows = x.shape[0] if samples is not None else 1
+    ids = zero.expand(1) if samples is None else samples
+    if ids.numel() == 1:
+        ids = ids + torch.arange(rows, device=x.device)
+    count = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, units, strict=True))
+    stream = noise if rule == Rule.GAUSSIAN else coins
+    drawn = stream(seed.reshape(()), zero if step is None else step, zero if site is None else site, ids, count, offset)
+    strides = list(units) if samples is None else [count, *units[1:]]
+    return apply(rule, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))

@@ -1,0 +1,140 @@
+"""Makes the toss an operation of PyTorch: schema, fake kernel, derivative, vmap, and the reference where no kernel is."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thinnet.ops import reference
+from thinnet.ops.reference import Rule
+
+ARGUMENTS = (
+    "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples, SymInt[] units, SymInt offset,"
+    " int rule, bool linear, str backend"
+)
+
+library = torch.library.Library("thinnet", "DEF")
+library.define(f"toss(Tensor x, {ARGUMENTS}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+library.define(f"toss_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=(torch.Tag.pt2_compliant_tag,))
+library.define("cpu_path(str backend) -> str")
+
+
+def _load() -> str | None:
+    """Loads the compiled kernels; returns why there are none, if there are none."""
+    folder = Path(__file__).parent
+    built = [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]
+    if not built:
+        return "the C++ kernels were not built; install again with a C++20 compiler at hand"
+    try:
+        torch.ops.load_library(str(built[0]))
+    except OSError as error:
+        return f"the C++ kernels do not load: {error}"
+    return None
+
+
+missing = _load()
+
+
+def _reference(x: Tensor, *rest: Any) -> Tensor:
+    *where, rule, linear, _ = rest
+    return reference.toss(x, *where, Rule(rule), linear)
+
+
+def _reference_(x: Tensor, *rest: Any) -> None:
+    x.copy_(_reference(x, *rest))
+
+
+library.impl("toss", _reference, "CompositeExplicitAutograd")
+library.impl("toss_", _reference_, "CompositeExplicitAutograd")
+
+
+@torch.library.register_fake("thinnet::toss", lib=library)
+def _fake(x: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+@torch.library.register_fake("thinnet::toss_", lib=library)
+def _fake_(x: Tensor, *rest: Any) -> None:
+    return None
+
+
+# The derivative of a toss is the toss of the gradient with the same coins: they have a name, so no mask is kept.
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, *where, units, offset, rule, _, backend = inputs
+    ctx.save_for_backward(*where)
+    ctx.rest = units, offset, rule, True, backend
+
+
+def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    return call(gradient, *ctx.saved_tensors, *ctx.rest), *(None,) * 10
+
+
+torch.library.register_autograd("thinnet::toss", _backward, setup_context=_setup_context, lib=library)
+
+
+@torch.library.register_vmap("thinnet::toss", lib=library)
+def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
+    where, units, rest = rest[:5], list(rest[5]), rest[6:]
+    if all(dim is None for dim in in_dims[1:6]):
+        axis = 0 if where[-1] is None else 1  # samples stay in front; the mapped axis shares every coin
+        units.insert(axis, 0)
+        return torch.ops.thinnet.toss(x.movedim(in_dims[0], axis), *where, units, *rest), axis
+    rows = [
+        [value if dim is None else value.select(dim, i) for value, dim in zip((x, *where), in_dims[:6], strict=True)]
+        for i in range(info.batch_size)
+    ]
+    return torch.stack([torch.ops.thinnet.toss(*row, units, *rest) for row in rows]), 0
+
+
+class _Eager(torch.autograd.Function):
+    """The same derivative without the general machinery of a registered one, which costs more than a small toss."""
+
+    @staticmethod
+    def forward(*arguments: Any) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.thinnet.toss.default(*arguments)
+
+    setup_context = staticmethod(_setup_context)
+    backward = staticmethod(_backward)
+
+
+class _InPlace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            torch.ops.thinnet.toss_.default(*arguments)
+        ctx.mark_dirty(arguments[0])
+        _setup_context(ctx, arguments, arguments[0])
+        return arguments[0]
+
+    backward = staticmethod(_backward)
+
+
+def traced() -> bool:
+    """Returns whether somebody records or transforms the operations, so that they have to come as they are."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+
+
+def call(x: Tensor, *rest: Any) -> Tensor:
+    """Returns the toss of `x` by the shortest way that is right here."""
+    if traced():
+        return torch.ops.thinnet.toss(x, *rest)
+    if x.requires_grad and torch.is_grad_enabled():
+        return _Eager.apply(x, *rest)
+    with torch._C._AutoDispatchBelowAutograd():
+        return torch.ops.thinnet.toss.default(x, *rest)
+
+
+def call_(x: Tensor, *rest: Any) -> Tensor:
+    """Tosses `x` in place and returns it."""
+    if traced():
+        return x.copy_(torch.ops.thinnet.toss(x, *rest))
+    if x.requires_grad and torch.is_grad_enabled():
+        return _InPlace.apply(x, *rest)
+    with torch._C._AutoDispatchBelowAutograd():
+        torch.ops.thinnet.toss_.default(x, *rest)
+    torch.autograd.graph.increment_version(x)
+    return x

@@ -1,0 +1,67 @@
+"""A rate: the probability of dropping, checked in one place and counted in 65536ths, as the coins are."""
+
+import torch
+from torch import Tensor
+
+RESOLUTION = 65536
+
+
+def check(function: str, p: object, *, below_one: bool = False) -> float:
+    """Returns `p` as a float, or says what is wrong with it.
+
+    Args:
+        function: the name that the error gives.
+        p: the probability of dropping; a number, or a tensor with one.
+        below_one: whether the method is undefined where everything is dropped.
+
+    Raises:
+        ValueError: `p` is a bool, not a number, NaN, or outside its domain at the resolution of the coins.
+        TypeError: `p` requires grad.
+
+    >>> check("dropout", 1.5)
+    Traceback (most recent call last):
+    ...
+    ValueError: dropout: p must be a number in [0, 1]; got 1.5. It is the probability of dropping.
+    """
+    domain = "[0, 1)" if below_one else "[0, 1]"
+    rule = f"{function}: p must be a number in {domain}; got {p!r}."
+    if isinstance(p, Tensor) and p.requires_grad:
+        raise TypeError(f"{function}: p must not require grad; a toss has no derivative in its rate. Pass p.detach().")
+    if isinstance(p, (bool, str, bytes)) or (isinstance(p, Tensor) and (p.numel() != 1 or p.dtype == torch.bool)):
+        raise ValueError(f"{rule} It is the probability of dropping.")
+    try:
+        value = float(p)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise ValueError(f"{rule} It is the probability of dropping.") from None
+    if not 0 <= value <= 1 or (below_one and count(value) == RESOLUTION):
+        hint = " A percentage is divided by 100." if 1 < value <= 100 else ""
+        raise ValueError(f"{rule} It is the probability of dropping.{hint if value >= 2 else ''}")
+    return value
+
+
+def count(p: float) -> int:
+    """Returns the rate in 65536ths, to nearest, ties to even: a coin below it drops its unit.
+
+    >>> count(0.3), count(1.0)
+    (19661, 65536)
+    """
+    return round(p * RESOLUTION)
+
+
+_constants: dict[tuple[int, torch.device], Tensor] = {}
+
+
+def tensor(p: float, device: torch.device) -> Tensor:
+    """Returns a rate as the 0-d int32 tensor that the kernels read; shared between callers, so never to be written to."""
+    counted = count(p)
+    if torch.compiler.is_compiling():
+        return torch.full((), counted, dtype=torch.int32, device=device)
+    key = counted, device
+    if key in _constants:
+        return _constants[key]
+    with torch.inference_mode(False):  # an inference tensor could not be saved for backward later
+        constant = torch.full((), counted, dtype=torch.int32, device=device)
+    capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    if type(constant) is Tensor and not capturing:  # neither a fake tensor nor memory of a CUDA graph may be kept
+        _constants[key] = constant
+    return constant
