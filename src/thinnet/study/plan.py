@@ -1,0 +1,150 @@
+"""What a study is asked to do: the settings that decide its numbers, and the rules they keep."""
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+COMMAND = "thinnet study"
+DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
+FEWEST_SEEDS = 3
+"""With fewer seeds there is no interval worth its name: the t quantile is 12.7 for two, and undefined for one."""
+
+
+class StudyError(ValueError):
+    """Something that the person who asked for the study can mend.
+
+    Args:
+        where: the option or the command.
+        rule: what must be.
+        got: what was instead.
+        advice: the next step, a full sentence.
+
+    Example:
+        >>> print(StudyError("--seeds", "the number must be at least 1", 0, "Use a positive number."))
+        --seeds: the number must be at least 1; got 0. Use a positive number.
+    """
+
+    def __init__(self, where: str, rule: str, got: object, advice: str) -> None:
+        super().__init__(where, rule, got, advice)
+
+    def __str__(self) -> str:
+        where, rule, got, advice = self.args
+        return f"{where}: {rule}; got {got}. {advice}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything, besides the data, that decides the numbers of one arm.
+
+    Args:
+        rates: the rates to compare, ascending; 0 is always among them.
+        epochs: passes over the training rows, the same for every arm.
+        hidden: the widths of the hidden layers.
+        batch: rows a step.
+        learning_rate: of Adam.
+        seed: what the split and, with an arm's own seed, its weights, batches and coins follow from.
+        device: a Lightning Fabric accelerator: cpu, cuda, mps or auto.
+        precision: a Lightning Fabric precision, such as 32-true or bf16-mixed.
+
+    Raises:
+        StudyError: for a setting outside its rule.
+
+    Example:
+        >>> Plan(rates=(0.5, 0.2)).rates
+        (0.0, 0.2, 0.5)
+    """
+
+    rates: tuple[float, ...] = DEFAULT_RATES
+    epochs: int = 100
+    hidden: tuple[int, ...] = (128, 128)
+    batch: int = 64
+    learning_rate: float = 1e-3
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        for rate in self.rates:
+            if not 0 <= rate < 1:
+                raise StudyError("--rates", "every rate must be in [0, 1)", rate, "Use rates such as 0,0.2,0.5.")
+        widths = (("--hidden", width) for width in self.hidden)
+        for option, value in (("--epochs", self.epochs), ("--batch", self.batch), *widths):
+            if value < 1:
+                raise StudyError(option, "the number must be at least 1", value, "Use a positive number.")
+        if not 0 < self.learning_rate < math.inf:
+            raise StudyError("--learning-rate", "the number must be positive", self.learning_rate, "Use 0.001.")
+        if self.seed < 0:
+            raise StudyError("--seed", "the number must be at least 0", self.seed, "Use 0.")
+        object.__setattr__(self, "rates", tuple(sorted({0.0, *self.rates})))
+
+
+def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
+    """Reads numbers that are separated by commas.
+
+    Args:
+        option: the name that an error mentions.
+        text: what the person wrote.
+        kind: float or int.
+
+    Returns:
+        The numbers, in the order written.
+
+    Raises:
+        StudyError: if a part is not a number of this kind.
+
+    Example:
+        >>> parse_numbers("--rates", "0, 0.5")
+        (0.0, 0.5)
+    """
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        example = "0,0.2,0.5" if kind is float else "128,128"
+        advice = f"Write, for example, {example}."
+        raise StudyError(option, "the value must be numbers separated by commas", repr(text), advice) from None
+
+
+def parse_budget(text: str) -> float:
+    """Reads a length of time.
+
+    Args:
+        text: such as 90, 90s, 2m or 1h30m.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        StudyError: if the text is not a positive length of time.
+
+    Example:
+        >>> parse_budget("1h30m"), parse_budget("2m"), parse_budget("0.5")
+        (5400.0, 120.0, 0.5)
+    """
+    number = r"(\d+(?:\.\d+)?)"
+    match = re.fullmatch(rf"(?:{number}h)?(?:{number}m)?(?:{number}s?)?", text.strip())
+    hours, minutes, seconds = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
+    total = 3600 * hours + 60 * minutes + seconds
+    if not total > 0:
+        advice = "Write, for example, 90s, 2m or 1h."
+        raise StudyError("--budget", "the time must be a positive length", repr(text), advice)
+    return total
+
+
+def whole_rounds(finished: Iterable[tuple[float, int]], rates: Iterable[float], seeds: int) -> int:
+    """Counts the seeds, from the first, for which every rate has been trained.
+
+    Args:
+        finished: the (rate, seed) pairs at hand.
+        rates: the rates of a round.
+        seeds: the most rounds to count.
+
+    Returns:
+        The number of whole rounds, 0 to `seeds`.
+
+    Example:
+        >>> whole_rounds({(0.0, 0), (0.5, 0), (0.0, 1)}, (0.0, 0.5), seeds=2)
+        1
+    """
+    have, want = set(finished), tuple(rates)
+    return next((seed for seed in range(seeds) if any((rate, seed) not in have for rate in want)), seeds)

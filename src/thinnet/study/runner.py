@@ -1,0 +1,176 @@
+"""Trains the arms that are missing, seed by seed, in as many processes as asked for."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from thinnet.study.cases import Data
+from thinnet.study.plan import Plan, StudyError, whole_rounds
+from thinnet.study.store import Store
+from thinnet.study.trial import Trial, run_trial
+
+Arm = tuple[float, int]
+
+
+def missing_arms(finished: Iterable[Arm], rates: Iterable[float], seeds: int) -> list[Arm]:
+    """Lists what is to be trained, one seed after the other, so that a stop leaves whole rounds.
+
+    Args:
+        finished: the (rate, seed) pairs at hand.
+        rates: the rates of a round.
+        seeds: the number of rounds.
+
+    Returns:
+        The missing (rate, seed) pairs.
+
+    Example:
+        >>> missing_arms({(0.0, 0)}, (0.0, 0.5), seeds=2)
+        [(0.5, 0), (0.0, 1), (0.5, 1)]
+    """
+    have, want = set(finished), tuple(rates)
+    return [(rate, seed) for seed in range(seeds) for rate in want if (rate, seed) not in have]
+
+
+def run(
+    data: Data, plan: Plan, store: Store, seeds: int, jobs: int, budget: float | None
+) -> Generator[Trial, None, None]:
+    """Trains what is missing and notes every trial as it finishes.
+
+    Args:
+        data: what to train on.
+        plan: the settings.
+        store: where trials are noted.
+        seeds: the number of rounds.
+        jobs: the number of processes; it changes no number.
+        budget: seconds after which no more trials are waited for, once one round is whole.
+
+    Yields:
+        The trials, in the order in which they finish.
+
+    Raises:
+        StudyError: if a loss stops being finite, or a process is killed.
+    """
+    started = time.monotonic()
+    done = set(store.finished())
+    arms = missing_arms(done, plan.rates, seeds)
+    if jobs > 1:
+        trials = side_by_side(arms, data, plan, store.folder, jobs)
+    else:
+        trials = one_by_one(arms, data, plan, store.folder)
+    with closing(trials):
+        for trial in trials:
+            store.add(trial)
+            done.add((trial.rate, trial.seed))
+            yield trial
+            spent = budget is not None and time.monotonic() - started >= budget
+            if spent and whole_rounds(done, plan.rates, seeds) >= 1:
+                return
+
+
+def one_by_one(arms: list[Arm], data: Data, plan: Plan, folder: Path) -> Generator[Trial, None, None]:
+    """Trains in this process.
+
+    Args:
+        arms: what to train.
+        data: what to train on.
+        plan: the settings.
+        folder: where weights go.
+
+    Yields:
+        The trials, in order.
+    """
+    for arm in arms:
+        yield run_trial(data, plan, folder, *arm)
+
+
+def side_by_side(arms: list[Arm], data: Data, plan: Plan, folder: Path, jobs: int) -> Generator[Trial, None, None]:
+    """Trains in several processes, which end when this one does, even when it is killed.
+
+    Args:
+        arms: what to train.
+        data: what to train on.
+        plan: the settings.
+        folder: where weights go.
+        jobs: the number of processes.
+
+    Yields:
+        The trials, in the order in which they finish.
+    """
+    context = multiprocessing.get_context("spawn")
+    lifeline, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(min(jobs, max(len(arms), 1)), context, begin_worker, (data, plan, folder, lifeline))
+    try:
+        for future in as_completed(submitted(pool, arms)):
+            yield future.result()
+    except BrokenProcessPool:
+        advice = "Run the same command again with fewer --jobs; finished trials are not lost."
+        raise StudyError("--jobs", "every process must live to the end", "one that was killed", advice) from None
+    finally:
+        held.close()
+        pool.shutdown(cancel_futures=True)
+
+
+def submitted(pool: ProcessPoolExecutor, arms: list[Arm]) -> "list[Future[Trial]]":
+    """Starts the processes deaf to Ctrl-C, which is this process's to answer.
+
+    Args:
+        pool: starts its processes on the first submissions.
+        arms: what to train.
+
+    Returns:
+        A future for each arm.
+    """
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return [pool.submit(work, arm) for arm in arms]
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+_common: tuple[Data, Plan, Path]
+
+
+def begin_worker(data: Data, plan: Plan, folder: Path, lifeline: Connection) -> None:
+    """Gives a worker process what all its trials share, and ties its life to the study's.
+
+    Args:
+        data: what to train on.
+        plan: the settings.
+        folder: where weights go.
+        lifeline: its other end is held by the study's process alone.
+    """
+    global _common
+    _common = (data, plan, folder)
+    threading.Thread(target=end_with, args=(lifeline,), daemon=True).start()
+
+
+def end_with(lifeline: Connection) -> None:
+    """Ends this process when the other end of the lifeline is closed; nothing is ever sent through it.
+
+    Args:
+        lifeline: the end to listen at.
+    """
+    try:
+        lifeline.recv_bytes()
+    except EOFError:
+        os._exit(1)
+
+
+def work(arm: Arm) -> Trial:
+    """Trains one arm in a worker process.
+
+    Args:
+        arm: rate and seed.
+
+    Returns:
+        The trial.
+    """
+    return run_trial(*_common, *arm)

@@ -1,0 +1,86 @@
+"""Intervals for paired differences, with the seeds and the test cases both counted as random."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its 95 % interval; `case_share` is how much of the squared standard error the cases cause, 0 to 1."""
+
+    mean: float
+    low: float
+    high: float
+    case_share: float = 0.0
+
+
+def seed_interval(values: np.ndarray) -> Interval:
+    """The t interval for the mean of one number a seed.
+
+    Args:
+        values: shape (S,), at least two.
+
+    Returns:
+        The interval for the mean over all seeds there could be, on the same cases.
+
+    Raises:
+        ValueError: for fewer than two values.
+
+    Example:
+        >>> interval = seed_interval(np.array([1.0, 2.0, 3.0]))
+        >>> round(interval.low, 3), interval.mean, round(interval.high, 3)
+        (-0.484, 2.0, 4.484)
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim != 1 or len(values) < 2:
+        raise ValueError(
+            f"seed_interval: values must be two or more numbers; got shape {values.shape}. Use more seeds."
+        )
+    return _interval(values.mean(), values.var(ddof=1) / len(values), len(values) - 1)
+
+
+def crossed_interval(differences: np.ndarray) -> Interval:
+    """The interval for a mean over seeds and cases, both of them drawn from many.
+
+    With d[s, i] = mu + seed[s] + case[i] + rest[s, i] the mean has the variance
+    (MS_seed + MS_case - MS_rest) / (S N), where MS are the mean squares of the two-way table. The estimate is never
+    taken below either of its first two parts, and its degrees of freedom are Satterthwaite's (Biometrics Bulletin
+    2:110, 1946).
+
+    Args:
+        differences: shape (S, N), at least two seeds and two cases.
+
+    Returns:
+        The interval for mu.
+
+    Raises:
+        ValueError: for fewer than two seeds or cases.
+
+    Example:
+        >>> interval = crossed_interval(np.array([[1.0, 3.0], [1.0, 3.0]]))
+        >>> interval.mean, interval.case_share
+        (2.0, 1.0)
+    """
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 2 or min(d.shape) < 2:
+        raise ValueError(
+            f"crossed_interval: differences must be at least 2 seeds by 2 cases; got shape {d.shape}. Use more seeds."
+        )
+    seeds, cases = d.shape
+    by_seed, by_case = d.mean(axis=1), d.mean(axis=0)
+    rest = d - by_seed[:, None] - by_case[None, :] + d.mean()
+    squares = np.array([cases * by_seed.var(ddof=1), seeds * by_case.var(ddof=1), 0.0])
+    free = np.array([seeds - 1, cases - 1, (seeds - 1) * (cases - 1)])
+    squares[2] = min((rest**2).sum() / free[2], squares[:2].min())
+    variance = (squares[0] + squares[1] - squares[2]) / d.size
+    freedom = (variance * d.size) ** 2 / max((squares**2 / free).sum(), np.finfo(float).tiny)
+    return _interval(d.mean(), variance, max(freedom, 1.0), squares[1] / max(squares[:2].sum(), np.finfo(float).tiny))
+
+
+def _interval(mean: float, variance: float, freedom: float, case_share: float = 0.0) -> Interval:
+    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance)
+    return Interval(float(mean), float(mean - half), float(mean + half), float(case_share))

@@ -1,0 +1,68 @@
+"""What the tests of the study share: small data, and the command run in this process."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from thinnet.cli import app
+
+TINY = ("--rates", "0.3,0.6", "--seeds", "3", "--epochs", "3", "--hidden", "16", "--jobs", "1")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+    def result(self) -> dict[str, Any]:
+        """The JSON document, without the times, which no two runs share."""
+        return {name: value for name, value in json.loads(self.out).items() if name != "seconds"}
+
+
+@pytest.fixture(scope="session")
+def study() -> Callable[..., Outcome]:
+    """Runs `thinnet study` in this process, tiny where the arguments do not say otherwise."""
+
+    def run(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(app, ["study", *TINY, *map(str, arguments)], catch_exceptions=False)
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def mixed() -> pd.DataFrame:
+    """120 rows with numbers, text, truth values, times and gaps; `label` has classes and `amount` numbers."""
+    rng = np.random.default_rng(7)
+    size, colour = rng.normal(size=120), rng.choice(["red", "green", "blue"], size=120)
+    frame = pd.DataFrame(
+        {
+            "size": size,
+            "colour": colour,
+            "old": rng.random(120) < 0.5,
+            "seen": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 900, size=120), unit="D"),
+            "label": np.where(size + (colour == "red") + 0.3 * rng.normal(size=120) > 0.3, "high", "low"),
+            "amount": 50 + 20 * size + 3 * rng.normal(size=120),
+        }
+    )
+    frame.loc[::9, "size"] = np.nan
+    frame.loc[::11, "colour"] = None
+    return frame
+
+
+@pytest.fixture
+def csv(tmp_path: Path, mixed: pd.DataFrame) -> Path:
+    """The mixed rows as a file."""
+    path = tmp_path / "mixed.csv"
+    mixed.to_csv(path, index=False)
+    return path

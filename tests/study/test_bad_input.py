@@ -1,0 +1,103 @@
+"""Bad input: one sentence and the next step on stderr, exit code 2, and nothing written or overwritten."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+ROWS = 60
+GOOD = {"x": np.linspace(0, 1, ROWS), "y": ["a", "b"] * (ROWS // 2)}
+
+
+def table(path: Path, **columns: object) -> Path:
+    pd.DataFrame(GOOD | columns).to_csv(path / "t.csv", index=False)
+    return path / "t.csv"
+
+
+def text(path: Path, content: str | bytes, name: str = "t.csv") -> Path:
+    file = path / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return file
+
+
+def arrays(path: Path, **parts: np.ndarray) -> Path:
+    np.savez(path / "t.npz", **parts)
+    return path / "t.npz"
+
+
+CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
+    "missing file": (lambda p: [p / "no.csv"], "FILE must be a file that exists"),
+    "folder as file": (lambda p: [(p / "d.csv").mkdir() or p / "d.csv"], "FILE must be a file that exists"),
+    "unknown format": (lambda p: [text(p, "x", "t.xlsx")], "FILE must end in"),
+    "empty file": (lambda p: [text(p, ""), "--target", "y"], "FILE must hold a header and rows"),
+    "header alone": (lambda p: [text(p, "x,y\n"), "--target", "y"], "FILE must hold rows and a feature"),
+    "target alone": (lambda p: [text(p, "y\n" + "1\n" * ROWS), "--target", "y"], "FILE must hold rows and a feature"),
+    "not text": (lambda p: [text(p, b"\xff\xfe\x00\x80"), "--target", "y"], "FILE must be a readable .csv file"),
+    "broken parquet": (
+        lambda p: [text(p, "PAR1", "t.parquet"), "--target", "y"],
+        "FILE must be a readable .parquet file",
+    ),
+    "broken npz": (lambda p: [text(p, "nothing", "t.npz")], "FILE must be a readable .npz file"),
+    "pickled npz": (
+        lambda p: [arrays(p, X=np.array([{}] * ROWS), y=np.arange(ROWS))],
+        "FILE must be a readable .npz file",
+    ),
+    "npz without y": (lambda p: [arrays(p, X=np.zeros((ROWS, 2)))], "the targets must be an array of the file"),
+    "npz of two lengths": (lambda p: [arrays(p, X=np.zeros((ROWS, 2)), y=np.zeros(9))], "must be of shapes"),
+    "no target": (lambda p: [table(p)], "--target: a column must be named"),
+    "target not there": (lambda p: [table(p), "--target", "z"], "Choose one of x, y."),
+    "target without file": (lambda p: ["--target", "y"], "the option must come with a FILE"),
+    "one class": (lambda p: [table(p, y="a"), "--target", "y"], "must hold at least two classes; got only 'a'"),
+    "rare class": (
+        lambda p: [table(p, y=["c"] + ["a"] * (ROWS - 1)), "--target", "y"],
+        "must have at least 5 rows; got 1",
+    ),
+    "all missing": (lambda p: [table(p, empty=np.nan), "--target", "y"], "column 'empty' must hold at least one value"),
+    "infinite": (lambda p: [table(p, x=np.inf), "--target", "y"], "column 'x' must hold finite numbers; got inf"),
+    "text for regression": (lambda p: [table(p), "--target", "y", "--task", "regression"], "regression; got 'a'"),
+    "constant regression": (lambda p: [table(p, y=1), "--target", "y", "--task", "regression"], "'y' must vary"),
+    "too few rows": (lambda p: [text(p, "x,y\n" + "1,a\n2,b\n" * 10), "--target", "y"], "must be at least 50"),
+    "target all missing": (lambda p: [table(p, y=np.nan), "--target", "y"], "must be at least 50"),
+    "rate of one": (lambda p: ["--rates", "0,1"], "every rate must be in [0, 1); got 1.0"),
+    "rate below zero": (lambda p: ["--rates=-0.1"], "every rate must be in [0, 1)"),
+    "rate nan": (lambda p: ["--rates", "nan"], "every rate must be in [0, 1); got nan"),
+    "rates of letters": (lambda p: ["--rates", "half"], "must be numbers separated by commas; got 'half'"),
+    "no rates": (lambda p: ["--rates", ""], "must be numbers separated by commas"),
+    "budget of letters": (lambda p: ["--budget", "soon"], "the time must be a positive length; got 'soon'"),
+    "budget of zero": (lambda p: ["--budget", "0s"], "the time must be a positive length"),
+    "no seeds": (lambda p: ["--seeds", "0"], "--seeds: the number must be at least 1; got 0"),
+    "no jobs": (lambda p: ["--jobs", "0"], "--jobs: the number must be at least 1"),
+    "no epochs": (lambda p: ["--epochs", "0"], "--epochs: the number must be at least 1"),
+    "no width": (lambda p: ["--hidden", "8,0"], "--hidden: the number must be at least 1"),
+    "no batch": (lambda p: ["--batch", "0"], "--batch: the number must be at least 1"),
+    "seed below zero": (lambda p: ["--seed", "-1"], "--seed: the number must be at least 0"),
+    "learning rate nan": (lambda p: ["--learning-rate", "nan"], "--learning-rate: the number must be positive"),
+    "no such device": (lambda p: ["--device", "abacus"], "device and precision must exist here"),
+    "no such precision": (lambda p: ["--precision", "3-bit"], "device and precision must exist here"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_bad_input(case: str, tmp_path: Path, study: Callable):
+    make, words = CASES[case]
+    out = tmp_path / "out"
+    outcome = study(*make(tmp_path), "--out", out)
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert outcome.out == ""
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def test_unknown_task_and_option_are_refused_by_the_parser(tmp_path: Path, study: Callable):
+    assert study("--task", "guessing", "--out", tmp_path / "out").code == 2
+    assert study("--keep", "0.5", "--out", tmp_path / "out").code == 2
+
+
+def test_loss_that_is_not_finite(tmp_path: Path, csv: Path, study: Callable):
+    outcome = study(csv, "--target", "amount", "--learning-rate", "1e20", "--epochs", "9", "--out", tmp_path / "o")
+    assert outcome.code == 2
+    assert "loss must stay finite; got" in outcome.err
+    assert "Use a smaller --learning-rate and a new --out." in outcome.err

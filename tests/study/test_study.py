@@ -1,0 +1,206 @@
+"""The command from end to end: the same numbers whatever happens on the way."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thinnet.study.plan import Plan
+from thinnet.study.preparing import prepare
+from thinnet.study.store import Store
+from thinnet.study.tables import read_table
+from thinnet.study.trial import CURVES, train
+from thinnet.study.weights import load_weights
+
+LONG = ("--rates", "0.5", "--seeds", "6", "--epochs", "40", "--hidden", "32")
+"""Twelve trials of about half a second: long enough to be stopped in the middle."""
+PATIENCE = 60.0
+
+
+def start(*arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", "thinnet", "study", *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Waits until something is so; fails if it takes too long."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+def weights(out: Path) -> list[Path]:
+    return sorted((out / "weights").glob("*.pt"))
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def undisturbed(study: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the long study says when nothing happens to it, one trial at a time."""
+    outcome = study(*LONG, "--json", "--out", tmp_path_factory.mktemp("long") / "out")
+    assert outcome.code == 0
+    return outcome.result()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for orphans in /proc")
+def test_killed_in_the_middle_and_run_again_gives_the_same_numbers(study: Callable, undisturbed: dict, tmp_path: Path):
+    out = tmp_path / "out"
+    process = start(*LONG, "--jobs", 2, "--out", out)
+    wait_for(lambda: len(weights(out)) >= 3)
+    workers = children(process.pid)
+    assert len(workers) >= 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    wait_for(lambda: not any(running(worker) for worker in workers))
+    assert 3 <= len(weights(out)) < 12
+    again = study(*LONG, "--json", "--out", out)
+    assert "there already" in again.err
+    assert again.result() == undisturbed
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_ctrl_c_says_how_to_go_on_and_two_jobs_finish_the_same(study: Callable, undisturbed: dict, tmp_path: Path):
+    out = tmp_path / "out"
+    process = start(*LONG, "--jobs", 2, "--out", out)
+    wait_for(lambda: len(weights(out)) >= 3)
+    process.send_signal(signal.SIGINT)
+    shown, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "The same command goes on from there." in said
+    assert "Traceback" not in said
+    assert shown == ""
+    again = study(*LONG, "--jobs", 2, "--json", "--out", out)
+    assert again.code == 0
+    assert again.result() == undisturbed
+
+
+def test_twice_the_same_command_gives_the_same_numbers(study: Callable, csv: Path, tmp_path: Path):
+    command = (csv, "--target", "label", "--json", "--out")
+    assert study(*command, tmp_path / "a").result() == study(*command, tmp_path / "b").result()
+
+
+def test_run_again_trains_nothing(study: Callable, csv: Path, tmp_path: Path):
+    command = (csv, "--target", "label", "--json", "--out", tmp_path / "out")
+    first = study(*command)
+    stamps = [path.stat().st_mtime_ns for path in weights(tmp_path / "out")]
+    second = study(*command)
+    assert [path.stat().st_mtime_ns for path in weights(tmp_path / "out")] == stamps
+    assert first.out == second.out
+
+
+def test_damaged_weights_do_not_count(study: Callable, csv: Path, tmp_path: Path):
+    command = (csv, "--target", "label", "--json", "--out", tmp_path / "out")
+    first = study(*command)
+    lost, half, *whole = weights(tmp_path / "out")
+    lost.unlink()
+    half.write_bytes(half.read_bytes()[:1000])
+    stamps = [path.stat().st_mtime_ns for path in whole]
+    assert study(*command).result() == first.result()
+    assert set(load_weights(half)) == {"best", "last"}
+    assert [path.stat().st_mtime_ns for path in whole] == stamps
+
+
+def test_budget_stops_after_a_whole_round_and_goes_on_later(study: Callable, csv: Path, tmp_path: Path):
+    command = (csv, "--target", "label", "--json", "--out")
+    short = study(*command, tmp_path / "a", "--budget", "0.001s")
+    assert short.code == 0
+    assert "The budget is spent after 1 of 3 seeds." in short.err
+    assert short.result()["seeds"] == 1
+    assert short.result()["verdict"]["reason"] == "few"
+    rest, whole = study(*command, tmp_path / "a").result(), study(*command, tmp_path / "b").result()
+    assert [look["seeds"] for look in rest.pop("test_looks")] == [1, 3]
+    assert [look["seeds"] for look in whole.pop("test_looks")] == [3]
+    assert rest == whole
+
+
+def test_more_seeds_go_on_in_the_same_folder(study: Callable, csv: Path, tmp_path: Path):
+    command = (csv, "--target", "amount", "--json", "--out", tmp_path / "out")
+    three = study(*command)
+    stamps = [path.stat().st_mtime_ns for path in weights(tmp_path / "out")]
+    four = study(*command, "--seeds", 4)
+    assert four.result()["seeds"] == 4
+    assert set(stamps) <= {path.stat().st_mtime_ns for path in weights(tmp_path / "out")}
+    assert study(*command).result()["arms"] == three.result()["arms"]
+
+
+@pytest.mark.parametrize(
+    "change", [("--epochs", 4), ("--rates", "0.3"), ("--seed", 1), ("--target", "amount")], ids=str
+)
+def test_folder_of_another_study_is_refused(study: Callable, csv: Path, tmp_path: Path, change: tuple):
+    out = tmp_path / "out"
+    command = (csv, "--target", "label", "--out", out)
+    assert study(*command).code == 0
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    outcome = study(*command, *change)
+    assert outcome.code == 2
+    assert "--out: the folder must be new or hold this same study" in outcome.err
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "index.html", "study.db"])
+def test_folder_of_other_things_is_refused(study: Callable, csv: Path, tmp_path: Path, name: str):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_text("mine")
+    outcome = study(csv, "--target", "label", "--out", out)
+    assert outcome.code == 2
+    assert "--out:" in outcome.err
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [(name, "mine")]
+
+
+def test_file_in_place_of_the_folder_is_refused(study: Callable, csv: Path):
+    outcome = study(csv, "--target", "label", "--out", csv)
+    assert outcome.code == 2
+    assert "the path must be that of a folder" in outcome.err
+
+
+def test_leftovers_of_a_start_that_was_cut_short_are_no_obstacle(study: Callable, csv: Path, tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "study.db.partial").write_bytes(b"half a database")
+    assert study(csv, "--target", "label", "--out", out).code == 0
+
+
+def test_folder_where_a_study_is_running_is_refused(study: Callable, tmp_path: Path):
+    held = Store(tmp_path / "out", {"data": "other"})
+    outcome = study("--out", tmp_path / "out")
+    held.close()
+    assert outcome.code == 2
+    assert "where a study is running" in outcome.err
+
+
+def test_arms_of_one_seed_are_paired():
+    data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
+    trials = {rate: train(data, plan, rate, seed=0) for rate in (0.0, 0.5)}
+    again, other = train(data, plan, 0.5, seed=0), train(data, plan, 0.5, seed=1)
+    assert trials[0.5][0].curves == again[0].curves
+    assert trials[0.5][0].curves != other[0].curves
+    assert trials[0.5][0].curves != trials[0.0][0].curves
+
+
+def test_curves_are_measured_in_eval_mode_at_the_kept_epochs():
+    data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.8,), epochs=4, hidden=(16,))
+    trial, states = train(data, plan, 0.8, seed=0)
+    assert set(trial.curves) == set(CURVES)
+    assert all(len(curve) == 4 for curve in trial.curves.values())
+    assert trial.curves["validation_loss"][trial.best] == min(trial.curves["validation_loss"])
+    assert trial.at("last")["train_loss"] == trial.curves["train_loss"][-1]
+    assert set(states) == {"best", "last"}

@@ -1,0 +1,91 @@
+"""The verdict says yes only with evidence, and says in words what else is the case."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from thinnet.study.cases import Data, Part
+from thinnet.study.findings import Contrast, Findings, choose, contrasts, summed_up
+from thinnet.study.statistics import Interval
+from thinnet.study.tasks import Classification
+from thinnet.study.trial import CURVES, Trial
+from thinnet.study.verdict import judge
+
+PART = Part(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
+DATA = Data("toy", "y", Classification(("a", "b")), PART, PART, PART)
+
+
+def trials(rate: float, held: list[float]) -> list[Trial]:
+    """Three trials whose hold-out loss is `held`, a little different for every seed."""
+    curves = [{name: [value + 0.01 * seed for value in held] for name in CURVES} for seed in range(3)]
+    return [Trial(rate, seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
+
+
+def findings(chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4)) -> Findings:
+    base = trials(0.0, list(held))
+    arms = [summed_up(0.0, base, base), summed_up(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
+    contrast = {"loss": Contrast(0.2, 0.3, interval), "error": Contrast(0.02, 0.03, interval)}
+    return Findings(arms, chosen, 3, {"best": contrast, "last": contrast}, [])
+
+
+@pytest.mark.parametrize(
+    ("chosen", "interval", "reason", "headline"),
+    [
+        (0.5, Interval(-0.1, -0.2, -0.01), "helps", "Yes. Dropout helps here: use p = 0.5."),
+        (0.5, Interval(0.1, 0.01, 0.2), "hurts", "No. Dropout hurts here: train without it."),
+        (0.5, Interval(-0.1, -0.2, 0.01), "unclear", "No. There is not enough evidence that dropout helps here."),
+        (0.5, Interval(-0.1, -0.2, 0.0), "unclear", "No. There is not enough evidence that dropout helps here."),
+        (0.0, Interval(0.0, 0.0, 0.0), "zero", "No. No rate of dropout beats training without it here."),
+        (0.5, None, "few", "No answer yet: 3 seeds cannot say how sure a difference is."),
+    ],
+)
+def test_verdict(chosen: float, interval: Interval | None, reason: str, headline: str):
+    verdict = judge(findings(chosen, interval), DATA)
+    assert (verdict.reason, verdict.headline) == (reason, headline)
+    assert verdict.helps == (reason == "helps")
+    assert verdict.rate == (chosen if reason == "helps" else 0.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "words"), [(0.9, "more data would narrow it"), (0.1, "more --seeds would narrow it")]
+)
+def test_unclear_verdict_says_what_would_help(share: float, words: str):
+    verdict = judge(findings(0.5, Interval(-0.1, -0.2, 0.1, share)), DATA)
+    assert words in verdict.sentences[-1]
+
+
+def test_an_error_that_rises_is_not_hidden_behind_a_loss_that_falls():
+    both = findings(0.5, Interval(-0.1, -0.2, -0.05))
+    worse = {"loss": both.test["best"]["loss"], "error": Contrast(0.05, 0.02, Interval(0.03, 0.01, 0.05))}
+    verdict = judge(replace(both, test={"best": worse, "last": worse}), DATA)
+    assert verdict.helps
+    assert "which is worse: weigh the two" in verdict.sentences[1]
+
+
+def test_over_fitting_is_described_when_it_is_there_and_only_then():
+    assert "memorises" in judge(findings(0.5, None), DATA).overfitting
+    assert "does not turn up" in judge(findings(0.5, None, held=(0.4, 0.3, 0.2)), DATA).overfitting
+
+
+def test_of_equal_rates_the_smallest_is_chosen():
+    base = trials(0.0, [0.3, 0.2])
+    assert choose([summed_up(rate, trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)]) == 0.0
+
+
+def test_differences_are_paired_by_seed():
+    base = trials(0.0, [0.5, 0.4])
+    glance = summed_up(0.5, trials(0.5, [0.4, 0.3]), base).views["best"]
+    assert glance.difference is not None
+    assert (glance.difference.low, glance.difference.high) == pytest.approx((-0.1, -0.1))
+
+
+def test_contrast_is_paired_by_seed_and_row():
+    rng = np.random.default_rng(0)
+    without = {"loss": rng.random((3, 50)), "error": np.zeros((3, 50))}
+    chosen = {"loss": without["loss"] - 0.25, "error": np.ones((3, 50))}
+    contrast = contrasts(DATA, chosen, without)
+    interval = contrast["loss"].interval
+    assert interval is not None
+    assert (interval.low, interval.high) == pytest.approx((-0.25, -0.25))
+    assert contrast["error"].chosen - contrast["error"].without == 1
