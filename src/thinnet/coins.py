@@ -76,6 +76,7 @@ class Coins:
         for name, site in found.items():
             site.clock, site.name = self.clock, name
             site.site = torch.tensor(site_number(name), device=site.rate.device)
+            self.clock.tensors(site.rate.device)
         self.sites |= found
         return self
 

@@ -1,11 +1,10 @@
 """A module that tosses coins, and where it reads their names: drawn for each call, or from the clock of a bound model."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from thinnet import ops, rates
 from thinnet.ops import Rule
-from thinnet.ops.schema import traced
 
 
 def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> Tensor:
@@ -25,19 +24,24 @@ class Clock:
         self.seed = seed
         self.step: int | None = None
         self.samples: Tensor | int | None = None
+        self.started = self.rows_given = False  # what compiled code may ask: it would be compiled again at each new step
         self._tensors: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
 
     def at(self, step: int | None, samples: Tensor | int | None = None) -> None:
         """Goes to a step and its samples: one id for each row, or the first from which the rows count on."""
         self.step, self.samples = step, samples
+        self.started, self.rows_given = step is not None, isinstance(samples, Tensor)
         for device in self._tensors:  # the same keys each step, so that nothing compiled is compiled again
             self._tensors[device] = self._make(device)
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns seed, step and samples as int64 tensors on a device."""
-        if device not in self._tensors:
-            self._tensors[device] = self._make(device)
-        return self._tensors[device]
+        if device in self._tensors:
+            return self._tensors[device]
+        made = self._make(device)
+        if type(made[0]) is Tensor:  # a fake tensor of somebody's trace is not kept
+            self._tensors[device] = made
+        return made
 
     def _make(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         seed = self.seed - (1 << 64) if self.seed >> 63 else self.seed
@@ -81,40 +85,55 @@ class Site(nn.Module):
             device = None if old is None else old.device
             self._buffers["rate"] = torch.tensor(rates.count(self._p), dtype=torch.int32, device=device)
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns the toss of `x` in training and `x` itself in eval."""
+        if isinstance(x, fx.Proxy):  # a symbolic trace takes a site whole, as it takes PyTorch's
+            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})  # type: ignore[attr-defined]
+        return self.drop(x)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Says what the method does to `x`: the grain and the rule of its toss."""
+        raise NotImplementedError
+
     def toss(self, x: Tensor, shared: tuple[int, ...] = (), rule: Rule = Rule.INVERTED) -> Tensor:
         """Returns the toss of `x` in training, with named coins where the site is bound; `x` itself in eval."""
-        if not self.training or (not traced() and self._p == 0):  # compiled code has to read the rate, not know it
+        if not self.training or (not torch.compiler.is_compiling() and self._p == 0):  # compiled code reads the rate
             return x
-        function = type(self).__name__
         rate = self.rate if self.rate.device == x.device else rates.tensor(self._p, x.device)
-        if self.clock is None:
-            return ops.toss(
-                x, rate, draw_seed(x.device), shared=shared, rule=rule, inplace=self.inplace, function=function
-            )
-        seed, step, samples = self._named(x, self.clock)
-        assert self.site is not None
+        seed, step, site, samples = self._name(x)
         return ops.toss(
             x,
             rate,
             seed,
             step=step,
-            site=self.site.to(x.device),
+            site=site,
             samples=samples,
             shared=shared,
             rule=rule,
             inplace=self.inplace,
-            function=function,
+            function=type(self).__name__,
         )
 
-    def _named(self, x: Tensor, clock: Clock) -> tuple[Tensor, Tensor, Tensor]:
-        if clock.step is None:
+    def _name(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Returns seed, step, site and samples: all of a coin's name but the unit."""
+        clock = self.clock
+        if clock is None or self.site is None:
+            return draw_seed(x.device), None, None, None
+        if not clock.started:
             raise RuntimeError(f"site {self.name!r}: its coins have no step yet. Call coins.at(step, samples=ids) first.")
-        if isinstance(clock.samples, Tensor) and x.shape[:1] != clock.samples.shape:
+        seed, step, samples = clock.tensors(x.device)
+        if clock.rows_given and x.shape[:1] != samples.shape:
             raise ValueError(
                 f"site {self.name!r}: axis 0 of x must count the samples given to coins.at; got x of shape"
-                f" {tuple(x.shape)} and {len(clock.samples)} samples. Bring the batch to axis 0."
+                f" {tuple(x.shape)} and {len(samples)} samples. Bring the batch to axis 0."
             )
-        return clock.tensors(x.device)
+        return seed, step, self.site.to(x.device), samples
+
+    def _apply(self, fn, recurse=True):
+        """Fills the rate again after it has moved: `to_empty` leaves buffers that are not saved without values."""
+        super()._apply(fn, recurse)
+        self.p = self._p
+        return self
 
     def extra_repr(self) -> str:
         """Returns the rate as PyTorch's classes print it."""

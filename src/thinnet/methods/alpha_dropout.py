@@ -175,8 +175,8 @@ class AlphaDropout(Site):
     torch.Size([8, 16])
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x` in training and `x` itself in eval."""
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses by the affine rule."""
         return self.toss(real(x, "AlphaDropout"), rule=Rule.ALPHA)
 
 
@@ -199,7 +199,7 @@ class FeatureAlphaDropout(Site):
     torch.Size([8, 16, 3, 3])
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x` in training and `x` itself in eval."""
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses by the affine rule."""
         x, shared = _channels_of(real(x, "FeatureAlphaDropout"))
         return self.toss(x, shared=shared, rule=Rule.ALPHA)

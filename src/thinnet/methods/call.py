@@ -5,7 +5,6 @@ from torch import Tensor
 
 from thinnet import ops, rates
 from thinnet.ops import Rule
-from thinnet.ops.schema import traced
 from thinnet.site import draw_seed
 
 
@@ -22,7 +21,7 @@ def call(
     below_one: bool = False,
 ) -> Tensor:
     """Returns the toss of `x` with one fresh seed, or `x` itself where `training` is False or the rate is 0."""
-    if isinstance(p, Tensor) and (traced() or p.device.type != "cpu"):
+    if torch.compiler.is_compiling() or (isinstance(p, Tensor) and p.device.type != "cpu"):
         rate = _rate_on_device(function, p, x.device)
     else:
         value = rates.check(function, p, below_one=below_one)
@@ -35,8 +34,10 @@ def call(
     return ops.toss(x, rate, seed, shared=shared, rule=rule, inplace=inplace, function=function)
 
 
-def _rate_on_device(function: str, p: Tensor, device: torch.device) -> Tensor:
-    """Returns a rate that only the device knows, without waiting for it: clamped to [0, 1], since it cannot be refused."""
-    if p.requires_grad:
+def _rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:
+    """Returns a rate that compiled code or the device alone knows, without waiting for it: clamped, as it cannot be refused."""
+    if not isinstance(p, Tensor):
+        p = torch.ones((), dtype=torch.float64, device=device) * p  # the one form that keeps a changing float out of the code
+    elif p.requires_grad:
         raise TypeError(f"{function}: p must not require grad; a toss has no derivative in its rate. Pass p.detach().")
     return (p.to(device).double() * rates.RESOLUTION).round().clamp(0, rates.RESOLUTION).to(torch.int32).reshape(())

@@ -86,6 +86,6 @@ class Dropout(Site):
     tensor([1., 1., 1.])
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x` in training and `x` itself in eval."""
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each element."""
         return self.toss(x)

@@ -87,6 +87,6 @@ class GaussianDropout(Site):
 
     below_one = True
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x` in training and `x` itself in eval."""
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one normal number for each element."""
         return self.toss(x, rule=Rule.GAUSSIAN)

@@ -172,8 +172,8 @@ def dropout3d(
 class _SpatialDropout(Site):
     dims: int
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x` in training and `x` itself in eval."""
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each channel."""
         whole, unbatched = batched(x, self.dims, f"dropout{self.dims}d")
         y = self.toss(whole, shared=channels(whole.ndim))
         return y.squeeze(0) if unbatched else y

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from thinnet.ops import reference
 from thinnet.ops.reference import Rule
@@ -65,6 +66,7 @@ def _fake_(x: Tensor, *rest: Any) -> None:
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     _, *where, units, offset, rule, _, backend = inputs
     ctx.save_for_backward(*where)
+    ctx.save_for_forward(*where)
     ctx.rest = units, offset, rule, True, backend
 
 
@@ -75,22 +77,24 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 torch.library.register_autograd("thinnet::toss", _backward, setup_context=_setup_context, lib=library)
 
 
-@torch.library.register_vmap("thinnet::toss", lib=library)
 def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
     where, units, rest = rest[:5], list(rest[5]), rest[6:]
     if all(dim is None for dim in in_dims[1:6]):
         axis = 0 if where[-1] is None else 1  # samples stay in front; the mapped axis shares every coin
         units.insert(axis, 0)
-        return torch.ops.thinnet.toss(x.movedim(in_dims[0], axis), *where, units, *rest), axis
+        return call(x.movedim(in_dims[0], axis), *where, units, *rest), axis
     rows = [
         [value if dim is None else value.select(dim, i) for value, dim in zip((x, *where), in_dims[:6], strict=True)]
         for i in range(info.batch_size)
     ]
-    return torch.stack([torch.ops.thinnet.toss(*row, units, *rest) for row in rows]), 0
+    return torch.stack([call(*row, units, *rest) for row in rows]), 0
 
 
-class _Eager(torch.autograd.Function):
-    """The same derivative without the general machinery of a registered one, which costs more than a small toss."""
+torch.library.register_vmap("thinnet::toss", _vmap, lib=library)
+
+
+class _Toss(torch.autograd.Function):
+    """The same derivatives as a function: forward mode too, under `torch.func`, and at a lower price than a registered one."""
 
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
@@ -99,9 +103,14 @@ class _Eager(torch.autograd.Function):
 
     setup_context = staticmethod(_setup_context)
     backward = staticmethod(_backward)
+    vmap = staticmethod(_vmap)
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return call(tangent, *ctx.saved_for_forward, *ctx.rest)
 
 
-class _InPlace(torch.autograd.Function):
+class _TossInPlace(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
         with torch._C._AutoDispatchBelowAutograd():
@@ -113,27 +122,32 @@ class _InPlace(torch.autograd.Function):
     backward = staticmethod(_backward)
 
 
-def traced() -> bool:
-    """Returns whether somebody records or transforms the operations, so that they have to come as they are."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+def transformed() -> bool:
+    """Returns whether forward-mode derivatives or the transforms of `torch.func` are at work."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
+def differentiated(x: Tensor) -> bool:
+    """Returns whether autograd has to hear of what happens to `x`."""
+    return x.requires_grad and torch.is_grad_enabled()
 
 
 def call(x: Tensor, *rest: Any) -> Tensor:
     """Returns the toss of `x` by the shortest way that is right here."""
-    if traced():
+    if torch.compiler.is_compiling():
         return torch.ops.thinnet.toss(x, *rest)
-    if x.requires_grad and torch.is_grad_enabled():
-        return _Eager.apply(x, *rest)
+    if differentiated(x) or transformed():
+        return _Toss.apply(x, *rest)
     with torch._C._AutoDispatchBelowAutograd():
         return torch.ops.thinnet.toss.default(x, *rest)
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
     """Tosses `x` in place and returns it."""
-    if traced():
-        return x.copy_(torch.ops.thinnet.toss(x, *rest))
-    if x.requires_grad and torch.is_grad_enabled():
-        return _InPlace.apply(x, *rest)
+    if torch.compiler.is_compiling() or transformed():
+        return x.copy_(call(x, *rest))
+    if differentiated(x):
+        return _TossInPlace.apply(x, *rest)
     with torch._C._AutoDispatchBelowAutograd():
         torch.ops.thinnet.toss_.default(x, *rest)
     torch.autograd.graph.increment_version(x)

@@ -109,7 +109,7 @@ def _check(x: Tensor, function: str) -> None:
 def _check_inplace(x: Tensor, function: str) -> None:
     """Refuses, before anything is written, what autograd or the memory of `x` does not allow."""
     step = "Use inplace=False."
-    if torch.is_grad_enabled() and not schema.traced():
+    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         base = x._base if x._is_view() else x
         if base is not None and base.is_leaf and base.requires_grad:
             kind = "a leaf Variable" if base is x else "a view of a leaf Variable"
