@@ -7,6 +7,8 @@ def main() -> None:
     """Runs the command line; without the libraries of the study extra it says how to get them and exits with 2."""
     try:
         from thinnet.cli import app
+
+        app(prog_name="thinnet")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] == "thinnet":
             raise
@@ -14,7 +16,6 @@ def main() -> None:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    app(prog_name="thinnet")
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ def test_an_error_that_rises_is_not_hidden_behind_a_loss_that_falls():
 
 
 def test_over_fitting_is_described_when_it_is_there_and_only_then():
-    assert "memorises" in judge(findings(0.5, None), DATA).overfitting
+    assert "from there on the network over-fits" in judge(findings(0.5, None), DATA).overfitting
     assert "does not turn up" in judge(findings(0.5, None, held=(0.4, 0.3, 0.2)), DATA).overfitting
 
 

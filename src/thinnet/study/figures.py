@@ -67,6 +67,7 @@ def panel(arm: Arm, base: Arm, name: str, factor: float, unit: str, top: float) 
             "x": [best + 1],
             "y": [float(held[0][best])],
             "mode": "markers",
+            "cliponaxis": False,
             "name": "lowest",
             "marker": {"color": HOLD_OUT, "size": 8, "line": {"color": "--paper", "width": 2}},
             "hovertemplate": f"lowest: %{{y:.4g}}{unit} after epoch %{{x}}<extra></extra>",
@@ -75,7 +76,7 @@ def panel(arm: Arm, base: Arm, name: str, factor: float, unit: str, top: float) 
     if arm.rate == base.rate:
         del traces[2]
     layout = {
-        "xaxis": axis("epoch") | {"range": [0, epochs[-1] + 1], "nticks": 5},
+        "xaxis": {"range": [0, epochs[-1] + 1], "nticks": 5},
         "yaxis": axis("") | {"range": [0, top], "nticks": 5, "ticksuffix": unit},
         "hovermode": "x unified",
     }
@@ -86,20 +87,22 @@ def panel(arm: Arm, base: Arm, name: str, factor: float, unit: str, top: float) 
 
 
 def labelled(figure: Figure) -> Figure:
-    """Writes the lowest and the last hold-out value into a panel, for where it is drawn large.
+    """Names the axis of a panel and its lowest and last hold-out value, for where it is drawn large.
 
     Args:
         figure: a panel.
 
     Returns:
-        A copy with the two numbers.
+        A copy with these words.
     """
     held, lowest = figure["data"][-2], figure["data"][-1]
     points = [(lowest["x"][0], lowest["y"][0], "center"), (held["x"][-1], held["y"][-1], "right")]
     if points[0][0] > 0.8 * points[1][0]:
         points = points[:1]
     notes = [words(f"{y:.3g}", x, y, HOLD_OUT, anchor) | {"yshift": 14} for x, y, anchor in points]
-    return figure | {"layout": figure["layout"] | {"annotations": [*figure["layout"].get("annotations", []), *notes]}}
+    layout = figure["layout"]
+    named = {"xaxis": layout["xaxis"] | axis("epoch"), "annotations": [*layout.get("annotations", []), *notes]}
+    return figure | {"layout": layout | named}
 
 
 def rate_curve(findings: Findings, task: Task) -> Figure:
@@ -127,6 +130,7 @@ def rate_curve(findings: Findings, task: Task) -> Figure:
             "x": [findings.chosen],
             "y": [findings.arm(findings.chosen).views["best"].validation_loss],
             "mode": "markers",
+            "cliponaxis": False,
             "name": "chosen",
             "marker": {"color": "--paper", "size": 13, "line": {"color": HOLD_OUT, "width": 3}},
             "hovertemplate": f"chosen: p = {findings.chosen:g}<extra></extra>",
@@ -156,6 +160,7 @@ def gaps(findings: Findings, task: Task) -> Figure:
             "x": rates,
             "y": values,
             "mode": "markers",
+            "cliponaxis": False,
             "name": label,
             "marker": {"color": colour, "size": 9},
             "hovertemplate": f"{label} at p = %{{x}}: %{{y:.4g}}<extra></extra>",

@@ -59,8 +59,8 @@ def summary(findings: Findings, data: Data) -> Table:
     """
     task = data.task
     title = f"Hold-out, mean over {counted(findings.seeds, 'seed')}, each at its best epoch"
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
-    for name in ("p", task.loss_name, "against p = 0 [95 %]", task.error_name, "gap", "epoch", "seconds"):
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for name in ("p", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time"):
         table.add_column(name, justify="right", no_wrap=True)
     for arm in findings.arms:
         best = arm.views["best"]
@@ -71,7 +71,7 @@ def summary(findings: Findings, data: Data) -> Table:
             quantity(best.validation_error, task),
             f"{best.gap:+.3f}",
             f"{arm.epochs_to_best:g}",
-            f"{arm.seconds:.1f}",
+            f"{arm.seconds:.1f} s",
             style="bold" if arm.rate == findings.chosen else None,
         )
     return table

@@ -109,11 +109,26 @@ def evidence(reason: str, findings: Findings, data: Data) -> list[str]:
             f"{where}, p = {findings.chosen:g} takes {fall}: {difference(loss)}.",
             f"The {task.error_name} goes {errors}: {change}{standing(error)}.",
         ]
+    if late(findings):
+        sentences.append(f"At p = {findings.chosen:g} the hold-out was still improving: more --epochs may favour it.")
     if reason == "unclear":
         sentences.append(advice(loss))
     if reason == "few":
         sentences.append(f"Run the same command again with --seeds {FEWEST_SEEDS} or more, or a longer --budget.")
     return sentences
+
+
+def late(findings: Findings) -> bool:
+    """Says whether the chosen rate, unlike rate 0, was at its best only in the last tenth of the epochs.
+
+    Args:
+        findings: what the trials say.
+
+    Returns:
+        Whether more epochs could change the answer.
+    """
+    end = 0.9 * findings.arms[0].curves["train_loss"].shape[1]
+    return findings.arms[0].epochs_to_best < end <= findings.arm(findings.chosen).epochs_to_best
 
 
 def advice(loss: Contrast) -> str:
@@ -170,4 +185,4 @@ def overfitting(findings: Findings, task: Task) -> str:
     turns = (
         f"is lowest after epoch {best + 1}, at {held[best]:.3g}, and has climbed to {held[-1]:.3g} by epoch {len(held)}"
     )
-    return f"{start} {turns}, {end}: from there on the network memorises."
+    return f"{start} {turns}, {end}: from there on the network over-fits."

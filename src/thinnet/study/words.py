@@ -34,7 +34,7 @@ def quantity(error: float, task: Task) -> str:
     Returns:
         The number as people read it.
     """
-    return f"{task.error_factor * error:.3g}{task.error_unit}"
+    return f"{task.error_factor * error:#.3g}".rstrip(".") + task.error_unit
 
 
 def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
@@ -89,17 +89,16 @@ def interval_text(interval: Interval | None) -> str:
     """Writes an interval.
 
     Args:
-        interval: or none.
+        interval: of a difference of losses, or none.
 
     Returns:
         Its mean and its ends, or a dash.
 
     Example:
         >>> interval_text(Interval(-0.02, -0.03, -0.01)), interval_text(None)
-        ('−0.020 [−0.030, −0.010]', 'none')
+        ('−0.020 [−0.030, −0.010]', '-')
     """
     if interval is None:
-        return "none"
-    digits = decimals(interval.high - interval.low)
-    mean, low, high = (signed(value, digits) for value in (interval.mean, interval.low, interval.high))
+        return "-"
+    mean, low, high = (signed(value, 3) for value in (interval.mean, interval.low, interval.high))
     return f"{mean} [{low}, {high}]"

@@ -1,0 +1,134 @@
+"""The command line: help, version, JSON alone on stdout, and what happens without the study extra."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from thinnet import ops
+from thinnet.cli import app
+from thinnet.study.plan import DEFAULT_RATES, Plan, parse_numbers
+
+NUMBER = (int, float)
+INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, "case_share": NUMBER}
+CONTRAST = {"chosen": NUMBER, "without": NUMBER, "interval": INTERVAL}
+GLANCE = {
+    "train_loss": NUMBER,
+    "train_error": NUMBER,
+    "validation_loss": NUMBER,
+    "validation_error": NUMBER,
+    "gap": NUMBER,
+    "interval": INTERVAL,
+    "difference": (dict, type(None)),
+}
+SCHEMA = {
+    "thinnet": str,
+    "verdict": {
+        "helps": bool,
+        "reason": str,
+        "rate": NUMBER,
+        "headline": str,
+        "sentences": [str],
+        "overfitting": str,
+        "chosen": NUMBER,
+    },
+    "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
+    "test_looks": [{"rate": NUMBER, "seeds": int}],
+    "arms": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": GLANCE, "last": GLANCE}],
+    "seeds": int,
+    "data": {
+        "name": str,
+        "target": str,
+        "task": str,
+        "loss": str,
+        "error": str,
+        "features": int,
+        "rows": {"train": int, "validation": int, "test": int},
+        "notes": [str],
+    },
+    "plan": {
+        "rates": [NUMBER],
+        "epochs": int,
+        "hidden": [int],
+        "batch": int,
+        "learning_rate": NUMBER,
+        "seed": int,
+        "device": str,
+        "precision": str,
+    },
+    "seconds": dict,
+}
+
+
+def assert_matches(value: object, schema: object, where: str = "result") -> None:
+    """A value has the keys and types of a schema, and no others."""
+    if isinstance(schema, dict):
+        assert isinstance(value, dict), where
+        assert value.keys() == schema.keys(), where
+        for name, part in schema.items():
+            assert_matches(value[name], part, f"{where}.{name}")
+    elif isinstance(schema, list):
+        assert isinstance(value, list), where
+        for index, part in enumerate(value):
+            assert_matches(part, schema[0], f"{where}[{index}]")
+    else:
+        assert isinstance(value, schema), where  # type: ignore[arg-type]
+
+
+def test_json_has_its_schema_and_stands_alone_on_stdout(study: Callable, csv: Path, tmp_path: Path):
+    outcome = study(csv, "--target", "label", "--json", "--out", tmp_path / "out")
+    assert_matches(json.loads(outcome.out), SCHEMA)
+    assert outcome.out == (tmp_path / "out" / "result.json").read_text()
+    assert "3 rates x 3 seeds" in outcome.err
+
+
+def test_terminal_shows_table_verdict_and_report(study: Callable, csv: Path, tmp_path: Path):
+    outcome = study(csv, "--target", "label", "--out", tmp_path / "out")
+    verdict = json.loads((tmp_path / "out" / "result.json").read_text())["verdict"]
+    shown = " ".join(outcome.out.split())
+    assert verdict["headline"] in shown
+    assert verdict["overfitting"] in shown
+    assert "less p = 0" in shown
+    assert str(tmp_path / "out" / "index.html") in outcome.out
+
+
+def test_help_says_options_exit_codes_and_an_example():
+    shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).stdout.split())
+    options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --json"
+    assert all(option in shown for option in options.split())
+    assert "Exit codes: 0 done, 2 bad input" in shown
+    assert "Example: thinnet study patients.csv" in shown
+
+
+def test_default_rates_of_the_command_are_those_of_the_plan():
+    shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "300"}).stdout.split())
+    rates = ",".join(f"{rate:g}" for rate in DEFAULT_RATES)
+    assert rates in shown
+    assert Plan().rates == parse_numbers("--rates", rates)
+
+
+def test_version_says_how_each_device_tosses():
+    shown = CliRunner().invoke(app, ["--version"]).stdout
+    for device, path in ops.backends().items():
+        assert f"{device}: {path}" in shown
+
+
+def run_python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich", "optuna", "jinja2"])
+def test_without_the_study_extra_it_says_how_to_get_it(missing: str):
+    hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['thinnet', 'study']"
+    done = run_python(f"{hidden}; from thinnet.__main__ import main; main()")
+    assert done.returncode == 2
+    assert done.stderr == "thinnet: the commands need the study extra: pip install 'thinnet[study]'\n"
+
+
+def test_the_core_does_not_import_the_study():
+    done = run_python("import sys, thinnet; print([m for m in sys.modules if m.startswith('thinnet.study')])")
+    assert done.stdout == "[]\n"

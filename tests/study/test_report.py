@@ -1,0 +1,145 @@
+"""The report in Chromium, wide and narrow, light and dark: all is drawn, the console is silent, nothing is loaded."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
+DRAWN = "[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.plot-container'))"
+SPANS = """[...document.querySelectorAll('[data-curve]')].map(plot =>
+    [...plot.querySelectorAll('.scatterlayer .js-line')].map(line => line.getBBox().width / plot.clientWidth))"""
+BAND_AND_CURVES = 4
+"""Lowest and highest hold-out over seeds, training, and hold-out."""
+
+
+@pytest.fixture(scope="module")
+def reports(study: Callable, mixed: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Reports of different kinds: images, a hostile table, numbers to predict with too few seeds, and no rate but 0."""
+    folder = tmp_path_factory.mktemp("reports")
+    hostile = "</script><script>alert(1)</script>"
+    mixed.rename(columns={"label": hostile}).to_csv(folder / "hostile.csv", index=False)
+    mixed.to_csv(folder / "numbers.csv", index=False)
+    commands: dict[str, list[object]] = {
+        "digits": [],
+        "hostile": [folder / "hostile.csv", "--target", hostile],
+        "numbers": [folder / "numbers.csv", "--target", "amount", "--seeds", 1],
+        "zero": [folder / "numbers.csv", "--target", "amount", "--rates", "0"],
+    }
+    for name, arguments in commands.items():
+        assert study("--epochs", 20, *arguments, "--out", folder / name).code == 0
+    return {name: folder / name / "index.html" for name in commands}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium; without it the tests are skipped, but not where CI is set."""
+    if CHROMIUM is None:
+        assert "CI" not in os.environ, "CI must have Chromium: apt-get install chromium"
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable]:
+    """Opens a report; afterwards the console must have been silent and nothing but the file asked for."""
+    complaints: list[str] = []
+    requests: list[str] = []
+    contexts = []
+
+    def open_report(path: Path, viewport: dict[str, int] = WIDE, scheme: str = "light") -> Any:
+        context = browser.new_context(viewport=viewport, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("dialog", lambda dialog: complaints.append(dialog.message))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        page.wait_for_function(DRAWN)
+        return page
+
+    yield open_report
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+
+
+def assert_fits(page: Any) -> None:
+    """Nothing is wider than the window."""
+    width, window = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width <= window
+
+
+def assert_curves_drawn(page: Any) -> None:
+    """Every panel has its band and its two curves, each as wide as most of the panel."""
+    panels = page.evaluate(SPANS)
+    assert panels
+    for spans in panels:
+        assert sum(span > 0.5 for span in spans) >= BAND_AND_CURVES
+
+
+def background(page: Any) -> int:
+    return int(page.evaluate("getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/)[0]"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", ["digits", "hostile", "numbers", "zero"])
+def test_report_is_drawn(reports: dict, open_page: Callable, name: str, viewport: dict, scheme: str):
+    page = open_page(reports[name], viewport, scheme)
+    assert_fits(page)
+    assert_curves_drawn(page)
+    assert (background(page) > 128) == (scheme == "light")
+
+
+def test_verdict_comes_first_and_agrees_with_the_result(reports: dict, open_page: Callable):
+    page = open_page(reports["digits"])
+    verdict = json.loads((reports["digits"].parent / "result.json").read_text())["verdict"]
+    assert page.inner_text("h1") == verdict["headline"]
+    assert page.inner_text("header").splitlines()[-1] == verdict["sentences"][-1]
+    assert page.evaluate("document.querySelector('h1').getBoundingClientRect().top") < 200
+
+
+def test_figures_follow_the_scheme_while_open(reports: dict, open_page: Callable):
+    page = open_page(reports["digits"])
+    colour = "document.querySelector('[data-curve] .js-line[style*=\"stroke:\"]').parentElement.parentElement.innerHTML"
+    light = page.evaluate(colour)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(f"(before) => {colour} !== before", arg=light)
+
+
+def test_curves_switch_from_loss_to_error(reports: dict, open_page: Callable):
+    page = open_page(reports["digits"])
+    path = "document.querySelector('[data-curve=\"0.3\"] .scatterlayer').innerHTML"
+    before = page.evaluate(path)
+    page.click("button[data-show=error]")
+    page.wait_for_function(f"(before) => {path} !== before", arg=before)
+    assert page.get_attribute("button[data-show=error]", "aria-pressed") == "true"
+    assert_curves_drawn(page)
+
+
+def test_text_of_the_file_is_shown_and_not_run(reports: dict, open_page: Callable):
+    page = open_page(reports["hostile"])
+    assert "</script><script>alert(1)</script>" in page.inner_text(".kicker")
+
+
+def test_report_names_no_other_address():
+    from thinnet.study import report
+
+    templates = Path(report.__file__).parent / "templates"
+    for path in templates.iterdir():
+        assert "http://" not in path.read_text() and "https://" not in path.read_text()
