@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+import torch.nn.functional as F
 
+from thinnet.study.network import perceptron
 from thinnet.study.plan import Plan
 from thinnet.study.preparing import prepare
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
-from thinnet.study.trial import CURVES, train
+from thinnet.study.trial import CURVES, run_trial, seeded_network, train
 from thinnet.study.weights import load_weights
 
 LONG = ("--rates", "0.5", "--seeds", "6", "--epochs", "40", "--hidden", "32")
@@ -196,11 +199,30 @@ def test_arms_of_one_seed_are_paired():
     assert trials[0.5][0].curves != trials[0.0][0].curves
 
 
-def test_curves_are_measured_in_eval_mode_at_the_kept_epochs():
+def test_arms_of_one_seed_start_from_the_same_weights():
+    data, plan = prepare(read_table(None, None), None, 0), Plan(hidden=(16,))
+    one, other = (seeded_network(data, plan, rate, seed=5).state_dict() for rate in (0.0, 0.5))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_training_leaves_the_generator_and_the_threads_of_torch_alone(tmp_path: Path):
+    data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    run_trial(data, plan, tmp_path, 0.5, seed=0)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_curves_are_measured_in_eval_mode_with_the_weights_that_are_saved():
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.8,), epochs=4, hidden=(16,))
     trial, states = train(data, plan, 0.8, seed=0)
+    for view, part in (("best", data.validation), ("last", data.train)):
+        network = perceptron(64, (16,), 10, rate=0.0)
+        network.load_state_dict(states[view])
+        loss = F.cross_entropy(network(torch.from_numpy(part.x)), torch.from_numpy(part.y)).item()
+        name = "validation_loss" if part is data.validation else "train_loss"
+        assert trial.at(view)[name] == pytest.approx(loss, rel=1e-5)
     assert set(trial.curves) == set(CURVES)
     assert all(len(curve) == 4 for curve in trial.curves.values())
     assert trial.curves["validation_loss"][trial.best] == min(trial.curves["validation_loss"])
-    assert trial.at("last")["train_loss"] == trial.curves["train_loss"][-1]
-    assert set(states) == {"best", "last"}

@@ -81,7 +81,7 @@ def panel(arm: Arm, base: Arm, name: str, factor: float, unit: str, top: float) 
         "hovermode": "x unified",
     }
     if held[0].min() > top:
-        text = f"above this scale: {held[0][-1]:.3g}{unit}"
+        text = f"above: {held[0][-1]:.3g}{unit}"
         layout["annotations"] = [words(text, (epochs[-1] + 1) / 2, top / 2, GHOST, "center")]
     return {"data": traces, "layout": layout}
 
@@ -96,9 +96,10 @@ def labelled(figure: Figure) -> Figure:
         A copy with these words.
     """
     held, lowest = figure["data"][-2], figure["data"][-1]
-    points = [(lowest["x"][0], lowest["y"][0], "center"), (held["x"][-1], held["y"][-1], "right")]
-    if points[0][0] > 0.8 * points[1][0]:
-        points = points[:1]
+    best, end = lowest["x"][0], held["x"][-1]
+    points = [(best, lowest["y"][0], "left" if best < 0.2 * end else "center")]
+    if best < 0.8 * end:
+        points.append((end, held["y"][-1], "right"))
     notes = [words(f"{y:.3g}", x, y, HOLD_OUT, anchor) | {"yshift": 14} for x, y, anchor in points]
     layout = figure["layout"]
     named = {"xaxis": layout["xaxis"] | axis("epoch"), "annotations": [*layout.get("annotations", []), *notes]}

@@ -1,6 +1,7 @@
 """The report: one HTML file that holds everything it needs."""
 
 import json
+import re
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,7 +14,7 @@ from thinnet.study.findings import Findings
 from thinnet.study.plan import Plan
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.verdict import Verdict
-from thinnet.study.words import interval_text, quantity
+from thinnet.study.words import counted, interval_text, quantity
 
 
 def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command: str) -> str:
@@ -36,6 +37,8 @@ def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["bound"] = bound
+    environment.filters["counted"] = counted
     return environment.get_template("report.html").render(
         data=data,
         task=data.task,
@@ -48,6 +51,13 @@ def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command
         classes=data.task.classes if isinstance(data.task, Classification) else (),
         figures=embedded(drawn(findings, data.task)),
         plotly=Markup(get_plotlyjs()),
+    )
+
+
+def bound(text: str) -> str:
+    """Keeps what belongs together on one line: p = 0.5 and 95 %."""
+    return re.sub(r"(?<=\bp) = (?=\d)", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text).replace(
+        " %", "\N{NO-BREAK SPACE}%"
     )
 
 
