@@ -28,7 +28,15 @@ extension = CppExtension(
     depends=sorted(str(header) for header in CSRC.glob("*.h")),
     # -fno-trapping-math and -fno-math-errno let loops with a selection or a root become vector instructions; no value changes.
     # -ffp-contract=off: a fused multiply-add would round differently from the reference that defines the bits.
-    extra_compile_args=["-O3", "-std=c++20", "-ffp-contract=off", "-fno-trapping-math", "-fno-math-errno", "-fvisibility=hidden", "-DTORCH_TARGET_VERSION=0x020a000000000000"],
+    extra_compile_args=[
+        "-O3",
+        "-std=c++20",
+        "-ffp-contract=off",
+        "-fno-trapping-math",
+        "-fno-math-errno",
+        "-fvisibility=hidden",
+        "-DTORCH_TARGET_VERSION=0x020a000000000000",
+    ],
     py_limited_api=True,
     optional=True,
 )

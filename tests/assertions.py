@@ -32,7 +32,9 @@ def assert_mean(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
     limit = stats.norm.isf(FALSE_ALARM / 2 / mean.numel()) * (variance / len(draws)).sqrt()
     error = (draws.mean(0) - mean).abs()
     rounding = 1e-5 * mean.abs().max()
-    assert bool((error <= limit + rounding).all()), f"means are off by up to {float(error.max()):.2e}; limit {float(limit.max()):.2e}"
+    assert bool((error <= limit + rounding).all()), (
+        f"means are off by up to {float(error.max()):.2e}; limit {float(limit.max()):.2e}"
+    )
 
 
 def assert_variance(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
@@ -41,4 +43,6 @@ def assert_variance(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
     limit = stats.norm.isf(FALSE_ALARM / 2 / mean.numel()) * squares.std(0) / math.sqrt(len(draws))
     error = (squares.mean(0) - variance).abs()
     rounding = 1e-4 * variance.max()
-    assert bool((error <= limit + rounding).all()), f"variances are off by up to {float(error.max()):.2e}; limit {float(limit.max()):.2e}"
+    assert bool((error <= limit + rounding).all()), (
+        f"variances are off by up to {float(error.max()):.2e}; limit {float(limit.max()):.2e}"
+    )

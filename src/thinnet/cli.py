@@ -91,9 +91,7 @@ def study(
         typer.Option(help="Stop training after this long, such as 90s, 2m or 1h, but after one seed at least."),
     ] = None,
     out: Annotated[Path, typer.Option(help="The folder of this study: report, trials and weights.")] = Path("report"),
-    jobs: Annotated[
-        int | None, typer.Option(help="Processes side by side; changes no number. Default: the cores.")
-    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes side by side; changes no number. Default: the cores.")] = None,
     seed: Annotated[int, typer.Option(help="Draws the split and, for every trial, weights, batches and coins.")] = 0,
     epochs: Annotated[int, typer.Option(help="Passes over the training rows, the same for every rate.")] = 100,
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "128,128",
@@ -101,9 +99,7 @@ def study(
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Such as 32-true or bf16-mixed.")] = "32-true",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else.")] = False,
 ) -> None:
     """Says whether dropout helps on your data, at which rate, and how sure that is.
 

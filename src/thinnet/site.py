@@ -138,5 +138,3 @@ class Site(nn.Module):
     def extra_repr(self) -> str:
         """Returns the rate as PyTorch's classes print it."""
         return f"p={self.p}, inplace={self.inplace}"
-
-

@@ -144,9 +144,7 @@ def test_more_seeds_go_on_in_the_same_folder(study: Callable, csv: Path, tmp_pat
     assert study(*command).result()["arms"] == three.result()["arms"]
 
 
-@pytest.mark.parametrize(
-    "change", [("--epochs", 4), ("--rates", "0.3"), ("--seed", 1), ("--target", "amount")], ids=str
-)
+@pytest.mark.parametrize("change", [("--epochs", 4), ("--rates", "0.3"), ("--seed", 1), ("--target", "amount")], ids=str)
 def test_folder_of_another_study_is_refused(study: Callable, csv: Path, tmp_path: Path, change: tuple):
     out = tmp_path / "out"
     command = (csv, "--target", "label", "--out", out)

@@ -47,9 +47,7 @@ def test_verdict(chosen: float, interval: Interval | None, reason: str, headline
     assert verdict.rate == (chosen if reason == "helps" else 0.0)
 
 
-@pytest.mark.parametrize(
-    ("share", "words"), [(0.9, "more data would narrow it"), (0.1, "more --seeds would narrow it")]
-)
+@pytest.mark.parametrize(("share", "words"), [(0.9, "more data would narrow it"), (0.1, "more --seeds would narrow it")])
 def test_unclear_verdict_says_what_would_help(share: float, words: str):
     verdict = judge(findings(0.5, Interval(-0.1, -0.2, 0.1, share)), DATA)
     assert words in verdict.sentences[-1]

@@ -139,7 +139,7 @@ def feature_alpha_dropout(
     >>> feature_alpha_dropout(torch.randn(2, 3, 4), 0.5, training=True).shape
     torch.Size([2, 3, 4])
     """
-    x, shared = _channels_of(real(x, "feature_alpha_dropout"))
+    shared = _shared(real(x, "feature_alpha_dropout"), training)
     return call("feature_alpha_dropout", x, p, training, inplace, generator, shared=shared, rule=Rule.ALPHA)
 
 
@@ -150,10 +150,10 @@ def real(x: Tensor, function: str) -> Tensor:
     return x
 
 
-def _channels_of(x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
-    if x.ndim < 2:
-        raise RuntimeError(f"feature_alpha_dropout: x must have 2 axes or more, (N, C, ...); got {x.ndim}. Use alpha_dropout.")
-    return x, channels(x.ndim)
+def _shared(x: Tensor, training: bool) -> tuple[int, ...]:
+    if training and x.ndim < 2:
+        raise RuntimeError(f"feature_alpha_dropout: x must have channels, (N, C, ...); got shape {tuple(x.shape)}.")
+    return channels(x.ndim)
 
 
 class AlphaDropout(Site):
@@ -201,5 +201,4 @@ class FeatureAlphaDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses by the affine rule."""
-        x, shared = _channels_of(real(x, "FeatureAlphaDropout"))
-        return self.toss(x, shared=shared, rule=Rule.ALPHA)
+        return self.toss(x, shared=_shared(real(x, "FeatureAlphaDropout"), self.training), rule=Rule.ALPHA)

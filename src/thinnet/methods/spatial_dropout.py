@@ -40,34 +40,31 @@ FACTS = Facts(
 )
 
 
-def batched(x: Tensor, dims: int, function: str) -> tuple[Tensor, bool]:
-    """Returns `x` as `(N, C, ...)` and whether it came without a batch; PyTorch's shape rules, warnings and errors."""
-    axes = x.ndim
-    if dims == 1:
-        if axes not in (2, 3):
-            raise RuntimeError(f"{function}: Expected 2D or 3D input, but received a {axes}D input. Channels are axis -2.")
-        return (x, False) if axes == 3 else (x.unsqueeze(0), True)
-    if axes not in (dims + 1, dims + 2):
+def batched(x: Tensor, dims: int, training: bool) -> tuple[Tensor, bool]:
+    """Returns `x` as `(N, C, ...)` and whether a batch axis was added: PyTorch's shape rules, warnings and errors."""
+    function, axes = f"dropout{dims}d", x.ndim
+    if dims == 1 and axes not in (2, 3):
+        raise RuntimeError(f"{function}: Expected 2D or 3D input, but received a {axes}D input. Channels are axis -2.")
+    if dims > 1 and axes not in (dims + 1, dims + 2):
         warnings.warn(
-            f"{function}: Received a {axes}-D input to {function}, which is taken as (N, C, ...): axis 1 counts the channels,"
-            f" and with 2 axes every element is one. Give it {dims + 1} or {dims + 2} axes.",
-            stacklevel=4,
+            f"{function}: Received a {axes}-D input to {function}. Give it (N, C, ...), or use dropout.", stacklevel=5
         )
-        return x, False
     if dims == 2 and axes == 3:
         warnings.warn(
-            f"{function}: Received a 3-D input to {function} and assuming that channel-wise 1D dropout behavior is desired:"
+            f"{function}: Received a 3-D input to {function}, assuming that channel-wise 1D dropout behavior is desired:"
             " (N, C, L). Use dropout1d for that, or add a batch axis to (C, H, W).",
-            stacklevel=4,
+            stacklevel=5,
         )
-        return x, False
-    return (x, False) if axes == dims + 2 else (x.unsqueeze(0), True)
+    unbatched = dims != 2 and axes != dims + 2
+    whole = x.unsqueeze(0) if unbatched else x
+    if training and whole.ndim < 2:
+        raise RuntimeError(f"{function}: x must have channels, (N, C, ...); got shape {tuple(x.shape)}. Use dropout.")
+    return whole, unbatched
 
 
 def _functional(dims, x, p, training, inplace, generator) -> Tensor:
-    function = f"dropout{dims}d"
-    whole, unbatched = batched(x, dims, function)
-    y = call(function, whole, p, training, inplace, generator, shared=channels(whole.ndim))
+    whole, unbatched = batched(x, dims, training)
+    y = call(f"dropout{dims}d", whole, p, training, inplace, generator, shared=channels(whole.ndim))
     return y.squeeze(0) if unbatched else y
 
 
@@ -174,7 +171,7 @@ class _SpatialDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each channel."""
-        whole, unbatched = batched(x, self.dims, f"dropout{self.dims}d")
+        whole, unbatched = batched(x, self.dims, self.training)
         y = self.toss(whole, shared=channels(whole.ndim))
         return y.squeeze(0) if unbatched else y
 

@@ -1,5 +1,6 @@
 """How a toss is made fast. `toss` is the door, `reference` defines the bits, `backends` says which path serves where."""
 
 from thinnet.ops.backends import backends as backends
+from thinnet.ops.backends import why as why
 from thinnet.ops.reference import Rule as Rule
 from thinnet.ops.toss import toss as toss

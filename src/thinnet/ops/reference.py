@@ -10,6 +10,7 @@ Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3": 7 rounds are 
 """
 
 from enum import IntEnum
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -134,14 +135,17 @@ def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, T
 
 
 def apply(rule: Rule, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
-    """Returns what the rule makes of `x` and its coins: computed in float32 (float64 in float64), rounded once at the end."""
+    """Returns what the rule makes of `x` and its coins: in float32, or in float64 where `x` is."""
     number = x if x.dtype == torch.float64 else x.float()
     if rule == Rule.GAUSSIAN:
         sigma = root(rate.float() / (65536 - rate.float()))
-        return (number * (1 + sigma * normal(drawn))).to(x.dtype)
+        return number * (1 + sigma * normal(drawn))
     scale, shift, dropped = (constant.to(number.dtype) for constant in constants(rule, linear, rate))
     kept = number * scale + shift if rule == Rule.ALPHA and not linear else number * scale
-    return torch.where(drawn >= rate, kept, dropped).to(x.dtype)
+    return torch.where(drawn >= rate, kept, dropped)
+
+
+Where: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]  # rate, seed, step, site, samples
 
 
 def toss(
@@ -162,7 +166,7 @@ def toss(
     `offset + i * units[0] + j * units[1] + ...`, and an axis of stride 0 shares its coins.
     """
     if x.numel() == 0:
-        return torch.empty_like(x)
+        return x.clone()
     zero = torch.zeros((), dtype=torch.int64, device=x.device)
     rows = x.shape[0] if samples is not None else 1
     ids = zero.expand(1) if samples is None else samples
@@ -172,4 +176,5 @@ def toss(
     stream = noise if rule == Rule.GAUSSIAN else coins
     drawn = stream(seed.reshape(()), zero if step is None else step, zero if site is None else site, ids, count, offset)
     strides = list(units) if samples is None else [count, *units[1:]]
-    return apply(rule, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))
+    y = apply(rule, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))
+    return torch.empty_like(x, requires_grad=False).copy_(y)  # in the memory format of x, whatever the order of work

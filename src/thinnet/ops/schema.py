@@ -38,8 +38,8 @@ missing = _load()
 
 
 def _reference(x: Tensor, *rest: Any) -> Tensor:
-    *where, rule, linear, _ = rest
-    return reference.toss(x, *where, Rule(rule), linear)
+    *where, units, offset, rule, linear, _ = rest
+    return reference.toss(x, where[0], where[1], where[2], where[3], where[4], units, offset, Rule(rule), linear)
 
 
 def _reference_(x: Tensor, *rest: Any) -> None:
@@ -70,8 +70,8 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.rest = units, offset, rule, True, backend
 
 
-def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-    return call(gradient, *ctx.saved_tensors, *ctx.rest), *(None,) * 10
+def _backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+    return call(gradients[0], *ctx.saved_tensors, *ctx.rest), *(None,) * 10
 
 
 torch.library.register_autograd("thinnet::toss", _backward, setup_context=_setup_context, lib=library)
@@ -106,8 +106,8 @@ class _Toss(torch.autograd.Function):
     vmap = staticmethod(_vmap)
 
     @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
-        return call(tangent, *ctx.saved_for_forward, *ctx.rest)
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return call(tangents[0], *ctx.saved_for_forward, *ctx.rest)
 
 
 class _TossInPlace(torch.autograd.Function):

@@ -1,10 +1,12 @@
 """The one door to a toss: looks at the tensor, refuses what cannot be tossed, and takes the kernel that serves it."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from thinnet.ops import reference, schema
-from thinnet.ops.reference import Rule
+from thinnet.ops.reference import Rule, Where
 
 REAL = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 COMPLEX = frozenset((torch.complex64, torch.complex128))
@@ -49,16 +51,16 @@ def toss(
     >>> toss(x, half, seed)
     tensor([2., 0., 2., 0., 2., 0., 0., 2.])
     """
+    where = rate, seed, step, site, samples
     if x.is_nested and x.layout == torch.jagged:
-        return _nested(x, rate, seed, step, site, samples, shared, rule, inplace, function, backend)
+        return _nested(x, where, shared, rule, inplace, function, backend)
     _check(x, function)
-    if x.dtype in COMPLEX:
-        pairs = torch.view_as_real(x.resolve_conj())
-        units = unit_strides(x.shape, shared, samples is not None)
-        tossed = _run(pairs, (rate, seed, step, site, samples), [*units, 0], rule, False, function, backend)
-        return _write(x, torch.view_as_complex(tossed), function) if inplace else torch.view_as_complex(tossed)
     units = unit_strides(x.shape, shared, samples is not None)
-    return _run(x, (rate, seed, step, site, samples), units, rule, inplace, function, backend)
+    if x.dtype not in COMPLEX:
+        return _run(x, where, units, rule, inplace, function, backend)
+    pairs = torch.view_as_real(x.resolve_conj())
+    y = torch.view_as_complex(_run(pairs, where, [*units, 0], rule, False, function, backend))
+    return _write(x, y, function) if inplace else y
 
 
 def unit_strides(shape: torch.Size, shared: tuple[int, ...], has_samples: bool) -> list[int]:
@@ -75,7 +77,7 @@ def unit_strides(shape: torch.Size, shared: tuple[int, ...], has_samples: bool) 
     return units
 
 
-def _run(x, where, units, rule, inplace, function, backend) -> Tensor:
+def _run(x: Tensor, where: Where, units: list[int], rule: Rule, inplace: bool, function: str, backend: str) -> Tensor:
     if backend == "reference":
         y = reference.toss(x, *where, units, 0, rule, False)
         return _write(x, y, function) if inplace else y
@@ -90,7 +92,16 @@ def _write(x: Tensor, y: Tensor, function: str) -> Tensor:
     return x.copy_(y)
 
 
-def _nested(x, rate, seed, step, site, samples, shared, rule, inplace, function, backend) -> Tensor:
+def _nested(
+    x: Any,  # a Tensor subclass with offsets, lengths and a ragged axis
+    where: Where,
+    shared: tuple[int, ...],
+    rule: Rule,
+    inplace: bool,
+    function: str,
+    backend: str,
+) -> Tensor:
+    rate, seed, *_, samples = where
     if shared or samples is not None or inplace:
         asked = "one coin for each element, without names and not in place"
         raise TypeError(f"{function}: a jagged nested tensor is tossed with {asked}. Use x.to_padded_tensor(0.0) first.")

@@ -98,7 +98,5 @@ def notes_on(table: Table, present: np.ndarray, task: str, inferred: bool) -> li
     if missing := int(table.features[present].isna().to_numpy().sum()):
         notes.append(f"{missing} missing values were filled in, and the network is told where.")
     if copies := int(table.features[present].duplicated().sum()):
-        notes.append(
-            f"{copies} rows repeat the features of another; copies on both sides of the split flatter the test."
-        )
+        notes.append(f"{copies} rows repeat the features of another; copies on both sides of the split flatter the test.")
     return notes

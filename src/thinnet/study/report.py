@@ -56,9 +56,7 @@ def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command
 
 def bound(text: str) -> str:
     """Keeps what belongs together on one line: p = 0.5 and 95 %."""
-    return re.sub(r"(?<=\bp) = (?=\d)", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text).replace(
-        " %", "\N{NO-BREAK SPACE}%"
-    )
+    return re.sub(r"(?<=\bp) = (?=\d)", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def best_with_dropout(findings: Findings) -> float:

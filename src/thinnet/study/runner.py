@@ -39,9 +39,7 @@ def missing_arms(finished: Iterable[Arm], rates: Iterable[float], seeds: int) ->
     return [(rate, seed) for seed in range(seeds) for rate in want if (rate, seed) not in have]
 
 
-def run(
-    data: Data, plan: Plan, store: Store, seeds: int, jobs: int, budget: float | None
-) -> Generator[Trial, None, None]:
+def run(data: Data, plan: Plan, store: Store, seeds: int, jobs: int, budget: float | None) -> Generator[Trial, None, None]:
     """Trains what is missing and notes every trial as it finishes.
 
     Args:

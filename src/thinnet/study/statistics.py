@@ -37,9 +37,7 @@ def seed_interval(values: np.ndarray) -> Interval:
     """
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or len(values) < 2:
-        raise ValueError(
-            f"seed_interval: values must be two or more numbers; got shape {values.shape}. Use more seeds."
-        )
+        raise ValueError(f"seed_interval: values must be two or more numbers; got shape {values.shape}. Use more seeds.")
     return _interval(values.mean(), values.var(ddof=1) / len(values), len(values) - 1)
 
 

@@ -51,16 +51,12 @@ def read_table(path: Path | None, target: str | None) -> Table:
     """
     if path is None:
         if target is not None:
-            raise StudyError(
-                "--target", "the option must come with a FILE", f"{target!r} alone", "Name the file first."
-            )
+            raise StudyError("--target", "the option must come with a FILE", f"{target!r} alone", "Name the file first.")
         pixels, digit = load_digits(return_X_y=True)
         return from_arrays("digits", np.asarray(pixels).reshape(-1, 8, 8), np.asarray(digit), "digit")
     reader = READERS.get(path.suffix.lower())
     if reader is None:
-        raise StudyError(
-            COMMAND, f"FILE must end in {', '.join(READERS)}", repr(str(path)), "Convert it to one of them."
-        )
+        raise StudyError(COMMAND, f"FILE must end in {', '.join(READERS)}", repr(str(path)), "Convert it to one of them.")
     if not path.is_file():
         raise StudyError(COMMAND, "FILE must be a file that exists", repr(str(path)), "Check the path.")
     try:
@@ -70,9 +66,7 @@ def read_table(path: Path | None, target: str | None) -> Table:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         got = f"{str(path)!r} ({reason})"
-        raise StudyError(
-            COMMAND, f"FILE must be a readable {path.suffix} file", got, "Repair or re-export it."
-        ) from None
+        raise StudyError(COMMAND, f"FILE must be a readable {path.suffix} file", got, "Repair or re-export it.") from None
 
 
 def read_text(path: Path, target: str | None) -> Table:

@@ -73,7 +73,5 @@ def as_numbers(target: pd.Series) -> np.ndarray:
         advice = "Clean the column, or give --task classification."
         raise StudyError("--task", rule, repr(str(target.to_numpy()[wrong][0])), advice)
     if np.ptp(numbers) == 0:
-        raise StudyError(
-            "--target", f"column {target.name!r} must vary", f"only {numbers[0]:g}", "Choose another column."
-        )
+        raise StudyError("--target", f"column {target.name!r} must vary", f"only {numbers[0]:g}", "Choose another column.")
     return numbers

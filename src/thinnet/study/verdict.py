@@ -142,9 +142,7 @@ def advice(loss: Contrast) -> str:
     """
     assert loss.interval is not None
     if loss.interval.case_share > 0.5:
-        return (
-            "The interval is wide mostly because the test rows are few: more data would narrow it, more seeds hardly."
-        )
+        return "The interval is wide mostly because the test rows are few: more data would narrow it, more seeds hardly."
     return "The interval is wide mostly because seeds differ: the same command with more --seeds would narrow it."
 
 
@@ -182,7 +180,5 @@ def overfitting(findings: Findings, task: Task) -> str:
     if held[-1] <= TURN * held[best]:
         stays = f"ends at {held[-1]:.3g}, close to its lowest, {held[best]:.3g}"
         return f"{start} {stays}, {end}: in {len(held)} epochs it does not turn up."
-    turns = (
-        f"is lowest after epoch {best + 1}, at {held[best]:.3g}, and has climbed to {held[-1]:.3g} by epoch {len(held)}"
-    )
+    turns = f"is lowest after epoch {best + 1}, at {held[best]:.3g}, and has climbed to {held[-1]:.3g} by epoch {len(held)}"
     return f"{start} {turns}, {end}: from there on the network over-fits."

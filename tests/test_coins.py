@@ -1,0 +1,154 @@
+"""Names: binding, places, state; and that a bound model and its copies go on as they should."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from assertions import assert_same_bits
+from torch import nn
+
+import thinnet
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 40), thinnet.nn.Dropout(0.5), nn.ReLU(), nn.Sequential(thinnet.nn.Dropout(0.2)))
+
+
+def test_masks_can_be_named_without_the_model() -> None:
+    model, x, ids = network(), torch.randn(4, 6), torch.tensor([4711, 3, 99, 2**32 - 1])
+    coins = thinnet.Coins(seed=2**63 + 9).bind(model).at(200, ids)
+    hidden = model[1](model[0](x))
+    mask = coins.mask("1", step=200, samples=ids, shape=(40,))
+    assert mask.dtype == torch.bool and mask.shape == (4, 40)
+    assert torch.equal(hidden != 0, mask)
+    assert torch.equal(coins.mask("1", step=200, samples=[4711], shape=(40,))[0], mask[0])
+    with pytest.raises(KeyError, match=r"site must be one of \['1', '3.0'\]; got 'head'"):
+        coins.mask("head", step=0, samples=[0], shape=(1,))
+
+
+def test_channels_and_rows() -> None:
+    layer = thinnet.nn.Dropout2d(0.5)
+    coins = thinnet.Coins(1).bind(layer).at(3, samples=10)
+    kept = layer(torch.ones(5, 8, 3, 3)) != 0
+    mask = coins.mask("", step=3, samples=range(10, 15), shape=(8, 1, 1))
+    assert torch.equal(kept, mask.expand_as(kept))
+    coins.at(3)
+    assert torch.equal(layer(torch.ones(1, 8, 3, 3))[0, :, 0, 0] != 0, coins.mask("", step=3, samples=[0], shape=(8,))[0])
+
+
+def test_sites_steps_seeds_and_samples_differ() -> None:
+    def kept(seed: int = 0, step: int = 0, sample: int = 0, site: str = "1") -> tuple[bool, ...]:
+        coins = thinnet.Coins(seed).bind(network_of_halves())
+        return tuple(coins.mask(site, step=step, samples=[sample], shape=(64,))[0].tolist())
+
+    masks = {kept(), kept(seed=1), kept(step=1), kept(sample=1), kept(site="3.0"), kept(seed=1 << 32)}
+    assert len(masks) == 6
+
+
+def network_of_halves() -> nn.Module:
+    model = network()
+    model[3][0].p = 0.5
+    return model
+
+
+def test_copies_and_pickles_stay_bound_and_go_their_own_way() -> None:
+    model, x = network(), torch.randn(4, 6)
+    coins = thinnet.Coins(3).bind(model).at(5, samples=[3, 1, 4, 1])
+    expected = model(x)
+    stored = io.BytesIO()
+    torch.save(model, stored)
+    stored.seek(0)
+    twins = (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(stored, weights_only=False))
+    for twin in twins:
+        assert_same_bits(twin(x), expected)
+        assert twin[1].clock is twin[3][0].clock is not model[1].clock
+    coins.at(6)
+    assert_same_bits(twins[0](x), expected)
+    assert not torch.equal(model(x), expected)
+
+
+def test_unbinding_gives_the_plain_model_back() -> None:
+    model, x = network(), torch.randn(4, 6)
+    torch.manual_seed(1)
+    expected = model(x)
+    thinnet.Coins(3).bind(model).unbind()
+    torch.manual_seed(1)
+    assert_same_bits(model(x), expected)
+
+
+def test_state_goes_on_where_it_was() -> None:
+    model, x = network(), torch.randn(4, 6)
+    coins = thinnet.Coins(3).bind(model)
+    for _ in range(4):
+        coins.advance()
+    state = pickle.loads(pickle.dumps(coins.state_dict()))
+    expected = coins.advance() and model(x)
+    coins.unbind()
+    again = thinnet.Coins().bind(model)
+    again.load_state_dict(state)
+    assert (again.seed, again.step) == (3, 3)
+    assert_same_bits(again.advance() and model(x), expected)
+
+
+def test_state_of_another_model_is_refused_name_by_name() -> None:
+    coins = thinnet.Coins(3).bind(network())
+    coins.at(9)
+    state = coins.state_dict()
+    other = nn.Sequential(nn.Linear(6, 40), thinnet.nn.Dropout(0.4), thinnet.nn.Dropout(0.2))
+    theirs = thinnet.Coins(1).bind(other)
+    with pytest.raises(
+        ValueError, match=r"'1' has rate 0.4, saved 0.5; '2' is here but not saved; '3.0' is saved but not here"
+    ):
+        theirs.load_state_dict(state)
+    assert (theirs.seed, theirs.step) == (1, None)
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64, 0.5, True, None])
+def test_bad_seeds(seed: object) -> None:
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        thinnet.Coins(seed)
+
+
+@pytest.mark.parametrize("step", [-1, 1 << 32, 0.5, True, None])
+def test_bad_steps(step: object) -> None:
+    with pytest.raises(ValueError, match="step must be an integer"):
+        thinnet.Coins().bind(network()).at(step)
+
+
+@pytest.mark.parametrize("samples", [[-1], [1 << 32], -1, 1 << 32, [0.5], [[1]], [True], torch.zeros(2, 2)])
+def test_bad_samples(samples: object) -> None:
+    coins = thinnet.Coins().bind(network()).at(3)
+    with pytest.raises(ValueError, match="samples must be integers"):
+        coins.at(4, samples)
+    assert coins.step == 3
+
+
+def test_a_batch_that_is_not_where_it_should_be() -> None:
+    layer = thinnet.nn.Dropout(0.5)
+    thinnet.Coins().bind(layer).at(0, samples=[1, 2, 3])
+    with pytest.raises(ValueError, match=r"axis 0 of x must count the samples .* got x of shape \(7, 3\) and 3 samples"):
+        layer(torch.ones(7, 3))
+
+
+def test_forgetting_at_and_binding_wrongly() -> None:
+    model = network()
+    coins = thinnet.Coins().bind(model)
+    with pytest.raises(RuntimeError, match=r"site '1': its coins have no step yet. Call coins.at"):
+        model(torch.randn(4, 6))
+    with pytest.raises(ValueError, match="site '1' is bound already"):
+        thinnet.Coins().bind(model)
+    with pytest.raises(ValueError, match="the model has no site"):
+        thinnet.Coins().bind(nn.Linear(3, 3))
+    coins.unbind()
+    model(torch.randn(4, 6))
+
+
+def test_two_names_of_one_number_are_refused() -> None:
+    model = nn.Module()
+    for name in ("plumless", "buckeroo"):  # a pair whose CRC-32 is the same
+        model.add_module(name, thinnet.nn.Dropout(0.5))
+    with pytest.raises(ValueError, match="'plumless' and 'buckeroo' have the same number"):
+        thinnet.Coins().bind(model)
+    assert model.plumless.clock is None

@@ -1,0 +1,209 @@
+"""In the place of PyTorch's classes: the same constructor, shapes, warnings, errors and state, side by side with them."""
+
+import inspect
+import itertools
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+import thinnet
+import thinnet.functional
+
+PAIRS = [
+    (getattr(thinnet.nn, name), getattr(nn, name))
+    for name in ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
+]
+each_pair = pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=lambda cls: cls.__name__)
+
+
+SHAPES = {"Dropout1d": (6, 7, 5), "Dropout3d": (6, 7, 2, 4, 5)}  # (N, C, ...); else four axes
+
+
+def outcome(cls: type[nn.Module], shape: tuple[int, ...], training: bool) -> tuple[str, tuple[int, ...] | None, int]:
+    """What a class makes of a shape: the kind of error, the shape that comes back, the number of warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            shape_out, error = tuple(cls(0.5).train(training)(torch.randn(shape)).shape), ""
+        except RuntimeError as e:
+            shape_out, error = None, type(e).__name__
+    return error, shape_out, len(caught)
+
+
+@each_pair
+def test_the_constructor_is_the_same(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    kinds = [[(p.name, p.default) for p in inspect.signature(cls).parameters.values()] for cls in (ours, theirs)]
+    assert kinds[0] == kinds[1]
+    for arguments in ((), (0.3,), (0.3, True), (0,), (1,), (torch.tensor(0.25),)):
+        one, other = ours(*arguments), theirs(*arguments)
+        assert (float(one.p), one.inplace, one.training) == (float(other.p), other.inplace, other.training)
+    assert repr(ours(0.3, True)) == repr(theirs(0.3, True))
+
+
+@each_pair
+def test_every_number_of_axes_ends_as_with_pytorch(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    for axes, training in itertools.product(range(8), (True, False)):
+        shape = (3,) * axes
+        assert outcome(ours, shape, training)[1:] == outcome(theirs, shape, training)[1:], (shape, training)
+
+
+@each_pair
+def test_the_channels_are_those_of_pytorch(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    for axes in range(2, 7):
+        x = torch.ones((3,) * axes)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                grains = [grain(cls, x) for cls in (ours, theirs)]
+        except RuntimeError:
+            continue
+        assert grains[0] == grains[1], axes
+
+
+def grain(cls: type[nn.Module], x: torch.Tensor) -> list[bool]:
+    """Which axes share a coin: those along which no output of many changes."""
+    outputs = torch.stack([cls(0.5)(x) for _ in range(60)])
+    return [bool((outputs.diff(dim=axis) == 0).all()) for axis in range(1, outputs.ndim)]
+
+
+@each_pair
+def test_rates_that_pytorch_refuses_are_refused(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    for p in (-0.1, 1.1, -1e-9, 1 + 1e-9):
+        for cls in (ours, theirs):
+            with pytest.raises(ValueError, match=r"p|probability"):
+                cls(p)
+
+
+@each_pair
+def test_checkpoints_load_both_ways(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    one, other = (nn.Sequential(nn.Linear(3, 3), cls(0.3)) for cls in (ours, theirs))
+    assert one.state_dict().keys() == other.state_dict().keys()
+    assert str(one.load_state_dict(other.state_dict())) == str(other.load_state_dict(one.state_dict()))
+
+
+@each_pair
+def test_memory_formats_and_strides_are_pytorchs(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    base = torch.randn(SHAPES.get(ours.__name__, (6, 7, 4, 5)))
+    for order in itertools.permutations(range(base.ndim)):
+        permuted = base.permute(order)
+        for x in (permuted, permuted[..., ::2], permuted[1:, 1:]):
+            one, other = ours(0.5)(x), theirs(0.5)(x)
+            assert one.stride() == torch.empty_like(x).stride()
+            assert one.shape == other.shape
+
+
+@pytest.mark.parametrize("format", [torch.channels_last, torch.contiguous_format], ids=str)
+@pytest.mark.parametrize(("ours", "theirs"), [pair for pair in PAIRS if pair[0].__name__ not in SHAPES], ids=str)
+def test_image_formats_are_kept_as_pytorch_keeps_them(ours, theirs, format: torch.memory_format) -> None:
+    x = torch.randn(4, 8, 6, 5).contiguous(memory_format=format).requires_grad_()
+    for cls in (ours, theirs):
+        y = cls(0.5)(x)
+        assert y.is_contiguous(memory_format=format)
+        assert torch.autograd.grad(y, x, torch.ones_like(y))[0].is_contiguous(memory_format=format)
+
+
+@each_pair
+def test_in_place_refuses_what_autograd_refuses(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    shape = SHAPES.get(ours.__name__, (6, 7, 4, 5))
+    for cls in (ours, theirs) if ignores_inplace(ours) is ignores_inplace(theirs) else (ours,):
+        leaf = torch.randn(shape, requires_grad=True)
+        for x in (leaf, leaf[:1]):
+            before = x.detach().clone()
+            with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
+                cls(0.5, inplace=True)(x)
+            assert torch.equal(x, before)
+        hidden = leaf.sigmoid()
+        loss = cls(0.5, inplace=True)(hidden).sum()
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss.backward()
+        with pytest.raises(RuntimeError):
+            cls(0.5, inplace=True)(torch.randn(1, *shape[1:]).expand(shape))
+
+
+def ignores_inplace(cls: type[nn.Module]) -> bool:
+    x = torch.ones(SHAPES.get(cls.__name__, (6, 7, 4, 5)))
+    cls(0.5, inplace=True)(x)
+    return bool((x == 1).all())
+
+
+def test_in_place_is_never_ignored() -> None:
+    """PyTorch's alpha classes take `inplace=True` and do nothing with it."""
+    assert [theirs.__name__ for _, theirs in PAIRS if ignores_inplace(theirs)] == [
+        "AlphaDropout",
+        "FeatureAlphaDropout",
+    ]
+    assert not any(ignores_inplace(ours) for ours, _ in PAIRS)
+
+
+@pytest.mark.parametrize("ours", [ours for ours, _ in PAIRS] + [thinnet.nn.GaussianDropout])
+def test_in_place_writes_and_differentiates(ours: type[nn.Module]) -> None:
+    leaf = torch.randn(SHAPES.get(ours.__name__, (6, 7, 4, 5)), requires_grad=True)
+    torch.manual_seed(1)
+    expected = ours(0.5)(leaf * 2)
+    (gradient,) = torch.autograd.grad(expected.square().sum(), leaf)
+    torch.manual_seed(1)
+    hidden = leaf * 2
+    version = hidden._version
+    y = ours(0.5, inplace=True)(hidden)
+    assert y.data_ptr() == hidden.data_ptr() and hidden._version > version
+    torch.testing.assert_close(torch.autograd.grad(y.square().sum(), leaf)[0], gradient)
+
+
+def test_the_network_of_every_introduction_runs_unchanged() -> None:
+    def network(dropout: type[nn.Module]) -> nn.Module:
+        class Net(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.fc1 = nn.Linear(784, 512)
+                self.dropout = dropout(0.5)
+                self.fc2 = nn.Linear(512, 10)
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                return self.fc2(self.dropout(torch.relu(self.fc1(x))))
+
+        return Net()
+
+    model, other = network(thinnet.nn.Dropout), network(nn.Dropout)
+    model.load_state_dict(other.state_dict())
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    x, target = torch.randn(64, 784), torch.randint(0, 10, (64,))
+    losses = []
+    for _ in range(20):
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(model.train()(x), target)
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0] / 2
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model.eval()(x), other.eval()(x), rtol=0, atol=0)
+    assert not torch.equal(model.train()(x), model(x))
+
+
+def test_a_rate_survives_what_moves_and_casts_a_model() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), thinnet.nn.Dropout(0.3))
+    for moved in (model.half(), model.bfloat16(), model.double(), model.to_empty(device="cpu"), model.share_memory()):
+        assert int(moved[1].rate) == 19661
+    with torch.device("meta"):
+        born = nn.Sequential(nn.Linear(2, 2), thinnet.nn.Dropout(0.3))
+    assert int(born.to_empty(device="cpu")[1].rate) == 19661
+
+
+def test_a_layer_made_or_changed_under_inference_mode_still_trains() -> None:
+    with torch.inference_mode():
+        layer = thinnet.nn.Dropout(0.3)
+        layer.p = 0.4
+        layer(torch.ones(4))
+        thinnet.functional.dropout(torch.ones(4), 0.123, training=True)
+    x = torch.ones(4, requires_grad=True)
+    (layer(x) + thinnet.functional.dropout(x, 0.123, training=True)).sum().backward()
+    assert x.grad is not None
+
+
+def test_a_symbolic_trace_takes_a_layer_whole() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), thinnet.nn.Dropout(0.3), nn.Unflatten(0, (2, 2)), thinnet.nn.Dropout1d(0.2))
+    traced = torch.fx.symbolic_trace(model)
+    assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1", "2", "3"]
+    assert traced(torch.ones(4, 2)).shape == (2, 2, 2)

@@ -1,0 +1,206 @@
+"""The toss among PyTorch's own machinery: opcheck, compile, export, vmap, checkpoint, autocast, nested tensors, memory."""
+
+import itertools
+
+import pytest
+import torch
+import torch._dynamo.testing
+from assertions import assert_same_bits
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.utils.checkpoint import checkpoint
+
+import thinnet
+import thinnet.functional as F
+from thinnet.ops import Rule
+
+
+def count(rate: int) -> Tensor:
+    return torch.tensor(rate, dtype=torch.int32)
+
+
+def network(*layers: nn.Module) -> nn.Module:
+    return nn.Sequential(nn.Linear(6, 40), *layers, nn.Tanh(), nn.Linear(40, 3))
+
+
+@pytest.mark.parametrize("rule", list(Rule))
+@pytest.mark.parametrize("named", [False, True])
+def test_opcheck_is_clean(rule: Rule, named: bool) -> None:
+    name = (torch.tensor(1), torch.tensor(4), torch.arange(8)) if named else (None, None, None)
+    for linear, units in itertools.product((False, True), ([0, 6, 1], [0, 1, 0], [0, 0, 0])):
+        rest = (count(20000), torch.tensor(3), *name, units, 0, int(rule), linear, "auto")
+        torch.library.opcheck(torch.ops.thinnet.toss.default, (torch.randn(8, 5, 6, requires_grad=True), *rest))
+        torch.library.opcheck(torch.ops.thinnet.toss_.default, (torch.randn(8, 5, 6), *rest))
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_compiled_is_eager_bit_by_bit(backend: str) -> None:
+    model = network(thinnet.nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.2), thinnet.nn.AlphaDropout(0.1))
+    coins = thinnet.Coins(5).bind(model)
+    counter = torch._dynamo.testing.CompileCounterWithBackend(backend)
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for step in range(4):
+        model[1].p = 0.1 + 0.2 * step
+        coins.at(step, torch.randperm(1000)[:16])
+        x = torch.randn(16, 6, requires_grad=True)
+        ours, eager = compiled(x), model(x)
+        torch.testing.assert_close(ours, eager)
+        torch.testing.assert_close(*(torch.autograd.grad(y.sum(), x)[0] for y in (ours, eager)))
+    assert counter.frame_count == 1
+
+
+def test_compiled_functions_read_a_changing_rate() -> None:
+    counter = torch._dynamo.testing.CompileCounterWithBackend("inductor")
+    compiled = torch.compile(lambda x, p: F.dropout(x, p, training=True), backend=counter, fullgraph=True)
+    for i in range(1, 9):
+        y = compiled(torch.ones(20_000), torch.tensor(i / 10))
+        assert abs(float((y == 0).double().mean()) - i / 10) < 0.03
+    assert counter.frame_count == 1
+    for i in range(1, 9):
+        y = compiled(torch.ones(20_000), i / 10)
+        assert abs(float((y == 0).double().mean()) - i / 10) < 0.03
+    assert counter.frame_count <= 3  # a number is burnt in once; its second value makes it an input
+
+
+def test_compiled_in_place_and_reseeded() -> None:
+    model = nn.Sequential(nn.Linear(6, 40), thinnet.nn.Dropout(0.5, inplace=True))
+    compiled = torch.compile(model, fullgraph=True)
+    x = torch.randn(7, 6)
+    torch.manual_seed(4)
+    first = compiled(x)
+    torch.manual_seed(4)
+    assert_same_bits(compiled(x), first)
+    assert not torch.equal(compiled(x), first)
+
+
+@pytest.mark.parametrize("strict", [True, False])
+def test_exported_training_and_eval(strict: bool) -> None:
+    model = network(thinnet.nn.Dropout(0.5))
+    coins = thinnet.Coins(3).bind(model).at(4)
+    x = torch.randn(9, 6)
+    exported = torch.export.export(model, (x,), strict=strict)
+    torch.testing.assert_close(exported.module()(x), model(x))
+    coins.unbind()
+    drawn = torch.export.export(model, (x,), strict=strict).module()
+    assert not torch.equal(drawn(x), drawn(x))
+    quiet = torch.export.export(model.eval(), (x,), strict=strict)
+    assert "thinnet" not in str(quiet.graph)
+
+
+def test_vmap_different_and_same() -> None:
+    x = torch.ones(6, 50)
+    layer = thinnet.nn.Dropout(0.5)
+    different = torch.func.vmap(layer, randomness="different")(x)
+    assert len(torch.unique(different, dim=0)) == 6
+    same = torch.func.vmap(layer, randomness="same")(x)
+    assert len(torch.unique(same, dim=0)) == 1
+    with pytest.raises(RuntimeError, match="randomness"):
+        torch.func.vmap(layer)(x)
+    torch.manual_seed(3)
+    alone = layer(x[0])
+    torch.manual_seed(3)
+    assert_same_bits(torch.func.vmap(layer, randomness="same")(x)[4], alone)
+    torch.func.vmap(thinnet.nn.Dropout(0.5, inplace=True), randomness="different")(torch.ones(6, 50))
+
+
+@pytest.mark.parametrize("in_dim", [0, 1, 2])
+def test_vmap_of_named_coins_gives_each_slice_the_same(in_dim: int) -> None:
+    layer = thinnet.nn.Dropout(0.5)
+    thinnet.Coins(3).bind(layer).at(4, torch.tensor([9, 8, 7]))
+    slices = torch.randn(5, 3, 8)
+    y = torch.func.vmap(layer, in_dims=in_dim, out_dims=in_dim)(slices.movedim(0, in_dim)).movedim(in_dim, 0)
+    for i in range(5):
+        torch.testing.assert_close(y[i], layer(slices[i]), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("randomness", ["different", "same"])
+def test_gradients_of_each_sample(randomness: str) -> None:
+    model = network(thinnet.nn.Dropout(0.5))
+    parameters, x = dict(model.named_parameters()), torch.randn(7, 6)
+
+    def loss(parameters: dict[str, Tensor], case: Tensor) -> Tensor:
+        return torch.func.functional_call(model, parameters, (case,)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness=randomness)(parameters, x)
+    dead = (each["0.weight"] == 0).all(dim=2)
+    assert dead.shape == (7, 40) and 0 < int(dead.sum()) < dead.numel()
+    assert (len(torch.unique(dead, dim=0)) == 1) == (randomness == "same")
+
+
+def test_forward_mode() -> None:
+    layer = thinnet.nn.Dropout(0.5)
+    thinnet.Coins(1).bind(layer).at(0)
+    x, tangent = torch.randn(4, 30), torch.randn(4, 30)
+    y, moved = torch.func.jvp(layer, (x,), (tangent,))
+    assert_same_bits(y, layer(x))
+    assert_same_bits(moved, layer(tangent))
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(layer(forward_ad.make_dual(x, tangent)))
+        assert_same_bits(dual.tangent, layer(tangent))
+    rows = torch.func.jacfwd(layer, randomness="same")(x[:1]).reshape(30, 30)
+    torch.testing.assert_close(rows, torch.func.jacrev(layer)(x[:1]).reshape(30, 30))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_checkpointing_tosses_the_same_coins_again(reentrant: bool, named: bool) -> None:
+    model = network(thinnet.nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.3))
+    x = torch.randn(8, 6, requires_grad=True)
+    if named:
+        thinnet.Coins(3).bind(model).at(5)
+    torch.manual_seed(1)
+    expected = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()])
+    torch.manual_seed(1)
+    y = checkpoint(model, x, use_reentrant=reentrant, preserve_rng_state=not named)
+    y.square().sum().backward()
+    for value, gradient in zip((x, *model.parameters()), expected, strict=True):
+        torch.testing.assert_close(value.grad, gradient, rtol=0, atol=0)
+
+
+def test_autocast_keeps_the_dtype_that_comes_in() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = network(thinnet.nn.Dropout(0.5))[:2](torch.randn(8, 6))
+    assert y.dtype == torch.bfloat16
+
+
+def test_jagged_nested_tensors() -> None:
+    parts = [torch.ones(3, 4), torch.ones(500, 4)]
+    x = torch.nested.nested_tensor(parts, layout=torch.jagged, requires_grad=True)
+    for layer in (thinnet.nn.Dropout(0.5), thinnet.nn.AlphaDropout(0.5), thinnet.nn.GaussianDropout(0.5)):
+        y = layer(x)
+        assert [part.shape for part in y.unbind()] == [part.shape for part in parts]
+        (gradient,) = torch.autograd.grad((y + x).values().sum(), x)  # of the same raggedness: they can be added
+        assert gradient.values().shape == (503, 4)
+    assert abs(float((thinnet.nn.Dropout(0.25)(x).values() == 0).double().mean()) - 0.25) < 0.05
+    with pytest.raises(TypeError, match="to_padded_tensor"):
+        thinnet.nn.Dropout(0.5, inplace=True)(x)
+
+
+def test_backward_after_the_next_step_tosses_the_coins_of_its_own_forward() -> None:
+    layer = thinnet.nn.Dropout(0.5)
+    coins = thinnet.Coins(1).bind(layer)
+    x = torch.ones(2, 50, requires_grad=True)
+    outputs = [coins.at(step) and layer(x) for step in range(3)]
+    layer.p = 0.9
+    for y in outputs:
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert_same_bits(gradient, y.detach())
+
+
+def test_the_extra_memory_for_backward_is_nothing() -> None:
+    """The bytes that the graph holds, counted: PyTorch keeps four an element here, we keep those of a few numbers."""
+    x = torch.randn(1 << 16, requires_grad=True)
+    assert kept_bytes(lambda: F.dropout(x, 0.5, training=True), x) <= 16
+    assert kept_bytes(lambda: nn.functional.dropout(x, 0.5), x) >= 4 * x.numel()
+
+
+def kept_bytes(work, x: Tensor) -> int:
+    kept: list[int] = []
+
+    def pack(t: Tensor) -> Tensor:
+        kept.append(0 if t.data_ptr() == x.data_ptr() else t.numel() * t.element_size())
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        work()
+    return sum(kept)
