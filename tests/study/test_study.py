@@ -27,8 +27,9 @@ PATIENCE = 60.0
 
 
 def start(*arguments: object) -> subprocess.Popen:
+    """Starts the command in a process group of its own, as a terminal does."""
     command = [sys.executable, "-m", "thinnet", "study", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
@@ -71,7 +72,7 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_numbers(study: Callab
     workers = children(process.pid)
     assert len(workers) >= 2
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
     wait_for(lambda: not any(running(worker) for worker in workers))
     assert 3 <= len(weights(out)) < 12
     again = study(*LONG, "--json", "--out", out)
@@ -84,7 +85,7 @@ def test_ctrl_c_says_how_to_go_on_and_two_jobs_finish_the_same(study: Callable, 
     out = tmp_path / "out"
     process = start(*LONG, "--jobs", 2, "--out", out)
     wait_for(lambda: len(weights(out)) >= 3)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)
     shown, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "The same command goes on from there." in said
@@ -93,6 +94,16 @@ def test_ctrl_c_says_how_to_go_on_and_two_jobs_finish_the_same(study: Callable, 
     again = study(*LONG, "--jobs", 2, "--json", "--out", out)
     assert again.code == 0
     assert again.result() == undisturbed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_ctrl_c_while_the_processes_start_is_as_quiet(tmp_path: Path):
+    process = start(*LONG, "--jobs", 2, "--out", tmp_path / "out")
+    wait_for(lambda: len(children(process.pid)) >= 3)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert "Traceback" not in said
 
 
 def test_twice_the_same_command_gives_the_same_numbers(study: Callable, csv: Path, tmp_path: Path):
@@ -127,6 +138,7 @@ def test_budget_stops_after_a_whole_round_and_goes_on_later(study: Callable, csv
     assert short.code == 0
     assert "The budget is spent after 1 of 3 seeds." in short.err
     assert short.result()["seeds"] == 1
+    assert len(weights(tmp_path / "a")) == 3
     assert short.result()["verdict"]["reason"] == "few"
     rest, whole = study(*command, tmp_path / "a").result(), study(*command, tmp_path / "b").result()
     assert [look["seeds"] for look in rest.pop("test_looks")] == [1, 3]

@@ -1,6 +1,5 @@
 """The report: one HTML file that holds everything it needs."""
 
-import json
 import re
 from typing import Any
 
@@ -49,7 +48,7 @@ def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command
         rows=table_rows(findings, data.task),
         pair=sorted({0.0, best_with_dropout(findings)}),
         classes=data.task.classes if isinstance(data.task, Classification) else (),
-        figures=embedded(drawn(findings, data.task)),
+        figures=drawn(findings, data.task),
         plotly=Markup(get_plotlyjs()),
     )
 
@@ -77,11 +76,6 @@ def drawn(findings: Findings, task: Task) -> dict[str, Any]:
         **{f"curve-loss-{rate}": figure for rate, figure in curves["loss"].items()},
         **{f"curve-error-{rate}": figure for rate, figure in curves["error"].items()},
     }
-
-
-def embedded(value: Any) -> Markup:
-    """JSON that no text inside it can break out of a script element with."""
-    return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 def table_rows(findings: Findings, task: Task) -> list[dict[str, Any]]:
