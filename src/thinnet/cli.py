@@ -85,7 +85,7 @@ def study(
     ),
     seeds: Annotated[
         int, typer.Option(help="Trials a rate; 3 or more for an interval. More seeds go on in the same folder.")
-    ] = 10,
+    ] = 8,
     budget: Annotated[
         str | None,
         typer.Option(help="Stop training after this long, such as 90s, 2m or 1h, but after one seed at least."),

@@ -9,8 +9,9 @@ from thinnet.ops import Rule
 
 def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> Tensor:
     """Returns a fresh 64-bit seed from torch's default generator of the device, or from `generator`: a 0-d int64 tensor."""
-    source = device if generator is None else generator.device
-    return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=source, generator=generator).to(device)
+    if generator is None:
+        return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
+    return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=generator.device, generator=generator).to(device)
 
 
 class Clock:

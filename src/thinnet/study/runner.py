@@ -117,7 +117,7 @@ def side_by_side(arms: list[Arm], data: Data, plan: Plan, folder: Path, jobs: in
 
 
 def submitted(pool: ProcessPoolExecutor, arms: list[Arm]) -> "list[Future[Trial]]":
-    """Starts the processes deaf to Ctrl-C, which is this process's to answer.
+    """Starts the processes deaf to Ctrl-C, which is this process's to answer: they inherit what it blocks.
 
     Args:
         pool: starts its processes on the first submissions.
@@ -126,11 +126,13 @@ def submitted(pool: ProcessPoolExecutor, arms: list[Arm]) -> "list[Future[Trial]
     Returns:
         A future for each arm.
     """
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "pthread_sigmask"):
+        return [pool.submit(work, arm) for arm in arms]
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         return [pool.submit(work, arm) for arm in arms]
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
 
 _common: tuple[Data, Plan, Path]

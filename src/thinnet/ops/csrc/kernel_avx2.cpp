@@ -2,6 +2,7 @@
 #include "isa.h"
 THINNET_TARGET("avx2,bmi,bmi2")
 #define THINNET_ISA avx2
+#define THINNET_WIDE 4
 #include "kernel.h"
 THINNET_TARGET_END
 #endif

@@ -2,6 +2,7 @@
 #include "isa.h"
 THINNET_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi,bmi2,prefer-vector-width=512")
 #define THINNET_ISA avx512
+#define THINNET_WIDE 8
 #include "kernel.h"
 THINNET_TARGET_END
 #endif

@@ -1,3 +1,4 @@
 // The instructions that every processor of this architecture has: SSE2 on x86-64, NEON on arm64.
 #define THINNET_ISA baseline
+#define THINNET_WIDE 2
 #include "kernel.h"

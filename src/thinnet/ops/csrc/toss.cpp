@@ -134,10 +134,20 @@ Tensor toss(Tensor x, Tensor rate, Tensor seed, std::optional<Tensor> step, std:
   return y;
 }
 
+void toss_(Tensor x, Tensor rate, Tensor seed, std::optional<Tensor> step, std::optional<Tensor> site,
+           std::optional<Tensor> samples, std::vector<int64_t> units, int64_t offset, int64_t rule, bool linear,
+           std::string backend) {
+  run(x, x, rate, seed, step, site, samples, units, offset, rule, linear, backend);
+}
+
 std::string path(std::string backend) { return kernel_of(backend).second; }
 
 }  // namespace
 }  // namespace thinnet
 
-STABLE_TORCH_LIBRARY_IMPL(thinnet, CPU, m) { m.impl("toss", TORCH_BOX(&thinnet::toss)); }
+STABLE_TORCH_LIBRARY_IMPL(thinnet, CPU, m) {
+  m.impl("toss", TORCH_BOX(&thinnet::toss));
+  m.impl("toss_", TORCH_BOX(&thinnet::toss_));
+}
+
 STABLE_TORCH_LIBRARY_IMPL(thinnet, CompositeExplicitAutograd, m) { m.impl("cpu_path", TORCH_BOX(&thinnet::path)); }

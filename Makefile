@@ -1,0 +1,43 @@
+# Everything from a fresh clone: `make study` runs the main job, `make test` runs every test; both set up first.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+SOURCES := $(wildcard src/thinnet/ops/csrc/*)
+
+.PHONY: setup study test check docs bench clean
+
+setup: $(VENV)/.ready
+
+# The stamp is older than what the installation depends on: then, and only then, it is done again.
+$(VENV)/.ready: pyproject.toml setup.py constraints.txt $(SOURCES)
+	@echo "Setting up $(VENV): PyTorch, the libraries that the tests are pinned to, and thinnet with its C++ kernels."
+	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	@$(RUN) -c "import torch; assert torch.__version__.split('+')[0] == '2.13.0'" 2>/dev/null \
+	  || $(RUN) -m pip install --quiet torch==2.13.0
+	@$(RUN) -m pip install --quiet -c constraints.txt setuptools
+	@$(RUN) -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[study,bench,dev]'
+	@touch $@
+	@$(VENV)/bin/thinnet --version
+
+study: setup
+	$(VENV)/bin/thinnet study
+	@echo "Open report/index.html in a browser."
+
+test: setup
+	$(RUN) -m pytest
+
+check: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/pyright
+	$(RUN) -m docs.generate --check
+
+docs: setup
+	$(RUN) -m docs.generate
+
+bench: setup
+	$(RUN) -m benchmarks
+	$(RUN) -m docs.generate
+
+clean:
+	rm -rf $(VENV) build dist report *.egg-info src/*.egg-info src/thinnet/ops/_C*.so

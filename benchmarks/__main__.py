@@ -1,0 +1,34 @@
+"""Runs the benchmarks, writes benchmarks/results/ and prints the tables: `python -m benchmarks [toss|step|memory ...]`."""
+
+import sys
+from collections.abc import Callable
+
+import torch
+from rich.console import Console
+
+from benchmarks import step, tables, toss
+from benchmarks.measure import write
+
+BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
+    "toss": toss.rows,
+    "step": step.rows,
+    "memory": toss.memory,
+}
+
+
+def main(names: list[str]) -> int:
+    """Runs the named benchmarks, or all of them; returns the exit status."""
+    unknown = set(names) - BENCHMARKS.keys()
+    if unknown:
+        print(f"benchmarks: names must be among {', '.join(BENCHMARKS)}; got {', '.join(sorted(unknown))}.", file=sys.stderr)
+        return 2
+    torch.set_num_threads(2)
+    for name in names or BENCHMARKS:
+        Console(stderr=True).print(f"running {name} ...")
+        write(name, BENCHMARKS[name]())
+        print(tables.TABLES[name](), end="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

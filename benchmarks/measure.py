@@ -1,0 +1,64 @@
+"""How a time is taken: candidates in turn, medians of many rounds, ratios to a floor that was measured in between."""
+
+import gc
+import json
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+import thinnet
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Returns the median seconds of each candidate over many rounds in which all take their turn.
+
+    Each candidate is called twice in a row and its second call is timed: else it would pay for the pages that its predecessor
+    gave back to the system.
+    """
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for call in candidates.values():
+        call()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(rounds):
+            for name, call in candidates.items():
+                call()
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
+    finally:
+        gc.enable()
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def machine() -> dict[str, object]:
+    """Returns what a figure depends on: processor, threads, versions, and the commit."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            model = line.split(":", 1)[1].strip()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return {
+        "processor": model,
+        "threads": torch.get_num_threads(),
+        "path": thinnet.ops.backends()["cpu"],
+        "torch": torch.__version__,
+        "thinnet": thinnet.__version__,
+        "commit": commit,
+    }
+
+
+def write(name: str, rows: list[dict[str, object]]) -> Path:
+    """Writes the rows of one benchmark with the machine that they were measured on."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    return path
