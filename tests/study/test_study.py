@@ -100,6 +100,7 @@ def test_ctrl_c_says_how_to_go_on_and_two_jobs_finish_the_same(study: Callable, 
 def test_ctrl_c_while_the_processes_start_is_as_quiet(tmp_path: Path):
     process = start(*LONG, "--jobs", 2, "--out", tmp_path / "out")
     wait_for(lambda: len(children(process.pid)) >= 3)
+    time.sleep(1)  # by now they import, where Ctrl-C would make them print a traceback each
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

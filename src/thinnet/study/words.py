@@ -52,7 +52,7 @@ def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
     if interval is None:
         return f"a difference of {signed(value, decimals(value))}{unit}"
     low, high = factor * interval.low, factor * interval.high
-    value, low, high = (signed(number, decimals(high - low)) for number in (value, low, high))
+    value, low, high = (signed(number, decimals((high - low) / 2)) for number in (value, low, high))
     return f"a difference of {value}{unit} (95 % interval {low} to {high})"
 
 
@@ -82,7 +82,8 @@ def signed(value: float, digits: int) -> str:
     Returns:
         The text.
     """
-    return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    return f"{rounded:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def interval_text(interval: Interval | None) -> str:
