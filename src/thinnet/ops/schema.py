@@ -92,9 +92,8 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[T
 torch.library.register_vmap("thinnet::toss", _vmap, lib=library)
 
 
-def _below_autograd(toss: Any, arguments: tuple[Any, ...]) -> Any:
-    with torch._C._AutoDispatchBelowAutograd():
-        return toss(*arguments)
+_toss, _toss_ = torch.ops.thinnet.toss.default, torch.ops.thinnet.toss_.default
+_BelowAutograd = torch._C._AutoDispatchBelowAutograd
 
 
 class _Transformed(torch.autograd.Function):
@@ -102,7 +101,8 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
-        return _below_autograd(torch.ops.thinnet.toss.default, arguments)
+        with _BelowAutograd():
+            return _toss(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -118,26 +118,36 @@ class _Transformed(torch.autograd.Function):
 
 
 class _Eager(torch.autograd.Function):
-    """The toss of a plain training step, at a third of the price of the general machinery."""
+    """The toss of a plain training step, at a third of the price: autograd sees one input and does not look at the rest.
+
+    What is kept are a few numbers that nobody writes to, so they need no watch either.
+    """
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        y = _below_autograd(torch.ops.thinnet.toss.default, arguments)
-        _setup_context(ctx, arguments, y)
-        return y
+    def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
+        ctx.rest = rest
+        with _BelowAutograd():
+            return _toss(x, *rest)
 
-    backward = staticmethod(_backward)
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        *where, _, backend = ctx.rest
+        if torch.is_grad_enabled():  # somebody differentiates the gradient
+            return call(gradients[0], *where, True, backend), None
+        with _BelowAutograd():
+            return _toss(gradients[0], *where, True, backend), None
 
 
 class _InPlace(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        _below_autograd(torch.ops.thinnet.toss_.default, arguments)
-        ctx.mark_dirty(arguments[0])
-        _setup_context(ctx, arguments, arguments[0])
-        return arguments[0]
+    def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
+        ctx.rest = rest
+        with _BelowAutograd():
+            _toss_(x, *rest)
+        ctx.mark_dirty(x)
+        return x
 
-    backward = staticmethod(_backward)
+    backward = _Eager.backward
 
 
 def transformed() -> bool:
@@ -157,8 +167,9 @@ def call(x: Tensor, *rest: Any) -> Tensor:
     if transformed():
         return _Transformed.apply(x, *rest)
     if differentiated(x):
-        return _Eager.apply(x, *rest)
-    return _below_autograd(torch.ops.thinnet.toss.default, (x, *rest))
+        return _Eager.apply(x, rest)
+    with _BelowAutograd():
+        return _toss(x, *rest)
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
@@ -166,7 +177,8 @@ def call_(x: Tensor, *rest: Any) -> Tensor:
     if torch.compiler.is_compiling() or transformed():
         return x.copy_(call(x, *rest))
     if differentiated(x):
-        return _InPlace.apply(x, *rest)
-    _below_autograd(torch.ops.thinnet.toss_.default, (x, *rest))
+        return _InPlace.apply(x, rest)
+    with _BelowAutograd():
+        _toss_(x, *rest)
     torch.autograd.graph.increment_version(x)
     return x

@@ -52,12 +52,12 @@ def toss(
     tensor([2., 0., 2., 0., 2., 0., 0., 2.])
     """
     where = rate, seed, step, site, samples
-    if x.is_nested and x.layout == torch.jagged:
+    if x.layout == torch.jagged:
         return _nested(x, where, shared, rule, inplace, function, backend)
-    _check(x, function)
     units = unit_strides(x.shape, shared, samples is not None)
-    if x.dtype not in COMPLEX:
+    if x.dtype in REAL and x.layout == torch.strided:
         return _run(x, where, units, rule, inplace, function, backend)
+    _check(x, function)
     pairs = torch.view_as_real(x.resolve_conj())
     y = torch.view_as_complex(_run(pairs, where, [*units, 0], rule, False, function, backend))
     return _write(x, y, function) if inplace else y
