@@ -152,3 +152,22 @@ def test_two_names_of_one_number_are_refused() -> None:
     with pytest.raises(ValueError, match="'plumless' and 'buckeroo' have the same number"):
         thinnet.Coins().bind(model)
     assert model.plumless.clock is None
+
+
+def test_a_captured_graph_reads_the_step_of_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph reads the same memory at each replay; what no graph reads is still replaced and never written to."""
+    layer = thinnet.nn.Dropout(0.5)
+    coins = thinnet.Coins(2**64 - 1).bind(layer).at(1, samples=[3, 5])
+    clock, device = coins.clock, torch.device("cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("thinnet.site.capturing", lambda device: True)
+        pair = clock.tensors(device)
+        coins.at(2, samples=[1, 2, 3])
+        triple = clock.tensors(device)
+        coins.at(3, samples=[7, 8])
+        assert clock.tensors(device) is pair
+    eager = clock.tensors(device)
+    coins.at(4, samples=[9, 10])
+    assert [tensor.tolist() for tensor in pair] == [-1, 4, [9, 10]]
+    assert [tensor.tolist() for tensor in triple] == [-1, 4, [1, 2, 3]]
+    assert [tensor.tolist() for tensor in eager] == [-1, 3, [7, 8]]
