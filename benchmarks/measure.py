@@ -3,6 +3,7 @@
 import gc
 import json
 import platform
+import random
 import statistics
 import subprocess
 import time
@@ -17,11 +18,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Returns the median seconds of each candidate over many rounds in which all take their turn.
+    """Returns the median seconds of each candidate over many rounds in which all take their turn, each time in another order.
 
-    Each candidate is called twice in a row and its second call is timed: else it would pay for the pages that its predecessor
-    gave back to the system.
+    Who comes before decides what memory is at hand and what the caches hold; over many orders that is the same for all. A
+    candidate is called twice in a row and its second call is timed, so that it finds its own input where it left it.
     """
+    order, chance = list(candidates), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for call in candidates.values():
         call()
@@ -29,7 +31,9 @@ def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dic
     gc.disable()
     try:
         for _ in range(rounds):
-            for name, call in candidates.items():
+            chance.shuffle(order)
+            for name in order:
+                call = candidates[name]
                 call()
                 start = time.perf_counter()
                 call()

@@ -1,6 +1,8 @@
 """Assertions that several tests share. Each asserts and returns nothing."""
 
+import gc
 import math
+from collections.abc import Callable
 
 import torch
 from scipy import stats
@@ -46,3 +48,29 @@ def assert_variance(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
     assert bool((error <= limit + rounding).all()), (
         f"variances are off by up to {float(error.max()):.2e}; limit {float(limit.max()):.2e}"
     )
+
+
+def assert_keeps_nothing(work: Callable[[], Tensor], *allowed: Tensor, most: int = 64) -> None:
+    """The graph that `work` leaves holds no more than `most` bytes beside its output and what is allowed.
+
+    Counted are the tensors that autograd saves and, since a function may hold tensors of its own, those that Python sees.
+    """
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    before = _storages()
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = work()
+    held = saved | _storages()
+    extra = held.keys() - before.keys() - {tensor.untyped_storage().data_ptr() for tensor in (y, *allowed)}
+    kept = sum(held[storage] for storage in extra)
+    assert kept <= most, f"{kept} bytes are kept for backward"
+
+
+def _storages() -> dict[int, int]:
+    tensors = (thing for thing in gc.get_objects() if type(thing) in (Tensor, torch.nn.Parameter))
+    stores = (tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided)
+    return {store.data_ptr(): store.nbytes() for store in stores}
