@@ -1,7 +1,7 @@
 """Writes the generated parts of the documentation: `python -m docs.generate [--check]`.
 
-A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. The table of methods comes from the facts that they declare,
-the tables of figures from benchmarks/results. With `--check` nothing is written, and a part that is behind is an error.
+A part stands between `<!-- generated: NAME -->` and `<!-- end -->`. Methods come from the facts that they declare, figures from
+benchmarks/results. With `--check` nothing is written, and a part that is behind is an error.
 """
 
 import re

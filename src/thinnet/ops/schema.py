@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
+from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import reference
 from thinnet.ops.reference import Rule
@@ -117,7 +118,7 @@ class _Transformed(torch.autograd.Function):
     vmap = staticmethod(_vmap)
 
 
-class _Eager(torch.autograd.Function):
+class _Eager(_SingleLevelFunction):
     """The toss of a plain training step, at a third of the price: autograd sees one input and does not look at the rest.
 
     What is kept are a few numbers that nobody writes to, so they need no watch either.
@@ -138,7 +139,7 @@ class _Eager(torch.autograd.Function):
             return _toss(gradients[0], *where, True, backend), None
 
 
-class _InPlace(torch.autograd.Function):
+class _InPlace(_SingleLevelFunction):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
