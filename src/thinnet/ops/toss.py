@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinnet.ops import reference, schema
+from thinnet.ops import reference, schema, sharded
 from thinnet.ops.reference import Rule, Where
 
 REAL = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
@@ -55,12 +55,11 @@ def toss(
     if x.layout == torch.jagged:
         return _nested(x, where, shared, rule, inplace, function, backend)
     units = unit_strides(x.shape, shared, samples is not None)
-    if x.dtype in REAL and x.layout == torch.strided:
-        return _run(x, where, units, rule, inplace, function, backend)
-    _check(x, function)
-    pairs = torch.view_as_real(x.resolve_conj())
-    y = torch.view_as_complex(_run(pairs, where, [*units, 0], rule, False, function, backend))
-    return _write(x, y, function) if inplace else y
+    if type(x) is not Tensor and sharded.is_sharded(x):
+        part, where, offset = sharded.part(x, where, units, function)  # type: ignore[arg-type]
+        y = sharded.whole(_dense(part, where, units, offset, rule, False, function, backend), x)  # type: ignore[arg-type]
+        return _write(x, y, function) if inplace else y
+    return _dense(x, where, units, 0, rule, inplace, function, backend)
 
 
 def unit_strides(shape: torch.Size, shared: tuple[int, ...], has_samples: bool) -> list[int]:
@@ -77,14 +76,41 @@ def unit_strides(shape: torch.Size, shared: tuple[int, ...], has_samples: bool) 
     return units
 
 
-def _run(x: Tensor, where: Where, units: list[int], rule: Rule, inplace: bool, function: str, backend: str) -> Tensor:
+def _dense(
+    x: Tensor,
+    where: Where,
+    units: list[int],
+    offset: int,
+    rule: Rule,
+    inplace: bool,
+    function: str,
+    backend: str,
+) -> Tensor:
+    if x.dtype in REAL and x.layout == torch.strided:
+        return _run(x, where, units, offset, rule, inplace, function, backend)
+    _check(x, function)
+    pairs = torch.view_as_real(x.resolve_conj())
+    y = torch.view_as_complex(_run(pairs, where, [*units, 0], offset, rule, False, function, backend))
+    return _write(x, y, function) if inplace else y
+
+
+def _run(
+    x: Tensor,
+    where: Where,
+    units: list[int],
+    offset: int,
+    rule: Rule,
+    inplace: bool,
+    function: str,
+    backend: str,
+) -> Tensor:
     if backend == "reference":
-        y = reference.toss(x, *where, units, 0, rule, False)
+        y = reference.toss(x, *where, units, offset, rule, False)
         return _write(x, y, function) if inplace else y
     if not inplace:
-        return schema.call(x, *where, units, 0, int(rule), False, backend)
+        return schema.call(x, *where, units, offset, int(rule), False, backend)
     _check_inplace(x, function)
-    return schema.call_(x, *where, units, 0, int(rule), False, backend)
+    return schema.call_(x, *where, units, offset, int(rule), False, backend)
 
 
 def _write(x: Tensor, y: Tensor, function: str) -> Tensor:
