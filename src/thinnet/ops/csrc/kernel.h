@@ -299,7 +299,7 @@ class Walk {
   };
 
   Stream stream(const Place& at) const {
-    const int64_t sample = (plan_.samples ? plan_.samples[at.sample] : at.sample) + plan_.first_sample;
+    const int64_t sample = (plan_.samples ? plan_.samples[at.sample * plan_.sample_stride] : at.sample) + plan_.first_sample;
     return {static_cast<uint32_t>(plan_.seed), static_cast<uint32_t>(plan_.seed >> 32), static_cast<uint32_t>(sample),
             plan_.step, plan_.site};
   }

@@ -27,6 +27,7 @@ struct Plan {
   uint64_t seed;
   uint32_t step, site;
   const int64_t* samples;  // one id for each row, or none
+  int64_t sample_stride;   // how far one id is from the next
   int64_t first_sample;    // added to `samples`, or to the row number where there are none
   int64_t offset;          // the unit number of the first element
   Axis units, inner;

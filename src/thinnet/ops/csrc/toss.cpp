@@ -117,7 +117,10 @@ void run(const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& see
   plan.site = static_cast<uint32_t>(scalar_or_zero(site));
   plan.offset = offset;
   if (samples && samples->numel() == 1) plan.first_sample = scalar(*samples);
-  if (samples && samples->numel() > 1) plan.samples = static_cast<const int64_t*>(samples->const_data_ptr());
+  if (samples && samples->numel() > 1) {
+    plan.samples = static_cast<const int64_t*>(samples->const_data_ptr());
+    plan.sample_stride = samples->stride(0);
+  }
   choose_axes(plan, axes_of(x, y, units, samples.has_value()));
   const Tasks tasks = cut(plan);
   const Kernel kernel = kernel_of(backend).first;
