@@ -1,0 +1,101 @@
+"""What one rank of `torchrun` does for test_ranks.py: trains in several ways, and writes what it saw."""
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.nn.parallel import DistributedDataParallel
+from training import Record, Tables, build, train, weights
+
+import thinnet
+
+
+def data_parallel(way: str, mesh: DeviceMesh) -> tuple[Tables, Tables]:
+    """Each rank takes every so many-th case of a batch; the gradients are averaged."""
+    model = build()
+    coins, record = thinnet.Coins(7).bind(model), Record(model)
+    if way == "fsdp":
+        for layer in (model.first, model.last, model):
+            fully_shard(layer, mesh=mesh)
+    wrapped = DistributedDataParallel(model) if way == "ddp" else model
+    ranks, rank = mesh.size(), mesh.get_local_rank()
+    train(wrapped, coins, record, parts=lambda ids: [ids[rank::ranks]], scale=ranks)
+    return weights(model), record.tables
+
+
+def tensor_parallel(mesh: DeviceMesh) -> tuple[Tables, Tables]:
+    """All ranks take the whole batch: replicated at the input, cut along the features between the two layers."""
+    model = build()
+    coins, record = thinnet.Coins(7).bind(model), Record(model)
+    plan = {"first": ColwiseParallel(use_local_output=False), "last": RowwiseParallel(use_local_output=False)}
+    parallelize_module(model, mesh, plan)
+    train(model, coins, record, place=lambda x: distribute_tensor(x, mesh, [Replicate()]))
+    return weights(model), record.tables
+
+
+def tossed(layer: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor, object]:
+    """The toss of a tensor and its gradient, whole, and how the toss is placed."""
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    placed = y.placements if isinstance(y, DTensor) else None
+    return *(t.full_tensor() if isinstance(t, DTensor) else t for t in (y.detach(), gradient)), placed
+
+
+def placements(mesh: DeviceMesh) -> Tables:
+    """Every method and placement, sizes that do not divide, named and not; returns what the coins without a name gave."""
+    drawn: Tables = {}
+    torch.manual_seed(mesh.get_local_rank())  # unnamed coins must not rely on ranks that are seeded alike
+    full = torch.arange(1.0, 6 * 5 * 7 + 1).reshape(6, 5, 7)
+    for method in ("Dropout", "GaussianDropout", "AlphaDropout", "Dropout1d"):
+        for placement in (Replicate(), Shard(0), Shard(1), Shard(2)):
+            layer = getattr(thinnet.nn, method)(0.5)
+            part = distribute_tensor(full, mesh, [placement])
+            drawn[f"{method} {placement}"] = layer(part).full_tensor()
+            for ids in (torch.tensor([9, 1, 4, 4, 2, 7]), 30, None):
+                coins = thinnet.Coins(3).bind(layer).at(4, ids)
+                assert_same_toss(layer, part, full, placement)
+                coins.unbind()
+    refuse(Partial(), full, mesh)
+    return drawn
+
+
+def assert_same_toss(layer: torch.nn.Module, part: Tensor, full: Tensor, placement: Placement) -> None:
+    """A placed tensor and a plain one get the same toss and gradient, bit by bit, and the place is kept."""
+    ours, expected = tossed(layer, part), tossed(layer, full)
+    assert ours[2] == (placement,), (ours[2], placement)
+    assert torch.equal(ours[0], expected[0]) and torch.equal(ours[1], expected[1]), (layer, placement)
+
+
+def refuse(placement: Placement, full: Tensor, mesh: DeviceMesh) -> None:
+    """A sum that is not done yet has no elements to drop."""
+    try:
+        thinnet.nn.Dropout(0.5)(DTensor.from_local(full, mesh, [placement]))
+    except TypeError as error:
+        assert "must be placed by Shard or Replicate" in str(error), error
+    else:
+        raise AssertionError(f"{placement} was not refused")
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    try:
+        mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+        seen = {way: data_parallel(way, mesh) for way in ("ddp", "fsdp")}
+        seen["tensor"] = tensor_parallel(mesh)
+        torch.save({**seen, "drawn": placements(mesh)}, folder / f"{dist.get_rank()}.pt")
+        dist.barrier()
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

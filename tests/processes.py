@@ -1,0 +1,33 @@
+"""Real processes for tests: bounded in time, and gone afterwards."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+
+def environment() -> dict[str, str]:
+    """One thread a process, and the helpers of the tests within reach."""
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+
+
+def python(script: Path, *arguments: object) -> subprocess.Popen[str]:
+    """Starts a script."""
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def assert_torchrun(ranks: int, script: Path, *arguments: object, timeout: float = 150) -> None:
+    """Every rank of a script ends well, and in time; what they printed is shown where not."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", str(script)]
+    command += [str(argument) for argument in arguments]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        out, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()  # torchrun then ends its ranks
+        out, _ = process.communicate(timeout=45)
+        raise AssertionError(f"{script.name} on {ranks} ranks took more than {timeout} s\n{out}") from None
+    assert process.returncode == 0, out
