@@ -13,8 +13,9 @@ from thinnet.methods import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("facts", "rates", "ops"),
+    ("facts", "rates", "ops", "tracing", "calls"),
     ("site",),
+    ("places",),
     ("coins",),
     ("methods",),
     ("functional", "nn"),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet import rates
+from thinnet import calls, places, rates
 from thinnet.ops import reference
 from thinnet.site import Clock, Site
 
@@ -46,6 +46,7 @@ class Coins:
             raise ValueError(f"Coins: seed must be an integer in 0 .. 2^64 - 1; got {seed!r}.")
         self.clock = Clock(seed)
         self.sites: dict[str, Site] = {}
+        self._hooks: list[Any] = []
 
     @property
     def seed(self) -> int:
@@ -60,16 +61,21 @@ class Coins:
     def bind(self, model: nn.Module) -> "Coins":
         """Gives every site of the model its module path as a name; returns self.
 
+        What wraps a model leaves no trace in its names: DDP, `torch.compile`, and the wrappers of checkpointing and FSDP.
+
         Raises:
             ValueError: the model has no site, a site is bound already, or two names have the same 32-bit number.
         """
-        found = {name: module for name, module in model.named_modules() if isinstance(module, Site)}
+        root = _unwrap(model)
+        found = {_plain(name): module for name, module in root.named_modules() if isinstance(module, Site)}
         if not found:
             raise ValueError("Coins.bind: the model has no site of thinnet. Replace its dropout by thinnet.nn first.")
-        numbers: dict[int, str] = {}
+        numbers: dict[int, str] = {site_number(name): name for name in self.sites}
         for name, site in found.items():
             if site.clock is not None:
                 raise ValueError(f"Coins.bind: site {name!r} is bound already. Call unbind() on its coins first.")
+            if name in self.sites:
+                raise ValueError(f"Coins.bind: these coins have a site {name!r} already. Bind both as parts of one model.")
             other = numbers.setdefault(site_number(name), name)
             if other != name:
                 raise ValueError(f"Coins.bind: sites {other!r} and {name!r} have the same number. Rename one of them.")
@@ -78,13 +84,20 @@ class Coins:
             site.site = torch.tensor(site_number(name), device=site.rate.device)
             self.clock.tensors(site.rate.device)
         self.sites |= found
+        counter = self.clock.calls
+        counter.sites = list(self.sites.values())
+        self._hooks.append(root.register_forward_pre_hook(counter.begin, prepend=True))
+        self._hooks.append(root.register_forward_hook(counter.end, always_call=True))
         return self
 
     def unbind(self) -> None:
         """Takes the names away; the sites draw their seeds from torch's generator again."""
+        for hook in self._hooks:
+            hook.remove()
         for site in self.sites.values():
             site.clock = site.name = site.site = None
-        self.sites = {}
+            site.calls = 0
+        self.sites, self._hooks, self.clock.calls.sites = {}, [], []
 
     def at(self, step: int, samples: Tensor | Iterable[int] | int | None = None) -> "Coins":
         """Says where the next forward passes are; returns self.
@@ -97,8 +110,7 @@ class Coins:
         Raises:
             ValueError: a step or an id that does not fit in 32 bits, or ids that are no list of integers.
         """
-        if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < IDS:
-            raise ValueError(f"Coins.at: step must be an integer in 0 .. 2^32 - 1; got {step!r}.")
+        _check_number("Coins.at", "step", step)
         self.clock.at(step, None if samples is None else _check_samples("Coins.at", samples))
         return self
 
@@ -106,7 +118,47 @@ class Coins:
         """Goes to the next step, or to step 0 at first; returns self."""
         return self.at(0 if self.step is None else self.step + 1, samples)
 
-    def mask(self, site: str, *, step: int, samples: Tensor | Iterable[int], shape: tuple[int, ...]) -> Tensor:
+    def view(self, view: int) -> calls.Viewed:
+        """Returns a context with other coins: another view of the same samples, as R-Drop takes two. Outside it is view 0.
+
+        Source: Wu et al. 2021, arXiv:2106.14448 (R-Drop).
+
+        >>> import thinnet
+        >>> layer, x = thinnet.nn.Dropout(0.5), torch.ones(1, 8)
+        >>> coins = Coins(seed=0).bind(layer).at(0)
+        >>> one = layer(x)
+        >>> with coins.view(1):
+        ...     other = layer(x)
+        >>> torch.equal(layer(x), one), torch.equal(other, one)
+        (True, False)
+        """
+        return calls.Viewed(self.clock.calls, _check_number("Coins.view", "view", view))
+
+    def call(self, call: int) -> calls.Pinned:
+        """Returns a context in which each toss is use number `call` of its site, whatever was counted."""
+        return calls.Pinned(self.clock.calls, _check_number("Coins.call", "call", call))
+
+    def forward(self) -> calls.Running:
+        """Returns a context that counts as one forward pass: for a training step that calls the parts of the bound model."""
+        return calls.Running(self.clock.calls)
+
+    def recompute(self) -> tuple[Any, Any]:
+        """Makes a checkpointed part toss the coins of its own forward pass: `checkpoint(f, x, context_fn=coins.recompute)`.
+
+        It is needed where backward comes after the next `at` or outside of the view, or where the part uses a shared module.
+        """
+        return places.recomputation(self.clock)
+
+    def mask(
+        self,
+        site: str,
+        *,
+        step: int,
+        samples: Tensor | Iterable[int],
+        shape: tuple[int, ...],
+        call: int = 0,
+        view: int = 0,
+    ) -> Tensor:
         """Returns the mask of some samples at a site and a step, without running the model: bool, True is kept.
 
         Args:
@@ -114,6 +166,8 @@ class Coins:
             step: the step.
             samples: the ids of the samples.
             shape: the units of one sample, such as `(256,)` features, or `(64, 1, 1)` for channels.
+            call: which use of the site in one forward pass, from 0.
+            view: the view, as in `coins.view(view)`.
 
         Returns: `(len(samples), *shape)`.
         """
@@ -122,8 +176,10 @@ class Coins:
         ids = _check_samples("Coins.mask", samples)
         assert isinstance(ids, Tensor)
         clock = Clock(self.seed)
-        clock.at(step, ids)
+        clock.at(_check_number("Coins.mask", "step", step), ids)
         seed, now, ids = clock.tensors(torch.device("cpu"))
+        seed = seed ^ calls.mix(_check_number("Coins.mask", "call", call))
+        seed = seed ^ calls.mix(_check_number("Coins.mask", "view", view) << 32)
         count = torch.Size(shape).numel()
         drawn = reference.coins(seed, now, torch.tensor(site_number(site)), ids, count)
         return (drawn >= rates.count(self.sites[site].p)).reshape(len(ids), *shape)
@@ -148,6 +204,35 @@ class Coins:
             raise ValueError(f"Coins.load_state_dict: sites and rates must be those saved; {'; '.join(sorted(wrong))}.")
         self.clock.seed = state["seed"]
         self.clock.at(state["step"], None)
+
+
+WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
+
+
+def _unwrap(model: nn.Module) -> nn.Module:
+    """Returns the model itself, out of data parallelism and `torch.compile`."""
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod  # type: ignore[assignment]
+        else:
+            return model
+
+
+def _plain(name: str) -> str:
+    """Returns a module path without the wrappers in it.
+
+    >>> _plain("blocks.0._orig_mod.drop")
+    'blocks.0.drop'
+    """
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
+
+
+def _check_number(function: str, argument: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < IDS:
+        raise ValueError(f"{function}: {argument} must be an integer in 0 .. 2^32 - 1; got {value!r}.")
+    return value
 
 
 def _check_samples(function: str, samples: Tensor | Iterable[int] | int) -> Tensor | int:

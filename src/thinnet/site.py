@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from thinnet import ops, rates
+from thinnet.calls import Calls, mix
 from thinnet.ops import Rule
 
 
@@ -29,6 +30,7 @@ class Clock:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self.calls = Calls()
         self.step: int | None = None
         self.samples: Tensor | int | None = None
         self.started = self.rows_given = False  # what compiled code may ask: it would be compiled again at each new step
@@ -37,6 +39,7 @@ class Clock:
 
     def at(self, step: int | None, samples: Tensor | int | None = None) -> None:
         """Goes to a step and its samples: one id for each row, or the first from which the rows count on."""
+        self.calls.settle()
         self.step, self.samples = step, samples
         self.started, self.rows_given = step is not None, isinstance(samples, Tensor)
         for device in self._tensors:  # the same keys each step, so that nothing compiled is compiled again
@@ -89,6 +92,7 @@ class Site(nn.Module):
         self.inplace = inplace
         self.clock: Clock | None = None
         self.name: str | None = None
+        self.calls = 0  # uses in the forward pass that runs, or in the last one
         self.register_buffer("rate", None, persistent=False)
         self.register_buffer("site", None, persistent=False)
         self.p = p
@@ -148,6 +152,11 @@ class Site(nn.Module):
                 f"site {self.name!r}: axis 0 of x must count the samples given to coins.at; got x of shape"
                 f" {tuple(x.shape)} and {len(samples)} samples. Bring the batch to axis 0."
             )
+        call = clock.calls.number(self)
+        if call:
+            seed = seed ^ mix(call)
+        if clock.calls.view_key is not None:
+            seed = seed ^ clock.calls.view_key
         return seed, step, self.site.to(x.device), samples
 
     def _apply(self, fn, recurse=True):
