@@ -1,6 +1,8 @@
 """Every path gives the bits of the reference: all dtypes, layouts, grains, rules and thread counts, forward and backward."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -148,4 +150,12 @@ def test_without_the_kernels_the_reference_serves_and_says_so(monkeypatch: pytes
 def test_any_other_device_is_served_by_the_reference() -> None:
     keys = torch._C._dispatch_dump("thinnet::toss")
     assert "CompositeExplicitAutograd" in keys
-    assert backends()["cuda"] == backends()["mps"] == backends()["xpu"] == "reference"
+    assert backends()["mps"] == backends()["xpu"] == "reference"
+    assert all(ops.why(device) for device in ("mps", "xpu"))
+    if not torch.cuda.is_available():
+        assert backends()["cuda"] == "reference" and ops.why("cuda")
+
+
+def test_the_kernels_of_a_gpu_are_imported_when_they_are_needed() -> None:
+    code = "import sys, thinnet; thinnet.functional.dropout(__import__('torch').ones(3)); print('triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"

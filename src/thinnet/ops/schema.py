@@ -1,6 +1,9 @@
 """Makes the toss an operation of PyTorch: schema, fake kernel, derivative, vmap, and the reference where no kernel is."""
 
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -49,6 +52,29 @@ def _reference_(x: Tensor, *rest: Any) -> None:
 
 library.impl("toss", _reference, "CompositeExplicitAutograd")
 library.impl("toss_", _reference_, "CompositeExplicitAutograd")
+
+missing_triton = None if find_spec("triton") else "Triton is not installed; install thinnet[gpu]"
+
+
+@cache
+def _gpu() -> ModuleType:
+    """Returns the Triton kernels, which are not imported before a GPU tosses."""
+    from thinnet.ops.triton import toss
+
+    return toss
+
+
+def _triton(x: Tensor, *rest: Any) -> Tensor:
+    return _gpu().toss(x, *rest)
+
+
+def _triton_(x: Tensor, *rest: Any) -> None:
+    _gpu().toss_(x, *rest)
+
+
+if missing_triton is None:
+    library.impl("toss", _triton, "CUDA")
+    library.impl("toss_", _triton_, "CUDA")
 
 
 @torch.library.register_fake("thinnet::toss", lib=library)
@@ -151,6 +177,25 @@ class _InPlace(_SingleLevelFunction):
     backward = _Eager.backward
 
 
+class _Interpreted(torch.autograd.Function):
+    """The Triton path on a CPU, by Triton's interpreter: for tests."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
+        ctx.rest = rest
+        return _triton(x, *rest)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        *where, _, backend = ctx.rest
+        return _triton(gradients[0], *where, True, backend), None
+
+
+def interpreted(x: Tensor, rest: tuple[Any, ...]) -> bool:
+    """Returns whether the kernels of the GPU are asked for on a CPU."""
+    return rest[-1] == "triton" and x.device.type == "cpu"
+
+
 def transformed() -> bool:
     """Returns whether forward-mode derivatives or the transforms of `torch.func` are at work."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
@@ -163,22 +208,27 @@ def differentiated(x: Tensor) -> bool:
 
 def call(x: Tensor, *rest: Any) -> Tensor:
     """Returns the toss of `x` by the shortest way that is right here."""
+    if interpreted(x, rest):
+        return _Interpreted.apply(x, rest)
     if torch.compiler.is_compiling():
         return torch.ops.thinnet.toss(x, *rest)
     if transformed():
         return _Transformed.apply(x, *rest)
     if differentiated(x):
-        return _Eager.apply(x, rest)
+        return _Eager.apply(x, rest)  # type: ignore[attr-defined]
     with _BelowAutograd():
         return _toss(x, *rest)
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
     """Tosses `x` in place and returns it."""
+    if interpreted(x, rest):
+        _triton_(x, *rest)
+        return x
     if torch.compiler.is_compiling() or transformed():
         return x.copy_(call(x, *rest))
     if differentiated(x):
-        return _InPlace.apply(x, rest)
+        return _InPlace.apply(x, rest)  # type: ignore[attr-defined]
     with _BelowAutograd():
         _toss_(x, *rest)
     torch.autograd.graph.increment_version(x)
