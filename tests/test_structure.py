@@ -13,7 +13,8 @@ from thinnet.methods import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("facts", "rates", "ops", "tracing", "calls"),
+    ("facts", "schedules", "placing", "names", "ops", "tracing", "calls"),
+    ("rates",),
     ("site",),
     ("places",),
     ("coins",),

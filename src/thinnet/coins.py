@@ -1,26 +1,18 @@
 """A coin's name: seed, site, step, sample and unit. `Coins` binds a model to names and says where its run is."""
 
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from thinnet import calls, places, rates
+from thinnet.names import check_number, check_samples, plain, unwrap
+from thinnet.names import site_number as site_number
 from thinnet.ops import reference
+from thinnet.placing import resolve
+from thinnet.schedules import Schedule
 from thinnet.site import Clock, Site
-
-IDS = 1 << 32
-
-
-def site_number(name: str) -> int:
-    """Returns the 32-bit number of a site's name: the CRC-32 of its UTF-8 bytes, the same on every machine.
-
-    >>> site_number("encoder.3")
-    4119366531
-    """
-    return zlib.crc32(name.encode())
 
 
 class Coins:
@@ -31,6 +23,12 @@ class Coins:
 
     Args:
         seed: 64 bits, 0 .. 2^64 - 1.
+        schedules: rates that follow the step, by `fnmatch` pattern over the names of sites:
+                `{"encoder.*": Linear(0.0, 0.1, steps=1000)}`.
+
+    Raises:
+        ValueError: a seed that does not fit in 64 bits.
+        TypeError: `schedules` is no mapping from patterns to schedules of `thinnet.rates`.
 
     >>> import thinnet
     >>> model = nn.Sequential(nn.Linear(4, 4), thinnet.nn.Dropout(0.5))
@@ -41,11 +39,19 @@ class Coins:
     True
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, schedules: Mapping[str, Schedule] | None = None) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
             raise ValueError(f"Coins: seed must be an integer in 0 .. 2^64 - 1; got {seed!r}.")
+        for pattern, schedule in dict(schedules or {}).items():
+            if not isinstance(schedule, Schedule):
+                raise TypeError(
+                    f"Coins: schedules must be of thinnet.rates; got {schedule!r} for {pattern!r}. Try Constant(p)."
+                )
         self.clock = Clock(seed)
+        self.patterns = dict(schedules or {})
+        self.scheduled: dict[str, Schedule] = {}
         self.sites: dict[str, Site] = {}
+        self._rates: dict[str, float] = {}
         self._hooks: list[Any] = []
 
     @property
@@ -64,10 +70,11 @@ class Coins:
         What wraps a model leaves no trace in its names: DDP, `torch.compile`, and the wrappers of checkpointing and FSDP.
 
         Raises:
-            ValueError: the model has no site, a site is bound already, or two names have the same 32-bit number.
+            ValueError: the model has no site, a site is bound already, two names have the same 32-bit number, or the patterns
+                of the schedules do not fit the names.
         """
-        root = _unwrap(model)
-        found = {_plain(name): module for name, module in root.named_modules() if isinstance(module, Site)}
+        root = unwrap(model)
+        found = {plain(name): module for name, module in root.named_modules() if isinstance(module, Site)}
         if not found:
             raise ValueError("Coins.bind: the model has no site of thinnet. Replace its dropout by thinnet.nn first.")
         numbers: dict[int, str] = {site_number(name): name for name in self.sites}
@@ -79,11 +86,13 @@ class Coins:
             other = numbers.setdefault(site_number(name), name)
             if other != name:
                 raise ValueError(f"Coins.bind: sites {other!r} and {name!r} have the same number. Rename one of them.")
+        self.scheduled |= resolve(self.patterns, found)
         for name, site in found.items():
             site.clock, site.name = self.clock, name
             site.site = torch.tensor(site_number(name), device=site.rate.device)
             self.clock.tensors(site.rate.device)
         self.sites |= found
+        self._rates |= {name: site.p for name, site in found.items()}
         counter = self.clock.calls
         counter.sites = list(self.sites.values())
         self._hooks.append(root.register_forward_pre_hook(counter.begin, prepend=True))
@@ -91,12 +100,15 @@ class Coins:
         return self
 
     def unbind(self) -> None:
-        """Takes the names away; the sites draw their seeds from torch's generator again."""
+        """Takes the names away: seeds are drawn from torch's generator again, and scheduled rates are what they were."""
         for hook in self._hooks:
             hook.remove()
-        for site in self.sites.values():
+        for name, site in self.sites.items():
             site.clock = site.name = site.site = None
             site.calls = 0
+            if name in self.scheduled:
+                site.p = self._rates[name]
+        self.scheduled, self._rates = {}, {}
         self.sites, self._hooks, self.clock.calls.sites = {}, [], []
 
     def at(self, step: int, samples: Tensor | Iterable[int] | int | None = None) -> "Coins":
@@ -110,9 +122,16 @@ class Coins:
         Raises:
             ValueError: a step or an id that does not fit in 32 bits, or ids that are no list of integers.
         """
-        _check_number("Coins.at", "step", step)
-        self.clock.at(step, None if samples is None else _check_samples("Coins.at", samples))
+        check_number("Coins.at", "step", step)
+        self.clock.at(step, None if samples is None else check_samples("Coins.at", samples))
+        self._set_rates()
         return self
+
+    def _set_rates(self) -> None:
+        for name, schedule in self.scheduled.items():
+            site, p = self.sites[name], schedule(self.step or 0)
+            if site.p != p:
+                site.p = p
 
     def advance(self, samples: Tensor | Iterable[int] | int | None = None) -> "Coins":
         """Goes to the next step, or to step 0 at first; returns self."""
@@ -132,11 +151,11 @@ class Coins:
         >>> torch.equal(layer(x), one), torch.equal(other, one)
         (True, False)
         """
-        return calls.Viewed(self.clock.calls, _check_number("Coins.view", "view", view))
+        return calls.Viewed(self.clock.calls, check_number("Coins.view", "view", view))
 
     def call(self, call: int) -> calls.Pinned:
         """Returns a context in which each toss is use number `call` of its site, whatever was counted."""
-        return calls.Pinned(self.clock.calls, _check_number("Coins.call", "call", call))
+        return calls.Pinned(self.clock.calls, check_number("Coins.call", "call", call))
 
     def forward(self) -> calls.Running:
         """Returns a context that counts as one forward pass: for a training step that calls the parts of the bound model."""
@@ -173,79 +192,41 @@ class Coins:
         """
         if site not in self.sites:
             raise KeyError(f"Coins.mask: site must be one of {sorted(self.sites)}; got {site!r}.")
-        ids = _check_samples("Coins.mask", samples)
+        ids = check_samples("Coins.mask", samples)
         assert isinstance(ids, Tensor)
         clock = Clock(self.seed)
-        clock.at(_check_number("Coins.mask", "step", step), ids)
+        clock.at(check_number("Coins.mask", "step", step), ids)
         seed, now, ids = clock.tensors(torch.device("cpu"))
-        seed = seed ^ calls.mix(_check_number("Coins.mask", "call", call))
-        seed = seed ^ calls.mix(_check_number("Coins.mask", "view", view) << 32)
+        seed = seed ^ calls.mix(check_number("Coins.mask", "call", call))
+        seed = seed ^ calls.mix(check_number("Coins.mask", "view", view) << 32)
         count = torch.Size(shape).numel()
         drawn = reference.coins(seed, now, torch.tensor(site_number(site)), ids, count)
-        return (drawn >= rates.count(self.sites[site].p)).reshape(len(ids), *shape)
+        p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
+        return (drawn >= rates.count(p)).reshape(len(ids), *shape)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns seed, step, and the name and rate of every site."""
-        return {"seed": self.seed, "step": self.step, "sites": {name: site.p for name, site in self.sites.items()}}
+        """Returns seed, step, and the name and rate, or rate schedule, of every site: data that JSON can hold."""
+        state: dict[str, Any] = {"seed": self.seed, "step": self.step}
+        state["sites"] = {name: site.p for name, site in self.sites.items() if name not in self.scheduled}
+        return state | {"schedules": {name: schedule.plain() for name, schedule in self.scheduled.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where the saved run was; the samples come with the next `at`.
 
         Raises:
-            ValueError: the saved sites or rates are not those of this model; nothing is changed then.
+            ValueError: the saved sites, rates or schedules are not those of this model; nothing is changed then.
         """
-        here = {name: site.p for name, site in self.sites.items()}
-        saved = state["sites"]
+        ours = self.state_dict()
+        here, saved = ({**each["sites"], **each.get("schedules", {})} for each in (ours, state))
         wrong = [f"{name!r} is saved but not here" for name in saved.keys() - here.keys()]
         wrong += [f"{name!r} is here but not saved" for name in here.keys() - saved.keys()]
-        shared = sorted(here.keys() & saved.keys())
-        wrong += [f"{name!r} has rate {here[name]}, saved {saved[name]}" for name in shared if here[name] != saved[name]]
+        for name in here.keys() & saved.keys():
+            if here[name] != saved[name]:
+                kind = "schedule" if name in self.scheduled else "rate"
+                wrong.append(f"{name!r} has {kind} {here[name]}, saved {saved[name]}")
         if wrong:
             raise ValueError(f"Coins.load_state_dict: sites and rates must be those saved; {'; '.join(sorted(wrong))}.")
         self.clock.seed = state["seed"]
         self.clock.at(state["step"], None)
-
-
-WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
-
-
-def _unwrap(model: nn.Module) -> nn.Module:
-    """Returns the model itself, out of data parallelism and `torch.compile`."""
-    while True:
-        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
-            model = model.module
-        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
-            model = model._orig_mod  # type: ignore[assignment]
-        else:
-            return model
-
-
-def _plain(name: str) -> str:
-    """Returns a module path without the wrappers in it.
-
-    >>> _plain("blocks.0._orig_mod.drop")
-    'blocks.0.drop'
-    """
-    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
-
-
-def _check_number(function: str, argument: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < IDS:
-        raise ValueError(f"{function}: {argument} must be an integer in 0 .. 2^32 - 1; got {value!r}.")
-    return value
-
-
-def _check_samples(function: str, samples: Tensor | Iterable[int] | int) -> Tensor | int:
-    """Returns ids as a 1-d int64 tensor, or a first id as it is."""
-    rule = f"{function}: samples must be integers in 0 .. 2^32 - 1, one a row"
-    if isinstance(samples, int) and not isinstance(samples, bool):
-        if not 0 <= samples < IDS:
-            raise ValueError(f"{rule}; got {samples}.")
-        return samples
-    ids = samples if isinstance(samples, Tensor) else torch.tensor(list(samples))  # type: ignore[arg-type]
-    if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise ValueError(f"{rule}; got a tensor of {ids.dtype} and shape {tuple(ids.shape)}.")
-    ids = ids.to(torch.int64)
-    if ids.device.type == "cpu" and ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < IDS):
-        raise ValueError(f"{rule}; got ids from {int(ids.min())} to {int(ids.max())}.")
-    return ids
+        if self.step is not None:
+            self._set_rates()
