@@ -67,7 +67,7 @@ class Record:
 def train(
     model: nn.Module,
     coins: thinnet.Coins,
-    record: Record,
+    record: Record | None = None,
     parts: Callable[[Tensor], Iterable[Tensor]] = lambda ids: [ids],
     place: Callable[[Tensor], Tensor] = lambda x: x,
     scale: float = 1.0,
@@ -78,7 +78,8 @@ def train(
     for step in range(STEPS):
         for ids in parts(batch(step)):
             coins.at(step, ids)
-            record.step, record.ids = step, ids
+            if record is not None:
+                record.step, record.ids = step, ids
             loss = nn.functional.cross_entropy(whole(model(place(x[ids]))), y[ids], reduction="sum")
             (loss * scale / BATCH).backward()
         optimizer.step()
