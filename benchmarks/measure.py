@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -50,7 +51,7 @@ def machine() -> dict[str, object]:
         if line.startswith("model name"):
             model = line.split(":", 1)[1].strip()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
-    return {
+    found: dict[str, object] = {
         "processor": model,
         "threads": torch.get_num_threads(),
         "path": thinnet.ops.backends()["cpu"],
@@ -58,6 +59,9 @@ def machine() -> dict[str, object]:
         "thinnet": thinnet.__version__,
         "commit": commit,
     }
+    if torch.cuda.is_available():
+        found |= {"gpu": torch.cuda.get_device_name(), "triton": version("triton")}
+    return found
 
 
 def write(name: str, rows: list[dict[str, object]]) -> Path:

@@ -56,4 +56,18 @@ def memory() -> str:
     return table(["kept for backward, bytes an element", *row], [["", *(f"{value:g}" for value in row.values())]])
 
 
-TABLES: dict[str, Callable[[], str]] = {"toss": toss, "step": step, "memory": memory}
+def gpu() -> str:
+    """Returns bandwidth, and ratios to a copy, of dropout on a GPU, one row a size, dtype and pass."""
+    rows = load("gpu")["rows"]
+    names = [name for name in rows[0]["microseconds"] if name != "copy"]
+    body = [
+        [row["elements"], row["dtype"], row["pass"], f"{row['microseconds']['copy']:.0f} µs", f"{row['GB/s']:.0f}"]
+        + [f"{row['% of copy bandwidth']:.0f} %"]
+        + [times(row["microseconds"][name], row["microseconds"]["copy"]) for name in names]
+        for row in rows
+    ]
+    head = ["elements", "dtype", "pass", "copy", "thinnet, GB/s", "of copy bandwidth", *names]
+    return table(head, body)
+
+
+TABLES: dict[str, Callable[[], str]] = {"toss": toss, "step": step, "memory": memory, "gpu": gpu}

@@ -1,0 +1,140 @@
+"""Dropout on a GPU against a copy of the tensor and against PyTorch's: `python -m benchmarks.gpu`.
+
+Times are the device's own, between two events. Before each, the cache is overwritten and the device kept waiting until all is
+launched, so that a small tensor is not timed by the speed of Python. What a launch costs is a figure of its own.
+"""
+
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import thinnet
+from benchmarks import tables
+from benchmarks.measure import write
+from thinnet.ops import schema, toss
+
+P = 0.5
+SIZES = {"1 M": (1 << 20, 60), "16 M": (1 << 24, 40), "256 M": (1 << 28, 15), "1 G": (1 << 30, 9)}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+BARS = "bars: 90 % of copy bandwidth; forward + backward 1.2x faster than F.dropout; 0 bytes kept for backward"
+
+
+def check(x: Tensor) -> None:
+    """Refuses to time a path whose bits are wrong: the beginning, the end and some of the middle."""
+    rate, seed = torch.tensor(32768, dtype=torch.int32), torch.tensor(7)
+    y, part = toss(x, rate.cuda(), seed.cuda()), min(1 << 16, x.numel())
+    for begin in (0, (x.numel() // 2) | 77, x.numel() - part):
+        where = rate, seed, None, None, None, [1], begin, 0, False, "auto"
+        expected = schema.call(x[begin : begin + part].cpu(), *where)
+        assert torch.equal(y[begin : begin + part].cpu(), expected), "the kernel disagrees with the CPU"
+
+
+def times(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Returns the median microseconds of each candidate on the device; all take their turn in each round."""
+    cache = torch.empty(1 << 26, dtype=torch.int32, device="cuda")
+    found: dict[str, list[float]] = {name: [] for name in candidates}
+    for call in candidates.values():
+        for _ in range(3):
+            call()
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            cache.zero_()
+            torch.cuda._sleep(2_000_000)  # about a millisecond
+            start.record()
+            call()
+            stop.record()
+            stop.synchronize()
+            found[name].append(start.elapsed_time(stop) * 1000)
+    return {name: round(statistics.median(values), 2) for name, values in found.items()}
+
+
+def launches(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
+    """Returns the microseconds that each call takes when many follow each other: Python, launch and device."""
+    found = {}
+    for name, call in candidates.items():
+        rounds = []
+        for _ in range(7):
+            torch.cuda.synchronize()
+            start = time.perf_counter()
+            for _ in range(200):
+                call()
+            torch.cuda.synchronize()
+            rounds.append((time.perf_counter() - start) / 200 * 1e6)
+        found[name] = round(statistics.median(rounds), 1)
+    return found
+
+
+def kept_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
+    """Returns the bytes an element that stay on the device for backward, beside input and output."""
+    function(x)
+    before = torch.cuda.memory_allocated()
+    y = function(x)
+    return round((torch.cuda.memory_allocated() - before - y.numel() * y.element_size()) / x.numel(), 2)
+
+
+def functions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Returns every kind of dropout, as a function of the tensor."""
+    torch._dynamo.reset()
+    named = thinnet.nn.Dropout(P).cuda()
+    thinnet.Coins(0).bind(named).at(1)
+    rows = x.view(-1, 1024).shape
+    return {
+        "F.dropout": lambda x: F.dropout(x, P),
+        "compiled F.dropout": torch.compile(lambda x: F.dropout(x, P), dynamic=False),
+        "thinnet": lambda x: thinnet.functional.dropout(x, P, training=True),
+        "thinnet, named": lambda x: named(x.view(rows)).view(-1),
+    }
+
+
+def measure(size: str, dtype: str) -> list[dict[str, object]]:
+    """Returns the rows of one size and dtype: forward, and forward with backward."""
+    count, rounds = SIZES[size]
+    x = torch.randn(count, device="cuda").to(DTYPES[dtype])
+    check(x)
+    y, gradient, leaf = torch.empty_like(x), torch.randn_like(x), x.clone().requires_grad_()
+    forward: dict[str, Callable[[], object]] = {"copy": lambda: y.copy_(x)}
+    both: dict[str, Callable[[], object]] = {"copy": lambda: (y.copy_(x), y.copy_(gradient))}
+    kept = {}
+    for name, function in functions(x).items():
+        forward[name] = lambda function=function: function(x)
+        both[name] = lambda function=function: torch.autograd.grad(function(leaf), leaf, gradient)
+        kept[name] = kept_bytes(function, leaf)
+    found: list[dict[str, object]] = []
+    for label, candidates, moved in (("forward", forward, 2), ("forward + backward", both, 4)):
+        micro = times(candidates, rounds)
+        row: dict[str, object] = {"elements": size, "dtype": dtype, "pass": label, "microseconds": micro}
+        row["GB/s"] = round(moved * x.numel() * x.element_size() / micro["thinnet"] / 1000)
+        row["% of copy bandwidth"] = round(100 * micro["copy"] / micro["thinnet"], 1)
+        row["times faster than F.dropout"] = round(micro["F.dropout"] / micro["thinnet"], 2)
+        if size == "1 M":
+            row["microseconds a call from Python"] = launches(candidates)
+        found.append(row | {"bytes kept an element": kept})
+    return found
+
+
+def main() -> int:
+    """Measures what fits on the GPU, writes benchmarks/results/gpu.json and prints it; returns the exit status."""
+    if thinnet.ops.why("cuda"):
+        print(f"benchmarks.gpu: {thinnet.ops.why('cuda')}.", file=sys.stderr)
+        return 2
+    rows: list[dict[str, object]] = []
+    for size, (count, _) in SIZES.items():
+        for dtype, kind in DTYPES.items():
+            if torch.cuda.mem_get_info()[0] > 9 * count * kind.itemsize + (1 << 30):
+                rows += measure(size, dtype)
+                torch.cuda.empty_cache()
+                write("gpu", rows)
+    print(tables.gpu(), BARS, sep="\n\n")
+    for row in rows:
+        print({name: value for name, value in row.items() if name != "microseconds"})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
