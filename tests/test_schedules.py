@@ -116,7 +116,7 @@ def test_patterns_that_match_nothing_or_twice_are_refused_and_change_nothing() -
         thinnet.Coins(schedules={"encoder.*": Constant(0.1)}).bind(model)
     with pytest.raises(ValueError, match=r"'1\.1' is matched by '\*' and '1\.\*'"):
         thinnet.Coins(schedules={"*": Constant(0.1), "1.*": Constant(0.2)}).bind(model)
-    with pytest.raises(TypeError, match=r"schedules must be schedules of thinnet.rates; got 0\.1 for '\*'"):
+    with pytest.raises(TypeError, match=r"schedules must be of thinnet.rates; got 0\.1 for '\*'"):
         thinnet.Coins(schedules={"*": 0.1})
     thinnet.Coins().bind(model)  # nothing was bound by those
 

@@ -18,7 +18,7 @@ FLOORS = [
     ("site",),
     ("places",),
     ("coins",),
-    ("methods",),
+    ("methods", "data"),
     ("functional", "nn"),
     ("study",),
     ("cli", "__main__"),
