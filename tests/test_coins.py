@@ -171,3 +171,16 @@ def test_a_captured_graph_reads_the_step_of_its_replay(monkeypatch: pytest.Monke
     assert [tensor.tolist() for tensor in pair] == [-1, 4, [9, 10]]
     assert [tensor.tolist() for tensor in triple] == [-1, 4, [1, 2, 3]]
     assert [tensor.tolist() for tensor in eager] == [-1, 3, [7, 8]]
+
+
+def test_a_captured_graph_reads_the_rate_of_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, read = thinnet.nn.Dropout(0.0), []
+    with monkeypatch.context() as patch:
+        patch.setattr("thinnet.site.capturing", lambda device: True)
+        patch.setattr("thinnet.ops.toss", lambda x, rate, seed, **where: read.append(rate))
+        layer(torch.ones(3))
+        layer.p = 0.25
+        layer(torch.ones(3))
+        layer.p = 0.5
+    assert read[0] is read[1] and read[0].item() == 32768
+    assert layer.rate is not read[0] and layer.rate.item() == 32768

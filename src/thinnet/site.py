@@ -111,6 +111,7 @@ class Site(nn.Module):
         self.clock: Clock | None = None
         self.name: str | None = None
         self.calls = 0  # uses in the forward pass that runs, or in the last one
+        self._captured: Tensor | None = None  # the rate that CUDA graphs read
         self.register_buffer("rate", None, persistent=False)
         self.register_buffer("site", None, persistent=False)
         self.p = p
@@ -127,6 +128,8 @@ class Site(nn.Module):
         with torch.inference_mode(False):
             device = None if old is None else old.device
             self._buffers["rate"] = torch.tensor(rates.count(self._p), dtype=torch.int32, device=device)
+        if self._captured is not None:
+            self._captured.copy_(self.rate)
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns the toss of `x` in training and `x` itself in eval."""
@@ -140,9 +143,13 @@ class Site(nn.Module):
 
     def toss(self, x: Tensor, shared: tuple[int, ...] = (), rule: Rule = Rule.INVERTED) -> Tensor:
         """Returns the toss of `x` in training, with named coins where the site is bound; `x` itself in eval."""
-        if not self.training or (not torch.compiler.is_compiling() and self._p == 0):  # compiled code reads the rate
+        if not self.training:
+            return x
+        if not torch.compiler.is_compiling() and self._p == 0 and not capturing(x.device):  # what is kept reads the rate
             return x
         rate = self.rate if self.rate.device == x.device else rates.tensor(self._p, x.device)
+        if capturing(x.device):
+            rate = self._captured = rate if self._captured is None else self._captured
         seed, step, site, samples = self._name(x)
         return ops.toss(
             x,
