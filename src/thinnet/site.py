@@ -58,6 +58,9 @@ class Clock:
     def at(self, step: int | None, samples: Tensor | int | None = None) -> None:
         """Goes to a step and its samples: one id for each row, or the first from which the rows count on."""
         self.calls.settle()
+        if isinstance(samples, Tensor):  # the caller may fill his tensor with the next ids before the backward pass
+            with torch.inference_mode(False):
+                samples = samples.clone(memory_format=torch.contiguous_format)
         self.step, self.samples = step, samples
         self.started, self.rows_given = step is not None, isinstance(samples, Tensor)
         for device in self._tensors:  # the same keys each step, so that nothing compiled is compiled again

@@ -51,6 +51,15 @@ def test_ids_may_lie_in_memory_in_any_way() -> None:
         assert torch.equal(layer(x), torch.cat(apart))
 
 
+def test_ids_may_be_overwritten_before_the_backward_pass() -> None:
+    layer, ids, x = thinnet.nn.Dropout(0.5), torch.arange(4), torch.ones(4, 300, requires_grad=True)
+    thinnet.Coins(1).bind(layer).at(0, ids)
+    y = layer(x)
+    ids += 10
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert torch.equal(gradient, y.detach())
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_do_not_matter(threads: int, expected) -> None:
     before = torch.get_num_threads()
