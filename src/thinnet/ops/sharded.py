@@ -2,7 +2,9 @@
 
 A coin depends on the logical index of its element in the whole tensor, and a shard knows where it begins. So the ranks of
 a sharded tensor together toss what one process would, those of a replicated tensor all toss the same, and they talk to
-each other only where the coins have no name: then the first rank of the mesh says which seed it drew.
+each other only where the coins have no name: each rank draws a seed from its own generator, so that the generators stay in
+step, and the one that the first rank of the mesh drew is broadcast to the others. This costs one message a toss, and
+compiled code breaks its graph for it; named coins cost nothing.
 
 `ColwiseParallel` and others hand a plain local tensor to the next module unless they are told `use_local_output=False`.
 Such a tensor does not say what it is a part of, and its units are counted from 0 on each rank.
@@ -10,6 +12,7 @@ Such a tensor does not say what it is a part of, and its units are counted from 
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 import torch.distributed
 from torch import Tensor
 
@@ -80,6 +83,7 @@ def _plain(value: Any) -> Any:
     return local.wait() if hasattr(local, "trigger_wait") else local
 
 
+@torch.compiler.disable(reason="the ranks agree on a seed; coins with names need none, see thinnet.Coins")  # type: ignore[call-arg]
 def _agree(seed: Tensor, mesh: Any) -> Tensor:
     """Returns the seed that the first rank of the mesh drew, so that replicas toss the same coins without a name."""
     seed = seed.clone()
