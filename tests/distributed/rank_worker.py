@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard, distribute_tensor
+from torch.distributed.tensor import DTensor, Partial, Placement, Replicate, Shard, distribute_module, distribute_tensor
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 from training import Record, Tables, build, train, weights
@@ -67,11 +67,43 @@ def placements(mesh: DeviceMesh) -> Tables:
     return drawn
 
 
-def assert_same_toss(layer: torch.nn.Module, part: Tensor, full: Tensor, placement: Placement) -> None:
+def assert_same_toss(layer: torch.nn.Module, part: Tensor, full: Tensor, *placements: Placement) -> None:
     """A placed tensor and a plain one get the same toss and gradient, bit by bit, and the place is kept."""
     ours, expected = tossed(layer, part), tossed(layer, full)
-    assert ours[2] == (placement,), (ours[2], placement)
-    assert torch.equal(ours[0], expected[0]) and torch.equal(ours[1], expected[1]), (layer, placement)
+    assert ours[2] == placements, (ours[2], placements)
+    assert torch.equal(ours[0], expected[0]) and torch.equal(ours[1], expected[1]), (layer, placements)
+
+
+def planes() -> None:
+    """A mesh of two axes: an axis of the tensor for each, one for both, and one that only some ranks hold."""
+    ranks = dist.get_world_size()
+    mesh = init_device_mesh("cpu", (2, ranks // 2) if ranks > 2 else (1, ranks))
+    full, layer = torch.randn(6, 5, 7), thinnet.nn.Dropout(0.5)
+    dist.broadcast(full, 0)
+    thinnet.Coins(3).bind(layer).at(4, torch.tensor([9, 1, 4, 4, 2, 7]))
+    for pair in ((Shard(0), Shard(2)), (Shard(1), Shard(1)), (Replicate(), Shard(1)), (Shard(0), Shard(0))):
+        assert_same_toss(layer, distribute_tensor(full, mesh, pair), full, *pair)
+        local = distribute_tensor(full.clone(), mesh, pair)
+        layer.inplace = True
+        assert layer(local) is local
+        layer.inplace = False
+        assert torch.equal(local.full_tensor(), layer(full))
+
+
+def modules(mesh: DeviceMesh) -> None:
+    """A module that was distributed whole, its buffers too; and compiled code."""
+    full, ids = torch.ones(6, 24, dtype=torch.float64), torch.tensor([9, 1, 4, 4, 2, 7])
+    plain, placed = build(), build()
+    for model in (plain, placed):
+        thinnet.Coins(3).bind(model).at(4, ids)
+    distribute_module(placed, mesh)
+    assert isinstance(placed.drop.rate, DTensor)
+    x = distribute_tensor(full, mesh, [Replicate()])
+    compiled = torch.compile(placed, fullgraph=True)
+    for way in (placed, compiled):
+        torch.testing.assert_close(way(x).full_tensor(), plain(full), rtol=1e-12, atol=1e-12)
+    placed.drop.p = plain.drop.p = 0.1
+    torch.testing.assert_close(placed(x).full_tensor(), plain(full), rtol=1e-12, atol=1e-12)
 
 
 def refuse(placement: Placement, full: Tensor, mesh: DeviceMesh) -> None:
@@ -91,6 +123,8 @@ def main(folder: Path) -> None:
         mesh = init_device_mesh("cpu", (dist.get_world_size(),))
         seen = {way: data_parallel(way, mesh) for way in ("ddp", "fsdp")}
         seen["tensor"] = tensor_parallel(mesh)
+        planes()
+        modules(mesh)
         torch.save({**seen, "drawn": placements(mesh)}, folder / f"{dist.get_rank()}.pt")
         dist.barrier()
     finally:

@@ -3,6 +3,7 @@
 import random
 import signal
 from pathlib import Path
+from threading import Timer
 
 import torch
 from processes import python
@@ -14,16 +15,20 @@ KILLS = ((4, 20), (25, 40))  # between which steps
 def assert_killed_at(folder: Path, step: int) -> None:
     """Starts the training, and kills it when it says that it is at a step; it may get a little further."""
     with python(WORKER, folder) as process:
+        late = Timer(60, process.kill)  # a process that says nothing more is not waited for
+        late.start()
         try:
             assert process.stdout is not None
-            lines = []
+            lines: list[str] = []
             for line in process.stdout:
                 lines.append(line)
                 if line.strip() == str(step):
                     break
         finally:
+            late.cancel()
             process.kill()
     assert process.wait(30) == -signal.SIGKILL, "".join(lines)
+    assert lines[-1].strip() == str(step), "".join(lines)
 
 
 def finished(folder: Path) -> list[int]:
