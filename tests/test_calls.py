@@ -82,6 +82,23 @@ def test_a_view_is_other_coins_and_the_same_again_when_asked_for_again() -> None
     assert_named(model(x), coins)
 
 
+def test_a_siamese_model_asks_for_equal_coins() -> None:
+    class Siamese(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = nn.Sequential(thinnet.nn.Dropout(0.5))
+
+        def forward(self, x: Tensor, equal: bool) -> tuple[Tensor, Tensor]:
+            with coins.call(0) if equal else nullcontext():
+                return self.tower(x), self.tower(x)
+
+    model, x = Siamese(), torch.ones(3, UNITS)
+    coins = thinnet.Coins(7).bind(model).at(5)
+    for run in (model, torch.compile(model, backend="aot_eager", fullgraph=True)):
+        assert torch.equal(*run(x, True))
+        assert not torch.equal(*run(x, False))
+
+
 def test_a_forward_pass_that_failed_leaves_nothing_behind() -> None:
     model, coins, x = bound()
     with pytest.raises(RuntimeError):

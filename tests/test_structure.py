@@ -18,7 +18,7 @@ FLOORS = [
     ("site",),
     ("places",),
     ("coins",),
-    ("methods", "data"),
+    ("methods", "data", "integrations"),
     ("functional", "nn"),
     ("study",),
     ("cli", "__main__"),

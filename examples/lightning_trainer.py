@@ -1,0 +1,52 @@
+"""Lightning: a callback names the coins; a resumed training has the masks of one that was never stopped."""
+
+import logging
+import tempfile
+import warnings
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import thinnet
+from thinnet.data import collate, indexed
+from thinnet.integrations.lightning import CoinsCallback
+
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore")
+
+
+class Model(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.net = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), thinnet.nn.Dropout(0.5), nn.Linear(32, 1))
+
+    def training_step(self, batch, index):
+        _, (x, y) = batch
+        return nn.functional.mse_loss(self.net(x), y)
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.05)
+
+
+x = torch.randn(96, 8, generator=torch.Generator().manual_seed(0))
+loader = DataLoader(indexed(TensorDataset(x, x[:, :1])), batch_size=32, collate_fn=collate())
+quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+
+
+def fit(epochs: int, folder: str, ckpt: str | None = None) -> tuple[Model, Trainer]:
+    model, coins = Model(), CoinsCallback(thinnet.Coins(seed=0))
+    trainer = Trainer(max_epochs=epochs, callbacks=[coins], default_root_dir=folder, enable_checkpointing=False, **quiet)
+    trainer.fit(model, loader, ckpt_path=ckpt, weights_only=True if ckpt else None)
+    return model, trainer
+
+
+with tempfile.TemporaryDirectory() as folder:
+    through, _ = fit(4, folder)
+    _, trainer = fit(2, folder)
+    trainer.save_checkpoint(f"{folder}/half.ckpt")
+    resumed, _ = fit(4, folder, f"{folder}/half.ckpt")
+same = all(torch.equal(a, b) for a, b in zip(through.parameters(), resumed.parameters(), strict=True))
+print(f"weights equal after resume: {same}")

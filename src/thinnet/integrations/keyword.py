@@ -1,0 +1,36 @@
+"""Ids that come to a model among its keyword arguments, for libraries that do not show the batch to a callback."""
+
+from typing import Any
+
+from torch import nn
+
+from thinnet.coins import Coins
+from thinnet.data import KEY
+
+
+class KeywordIds:
+    """Takes the ids out of the keyword arguments of a model's forward, and gives them to the coins."""
+
+    def __init__(self, coins: Coins, key: str = KEY) -> None:
+        self.coins, self.key = coins, key
+        self.step = 0
+        self.model: nn.Module | None = None
+
+    def watch(self, model: nn.Module) -> None:
+        """Binds the coins to the model, unless they are, and looks at its forward passes from now on."""
+        if self.model is model:
+            return
+        bound = {id(site) for site in self.coins.sites.values()}
+        if not bound & {id(module) for module in model.modules()}:
+            self.coins.unbind()
+            self.coins.bind(model)
+        model.register_forward_pre_hook(self._take, with_kwargs=True, prepend=True)
+        self.model = model
+
+    def _take(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        ids = kwargs.pop(self.key, None)
+        if module.training:
+            if ids is None:
+                raise ValueError(f"CoinsCallback: a training batch must hold ids as {self.key!r}; got {sorted(kwargs)}.")
+            self.coins.at(self.step, ids)
+        return args, kwargs

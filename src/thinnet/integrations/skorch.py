@@ -1,0 +1,38 @@
+"""Named coins under skorch."""
+
+from typing import Any
+
+from skorch.callbacks import Callback
+
+from thinnet.coins import Coins
+from thinnet.data import KEY
+from thinnet.integrations.keyword import KeywordIds
+
+
+class CoinsCallback(Callback):
+    """Goes to the next step and the samples of each training batch.
+
+    `X` is a dict of the module's arguments and of the ids under `key`: they stay with their rows in every split.
+
+    Args:
+        coins: bound to the module whenever a training starts with a new one.
+        key: the name of the ids in `X`.
+    """
+
+    def __init__(self, coins: Coins, key: str = KEY) -> None:
+        self.coins, self.key = coins, key
+
+    def initialize(self) -> "CoinsCallback":
+        """Starts at step 0, or after the step that the coins are at."""
+        self.ids_ = KeywordIds(self.coins, self.key)
+        return self
+
+    def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Binds the coins."""
+        self.ids_.watch(net.module_)
+
+    def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
+        """Goes to the next step."""
+        if training:
+            step = self.coins.step
+            self.ids_.step = 0 if step is None else step + 1

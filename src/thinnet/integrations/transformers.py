@@ -1,0 +1,31 @@
+"""Named coins under Hugging Face's Trainer."""
+
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from thinnet.coins import Coins
+from thinnet.data import KEY
+from thinnet.integrations.keyword import KeywordIds
+
+
+class CoinsCallback(TrainerCallback):
+    """Goes to the step and the samples of each training batch.
+
+    The data sets are wrapped by `thinnet.data.indexed`, and `data_collator` is `thinnet.data.collate(function, key=KEY)`.
+
+    Args:
+        coins: bound to the model when the training starts, unless they are bound already.
+        key: the name of the ids in a batch.
+    """
+
+    def __init__(self, coins: Coins, key: str = KEY) -> None:
+        self.ids = KeywordIds(coins, key)
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Binds the coins."""
+        self.ids.watch(kwargs["model"])
+
+    def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Notes the step; the ids come with the forward passes, of which gradient accumulation makes several."""
+        self.ids.step = state.global_step

@@ -1,0 +1,66 @@
+"""The examples run as they are, without a network, and what they claim of their coins holds."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import thinnet
+from thinnet.integrations.keyword import KeywordIds
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+NEEDS = {
+    "accelerate_loop": ("accelerate", 1),
+    "fabric": ("lightning", 2),
+    "hf_trainer": ("transformers", 2),
+    "lightning_trainer": ("lightning", 1),
+    "plain_loop": ("sklearn", 1),
+    "skorch_net": ("skorch", 1),
+}
+
+
+def test_every_example_has_its_row() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == NEEDS.keys()
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_what_an_example_claims_holds(name: str, tmp_path: Path) -> None:
+    library, claims = NEEDS[name]
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed: pip install thinnet[examples]")
+    path = EXAMPLES / f"{name}.py"
+    offline = os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HOME": str(tmp_path)}
+    run = subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=tmp_path, env=offline)
+    assert run.returncode == 0, run.stderr
+    told = [line.rsplit(": ", 1)[1] for line in run.stdout.splitlines() if " equal" in line]
+    assert told == ["True"] * claims, run.stdout
+    assert len(path.read_text().splitlines()) <= 70
+
+
+def test_ids_among_the_keyword_arguments_never_reach_the_model() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = thinnet.nn.Dropout(0.5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.drop(x)
+
+    coins, model = thinnet.Coins(3), Model()
+    ids = KeywordIds(coins)
+    ids.watch(model)
+    ids.watch(model)
+    ids.step = 8
+    y = model(x=torch.ones(2, 40), sample_ids=torch.tensor([9, 5]))
+    assert torch.equal(y != 0, coins.mask("drop", step=8, samples=[9, 5], shape=(40,)))
+    with pytest.raises(ValueError, match=r"a training batch must hold ids as 'sample_ids'; got \['x'\]"):
+        model(x=torch.ones(2, 40))
+    assert model.eval()(x=torch.ones(2, 40), sample_ids=torch.tensor([9, 5])).all()
+    other = Model()
+    ids.watch(other)
+    assert model.drop.clock is None and other.drop.clock is coins.clock
