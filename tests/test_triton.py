@@ -1,4 +1,8 @@
-"""The kernels of the GPU in Triton's interpreter, which has to be chosen before Triton is imported: in a process of its own."""
+"""The kernels of the GPU where there is none: run by Triton's interpreter, and compiled for a GPU.
+
+The interpreter has to be chosen before Triton is imported, and a compiler for a GPU that is not there takes the place of the
+driver. So each is a process of its own.
+"""
 
 import os
 import subprocess
@@ -7,15 +11,16 @@ from pathlib import Path
 
 import pytest
 
-CHECKS = Path(__file__).parent / "triton_checks.py"
+HERE = Path(__file__).parent
 
 pytest.importorskip("triton", reason="Triton is written for Linux alone")
 
 
-def test_the_interpreted_kernels_give_the_bits_of_the_reference() -> None:
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-p", "no:cacheprovider", str(CHECKS)]
-    run = subprocess.run(command, env=environment, cwd=CHECKS.parent.parent, capture_output=True, text=True)
+@pytest.mark.parametrize(("checks", "interpret"), [("triton_checks.py", "1"), ("triton_compiled.py", "0")])
+def test_the_kernels(checks: str, interpret: str) -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": interpret, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-p", "no:cacheprovider", str(HERE / checks)]
+    run = subprocess.run(command, env=environment, cwd=HERE.parent, capture_output=True, text=True)
     assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, (
         run.stdout[-6000:] + run.stderr[-2000:]
     )

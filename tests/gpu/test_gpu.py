@@ -120,7 +120,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(32, 256), thinnet.nn.Dropout(0.5), nn.ReLU(), thinnet.nn.Dropout(0.2)).cuda()
 
 
-def test_a_captured_graph_follows_the_step() -> None:
+def test_a_captured_graph_follows_the_step_and_the_rate() -> None:
     model, x, ids = network(), torch.randn(16, 32, device="cuda"), torch.arange(16)
     coins = thinnet.Coins(3).bind(model).at(0, ids)
     stream = torch.cuda.Stream()
@@ -132,8 +132,9 @@ def test_a_captured_graph_follows_the_step() -> None:
     with torch.cuda.graph(graph):
         y = model(x)
         y.sum().backward()
-    for step, samples in ((1, ids), (2, ids + 100), (7, ids.flip(0))):
+    for step, samples, p in ((1, ids, 0.5), (2, ids + 100, 0.1), (7, ids.flip(0), 0.9)):
         coins.at(step, samples)
+        model[1].p = p
         graph.replay()
         got = y.clone(), weight.grad.clone()
         weight.grad, held = None, weight.grad

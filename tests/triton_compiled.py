@@ -1,0 +1,99 @@
+"""What test_triton.py runs without a GPU: the kernels compiled for one, and what must and must not be in their instructions."""
+
+import re
+from typing import Any
+
+import pytest
+import torch
+from test_backends import count
+from torch import Tensor
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import MockTensor
+
+from thinnet.ops import Rule
+from thinnet.ops.toss import unit_strides
+from thinnet.ops.triton import kernels
+from thinnet.ops.triton import toss as door
+
+HOPPER = GPUTarget("cuda", 90, 32)
+
+
+class Driver:
+    """As much of a GPU as Triton asks for to compile."""
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_target(self) -> GPUTarget:
+        return HOPPER
+
+    def get_active_torch_device(self) -> torch.device:
+        return torch.device("cpu")
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args: 0
+
+
+class Compiled:
+    """Stands for the kernels: compiles what would be launched, and keeps it."""
+
+    def __init__(self) -> None:
+        self.last: tuple[str, Any] | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        def launch(*args: Any, **options: Any) -> None:
+            args = tuple(MockTensor.wrap_dtype(arg.dtype) if isinstance(arg, Tensor) else arg for arg in args)
+            self.last = name, getattr(kernels, name).warmup(*args, grid=(1,), **options)
+
+        return type("Launcher", (), {"__getitem__": lambda self, grid: launch})()
+
+
+def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared: tuple[int, ...] = (), **where: Any) -> tuple[str, Any]:
+    """The name of the kernel that serves a toss, and the kernel."""
+    driver.set_active(Driver())
+    stand_in = Compiled()
+    monkeypatch.setattr(door, "kernels", stand_in)
+    samples, rule = where.get("samples"), where.get("rule", Rule.INVERTED)
+    units = unit_strides(x.shape, shared, samples is not None)
+    step = torch.tensor(9) if samples is not None else None
+    door.toss(x, count(5), torch.tensor(3), step, step, samples, units, 0, int(rule), False)
+    assert stand_in.last is not None
+    return stand_in.last
+
+
+CASES = {
+    "segments": ((1 << 20,), (), None),
+    "named": ((64, 1024), (), torch.arange(64)),
+    "runs": ((8, 16, 56, 56), (2, 3), torch.tensor([3])),
+    "strided": ((8, 16, 5), (), None),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("rule", Rule, ids=lambda rule: rule.name)
+def test_products_and_sums_are_not_fused_nor_flushed(rule: Rule, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, kernel = compiled(torch.empty(4096, dtype=dtype), monkeypatch, rule=rule)
+    code = kernel.asm["ptx"]
+    assert not re.search(r"\bfma\.|\bmad\.\w+\.f|\.ftz|\.approx|div\.full", code)
+    assert rule == Rule.INVERTED or "sqrt.rn.f32" in code
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", CASES)
+def test_memory_is_read_and_written_as_wide_as_can_be(case: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    shape, shared, samples = CASES[case]
+    x = torch.empty(shape, dtype=dtype)
+    x = x.transpose(0, 2) if case == "strided" else x
+    name, kernel = compiled(x, monkeypatch, shared=shared, samples=samples)
+    assert name == {"named": "segments"}.get(case, case) + "_kernel"
+    assert kernel.metadata.shared == 0  # every thread keeps the coins that it draws
+    if case != "strided":
+        assert re.search(r"ld\.global[\w.]*\.v4\.b32", kernel.asm["ptx"])
+        assert re.search(r"st\.global[\w.]*\.v4\.b32", kernel.asm["ptx"])
+
+
+def test_one_block_serves_eight_coins(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, kernel = compiled(torch.empty(1 << 20), monkeypatch)
+    elements = door.TILE_BYTES // 4 // 128  # of one of the 128 threads
+    assert len(re.findall(r"mul\.hi\.u32", kernel.asm["ptx"])) <= 14 * elements // 8
