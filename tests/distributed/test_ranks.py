@@ -1,5 +1,7 @@
 """1 process = 2 = 4: data parallel, sharded and tensor parallel training toss the coins of one process."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,13 @@ def test_coins_without_a_name_are_the_same_on_all_ranks_that_are_seeded_apart(ra
     for rank in ranks:
         for name, drawn in first.items():
             assert torch.equal(rank["drawn"][name], drawn), name
+
+
+def test_an_ordinary_toss_does_not_load_what_makes_dtensors() -> None:
+    code = (
+        "import sys, torch, thinnet; before = 'torch.distributed.tensor' in sys.modules; "
+        "[thinnet.nn.Dropout(0.5)(kind(torch.ones(3, 4))) for kind in (torch.Tensor, torch.nn.Parameter)]; "
+        "print(before, 'torch.distributed.tensor' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=100).stdout
+    assert out.split() == ["False", "False"]

@@ -62,8 +62,11 @@ def test_coins_without_a_name_need_the_state_of_the_generator() -> None:
         assert found == {True: True, False: False}
 
 
-def agreement(dropout: nn.Module, budget: float) -> float:
-    """The share of elements whose coin in the backward pass of compiled code is that of its forward pass."""
+def agreement(dropout: nn.Module, budget: float = 1, **options: bool) -> float:
+    """The share of elements whose coin in the backward pass of compiled code is that of its forward pass.
+
+    With options, the work is checkpointed.
+    """
 
     def work(x: Tensor) -> Tensor:
         return dropout(x.sin() + 2).exp() - 1  # zero where it is dropped, and so is its gradient
@@ -71,7 +74,7 @@ def agreement(dropout: nn.Module, budget: float) -> float:
     torch._dynamo.reset()  # compiled code does not ask for the budget again
     x = torch.randn(256, 64, requires_grad=True)
     with functorch.patch(activation_memory_budget=budget):
-        y = torch.compile(work)(x)
+        y = torch.compile(lambda x: checkpoint(work, x, **options) if options else work(x))(x)
         (gradient,) = torch.autograd.grad(y.sum(), x)
     assert 0 < int((y == 0).sum()) < y.numel()
     return float(((y == 0) == (gradient == 0)).double().mean())
@@ -82,6 +85,16 @@ def test_pytorchs_dropout_has_wrong_gradients_below_a_memory_budget_of_one() -> 
     assert agreement(nn.Dropout(0.3), 1) == 1
     assert agreement(nn.Dropout(0.3), 0.5) < 0.7
     assert agreement(nn.Dropout(0.3), 0) < 0.7
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("preserve", [True, False])
+def test_compiled_checkpoints_toss_the_same_coins_again(preserve: bool, named: bool) -> None:
+    layer = thinnet.nn.Dropout(0.3)
+    coins = thinnet.Coins(1).bind(layer).at(3)
+    if not named:
+        coins.unbind()
+    assert agreement(layer, use_reentrant=False, preserve_rng_state=preserve) == 1
 
 
 @pytest.mark.parametrize("named", [True, False])
