@@ -83,9 +83,10 @@ def _plain(value: Any) -> Any:
     return local.wait() if hasattr(local, "trigger_wait") else local
 
 
-@torch.compiler.disable(reason="the ranks agree on a seed; coins with names need none, see thinnet.Coins")  # type: ignore[call-arg]
 def _agree(seed: Tensor, mesh: Any) -> Tensor:
     """Returns the seed that the first rank of the mesh drew, so that replicas toss the same coins without a name."""
+    if torch.compiler.is_compiling():
+        torch._dynamo.graph_break("the ranks agree on a seed, and coins with names need none, see thinnet.Coins")
     seed = seed.clone()
     for axis in range(mesh.ndim):
         torch.distributed.broadcast(seed, group=mesh.get_group(axis), group_src=0)
