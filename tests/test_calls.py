@@ -290,6 +290,22 @@ def test_recomputation_after_another_view_is_refused() -> None:
     model(x).backward()
 
 
+def test_a_backward_pass_inside_of_a_forward_pass_does_not_go_on_counting() -> None:
+    class Inner(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop = thinnet.nn.Dropout(0.5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x.grad = None
+            checkpoint(lambda x: self.drop(x).square(), x, use_reentrant=False).sum().backward()
+            return x.grad
+
+    model, x = Inner(), torch.ones(3, UNITS, requires_grad=True)
+    coins = thinnet.Coins(7).bind(model).at(5, [3, 1, 4])
+    assert torch.equal(model(x), 8.0 * expected(coins, "drop", 0))
+
+
 @pytest.mark.parametrize("name", ["view", "call"])
 @pytest.mark.parametrize("number", [-1, 1 << 32, 0.5, True, None])
 def test_bad_numbers(name: str, number: object) -> None:

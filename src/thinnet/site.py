@@ -14,7 +14,9 @@ def draw_seed(device: torch.device, generator: torch.Generator | None = None) ->
         from torch._functorch import config  # loaded with the compiler, not with torch
 
         if config.activation_memory_budget < 1:
-            return _draw_outside(device, generator)
+            from thinnet import tracing
+
+            return tracing.draw_outside(_draw, device, generator)
     return _draw(device, generator)
 
 
@@ -22,15 +24,6 @@ def _draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
     if generator is None:
         return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
     return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=generator.device, generator=generator).to(device)
-
-
-@torch.compiler.disable(reason="with activation_memory_budget < 1 coins need names, see thinnet.Coins")  # type: ignore[call-arg]
-def _draw_outside(device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Draws between two graphs, and not in one: with a budget below 1 the backward pass would draw again, something else.
-
-    Its gradients would be wrong, as PyTorch's are: pytorch#190717.
-    """
-    return _draw(device, generator)
 
 
 def capturing(device: torch.device) -> bool:

@@ -1,8 +1,10 @@
-"""Counts for a compiler while it traces: imported by code that is being compiled only, as it loads the compiler."""
+"""What needs the compiler: imported by code that is being compiled only, as it takes longer to load than all of PyTorch."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch._dynamo.comptime import comptime as comptime
 
 _last = (0, False)
@@ -27,3 +29,12 @@ def forget(context: Any) -> None:
 def noted() -> tuple[int, bool]:
     """Returns what was noted last: a constant of the code that is being made."""
     return _last
+
+
+@torch.compiler.disable(reason="with activation_memory_budget < 1 coins need names, see thinnet.Coins")  # type: ignore[call-arg]
+def draw_outside(draw: Callable[..., Tensor], device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """Draws between two graphs, and not in one: with a budget below 1 the backward pass would draw again, something else.
+
+    Its gradients would be wrong, as PyTorch's are: pytorch#190717.
+    """
+    return draw(device, generator)
