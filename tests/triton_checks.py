@@ -13,9 +13,9 @@ from test_backends import DTYPES, allowed, count, dense, grains, layouts, names
 from test_coin import known_answers
 from torch import Tensor
 
-from thinnet.ops import Rule, schema, toss
+from thinnet.ops import Rule, toss
 from thinnet.ops.triton import coins
-from thinnet.ops.triton.toss import axes_of
+from thinnet.ops.triton import toss as door
 
 SHAPES = ((1,), (300,), (3, 130), (33, 5), (2, 3, 2, 33), (0, 3))
 
@@ -70,7 +70,7 @@ def test_every_kernel_at_every_place_of_a_row(shape: tuple[int, ...]) -> None:
     where = torch.tensor(3), None, None, None, [1]
     for begin in (1, 64, 127, 128, 131):
         part = torch.cat([x.flatten()] * 2)[begin : begin + 300]
-        assert_same_bits(schema.call(part, count(30000), *where, begin, 0, False, "triton"), whole[begin : begin + 300])
+        assert_same_bits(door.toss(part, count(30000), *where, begin, 0, False), whole[begin : begin + 300])
 
 
 def test_every_half_and_bfloat_is_read_and_rounded_as_pytorch_does() -> None:
@@ -107,8 +107,8 @@ def test_in_place_writes_the_same_bits() -> None:
 
 def test_axes_that_continue_each_other_are_one() -> None:
     shape, strides = (2, 3, 4, 5), (60, 20, 5, 1)
-    assert [tuple(axis) for axis in axes_of((shape, strides, strides, strides), False)] == [(120, 1, 1, 1, 0)]
-    named = axes_of((shape, strides, strides, (0, 20, 5, 1)), True)
+    assert [tuple(axis) for axis in door.axes_of((shape, strides, strides, strides), False)] == [(120, 1, 1, 1, 0)]
+    named = door.axes_of((shape, strides, strides, (0, 20, 5, 1)), True)
     assert [tuple(axis) for axis in named] == [(2, 60, 60, 0, 1), (60, 1, 1, 1, 0)]
-    channels = axes_of((shape, strides, strides, (3, 1, 0, 0)), False)
+    channels = door.axes_of((shape, strides, strides, (3, 1, 0, 0)), False)
     assert [tuple(axis) for axis in channels] == [(6, 20, 20, 1, 0), (20, 1, 1, 0, 0)]
