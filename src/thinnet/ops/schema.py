@@ -191,9 +191,15 @@ class _Interpreted(torch.autograd.Function):
         return _triton(gradients[0], *where, True, backend), None
 
 
-def interpreted(x: Tensor, rest: tuple[Any, ...]) -> bool:
-    """Returns whether the kernels of the GPU are asked for on a CPU."""
-    return rest[-1] == "triton" and x.device.type == "cpu"
+def interpreted(x: Tensor, *rest: Any) -> Tensor:
+    """Returns what the kernels of a GPU make of a CPU tensor in Triton's interpreter."""
+    return _Interpreted.apply(x, rest)
+
+
+def interpreted_(x: Tensor, *rest: Any) -> Tensor:
+    """Tosses `x` in place in Triton's interpreter and returns it."""
+    _triton_(x, *rest)
+    return x
 
 
 def transformed() -> bool:
@@ -208,8 +214,6 @@ def differentiated(x: Tensor) -> bool:
 
 def call(x: Tensor, *rest: Any) -> Tensor:
     """Returns the toss of `x` by the shortest way that is right here."""
-    if interpreted(x, rest):
-        return _Interpreted.apply(x, rest)
     if torch.compiler.is_compiling():
         return torch.ops.thinnet.toss(x, *rest)
     if transformed():
@@ -222,9 +226,6 @@ def call(x: Tensor, *rest: Any) -> Tensor:
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
     """Tosses `x` in place and returns it."""
-    if interpreted(x, rest):
-        _triton_(x, *rest)
-        return x
     if torch.compiler.is_compiling() or transformed():
         return x.copy_(call(x, *rest))
     if differentiated(x):

@@ -51,6 +51,9 @@ def toss(
     >>> toss(x, half, seed)
     tensor([2., 0., 2., 0., 2., 0., 0., 2.])
     """
+    if type(x) is Tensor and x.dtype in REAL and x.layout == torch.strided and backend == "auto" and not inplace:
+        units = unit_strides(x.shape, shared, samples is not None)
+        return schema.call(x, rate, seed, step, site, samples, units, 0, int(rule), False, backend)  # nearly every call
     where = rate, seed, step, site, samples
     if x.layout == torch.jagged:
         return _nested(x, where, shared, rule, inplace, function, backend)
@@ -107,10 +110,12 @@ def _run(
     if backend == "reference":
         y = reference.toss(x, *where, units, offset, rule, False)
         return _write(x, y, function) if inplace else y
+    by_hand = backend == "triton" and x.device.type == "cpu"
+    run, run_ = (schema.interpreted, schema.interpreted_) if by_hand else (schema.call, schema.call_)
     if not inplace:
-        return schema.call(x, *where, units, offset, int(rule), False, backend)
+        return run(x, *where, units, offset, int(rule), False, backend)
     _check_inplace(x, function)
-    return schema.call_(x, *where, units, offset, int(rule), False, backend)
+    return run_(x, *where, units, offset, int(rule), False, backend)
 
 
 def _write(x: Tensor, y: Tensor, function: str) -> Tensor:
