@@ -50,3 +50,4 @@ with tempfile.TemporaryDirectory() as folder:
     resumed, _ = fit(4, folder, f"{folder}/half.ckpt")
 same = all(torch.equal(a, b) for a, b in zip(through.parameters(), resumed.parameters(), strict=True))
 print(f"weights equal after resume: {same}")
+print(f"the last of 12 steps is equal to the name of its coins: {resumed.net[2].clock.step == 11}")

@@ -17,10 +17,10 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 NEEDS = {
     "accelerate_loop": ("accelerate", 1),
     "fabric": ("lightning", 2),
-    "hf_trainer": ("transformers", 2),
-    "lightning_trainer": ("lightning", 1),
+    "hf_trainer": ("transformers", 3),
+    "lightning_trainer": ("lightning", 2),
     "plain_loop": ("sklearn", 1),
-    "skorch_net": ("skorch", 1),
+    "skorch_net": ("skorch", 2),
 }
 
 
