@@ -18,11 +18,12 @@ import thinnet
 RESULTS = Path(__file__).parent / "results"
 
 
-def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def interleaved(candidates: dict[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, float]:
     """Returns the median seconds of each candidate over many rounds in which all take their turn, each time in another order.
 
     Who comes before decides what memory is at hand and what the caches hold; over many orders that is the same for all. A
-    candidate is called twice in a row and its second call is timed, so that it finds its own input where it left it.
+    candidate is called once more before it is timed, so that it finds its own input where it left it. Where one call is too
+    short to be told from what surrounds it, `calls` of them in a row are timed and divided.
     """
     order, chance = list(candidates), random.Random(0)
     times: dict[str, list[float]] = {name: [] for name in candidates}
@@ -37,8 +38,9 @@ def interleaved(candidates: dict[str, Callable[[], object]], rounds: int) -> dic
                 call = candidates[name]
                 call()
                 start = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - start)
+                for _ in range(calls):
+                    call()
+                times[name].append((time.perf_counter() - start) / calls)
     finally:
         gc.enable()
     return {name: statistics.median(values) for name, values in times.items()}

@@ -16,7 +16,7 @@ from thinnet.functional import dropout
 from thinnet.ops import toss
 
 P = 0.5
-SIZES = {"16 K": (1 << 14, 400), "1 M": (1 << 20, 100), "16 M": (1 << 24, 25)}
+SIZES = {"16 K": (1 << 14, 60, 20), "1 M": (1 << 20, 100, 1), "16 M": (1 << 24, 25, 1)}  # elements, rounds, calls a turn
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -98,12 +98,12 @@ def resident() -> int:
 def rows() -> list[dict[str, object]]:
     """Returns one row a size, dtype and pass, with the median microseconds of every candidate."""
     found: list[dict[str, object]] = []
-    for size, (count, rounds) in SIZES.items():
+    for size, (count, rounds, calls) in SIZES.items():
         for name, dtype in DTYPES.items():
             x = torch.randn(count).to(dtype)
             check(x)
             for label, candidates in (("forward", forward(x)), ("forward + backward", training(x))):
-                times = interleaved(candidates, rounds)
+                times = interleaved(candidates, rounds, calls)
                 micro = {candidate: round(value * 1e6, 1) for candidate, value in times.items()}
                 found.append({"elements": size, "dtype": name, "pass": label, "microseconds": micro})
     return found
