@@ -1,17 +1,10 @@
 // The arithmetic of a toss: plain loops, compiled once for each instruction set (kernel_*.cpp). The one source of truth
 // in C++; src/thinnet/ops/reference.py defines the bits that these loops have to give.
 //
-// THINNET_ISA names the namespace, THINNET_WIDE counts the 64-bit numbers of a vector. Everything in here is internal to the file that includes it, so that no function
-// compiled for a newer processor can be picked by the linker for an older one.
-
-#include <algorithm>
-#include <bit>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+// THINNET_ISA names the namespace, THINNET_WIDE counts the 64-bit numbers of a vector. Everything in here is internal to the
+// file that includes it, so that no function compiled for a newer processor can be picked by the linker for an older one.
 
 #include "isa.h"
-#include "plan.h"
 
 namespace thinnet::THINNET_ISA {
 namespace {
@@ -226,8 +219,6 @@ struct Gaussian {
 };
 
 // ---- the walk: tiles of units times inner elements ---------------------------------------------------------------------
-
-constexpr int64_t kTileUnits = 512, kTileInner = 16;
 
 // The coins of `count` units from `first` on.
 template <class Rule>

@@ -34,6 +34,9 @@ struct Plan {
   std::vector<Axis> outer;
 };
 
+// A tile that is not one run of units holds no more than this: kernels keep its coins on the stack.
+constexpr int64_t kTileUnits = 512, kTileInner = 16;
+
 // How a plan is cut into tasks that any thread may take in any order.
 struct Tasks {
   int64_t outer, unit_chunks, inner_chunks, unit_chunk, inner_chunk;

@@ -69,7 +69,7 @@ void choose_axes(Plan& plan, std::vector<Axis> axes) {
   plan.outer = std::move(axes);
 }
 
-constexpr int64_t kUnitChunk = 4096, kTileUnits = 512, kTileInner = 16, kRun = 16384, kElementsATask = 16384;
+constexpr int64_t kUnitChunk = 4096, kRun = 16384, kElementsATask = 16384;
 
 Tasks cut(const Plan& plan) {
   Tasks tasks{1, 1, 1, 1, 1};
