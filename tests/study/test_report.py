@@ -121,6 +121,7 @@ def test_figures_follow_the_scheme_while_open(reports: dict, open_page: Callable
     light = page.evaluate(colour)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"(before) => {colour} !== before", arg=light)
+    assert page.evaluate(colour) != light
 
 
 def test_curves_switch_from_loss_to_error(reports: dict, open_page: Callable):
