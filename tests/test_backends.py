@@ -53,7 +53,7 @@ def names(shape: tuple[int, ...]) -> list[Tensor | None]:
 
 
 def allowed(rule: Rule, rate: int, dtype: torch.dtype) -> bool:
-    return not (rule == Rule.GAUSSIAN and rate == 65536) and not (rule == Rule.ALPHA and dtype.is_complex)
+    return not (rule.continuous and rate == 65536) and not (rule == Rule.ALPHA and dtype.is_complex)
 
 
 @each_kernel

@@ -39,7 +39,13 @@ class Rule(IntEnum):
 
     INVERTED = 0  # kept: x / (1 - p); dropped: 0
     ALPHA = 1  # kept: a x + b; dropped: a alpha' + b, so that mean and variance stay those of a SELU network
-    GAUSSIAN = 2  # every unit: x (1 + sqrt(p / (1 - p)) z)
+    GAUSSIAN = 2  # every unit: x (1 + sqrt(p / (1 - p)) z), z standard normal
+    UNIFORM = 3  # every unit: x (1 + sqrt(3 p / (1 - p)) r), r uniform in (-1, 1)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether a coin is a whole word of noise that every unit is multiplied by, and not 16 bits that decide."""
+        return self >= Rule.GAUSSIAN
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
@@ -117,6 +123,11 @@ def normal(words: Tensor) -> Tensor:
     return torch.where((words & 1) == 1, 0 - z, z)
 
 
+def uniform(words: Tensor) -> Tensor:
+    """Returns the number in (-1, 1) of each 32-bit word: one of 2^23 odd multiples of 2^-23, exact in float32, never 0."""
+    return ((words >> 9) * 2 - 0x7FFFFF).float() * 2.0**-23
+
+
 def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns what a kept unit is multiplied by, what is then added to it, and what a dropped unit becomes, in float32.
 
@@ -137,9 +148,11 @@ def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, T
 def apply(rule: Rule, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
     """Returns what the rule makes of `x` and its coins: in float32, or in float64 where `x` is."""
     number = x if x.dtype == torch.float64 else x.float()
-    if rule == Rule.GAUSSIAN:
-        sigma = root(rate.float() / (65536 - rate.float()))
-        return number * (1 + sigma * normal(drawn))
+    if rule.continuous:
+        dropped = rate.float()
+        if rule == Rule.GAUSSIAN:
+            return number * (1 + root(dropped / (65536 - dropped)) * normal(drawn))
+        return number * (1 + root(3 * dropped / (65536 - dropped)) * uniform(drawn))
     scale, shift, dropped = (constant.to(number.dtype) for constant in constants(rule, linear, rate))
     kept = number * scale + shift if rule == Rule.ALPHA and not linear else number * scale
     return torch.where(drawn >= rate, kept, dropped)
@@ -173,7 +186,7 @@ def toss(
     if ids.numel() == 1:
         ids = ids + torch.arange(rows, device=x.device)
     count = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, units, strict=True))
-    stream = noise if rule == Rule.GAUSSIAN else coins
+    stream = noise if rule.continuous else coins
     drawn = stream(seed.reshape(()), zero if step is None else step, zero if site is None else site, ids, count, offset)
     strides = list(units) if samples is None else [count, *units[1:]]
     y = apply(rule, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))

@@ -202,17 +202,23 @@ inline float normal(uint32_t word) {
   return (word & 1u) != 0 ? 0.0f - z : z;
 }
 
-// Every unit is multiplied by 1 + sigma * z.
-struct Gaussian {
+// An odd multiple of 2^-23 in (-1, 1), exact in a float.
+inline float uniform(uint32_t word) {
+  return static_cast<float>(static_cast<int32_t>(word >> 9) * 2 - 0x7FFFFF) * 0x1p-23f;
+}
+
+// Every unit is multiplied by 1 + width * noise(word).
+template <float (*noise)(uint32_t)>
+struct Continuous {
   using Coin = float;
   static constexpr int64_t kUnits = 64;
-  float sigma;
+  float width;
 
   void draw(const Stream& stream, uint32_t first_block, Coin* coins) const {
     Words words;
     draw_words(stream, first_block, words);
     for (int j = 0; j < 4; ++j)
-      for (int l = 0; l < kLanes; ++l) coins[kLanes * j + l] = 1.0f + sigma * normal(words.word[j][l]);
+      for (int l = 0; l < kLanes; ++l) coins[kLanes * j + l] = 1.0f + width * noise(words.word[j][l]);
   }
   template <class Number>
   Number apply(Coin coin, Number x) const { return x * Number{coin}; }
@@ -369,7 +375,9 @@ void toss_type(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end)
       return walk(Affine{{plan.threshold, a}, b, b - a * kAlpha});
     }
     case Rule::gaussian:
-      return walk(Gaussian{std::sqrt(dropped / kept)});
+      return walk(Continuous<normal>{std::sqrt(dropped / kept)});
+    case Rule::uniform:
+      return walk(Continuous<uniform>{std::sqrt(3.0f * dropped / kept)});
   }
 }
 

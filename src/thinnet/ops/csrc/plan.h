@@ -6,7 +6,7 @@
 
 namespace thinnet {
 
-enum class Rule : int64_t { inverted = 0, alpha = 1, gaussian = 2 };
+enum class Rule : int64_t { inverted = 0, alpha = 1, gaussian = 2, uniform = 3 };
 enum class Dtype { f32, f64, bf16, f16 };
 
 // One axis of the tensor: how far a step along it moves in `x`, in `y`, in the units and in the samples.

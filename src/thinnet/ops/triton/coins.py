@@ -21,6 +21,7 @@ TAIL = tl.constexpr(reference.TAIL)
 INVERTED = tl.constexpr(int(reference.Rule.INVERTED))
 AFFINE = tl.constexpr(int(reference.Rule.ALPHA))
 GAUSSIAN = tl.constexpr(int(reference.Rule.GAUSSIAN))
+UNIFORM = tl.constexpr(int(reference.Rule.UNIFORM))
 INTERPRETED = tl.constexpr(knobs.runtime.interpret)
 
 
@@ -63,8 +64,14 @@ def normal(word):
 
 
 @triton.jit
+def uniform(word):
+    """Returns the number in (-1, 1) of each 32-bit word, in float32."""
+    return ((word >> 9).to(tl.int32) * 2 - 0x7FFFFF).to(tl.float32) * 2.0**-23
+
+
+@triton.jit
 def constants(RULE: tl.constexpr, LINEAR: tl.constexpr, rate):
-    """Returns what a kept unit is multiplied by, what is then added, and what a dropped unit becomes; or sigma first."""
+    """Returns what a kept unit is multiplied by, what is then added, and what a dropped unit becomes; or the width of noise first."""
     dropped = rate.to(tl.float32)
     kept = 65536.0 - dropped
     zero = dropped * 0.0
@@ -72,6 +79,8 @@ def constants(RULE: tl.constexpr, LINEAR: tl.constexpr, rate):
         return tl.where(kept == 0.0, 0.0, tl.div_rn(zero + 65536.0, kept)), zero, zero
     elif RULE == GAUSSIAN:
         return tl.sqrt_rn(tl.div_rn(dropped, kept)), zero, zero
+    elif RULE == UNIFORM:
+        return tl.sqrt_rn(tl.div_rn(3.0 * dropped, kept)), zero, zero
     else:
         p = tl.div_rn(dropped, zero + 65536.0)
         q = tl.div_rn(kept, zero + 65536.0)
@@ -95,6 +104,8 @@ def apply(RULE: tl.constexpr, LINEAR: tl.constexpr, x, coin, rate, scale, shift,
         wide = x.to(tl.float32)
     if RULE == GAUSSIAN:
         y = wide * (1.0 + scale * normal(coin)).to(wide.dtype)
+    elif RULE == UNIFORM:
+        y = wide * (1.0 + scale * uniform(coin)).to(wide.dtype)
     else:
         kept = wide * scale.to(wide.dtype)
         if RULE == AFFINE and not LINEAR:

@@ -33,7 +33,7 @@ def segments_kernel(
 
     `segments` a row and `total`; the first `full` of them need no mask. With `SKIP` a row may begin inside a segment.
     """
-    WIDTH: tl.constexpr = 16 if RULE == GAUSSIAN else 32
+    WIDTH: tl.constexpr = 16 if RULE >= GAUSSIAN else 32
     SEGMENT: tl.constexpr = 4 * WIDTH
     first = tl.program_id(0) * TILE
     segment = first + tl.arange(0, TILE)
@@ -58,7 +58,7 @@ def segments_kernel(
     scale, shift, dropped = constants(RULE, LINEAR, threshold)
     y_at = y + (row * y_row)[:, None] + column
     for j in tl.static_range(4):
-        coin = drawn[j] if RULE == GAUSSIAN else halves(drawn[j])
+        coin = drawn[j] if RULE >= GAUSSIAN else halves(drawn[j])
         result = apply(RULE, LINEAR, values[j], coin, threshold, scale, shift, dropped)
         if whole:
             tl.store(y_at + WIDTH * j, result)
@@ -94,13 +94,13 @@ def halves(word):
 @triton.jit
 def own_coin(RULE: tl.constexpr, unit, sample, step, site, seed):
     """Returns the coin, or the word of noise, of each unit: one block for each."""
-    if RULE == GAUSSIAN:
+    if RULE >= GAUSSIAN:
         block, j = (unit >> 6 << 4) + (unit & 15), (unit >> 4) & 3
     else:
         block, j = (unit >> 7 << 4) + ((unit >> 1) & 15), (unit >> 5) & 3
     w0, w1, w2, w3 = words(block.to(tl.uint32), sample, step, site, seed)
     word = tl.where(j < 2, tl.where(j == 0, w0, w1), tl.where(j == 2, w2, w3))
-    if RULE == GAUSSIAN:
+    if RULE >= GAUSSIAN:
         return word
     else:
         return ((word >> ((unit & 1) << 4).to(tl.uint32)) & 0xFFFF).to(tl.int32)

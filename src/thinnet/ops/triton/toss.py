@@ -118,7 +118,7 @@ def _item_size(tensors: tuple[Tensor | None, ...]) -> int:
 def _segments(tensors: tuple[Tensor | None, ...], axes: tuple[Axis, ...], offset: int, options: dict[str, int]) -> None:
     units = axes[-1].size
     rows, *steps = axes[0] if len(axes) == 2 else Axis(1, 0, 0, 0, 0)
-    length = 64 if options["RULE"] == Rule.GAUSSIAN else 128
+    length = 64 if options["RULE"] >= Rule.GAUSSIAN else 128
     skip = offset % length != 0 or steps[2] % length != 0
     segments = -(-(units + (length - 1 if skip else 0)) // length)
     total = rows * segments
