@@ -21,8 +21,9 @@ def methods() -> str:
     rows = []
     for method in REGISTRY:
         facts = method.facts
-        names = f"`nn.{method.module.__name__}`, `functional.{method.function.__name__}`"
-        rows.append([names, facts.summary, facts.grain, facts.domain, facts.place, facts.paper])
+        places = (("nn", method.module), ("functional", method.function))
+        names = ", ".join(f"`{place}.{thing.__name__}`" for place, thing in places if thing is not None)
+        rows.append([names, facts.summary, facts.grain, facts.domain, f"{facts.place}; {facts.default}", facts.paper])
     return tables.table(["method", "what it does", "grain", "p in", "where, and the rate to start with", "paper"], rows)
 
 

@@ -160,7 +160,7 @@ def test_a_captured_graph_reads_the_step_of_its_replay(monkeypatch: pytest.Monke
     coins = thinnet.Coins(2**64 - 1).bind(layer).at(1, samples=[3, 5])
     clock, device = coins.clock, torch.device("cpu")
     with monkeypatch.context() as patch:
-        patch.setattr("thinnet.site.capturing", lambda device: True)
+        patch.setattr("thinnet.coins.clock.capturing", lambda device: True)
         pair = clock.tensors(device)
         coins.at(2, samples=[1, 2, 3])
         triple = clock.tensors(device)
@@ -176,7 +176,7 @@ def test_a_captured_graph_reads_the_step_of_its_replay(monkeypatch: pytest.Monke
 def test_a_captured_graph_reads_the_rate_of_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, read = thinnet.nn.Dropout(0.0), []
     with monkeypatch.context() as patch:
-        patch.setattr("thinnet.site.capturing", lambda device: True)
+        patch.setattr("thinnet.coins.clock.capturing", lambda device: True)
         patch.setattr("thinnet.ops.toss", lambda x, rate, seed, **where: read.append(rate))
         layer(torch.ones(3))
         layer.p = 0.25

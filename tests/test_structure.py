@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rows import OWN_TESTS, ROWS
 
 import thinnet
 import thinnet.functional
@@ -13,10 +14,8 @@ from thinnet.methods import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("facts", "schedules", "placing", "names", "ops", "tracing", "calls"),
+    ("facts", "ops"),
     ("rates",),
-    ("site",),
-    ("places",),
     ("coins",),
     ("methods", "data", "integrations"),
     ("functional", "nn"),
@@ -71,17 +70,23 @@ def test_the_core_needs_torch_alone() -> None:
     assert out.strip() == "[]"
 
 
-@pytest.mark.parametrize("method", REGISTRY, ids=lambda method: method.module.__name__)
-def test_every_method_is_public_and_documented(method) -> None:
-    assert getattr(thinnet.nn, method.module.__name__) is method.module
-    assert getattr(thinnet.functional, method.function.__name__) is method.function
-    for thing in (method.module, method.function):
-        text = thing.__doc__ or ""
-        assert all(part in text for part in ("Args:", "Raises:", "Source:", ">>> ")), thing.__name__
+PUBLIC = [(method, thing) for method in REGISTRY for thing in (method.module, method.function) if thing is not None]
+
+
+@pytest.mark.parametrize(("method", "thing"), PUBLIC, ids=lambda value: getattr(value, "__name__", ""))
+def test_every_method_is_public_and_documented(method, thing) -> None:
+    assert getattr(thinnet.nn if thing is method.module else thinnet.functional, thing.__name__) is thing
+    assert all(part in (thing.__doc__ or "") for part in ("Args:", "Raises:", "Source:", ">>> "))
 
 
 def test_nothing_else_is_public() -> None:
-    names = {name for name in vars(thinnet.nn) if not name.startswith("_")}
-    assert names == {method.module.__name__ for method in REGISTRY}
-    names = {name for name in vars(thinnet.functional) if not name.startswith("_")}
-    assert names == {method.function.__name__ for method in REGISTRY}
+    for place, things in ((thinnet.nn, {m.module for m in REGISTRY}), (thinnet.functional, {m.function for m in REGISTRY})):
+        names = {name for name in vars(place) if not name.startswith("_")}
+        assert names == {thing.__name__ for thing in things - {None}}
+
+
+def test_every_method_has_its_row_or_its_own_tests() -> None:
+    rows = {row.name for row in ROWS}
+    assert {method.name for method in REGISTRY} == rows | OWN_TESTS.keys()
+    assert not rows & OWN_TESTS.keys()
+    assert all((Path(__file__).parent / path).exists() for path in OWN_TESTS.values())

@@ -2,38 +2,78 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The statement of one method.
+    """The statement of one method: words for a reader, and functions that the laws compare with what is measured.
+
+    The functions take the method's other arguments by name: a method called with `block=7` declares `mean(x, p, block=7)`.
 
     Args:
         name: the field's name of the method.
         summary: one sentence: what one coin decides and what becomes of the unit.
+        equation: what is computed in training, as in the docstring.
         paper: authors, year, venue or arXiv number.
         grain: what shares a coin, in words.
-        place: where it goes in a network, and the rate to start with.
+        place: where it goes in a network, and when it is the one to take.
+        avoid: when another one, or none, is better.
+        default: the rate, and what else there is, to start with.
+        cost: what it adds to a step of training.
+        elsewhere: who else has it, and how theirs differs.
         domain: the rates that it is defined for.
         expected_drop: the exact expected fraction of dropped units at rate p.
         mean: the exact expectation of the output, element by element, given the input and p.
         variance: the exact variance of the output, element by element, given the input and p.
-        definition: the method as its paper states it: a pure function of the input, the coins and p.
-        continuous: whether the coins of the definition are standard normal numbers; else uniform in [0, 1).
-        shared: the axes of an input with so many axes that share a coin.
+        definition: the method as its paper states it: a pure function of the input, the noise and p.
+        noise: what the definition takes: coins, uniform in [0, 1), or numbers of a continuous distribution.
+        coins: the shape of that noise for an input of a shape; an axis that shares a coin has size one.
+        independent: whether each coin decides by itself what it is broadcast to, and nothing else.
+        per_batch: whether the samples of a batch share their coins.
+        in_eval: what the method is in eval, where it is not the identity.
     """
 
     name: str
     summary: str
+    equation: str
     paper: str
     grain: str
     place: str
-    domain: str
-    expected_drop: Callable[[float], float]
-    mean: Callable[[Tensor, float], Tensor]
-    variance: Callable[[Tensor, float], Tensor]
-    definition: Callable[[Tensor, Tensor, float], Tensor]
-    continuous: bool = False
-    shared: Callable[[int], tuple[int, ...]] = lambda axes: ()
+    avoid: str
+    default: str
+    cost: str
+    elsewhere: str
+    domain: str = "[0, 1]"
+    expected_drop: Callable[..., float] | None = None
+    mean: Callable[..., Tensor] | None = None
+    variance: Callable[..., Tensor] | None = None
+    definition: Callable[..., Tensor] | None = None
+    noise: Literal["coins", "uniform", "normal"] = "coins"
+    coins: Callable[..., tuple[int, ...]] = lambda shape, **_: tuple(shape)
+    independent: bool = True
+    per_batch: bool = False
+    in_eval: Callable[..., Tensor] | None = None
+
+
+class Method(NamedTuple):
+    """One line of the registry.
+
+    Args:
+        facts: what the method declares.
+        module: its module, if it has one.
+        function: its stateless form, if it has one.
+        picture: what it makes of a picture of one channel, `(H, W)`, for the gallery.
+    """
+
+    facts: Facts
+    module: type[Any] | None = None
+    function: Callable[..., Any] | None = None
+    picture: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def name(self) -> str:
+        """The name it is called by: that of its module, or of its function."""
+        return (self.module or self.function).__name__  # type: ignore[union-attr]

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from thinnet import ops, rates
+from thinnet import rates
+from thinnet.coins import Draw
+from thinnet.coins.clock import draw_seed
 from thinnet.ops import Rule
-from thinnet.site import draw_seed
 
 
 def call(
@@ -21,17 +22,30 @@ def call(
     below_one: bool = False,
 ) -> Tensor:
     """Returns the toss of `x` with one fresh seed, or `x` itself where `training` is False or the rate is 0."""
+    coins = draw(function, x, p, training, generator, below_one=below_one)
+    return x if coins is None else coins.toss(x, shared, rule, inplace)
+
+
+def draw(
+    function: str,
+    x: Tensor,
+    p: float | Tensor,
+    training: bool,
+    generator: torch.Generator | None,
+    *,
+    below_one: bool = False,
+) -> Draw | None:
+    """Returns the coins of one call with a fresh seed; None where nothing is tossed: `training` is False, or the rate is 0."""
     if torch.compiler.is_compiling() or (isinstance(p, Tensor) and p.device.type != "cpu"):
         rate = _rate_on_device(function, p, x.device)
     else:
         value = rates.check(function, p, below_one=below_one)
         if training and value == 0:
-            return x
+            return None
         rate = rates.tensor(value, x.device)
     if not training:
-        return x
-    seed = draw_seed(x.device, generator)
-    return ops.toss(x, rate, seed, shared=shared, rule=rule, inplace=inplace, function=function)
+        return None
+    return Draw(function, rate, (draw_seed(x.device, generator), None, None, None))
 
 
 def _rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:

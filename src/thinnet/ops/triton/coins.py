@@ -71,7 +71,7 @@ def uniform(word):
 
 @triton.jit
 def constants(RULE: tl.constexpr, LINEAR: tl.constexpr, rate):
-    """Returns what a kept unit is multiplied by, what is then added, and what a dropped unit becomes; or the width of noise first."""
+    """Returns what a kept unit is multiplied by, what is then added, what a dropped unit becomes; or noise's width first."""
     dropped = rate.to(tl.float32)
     kept = 65536.0 - dropped
     zero = dropped * 0.0

@@ -7,14 +7,16 @@ Feature alpha dropout is the same toss with the grain of spatial dropout.
 Klambauer, Unterthiner, Mayr, Hochreiter 2017, NeurIPS, arXiv:1706.02515.
 """
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
+from thinnet.coins import Site
 from thinnet.facts import Facts
 from thinnet.methods.call import call
-from thinnet.methods.spatial_dropout import channels
+from thinnet.methods.grains import channels, coins_of
 from thinnet.ops import Rule
-from thinnet.site import Site
 
 SATURATION = -1.7580993408473766
 
@@ -52,28 +54,29 @@ def variance(x: Tensor, p: float) -> Tensor:
 FACTS = Facts(
     name="Alpha dropout",
     summary="Sets dropped elements to SELU's saturation value and restores zero mean and unit variance.",
+    equation="y = a (x m + alpha' (1 - m)) + b,  m ~ Bernoulli(1 - p),  alpha' = -1.7581",
     paper="Klambauer et al. 2017, arXiv:1706.02515",
     grain="element",
-    place="after SELU, 0.05 to 0.1; with other activations it shifts mean and variance",
-    domain="[0, 1]",
+    place="after SELU in a network with LeCun-normal weights",
+    avoid="after any other activation: there it shifts mean and variance",
+    default="0.05 to 0.1",
+    cost="one coin an element, as dropout",
+    elsewhere="torch.nn.AlphaDropout, which ignores inplace=True; Keras AlphaDropout",
     expected_drop=lambda p: p,
     mean=mean,
     variance=variance,
     definition=definition,
 )
 
-FEATURE_FACTS = Facts(
+FEATURE_FACTS = replace(
+    FACTS,
     name="Feature alpha dropout",
     summary="Alpha dropout with one coin for each channel of each sample.",
-    paper=FACTS.paper,
     grain="channel of a sample",
-    place="convolutional layers with SELU, 0.05 to 0.1",
-    domain="[0, 1]",
-    expected_drop=FACTS.expected_drop,
-    mean=mean,
-    variance=variance,
-    definition=definition,
-    shared=channels,
+    place="after SELU in convolutional layers",
+    cost="one coin a channel: a copy of the input",
+    elsewhere="torch.nn.FeatureAlphaDropout, which ignores inplace=True",
+    coins=coins_of(channels),
 )
 
 

@@ -8,9 +8,9 @@ Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, JMLR 15:1929; Hin
 import torch
 from torch import Tensor
 
+from thinnet.coins import Site
 from thinnet.facts import Facts
 from thinnet.methods.call import call
-from thinnet.site import Site
 
 
 def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
@@ -21,10 +21,14 @@ def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
 FACTS = Facts(
     name="Dropout",
     summary="Drops each element by its own coin and scales the kept ones by 1 / (1 - p).",
+    equation="y = x m / (1 - p),  m ~ Bernoulli(1 - p)",
     paper="Srivastava et al. 2014, JMLR 15:1929",
     grain="element",
-    place="after the activation of fully connected layers, 0.5; on real-valued inputs 0.2; never on the output layer",
-    domain="[0, 1]",
+    place="after the activation of fully connected layers, and on inputs",
+    avoid="on the output layer; between a layer and its batch normalisation; inside the time steps of a recurrent network",
+    default="0.5 on hidden layers, 0.2 on real-valued inputs",
+    cost="one coin an element: little more than a copy of the input",
+    elsewhere="torch.nn.Dropout, which keeps the mask and multiplies by it, so that infinite values leak as NaN; Keras Dropout",
     expected_drop=lambda p: p,
     mean=lambda x, p: x * (p < 1),
     variance=lambda x, p: x * x * (p / (1 - p) if p < 1 else 0),

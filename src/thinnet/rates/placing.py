@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from thinnet.schedules import Schedule
+from thinnet.rates.schedules import Schedule
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class DepthWise(Schedule):
 
     Source: Huang et al. 2016, arXiv:1603.09382; Zoph et al. 2018, arXiv:1707.07012.
 
-    >>> from thinnet.schedules import Constant
+    >>> from thinnet.rates.schedules import Constant
     >>> [DepthWise(Constant(0.2)).of(site, 3)(0) for site in range(3)]
     [0.0, 0.1, 0.2]
     """

@@ -10,33 +10,28 @@ import warnings
 import torch
 from torch import Tensor
 
+from thinnet.coins import Site
 from thinnet.facts import Facts
-from thinnet.methods import dropout
 from thinnet.methods.call import call
-from thinnet.site import Site
-
-
-def channels(axes: int) -> tuple[int, ...]:
-    """Returns the axes of `(N, C, ...)` that share a coin: all behind the channels.
-
-    >>> channels(4)
-    (2, 3)
-    """
-    return tuple(range(2, axes))
-
+from thinnet.methods.grains import channels, coins_of
+from thinnet.methods.units import dropout
 
 FACTS = Facts(
     name="Spatial dropout",
     summary="Drops each channel of each sample by one coin and scales the kept ones by 1 / (1 - p).",
+    equation="y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)",
     paper="Tompson et al. 2015, arXiv:1411.4280",
     grain="channel of a sample",
-    place="early convolutional layers, 0.1 to 0.5; after pooling; not just before batch normalisation",
-    domain="[0, 1]",
+    place="early convolutional layers, whose neighbours in a map say the same; after pooling",
+    avoid="just before batch normalisation, whose statistics it shifts; on sequences (B, T, D), where it drops time steps",
+    default="0.1 to 0.5",
+    cost="one coin a channel: a copy of the input",
+    elsewhere="torch.nn.Dropout1d/2d/3d; Keras SpatialDropout1D/2D/3D, channels last by default",
     expected_drop=dropout.FACTS.expected_drop,
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
     definition=dropout.definition,
-    shared=channels,
+    coins=coins_of(channels),
 )
 
 

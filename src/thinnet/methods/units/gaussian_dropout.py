@@ -8,10 +8,10 @@ Srivastava et al. 2014, JMLR 15:1929, section 10; Wang and Manning 2013, ICML.
 import torch
 from torch import Tensor
 
+from thinnet.coins import Site
 from thinnet.facts import Facts
 from thinnet.methods.call import call
 from thinnet.ops import Rule
-from thinnet.site import Site
 
 
 def definition(x: Tensor, z: Tensor, p: float) -> Tensor:
@@ -22,15 +22,20 @@ def definition(x: Tensor, z: Tensor, p: float) -> Tensor:
 FACTS = Facts(
     name="Gaussian dropout",
     summary="Multiplies each element by 1 + sqrt(p / (1 - p)) z with z standard normal; nothing is set to zero.",
+    equation="y = x (1 + sqrt(p / (1 - p)) z),  z ~ N(0, 1)",
     paper="Srivastava et al. 2014, JMLR 15:1929, section 10",
     grain="element",
-    place="where dropout goes, at the same rate; signs can flip when p is large",
+    place="where dropout goes, at the same rate",
+    avoid="where signs matter: at p = 0.5 one factor in six is negative",
+    default="as dropout: 0.5 on hidden layers",
+    cost="one normal number an element: five to six times dropout, as it takes two words of noise and a polynomial",
+    elsewhere="Keras GaussianDropout; not in PyTorch",
     domain="[0, 1)",
     expected_drop=lambda p: 0.0,
     mean=lambda x, p: x,
     variance=lambda x, p: x * x * p / (1 - p),
     definition=definition,
-    continuous=True,
+    noise="normal",
 )
 
 

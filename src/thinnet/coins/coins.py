@@ -6,13 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet import calls, places, rates
-from thinnet.names import check_number, check_samples, plain, unwrap
-from thinnet.names import site_number as site_number
+from thinnet import rates
+from thinnet.coins import calls, places
+from thinnet.coins.clock import Clock
+from thinnet.coins.names import check_number, check_samples, plain, unwrap
+from thinnet.coins.names import site_number as site_number
+from thinnet.coins.site import Site
 from thinnet.ops import reference
-from thinnet.placing import resolve
-from thinnet.schedules import Schedule
-from thinnet.site import Clock, Site
+from thinnet.rates import Schedule
+from thinnet.rates.placing import resolve
 
 
 class Coins:
@@ -51,7 +53,7 @@ class Coins:
         self.patterns = dict(schedules or {})
         self.scheduled: dict[str, Schedule] = {}
         self.sites: dict[str, Site] = {}
-        self._rates: dict[str, float] = {}
+        self._rates: dict[str, float | None] = {}
         self._hooks: list[Any] = []
 
     @property
@@ -86,7 +88,11 @@ class Coins:
             other = numbers.setdefault(site_number(name), name)
             if other != name:
                 raise ValueError(f"Coins.bind: sites {other!r} and {name!r} have the same number. Rename one of them.")
-        self.scheduled |= resolve(self.patterns, found)
+        scheduled = resolve(self.patterns, found)
+        for name in scheduled:
+            if found[name].p is None:
+                raise ValueError(f"Coins.bind: site {name!r} has no one rate to schedule. Leave it out of the pattern.")
+        self.scheduled |= scheduled
         for name, site in found.items():
             site.clock, site.name = self.clock, name
             site.site = torch.tensor(site_number(name), device=site.rate.device)
@@ -107,7 +113,7 @@ class Coins:
             site.clock = site.name = site.site = None
             site.calls = 0
             if name in self.scheduled:
-                site.p = self._rates[name]
+                site.p = self._rates[name]  # type: ignore[assignment]
         self.scheduled, self._rates = {}, {}
         self.sites, self._hooks, self.clock.calls.sites = {}, [], []
 
@@ -192,6 +198,9 @@ class Coins:
         """
         if site not in self.sites:
             raise KeyError(f"Coins.mask: site must be one of {sorted(self.sites)}; got {site!r}.")
+        p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
+        if p is None:
+            raise ValueError(f"Coins.mask: site must have one rate; {site!r} has none: it is learned, or differs among units.")
         ids = check_samples("Coins.mask", samples)
         assert isinstance(ids, Tensor)
         clock = Clock(self.seed)
@@ -201,7 +210,6 @@ class Coins:
         seed = seed ^ calls.mix(check_number("Coins.mask", "view", view) << 32)
         count = torch.Size(shape).numel()
         drawn = reference.coins(seed, now, torch.tensor(site_number(site)), ids, count)
-        p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
         return (drawn >= rates.count(p)).reshape(len(ids), *shape)
 
     def state_dict(self) -> dict[str, Any]:

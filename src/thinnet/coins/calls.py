@@ -47,7 +47,7 @@ class Calls:
         """Starts a forward pass of the root, unless one is running."""
         if self.depth == 0:
             if torch.compiler.is_dynamo_compiling():
-                from thinnet import tracing
+                from thinnet.coins import tracing
 
                 tracing.comptime(tracing.forget)
             else:
@@ -100,7 +100,7 @@ class Calls:
         """
         before, inside = 0, False
         if torch.compiler.is_dynamo_compiling():
-            from thinnet import tracing
+            from thinnet.coins import tracing
 
             tracing.comptime(tracing.note)
             before, inside = tracing.noted()

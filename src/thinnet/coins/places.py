@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from thinnet.site import Clock
+from thinnet.coins.clock import Clock
 
 CLOCK = ("step", "samples", "started", "rows_given")
 CALLS = ("depth", "task", "pinned", "view", "view_key")

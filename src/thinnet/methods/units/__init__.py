@@ -1,0 +1,21 @@
+"""Methods whose coin decides an element."""
+
+from thinnet.facts import Method
+from thinnet.methods.units import alpha_dropout, dropout, gaussian_dropout
+
+METHODS = (
+    Method(dropout.FACTS, dropout.Dropout, dropout.dropout, lambda x: dropout.dropout(x, 0.3, training=True)),
+    Method(
+        alpha_dropout.FACTS,
+        alpha_dropout.AlphaDropout,
+        alpha_dropout.alpha_dropout,
+        lambda x: alpha_dropout.alpha_dropout(x, 0.3, training=True),
+    ),
+    Method(alpha_dropout.FEATURE_FACTS, alpha_dropout.FeatureAlphaDropout, alpha_dropout.feature_alpha_dropout),
+    Method(
+        gaussian_dropout.FACTS,
+        gaussian_dropout.GaussianDropout,
+        gaussian_dropout.gaussian_dropout,
+        lambda x: gaussian_dropout.gaussian_dropout(x, 0.3, training=True),
+    ),
+)

@@ -1,0 +1,15 @@
+"""Rows of the methods whose coin decides an element."""
+
+from rows.row import Row
+from thinnet.methods.units import METHODS
+
+FLAT = ((6,), (5, 7), (3, 130), (2, 3, 4, 5))
+BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"))
+_by_name = {method.name: method for method in METHODS}
+
+ROWS = (
+    Row(_by_name["Dropout"], FLAT),
+    Row(_by_name["AlphaDropout"], FLAT),
+    Row(_by_name["FeatureAlphaDropout"], ((4, 8, 5), (2, 130, 1, 2))),
+    Row(_by_name["GaussianDropout"], FLAT, **BELOW_ONE),
+)
