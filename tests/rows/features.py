@@ -10,3 +10,5 @@ ROWS = (
     Row(_by_name["Dropout2d"], ((4, 8, 5, 3), (2, 130, 1, 2))),
     Row(_by_name["Dropout3d"], ((4, 8, 2, 2, 3), (2, 130, 1, 2, 1))),
 )
+
+OWN_TESTS: dict[str, str] = {}

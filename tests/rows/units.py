@@ -13,3 +13,5 @@ ROWS = (
     Row(_by_name["FeatureAlphaDropout"], ((4, 8, 5), (2, 130, 1, 2))),
     Row(_by_name["GaussianDropout"], FLAT, **BELOW_ONE),
 )
+
+OWN_TESTS: dict[str, str] = {}

@@ -1,8 +1,32 @@
 """One file is one method. The registry: the methods of every folder, with their modules, stateless forms and facts."""
 
-from thinnet.methods import features, units
+from thinnet.facts import Method
+from thinnet.methods import (
+    adaptive,
+    attention,
+    features,
+    graphs,
+    learned,
+    moments,
+    paths,
+    recurrent,
+    several,
+    tokens,
+    units,
+    weights,
+)
 
-REGISTRY = (
+REGISTRY: tuple[Method, ...] = (
     *units.METHODS,
+    *adaptive.METHODS,
+    *learned.METHODS,
     *features.METHODS,
+    *weights.METHODS,
+    *recurrent.METHODS,
+    *attention.METHODS,
+    *paths.METHODS,
+    *tokens.METHODS,
+    *graphs.METHODS,
+    *several.METHODS,
+    *moments.METHODS,
 )

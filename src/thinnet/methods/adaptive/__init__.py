@@ -1,0 +1,5 @@
+"""Methods whose rates follow the network: its activations, its weights, or how much a unit matters."""
+
+from thinnet.facts import Method
+
+METHODS: tuple[Method, ...] = ()

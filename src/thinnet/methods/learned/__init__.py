@@ -1,0 +1,5 @@
+"""Methods whose noise is learned with the weights, and whose penalty belongs in the loss."""
+
+from thinnet.facts import Method
+
+METHODS: tuple[Method, ...] = ()

@@ -1,0 +1,5 @@
+"""Methods for the time steps of recurrent networks."""
+
+from thinnet.facts import Method
+
+METHODS: tuple[Method, ...] = ()

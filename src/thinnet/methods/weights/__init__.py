@@ -1,0 +1,5 @@
+"""Methods whose coin decides a weight."""
+
+from thinnet.facts import Method
+
+METHODS: tuple[Method, ...] = ()
