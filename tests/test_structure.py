@@ -18,7 +18,7 @@ FLOORS = [
     ("rates",),
     ("coins",),
     ("methods", "data", "integrations"),
-    ("functional", "nn"),
+    ("functional", "nn", "catalogue"),
     ("study",),
     ("cli", "__main__"),
 ]
@@ -62,7 +62,7 @@ def test_every_room_has_its_floor() -> None:
 
 def test_the_core_needs_torch_alone() -> None:
     code = (
-        "import sys, torch; before = set(sys.modules); import thinnet; "
+        "import sys, torch; before = set(sys.modules); import thinnet; thinnet.nn, thinnet.functional, thinnet.Coins; "
         "names = {name.split('.')[0] for name in set(sys.modules) - before}; "
         "print(sorted(names - set(sys.stdlib_module_names) - {'torch', 'thinnet'}))"
     )
@@ -71,6 +71,12 @@ def test_the_core_needs_torch_alone() -> None:
 
 
 PUBLIC = [(method, thing) for method in REGISTRY for thing in (method.module, method.function) if thing is not None]
+
+
+def test_what_needs_no_pytorch_does_not_wait_for_it() -> None:
+    code = "import sys, thinnet, thinnet.cli; print('torch' in sys.modules, set(thinnet._MODULES) <= set(dir(thinnet)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.split() == ["False", "True"]
 
 
 @pytest.mark.parametrize(("method", "thing"), PUBLIC, ids=lambda value: getattr(value, "__name__", ""))

@@ -1,5 +1,6 @@
 """The commands and their arguments; what they do is elsewhere."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_numbers
 
 app = typer.Typer(
-    help="Dropout for PyTorch: does it help here, and at which rate?",
+    help="Dropout for PyTorch: every method, and whether it helps here, at which rate.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -49,7 +51,7 @@ def common(
         typer.Option("--version", callback=show_version, is_eager=True, help="Version, and how each device tosses."),
     ] = False,
 ) -> None:
-    """Dropout for PyTorch: does it help here, and at which rate?"""
+    """Dropout for PyTorch: every method, and whether it helps here, at which rate."""
 
 
 @contextmanager
@@ -71,6 +73,31 @@ def cores() -> int:
         At least 1.
     """
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@app.command()
+def methods(
+    name: Annotated[str | None, typer.Argument(help="A method, such as DropBlock2d. Without one: all of them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON: a list, or one object for NAME.")] = False,
+) -> None:
+    """Shows the methods: what each does, when to take it and when not, its rate, its cost, and a picture of its mask.
+
+    Example: `thinnet methods DropBlock2d`
+
+    Exit codes: 0 shown, 2 no such method.
+    """
+    from thinnet import catalogue
+
+    try:
+        chosen = None if name is None else catalogue.find(name)
+    except ValueError as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+    if as_json:
+        found = [catalogue.plain(method) for method in catalogue.REGISTRY] if chosen is None else catalogue.plain(chosen)
+        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        return
+    Console().print(catalogue.listing() if chosen is None else catalogue.card(chosen))
 
 
 @app.command()

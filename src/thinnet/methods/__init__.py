@@ -16,17 +16,18 @@ from thinnet.methods import (
     weights,
 )
 
-REGISTRY: tuple[Method, ...] = (
-    *units.METHODS,
-    *adaptive.METHODS,
-    *learned.METHODS,
-    *features.METHODS,
-    *weights.METHODS,
-    *recurrent.METHODS,
-    *attention.METHODS,
-    *paths.METHODS,
-    *tokens.METHODS,
-    *graphs.METHODS,
-    *several.METHODS,
-    *moments.METHODS,
-)
+FOLDERS: dict[str, tuple[Method, ...]] = {
+    "units": units.METHODS,
+    "adaptive": adaptive.METHODS,
+    "learned": learned.METHODS,
+    "features": features.METHODS,
+    "weights": weights.METHODS,
+    "recurrent": recurrent.METHODS,
+    "attention": attention.METHODS,
+    "paths": paths.METHODS,
+    "tokens": tokens.METHODS,
+    "graphs": graphs.METHODS,
+    "several": several.METHODS,
+    "moments": moments.METHODS,
+}
+REGISTRY = tuple(method for methods in FOLDERS.values() for method in methods)
