@@ -2,9 +2,20 @@
 
 from thinnet.facts import Method
 from thinnet.methods.features import spatial_dropout
+from thinnet.methods.pictures import tiles, untiled
 
 METHODS = (
-    Method(spatial_dropout.FACTS, spatial_dropout.Dropout1d, spatial_dropout.dropout1d),
-    Method(spatial_dropout.FACTS, spatial_dropout.Dropout2d, spatial_dropout.dropout2d),
+    Method(
+        spatial_dropout.FACTS,
+        spatial_dropout.Dropout1d,
+        spatial_dropout.dropout1d,
+        lambda x: spatial_dropout.dropout1d(x[None], 0.3, training=True)[0],
+    ),
+    Method(
+        spatial_dropout.FACTS,
+        spatial_dropout.Dropout2d,
+        spatial_dropout.dropout2d,
+        lambda x: untiled(spatial_dropout.dropout2d(tiles(x), 0.3, training=True), x.shape[1]),
+    ),
     Method(spatial_dropout.FACTS, spatial_dropout.Dropout3d, spatial_dropout.dropout3d),
 )
