@@ -10,24 +10,60 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import tables
-from thinnet.methods import REGISTRY
+from docs import gallery
+from thinnet import catalogue
+from thinnet.facts import Method
+from thinnet.methods import FOLDERS
 
 ROOT = Path(__file__).parent.parent
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
 
 
-def methods() -> str:
-    """Returns one row a method, from its facts."""
+def linked(method: Method) -> str:
+    """Returns the names that a method is called by."""
+    places = (("nn", method.module), ("functional", method.function))
+    return ", ".join(f"`{place}.{thing.__name__}`" for place, thing in places if thing is not None)
+
+
+def overview() -> str:
+    """Returns one row a method, folder by folder."""
     rows = []
-    for method in REGISTRY:
-        facts = method.facts
-        places = (("nn", method.module), ("functional", method.function))
-        names = ", ".join(f"`{place}.{thing.__name__}`" for place, thing in places if thing is not None)
-        rows.append([names, facts.summary, facts.grain, facts.domain, f"{facts.place}; {facts.default}", facts.paper])
-    return tables.table(["method", "what it does", "grain", "p in", "where, and the rate to start with", "paper"], rows)
+    for folder, methods in FOLDERS.items():
+        for family in catalogue.families(methods):
+            facts = family[0].facts
+            names = ", ".join(f"`{method.name}`" for method in family)
+            rows.append([folder, f"[{facts.name}](#{anchor(facts.name)})", names, facts.summary, facts.default])
+    return tables.table(["", "method", "names", "what it does", "start with"], rows)
 
 
-PARTS: dict[str, Callable[[], str]] = {"methods": methods, **tables.TABLES}
+def anchor(title: str) -> str:
+    """Returns what a link to a heading ends with."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def cards() -> str:
+    """Returns a section a method: what it does, when to take it and when not, what it costs, and who else has it."""
+    sections = []
+    for folder, methods in FOLDERS.items():
+        sections.append(f"## {folder.capitalize()}")
+        sections += [card(family) for family in catalogue.families(methods)]
+    return "\n\n".join(sections)
+
+
+def card(family: tuple[Method, ...]) -> str:
+    """Returns the section of a method."""
+    facts = family[0].facts
+    rows = [["names", "; ".join(map(linked, family))], ["grain", facts.grain], ["take it", facts.place]]
+    rows += [["not", facts.avoid], ["start with", facts.default], ["p in", facts.domain], ["cost", facts.cost]]
+    rows += [["elsewhere", facts.elsewhere], ["paper", facts.paper]]
+    lines = [f"### {facts.name}", facts.summary, f"```text\n{facts.equation}\n```"]
+    lines += [f"![{method.name}](gallery/{method.name}.png)" for method in family if method.picture is not None]
+    return "\n\n".join(
+        [*lines, tables.table(["", ""], [[f"**{name}**", text.replace("|", "\\|")] for name, text in rows if text])]
+    )
+
+
+PARTS: dict[str, Callable[[], str]] = {"overview": overview, "cards": cards, **tables.TABLES}
 
 
 def render(text: str) -> str:
@@ -36,8 +72,8 @@ def render(text: str) -> str:
 
 
 def main(check: bool) -> int:
-    """Writes, or checks, every Markdown file; returns the exit status."""
-    behind = []
+    """Writes, or checks, every Markdown file and the gallery; returns the exit status."""
+    behind = gallery.update(check)
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = path.read_text()
         new = render(text)
