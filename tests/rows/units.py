@@ -12,6 +12,7 @@ ROWS = (
     Row(_by_name["AlphaDropout"], FLAT),
     Row(_by_name["FeatureAlphaDropout"], ((4, 8, 5), (2, 130, 1, 2))),
     Row(_by_name["GaussianDropout"], FLAT, **BELOW_ONE),
+    Row(_by_name["UniformDropout"], FLAT, **BELOW_ONE),
 )
 
 OWN_TESTS: dict[str, str] = {}

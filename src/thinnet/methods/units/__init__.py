@@ -1,7 +1,7 @@
 """Methods whose coin decides an element."""
 
 from thinnet.facts import Method
-from thinnet.methods.units import alpha_dropout, dropout, gaussian_dropout
+from thinnet.methods.units import alpha_dropout, dropout, gaussian_dropout, uniform_dropout
 
 METHODS = (
     Method(dropout.FACTS, dropout.Dropout, dropout.dropout, lambda x: dropout.dropout(x, 0.3, training=True)),
@@ -17,5 +17,11 @@ METHODS = (
         gaussian_dropout.GaussianDropout,
         gaussian_dropout.gaussian_dropout,
         lambda x: gaussian_dropout.gaussian_dropout(x, 0.3, training=True),
+    ),
+    Method(
+        uniform_dropout.FACTS,
+        uniform_dropout.UniformDropout,
+        uniform_dropout.uniform_dropout,
+        lambda x: uniform_dropout.uniform_dropout(x, 0.3, training=True),
     ),
 )
