@@ -1,0 +1,83 @@
+"""A site around a layer that leaves no trace in a checkpoint: the keys are those of the bare layer, both ways.
+
+What is wrapped is the child `layer`. Its parameters stay the objects that they were, so an optimiser made before still holds
+them and tied weights stay tied. `named_parameters` and `named_modules` tell the truth: their names have the part `layer.`.
+"""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from thinnet.coins import Site
+
+INNER = "layer."
+
+
+class Wrapped(Site):
+    """A site that holds the layer whose weights it tosses. Subclasses write `forward`, or `drop`, and name what they can wrap.
+
+    `state_dict` has the keys of the bare layer ("weight", and not "layer.weight"), at any depth of a model, so checkpoints of
+    the bare and the wrapped layer are each other's. What a subclass registers itself keeps its own key. The layer's attributes
+    are read as the wrapper's own (`wrapped.weight`, `wrapped.in_features`), and a parameter or buffer of it is set in it:
+    `wrapped.weight = other.weight` ties. A tool that registers something at a layer, as pruning does, is given `wrapped.layer`.
+
+    Args:
+        layer: what is wrapped; an instance of one of the classes in `layers`.
+        p: the rate, as of every site; None where there is no one rate.
+
+    Raises:
+        TypeError: `layer` is of another class.
+        ValueError: `p` is no rate.
+
+    >>> import torch
+    >>> bare = nn.Linear(3, 2)
+    >>> wrapped = Wrapped(bare, 0.5)
+    >>> list(wrapped.state_dict()), wrapped.in_features, wrapped.weight is bare.weight
+    (['weight', 'bias'], 3, True)
+    >>> wrapped.load_state_dict(nn.Linear(3, 2).state_dict())
+    <All keys matched successfully>
+    """
+
+    layers: tuple[type[nn.Module], ...] = (nn.Module,)
+    layer: Any
+
+    def __init__(self, layer: nn.Module, p: float | None = 0.5) -> None:
+        super().__init__(p)
+        if not isinstance(layer, self.layers):
+            allowed = ", ".join(kind.__name__ for kind in self.layers)
+            raise TypeError(f"{type(self).__name__}: layer must be one of {allowed}; got {type(layer).__name__}.")
+        self.layer = layer
+        self.register_state_dict_post_hook(_plain_keys)
+        self.register_load_state_dict_pre_hook(_inner_keys)
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns an attribute of the layer where the wrapper has none of that name."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            layer = self.__dict__.get("_modules", {}).get("layer")  # none yet while it is made or unpickled
+            if layer is None:
+                raise
+            return getattr(layer, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets a parameter or a buffer of the layer in the layer."""
+        layer = self.__dict__.get("_modules", {}).get("layer")
+        if layer is not None and (name in layer._parameters or name in layer._buffers):
+            setattr(layer, name, value)
+        else:
+            super().__setattr__(name, value)
+
+
+def _plain_keys(module: nn.Module, state: MutableMapping[str, Tensor], prefix: str, metadata: Any) -> None:
+    for key in [key for key in state if key.startswith(prefix + INNER)]:
+        state[prefix + key.removeprefix(prefix + INNER)] = state.pop(key)
+
+
+def _inner_keys(module: nn.Module, state: MutableMapping[str, Tensor], prefix: str, *rest: Any) -> None:
+    own = {*module._parameters, *module._buffers, *module._modules} - {INNER[:-1]} - module._non_persistent_buffers_set
+    for key in [key for key in state if key.startswith(prefix)]:
+        name = key.removeprefix(prefix)
+        if name.split(".")[0] not in own:
+            state[prefix + INNER + name] = state.pop(key)
