@@ -3,4 +3,5 @@
 from thinnet.ops.backends import backends as backends
 from thinnet.ops.backends import why as why
 from thinnet.ops.reference import Rule as Rule
+from thinnet.ops.toss import check_input as check_input
 from thinnet.ops.toss import toss as toss

@@ -91,7 +91,7 @@ def _dense(
 ) -> Tensor:
     if x.dtype in REAL and x.layout == torch.strided:
         return _run(x, where, units, offset, rule, inplace, function, backend)
-    _check(x, function)
+    check_input(x, function)
     pairs = torch.view_as_real(x.resolve_conj())
     y = torch.view_as_complex(_run(pairs, where, [*units, 0], offset, rule, False, function, backend))
     return _write(x, y, function) if inplace else y
@@ -140,7 +140,8 @@ def _nested(
     return torch.nested.nested_tensor_from_jagged(values, x.offsets(), x.lengths(), jagged_dim=x._ragged_idx)
 
 
-def _check(x: Tensor, function: str) -> None:
+def check_input(x: Tensor, function: str) -> None:
+    """Raises a TypeError where `x` is no dense tensor of floating-point or complex numbers."""
     if x.layout != torch.strided:
         raise TypeError(f"{function}: x must be a dense tensor; got layout {x.layout}. Toss x.values(), or x.to_dense().")
     if x.dtype not in REAL and x.dtype not in COMPLEX:
