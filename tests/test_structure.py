@@ -18,7 +18,7 @@ FLOORS = [
     ("rates",),
     ("coins",),
     ("methods", "data", "integrations"),
-    ("functional", "nn", "catalogue"),
+    ("functional", "nn", "catalogue", "model"),
     ("study",),
     ("cli", "__main__"),
 ]

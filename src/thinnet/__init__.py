@@ -9,13 +9,15 @@ if TYPE_CHECKING:
     from thinnet import coins as coins
     from thinnet import functional as functional
     from thinnet import methods as methods
+    from thinnet import model as model
     from thinnet import nn as nn
     from thinnet import ops as ops
     from thinnet import rates as rates
     from thinnet.coins import Coins as Coins
+    from thinnet.model.sites import sites as sites
 
-_PLACES = {"Coins": "thinnet.coins"}
-_MODULES = ("coins", "data", "functional", "integrations", "methods", "nn", "ops", "rates")
+_PLACES = {"Coins": "thinnet.coins", "sites": "thinnet.model.sites"}
+_MODULES = ("coins", "data", "functional", "integrations", "methods", "model", "nn", "ops", "rates")
 
 try:
     __version__ = _version("thinnet")

@@ -1,0 +1,1 @@
+"""A whole model: what is random in it, found by watching it run."""

@@ -1,0 +1,95 @@
+"""What `thinnet.sites` returns: one line a place that tosses coins."""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+
+from thinnet.model.draws import Drawn
+
+Z = 2.576  # the 99 % interval of a measured rate
+
+
+@dataclass(frozen=True)
+class FoundSite:
+    """One place that tosses coins: a module path and the line that calls, as often as it may be called.
+
+    Args:
+        name: the path of the innermost module that ran.
+        line: `file:line` of the nearest code that is neither PyTorch's nor thinnet's; None where there is none.
+        kind: what the randomness does: "dropout", "multiplicative noise", "dropped keys", "subset", "decision",
+            "additive noise" (a sample of a distribution, which is no dropout), "no use"; or, of places that modules
+            declare and where nothing was drawn, "silent" and "not reached".
+        op: the operation that drew.
+        grain: the axes of the data that share a coin, in words.
+        p: the nominal rate of dropping, as far as the operations or the module say it.
+        measured: the fraction of dropped units that was counted; None where nothing can be dropped.
+        interval: of the measured rate, at 99 %.
+        scale: what kept units are multiplied by, where it is one number.
+        on_in_train, on_in_eval: whether it drew in training mode, and in evaluation mode, and what it drew was used.
+        switch: who turns it off: "its module's mode", "another mode", or "nobody" where it is on in eval.
+        draws: how many draws a pass made.
+        reached: the share of training passes that came by.
+        time: its share of the time that the operations of a training pass took, forward: drawing, and making a mask of it.
+        bytes: the memory of what it drew, in a pass.
+        effect: whether the output of a training pass depends on it; None where that cannot be tried.
+        note: what a reader should know beside.
+    """
+
+    name: str
+    line: str | None
+    kind: str
+    op: str
+    grain: str
+    p: float | None
+    measured: float | None
+    interval: tuple[float, float] | None
+    scale: float | None
+    on_in_train: bool
+    on_in_eval: bool
+    switch: str
+    draws: float
+    reached: float
+    time: float
+    bytes: int
+    effect: bool | None = None
+    note: str = ""
+
+
+class Sites(tuple[FoundSite, ...]):
+    """The sites of a model, in the order in which they were met."""
+
+    unseen: tuple[str, ...] = ()
+
+    def json(self) -> str:
+        """Returns them as JSON: a list of objects, and what could not be seen."""
+        return json.dumps({"sites": [dataclasses.asdict(site) for site in self], "unseen": self.unseen}, indent=1)
+
+    def __str__(self) -> str:
+        from thinnet.model.table import plain
+
+        return plain(self)
+
+
+def grain(event: Drawn) -> str:
+    """Returns the grain of a draw in words.
+
+    >>> grain(Drawn("bernoulli", (4, 1, 1), shared=(1, 2), axes=3))
+    'one coin along axes 1, 2 of 3'
+    """
+    if not event.axes:
+        return "unknown"
+    if not event.shared:
+        return "element"
+    return f"one coin along {'axes' if len(event.shared) > 1 else 'axis'} {', '.join(map(str, event.shared))} of {event.axes}"
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """Returns the interval of a share of `count` independent coins at 99 % (Wilson 1927).
+
+    >>> [round(end, 3) for end in wilson(0.5, 1000)]
+    [0.459, 0.541]
+    """
+    middle = (share + Z * Z / (2 * count)) / (1 + Z * Z / count)
+    half = Z / (1 + Z * Z / count) * math.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)

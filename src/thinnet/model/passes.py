@@ -1,0 +1,51 @@
+"""Passes of a model under watch: in training, in evaluation, with some modes turned, and with one site drawing anew."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from thinnet.model.untouched import untouched
+from thinnet.model.watch import Watch, watching
+
+Key = tuple[str, str | None]  # the path of a module, and the calling line
+Run = Callable[[nn.Module], Any]
+
+
+def keys(watch: Watch) -> Iterator[Key]:
+    """Returns the site of each draw of a pass, in order."""
+    return ((event.name, event.line) for event in watch.drawn)
+
+
+def watched(model: nn.Module, call: Run, training: bool, off: set[str] | None = None) -> Watch:
+    """Runs the model once; the modules in `off` alone are in eval."""
+    model.train(training)
+    modules = dict(model.named_modules())
+    for name in off or ():
+        if name in modules:
+            modules[name].training = False
+    with torch.set_grad_enabled(training), watching(model) as watch:
+        call(model)
+    return watch
+
+
+def effects(model: nn.Module, call: Run, tried: set[Key], seed: int) -> dict[Key, bool]:
+    """Returns, of the sites that one pass comes by, whether its output is another one where a site alone draws anew."""
+
+    def run(redrawn: Key | None) -> tuple[Watch, list[Tensor]]:
+        with untouched(model, seed):
+            model.train()
+            with torch.no_grad(), watching(model, redrawn) as watch:
+                out = call(model)
+            return watch, [leaf.detach().clone() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+
+    watch, first = run(None)
+    if not _same(first, run(None)[1]):  # something draws that nobody sees
+        return {}
+    return {key: not _same(first, run(key)[1]) for key in tried & set(keys(watch))}
+
+
+def _same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(a.shape == b.shape and a.equal(b) for a, b in zip(one, other, strict=True))
