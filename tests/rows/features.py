@@ -4,11 +4,18 @@ from rows.row import Row
 from thinnet.methods.features import METHODS
 
 _by_name = {method.name: method for method in METHODS}
+_BLOCKS = dict(rates=(0.05, 0.1, 0.3))  # beyond, the rare positions that are kept are too few for a test of variances
 
 ROWS = (
     Row(_by_name["Dropout1d"], ((4, 8, 5), (3, 130, 2))),
     Row(_by_name["Dropout2d"], ((4, 8, 5, 3), (2, 130, 1, 2))),
     Row(_by_name["Dropout3d"], ((4, 8, 2, 2, 3), (2, 130, 1, 2, 1))),
+    Row(_by_name["DropBlock1d"], ((3, 4, 10), (2, 1, 4)), dict(block=3), kept=64 * 4 * 10 + 40, **_BLOCKS),
+    Row(_by_name["DropBlock2d"], ((2, 2, 12, 9), (3, 1, 5, 6)), dict(block=4), kept=64 * 2 * 108 + 432, **_BLOCKS),
+    Row(_by_name["DropBlock2d"], ((2, 1, 14, 14), (2, 1, 8, 8)), dict(block=7), kept=64 * 196 + 784, **_BLOCKS),
+    Row(_by_name["DropBlock2d"], ((2, 2, 5, 11), (2, 1, 9, 4)), dict(block=(5, 3)), kept=64 * 110 + 220, **_BLOCKS),
+    Row(_by_name["DropBlock2d"], ((3, 4, 6, 6),), dict(block=2, shared=True), kept=64 * 36 + 144, **_BLOCKS),
+    Row(_by_name["DropBlock3d"], ((2, 2, 4, 5, 6),), dict(block=(2, 3, 2)), kept=64 * 240 + 480, **_BLOCKS),
 )
 
 OWN_TESTS: dict[str, str] = {}

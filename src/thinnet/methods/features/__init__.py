@@ -1,7 +1,7 @@
 """Methods whose coin decides a channel, or a region of one."""
 
 from thinnet.facts import Method
-from thinnet.methods.features import spatial_dropout
+from thinnet.methods.features import drop_block, spatial_dropout
 from thinnet.methods.pictures import tiles, untiled
 
 METHODS = (
@@ -18,4 +18,12 @@ METHODS = (
         lambda x: untiled(spatial_dropout.dropout2d(tiles(x), 0.3, training=True), x.shape[1]),
     ),
     Method(spatial_dropout.FACTS, spatial_dropout.Dropout3d, spatial_dropout.dropout3d),
+    Method(drop_block.FACTS, drop_block.DropBlock1d, drop_block.drop_block1d),
+    Method(
+        drop_block.FACTS,
+        drop_block.DropBlock2d,
+        drop_block.drop_block2d,
+        lambda x: drop_block.drop_block2d(x[None, None], 0.3, block=5, training=True)[0, 0],
+    ),
+    Method(drop_block.FACTS, drop_block.DropBlock3d, drop_block.drop_block3d),
 )
