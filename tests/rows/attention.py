@@ -1,6 +1,31 @@
 """Rows: methods for attention: its weights, keys and heads."""
 
-from rows.row import Row
+import torch
+from torch import Tensor
 
-ROWS: tuple[Row, ...] = ()
-OWN_TESTS: dict[str, str] = {}
+from rows.row import Row
+from rows.units import BELOW_ONE
+from thinnet.methods.attention import METHODS
+
+_by_name = {method.name: method for method in METHODS}
+WEIGHTS = ((2, 3, 4, 5), (3, 2, 7, 33))
+KEPT = 64 * 3 * 4 * (5 + 4) * 4  # the weights after the toss, and a few numbers a row
+
+
+def softmax(shape: tuple[int, ...]) -> Tensor:
+    """Attention weights: rows that sum to 1."""
+    return torch.randn(shape).softmax(-1)
+
+
+ROWS: tuple[Row, ...] = (
+    Row(_by_name["AttentionDropout"], WEIGHTS, inputs=softmax),
+    Row(_by_name["DropAttention"], WEIGHTS, inputs=softmax, kept=KEPT, **BELOW_ONE),
+    Row(_by_name["DropAttention"], WEIGHTS, dict(columns=True), inputs=softmax, kept=KEPT, **BELOW_ONE),
+    Row(_by_name["DropHead"], ((4, 8, 5, 3), (2, 5, 3, 4)), kept=64 * 8 * 5, **BELOW_ONE),  # a coin and a scale a head
+    Row(_by_name["DropHead"], ((4, 8, 5, 3), (2, 1, 3)), dict(rescale="rate"), **BELOW_ONE),
+)
+
+OWN_TESTS: dict[str, str] = {
+    "DropKey": "methods/test_attention.py",
+    "MultiheadAttention": "methods/test_attention.py",
+}

@@ -1,0 +1,142 @@
+"""DropAttention: attention weights are dropped, one by one or whole keys, and each row goes back to the sum it had.
+
+    y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]),  m ~ Bernoulli(1 - p)
+
+`sum(A[t])` is 1 after a softmax. A row of which nothing is left stays as it was.
+Zehui, Liu, Huang, Chen, Qiu, Huang 2019, "DropAttention", arXiv:1907.11065.
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet import ops
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw
+
+
+def definition(x: Tensor, u: Tensor, p: float, window: int = 1, columns: bool = False) -> Tensor:
+    """Returns the rows without what a window covers; a window starts where u < 1 - (1 - p)^(1 / window)."""
+    starts = u < 1 - (1 - p) ** (1 / window)
+    return _normalised(x, torch.where(starts.unfold(-1, window, 1).any(-1), 0, x))
+
+
+def _noise(shape: tuple[int, ...], window: int = 1, columns: bool = False) -> tuple[int, ...]:
+    """Returns the shape of the places where windows may start: for every key those that cover it, also before the first."""
+    *outer, queries, keys = shape
+    return (*outer, 1 if columns else queries, keys + window - 1)
+
+
+FACTS = Facts(
+    name="DropAttention",
+    summary="Drops attention weights, or the keys of a head, in windows if asked, and scales each row back to its sum.",
+    equation="y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]),  m ~ Bernoulli(1 - p)",
+    paper="Zehui et al. 2019, arXiv:1907.11065",
+    grain="weight, or key of a head; with a window, that many keys in a row",
+    place="between the softmax of an attention layer and its values, where rows have to stay distributions",
+    avoid="where the expectation of a weight has to be exact: that of a ratio is not the ratio's; on causal rows of few keys",
+    default="0.1 to 0.2 on weights, window 1",
+    cost="attention dropout, two sums over a row and a division; with a window, 32 bits drawn and a bool kept a weight or key",
+    elsewhere="not in PyTorch, Keras or timm",
+    domain="[0, 1)",
+    definition=definition,
+    coins=_noise,
+    independent=False,
+)
+
+
+def _normalised(x: Tensor, kept: Tensor) -> Tensor:
+    total = kept.sum(-1, keepdim=True)
+    empty = total == 0
+    return torch.where(empty, x, kept * (x.sum(-1, keepdim=True) / torch.where(empty, 1, total)))
+
+
+def _drop(coins: Draw, x: Tensor, window: int, columns: bool) -> Tensor:
+    if columns and x.ndim < 3:
+        rule = "must have a batch axis, (B, ..., T, S), where columns are dropped"
+        raise ValueError(f"{coins.function}: weights {rule}; got shape {tuple(x.shape)}. Use weights[None].")
+    if window == 1:  # the scale of the toss cancels, and no mask is kept
+        return _normalised(x, coins.toss(x, (x.ndim - 2,) if columns else ()))
+    ops.check_input(x, coins.function)
+    noise = coins.uniform(_noise(tuple(x.shape), window, columns))
+    covered = noise.unfold(-1, window, 1).amin(-1) < 1 - (1 - coins.p) ** (1 / window)
+    return _normalised(x, torch.where(covered, 0, x))
+
+
+def _check(function: str, window: int) -> int:
+    if isinstance(window, bool) or not isinstance(window, int) or window < 1:
+        raise ValueError(f"{function}: window must be an integer of at least 1; got {window!r}. It counts keys in a row.")
+    return window
+
+
+def drop_attention(
+    weights: Tensor,
+    p: float | Tensor = 0.1,
+    *,
+    window: int = 1,
+    columns: bool = False,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops attention weights, or keys, at random and scales each row of weights back to the sum it had.
+
+    y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]), with m ~ Bernoulli(1 - p); the row itself if nothing is left of it.
+
+    Args:
+        weights: `(B, H, T, S)`, after the softmax.
+        p: probability that a weight is dropped, the same for every key and window; honoured to 1/65536.
+        window: how many neighbouring keys fall together. Windows may begin before the first key and overlap: with rate
+            1 - (1 - p)^(1 / window) at every beginning, each key is covered with probability p exactly.
+        columns: whether all queries of a head lose the same keys.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `weights`, with the same sums of rows.
+
+    Raises: ValueError where `p` is not in [0, 1), or `window` is no integer of at least 1.
+
+    Source: Zehui et al. 2019, arXiv:1907.11065.
+
+    >>> y = drop_attention(torch.rand(2, 4, 6, 6).softmax(-1), 0.3, columns=True, training=True)
+    >>> torch.allclose(y.sum(-1), torch.ones(2, 4, 6))
+    True
+    """
+    window = _check("drop_attention", window)
+    coins = draw("drop_attention", weights, p, training, generator, below_one=True)
+    return weights if coins is None else _drop(coins, weights, window, columns)
+
+
+class DropAttention(Site):
+    """Drops attention weights, or keys, at random in training and scales each row back to its sum; does nothing in eval.
+
+    y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]), with m ~ Bernoulli(1 - p); the row itself if nothing is left of it.
+
+    Args:
+        p: probability that a weight is dropped; honoured to 1/65536.
+        window: how many neighbouring keys fall together.
+        columns: whether all queries of a head lose the same keys.
+
+    Shapes: `(B, H, T, S)`, the same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1), or `window` is no integer of at least 1.
+
+    Source: Zehui et al. 2019, arXiv:1907.11065.
+
+    >>> DropAttention(0.2, window=2)(torch.full((1, 1, 3, 5), 0.2)).sum(-1).allclose(torch.ones(1, 1, 3))
+    True
+    """
+
+    below_one = True
+
+    def __init__(self, p: float = 0.1, window: int = 1, columns: bool = False) -> None:
+        super().__init__(p)
+        self.window, self.columns = _check(type(self).__name__, window), columns
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Drops weights or keys and scales the rows back."""
+        coins = self.draw(x)
+        return x if coins is None else _drop(coins, x, self.window, self.columns)
+
+    def extra_repr(self) -> str:
+        """Returns rate, window and grain."""
+        return f"p={self.p}, window={self.window}, columns={self.columns}"

@@ -1,0 +1,231 @@
+"""Multi-head attention whose dropout is a site: it has a name, a rate to schedule, and a kind to choose.
+
+    y = W_o [heads_1; ...; heads_H],  heads = drop_head(drop(softmax(q k' / sqrt(d) + mask)) v)
+
+Vaswani et al. 2017, arXiv:1706.03762. The weights that it returns are those before dropout: their rows sum to 1.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thinnet.coins import Site
+from thinnet.facts import Facts
+from thinnet.methods.attention.attention import logits, softmax
+from thinnet.methods.attention.attention_dropout import AttentionDropout
+from thinnet.methods.attention.drop_head import DropHead
+from thinnet.methods.attention.drop_key import DropKey
+
+FACTS = Facts(
+    name="Attention with dropout",
+    summary="Scaled dot-product attention with dropout on its weights, of a kind to choose, and on whole heads if asked.",
+    equation="y = drop(softmax(q k' / sqrt(d) + mask)) v",
+    paper="Vaswani et al. 2017, arXiv:1706.03762",
+    grain="that of the kind: a weight, a key, a head",
+    place="wherever PyTorch's attention is; a checkpoint of torch.nn.MultiheadAttention fits",
+    avoid="in training with dropout on long sequences: the (B, H, T, S) weights are stored; drop heads only, and they are not",
+    default="0.1 on the weights, heads kept",
+    cost="where no weight is dropped and none is asked for, PyTorch's fused kernel; else the weights before and after the toss",
+    elsewhere="torch.nn.MultiheadAttention: its dropout is no module, so tools that look for modules miss it; the weights it"
+    " returns in training are those after dropout; in eval its encoder layer takes a fused kernel past all modules",
+)
+
+
+class MultiheadAttention(nn.Module):
+    """Attention of several heads. Takes the place of `torch.nn.MultiheadAttention`: same arguments, state and results in eval.
+
+    y = W_o [heads_1; ...; heads_H], heads = drop_head(drop(softmax(q k' / sqrt(d) + mask)) v)
+
+    The children "dropout" and "heads" are its sites. Each follows its own mode: `layer.dropout.train()` in a model that is in
+    eval tosses, also inside of `torch.nn.TransformerEncoderLayer`, whose fused path it keeps closed. What differs from PyTorch:
+    weights are returned as they are before dropout; a query that may attend to nothing gets zeros in all cases, never NaN;
+    `is_causal` needs no mask beside it.
+
+    Args:
+        embed_dim: numbers in a query and in an output, E.
+        num_heads: H; it divides E.
+        dropout: the rate of attention dropout, or the site that drops: `DropKey(p)` takes the logits, any other one, such as
+            `DropAttention(p)`, the weights.
+        bias: whether the projections have biases.
+        add_bias_kv: whether a learned key and value is appended.
+        add_zero_attn: whether a key and value of zeros is appended.
+        kdim: numbers in a key; E if left out.
+        vdim: numbers in a value; E if left out.
+        batch_first: whether sequences are `(B, T, E)`; else `(T, B, E)`. Without a batch, `(T, E)`.
+        device: of the parameters.
+        dtype: of the parameters.
+        drop_head: the rate of `DropHead`; there is no such site if left out.
+
+    Raises: ValueError where E is no multiple of H, or a rate is not in its domain; TypeError where `dropout` is another
+        module than a site.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762; Zhou et al. 2020, arXiv:2004.13342.
+
+    >>> layer, x = MultiheadAttention(16, 4, dropout=DropKey(0.3), drop_head=0.2, batch_first=True), torch.randn(2, 5, 16)
+    >>> y, weights = layer(x, x, x)
+    >>> y.shape, torch.allclose(weights.sum(-1), torch.ones(2, 5))
+    (torch.Size([2, 5, 16]), True)
+    """
+
+    in_proj_weight: Tensor | None
+    in_proj_bias: Tensor | None
+    q_proj_weight: Tensor
+    k_proj_weight: Tensor
+    v_proj_weight: Tensor
+    bias_k: Tensor | None
+    bias_v: Tensor | None
+    _qkv_same_embed_dim = False  # what PyTorch's encoder asks before it takes a fused path, which would call no site
+
+    def __init__(
+        self,
+        embed_dim: int,
+        num_heads: int,
+        dropout: float | Site = 0.0,
+        bias: bool = True,
+        add_bias_kv: bool = False,
+        add_zero_attn: bool = False,
+        kdim: int | None = None,
+        vdim: int | None = None,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        drop_head: float | None = None,
+    ) -> None:
+        super().__init__()
+        if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
+            rule = "must be a multiple of num_heads, both at least 1"
+            raise ValueError(f"MultiheadAttention: embed_dim {rule}; got {embed_dim} and {num_heads}. Try {num_heads * 64}.")
+        if isinstance(dropout, nn.Module) and not isinstance(dropout, Site):
+            raise TypeError(f"MultiheadAttention: dropout must be a rate or a site; got {dropout}. Try AttentionDropout(p).")
+        self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
+        self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
+        self.batch_first, self.add_zero_attn = batch_first, add_zero_attn
+        self.dropout = dropout if isinstance(dropout, Site) else AttentionDropout(dropout)
+        self.heads = None if drop_head is None else DropHead(drop_head)
+        self._make_parameters(bias, add_bias_kv, {"device": device, "dtype": dtype})
+
+    def _make_parameters(self, bias: bool, add_bias_kv: bool, like: dict) -> None:
+        size = self.embed_dim
+        whole = self.kdim == size and self.vdim == size
+        shapes: dict[str, tuple[int, ...] | None] = {"in_proj_weight": (3 * size, size) if whole else None}
+        for name, inner in (("q", size), ("k", self.kdim), ("v", self.vdim)):
+            shapes[f"{name}_proj_weight"] = None if whole else (size, inner)
+        shapes["in_proj_bias"] = (3 * size,) if bias else None
+        shapes |= dict.fromkeys(("bias_k", "bias_v"), (1, 1, size) if add_bias_kv else None)
+        for name, shape in shapes.items():
+            self.register_parameter(name, None if shape is None else nn.Parameter(torch.empty(shape, **like)))
+        self.out_proj = nn.Linear(size, size, bias=bias, **like)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the parameters as `torch.nn.MultiheadAttention` does."""
+        for name, parameter in self.named_parameters(recurse=False):
+            if name == "in_proj_bias":
+                nn.init.zeros_(parameter)
+                nn.init.zeros_(self.out_proj.bias)
+            else:
+                (nn.init.xavier_normal_ if name.startswith("bias") else nn.init.xavier_uniform_)(parameter)
+
+    def forward(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_padding_mask: Tensor | None = None,
+        need_weights: bool = True,
+        attn_mask: Tensor | None = None,
+        average_attn_weights: bool = True,
+        is_causal: bool = False,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns outputs shaped as `query`, and the attention weights before dropout, `(B, T, S)` or `(B, H, T, S)`, if asked.
+
+        Args:
+            query: `(T, B, E)`, `(B, T, E)` or `(T, E)`.
+            key: the same with S for T and `kdim` for E.
+            value: the same with S for T and `vdim` for E.
+            key_padding_mask: `(B, S)` or `(S,)`: True where a key is no key; or numbers that are added to its logits.
+            need_weights: whether the weights are returned, which then have to be computed.
+            attn_mask: `(T, S)` or `(B H, T, S)`: True where a query may not attend; or numbers that are added to the logits.
+            average_attn_weights: whether the weights are averaged over the heads.
+            is_causal: whether query t attends to the keys 0 .. t only; a hint where `attn_mask` says so already.
+        """
+        q, k, v = self._projected(query, key, value)
+        keys = k.shape[2]
+        k, v = self._extended(k, v)
+        if is_causal and attn_mask is None:
+            attn_mask = torch.ones(q.shape[2], keys, dtype=torch.bool, device=q.device).triu(1)
+        causal = is_causal and key_padding_mask is None and not need_weights and k.shape[2] == keys
+        mask = None if causal else _added(attn_mask, key_padding_mask, q, keys)
+        mask = mask if mask is None else F.pad(mask, (0, k.shape[2] - keys))
+        y, weights = self._attended(q, k, v, mask, causal, need_weights)
+        y = y if self.heads is None else self.heads(y)
+        y = self.out_proj((y.permute(2, 0, 1, 3) if query.ndim == 3 and not self.batch_first else y.transpose(1, 2)).flatten(2))
+        weights = weights.mean(1) if weights is not None and average_attn_weights else weights
+        if query.ndim == 2:
+            return y.squeeze(0), weights if weights is None else weights.squeeze(0)
+        return y, weights
+
+    def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
+        """Returns queries, keys and values as `(B, H, T, D)`."""
+        if query.is_nested or query.ndim not in (2, 3):
+            kind = "nested" if query.is_nested else f"of shape {tuple(query.shape)}"
+            step = "Pad it; in a TransformerEncoder, set encoder.use_nested_tensor = False."
+            raise ValueError(f"MultiheadAttention: query must be a dense tensor of 2 or 3 axes; got one {kind}. {step}")
+        whole, bias = self.in_proj_weight, self.in_proj_bias
+        if whole is not None and query is key and key is value:
+            projected = F.linear(query, whole, bias).chunk(3, -1)
+        else:
+            parts = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if whole is None else whole.chunk(3)
+            biases = (None, None, None) if bias is None else bias.chunk(3)
+            projected = [F.linear(*each) for each in zip((query, key, value), parts, biases, strict=True)]
+        return [self._split(x if query.ndim == 3 else x[None], self.batch_first or query.ndim == 2) for x in projected]
+
+    def _split(self, x: Tensor, batch_first: bool) -> Tensor:
+        x = x.unflatten(-1, (self.num_heads, self.head_dim))
+        return x.transpose(1, 2) if batch_first else x.permute(1, 2, 0, 3)
+
+    def _extended(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Appends the learned key and value, and those of zeros, which every query may attend to."""
+        if self.bias_k is not None and self.bias_v is not None:
+            shape = (k.shape[0], self.num_heads, 1, self.head_dim)
+            k = torch.cat((k, self._split(self.bias_k, True).expand(shape)), 2)
+            v = torch.cat((v, self._split(self.bias_v, True).expand(shape)), 2)
+        return (F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))) if self.add_zero_attn else (k, v)
+
+    def _attended(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool):
+        """Returns what the heads read, and the weights before dropout if they are needed."""
+        site = self.dropout  # compiled, a rate may become another one without compiling again, so 0 is a rate as others
+        drops = site.training and (torch.compiler.is_compiling() or site.p != 0)
+        if not drops and not need_weights:
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
+        z, masked = logits(q, k, mask, causal, None), mask is not None
+        if drops and isinstance(site, DropKey):
+            return softmax(site(z), masked) @ v, softmax(z, masked) if need_weights else None
+        weights = softmax(z, masked)
+        return (site(weights) if drops else weights) @ v, weights if need_weights else None
+
+    def extra_repr(self) -> str:
+        """Returns the sizes."""
+        return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
+
+
+def _added(attn_mask: Tensor | None, padding: Tensor | None, q: Tensor, keys: int) -> Tensor | None:
+    """Returns the sum of both masks as numbers for the logits, broadcast to `(B, H, T, S)`; None where there is none."""
+    batch, heads, queries, _ = q.shape
+    masks = []
+    if attn_mask is not None:
+        _check_shape("attn_mask", attn_mask, (queries, keys), (batch * heads, queries, keys))
+        masks.append(attn_mask.unflatten(0, (batch, heads)) if attn_mask.ndim == 3 else attn_mask[None, None])
+    if padding is not None:
+        _check_shape("key_padding_mask", padding, (batch, keys), *([(keys,)] if batch == 1 else []))
+        masks.append(padding.reshape(batch, 1, 1, keys))
+    zero = q.new_zeros(())
+    numbers = [zero.masked_fill(mask, -torch.inf) if mask.dtype == torch.bool else mask.to(q.dtype) for mask in masks]
+    return None if not numbers else numbers[0] if len(numbers) == 1 else numbers[0] + numbers[1]
+
+
+def _check_shape(name: str, mask: Tensor, *shapes: tuple[int, ...]) -> None:
+    if tuple(mask.shape) not in shapes:
+        rule = f"must be of shape {' or '.join(map(str, shapes))}"
+        raise ValueError(f"MultiheadAttention: {name} {rule}; got {tuple(mask.shape)}. Its last axis counts the keys.")
