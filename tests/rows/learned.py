@@ -1,6 +1,118 @@
-"""Rows: methods whose noise is learned with the weights, and whose penalty belongs in the loss."""
+"""Rows: methods whose noise is learned with the weights, and whose penalty belongs in the loss.
+
+What a rate is set to in a law is what learning starts from; the exact ones among the sixty-five thousandths are taken.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
 
 from rows.row import Row
+from thinnet.methods.learned import METHODS
+from thinnet.methods.learned.concrete_dropout import ConcreteDropout
+from thinnet.methods.learned.information_dropout import LEAST, InformationDropout
+from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout
+from thinnet.methods.learned.variational_dropout import VariationalDropout
+from thinnet.methods.learned.variational_weight_dropout import VariationalWeightDropout
 
-ROWS: tuple[Row, ...] = ()
+_by_name = {method.name: method for method in METHODS}
+WEIGHT = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
+LEARNED = dict(edges=(), outside=())
+LIMIT = 0.999  # of alpha, so that 0.5 is what a side layer's 0 means
+
+
+class Through(nn.Linear):
+    """A layer that lets its input through, so that the noise before it is seen."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class ThroughMaps(nn.Conv2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+class Same(nn.Module):
+    """A side layer that says the same of every unit."""
+
+    def __init__(self, alpha: float) -> None:
+        super().__init__()
+        share = (alpha - LEAST) / (LIMIT - LEAST)
+        self.odds = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.odds.expand(x.shape)
+
+
+def linear() -> nn.Linear:
+    layer = nn.Linear(7, 5, bias=False)
+    layer.weight = nn.Parameter(WEIGHT.clone())
+    return layer
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        _by_name["ConcreteDropout"],
+        ((5, 7), (2, 3, 4, 7)),
+        dict(temperature=0.1),
+        rates=(0.125, 0.5, 0.75),
+        build=lambda p: ConcreteDropout(Through(7, 7), p, temperature=0.1),
+        kept=2 * 4 * 64 * 7 + 64,
+        state=("logit", "weight", "bias"),
+        **LEARNED,
+    ),
+    Row(
+        _by_name["ConcreteDropout"],
+        ((4, 8, 5, 3), (2, 130, 1, 2)),
+        dict(temperature=2 / 3, spatial=True),
+        rates=(0.125, 0.5),
+        build=lambda p: ConcreteDropout(ThroughMaps(8, 8, 1), p),
+        kept=2 * 4 * 64 * 8 + 64,
+        state=("logit", "weight", "bias"),
+        **LEARNED,
+    ),
+    Row(
+        _by_name["VariationalDropout"],
+        ((5, 7), (2, 3, 4, 7)),
+        rates=(0.125, 0.25, 0.5),
+        build=lambda p: VariationalDropout(7, p),
+        kept=2 * 4 * 64 * 7 + 64,
+        state=("log_alpha",),
+        **LEARNED,
+    ),
+    Row(
+        _by_name["VariationalWeightDropout"],
+        ((4, 7), (2, 3, 7)),
+        dict(weight=WEIGHT),
+        rates=(0.125, 0.25, 0.5),
+        build=lambda p: VariationalWeightDropout(linear(), p, per="weight"),
+        state=("log_alpha", "weight"),
+        kept=4 * 64 * (7 + 4 * 5) + 4 * 35 * 4,
+        resized=True,
+        **LEARNED,
+    ),
+    Row(
+        _by_name["SparseVariationalDropout"],
+        ((4, 7), (2, 3, 7)),
+        dict(weight=WEIGHT),
+        rates=(0.125, 0.5, 0.75),
+        build=lambda sigma2: SparseVariationalDropout(linear(), math.log(sigma2)),
+        state=("log_sigma2", "weight"),
+        kept=4 * 64 * (7 + 4 * 5) + 4 * 35 * 4,
+        resized=True,
+        **LEARNED,
+    ),
+    Row(
+        _by_name["InformationDropout"],
+        ((5, 7), (2, 3, 4, 7)),
+        rates=(0.125, 0.25, 0.5),
+        build=lambda alpha: InformationDropout(Same(alpha), limit=LIMIT),
+        state=("side.odds",),
+        kept=4 * 4 * 64 * 7 + 64,
+        **LEARNED,
+    ),
+)
+
 OWN_TESTS: dict[str, str] = {}

@@ -1,0 +1,185 @@
+"""Information dropout: a side layer says for each unit of each sample how much of it may pass, and noise hides the rest.
+
+    z = x eps,  eps ~ logNormal(0, alpha(x)^2),  alpha in (0.001, limit)
+
+penalty N = beta KL(p(z | x) || q(z)), the mean over the batch of the sum over units.
+Achille, Soatto 2018, IEEE TPAMI, arXiv:1611.01353.
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.coins import Draw
+from thinnet.facts import Facts
+from thinnet.methods.learned import rate
+from thinnet.methods.learned.penalty import Penalised
+
+LEAST, LIMIT = 0.001, 0.7
+SMALLEST = 1e-4  # activation that the log-normal prior is asked about
+
+
+def definition(x: Tensor, z: Tensor, alpha: float) -> Tensor:
+    """Returns x exp(alpha z)."""
+    return x * torch.exp(alpha * z)
+
+
+FACTS = Facts(
+    name="Information dropout",
+    summary="Multiplies each element by log-normal noise whose size a side layer learns from the sample.",
+    equation="z = x eps,  eps ~ logNormal(0, alpha(x)^2)",
+    paper="Achille, Soatto 2018, arXiv:1611.01353",
+    grain="element; its size alpha for each element of each sample",
+    place="behind ReLU (log-uniform prior) or softplus (log-normal prior), to pass no more than the task needs",
+    avoid="without thinnet.penalty in the loss; where an exact expectation matters: E[z] = x exp(alpha^2 / 2), up to 1.28 x",
+    default="beta = 3, limit 0.7, one side layer as large as the layer in front",
+    cost="the side layer, one normal number and one exponential an element; two numbers an element are kept for backward",
+    elsewhere="the authors' code (TensorFlow), whose loss has beta KL / N as here: the beta of the paper's loss is beta / N",
+    domain="alpha in (0.001, 0.7), learned",
+    expected_drop=lambda alpha: 0.0,
+    mean=lambda x, alpha: x * math.exp(alpha**2 / 2),
+    variance=lambda x, alpha: x * x * math.exp(alpha**2) * math.expm1(alpha**2),
+    definition=definition,
+    noise="normal",
+)
+
+
+def log_uniform(alpha: Tensor, limit: float = LIMIT) -> Tensor:
+    """Returns KL(logNormal(log x, alpha^2) || log-uniform) up to a constant, so that it is 0 at the limit: log(limit / alpha).
+
+    >>> round(float(log_uniform(torch.tensor(0.35))), 4)
+    0.6931
+    """
+    return math.log(limit) - alpha.log()
+
+
+def log_normal(x: Tensor, alpha: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
+    """Returns KL(logNormal(log x, alpha^2) || logNormal(mean, sigma^2)): with m = log x - mean,
+
+    KL = (alpha^2 + m^2) / (2 sigma^2) - log(alpha / sigma) - 1/2.
+
+    >>> one = torch.ones(())
+    >>> float(log_normal(one, one, 0 * one, one))
+    0.0
+    """
+    shift = x.clamp_min(SMALLEST).log() - mean
+    return (alpha.square() + shift.square()) / (2 * sigma.square()) - (alpha / sigma).log() - 0.5
+
+
+def _drop(coins: Draw, x: Tensor, alpha: Tensor) -> Tensor:
+    return rate.times(x, (alpha * coins.normal(x.shape)).exp())
+
+
+def information_dropout(
+    x: Tensor, alpha: float | Tensor, *, training: bool, generator: torch.Generator | None = None
+) -> Tensor:
+    """Multiplies each element of `x` by exp(alpha z), z ~ N(0, 1), through which `alpha` has a gradient.
+
+    Args:
+        x: any shape, batch first; floating point or complex.
+        alpha: the size of the noise, a number or a tensor that broadcasts against `x`; it may require grad.
+        training: whether noise is drawn. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises:
+        ValueError: `alpha` is negative, or no finite number.
+        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+
+    Source: Achille, Soatto 2018, arXiv:1611.01353.
+
+    >>> bool((information_dropout(torch.ones(100), 0.5, training=True) > 0).all())
+    True
+    """
+    drawn = rate.draw("information_dropout", x, alpha, math.inf, training, generator)
+    return x if drawn is None else _drop(drawn[0], x, drawn[1])
+
+
+class InformationDropout(Penalised):
+    """Multiplies units by log-normal noise as large as a side layer says. Needs `thinnet.penalty` in the loss.
+
+    z = x exp(alpha z'), z' ~ N(0, 1), alpha = 0.001 + (limit - 0.001) sigmoid(side(source)); eval: x.
+    penalty = beta / N times the mean over the batch of the sum over units of the KL. It depends on the input, and is that of
+    the last forward pass for training: read it after each, and use a module once in a pass. It is not there where that pass
+    is checkpointed with `use_reentrant=True`, or in compiled code. Its graph lives until the next such pass.
+
+    Args:
+        side: a module from the source to one number for each unit: what broadcasts to the shape of the input.
+        prior: "log-uniform", for inputs after a ReLU: KL = log(limit / alpha); or "log-normal", for positive inputs, after a
+            softplus, with a learned mean and width.
+        beta: the weight of the penalty, at least 0; divided by N, as in the authors' code.
+        limit: the largest alpha, above 0.001.
+
+    Shapes: any, batch first, the same out as in. The source, `x` itself if left out, is what `side` takes; the paper gives it
+        the input of the layer in front.
+
+    Raises:
+        ValueError: `prior` is unknown, or `beta` or `limit` out of its range.
+        RuntimeError: the penalty is asked for before a forward pass for training.
+
+    Source: Achille, Soatto 2018, arXiv:1611.01353.
+
+    >>> layer = InformationDropout(nn.Linear(16, 16))
+    >>> layer(torch.randn(8, 16).relu()).shape, bool(layer.penalty(samples=1000) > 0)
+    (torch.Size([8, 16]), True)
+    """
+
+    def __init__(
+        self,
+        side: nn.Module,
+        prior: Literal["log-uniform", "log-normal"] = "log-uniform",
+        beta: float = 3.0,
+        limit: float = LIMIT,
+    ) -> None:
+        if prior not in ("log-uniform", "log-normal"):
+            raise ValueError(f"InformationDropout: prior must be 'log-uniform' or 'log-normal'; got {prior!r}.")
+        if isinstance(beta, bool) or not 0 <= beta < math.inf:
+            raise ValueError(f"InformationDropout: beta must be a number of at least 0; got {beta!r}. Start with 3.")
+        if isinstance(limit, bool) or not LEAST < limit < math.inf:
+            raise ValueError(f"InformationDropout: limit must be a number above 0.001; got {limit!r}. The paper has 0.7.")
+        super().__init__(None)
+        self.side, self.prior, self.beta, self.limit = side, prior, beta, limit
+        if prior == "log-normal":
+            self.prior_mean, self.prior_log_sigma = nn.Parameter(torch.zeros(())), nn.Parameter(torch.zeros(()))
+        self._divergence: Tensor | None = None
+
+    def alpha(self, source: Tensor) -> Tensor:
+        """Returns the size of the noise, in (0.001, limit), in float32 or better."""
+        side = self.side(source)
+        return LEAST + (self.limit - LEAST) * side.to(rate.wide(side)).sigmoid()
+
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        """Returns the noisy `x` in training, with noise as large as `source` says; `x` itself in eval."""
+        coins = self.draw(x)
+        if coins is None:
+            return x
+        alpha = self.alpha(x if source is None else source)
+        if self.counts():
+            self._divergence = self._divergence_of(x, alpha)
+        return _drop(coins, x, alpha)
+
+    def _divergence_of(self, x: Tensor, alpha: Tensor) -> Tensor:
+        if self.prior == "log-uniform":
+            each = log_uniform(alpha, self.limit).expand(x.shape)
+        else:
+            wide = rate.wide(x)
+            each = log_normal(x.to(wide), alpha.to(wide), self.prior_mean.to(wide), self.prior_log_sigma.to(wide).exp())
+        return each.sum() / (x.shape[0] if x.ndim else 1)
+
+    def penalty(self, samples: int) -> Tensor:
+        """Returns beta / N times the divergence of the last forward pass for training, a mean over its batch."""
+        if self._divergence is None:
+            rule = "penalty must be asked for after a forward pass for training, in training mode with gradients; none was made"
+            raise RuntimeError(f"InformationDropout: {rule}. Call model(x) first.")
+        return self.beta / samples * self._divergence
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leaves out what belongs to a graph, which neither copies nor pickles."""
+        return self.__dict__ | {"_divergence": None}
+
+    def extra_repr(self) -> str:
+        """Returns what it was made with."""
+        return f"prior={self.prior!r}, beta={self.beta:g}, limit={self.limit:g}"

@@ -1,0 +1,41 @@
+"""Noise on weights by what it does to the output: the local reparametrisation of linear layers and convolutions.
+
+    W ~ N(theta, v), one W for each sample   =>   y ~ N(x theta + bias, x^2 v)
+
+Kingma, Salimans, Welling 2015, arXiv:1506.02557, section 2.2.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thinnet.coins import Draw
+from thinnet.methods.learned import rate
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def apply(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Returns what a layer would with another weight and bias, with all else that it was made with.
+
+    >>> layer, x = nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), torch.randn(4, 2, 5)
+    >>> torch.equal(apply(layer, x, layer.weight, layer.bias), layer(x))
+    True
+    """
+    if isinstance(layer, nn.Linear):
+        return F.linear(x, weight, bias)
+    return layer._conv_forward(x, weight, bias)
+
+
+def noisy(coins: Draw, layer: Any, x: Tensor, variance: Tensor) -> Tensor:
+    """Returns the output of a layer whose weights have a variance: one normal number for each of its elements.
+
+    Where the variance of an output is 0 there is no noise, and no gradient of it: a square root has none there.
+    """
+    mean = layer(x)
+    spread = apply(layer, x.square(), variance.to(x.dtype), None).to(rate.wide(x))
+    some = spread > 0
+    sigma = torch.where(some, torch.where(some, spread, 1).sqrt(), 0)
+    return mean + (sigma * coins.normal(mean.shape)).to(mean.dtype)

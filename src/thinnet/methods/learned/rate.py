@@ -1,0 +1,67 @@
+"""Rates that are learned: how they are checked, and in which precision one computes with them."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from thinnet import ops, rates
+from thinnet.coins import Draw
+from thinnet.methods import call
+
+
+def logit(function: str, p: object) -> float:
+    """Returns log(p / (1 - p)) of the rate that learning starts from, or says what is wrong with it.
+
+    >>> logit("ConcreteDropout", 0.5)
+    0.0
+    """
+    value = within(function, "p", rates.check(function, p), 1.0)
+    return math.log(value) - math.log1p(-value)
+
+
+def within(function: str, argument: str, value: object, most: float, closed: bool = False) -> float:
+    """Returns a number above 0 and below `most`, or at most that if `closed`; or says what is wrong with it."""
+    number = math.nan if isinstance(value, bool) or not isinstance(value, (int, float)) else value
+    if not (0 < number < most or (closed and number == most)):
+        domain = f"(0, {most:g}{']' if closed else ')'}"
+        raise ValueError(f"{function}: {argument} must be a number in {domain}; got {value!r}. Learning starts from it.")
+    return number
+
+
+def draw(
+    function: str, x: Tensor, p: float | Tensor, most: float, training: bool, generator: torch.Generator | None
+) -> tuple[Draw, Tensor] | None:
+    """Returns the coins of one call and its number as a tensor that may require grad; None where there is nothing to do.
+
+    Raises:
+        ValueError: a number is not in [0, most). On other devices, and in compiled code, nobody waits to see.
+        TypeError: `x` is no dense tensor of floating-point or complex numbers.
+    """
+    ops.check_input(x, function)
+    if not isinstance(p, Tensor):
+        if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p < most:
+            raise ValueError(f"{function}: the number after x must be in [0, {most:g}); got {p!r}. It sets the noise.")
+        number = torch.full((), p, dtype=wide(x), device=x.device)
+    else:
+        if not torch.compiler.is_compiling() and p.device.type == "cpu" and not bool(((p >= 0) & (p < most)).all()):
+            raise ValueError(f"{function}: the numbers after x must be in [0, {most:g}); got {p!r}. They set the noise.")
+        number = p.to(x.device, wide(x))
+    if not isinstance(p, Tensor) and p == 0:
+        return None
+    coins = call.draw(function, x, 0.5, training, generator)  # of which only the noise is read, and not the rate
+    return None if coins is None else (coins, number)
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """Returns the precision in which one computes for `x`: float32, or float64 where it has that.
+
+    >>> wide(torch.ones(1, dtype=torch.bfloat16))
+    torch.float32
+    """
+    return torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def times(x: Tensor, factor: Tensor) -> Tensor:
+    """Returns `x` times noise that was made in a wider precision, in the dtype of `x`."""
+    return x * (factor if x.is_complex() else factor.to(x.dtype))

@@ -1,0 +1,151 @@
+"""Sparse variational dropout: each weight learns its own variance, and the weights that are noise alone are pruned.
+
+    y = x theta + bias + sqrt(x^2 sigma^2) z,  z ~ N(0, 1);   in eval theta 1[log alpha < 3],  alpha = sigma^2 / theta^2
+
+penalty N = sum over weights of KL(N(theta, alpha theta^2) || log-uniform), by an approximation that holds for every alpha.
+Molchanov, Ashukha, Vetrov 2017, arXiv:1701.05369.
+"""
+
+import copy
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thinnet.facts import Facts
+from thinnet.methods.learned import local, rate
+from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.weights.wrapped import Wrapped
+
+K1, K2, K3 = 0.63576, 1.8732, 1.48695
+THRESHOLD = 3.0
+BOUND = 8.0  # of log alpha, as published
+
+
+def divergence(log_alpha: Tensor) -> Tensor:
+    """Returns KL(N(1, alpha) || log-uniform) up to a constant, so that it is 0 where alpha is infinite.
+
+    KL = k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1 / alpha) / 2.
+
+    >>> round(float(divergence(torch.tensor(8.0))), 6)
+    0.000168
+    """
+    return K1 * torch.sigmoid(-(K2 + K3 * log_alpha)) + 0.5 * F.softplus(-log_alpha)
+
+
+def _kept(weight: Tensor, sigma2: float | Tensor, threshold: float = THRESHOLD) -> Tensor:
+    return torch.where(torch.as_tensor(sigma2).log() - weight.square().log() < threshold, weight, 0)
+
+
+def _mean(x: Tensor, sigma2: float, weight: Tensor) -> Tensor:
+    return x @ weight.to(x.dtype).T
+
+
+def _variance(x: Tensor, sigma2: float, weight: Tensor) -> Tensor:
+    return x.square() @ torch.full_like(weight, sigma2, dtype=x.dtype).T
+
+
+def definition(x: Tensor, z: Tensor, sigma2: float, weight: Tensor) -> Tensor:
+    """Returns x theta + sqrt(x^2 sigma^2) z for a linear layer without bias, all of whose weights have one variance."""
+    return _mean(x, sigma2, weight) + _variance(x, sigma2, weight).sqrt() * z
+
+
+FACTS = Facts(
+    name="Sparse variational dropout",
+    summary="Gives each weight Gaussian noise of its own learned variance; what is noise alone in the end is set to zero.",
+    equation="y = x theta + sqrt(x^2 sigma^2) z,  z ~ N(0, 1);  in eval theta 1[log(sigma^2 / theta^2) < 3]",
+    paper="Molchanov, Ashukha, Vetrov 2017, arXiv:1701.05369",
+    grain="weight of a sample, drawn as one number for each output; a variance for each weight",
+    place="around linear layers and convolutions, to find out which weights are needed",
+    avoid="a penalty with its full weight from the start, which prunes what has not learned yet; without thinnet.penalty",
+    default="log sigma^2 = -10, threshold 3; the penalty times a factor that grows from 0 to 1 over the first part of training",
+    cost="the layer twice, forward and backward, twice its parameters, and one normal number an output",
+    elsewhere="the authors' repository, google-research's state_of_sparsity (TensorFlow); no PyTorch library that is kept up",
+    domain="sigma^2 above 0, learned",
+    mean=_mean,
+    variance=_variance,
+    definition=definition,
+    noise="normal",
+    coins=lambda shape, weight: (*shape[:-1], len(weight)),
+    in_eval=lambda x, sigma2, weight: x @ _kept(weight.to(x.dtype), sigma2).T,
+)
+
+
+class SparseVariationalDropout(Penalised, Wrapped):
+    """Wraps a layer whose weights each learn a variance, and prunes those that are noise alone. Needs `thinnet.penalty`.
+
+    y ~ N(x theta + bias, x^2 sigma^2) in training; theta 1[log alpha < threshold] in eval, alpha = sigma^2 / theta^2;
+    penalty = sum over weights of KL / N. Multiply `thinnet.penalty` by a factor that grows from 0 to 1: with all of it from the
+    start weights are pruned before they learn. A checkpoint has the keys of the layer, and `log_sigma2`.
+
+    Args:
+        layer: whose weight, and not bias, is noisy.
+        log_sigma2: the logarithm of the variance that learning starts from.
+        threshold: the log alpha from which on a weight is pruned; 3 is a rate of 0.95.
+
+    Shapes: those of the layer.
+
+    Raises:
+        ValueError: `log_sigma2` is no finite number, or `threshold` not in (-8, 8), which log alpha is clipped to.
+        TypeError: `layer` is neither `nn.Linear` nor a convolution.
+
+    Source: Molchanov, Ashukha, Vetrov 2017, arXiv:1701.05369.
+
+    >>> layer = SparseVariationalDropout(nn.Linear(4, 2))
+    >>> x = torch.randn(8, 4)
+    >>> torch.equal(layer.eval()(x), layer.prune()(x)), layer.sparsity()
+    (True, 0.0)
+    """
+
+    layers = local.LAYERS
+
+    def __init__(self, layer: nn.Module, log_sigma2: float = -10.0, threshold: float = THRESHOLD) -> None:
+        name = type(self).__name__
+        if not -math.inf < log_sigma2 < math.inf:
+            raise ValueError(f"{name}: log_sigma2 must be a finite number; got {log_sigma2!r}. Start with -10.")
+        if not -BOUND < threshold < BOUND:
+            raise ValueError(f"{name}: threshold must be in (-8, 8); got {threshold!r}. It is compared with log alpha.")
+        super().__init__(layer, None)
+        self.threshold = threshold
+        self.log_sigma2 = nn.Parameter(torch.full_like(self.layer.weight, log_sigma2))
+
+    @property
+    def log_alpha(self) -> Tensor:
+        """log(sigma^2 / theta^2) of each weight, clipped to [-8, 8] as published, with gradient."""
+        weight = self.layer.weight
+        log_theta2 = 2 * torch.log(weight.abs().to(rate.wide(weight)) + 1e-16)
+        return (self.log_sigma2.to(log_theta2.dtype) - log_theta2).clamp(-BOUND, BOUND)
+
+    @property
+    def learned_p(self) -> Tensor:
+        """The rates as they are learned so far, alpha / (1 + alpha), one for each weight, with gradient."""
+        return self.log_alpha.sigmoid()
+
+    def sparsity(self) -> float:
+        """Returns which share of the weights is pruned in eval."""
+        return float((self.log_alpha >= self.threshold).double().mean())
+
+    def prune(self) -> nn.Module:
+        """Returns the layer without noise, as a copy, with exact zeros: what this one is in eval."""
+        layer = copy.deepcopy(self.layer)
+        layer.weight = nn.Parameter(self._kept().detach().clone(), requires_grad=layer.weight.requires_grad)
+        return layer
+
+    def _kept(self) -> Tensor:
+        return torch.where(self.log_alpha < self.threshold, self.layer.weight, 0)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Draws the outputs in training, and computes them with the weights that are left in eval."""
+        coins = self.draw(x)
+        if coins is None:
+            return local.apply(self.layer, x, self._kept(), self.layer.bias)
+        return local.noisy(coins, self.layer, x, self.log_sigma2.to(rate.wide(self.log_sigma2)).exp())
+
+    def penalty(self, samples: int) -> Tensor:
+        """Returns the divergence of all weights from the log-uniform prior, over N."""
+        return divergence(self.log_alpha).sum() / samples
+
+    def extra_repr(self) -> str:
+        """Returns the threshold and the share that is pruned."""
+        return f"threshold={self.threshold:g}, sparsity={self.sparsity():.3g}"

@@ -1,0 +1,175 @@
+"""Variational dropout, type A: Gaussian dropout whose variance is learned, for a layer or for each of its units.
+
+    y = x (1 + sqrt(alpha) z),  z ~ N(0, 1),  alpha = p / (1 - p) <= 1
+
+penalty N = sum over units of KL(N(1, alpha) || log-uniform), by a cubic in alpha that holds up to 1.
+Kingma, Salimans, Welling 2015, arXiv:1506.02557. What language models call variational dropout, one mask for all time steps
+(Gal and Ghahramani 2016, arXiv:1512.05287), is another thing.
+"""
+
+import math
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.coins import Draw
+from thinnet.facts import Facts
+from thinnet.methods.learned import rate
+from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.units import gaussian_dropout
+
+CUBIC = (1.16145124, -1.50204118, 0.58629921)
+MOST = 0.5  # the rate where alpha is 1
+
+
+def divergence(log_alpha: Tensor) -> Tensor:
+    """Returns KL(N(1, alpha) || log-uniform) up to a constant, by the published cubic: for alpha <= 1, where it falls.
+
+    KL = -(0.5 log alpha + c1 alpha + c2 alpha^2 + c3 alpha^3); it is within 0.04 of the integral there.
+
+    >>> round(float(divergence(torch.zeros(()))), 4)
+    -0.2457
+    """
+    alpha = log_alpha.exp()
+    return -(0.5 * log_alpha + alpha * (CUBIC[0] + alpha * (CUBIC[1] + alpha * CUBIC[2])))
+
+
+class _AtMostZero(torch.autograd.Function):
+    """min(x, 0), through which no gradient pushes x further out, and every gradient that leads back passes."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return x.clamp(max=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        (x,) = ctx.saved_tensors
+        return torch.where((x > 0) & (gradient < 0), 0, gradient)
+
+
+def at_most_zero(log_alpha: Tensor) -> Tensor:
+    """Returns log alpha, at most 0, in float32 or better."""
+    return _AtMostZero.apply(log_alpha.to(rate.wide(log_alpha)))  # type: ignore[return-value]
+
+
+def log_alpha_of(function: str, p: float) -> float:
+    """Returns log(p / (1 - p)) for what learning starts from, in (0, 0.5]."""
+    value = rate.within(function, "p", p, MOST, closed=True)
+    return math.log(value) - math.log1p(-value)
+
+
+FACTS = Facts(
+    name="Variational dropout",
+    summary="Multiplies each element by Gaussian noise whose variance is learned, for a layer or for each of its units.",
+    equation="y = x (1 + sqrt(alpha) z),  z ~ N(0, 1),  alpha = p / (1 - p) <= 1",
+    paper="Kingma, Salimans, Welling 2015, arXiv:1506.02557",
+    grain="element; one rate for a unit, or for the layer",
+    place="where Gaussian dropout goes, when its rates are to be found in one run",
+    avoid="to prune: a rate ends at 0.5, take SparseVariationalDropout; without thinnet.penalty, where the noise only vanishes",
+    default="p = 0.2, a rate for each unit",
+    cost="as Gaussian dropout made of single steps: the noise and its factor, two numbers an element, are kept for backward",
+    elsewhere="no library that is kept up. Others stop log alpha with a clamp, through which it never comes back; here it does",
+    domain="(0, 0.5], learned",
+    expected_drop=lambda p, **_: 0.0,
+    mean=lambda x, p, **_: x,
+    variance=lambda x, p, **_: x * x * p / (1 - p),
+    definition=lambda x, z, p, **_: gaussian_dropout.definition(x, z, p),
+    noise="normal",
+)
+
+
+def _drop(coins: Draw, x: Tensor, sigma: Tensor) -> Tensor:
+    return rate.times(x, 1 + sigma * coins.normal(x.shape))
+
+
+def variational_dropout(
+    x: Tensor, p: float | Tensor = 0.2, *, training: bool, generator: torch.Generator | None = None
+) -> Tensor:
+    """Multiplies each element of `x` by 1 + sqrt(p / (1 - p)) z, through which `p` has a gradient.
+
+    Args:
+        x: any shape, batch first; floating point or complex.
+        p: the rate, which nothing rounds; a tensor of it may require grad, and broadcasts against `x`.
+        training: whether noise is drawn. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1).
+        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+
+    Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557.
+
+    >>> p = torch.full((4,), 0.2, requires_grad=True)
+    >>> variational_dropout(torch.ones(100, 4), p, training=True).var().backward()
+    >>> bool((p.grad > 0).all())
+    True
+    """
+    drawn = rate.draw("variational_dropout", x, p, 1, training, generator)
+    if drawn is None:
+        return x
+    coins, number = drawn
+    return _drop(coins, x, (number / (1 - number)).sqrt())
+
+
+class VariationalDropout(Penalised):
+    """Multiplies units by Gaussian noise of a learned variance; does nothing in eval. Needs `thinnet.penalty` in the loss.
+
+    y = x (1 + sqrt(alpha) z), z ~ N(0, 1), alpha = p / (1 - p) <= 1;
+    penalty = sum over units of KL(N(1, alpha) || log-uniform) / N.
+
+    Args:
+        features: D, the size of the last axis of the input: how many units there are.
+        p: the rate that learning starts from, in (0, 0.5]; `learned_p` is what it is now.
+        per: whether each "unit" has a rate of its own, or the "layer" one.
+
+    Shapes: `(..., D)`, the same out as in; floating point or complex.
+
+    Raises: ValueError where `p` is not in (0, 0.5], `features` not positive, `per` unknown, or the input has another last axis.
+
+    Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557, section 3.
+
+    >>> layer = VariationalDropout(16, p=0.2)
+    >>> layer(torch.randn(8, 16)).shape, layer.learned_p.shape
+    (torch.Size([8, 16]), torch.Size([16]))
+    """
+
+    def __init__(self, features: int, p: float = 0.2, per: Literal["unit", "layer"] = "unit") -> None:
+        if isinstance(features, bool) or not isinstance(features, int) or features < 1:
+            hint = "It is the last axis of the input."
+            raise ValueError(f"VariationalDropout: features must be an integer of at least 1; got {features!r}. {hint}")
+        if per not in ("unit", "layer"):
+            raise ValueError(f"VariationalDropout: per must be 'unit' or 'layer'; got {per!r}.")
+        start = log_alpha_of("VariationalDropout", p)
+        super().__init__(None)
+        self.features = features
+        self.log_alpha = nn.Parameter(torch.full((features,) if per == "unit" else (), start))
+
+    @property
+    def learned_p(self) -> Tensor:
+        """The rates as they are learned so far, alpha / (1 + alpha): `(D,)` or a scalar, with gradient."""
+        return at_most_zero(self.log_alpha).sigmoid()
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Multiplies by noise."""
+        if x.ndim == 0 or x.shape[-1] != self.features:
+            shape = tuple(x.shape)
+            raise ValueError(f"VariationalDropout: the last axis of x must have {self.features} units; got shape {shape}.")
+        coins = self.draw(x)
+        return x if coins is None else _drop(coins, x, (at_most_zero(self.log_alpha).to(rate.wide(x)) / 2).exp())
+
+    def penalty(self, samples: int) -> Tensor:
+        """Returns the divergence of the noise of all units from the log-uniform prior, over N."""
+        return divergence(at_most_zero(self.log_alpha)).expand(self.features).sum() / samples
+
+    def extra_repr(self) -> str:
+        """Returns how many units there are, and their mean rate, rounded."""
+        return f"{self.features}, p={self.learned_p.mean().item():.3g}"

@@ -1,0 +1,110 @@
+"""Variational dropout, type B: Gaussian noise of a learned variance on each weight, drawn on the outputs.
+
+    y = x theta + sqrt(x^2 (alpha theta^2)) z,  z ~ N(0, 1),  alpha = p / (1 - p) <= 1
+
+penalty N = sum over weights of KL(N(1, alpha) || log-uniform). Kingma, Salimans, Welling 2015, arXiv:1506.02557.
+"""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.facts import Facts
+from thinnet.methods.learned import local, rate
+from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.learned.variational_dropout import at_most_zero, divergence, log_alpha_of
+from thinnet.methods.weights.wrapped import Wrapped
+
+
+def _mean(x: Tensor, p: float, weight: Tensor) -> Tensor:
+    return x @ weight.to(x.dtype).T
+
+
+def _variance(x: Tensor, p: float, weight: Tensor) -> Tensor:
+    return x.square() @ weight.to(x.dtype).square().T * p / (1 - p)
+
+
+def definition(x: Tensor, z: Tensor, p: float, weight: Tensor) -> Tensor:
+    """Returns x theta + sqrt(x^2 (alpha theta^2)) z for a linear layer without bias."""
+    return _mean(x, p, weight) + _variance(x, p, weight).sqrt() * z
+
+
+FACTS = Facts(
+    name="Variational dropout of weights",
+    summary="Gives each weight Gaussian noise of a learned variance, and draws what it does to each output of each sample.",
+    equation="y = x theta + sqrt(x^2 (alpha theta^2)) z,  z ~ N(0, 1),  alpha = p / (1 - p) <= 1",
+    paper="Kingma, Salimans, Welling 2015, arXiv:1506.02557",
+    grain="weight of a sample, drawn as one number for each output; one rate for a weight, an input unit, or the layer",
+    place="around linear layers and convolutions, for weights that know how sure they are",
+    avoid="to prune: a rate ends at 0.5, take SparseVariationalDropout; without thinnet.penalty, where the noise only vanishes",
+    default="p = 0.2, one rate for the layer",
+    cost="the layer twice, forward and backward, and one normal number an output",
+    elsewhere="no library that is kept up. In a convolution the outputs of a sample have noise of their own though they share"
+    " weights, here and in the published code",
+    domain="(0, 0.5], learned",
+    mean=_mean,
+    variance=_variance,
+    definition=definition,
+    noise="normal",
+    coins=lambda shape, weight: (*shape[:-1], len(weight)),
+    in_eval=_mean,
+)
+
+
+class VariationalWeightDropout(Penalised, Wrapped):
+    """Wraps a layer whose weights get Gaussian noise of a learned variance; in eval it is the layer. Needs `thinnet.penalty`.
+
+    y ~ N(x theta + bias, x^2 (alpha theta^2)), alpha = p / (1 - p) <= 1; penalty = sum over weights of KL / N.
+    A checkpoint has the keys of the layer, and `log_alpha`.
+
+    Args:
+        layer: whose weight, and not bias, is noisy.
+        p: the rate that learning starts from, in (0, 0.5]; `learned_p` is what it is now.
+        per: whether the "layer" has one rate, or each input "unit" (channel), or each "weight".
+
+    Shapes: those of the layer.
+
+    Raises:
+        ValueError: `p` is not in (0, 0.5], or `per` is unknown.
+        TypeError: `layer` is neither `nn.Linear` nor a convolution.
+
+    Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557, sections 2.2 and 3.
+
+    >>> layer = VariationalWeightDropout(nn.Linear(4, 2), p=0.2, per="unit")
+    >>> layer(torch.randn(8, 4)).shape, layer.learned_p.shape
+    (torch.Size([8, 2]), torch.Size([1, 4]))
+    """
+
+    layers = local.LAYERS
+
+    def __init__(self, layer: nn.Module, p: float = 0.2, per: Literal["layer", "unit", "weight"] = "layer") -> None:
+        if per not in ("layer", "unit", "weight"):
+            raise ValueError(f"VariationalWeightDropout: per must be 'layer', 'unit' or 'weight'; got {per!r}.")
+        start = log_alpha_of("VariationalWeightDropout", p)
+        super().__init__(layer, None)
+        weight = self.layer.weight
+        units = (1, weight.shape[1], *[1] * (weight.ndim - 2))
+        shape = {"layer": (), "unit": units, "weight": weight.shape}[per]
+        self.log_alpha = nn.Parameter(torch.full(shape, start, dtype=weight.dtype, device=weight.device))
+
+    @property
+    def learned_p(self) -> Tensor:
+        """The rates as they are learned so far, alpha / (1 + alpha), with gradient: a shape that broadcasts to the weight's."""
+        return at_most_zero(self.log_alpha).sigmoid()
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Draws the outputs."""
+        coins = self.draw(x)
+        if coins is None:
+            return self.layer(x)
+        weight = self.layer.weight
+        return local.noisy(coins, self.layer, x, at_most_zero(self.log_alpha).exp() * weight.to(rate.wide(weight)).square())
+
+    def penalty(self, samples: int) -> Tensor:
+        """Returns the divergence of the noise of all weights from the log-uniform prior, over N."""
+        return divergence(at_most_zero(self.log_alpha)).expand(self.layer.weight.shape).sum() / samples
+
+    def extra_repr(self) -> str:
+        """Returns the mean rate, rounded."""
+        return f"p={self.learned_p.mean().item():.3g}"
