@@ -1,0 +1,144 @@
+"""Locked dropout: one coin drops a feature of a sequence at all of its time steps.
+
+    y[t, b, d] = x[t, b, d] m[b, d] / (1 - p),  m ~ Bernoulli(1 - p)
+
+The toss of `Dropout` with another grain. Merity, Keskar, Socher 2018, arXiv:1708.02182 (AWD-LSTM); the input mask of
+Gal, Ghahramani 2016, arXiv:1512.05287.
+"""
+
+from collections.abc import Sequence
+from typing import overload
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
+
+from thinnet.coins import Site
+from thinnet.facts import Facts
+from thinnet.methods.call import call
+from thinnet.methods.recurrent.packed import padded, repacked
+from thinnet.methods.units import dropout
+
+
+def coins(shape: Sequence[int], batch_first: bool = False) -> tuple[int, ...]:
+    """Returns the shape of the coins of `(T, B, D)`, or of `(B, T, D)`: time shares them.
+
+    >>> coins((7, 4, 3)), coins((4, 7, 3), batch_first=True)
+    ((1, 4, 3), (4, 1, 3))
+    """
+    time = 1 if batch_first else 0
+    return (*shape[:time], 1, *shape[time + 1 :])
+
+
+FACTS = Facts(
+    name="Locked dropout",
+    summary="Drops each feature of a sequence at all of its time steps by one coin, and scales the kept ones by 1 / (1 - p).",
+    equation="y[t, b, d] = x[t, b, d] m[b, d] / (1 - p),  m ~ Bernoulli(1 - p)",
+    paper="Merity, Keskar, Socher 2018, arXiv:1708.02182; Gal, Ghahramani 2016, arXiv:1512.05287",
+    grain="feature of a sequence",
+    place="on the input of a recurrent layer, between two of them, and on the output of the last",
+    avoid="on features that a time step alone carries; on (N, C, L), where Dropout1d is the same with the axes named otherwise",
+    default="0.4 to 0.65 on the embedded words, 0.25 to 0.3 between the layers, 0.4 on the output",
+    cost="one coin a feature of a sequence: a copy of the input; a packed sequence is padded for it",
+    elsewhere="LockedDropout of awd-lstm-lm and LockDropout of torchnlp, for (T, B, D); RNNDropout of fastai, for (B, T, D)",
+    expected_drop=lambda p, **_: p,
+    mean=lambda x, p, **_: dropout.FACTS.mean(x, p),  # type: ignore[misc]
+    variance=lambda x, p, **_: dropout.FACTS.variance(x, p),  # type: ignore[misc]
+    definition=lambda x, u, p, **_: dropout.definition(x, u, p),
+    coins=coins,
+)
+
+
+def _batch_first(function: str, x: Tensor, batch_first: bool) -> Tensor:
+    """Returns `x` with the batch in axis 0, where named coins count their samples."""
+    if x.ndim < 3:
+        shape = "(B, T, D)" if batch_first else "(T, B, D)"
+        raise ValueError(f"{function}: x must be {shape}; got shape {tuple(x.shape)}. Add the axis of the batch.")
+    return x if batch_first else x.transpose(0, 1)
+
+
+def locked_dropout(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    training: bool,
+    batch_first: bool = False,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops features of sequences, each at all time steps, and scales the kept ones by 1 / (1 - p).
+
+    y[t, b, d] = x[t, b, d] m[b, d] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        x: `(T, B, D)`, or `(B, T, D)` with `batch_first`; more axes may follow, each place of which is a feature.
+        p: fraction of the features set to zero, on average; honoured to 1/65536.
+        training: whether coins are tossed. There is no default to forget.
+        batch_first: whether the batch comes before the time.
+        inplace: writes the result into `x`.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises: ValueError where `p` is not in [0, 1] or `x` has fewer than three axes.
+
+    Source: Merity, Keskar, Socher 2018, arXiv:1708.02182; Gal, Ghahramani 2016, arXiv:1512.05287.
+
+    >>> kept = locked_dropout(torch.ones(7, 4, 8), 0.5, training=True).count_nonzero(dim=0)
+    >>> bool(((kept == 0) | (kept == 7)).all())
+    True
+    """
+    rows = _batch_first("locked_dropout", x, batch_first)
+    y = call("locked_dropout", rows, p, training, inplace, generator, shared=(1,))
+    return x if y is rows else y if batch_first else y.transpose(0, 1)
+
+
+class LockedDropout(Site):
+    """Drops features of sequences in training, each at all time steps; does nothing in eval.
+
+    y[t, b, d] = x[t, b, d] m[b, d] / (1 - p), with m ~ Bernoulli(1 - p). A packed sequence keeps the masks that its
+    sequences have when they are padded: samples are counted in the order of the batch, not in that of the packing.
+
+    Args:
+        p: fraction of the features set to zero, on average; honoured to 1/65536.
+        batch_first: whether the batch comes before the time.
+        inplace: writes the result into the input.
+
+    Shapes: `(T, B, D)`, or `(B, T, D)` with `batch_first`; or a `PackedSequence`. The same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1], or at an input of fewer than three axes.
+
+    Source: Merity, Keskar, Socher 2018, arXiv:1708.02182; Gal, Ghahramani 2016, arXiv:1512.05287.
+
+    >>> LockedDropout(0.5)(torch.ones(7, 4, 8)).shape
+    torch.Size([7, 4, 8])
+    """
+
+    def __init__(self, p: float = 0.5, batch_first: bool = False, inplace: bool = False) -> None:
+        super().__init__(p, inplace)
+        self.batch_first = batch_first
+
+    @overload
+    def forward(self, x: Tensor) -> Tensor: ...
+
+    @overload
+    def forward(self, x: PackedSequence) -> PackedSequence: ...
+
+    def forward(self, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
+        """Returns the toss of `x` in training and `x` itself in eval."""
+        if not isinstance(x, PackedSequence):
+            return super().forward(x)
+        if not self.training:
+            return x
+        rows, lengths = padded(x)
+        return repacked(self.toss(rows.transpose(0, 1), shared=(1,)).transpose(0, 1), lengths, x)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each feature of a sequence."""
+        rows = _batch_first("LockedDropout", x, self.batch_first)
+        y = self.toss(rows, shared=(1,))
+        return x if y is rows else y if self.batch_first else y.transpose(0, 1)
+
+    def extra_repr(self) -> str:
+        """Returns the rate and the order of the axes."""
+        return f"{super().extra_repr()}, batch_first={self.batch_first}"

@@ -1,0 +1,147 @@
+"""The loops as operations of PyTorch: one node of the graph for all steps, in eager and in compiled code.
+
+What is kept for backward are the states, the gates and tanh c of each step, as with `torch.nn.LSTM`; the noise of a step
+where a method has any. They can be differentiated once.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thinnet.methods.recurrent import loop
+from thinnet.methods.recurrent.loop import Noise
+
+Maybe = Tensor | None
+
+
+@torch.library.custom_op("thinnet::lstm", mutates_args=())
+def lstm(
+    a: Tensor,
+    w: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_hr: Tensor | None,
+    read: Tensor | None,
+    update: Tensor | None,
+    memory: Tensor | None,
+    zone_c: Tensor | None,
+    zone_h: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Returns all states h in their slots, the last c, and what backward needs: all c, the gates and tanh c~."""
+    hs, cs, gates, tanhs = loop.lstm(a, w, h0, c0, w_hr, Noise(read, update, memory, zone_c, zone_h), reverse)
+    return hs, cs[0 if reverse else -1].clone(), cs, gates, tanhs
+
+
+@lstm.register_fake
+def _(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, *rest: Any) -> tuple[Tensor, ...]:
+    slots = a.shape[0] + 1
+    shown = a.new_empty(a.shape[0], *c0.shape)
+    return h0.new_empty(slots, *h0.shape), torch.empty_like(c0), c0.new_empty(slots, *c0.shape), torch.empty_like(a), shown
+
+
+@torch.library.custom_op("thinnet::lstm_backward", mutates_args=())
+def lstm_backward(
+    d_hs: Tensor,
+    d_c: Tensor,
+    w: Tensor,
+    w_hr: Tensor | None,
+    hs: Tensor,
+    cs: Tensor,
+    gates: Tensor,
+    tanhs: Tensor,
+    read: Tensor | None,
+    update: Tensor | None,
+    memory: Tensor | None,
+    zone_c: Tensor | None,
+    zone_h: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Returns the gradients of a, W_hh, h0, c0 and W_hr (empty where there is none)."""
+    noise = Noise(read, update, memory, zone_c, zone_h)
+    return loop.lstm_backward(d_hs, d_c.clone(), w, w_hr, (hs, cs, gates, tanhs), noise, reverse)
+
+
+@lstm_backward.register_fake
+def _(d_hs: Tensor, d_c: Tensor, w: Tensor, w_hr: Maybe, hs: Tensor, cs: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    d_hr = gates.new_empty(0) if w_hr is None else torch.empty_like(w_hr)
+    return torch.empty_like(gates), torch.empty_like(w), torch.empty_like(hs[0]), torch.empty_like(cs[0]), d_hr
+
+
+@torch.library.custom_op("thinnet::gru", mutates_args=())
+def gru(
+    a: Tensor,
+    w: Tensor,
+    b: Tensor,
+    h0: Tensor,
+    read: Tensor | None,
+    update: Tensor | None,
+    zone_h: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor]:
+    """Returns all states h in their slots, and what backward needs: r, z, W_hn h + b_hn and n."""
+    return loop.gru(a, w, b, h0, Noise(read=read, update=update, zone_h=zone_h), reverse)
+
+
+@gru.register_fake
+def _(a: Tensor, w: Tensor, b: Tensor, h0: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return h0.new_empty(a.shape[0] + 1, *h0.shape), a.new_empty(*a.shape[:2], 4 * h0.shape[1])
+
+
+@torch.library.custom_op("thinnet::gru_backward", mutates_args=())
+def gru_backward(
+    d_hs: Tensor,
+    w: Tensor,
+    hs: Tensor,
+    gates: Tensor,
+    read: Tensor | None,
+    update: Tensor | None,
+    zone_h: Tensor | None,
+    reverse: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the gradients of a, W_hh, b_hh and h0."""
+    return loop.gru_backward(d_hs, w, hs, gates, Noise(read=read, update=update, zone_h=zone_h), reverse)
+
+
+@gru_backward.register_fake
+def _(d_hs: Tensor, w: Tensor, hs: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, ...]:
+    size = 3 * hs.shape[-1]
+    return gates.new_empty(*gates.shape[:2], size), torch.empty_like(w), w.new_empty(size), torch.empty_like(hs[0])
+
+
+def _keep_lstm(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, w, _, _, w_hr, *noise, ctx.reverse = inputs
+    hs, _, cs, gates, tanhs = output
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(w, w_hr, hs, cs, gates, tanhs, *noise)
+
+
+def _back_lstm(ctx: Any, d_hs: Maybe, d_c: Maybe, *_: Any) -> tuple[Maybe, ...]:
+    w, w_hr, hs, cs, *rest = ctx.saved_tensors
+    d_hs = torch.zeros_like(hs) if d_hs is None else d_hs
+    d_c = torch.zeros_like(cs[0]) if d_c is None else d_c
+    *found, d_hr = lstm_backward(d_hs, d_c, w, w_hr, hs, cs, *rest, ctx.reverse)
+    return *found, None if w_hr is None else d_hr, *(None,) * 6
+
+
+def _keep_gru(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    _, w, _, _, *noise, ctx.reverse = inputs
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(w, *output, *noise)
+
+
+def _back_gru(ctx: Any, d_hs: Maybe, *_: Any) -> tuple[Maybe, ...]:
+    w, hs, *rest = ctx.saved_tensors
+    d_hs = torch.zeros_like(hs) if d_hs is None else d_hs
+    return *gru_backward(d_hs, w, hs, *rest, ctx.reverse), *(None,) * 4
+
+
+def _once(ctx: Any, *gradients: Any) -> None:
+    raise RuntimeError("thinnet: the recurrent layers can be differentiated once; got a gradient of a gradient.")
+
+
+lstm.register_autograd(_back_lstm, setup_context=_keep_lstm)
+gru.register_autograd(_back_gru, setup_context=_keep_gru)
+lstm_backward.register_autograd(_once)
+gru_backward.register_autograd(_once)

@@ -1,0 +1,118 @@
+"""The sites inside of a recurrent layer: each says what noise it is, and tosses it for both directions in one draw.
+
+Units are counted row-major over what is tossed, the steps outermost. So the coin of step t is the same however long the
+sequence is, and that of the forward direction whether or not there is another one.
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet import rates
+from thinnet.coins import Site, clock
+
+
+class Inner(Site):
+    """A site whose coins a recurrent layer reads."""
+
+    field = ""
+
+    def on(self) -> bool:
+        """Returns whether it does anything."""
+        return self.training and self.may_drop()
+
+    def may_drop(self) -> bool:
+        """Returns whether the rate may be above 0: compiled code and CUDA graphs read it when they run."""
+        return self.p != 0 or torch.compiler.is_compiling() or clock.capturing(self.rate.device)
+
+    def mask(self, like: Tensor, *shape: int) -> Tensor | None:
+        """Returns a mask for samples in axis 0: the scale where a unit is kept, else 0; None where nothing is tossed."""
+        return self.toss(like.new_ones(shape)) if self.on() else None
+
+
+class Input(Inner):
+    """The mask of a layer's input, or of the output, one a sequence; with `gates`, one for each gate: Gal and Ghahramani."""
+
+    def __init__(self, p: float, gates: int = 1) -> None:
+        super().__init__(p)
+        self.gates = gates
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Returns `(T, B, D)`, or `(T, B, gates, D)` with masks that differ."""
+        if not self.on():
+            return x
+        rows = x.transpose(0, 1)
+        if self.gates > 1:
+            rows = rows.unsqueeze(2).expand(-1, -1, self.gates, -1)
+        return self.toss(rows, shared=(1,)).transpose(0, 1)
+
+
+class Read(Inner):
+    """The mask of what the gates read of the last state, one a sequence: Gal and Ghahramani."""
+
+    field = "read"
+
+    def __init__(self, p: float, size: int, gates: int = 1) -> None:
+        super().__init__(p)
+        self.size, self.gates = size, gates
+
+    def forward(self, like: Tensor, directions: int) -> list[Tensor | None]:  # type: ignore[override]
+        """Returns `(B, size)` or `(gates, B, size)` for each direction."""
+        mask = self.mask(like, like.shape[1], directions, self.gates, self.size)
+        if mask is None:
+            return [None] * directions
+        return [each[:, 0] if self.gates == 1 else each.transpose(0, 1) for each in mask.unbind(1)]
+
+
+class Update(Inner):
+    """The mask of what is written into the state, one a step or one a sequence: Semeniuta et al."""
+
+    field = "update"
+
+    def __init__(self, p: float, size: int, per_step: bool) -> None:
+        super().__init__(p)
+        self.size, self.per_step = size, per_step
+
+    def forward(self, like: Tensor, directions: int) -> list[Tensor | None]:  # type: ignore[override]
+        """Returns `(T, B, size)` for each direction."""
+        steps = len(like) if self.per_step else 1
+        mask = self.mask(like, like.shape[1], steps, directions, self.size)
+        if mask is None:
+            return [None] * directions
+        return [each.transpose(0, 1).expand(len(like), -1, -1) for each in mask.unbind(2)]
+
+
+class Memory(Inner):
+    """The mask of a cell's memory, one a sequence: Moon et al."""
+
+    field = "memory"
+
+    def __init__(self, p: float, size: int) -> None:
+        super().__init__(p)
+        self.size = size
+
+    def forward(self, like: Tensor, directions: int) -> list[Tensor | None]:  # type: ignore[override]
+        """Returns `(B, size)` for each direction."""
+        mask = self.mask(like, like.shape[1], directions, self.size)
+        return [None] * directions if mask is None else list(mask.unbind(1))
+
+
+class Zone(Inner):
+    """Where the old state is copied, fresh at each step; in eval the expected share of it: Krueger et al."""
+
+    def __init__(self, p: float, size: int, field: str) -> None:
+        super().__init__(p)
+        self.size, self.field = size, field
+
+    def on(self) -> bool:
+        """Returns whether it does anything: in eval it does as well."""
+        return self.may_drop()
+
+    def forward(self, like: Tensor, directions: int) -> list[Tensor | None]:  # type: ignore[override]
+        """Returns `(T, B, size)`, bool, or in eval a number, for each direction."""
+        if not self.on():
+            return [None] * directions
+        if not self.training:
+            share = (self._rate(like.device) / rates.RESOLUTION).to(like.dtype)
+            return [share.expand(len(like), 1, 1)] * directions
+        mask = self.toss(like.new_ones(like.shape[1], len(like), directions, self.size)) == 0
+        return [each.transpose(0, 1) for each in mask.unbind(2)]
