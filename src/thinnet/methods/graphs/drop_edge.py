@@ -1,0 +1,180 @@
+"""DropEdge: edges of a graph are dropped, so that a deep graph network sees another neighbourhood in every step.
+
+    edges' = {e in edges : m[e] = 1},  m ~ Bernoulli(1 - p), or as many as int((1 - p) E) at random
+
+The edges that are left are normalised anew by the layer, as if the graph had no others: nothing is scaled here unless asked.
+Rong, Huang, Xu, Huang 2020, "DropEdge", ICLR, arXiv:1907.10903.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from thinnet import rates
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw
+from thinnet.methods.graphs import edges
+
+
+class Edges(NamedTuple):
+    """The edges of a thinned graph.
+
+    Args:
+        edge_index: `(2, E')`, those that are kept, in their order.
+        edge_weight: `(E', ...)`, their weights; None where there are none.
+        mask: `(E,)`, True where an edge of the whole graph is kept: `edge_attr[mask]` are the attributes.
+    """
+
+    edge_index: Tensor
+    edge_weight: Tensor | None
+    mask: Tensor
+
+
+def definition(edge_index: Tensor, u: Tensor, p: float) -> Tensor:
+    """Returns the edges whose coin u is p at least."""
+    return edge_index[:, u >= p]
+
+
+FACTS = Facts(
+    name="DropEdge",
+    summary="Drops each edge of a graph by its own coin; what is left is normalised by the layer as if it were all.",
+    equation="edges' = {e in edges : m[e] = 1},  m ~ Bernoulli(1 - p)",
+    paper="Rong et al. 2020, arXiv:1907.10903",
+    grain="edge; or edge in both its directions",
+    place="before self loops are added and degrees counted, once a step; deep graph networks, which smooth too much without",
+    avoid="after normalisation, unless rescaled: what a node receives then shrinks by 1 - p in training only",
+    default="0.2 to 0.5, and dropout of 0.5 on features",
+    cost="a coin an edge and a copy of those kept; layers then do less. The number of kept edges is known at run time only, so"
+    " that torch.compile breaks its graph here: Dropout on the weights of edges does not",
+    elsewhere="torch_geometric.utils.dropout_edge: no fixed count, no rescaling, with force_undirected it doubles self loops,"
+    " and answers with numbers of edges in training, with a mask in eval",
+    expected_drop=lambda p: p,
+    definition=definition,
+    per_batch=True,
+)
+
+
+def _drop(coins: Draw, edge_index: Tensor, weight: Tensor | None, rescale: bool, undirected: bool, exact: bool) -> Edges:
+    units, which = edges.pairs(edge_index) if undirected else (edge_index.shape[1], None)
+    if exact:
+        keep = units * (rates.RESOLUTION - coins.rate.long()) // rates.RESOLUTION
+        kept = coins.uniform((units,)).argsort(stable=True).argsort() < keep
+        scale = units / keep.clamp(min=1)
+    else:
+        kept, scale = coins.mask((units,)), coins.scale
+    mask = kept if which is None else kept[which]
+    weight = None if weight is None else weight[mask]
+    if rescale and weight is not None:
+        weight = (weight.to(torch.promote_types(weight.dtype, torch.float32)) * scale).to(weight.dtype)
+    return Edges(edge_index[:, mask], weight, mask)
+
+
+def _dropped(
+    function: str,
+    coins: Draw | None,
+    edge_index: Tensor,
+    edge_weight: Tensor | None,
+    rescale: bool,
+    force_undirected: bool,
+    exact_count: bool,
+) -> Edges:
+    edges.check(function, edge_index)
+    if edge_weight is None and rescale:
+        edge_weight = torch.ones(edge_index.shape[1], device=edge_index.device)
+    if edge_weight is not None and len(edge_weight) != edge_index.shape[1]:
+        rule = f"must have one row for each of the {edge_index.shape[1]} edges"
+        raise ValueError(f"{function}: edge_weight {rule}; got {len(edge_weight)}. Its axis 0 counts edges.")
+    if coins is None:
+        return Edges(edge_index, edge_weight, torch.ones_like(edge_index[0], dtype=torch.bool))
+    return _drop(coins, edge_index, edge_weight, rescale, force_undirected, exact_count)
+
+
+def drop_edge(
+    edge_index: Tensor,
+    edge_weight: Tensor | None = None,
+    p: float | Tensor = 0.5,
+    *,
+    rescale: bool = False,
+    force_undirected: bool = False,
+    exact_count: bool = False,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Edges:
+    """Drops edges of a graph at random.
+
+    edges' = {e in edges : m[e] = 1}, with m ~ Bernoulli(1 - p) for each edge.
+
+    Args:
+        edge_index: `(2, E)`, nodes from and nodes to. A self loop is an edge as others: add them afterwards to keep them.
+        edge_weight: `(E, ...)`, weights or attributes of the edges, if there are any.
+        p: fraction of edges that are dropped, on average; honoured to 1/65536.
+        rescale: whether kept weights (ones if there are none) are divided by the chance of being kept, so that a sum over
+            neighbours is the same on average; leave it False where degrees are counted afterwards.
+        force_undirected: whether all edges between two nodes, in both directions, share one coin.
+        exact_count: whether int((1 - p) E) edges are kept, drawn without return as in the paper, and not so many on average.
+            With `force_undirected` it counts pairs of nodes.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: the kept `edge_index`, `edge_weight` and the mask `(E,)` of all edges, a named tuple.
+
+    Raises: ValueError where `p` is not in [0, 1], or a shape is wrong.
+
+    Source: Rong et al. 2020, arXiv:1907.10903.
+
+    >>> ring = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
+    >>> kept, weight, mask = drop_edge(ring, p=0.5, exact_count=True, rescale=True, training=True)
+    >>> kept.shape, weight, int(mask.sum())
+    (torch.Size([2, 2]), tensor([2., 2.]), 2)
+    """
+    coins = draw("drop_edge", edge_index, p, training, generator)
+    return _dropped("drop_edge", coins, edge_index, edge_weight, rescale, force_undirected, exact_count)
+
+
+class DropEdge(Site):
+    """Drops edges of a graph at random in training; in eval all are kept.
+
+    edges' = {e in edges : m[e] = 1}, with m ~ Bernoulli(1 - p) for each edge.
+
+    A graph, or a batch of them in one edge list, is one case: the name of a coin is the number of its edge, or with
+    `force_undirected` that of its pair of nodes in the order of their numbers.
+
+    Args:
+        p: fraction of edges that are dropped, on average; honoured to 1/65536.
+        rescale: whether kept weights are divided by the chance of being kept.
+        force_undirected: whether all edges between two nodes share one coin.
+        exact_count: whether int((1 - p) E) edges are kept.
+
+    Shapes: `(2, E)` and weights `(E, ...)` or None; `Edges` of E' kept ones.
+
+    Raises: ValueError where `p` is not in [0, 1], or a shape is wrong.
+
+    Source: Rong et al. 2020, arXiv:1907.10903.
+
+    >>> edge_index, edge_weight, mask = DropEdge(0.3).eval()(torch.tensor([[0, 1], [1, 0]]))
+    >>> mask
+    tensor([True, True])
+    """
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        rescale: bool = False,
+        force_undirected: bool = False,
+        exact_count: bool = False,
+    ) -> None:
+        super().__init__(p)
+        self.rescale, self.force_undirected, self.exact_count = rescale, force_undirected, exact_count
+
+    def forward(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Edges:  # type: ignore[override]
+        """Returns the kept edges, their weights, and the mask of all edges."""
+        coins = self.draw(edge_index, batch=None)
+        settings = self.rescale, self.force_undirected, self.exact_count
+        return _dropped(type(self).__name__, coins, edge_index, edge_weight, *settings)
+
+    def extra_repr(self) -> str:
+        """Returns rate and settings."""
+        settings = f"rescale={self.rescale}, force_undirected={self.force_undirected}, exact_count={self.exact_count}"
+        return f"p={self.p}, {settings}"

@@ -1,0 +1,26 @@
+"""What is an edge list: two rows of node numbers, from and to, as PyTorch Geometric has it."""
+
+import torch
+from torch import Tensor
+
+
+def check(function: str, edge_index: Tensor) -> None:
+    """Raises a ValueError where `edge_index` is no `(2, E)` tensor of integers."""
+    whole = not (edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool)
+    if edge_index.ndim != 2 or edge_index.shape[0] != 2 or not whole:
+        got = f"{tuple(edge_index.shape)} of {edge_index.dtype}"
+        rule = "edge_index must be (2, E) integers, nodes from and nodes to"
+        raise ValueError(f"{function}: {rule}; got {got}. Use adjacency.nonzero().T.")
+
+
+def pairs(edge_index: Tensor) -> tuple[int, Tensor]:
+    """Returns how many pairs of nodes have an edge, in whatever direction, and which of them each edge joins.
+
+    >>> pairs(torch.tensor([[0, 1, 2, 2], [1, 0, 0, 2]]))
+    (3, tensor([0, 0, 1, 2]))
+    """
+    if edge_index.shape[1] == 0:
+        return 0, edge_index[0]
+    low, high = edge_index.amin(0), edge_index.amax(0)
+    names, which = torch.unique(low * (high.max() + 1) + high, return_inverse=True)
+    return len(names), which
