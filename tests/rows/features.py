@@ -16,6 +16,21 @@ ROWS = (
     Row(_by_name["DropBlock2d"], ((2, 2, 5, 11), (2, 1, 9, 4)), dict(block=(5, 3)), kept=64 * 110 + 220, **_BLOCKS),
     Row(_by_name["DropBlock2d"], ((3, 4, 6, 6),), dict(block=2, shared=True), kept=64 * 36 + 144, **_BLOCKS),
     Row(_by_name["DropBlock3d"], ((2, 2, 4, 5, 6),), dict(block=(2, 3, 2)), kept=64 * 240 + 480, **_BLOCKS),
+    Row(
+        _by_name["MaxPoolDropout1d"],
+        ((3, 4, 9), (2, 1, 5)),
+        dict(kernel_size=3, stride=2),
+        resized=True,
+        kept=64 * (4 * (36 + 32) + 1),
+    ),
+    Row(_by_name["MaxPoolDropout2d"], ((3, 2, 6, 4),), resized=True, kept=64 * (2 * (96 + 48) + 1)),
+    Row(
+        _by_name["MaxPoolDropout2d"],
+        ((3, 2, 5, 7),),
+        dict(kernel_size=(3, 2), stride=(2, 1), padding=(1, 0)),
+        resized=True,
+        kept=64 * (2 * (140 + 144) + 1),
+    ),
 )
 
-OWN_TESTS: dict[str, str] = {}
+OWN_TESTS: dict[str, str] = {"Cutout": "methods/test_cutout.py"}

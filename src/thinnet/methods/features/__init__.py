@@ -1,7 +1,7 @@
 """Methods whose coin decides a channel, or a region of one."""
 
 from thinnet.facts import Method
-from thinnet.methods.features import drop_block, spatial_dropout
+from thinnet.methods.features import cutout, drop_block, max_pool_dropout, spatial_dropout
 from thinnet.methods.pictures import tiles, untiled
 
 METHODS = (
@@ -26,4 +26,18 @@ METHODS = (
         lambda x: drop_block.drop_block2d(x[None, None], 0.3, block=5, training=True)[0, 0],
     ),
     Method(drop_block.FACTS, drop_block.DropBlock3d, drop_block.drop_block3d),
+    Method(max_pool_dropout.FACTS, max_pool_dropout.MaxPoolDropout1d, max_pool_dropout.max_pool_dropout1d),
+    Method(
+        max_pool_dropout.FACTS,
+        max_pool_dropout.MaxPoolDropout2d,
+        max_pool_dropout.max_pool_dropout2d,
+        lambda x: (
+            max_pool_dropout.max_pool_dropout2d(x[None, None], 0.5, training=True)[0, 0]
+            .repeat_interleave(2, 0)
+            .repeat_interleave(2, 1)
+        ),
+    ),
+    Method(
+        cutout.FACTS, cutout.Cutout, cutout.cutout, lambda x: cutout.cutout(x[None, None], x.shape[0] // 2, training=True)[0, 0]
+    ),
 )

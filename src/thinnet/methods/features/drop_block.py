@@ -47,7 +47,7 @@ FACTS = Facts(
     place="late groups of a convolutional network, behind the convolutions and on the skip connections too",
     avoid="rates above 0.3 with blocks much smaller than the map: the kept middle of the map is scaled up by 1 / (1 - gamma)^n",
     default="p = 0.1 with block 7, rising linearly from 0",
-    cost="a uniform number for each place of a block, a mask, a scaled selection: several times dropout; keeps a byte an element",
+    cost="a uniform number for each place of a block, and its mask: several times dropout; keeps one byte an element",
     elsewhere="torchvision delivers less than p, with odd blocks only; timm more: 93 % where 10 % was asked at 7 x 7, block 7",
     expected_drop=lambda p, block=7, shared=False: p,
     mean=lambda x, p, block=7, shared=False: x * (p < 1),
