@@ -1,6 +1,26 @@
 """Rows: closed forms: what dropout does to a network on average, without a coin."""
 
-from rows.row import Row
+import torch
+from torch import nn
 
-ROWS: tuple[Row, ...] = ()
-OWN_TESTS: dict[str, str] = {}
+from rows.row import Row
+from thinnet.methods.moments import METHODS
+
+_by_name = {method.name: method for method in METHODS}
+
+with torch.random.fork_rng():
+    torch.manual_seed(7)
+    LINEAR = {"layer": nn.Linear(5, 3)}
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        _by_name["FastDropout"],
+        ((6, 5), (3, 2, 5)),
+        LINEAR,
+        edges=(0.0,),
+        outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"),
+        resized=True,
+        kept=64 * 6 * 4 * 4 + 1024,  # the deviations, their squares and the noise
+    ),
+)
+OWN_TESTS: dict[str, str] = {"propagate": "methods/test_moments.py"}

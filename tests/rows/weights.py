@@ -1,6 +1,42 @@
 """Rows: methods whose coin decides a weight."""
 
-from rows.row import Row
+from dataclasses import replace
 
-ROWS: tuple[Row, ...] = ()
-OWN_TESTS: dict[str, str] = {}
+import torch
+from torch import nn
+
+from rows.row import Row
+from thinnet.facts import Method
+from thinnet.methods.weights import METHODS
+
+_by_name = {method.name: method for method in METHODS}
+
+
+def layer(make: type[nn.Module], *arguments: object, **options: object) -> dict[str, object]:
+    """A layer under a fixed seed, as a setting."""
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        return {"layer": make(*arguments, **options)}
+
+
+def per_batch(name: str) -> Method:
+    """The method where the samples of a batch share their coins."""
+    method = _by_name[name]
+    return method._replace(facts=replace(method.facts, per_batch=True))
+
+
+BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"))
+SMALL = layer(nn.Linear, 5, 3)
+CONV = layer(nn.Conv1d, 4, 6, 3, stride=2, padding=2, groups=2, padding_mode="circular")
+MOVED = SMALL | {"target": torch.linspace(-1, 1, 15).reshape(3, 5)}
+FLAT = (6, 5), (3, 2, 5)
+
+ROWS: tuple[Row, ...] = (
+    Row(_by_name["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
+    Row(_by_name["DropConnect"], ((5, 4, 7),), CONV, resized=True, kept=1024),
+    Row(per_batch("DropConnect"), FLAT, SMALL | {"shared": True}, resized=True, kept=1024),
+    Row(_by_name["WeightDrop"], FLAT, SMALL, resized=True, kept=1024),
+    Row(_by_name["WeightDrop"], ((5, 4, 7),), CONV, resized=True, kept=12_288),  # the input, padded in a circle
+    Row(_by_name["Mixout"]._replace(function=None), FLAT, MOVED, resized=True, kept=1024, **BELOW_ONE),
+)
+OWN_TESTS: dict[str, str] = {"max_norm_": "methods/test_max_norm.py"}

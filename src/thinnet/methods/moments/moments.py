@@ -1,0 +1,172 @@
+"""Mean and variance of what a network with dropout computes, layer by layer and in closed form.
+
+Each function takes a `Moments`, the mean and the variance of independent units, and returns those of the layer's output:
+exact for dropout and for what is linear; for activations as if the units were Gaussian, as sums of many units nearly are.
+
+    dropout   E y = E x,           Var y = Var x / q + (E x)^2 p / q
+    linear    E y = W E x + b,     Var y = (W o W) Var x
+    relu      E y = mu Phi(mu / s) + s phi(mu / s)
+
+Wang and Manning 2013, ICML; Brach, Sick, Duerr 2020, arXiv:2007.03293.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thinnet import rates
+from thinnet.methods.weights.affine import affine
+
+CERTAIN = 30.0  # beyond so many standard deviations a normal number has its sign for certain, also in float64
+
+
+class Moments(NamedTuple):
+    """The mean and the variance of each unit.
+
+    Args:
+        mean: the expectations.
+        variance: the variances, of the same shape; zeros for a given input.
+
+    >>> Moments.of(torch.ones(2)).variance
+    tensor([0., 0.])
+    """
+
+    mean: Tensor
+    variance: Tensor
+
+    @staticmethod
+    def of(x: Tensor) -> "Moments":
+        """Returns the moments of a given input: itself, without variance."""
+        return Moments(x, torch.zeros_like(x))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> "Moments":
+        """Applies what only moves units, such as a reshape, to both."""
+        return Moments(function(self.mean), function(self.variance))
+
+
+def dropout(m: Moments, p: float) -> Moments:
+    """Returns the moments behind dropout at rate p: exact, also for other noise with mean 1 and variance p / (1 - p).
+
+    >>> dropout(Moments.of(torch.tensor([2.0])), 0.5)
+    Moments(mean=tensor([2.]), variance=tensor([4.]))
+    """
+    p = rates.check("dropout", p)
+    if p == 1:
+        return m.map(torch.zeros_like)
+    return Moments(m.mean, (m.variance + p * m.mean.square()) / (1 - p))
+
+
+def linear(m: Moments, weight: Tensor, bias: Tensor | None = None) -> Moments:
+    """Returns the moments behind a linear map of independent units: exact.
+
+    >>> m = Moments(torch.ones(1, 2), torch.tensor([[1.0, 2.0]]))
+    >>> linear(m, torch.tensor([[3.0, 1.0]]))
+    Moments(mean=tensor([[4.]]), variance=tensor([[11.]]))
+    """
+    return Moments(F.linear(m.mean, weight, bias), F.linear(m.variance, weight.square()))
+
+
+def layer(m: Moments, layer: nn.Module) -> Moments:
+    """Returns the moments behind a Linear, Conv or ConvTranspose layer, of independent units: exact.
+
+    >>> layer(Moments.of(torch.ones(1, 1, 3)), nn.Conv1d(1, 2, 3)).mean.shape
+    torch.Size([1, 2, 1])
+    """
+    weight: Tensor = layer.weight  # type: ignore[assignment]
+    mean = affine(layer, m.mean, weight, layer.bias)  # type: ignore[arg-type]
+    return Moments(mean, affine(layer, m.variance, weight.square(), None))
+
+
+def relu(m: Moments) -> Moments:
+    """Returns the exact moments of max(u, 0) for u ~ N(mean, variance), without cancellation far from zero.
+
+    With t = |mu| / s, r = phi(t) - t Phi(-t) and v = (1 + t^2) Phi(-t) - t phi(t), the two moments of what a normal number
+    exceeds t by:  mu < 0: E = s r, Var = s^2 (v - r^2);  mu >= 0: E = mu + s r, Var = s^2 (1 - v - 2 t r - r^2).
+
+    >>> relu(Moments(torch.tensor([0.0]), torch.tensor([1.0]))).mean
+    tensor([0.3989])
+    """
+    mean, variance = m
+    certain = variance * CERTAIN**2 <= mean.square()  # so is every unit without variance
+    safe = torch.where(certain, 1.0, variance)
+    s = safe.sqrt()
+    t = torch.where(certain, 0.0, mean.abs()) / s
+    density = torch.exp(-0.5 * t.square()) / math.sqrt(2 * math.pi)
+    beyond = torch.special.ndtr(-t)
+    r = (density - t * beyond).clamp_min(0)
+    v = (1 + t.square()) * beyond - t * density
+    positive = mean > 0
+    spread = torch.where(positive, 1 - v - 2 * t * r - r.square(), v - r.square()).clamp_min(0)
+    kept = F.relu(mean)
+    return Moments(
+        torch.where(certain, kept, kept + s * r),
+        torch.where(certain, variance * positive, safe * spread),
+    )
+
+
+def sigmoid(m: Moments) -> Moments:
+    """Returns approximate moments of 1 / (1 + exp(-u)) for u ~ N(mean, variance): off by at most 0.018 and 0.011.
+
+    E = sigmoid(mu / sqrt(1 + pi s^2 / 8));  with v = E (1 - E), Var = v (1 - 1 / sqrt(1 + 2 v s^2)), which is right to
+    first order in s^2, and for a step.
+
+    >>> sigmoid(Moments(torch.tensor([0.8]), torch.tensor([2.5]))).mean
+    tensor([0.6384])
+    """
+    z = m.mean / (1 + m.variance * (math.pi / 8)).sqrt()
+    mean = torch.sigmoid(z)
+    v = mean * torch.sigmoid(-z)
+    return Moments(mean, -v * torch.expm1(-0.5 * torch.log1p(2 * v * m.variance)))
+
+
+def softmax(m: Moments, dim: int = -1) -> Moments:
+    """Returns approximate moments of the softmax of independent Gaussian logits.
+
+    Each pair of logits is a sigmoid of their difference, as above, and the K estimates are normalised:
+    E_i ~ 1 / sum_k exp(-(mu_i - mu_k) / sqrt(1 + pi (s_i^2 + s_k^2) / 8)). The variance is that of the linearised softmax,
+    bounded as the sigmoid's. The pairs of K classes take K^2 numbers a sample.
+
+    Source: Lu, Ie, Sha 2020, arXiv:2006.07584 (the mean).
+
+    >>> softmax(Moments(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 2.0]))).mean
+    tensor([0.5000, 0.5000])
+    """
+    mu, variance = m.mean.movedim(dim, -1), m.variance.movedim(dim, -1)
+    apart = (mu[..., None, :] - mu[..., :, None]) / (
+        1 + (variance[..., None, :] + variance[..., :, None]) * (math.pi / 8)
+    ).sqrt()
+    mean = torch.softmax(-torch.logsumexp(apart, -1), -1)
+    spread = mean.square() * variance
+    v = mean * (1 - mean)
+    first = mean.square() * (spread.sum(-1, keepdim=True) + (1 - 2 * mean) * variance)
+    spread = -v * torch.expm1(-0.5 * torch.log1p(2 * first / v.clamp_min(torch.finfo(v.dtype).tiny)))
+    return Moments(mean.movedim(-1, dim), spread.movedim(-1, dim))
+
+
+def smooth(m: Moments, function: Callable[[Tensor], Tensor], nodes: int = 32) -> Moments:
+    """Returns the moments of any smooth function of each unit, by Gauss-Hermite quadrature with so many nodes.
+
+    Exact without variance. For tanh, GELU and SiLU the error is below 1e-3 up to a standard deviation of 3.
+
+    >>> smooth(Moments(torch.tensor([1.0]), torch.tensor([4.0])), torch.square).mean.round(decimals=3)
+    tensor([5.])
+    """
+    places, weights = (numbers.to(m.mean) for numbers in _hermite(nodes))
+    uncertain = m.variance > 0
+    s = torch.where(uncertain, torch.where(uncertain, m.variance, 1.0).sqrt(), 0.0)
+    values = function(m.mean[..., None] + s[..., None] * places)
+    mean = values @ weights
+    return Moments(mean, (values - mean[..., None]).square() @ weights)
+
+
+@cache
+def _hermite(nodes: int) -> tuple[Tensor, Tensor]:
+    """Returns nodes and weights for the standard normal density: Golub and Welsch 1969."""
+    jacobi = torch.diag(torch.arange(1.0, nodes, dtype=torch.float64).sqrt(), 1)
+    places, vectors = torch.linalg.eigh(jacobi + jacobi.T)
+    return places, vectors[0].square()

@@ -1,0 +1,212 @@
+"""DropConnect: each weight of each training case is dropped by a coin of its own, the kept ones are scaled up.
+
+    y = ((M o W) x + m o b) / (1 - p),  M, m ~ Bernoulli(1 - p), fresh for each sample
+
+Wan, Zeiler, Zhang, LeCun, Fergus 2013, ICML, PMLR 28(3):1058.
+"""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from thinnet import rates
+from thinnet.coins import Draw
+from thinnet.facts import Facts
+from thinnet.methods import call
+from thinnet.methods.moments import moments
+from thinnet.methods.moments.moments import Moments
+from thinnet.methods.weights.affine import AFFINE, affine, affine_each
+from thinnet.methods.weights.wrapped import Wrapped
+
+TOSSED = 1 << 22  # weights at a time: 16 MiB in float32
+
+
+def definition(x: Tensor, u: Tensor, p: float, layer: Any, shared: bool = False) -> Tensor:
+    """Returns the layer's output, sample by sample, with the weights and biases kept where u >= p; u is (N or 1, weights)."""
+    rows = []
+    for i in range(len(x)):
+        kept = torch.where(u[0 if shared else i] >= p, _flat(layer).to(x.dtype) / (1 - p), 0)
+        rows.append(affine(layer, x[i : i + 1], *_parts(layer, kept)))
+    return torch.cat(rows)
+
+
+def mean(x: Tensor, p: float, layer: Any, shared: bool = False) -> Tensor:
+    """Returns W x + b, and 0 at p = 1."""
+    return affine(layer, x, *_parts(layer, _flat(layer).to(x.dtype))) * (p < 1)
+
+
+def variance(x: Tensor, p: float, layer: Any, shared: bool = False) -> Tensor:
+    """Returns p / (1 - p) ((W o W)(x o x) + b o b), and 0 at p = 1."""
+    squares = affine(layer, x.square(), *_parts(layer, _flat(layer).to(x.dtype).square()))
+    return squares * (p / (1 - p) if p < 1 else 0)
+
+
+def in_eval(x: Tensor, p: float, layer: Any, shared: bool = False) -> Tensor:
+    """Returns the layer's output with all its weights."""
+    return layer(x)
+
+
+FACTS = Facts(
+    name="DropConnect",
+    summary="Drops each weight and bias of a layer by its own coin, for each sample anew, and scales the kept ones.",
+    equation="y = ((M o W) x + m o b) / (1 - p),  M, m ~ Bernoulli(1 - p)",
+    paper="Wan et al. 2013, ICML, PMLR 28(3):1058",
+    grain="weight of a sample; with shared=True, weight of a batch",
+    place="fully connected layers at the end of a network, before the activation, where dropout would follow it",
+    avoid="wide layers at large batches, where the masks cost more than the layer; recurrent layers: take WeightDrop",
+    default="0.5, with a ReLU behind it and inference='gaussian'",
+    cost="a coin for each weight of each sample, forward and twice backward, in parts that fit a cache; shared=True: for each"
+    " weight. No mask is kept. A mask for the batch is another estimator: the same mean for each sample, but the samples of"
+    " a step share their noise, so a step's gradient has more variance",
+    elsewhere="pytorch-nlp's WeightDropLinear shares the mask over the batch; Baal's starts from new weights. None has the"
+    " Gaussian inference. `drop_connect` in EfficientNet code is stochastic depth",
+    mean=mean,
+    variance=variance,
+    definition=definition,
+    coins=lambda shape, layer, shared=False: (1 if shared else shape[0], len(_flat(layer))),
+    independent=False,
+    in_eval=in_eval,
+)
+
+
+def drop_connect(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    layer: nn.Module,
+    shared: bool = False,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Returns the output of `layer` with weights and biases dropped at random, and the kept ones scaled by 1 / (1 - p).
+
+    y = ((M o W) x + m o b) / (1 - p), with M, m ~ Bernoulli(1 - p) for each weight of each sample.
+
+    Args:
+        x: the input of the layer; axis 0 counts samples. The places of a sample share its mask: `(N, T, in)` has N masks.
+        p: fraction of the weights dropped, on average; honoured to 1/65536.
+        layer: Linear, Conv1d, Conv2d, Conv3d, or a transposed convolution; it is not changed.
+        shared: one mask for the batch: cheap, but the samples share their noise.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: what the layer returns for `x`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1], or `x` has no axis for samples.
+        TypeError: `layer` is of another class.
+
+    Source: Wan et al. 2013, ICML, PMLR 28(3):1058.
+
+    >>> layer = nn.Linear(3, 2)
+    >>> drop_connect(torch.ones(4, 3), 1.0, layer=layer, training=True).count_nonzero()
+    tensor(0)
+    """
+    if not isinstance(layer, AFFINE):
+        raise TypeError(f"drop_connect: layer must be one of {_names()}; got {type(layer).__name__}.")
+    draw = call.draw("drop_connect", x, p, training, generator)
+    return layer(x) if draw is None else _drop(draw, x, layer, shared)
+
+
+def _names() -> str:
+    return ", ".join(kind.__name__ for kind in AFFINE)
+
+
+def _flat(layer: Any) -> Tensor:
+    """Returns all that has a coin, in the order of its units: the weights, then the biases."""
+    return layer.weight.flatten() if layer.bias is None else torch.cat([layer.weight.flatten(), layer.bias])
+
+
+def _parts(layer: Any, flat: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Returns weight and bias out of their units, `(..., units)`."""
+    weight, count = layer.weight, layer.weight.numel()
+    shaped = flat[..., :count].unflatten(-1, weight.shape)
+    return shaped, None if layer.bias is None else flat[..., count:]
+
+
+def _drop(draw: Draw, x: Tensor, layer: Any, shared: bool) -> Tensor:
+    flat = _flat(layer)
+    if shared:
+        return affine(layer, x, *_parts(layer, draw.toss(flat)))
+    if x.ndim < (2 if isinstance(layer, nn.Linear) else layer.weight.ndim):
+        raise ValueError(f"{draw.function}: x must count samples in axis 0; got shape {tuple(x.shape)}. Add that axis.")
+    seed, step, site, samples = draw.name
+    ids = torch.arange(len(x), device=x.device)
+    if samples is not None:  # one a row, or the first
+        ids = samples + (ids if len(samples) == 1 else 0)
+
+    def some(x: Tensor, ids: Tensor, flat: Tensor) -> Tensor:
+        part = Draw(draw.function, draw.rate, (seed, step, site, ids))
+        return affine_each(layer, x, *_parts(layer, part.toss(flat.expand(len(x), -1))))
+
+    rows = max(1, TOSSED // max(1, len(flat)))
+    tossed_again = [
+        checkpoint(some, *pair, flat, use_reentrant=False, preserve_rng_state=False)
+        for pair in zip(x.split(rows), ids.split(rows), strict=True)
+    ]
+    return torch.cat(tossed_again)  # type: ignore[arg-type]
+
+
+class DropConnect(Wrapped):
+    """A layer whose weights and biases are dropped at random in training; the whole layer in eval.
+
+    y = ((M o W) x + m o b) / (1 - p), with M, m ~ Bernoulli(1 - p) for each weight of each sample.
+
+    Args:
+        layer: Linear, Conv1d, Conv2d, Conv3d, or a transposed convolution.
+        p: fraction of the weights dropped, on average; honoured to 1/65536.
+        shared: one mask for the batch: cheap, but the samples share their noise.
+        inference: "mean", the layer itself in eval; or "gaussian", for a layer that a ReLU follows: the mean over all masks of
+            the ReLU's output, whose input they make nearly Gaussian. It is not negative, so the ReLU leaves it as it is.
+
+    Shapes: those of the layer; axis 0 counts samples, and the places of a sample share its mask.
+
+    Raises:
+        ValueError: `p` is not in [0, 1], or `inference` is another word.
+        TypeError: `layer` is of another class.
+
+    Source: Wan et al. 2013, ICML, PMLR 28(3):1058.
+
+    >>> layer = DropConnect(nn.Linear(3, 2), 0.5)
+    >>> layer(torch.randn(4, 3)).shape, list(layer.state_dict())
+    (torch.Size([4, 2]), ['weight', 'bias'])
+    """
+
+    layers = AFFINE
+
+    def __init__(
+        self,
+        layer: nn.Module,
+        p: float = 0.5,
+        *,
+        shared: bool = False,
+        inference: Literal["mean", "gaussian"] = "mean",
+    ) -> None:
+        super().__init__(layer, p)
+        if inference not in ("mean", "gaussian"):
+            raise ValueError(f"DropConnect: inference must be 'mean' or 'gaussian'; got {inference!r}.")
+        self.shared, self.inference = shared, inference
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each weight of each sample."""
+        draw = self.draw(x, batch=None if self.shared else 0)
+        if draw is not None:
+            return _drop(draw, x, self.layer, self.shared)
+        return self.layer(x) if self.inference == "mean" else moments.relu(self.gaussian(x)).mean
+
+    def gaussian(self, x: Tensor) -> Moments:
+        """Returns the exact mean and variance of the output over all masks, for a given `x`."""
+        given = x, rates.count(self.p or 0.0) / rates.RESOLUTION, self.layer
+        return Moments(mean(*given), variance(*given))
+
+    def moments(self, m: Moments) -> Moments:
+        """Returns the moments of the output for those of the input: dropout of the input, for each output by itself."""
+        y = moments.layer(moments.dropout(m, self.p or 0.0), self.layer)
+        constant = self.gaussian(torch.zeros_like(m.mean)).variance  # of the biases
+        return Moments(y.mean * (self.p != 1), y.variance + constant)
+
+    def extra_repr(self) -> str:
+        """Returns the rate and the settings."""
+        return f"p={self.p}, shared={self.shared}, inference={self.inference!r}"

@@ -1,0 +1,145 @@
+"""Mixout: a dropped weight is not zero but what it was before fine-tuning, and the mean is corrected.
+
+    W' = (m W + (1 - m) W0 - p W0) / (1 - p) = W0 + m (W - W0) / (1 - p),  m ~ Bernoulli(1 - p)
+
+Lee, Cho, Kang 2020, ICLR, arXiv:1909.11299.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.facts import Facts
+from thinnet.methods import call
+from thinnet.methods.weights.affine import AFFINE, affine
+from thinnet.methods.weights.weight_drop import run_with
+from thinnet.methods.weights.wrapped import Wrapped
+
+
+def definition(x: Tensor, u: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:
+    """Returns the layer's output with the weight that the paper states: kept where u >= p; `u` is `(1, weights)`."""
+    weight, before = layer.weight.to(x.dtype), _target(layer, target).to(x.dtype)
+    kept = u.reshape(weight.shape) >= p
+    mixed = (torch.where(kept, weight, before) - p * before) / (1 - p)
+    return affine(layer, x, mixed, None if layer.bias is None else layer.bias.to(x.dtype))
+
+
+def mean(x: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:
+    """Returns W x + b for a Linear or Conv layer."""
+    return affine(layer, x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+
+
+def variance(x: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:
+    """Returns p / (1 - p) ((W - W0) o (W - W0))(x o x) for a Linear or Conv layer."""
+    moved = (layer.weight - _target(layer, target)).to(x.dtype).square()
+    return affine(layer, x.square(), moved * (p / (1 - p)), None)
+
+
+def _target(layer: Any, target: Tensor | None) -> Tensor:
+    return layer.weight.detach().clone() if target is None else target
+
+
+FACTS = Facts(
+    name="Mixout",
+    summary="Sets dropped weights back to the pre-trained ones and corrects the mean, so that fine-tuning stays near them.",
+    equation="W' = W0 + m (W - W0) / (1 - p),  m ~ Bernoulli(1 - p)",
+    paper="Lee et al. 2020, arXiv:1909.11299",
+    grain="weight, one mask for a forward pass",
+    place="linear layers of a pre-trained network that is fine-tuned on little data, in the place of its dropout",
+    avoid="layers that are not pre-trained, such as a new head; training from scratch, where W0 means nothing",
+    default="0.5; more holds the network nearer to W0, up to 0.9 on very little data",
+    cost="one coin a weight and a copy of the weight, once for each forward pass, and the memory of W0",
+    elsewhere="the authors' MixLinear, a class of its own for nn.Linear; not in PyTorch",
+    domain="[0, 1)",
+    mean=mean,
+    variance=variance,
+    definition=definition,
+    coins=lambda shape, layer, target=None: (1, layer.weight.numel()),
+    independent=False,
+    per_batch=True,
+    in_eval=lambda x, p, layer, target=None: layer(x),
+)
+
+
+def mixout(
+    weight: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    target: Tensor,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Returns `weight` with elements set to `target` at random, and the distance of the kept ones scaled by 1 / (1 - p).
+
+    W' = W0 + m (W - W0) / (1 - p), with m ~ Bernoulli(1 - p) for each element. The mean over m is W.
+
+    Args:
+        weight: W, floating point, of any shape.
+        p: fraction of the elements set to `target`, on average; honoured to 1/65536.
+        target: W0, of the same shape; it gets a gradient where it requires one.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `weight`.
+
+    Raises: ValueError where `p` is not in [0, 1), or the shapes differ.
+
+    Source: Lee et al. 2020, arXiv:1909.11299.
+
+    >>> mixed = mixout(torch.ones(100), 0.5, target=torch.zeros(100), training=True)
+    >>> sorted(set(mixed.tolist()))
+    [0.0, 2.0]
+    """
+    _check("mixout", weight, target)
+    draw = call.draw("mixout", weight, p, training, generator, below_one=True)
+    return weight if draw is None else target + draw.toss(weight - target)
+
+
+def _check(function: str, weight: Tensor, target: Tensor) -> None:
+    if target.shape != weight.shape:
+        rule = f"{function}: target must have the shape of the weight, {tuple(weight.shape)}"
+        raise ValueError(f"{rule}; got {tuple(target.shape)}. Pass the pre-trained weight of this layer.")
+
+
+class Mixout(Wrapped):
+    """A layer whose weights are set back to the pre-trained ones at random in training; the layer itself in eval.
+
+    W' = W0 + m (W - W0) / (1 - p), with m ~ Bernoulli(1 - p) for each weight, one mask for a forward pass. The bias stays.
+
+    Args:
+        layer: Linear, a convolution or Embedding: its `weight` is mixed.
+        p: fraction of the weights set back, on average; honoured to 1/65536.
+        target: W0; a copy of the layer's weight as it is now, if left out: wrap after loading the pre-trained weights.
+            It is the buffer `target`, is saved, and is no parameter.
+
+    Shapes: those of the layer.
+
+    Raises:
+        ValueError: `p` is not in [0, 1), or `target` has another shape than the weight.
+        TypeError: `layer` is of another class.
+
+    Source: Lee et al. 2020, arXiv:1909.11299.
+
+    >>> layer = Mixout(nn.Linear(3, 2), 0.9)
+    >>> list(layer.state_dict()), [name for name, _ in layer.named_parameters()]
+    (['target', 'weight', 'bias'], ['layer.weight', 'layer.bias'])
+    """
+
+    layers = (*AFFINE, nn.Embedding)
+    below_one = True
+    target: Tensor
+
+    def __init__(self, layer: nn.Module, p: float = 0.5, target: Tensor | None = None) -> None:
+        super().__init__(layer, p)
+        before = _target(layer, target)
+        _check("Mixout", self.layer.weight, before)
+        self.register_buffer("target", before.detach())
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each weight."""
+        draw = self.draw(x, batch=None)
+        if draw is None:
+            return self.layer(x)
+        mixed = self.target + draw.toss(self.layer.weight - self.target)
+        return run_with(self.layer, {"weight": mixed}, x)
