@@ -27,7 +27,9 @@ class Row:
         build: how the module is made for a rate; else by its class, the rate and the settings.
         inputs: how an input of a shape is made.
         kept: the bytes that may be kept for backward beside input and output.
+        state: the keys that it has in a checkpoint.
         resized: whether the output has another shape than the input.
+        derivative: whether what goes backward is the derivative of what went forward.
         twice: whether it can be differentiated twice.
         compiles: whether it is one graph for all rates and steps.
     """
@@ -41,7 +43,9 @@ class Row:
     build: Callable[[float], nn.Module] | None = None
     inputs: Callable[[tuple[int, ...]], Tensor] = torch.randn
     kept: int = 64
+    state: tuple[str, ...] = ()
     resized: bool = False
+    derivative: bool = True
     twice: bool = True
     compiles: bool = True
 

@@ -1,5 +1,41 @@
 """Methods whose rates follow the network: its activations, its weights, or how much a unit matters."""
 
-from thinnet.facts import Method
+import torch
 
-METHODS: tuple[Method, ...] = ()
+from thinnet.facts import Method
+from thinnet.methods.adaptive import importance_dropout, jumpout, standout, targeted_dropout
+
+
+def _identity(size: int) -> torch.nn.Linear:
+    """Returns a layer that changes nothing, so that a picture shows what the coins do."""
+    layer = torch.nn.Linear(size, size, bias=False)
+    layer.weight = torch.nn.Parameter(torch.eye(size), requires_grad=False)
+    return layer
+
+
+METHODS = (
+    Method(
+        standout.FACTS,
+        standout.Standout,
+        standout.standout,
+        lambda x: standout.standout(x, _identity(x.shape[1]), alpha=8.0, beta=-2.0, training=True),
+    ),
+    Method(
+        importance_dropout.FACTS,
+        importance_dropout.ImportanceDropout,
+        importance_dropout.importance_dropout,
+        lambda x: importance_dropout.importance_dropout(x, 0.3, importance=x.square().mean(0).sqrt(), training=True),
+    ),
+    Method(
+        targeted_dropout.FACTS,
+        targeted_dropout.TargetedDropout,
+        targeted_dropout.targeted_dropout,
+        lambda x: targeted_dropout.targeted_dropout(x, 0.6, training=True),
+    ),
+    Method(
+        jumpout.FACTS,
+        jumpout.Jumpout,
+        jumpout.jumpout,
+        lambda x: jumpout.jumpout(x, 0.3, training=True),
+    ),
+)

@@ -30,7 +30,7 @@ FACTS = Facts(
     grain="element",
     place="where dropout goes and nothing may be lost or turn far out: its noise is bounded; before batch normalisation, small",
     avoid="where signs matter, above p = 1/4: from there on some factors are negative",
-    default="as dropout; before batch normalisation p = 0.003, a beta of 0.1, since the rate of a beta is beta^2 / (3 + beta^2)",
+    default="as dropout; before batch normalisation p = 0.0033, a beta of 0.1 (the rate of a beta is beta^2 / (3 + beta^2))",
     cost="one word of noise an element, twice the words of dropout; no mask is kept",
     elsewhere="no library; the paper's beta is sqrt(3 p / (1 - p)) here, so that a rate means the same as in dropout",
     domain="[0, 1)",

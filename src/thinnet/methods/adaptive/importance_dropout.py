@@ -1,0 +1,247 @@
+"""Importance dropout: every unit has a rate of its own, the lower the more it is worth, and the mean of the rates is p.
+
+    y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  c such that mean_i(q_i) = 1 - p
+
+s_i is the importance of unit i: the root mean square of its activations, a running average over the steps of training.
+Why this one: noise m / q adds the variance sum_i E[x_i^2] (1 / q_i - 1), and of all keep probabilities with one mean it is
+these that make it least. The proportionality to the root mean square is derived from a risk bound by Li, Gong, Yang 2016,
+NeurIPS, arXiv:1602.02220 ("evolutional dropout"), who draw the kept units of a batch from one multinomial distribution, so
+that a unit may count twice. Here each unit of each case has a coin of its own, and no unit is kept more than always.
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet import ops, rates
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw as draw_for
+
+NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
+
+
+def unit_rates(p: float | Tensor, importance: Tensor, floor: float = 0.1) -> Tensor:
+    """Returns the rate of each unit, in 65536ths: 1 - min(1, c s) with mean p, for s = importance + floor * its mean.
+
+    Exact, and without a search: sum_i min(1, c s_i) is the least of the lines k + c (the sum of s but for its k largest), so
+    the c that brings it to units (1 - p) is the largest of those that one line asks for. Units of which none spoke yet,
+    all with importance 0, have one rate.
+
+    >>> unit_rates(0.5, torch.tensor([4.0, 2.0, 1.0, 1.0]), floor=0.0).tolist()
+    [0.0, 0.5, 0.75, 0.75]
+    """
+    p, share = torch.as_tensor(p, dtype=torch.float32), importance.float()
+    share = share + floor * share.mean() + torch.finfo(torch.float32).tiny
+    ordered = share.sort(descending=True).values
+    behind = ordered.flip(0).cumsum(0).flip(0)
+    left = len(share) * (1 - p) - torch.arange(len(share), device=share.device)
+    kept = (share * (left / behind).max()).clamp(0, 1)
+    return ((1 - kept) * rates.RESOLUTION).round() / rates.RESOLUTION
+
+
+def _along(values: Tensor, x: Tensor, dim: int) -> Tensor:
+    """Returns a number for each unit, shaped to broadcast over `x`."""
+    shape = [1] * x.ndim
+    shape[dim] = -1
+    return values.reshape(shape)
+
+
+def definition(x: Tensor, u: Tensor, p: float, *, importance: Tensor, dim: int = -1, floor: float = 0.1) -> Tensor:
+    """Returns the kept elements (u >= rate of the unit) scaled by 1 / (1 - rate), the others as zeros."""
+    rate = _along(unit_rates(p, importance, floor).to(x.dtype), x, dim)
+    return torch.where(u >= rate, x / (1 - rate), 0)
+
+
+def variance(x: Tensor, p: float, *, importance: Tensor, dim: int = -1, floor: float = 0.1) -> Tensor:
+    """Returns x^2 r / (1 - r) at the unit's rate r."""
+    rate = _along(unit_rates(p, importance, floor).to(x.dtype), x, dim)
+    return x * x * torch.where(rate < 1, rate / (1 - rate), 0)
+
+
+FACTS = Facts(
+    name="Importance dropout",
+    summary="Drops each element at its unit's own rate, low where the unit's root mean square is high; the mean rate is p.",
+    equation="y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  mean_i(q_i) = 1 - p",
+    paper="Li et al. 2016, arXiv:1602.02220",
+    grain="element, at the rate of its unit",
+    place="inputs and hidden layers whose units differ much in size, such as counts of words, at dropout's rate",
+    avoid="behind a normalisation that gives all units one size: there it is dropout; where a weak unit must be seen often",
+    default="0.5; floor 0.1, momentum 0.1",
+    cost="one word of noise an element, a sort of the units, and one byte an element is kept for backward",
+    elsewhere="no library. The paper's own code takes the importance of the batch alone and draws one mask for all its cases",
+    expected_drop=lambda p, **_: p,
+    mean=lambda x, p, **_: x * (p < 1),
+    variance=variance,
+    definition=definition,
+    noise="uniform",
+)
+
+
+def _drop(draw: Draw, x: Tensor, importance: Tensor, dim: int, floor: float) -> Tensor:
+    rate = _along(unit_rates(draw.p, importance, floor), x, dim)
+    scale = torch.where(rate < 1, 1 / (1 - rate), 0).to(torch.promote_types(x.dtype, torch.float32))
+    return torch.where(draw.uniform(x.shape) >= rate, x * scale, 0).to(x.dtype)
+
+
+def _check(function: str, x: Tensor, importance: Tensor, dim: int) -> None:
+    ops.check_input(x, function)
+    if not -x.ndim <= dim < x.ndim or x.shape[dim] != len(importance):
+        rule = f"{function}: axis dim = {dim} of x must count {len(importance)} units"
+        raise ValueError(f"{rule}; got shape {tuple(x.shape)}. Features are last, dim=-1; channels are dim=1.")
+
+
+def _check_floor(function: str, floor: float) -> None:
+    if not 0 < floor < float("inf"):
+        step = "A unit whose importance was 0 would never be kept without it; try 0.1."
+        raise ValueError(f"{function}: floor must be a positive number; got {floor!r}. {step}")
+
+
+def importance_dropout(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    importance: Tensor,
+    dim: int = -1,
+    floor: float = 0.1,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops elements of `x` at a rate of their unit, which falls with the unit's importance; the mean of the rates is p.
+
+    y_i = x_i m_i / q_i, with m_i ~ Bernoulli(q_i), q_i = min(1, c s_i) and mean_i(q_i) = 1 - p.
+
+    Args:
+        x: any shape; floating point or complex.
+        p: fraction of elements set to zero, on average over units and coins; each rate is honoured to 1/65536.
+        importance: `(units,)`, not negative, in any measure: only its proportions count. Reciprocals turn the method round:
+            then it is the strong units that are dropped, as guided dropout does (Keshari et al. 2019, arXiv:1812.03965).
+        dim: the axis of `x` that counts the units: -1 for features, 1 for channels.
+        floor: this part of the mean importance is added to each unit's, so that none has rate 1.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1], `floor` is not positive, or `importance` does not fit the axis.
+        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+
+    Source: Li et al. 2016, arXiv:1602.02220.
+
+    >>> x, importance = torch.ones(10_000, 2), torch.tensor([3.0, 1.0])
+    >>> y = importance_dropout(x, 0.5, importance=importance, floor=0.3, training=True)
+    >>> [round(rate, 1) for rate in (y == 0).double().mean(0).tolist()]
+    [0.3, 0.7]
+    """
+    _check("importance_dropout", x, importance, dim)
+    _check_floor("importance_dropout", floor)
+    draw = draw_for("importance_dropout", x, p, training, generator)
+    return x if draw is None else _drop(draw, x, importance, dim, floor)
+
+
+class ImportanceDropout(Site):
+    """Drops elements in training at a rate of their unit, which follows its measured importance; does nothing in eval.
+
+    y_i = x_i m_i / q_i, with m_i ~ Bernoulli(q_i), q_i = min(1, c s_i) and mean_i(q_i) = 1 - p.
+
+    The importance is measured in training, where gradients are recorded: after each such pass the buffer `importance` takes
+    in the root mean square of every unit over the batch. Numbers that are not finite are left out. The buffer is part of the
+    `state_dict`, as the rates of a resumed run follow it. Samples of Monte Carlo dropout, without gradients, change nothing.
+
+    A pass takes the importance that the passes *before* it have left, so no rate depends on the batch that it is used for:
+    with named coins all passes of a step share the rates of its start, and the first of them measures; without names each
+    pass measures. A recomputation by activation checkpointing takes the rates of its forward pass. Where it cannot, since
+    another pass without names, or another step, came in between, it refuses; in compiled code, where a checkpoint or a memory
+    budget below 1 recomputes from what the pass has written, PyTorch refuses it in backward.
+
+    Under DDP the buffers of rank 0 are everybody's, and so is its importance. For another measure, such as the
+    |x dL/dx| of Molchanov et al. 2019, arXiv:1906.10771, set `momentum=0` and write `importance` between two steps.
+
+    Args:
+        units: how many there are, the size of axis `dim`.
+        p: fraction of elements set to zero, on average over units and coins; each rate is honoured to 1/65536.
+        dim: the axis that counts the units: -1 for features, 1 for channels.
+        momentum: the weight of a new measurement in the running mean square; 0 for an importance that you write yourself.
+        floor: this part of the mean importance is added to each unit's, so that none has rate 1.
+
+    Shapes: any with `units` along `dim`, the same out as in; floating point or complex.
+
+    Raises:
+        ValueError: `p` or `momentum` is not in [0, 1], `units` or `floor` is not positive, or an input does not fit.
+        RuntimeError: a recomputation for backward whose rates are gone.
+
+    Source: Li et al. 2016, arXiv:1602.02220.
+
+    >>> layer = ImportanceDropout(3, 0.5)
+    >>> _ = layer(torch.tensor([[3.0, 1.0, 1.0], [-3.0, -1.0, 1.0]]))
+    >>> first, *others = layer.unit_rates().tolist()
+    >>> first < 0.5 < min(others)
+    True
+    """
+
+    importance: Tensor
+    used: Tensor
+    passes: Tensor
+
+    def __init__(self, units: int, p: float = 0.5, *, dim: int = -1, momentum: float = 0.1, floor: float = 0.1) -> None:
+        super().__init__(p)
+        if isinstance(units, bool) or not isinstance(units, int) or units < 1:
+            raise ValueError(f"ImportanceDropout: units must be a positive integer; got {units!r}. Give the size of axis dim.")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"ImportanceDropout: momentum must be in [0, 1]; got {momentum!r}. Try 0.1.")
+        _check_floor("ImportanceDropout", floor)
+        self.dim, self.momentum, self.floor = dim, momentum, floor
+        self.register_buffer("importance", torch.zeros(units))
+        self.register_buffer("used", torch.zeros(units), persistent=False)  # in the last pass
+        self.register_buffer("passes", torch.tensor([NEVER, NEVER]), persistent=False)  # the last one, the last measured
+        self.register_load_state_dict_post_hook(_forget)
+
+    def unit_rates(self) -> Tensor:
+        """Returns the rate of each unit, `(units,)`, as the next step will have it."""
+        return unit_rates(self.p or 0.0, self.importance, self.floor)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses at the rates of the units, and measures them."""
+        _check("ImportanceDropout", x, self.importance, self.dim)
+        draw = self.draw(x)
+        if draw is None:
+            return x
+        importance = self._importance(draw, x.detach(), self.momentum > 0 and torch.is_grad_enabled())
+        return _drop(draw, x, importance, self.dim, self.floor)
+
+    @torch.no_grad()
+    def _importance(self, draw: Draw, x: Tensor, measures: bool) -> Tensor:
+        """Returns the importance that this pass takes, and measures `x` for the next."""
+        seed, step, *_ = draw.name
+        now = seed if step is None else step
+        if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and int(now) != int(self.passes[0]):
+            raise RuntimeError(
+                "ImportanceDropout: it is recomputed for backward, and another forward pass has moved its rates on."
+                " Name the coins, thinnet.Coins(seed).bind(model), which hold rates for a step; run backward before the next."
+            )
+        used = torch.where(now == self.passes[0], self.used, self.importance)
+        self.used.copy_(used)
+        if measures:
+            self.importance.copy_(torch.where(now == self.passes[1], self.importance, self._average(x)))
+        self.passes.copy_(torch.stack((now, now if measures else self.passes[1])))
+        return used
+
+    def _average(self, x: Tensor) -> Tensor:
+        """Returns the running root mean square with a batch taken in, where that is finite."""
+        square = x.abs().float().movedim(self.dim, -1).square().reshape(-1, len(self.importance)).mean(0)
+        running = torch.lerp(self.importance.float().square(), square, self.momentum).sqrt()
+        return torch.where(running.isfinite(), running, self.importance).to(self.importance.dtype)
+
+    def _apply(self, fn, recurse=True):
+        """Forgets the last pass after a move: `to_empty` leaves buffers that are not saved without values."""
+        super()._apply(fn, recurse)
+        _forget(self)
+        return self
+
+    def extra_repr(self) -> str:
+        """Returns the number of units and the rate."""
+        return f"{len(self.importance)}, p={self.p}, dim={self.dim}, momentum={self.momentum}, floor={self.floor}"
+
+
+def _forget(layer: ImportanceDropout, *_: object) -> None:
+    layer.passes.fill_(NEVER)

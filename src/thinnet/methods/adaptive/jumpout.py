@@ -1,0 +1,191 @@
+"""Jumpout: dropout for ReLU layers with a rate drawn anew for each sample, made even over layers by how many units are active.
+
+    y = x m (1 - r)^(-3/4),  m ~ Bernoulli(1 - r),  r = min(max(sigma |z|, p_min) / a, p_max),  z ~ N(0, 1)
+
+a is the fraction of the sample's units that are active, x > 0, and sigma = p sqrt(pi / 2), so that p is the mean of
+sigma |z|. Small rates are the likely ones: most thinned networks are near the whole one. The division by a makes the
+fraction of all units that dropout silences, r a, the same in every layer. The power 3/4, between 1, which keeps the mean,
+and 1/2, which keeps the second moment, is a compromise for a batch normalisation behind it: the mean is
+x E[(1 - r)^(1/4)], a little less than x.
+Wang, Zhou, Bilmes 2019, ICML, PMLR 97:6668.
+
+Rate and fraction are those of a sample here. The paper speaks of training batches, and its first version of "every training
+sample/batch"; one rate for a batch would tie what a sample sees to the samples that it happens to be batched with.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from thinnet import ops
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw as draw_for
+
+POWER = 0.75
+POINTS = 1 << 14  # of the midpoint rule over the drawn rates, for the declared moments
+
+
+def _rate(deviate: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> Tensor:
+    """Returns the rate of each sample, `(N, 1)`, from |z| and the part of its units that is active."""
+    active = (x > 0).to(deviate.dtype).flatten(1).mean(1, keepdim=True)
+    rate = ((p * math.sqrt(math.pi / 2) * deviate).clamp(min=p_min) / active).clamp(max=p_max)
+    return torch.where(torch.as_tensor(p, device=x.device) > 0, rate, 0)
+
+
+def _thin(u: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> Tensor:
+    rate = _rate(math.sqrt(2) * torch.erfinv(u[:, :1]), x, p, p_min, p_max)
+    kept = (u[:, 1:] >= rate).reshape(x.shape)
+    scale = ((1 - rate) ** -POWER).reshape(-1, *[1] * (x.ndim - 1))
+    return torch.where(kept, x * scale, 0)
+
+
+def definition(x: Tensor, u: Tensor, p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> Tensor:
+    """Returns what the noise `(N, 1 + units)` makes of `x`: the first column draws the rates, the others decide the units."""
+    return _thin(u, x, p, p_min, p_max)
+
+
+def _moments(x: Tensor, p: float, p_min: float, p_max: float) -> tuple[Tensor, Tensor]:
+    """Returns E[(1 - r)^(1/4)] and E[(1 - r)^(-1/2)] for each sample: the first two moments of the noise."""
+    u = (torch.arange(POINTS, dtype=torch.float64) + 0.5) / POINTS
+    rate = _rate(math.sqrt(2) * torch.erfinv(u), x.double(), p, p_min, p_max)
+    first, second = (((1 - rate) ** power).mean(1) for power in (1 - POWER, 1 - 2 * POWER))
+    shape = (-1, *[1] * (x.ndim - 1))
+    return first.reshape(shape), second.reshape(shape)
+
+
+def mean(x: Tensor, p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> Tensor:
+    """Returns x E[(1 - r)^(1/4)] over the drawn rates."""
+    return x * _moments(x, p, p_min, p_max)[0]
+
+
+def variance(x: Tensor, p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> Tensor:
+    """Returns x^2 (E[(1 - r)^(-1/2)] - E[(1 - r)^(1/4)]^2)."""
+    first, second = _moments(x, p, p_min, p_max)
+    return x * x * (second - first**2)
+
+
+def expected_drop(p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> float:
+    """Returns the mean of min(max(sigma |z|, p_min), p_max): the fraction of units dropped where all are active."""
+    if p == 0:
+        return 0.0
+    sigma = p * math.sqrt(math.pi / 2)
+    low, high = (bound / sigma / math.sqrt(2) for bound in (p_min, p_max))
+    return p_min * math.erf(low) + p * (math.exp(-low * low) - math.exp(-high * high)) + p_max * math.erfc(high)
+
+
+FACTS = Facts(
+    name="Jumpout",
+    summary="Drops each element at a rate drawn for its sample, more where fewer units are active; the kept ones are scaled.",
+    equation="y = x m (1 - r)^(-3/4),  m ~ Bernoulli(1 - r),  r = min(max(sigma |z|, p_min) / a, p_max)",
+    paper="Wang et al. 2019, ICML, PMLR 97:6668",
+    grain="element, at the rate of its sample",
+    place="after ReLU, in a network with batch normalisation where one rate should serve all layers",
+    avoid="after activations that are seldom exactly zero; where the mean has to be kept: it falls by E[(1 - r)^(1/4)]",
+    default="p = 0.1, p_max = 0.6",
+    cost="one word of noise an element and one a sample; one byte an element is kept for backward",
+    elsewhere="no library. The paper gives sigma, which is p sqrt(pi / 2) here, so that a rate means what it does elsewhere",
+    expected_drop=expected_drop,
+    mean=mean,
+    variance=variance,
+    definition=definition,
+    noise="uniform",
+    coins=lambda shape, **_: (shape[0], 1 + math.prod(shape[1:])),
+    independent=False,
+)
+
+
+def _check(function: str, p_min: float, p_max: float) -> None:
+    if not 0 <= p_min <= p_max < 1:
+        step = "At rate 1 nothing is left to scale; try p_min=0.0, p_max=0.6."
+        raise ValueError(f"{function}: p_min and p_max must be 0 <= p_min <= p_max < 1; got {p_min!r} and {p_max!r}. {step}")
+
+
+def _check_input(function: str, x: Tensor) -> None:
+    ops.check_input(x, function)
+    if x.is_complex():
+        raise TypeError(f"{function}: x must be real; got {x.dtype}. No complex number is above zero, as active units are.")
+    if x.ndim < 2:
+        raise ValueError(f"{function}: x must have samples and units, (N, ...); got shape {tuple(x.shape)}. Use x[None].")
+
+
+def _drop(draw: Draw, x: Tensor, p_min: float, p_max: float) -> Tensor:
+    number = x if x.dtype == torch.float64 else x.float()
+    u = draw.uniform((len(x), 1 + math.prod(x.shape[1:]))).to(number.dtype)
+    return _thin(u, number, draw.p, p_min, p_max).to(x.dtype)
+
+
+def jumpout(
+    x: Tensor,
+    p: float | Tensor = 0.1,
+    *,
+    p_min: float = 0.0,
+    p_max: float = 0.6,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops elements of `x`, what a ReLU gives, at a rate drawn for each sample, and scales the kept ones by (1 - r)^(-3/4).
+
+    y = x m (1 - r)^(-3/4), with r = min(max(sigma |z|, p_min) / a, p_max), z ~ N(0, 1) and a = mean(x > 0) of the sample.
+
+    Args:
+        x: `(N, ...)`, real; axis 0 counts the samples.
+        p: the mean of the drawn rates sigma |z|, before bounds and division: sigma = p sqrt(pi / 2). 0 is the identity.
+        p_min: the least rate that is drawn.
+        p_max: the most that any unit is dropped with; below 1.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1], the bounds are not 0 <= p_min <= p_max < 1, or `x` has no units.
+        TypeError: `x` is not real and floating point.
+
+    Source: Wang et al. 2019, ICML, PMLR 97:6668.
+
+    >>> jumpout(torch.randn(4, 8).relu(), 0.1, training=True).shape
+    torch.Size([4, 8])
+    """
+    _check("jumpout", p_min, p_max)
+    _check_input("jumpout", x)
+    draw = draw_for("jumpout", x, p, training, generator)
+    return x if draw is None else _drop(draw, x, p_min, p_max)
+
+
+class Jumpout(Site):
+    """Drops elements in training, after a ReLU, at a rate drawn for each sample; does nothing in eval.
+
+    y = x m (1 - r)^(-3/4), with r = min(max(sigma |z|, p_min) / a, p_max), z ~ N(0, 1) and a = mean(x > 0) of the sample.
+
+    Args:
+        p: the mean of the drawn rates sigma |z|, before bounds and division: sigma = p sqrt(pi / 2). 0 is the identity.
+        p_min: the least rate that is drawn.
+        p_max: the most that any unit is dropped with; below 1.
+
+    Shapes: `(N, ...)`, the same out as in; real.
+
+    Raises: ValueError where `p` is not in [0, 1], or the bounds are not 0 <= p_min <= p_max < 1.
+
+    Source: Wang et al. 2019, ICML, PMLR 97:6668.
+
+    >>> layer = torch.nn.Sequential(torch.nn.ReLU(), Jumpout(0.1))
+    >>> layer(torch.randn(8, 16)).shape
+    torch.Size([8, 16])
+    """
+
+    def __init__(self, p: float = 0.1, *, p_min: float = 0.0, p_max: float = 0.6) -> None:
+        super().__init__(p)
+        _check("Jumpout", p_min, p_max)
+        self.p_min, self.p_max = p_min, p_max
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Draws a rate for each sample and tosses at it."""
+        _check_input("Jumpout", x)
+        draw = self.draw(x)
+        return x if draw is None else _drop(draw, x, self.p_min, self.p_max)
+
+    def extra_repr(self) -> str:
+        """Returns the rate and its bounds."""
+        return f"p={self.p}, p_min={self.p_min}, p_max={self.p_max}"
