@@ -250,7 +250,7 @@ class GCN(nn.Module):
 def blocks(nodes: int = 300, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
     """A stochastic block model: neighbours are of one class mostly, and features say little about it."""
     labels = torch.arange(nodes) % classes
-    chance = torch.where(labels[:, None] == labels, 0.06, 0.01).triu(1)
+    chance = torch.where(labels[:, None] == labels, 0.09, 0.01).triu(1)
     one_way = (torch.rand(nodes, nodes) < chance).nonzero().T
     return torch.cat((one_way, one_way.flip(0)), 1), torch.randn(nodes, 8) + 0.7 * F.one_hot(labels, 8), labels
 
