@@ -3,4 +3,9 @@
 from rows.row import Row
 
 ROWS: tuple[Row, ...] = ()
-OWN_TESTS: dict[str, str] = {}
+OWN_TESTS: dict[str, str] = {
+    "MultiSample": "methods/test_several.py",
+    "r_drop_loss": "methods/test_several_losses.py",
+    "fraternal_loss": "methods/test_several_losses.py",
+    "consistency_loss": "methods/test_several_losses.py",
+}
