@@ -1,6 +1,35 @@
-"""Rows: methods whose coin decides a word, a token or a patch."""
+"""Rows of the methods whose coin decides a word, a token or a patch."""
 
 from rows.row import Row
+from rows.units import BELOW_ONE
+from thinnet.methods.tokens import METHODS
 
-ROWS: tuple[Row, ...] = ()
-OWN_TESTS: dict[str, str] = {}
+_by_name = {method.name: method for method in METHODS}
+
+ROWS = (
+    Row(_by_name["TokenDropout"], ((4, 8, 5), (3, 130, 2), (2, 5, 2, 3))),
+    Row(
+        _by_name["PatchDropout"],
+        ((3, 10, 4), (2, 130, 2)),
+        dict(prefix=1),
+        resized=True,
+        compiles=False,  # another rate is another number of tokens, and so another graph
+        kept=64 * 10 * 8,
+        **BELOW_ONE,
+    ),
+    Row(
+        _by_name["PatchDropout"],
+        ((3, 9, 4),),
+        dict(prefix=0, ordered=False),
+        resized=True,
+        compiles=False,
+        kept=5000,
+        **BELOW_ONE,
+    ),
+    Row(_by_name["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates of whole tokens
+)
+
+OWN_TESTS: dict[str, str] = {
+    "EmbeddingDropout": "methods/test_tokens_embedding.py",
+    "WordDropout": "methods/test_tokens_word.py",
+}

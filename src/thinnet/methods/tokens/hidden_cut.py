@@ -1,0 +1,171 @@
+"""HiddenCut: a span of each sequence's hidden states is cut out, so that the rest of a sentence has to say what it means.
+
+    y[b, t, :] = 0 where a[b] <= t < a[b] + k, else x[b, t, :];  k = p T to the nearest whole number
+    a ~ Uniform{0 .. T-k}, or with chances in proportion to the attention that the span receives
+
+Nothing is scaled. The paper cuts behind the feed-forward part of every layer, chooses spans by the attention received in that
+layer, and trains with a Jensen-Shannon term between cut and uncut passes, which is a loss of several masks and not part of
+this. How it turns attention into a span is not copied here: a start is as likely as the attention of its span.
+Chen, Shen, Chen, Yang 2021, ACL, arXiv:2106.00149.
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet import rates
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw
+from thinnet.ops import check_input
+
+
+def span(tokens: int, p: float) -> int:
+    """Returns how many of a sequence's tokens are cut, to the nearest whole number, halves up.
+
+    >>> span(20, 0.1), span(7, 0.5)
+    (2, 4)
+    """
+    return (tokens * rates.count(p) + rates.RESOLUTION // 2) // rates.RESOLUTION
+
+
+def cut_share(tokens: int, p: float) -> Tensor:
+    """Returns the chance of each token to be cut where all spans are as likely: inner tokens are in more of them."""
+    place, cut = torch.arange(tokens, dtype=torch.float64), span(tokens, p)
+    covering = torch.minimum(place + 1, tokens - place).clamp(max=min(cut, tokens - cut + 1))
+    return covering / (tokens - cut + 1)
+
+
+def mean(x: Tensor, p: float) -> Tensor:
+    """Returns x (1 - c), with c the chance of a token to be cut."""
+    return x * (1 - cut_share(x.shape[1], p)[:, None])
+
+
+def variance(x: Tensor, p: float) -> Tensor:
+    """Returns x^2 c (1 - c)."""
+    c = cut_share(x.shape[1], p)[:, None]
+    return x * x * c * (1 - c)
+
+
+def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
+    """Returns `x` without the span that begins at floor(u (T - k + 1))."""
+    y, cut = x.clone(), span(x.shape[1], p)
+    for sample, first in enumerate((u[:, 0] * (x.shape[1] - cut + 1)).long().tolist()):
+        y[sample, first : first + cut] = 0
+    return y
+
+
+FACTS = Facts(
+    name="HiddenCut",
+    summary="Sets the hidden states of one contiguous span of each sequence to zero, and scales nothing.",
+    equation="y[b, t, :] = 0 where a[b] <= t < a[b] + round(p T), else x[b, t, :]",
+    paper="Chen et al. 2021, arXiv:2106.00149",
+    grain="span of a sample",
+    place="behind the feed-forward part of the layers of a transformer that is fine-tuned, with a consistency loss",
+    avoid="where each position is predicted; in sequences that are mostly padding, unless scores say where the words are",
+    default="0.1",
+    cost="one number a sequence and a selection; one byte a token is kept",
+    elsewhere="the authors' code for one model; no library",
+    expected_drop=lambda p: p,
+    mean=mean,
+    variance=variance,
+    definition=definition,
+    noise="uniform",
+    coins=lambda shape, **_: (shape[0], 1),
+    independent=False,
+)
+
+
+def _starts(u: Tensor, scores: Tensor, cut: Tensor) -> Tensor:
+    """Returns the first token of each span, `(B, 1)`, with chances in proportion to the scores of the span."""
+    tokens = scores.shape[1]
+    upto = torch.nn.functional.pad(scores.detach().double(), (1, 0)).cumsum(1)
+    first = torch.arange(tokens + 1, device=u.device)
+    received = upto.gather(1, (first + cut).clamp(max=tokens).expand_as(upto)) - upto
+    chances = torch.where(first <= tokens - cut, received + torch.finfo(torch.float32).tiny, 0).cumsum(1)
+    return (chances <= u * chances[:, -1:]).sum(1, keepdim=True).minimum(tokens - cut)
+
+
+def _cut(coins: Draw, x: Tensor, scores: Tensor | None) -> Tensor:
+    if x.ndim != 3:
+        raise ValueError(f"{coins.function}: x must be (B, T, D); got shape {tuple(x.shape)}. Bring the tokens to axis 1.")
+    if scores is not None and scores.shape != x.shape[:2]:
+        shapes = f"{tuple(x.shape[:2])}; got {tuple(scores.shape)}. Sum the attention over heads and queries."
+        raise ValueError(f"{coins.function}: scores must be (B, T) = {shapes}")
+    check_input(x, coins.function)
+    tokens = x.shape[1]
+    cut = (tokens * coins.rate.long() + rates.RESOLUTION // 2) // rates.RESOLUTION
+    u = coins.uniform((len(x), 1))
+    first = (u * (tokens - cut + 1)).long() if scores is None else _starts(u, scores, cut)
+    place = torch.arange(tokens, device=x.device)
+    return torch.where(((first <= place) & (place < first + cut))[..., None], 0, x)
+
+
+def hidden_cut(
+    x: Tensor,
+    p: float | Tensor = 0.1,
+    *,
+    scores: Tensor | None = None,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Sets the hidden states of one contiguous span of each sequence to zero.
+
+    y[b, t, :] = 0 where a[b] <= t < a[b] + round(p T), else x[b, t, :].
+
+    Args:
+        x: `(B, T, D)`.
+        p: the length of the span as a fraction of the sequence; honoured to a whole number of tokens.
+        scores: `(B, T)`, not negative: how much attention each token receives. A span is as likely as the sum of its scores,
+            so that what the model looks at is cut more often, and a stretch of padding never. All spans are as likely if it
+            is left out, or where nothing has a score.
+        training: whether anything is cut. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`. It is not scaled.
+
+    Raises:
+        ValueError: `p` is not in [0, 1], `x` has other axes, or `scores` another shape.
+        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+
+    Source: Chen et al. 2021, arXiv:2106.00149.
+
+    >>> hidden_cut(torch.ones(1, 5, 1), 0.4, scores=torch.tensor([[0.0, 0, 0, 1, 1]]), training=True).sum()
+    tensor(3.)
+    """
+    coins = draw("hidden_cut", x, p, training, generator)
+    return x if coins is None else _cut(coins, x, scores)
+
+
+class HiddenCut(Site):
+    """Sets the hidden states of one contiguous span of each sequence to zero in training; does nothing in eval.
+
+    y[b, t, :] = 0 where a[b] <= t < a[b] + round(p T), else x[b, t, :].
+
+    Args:
+        p: the length of the span as a fraction of the sequence; honoured to a whole number of tokens.
+
+    Shapes: `(B, T, D)`, the same out as in. `forward(x, scores)` takes the attention received, `(B, T)`.
+
+    Raises: ValueError where `p` is not in [0, 1], or an input has other axes.
+
+    Source: Chen et al. 2021, arXiv:2106.00149.
+
+    >>> int((HiddenCut(0.25)(torch.ones(2, 8, 3)) == 0).sum())  # two tokens of each
+    12
+    """
+
+    def __init__(self, p: float = 0.1) -> None:
+        super().__init__(p)
+
+    def forward(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
+        """Returns `x` without its spans in training."""
+        return super().forward(x) if scores is None else self.drop(x, scores)
+
+    def drop(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
+        """Draws one number for each sequence."""
+        coins = self.draw(x)
+        return x if coins is None else _cut(coins, x, scores)
+
+    def extra_repr(self) -> str:
+        """Returns the rate."""
+        return f"p={self.p}"

@@ -1,0 +1,156 @@
+"""Patch dropout: a vision transformer sees a random part of each image's patches, and is not charged for the rest.
+
+    y[n] = (prefix tokens of x[n], k of its L patches),  k = max(1, L (1 - p) to the nearest whole number)
+
+The k patches with the smallest of L uniform numbers are a subset without replacement. What is left out is not zero but absent:
+all that comes behind costs k / L of the time, attention its square. Nothing is scaled; eval has all tokens.
+Liu, Matsoukas, Strand, Azizpour, Smith 2023, WACV, arXiv:2208.07220. There k is rounded down, as binary fractions have it.
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet import rates
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw
+from thinnet.ops import check_input
+
+
+def kept_patches(patches: int, p: float) -> int:
+    """Returns how many of an image's patches stay at the delivered rate.
+
+    >>> kept_patches(196, 0.5), kept_patches(10, 0.3), kept_patches(4, 0.99)
+    (98, 7, 1)
+    """
+    return min(patches, max(1, round(patches * (rates.RESOLUTION - rates.count(p)) / rates.RESOLUTION)))
+
+
+def definition(x: Tensor, u: Tensor, p: float, prefix: int = 1, ordered: bool = True) -> Tensor:
+    """Returns the prefix and the patches with the smallest noise, where they were or, not ordered, by their noise."""
+    kept = kept_patches(x.shape[1] - prefix, p)
+    order = [sorted(range(u.shape[1]), key=lambda patch, row=row: float(row[patch]))[:kept] for row in u]
+    rows = [[*range(prefix), *(prefix + patch for patch in (sorted(row) if ordered else row))] for row in order]
+    return torch.stack([sample[row] for sample, row in zip(x, rows, strict=True)])
+
+
+FACTS = Facts(
+    name="Patch dropout",
+    summary="Keeps a random subset of each image's patches, always of the same size, and leaves the rest out of the sequence.",
+    equation="y = (prefix, k of L patches),  k = max(1, round(L (1 - p)))",
+    paper="Liu et al. 2023, arXiv:2208.07220",
+    grain="patch of a sample, exactly k of L",
+    place="in a vision transformer once positions are added; to train on large images, or for longer",
+    avoid="in front of layers that need the grid, such as windows and convolutions; where every patch is predicted",
+    default="p = 0.5 with one prefix token",
+    cost="less than none: the layers behind see k of L tokens; the indices are kept",
+    elsewhere="timm PatchDropout, which rounds L (1 - p) down and does not keep the order unless asked",
+    domain="[0, 1)",
+    definition=definition,
+    noise="uniform",
+    coins=lambda shape, prefix=1, ordered=True: (shape[0], shape[1] - prefix),
+    independent=False,
+)
+
+
+def _kept(coins: Draw | None, x: Tensor, p: float, prefix: int, ordered: bool, function: str) -> tuple[Tensor, Tensor]:
+    """Returns the tokens that stay, and where in `x` they were."""
+    if x.ndim != 3 or x.shape[1] <= prefix:
+        raise ValueError(f"{function}: x must be (N, T, D) with T > prefix = {prefix}; got shape {tuple(x.shape)}.")
+    check_input(x, function)
+    samples, tokens, features = x.shape
+    everything = torch.arange(tokens, device=x.device).expand(samples, tokens)
+    kept = kept_patches(tokens - prefix, p)
+    if coins is None or kept == tokens - prefix:
+        return x, everything
+    order = coins.uniform((samples, tokens - prefix)).argsort(dim=1, stable=True)[:, :kept] + prefix
+    places = torch.cat((everything[:, :prefix], order.sort(dim=1).values if ordered else order), dim=1)
+    return x.gather(1, places[..., None].expand(-1, -1, features)), places
+
+
+def checked(function: str, prefix: object) -> int:
+    """Returns the number of prefix tokens, or says what is wrong with it."""
+    if type(prefix) is not int or prefix < 0:
+        raise ValueError(f"{function}: prefix must be an integer from 0 up; got {prefix!r}. It counts class tokens.")
+    return prefix
+
+
+def patch_dropout(
+    x: Tensor,
+    p: float = 0.5,
+    *,
+    prefix: int = 1,
+    ordered: bool = True,
+    return_indices: bool = False,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Keeps a random subset of the patches of each sample, and the prefix tokens in front of them.
+
+    y = (prefix, k of L patches), with k = max(1, round(L (1 - p))).
+
+    Args:
+        x: `(N, T, D)`, prefix tokens first, L = T - prefix patches behind them.
+        p: fraction of patches that are left out; honoured to 1/65536 and to a whole number of patches.
+        prefix: how many tokens in front always stay: 1 for a class token, more with registers, 0 for none.
+        ordered: whether patches stay in their order. It matters where positions are given later, as rotary ones are.
+        return_indices: whether places in `x` are returned too, for what else is given by token, such as positions or targets.
+        training: whether patches are left out. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: `(N, prefix + k, D)`, and if asked the places `(N, prefix + k)` in axis 1 of `x`; all of them in eval.
+
+    Raises:
+        ValueError: `p` is not in [0, 1), `prefix` is below 0, or `x` has other axes or no patches.
+        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+
+    Source: Liu et al. 2023, arXiv:2208.07220.
+
+    >>> x = torch.randn(8, 1 + 196, 32)
+    >>> y, places = patch_dropout(x, 0.75, return_indices=True, training=True)
+    >>> y.shape, torch.equal(y[:, 0], x[:, 0]), torch.equal(y[3, 5], x[3, places[3, 5]])
+    (torch.Size([8, 50, 32]), True, True)
+    """
+    prefix, p = checked("patch_dropout", prefix), rates.check("patch_dropout", p, below_one=True)
+    coins = draw("patch_dropout", x, p, training, generator, below_one=True)
+    y, places = _kept(coins, x, p, prefix, ordered, "patch_dropout")
+    return (y, places) if return_indices else y
+
+
+class PatchDropout(Site):
+    """Keeps a random subset of each sample's patches in training; all tokens in eval.
+
+    y = (prefix, k of L patches), with k = max(1, round(L (1 - p))).
+
+    Args:
+        p: fraction of patches that are left out; honoured to 1/65536 and to a whole number of patches.
+        prefix: how many tokens in front always stay: 1 for a class token, more with registers, 0 for none.
+        ordered: whether patches stay in their order. It matters where positions are given later, as rotary ones are.
+        return_indices: whether places in the input are returned too.
+
+    Shapes: `(N, T, D)` to `(N, prefix + k, D)`, and if asked places `(N, prefix + k)`; all of them in eval.
+
+    Raises: ValueError where `p` is not in [0, 1), `prefix` is below 0, or an input has other axes or no patches.
+
+    Source: Liu et al. 2023, arXiv:2208.07220.
+
+    >>> PatchDropout(0.5)(torch.randn(8, 1 + 196, 32)).shape
+    torch.Size([8, 99, 32])
+    """
+
+    below_one = True
+
+    def __init__(self, p: float = 0.5, prefix: int = 1, ordered: bool = True, return_indices: bool = False) -> None:
+        super().__init__(p)
+        self.prefix = checked("PatchDropout", prefix)
+        self.ordered, self.return_indices = ordered, return_indices
+
+    def drop(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
+        """Draws one number for each patch."""
+        coins = self.draw(x)
+        y, places = _kept(coins, x, self.p or 0.0, self.prefix, self.ordered, "PatchDropout")
+        return (y, places) if self.return_indices else y
+
+    def extra_repr(self) -> str:
+        """Returns rate and settings."""
+        return f"p={self.p}, prefix={self.prefix}, ordered={self.ordered}, return_indices={self.return_indices}"

@@ -1,0 +1,94 @@
+"""Token dropout: the whole vector of a position is dropped, so that no reader of a sequence relies on one of its words.
+
+    y[b, t, ...] = x[b, t, ...] m[b, t] / (1 - p),  m ~ Bernoulli(1 - p)
+
+The toss of `Dropout` with the grain of spatial dropout, read as `(B, T, D)`: axis 1 counts positions there and channels here.
+Iyyer, Manjunatha, Boyd-Graber, Daume III 2015, ACL, P15-1162 ("word dropout" before an average of word vectors).
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet.coins import Site
+from thinnet.facts import Facts
+from thinnet.methods.call import call
+from thinnet.methods.grains import channels as positions
+from thinnet.methods.grains import coins_of
+from thinnet.methods.units import dropout
+
+FACTS = Facts(
+    name="Token dropout",
+    summary="Drops the whole vector of each position by one coin and scales the kept ones by 1 / (1 - p).",
+    equation="y[b, t, :] = x[b, t, :] m[b, t] / (1 - p),  m ~ Bernoulli(1 - p)",
+    paper="Iyyer et al. 2015, ACL P15-1162",
+    grain="position of a sample",
+    place="behind the embedding of a classifier or encoder of text, before positions are added",
+    avoid="where each position is predicted from itself, as in tagging",
+    default="0.1 to 0.3",
+    cost="one coin a position: a copy of the input",
+    elsewhere="torch.nn.Dropout1d does the same to (B, T, D), by another name",
+    expected_drop=dropout.FACTS.expected_drop,
+    mean=dropout.FACTS.mean,
+    variance=dropout.FACTS.variance,
+    definition=dropout.definition,
+    coins=coins_of(positions),
+)
+
+
+def token_dropout(
+    x: Tensor,
+    p: float | Tensor = 0.1,
+    *,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops the vectors of whole positions of `(B, T, D)` and scales the kept ones by 1 / (1 - p).
+
+    y[b, t, :] = x[b, t, :] m[b, t] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        x: `(B, T, D)`, or any shape with the positions in axis 1.
+        p: fraction of positions set to zero, on average; honoured to 1/65536.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1].
+        TypeError: `x` is an integer, bool, quantised or sparse tensor. `word_dropout` takes ids.
+
+    Source: Iyyer et al. 2015, ACL P15-1162.
+
+    >>> kept = token_dropout(torch.ones(4, 8, 5), 0.5, training=True).count_nonzero(dim=2)
+    >>> bool(((kept == 0) | (kept == 5)).all())
+    True
+    """
+    return call("token_dropout", x, p, training, False, generator, shared=positions(x.ndim))
+
+
+class TokenDropout(Site):
+    """Drops the vectors of whole positions in training; does nothing in eval.
+
+    y[b, t, :] = x[b, t, :] m[b, t] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        p: fraction of positions set to zero, on average; honoured to 1/65536.
+        inplace: writes the result into the input.
+
+    Shapes: `(B, T, D)`, or any with the positions in axis 1; the same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1].
+
+    Source: Iyyer et al. 2015, ACL P15-1162.
+
+    >>> TokenDropout(0.2)(torch.randn(2, 7, 16)).shape
+    torch.Size([2, 7, 16])
+    """
+
+    def __init__(self, p: float = 0.1, inplace: bool = False) -> None:
+        super().__init__(p, inplace)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each position."""
+        return self.toss(x, shared=positions(x.ndim))

@@ -1,0 +1,127 @@
+"""Word dropout: ids of words are replaced by one id, that of the unknown word or of a mask, before they are looked up.
+
+    y[b, t] = ids[b, t] if m[b, t] else fill,  m ~ Bernoulli(1 - p);  m = 1 where keep[b, t]
+
+Nothing is scaled: an id has no size. The row of `fill` learns to stand for a word that is not known.
+Bowman, Vilnis, Vinyals, Dai, Jozefowicz, Bengio 2016, CoNLL, arXiv:1511.06349.
+"""
+
+import torch
+from torch import Tensor
+
+from thinnet.coins import Draw, Site
+from thinnet.facts import Facts
+from thinnet.methods.call import draw
+
+
+def definition(ids: Tensor, u: Tensor, p: float, fill: int, keep: Tensor | None = None) -> Tensor:
+    """Returns the kept ids (u >= p, or special) and `fill` elsewhere."""
+    kept = u >= p if keep is None else (u >= p) | keep
+    return torch.where(kept, ids, fill)
+
+
+FACTS = Facts(
+    name="Word dropout",
+    summary="Replaces ids of words by the id of the unknown word, each position by its own coin.",
+    equation="y = ids m + fill (1 - m),  m ~ Bernoulli(1 - p)",
+    paper="Bowman et al. 2016, arXiv:1511.06349",
+    grain="position of a sample",
+    place="on the ids before the embedding: of a decoder that should rely on its latent code, of a classifier of text",
+    avoid="on ids that are also the targets: replace them in the input alone; without keep, on sequences with special tokens",
+    default="0.1 to 0.3; more for the decoder of a variational autoencoder",
+    cost="one coin a position of integers",
+    elsewhere="no library; the collators of masked language models choose targets, and do not only drop",
+    expected_drop=lambda p: p,
+    definition=definition,
+)
+
+
+def _replace(coins: Draw, ids: Tensor, fill: int, keep: Tensor | None) -> Tensor:
+    if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+        raise TypeError(f"{coins.function}: ids must be integers; got {ids.dtype}. Use token_dropout for vectors.")
+    if keep is not None and keep.dtype != torch.bool:
+        raise TypeError(f"{coins.function}: keep must be a bool tensor, True where an id stays; got {keep.dtype}.")
+    kept = coins.mask(ids.shape)
+    return torch.where(kept if keep is None else kept | keep, ids, fill)
+
+
+def checked(function: str, fill: object) -> int:
+    """Returns the id that stands for what is dropped, or says what is wrong with it."""
+    if type(fill) is not int:
+        raise ValueError(f"{function}: fill must be an integer; got {fill!r}. It is the id of the unknown word, or of a mask.")
+    return fill
+
+
+def word_dropout(
+    ids: Tensor,
+    p: float | Tensor = 0.1,
+    *,
+    fill: int,
+    keep: Tensor | None = None,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Replaces ids at random by `fill`.
+
+    y[b, t] = ids[b, t] if m[b, t] else fill, with m ~ Bernoulli(1 - p).
+
+    Args:
+        ids: `(B, T)`, or any shape of integers.
+        p: fraction of ids that are replaced, on average; honoured to 1/65536.
+        fill: the id that replaces them: that of the unknown word, or of a mask.
+        keep: bool, broadcast to `ids`: True where an id stays, such as padding and the marks of a sentence's ends.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: integers like `ids`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1], or `fill` is no integer.
+        TypeError: `ids` are no integers, or `keep` is no bool tensor.
+
+    Source: Bowman et al. 2016, arXiv:1511.06349.
+
+    >>> ids = torch.tensor([[1, 17, 23, 5, 2]])
+    >>> word_dropout(ids, 1.0, fill=3, keep=ids < 3, training=True)
+    tensor([[1, 3, 3, 3, 2]])
+    """
+    fill = checked("word_dropout", fill)
+    coins = draw("word_dropout", ids, p, training, generator)
+    return ids if coins is None else _replace(coins, ids, fill, keep)
+
+
+class WordDropout(Site):
+    """Replaces ids at random by `fill` in training; does nothing in eval.
+
+    y[b, t] = ids[b, t] if m[b, t] else fill, with m ~ Bernoulli(1 - p).
+
+    Args:
+        p: fraction of ids that are replaced, on average; honoured to 1/65536.
+        fill: the id that replaces them: that of the unknown word, or of a mask.
+
+    Shapes: `(B, T)`, or any of integers, the same out as in. `forward(ids, keep)` leaves the ids where `keep` is True.
+
+    Raises: ValueError where `p` is not in [0, 1], or `fill` is no integer; TypeError where ids are no integers.
+
+    Source: Bowman et al. 2016, arXiv:1511.06349.
+
+    >>> WordDropout(1.0, fill=3)(torch.tensor([[8, 17, 23]]))
+    tensor([[3, 3, 3]])
+    """
+
+    def __init__(self, p: float = 0.1, *, fill: int) -> None:
+        super().__init__(p)
+        self.fill = checked("WordDropout", fill)
+
+    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Returns the ids `x`, some of them replaced in training."""
+        return super().forward(x) if keep is None else self.drop(x, keep)
+
+    def drop(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Tosses one coin for each position."""
+        coins = self.draw(x)
+        return x if coins is None else _replace(coins, x, self.fill, keep)
+
+    def extra_repr(self) -> str:
+        """Returns rate and fill."""
+        return f"p={self.p}, fill={self.fill}"

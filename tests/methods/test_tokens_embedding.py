@@ -1,0 +1,179 @@
+"""The laws of embedding dropout: it is a lookup in the thinned table, which it never makes."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+import torch._dynamo.testing
+import torch.nn.functional as F
+from assertions import assert_mean, assert_rate, assert_same_bits, assert_variance
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import thinnet
+from thinnet import rates
+from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout, definition, embedding_dropout
+from thinnet.ops import reference
+
+SETTINGS = [
+    {},
+    dict(padding_idx=2),
+    dict(scale_grad_by_freq=True),
+    dict(sparse=True),
+    dict(max_norm=0.7, norm_type=1.0),
+    dict(padding_idx=-1, sparse=True),
+]
+
+
+def kept_words(words: int, p: float, step: int) -> Tensor:
+    """The coins of site "0" under seed 11, one for each word."""
+    where = (
+        torch.tensor(11),
+        torch.tensor(step),
+        torch.tensor(thinnet.coins.site_number("0")),
+        torch.zeros(1, dtype=torch.int64),
+    )
+    return reference.coins(*where, words)[0] >= rates.count(p)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
+def test_it_is_the_lookup_in_a_masked_copy_with_its_gradient(settings: dict, p: float) -> None:
+    ids = torch.randint(20, (5, 7))
+    bare = nn.Embedding(20, 6, **settings, dtype=torch.float64)
+    model = nn.Sequential(EmbeddingDropout(copy.deepcopy(bare), p))
+    thinnet.Coins(11).bind(model).at(4)
+    kept = kept_words(20, p, 4)[:, None]
+    scale = 65536 / (65536 - rates.count(p)) if p < 1 else 0.0
+    bare(ids)  # shortens rows where there is a largest norm
+    copied = F.embedding(ids, torch.where(kept, bare.weight * scale, 0))
+    gathered = torch.where(kept[ids], bare(ids) * scale, 0)
+    y = model(ids)
+    torch.testing.assert_close(y, copied, rtol=1e-7, atol=0)
+    weight = torch.randn_like(y)
+    (y * weight).sum().backward()
+    (gathered * weight).sum().backward()
+    ours, theirs = model[0].weight.grad, bare.weight.grad  # type: ignore[union-attr]
+    assert ours is not None and theirs is not None and ours.is_sparse == theirs.is_sparse == settings.get("sparse", False)
+    torch.testing.assert_close(*(grad.to_dense() for grad in (ours, theirs)), rtol=1e-7, atol=0)
+    if not settings:
+        (whole,) = torch.autograd.grad((copied * weight).sum(), bare.weight)
+        torch.testing.assert_close(ours, whole, rtol=1e-7, atol=1e-12)
+
+
+def test_it_is_what_its_papers_say() -> None:
+    ids, weight, p = torch.randint(20, (5, 7)), torch.randn(20, 6, dtype=torch.float64), 0.25
+    model = nn.Sequential(EmbeddingDropout(nn.Embedding.from_pretrained(weight), p))
+    thinnet.Coins(11).bind(model).at(4)
+    coins = torch.where(kept_words(20, p, 4), 1.0, 0.0)
+    torch.testing.assert_close(model(ids), definition(ids, weight, coins, p))
+
+
+def test_rate_mean_and_variance() -> None:
+    weight, p = torch.randn(40, 3, dtype=torch.float64), rates.count(0.2) / rates.RESOLUTION
+    y = torch.stack([embedding_dropout(torch.arange(40), weight, 0.2, training=True) for _ in range(4000)])
+    assert_rate(y[..., 0] == 0, p)
+    assert_mean(y, weight, weight**2 * p / (1 - p))
+    assert_variance(y, weight, weight**2 * p / (1 - p))
+
+
+def test_a_word_is_dropped_everywhere_in_the_batch_or_nowhere() -> None:
+    ids = torch.randint(50, (64, 32))
+    dropped = (EmbeddingDropout(nn.Embedding(50, 4), 0.5)(ids) == 0).all(-1)
+    by_word = [dropped[ids == word] for word in range(50)]
+    assert all(bool(where.all() or not where.any()) for where in by_word)
+    assert len({bool(where.any()) for where in by_word}) == 2
+
+
+def test_named_coins_are_those_of_the_step_whatever_the_batch_is() -> None:
+    model, ids = nn.Sequential(EmbeddingDropout(nn.Embedding(50, 4), 0.5)), torch.randint(50, (8, 9))
+    coins = thinnet.Coins(11).bind(model)
+    whole = coins.at(3, torch.arange(8)) and model(ids)
+    assert_same_bits(coins.at(3, torch.tensor([70, 80])) and model(ids[2:4]), whole[2:4])
+    assert not torch.equal(coins.at(4) and model(ids), whole)
+
+
+def test_eval_and_rate_zero_are_the_bare_lookup() -> None:
+    bare, ids = nn.Embedding(20, 6), torch.randint(20, (5, 7))
+    assert_same_bits(EmbeddingDropout(bare, 0.4).eval()(ids), bare(ids))
+    assert_same_bits(EmbeddingDropout(bare, 0.0)(ids), bare(ids))
+    assert_same_bits(embedding_dropout(ids, bare.weight, 0.4, training=False), bare(ids))
+
+
+def test_the_stateless_form_draws_as_the_module_does() -> None:
+    layer, ids = EmbeddingDropout(nn.Embedding(20, 6), 0.4), torch.randint(20, (5, 7))
+    torch.manual_seed(3)
+    first, second = layer(ids), layer(ids)
+    assert not torch.equal(first, second)
+    generator = torch.Generator().manual_seed(3)
+    assert_same_bits(embedding_dropout(ids, layer.weight, 0.4, training=True, generator=generator), first)
+
+
+def test_no_tensor_of_the_size_of_the_table_is_made_and_none_is_written() -> None:
+    made: list[int] = []
+
+    class Sizes(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            out = func(*args, **(kwargs or {}))
+            made.extend(t.numel() for t in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(t, Tensor))
+            return out
+
+    layer, ids = EmbeddingDropout(nn.Embedding(1000, 64), 0.5), torch.randint(1000, (3, 5))
+    before, version = layer.weight.detach().clone(), layer.weight._version
+    with Sizes():
+        layer(ids)
+    assert max(made) <= 1000  # coins
+    assert layer.weight._version == version and torch.equal(layer.weight, before)
+
+
+def test_what_is_dropped_does_not_leak() -> None:
+    weight = torch.full((50, 4), torch.inf)
+    y = embedding_dropout(torch.arange(50), weight, 0.5, training=True)
+    assert bool((y.isinf() | (y == 0)).all()) and bool((y == 0).any())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_scale_is_exact_in_half_precision(dtype: torch.dtype) -> None:
+    y = embedding_dropout(torch.arange(500), torch.full((500, 4), 3.0, dtype=dtype), 0.1, training=True)
+    scale = 65536 / (65536 - rates.count(0.1))
+    assert y.dtype == dtype and set(y.flatten().tolist()) == {0.0, float(torch.tensor(3 * scale, dtype=dtype))}
+
+
+def test_checkpoints_are_those_of_the_bare_embedding() -> None:
+    bare = nn.Sequential(nn.Embedding(20, 6), nn.Linear(6, 20))
+    ours = nn.Sequential(EmbeddingDropout(nn.Embedding(20, 6), 0.2), nn.Linear(6, 20))
+    ours.load_state_dict(bare.state_dict())
+    bare.load_state_dict(ours.state_dict())
+    assert list(ours.state_dict()) == ["0.weight", "1.weight", "1.bias"]
+    assert ours[0].num_embeddings == 20 and ours[0].embedding_dim == 6
+
+
+def test_copies_drop_the_same() -> None:
+    layer, ids = EmbeddingDropout(nn.Embedding(20, 6), 0.5), torch.randint(20, (5, 7))
+    torch.manual_seed(1)
+    expected = layer(ids)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        torch.manual_seed(1)
+        assert_same_bits(twin(ids), expected)
+
+
+def test_one_graph_for_all_rates_and_steps() -> None:
+    model, ids = nn.Sequential(EmbeddingDropout(nn.Embedding(20, 6), 0.5)), torch.randint(20, (5, 7))
+    coins = thinnet.Coins(1).bind(model)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for step in range(5):
+        model[0].p = step / 5
+        coins.at(step)
+        torch.testing.assert_close(compiled(ids), model(ids))
+    assert counter.frame_count == 1
+
+
+def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"^EmbeddingDropout: layer must be one of Embedding; got Linear"):
+        EmbeddingDropout(nn.Linear(2, 2), 0.1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^EmbeddingDropout: p must be"):
+        EmbeddingDropout(nn.Embedding(2, 2), 1.5)
+    with pytest.raises(ValueError, match=r"^embedding_dropout: p must be"):
+        embedding_dropout(torch.arange(2), torch.ones(2, 2), -0.1, training=True)
