@@ -157,11 +157,15 @@ def test_a_resumed_run_goes_on_as_it_would_have() -> None:
         coins.unbind()
         return y
 
-    whole, first, second = (nn.Sequential(ImportanceDropout(4, 0.5)) for _ in range(3))
+    whole, first, second, third = (nn.Sequential(ImportanceDropout(4, 0.5)) for _ in range(4))
     expected = train(whole, range(6))
     train(first, range(3))
     second.load_state_dict(first.state_dict())
     assert_same_bits(train(second, range(3, 6)), expected)
+    train(first, range(3, 5))
+    train(third, range(5, 6))
+    third.load_state_dict(first.state_dict())  # nothing is left of the step that it stood at
+    assert_same_bits(train(third, range(5, 6)), expected)
 
 
 def test_compiled_code_measures_as_eager_code_does() -> None:
@@ -208,6 +212,11 @@ def test_jumpout_has_its_moments_after_a_relu() -> None:
         assert_mean(y, mean, variance)
         assert_variance(y, mean, variance)
         assert bool((mean <= case).all())
+
+
+def test_jumpout_scales_what_is_kept_by_the_power_of_three_quarters() -> None:
+    y = jumpout.jumpout(torch.ones(20, 50), 0.1, p_min=0.36, p_max=0.36, training=True)
+    assert set(y.unique().tolist()) == {0.0, torch.tensor(0.64).pow(-0.75).item()}
 
 
 def test_jumpout_gives_a_sample_what_it_would_have_in_any_batch() -> None:

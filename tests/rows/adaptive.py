@@ -36,7 +36,7 @@ ROWS = (
         ((5, 7), (3, 2, 7)),
         settings=IMPORTANCE,
         build=importance_at,
-        kept=2000,  # a byte an element, and the rates of the units
+        kept=128,  # rates and scales of the units
         state=("importance",),
     ),
     Row(
@@ -45,7 +45,7 @@ ROWS = (
         settings={"p_min": 0.02, "p_max": 0.5},
         edges=(0.0,),
         inputs=positive,
-        kept=2000,  # a byte an element, and the scales of the samples
+        kept=600,  # rates and scales of the samples
     ),
     Row(
         _by_name["Standout"]._replace(function=None),  # which takes a layer where others take a rate

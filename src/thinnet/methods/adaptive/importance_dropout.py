@@ -15,6 +15,7 @@ from torch import Tensor
 from thinnet import ops, rates
 from thinnet.coins import Draw, Site
 from thinnet.facts import Facts
+from thinnet.methods.adaptive.selection import noise, selected
 from thinnet.methods.call import draw as draw_for
 
 NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
@@ -67,7 +68,7 @@ FACTS = Facts(
     place="inputs and hidden layers whose units differ much in size, such as counts of words, at dropout's rate",
     avoid="behind a normalisation that gives all units one size: there it is dropout; where a weak unit must be seen often",
     default="0.5; floor 0.1, momentum 0.1",
-    cost="one word of noise an element, a sort of the units, and one byte an element is kept for backward",
+    cost="one word of noise an element, and a sort of the units; no mask is kept",
     elsewhere="no library. The paper's own code takes the importance of the batch alone and draws one mask for all its cases",
     expected_drop=lambda p, **_: p,
     mean=lambda x, p, **_: x * (p < 1),
@@ -80,7 +81,7 @@ FACTS = Facts(
 def _drop(draw: Draw, x: Tensor, importance: Tensor, dim: int, floor: float) -> Tensor:
     rate = _along(unit_rates(draw.p, importance, floor), x, dim)
     scale = torch.where(rate < 1, 1 / (1 - rate), 0).to(torch.promote_types(x.dtype, torch.float32))
-    return torch.where(draw.uniform(x.shape) >= rate, x * scale, 0).to(x.dtype)
+    return selected(draw, x, noise(draw, x), rate, scale)
 
 
 def _check(function: str, x: Tensor, importance: Tensor, dim: int) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.coins import Draw, Site
 from thinnet.facts import Facts
+from thinnet.methods.adaptive.selection import noise, select, selected
 from thinnet.methods.call import draw as draw_for
 
 POWER = 0.75
@@ -34,16 +35,15 @@ def _rate(deviate: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: fl
     return torch.where(torch.as_tensor(p, device=x.device) > 0, rate, 0)
 
 
-def _thin(u: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> Tensor:
-    rate = _rate(math.sqrt(2) * torch.erfinv(u[:, :1]), x, p, p_min, p_max)
-    kept = (u[:, 1:] >= rate).reshape(x.shape)
-    scale = ((1 - rate) ** -POWER).reshape(-1, *[1] * (x.ndim - 1))
-    return torch.where(kept, x * scale, 0)
+def _rate_and_scale(u: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> tuple[Tensor, Tensor]:
+    """Returns what each sample's first number draws, shaped to broadcast over `x`."""
+    rate = _rate(math.sqrt(2) * torch.erfinv(u[:, :1]), x.detach(), p, p_min, p_max).reshape(-1, *[1] * (x.ndim - 1))
+    return rate, (1 - rate) ** -POWER
 
 
 def definition(x: Tensor, u: Tensor, p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> Tensor:
     """Returns what the noise `(N, 1 + units)` makes of `x`: the first column draws the rates, the others decide the units."""
-    return _thin(u, x, p, p_min, p_max)
+    return select(x, u, *_rate_and_scale(u, x, p, p_min, p_max), 1)
 
 
 def _moments(x: Tensor, p: float, p_min: float, p_max: float) -> tuple[Tensor, Tensor]:
@@ -84,7 +84,7 @@ FACTS = Facts(
     place="after ReLU, in a network with batch normalisation where one rate should serve all layers",
     avoid="after activations that are seldom exactly zero; where the mean has to be kept: it falls by E[(1 - r)^(1/4)]",
     default="p = 0.1, p_max = 0.6",
-    cost="one word of noise an element and one a sample; one byte an element is kept for backward",
+    cost="one word of noise an element and one a sample; no mask is kept",
     elsewhere="no library. The paper gives sigma, which is p sqrt(pi / 2) here, so that a rate means what it does elsewhere",
     expected_drop=expected_drop,
     mean=mean,
@@ -111,9 +111,9 @@ def _check_input(function: str, x: Tensor) -> None:
 
 
 def _drop(draw: Draw, x: Tensor, p_min: float, p_max: float) -> Tensor:
-    number = x if x.dtype == torch.float64 else x.float()
-    u = draw.uniform((len(x), 1 + math.prod(x.shape[1:]))).to(number.dtype)
-    return _thin(u, number, draw.p, p_min, p_max).to(x.dtype)
+    u = noise(draw, x, 1)
+    wide = u.to(torch.promote_types(x.dtype, torch.float32))
+    return selected(draw, x, u, *_rate_and_scale(wide, x, draw.p, p_min, p_max), 1)
 
 
 def jumpout(
