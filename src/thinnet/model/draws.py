@@ -1,6 +1,6 @@
 """The operations that draw: which they are, with what probability, and those that draw and use in one."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,9 +23,16 @@ class Drawn:
         units: how many coins were tossed.
         dropped: how many of them dropped their unit; None where nothing is dropped.
         scale: what kept units were multiplied by; None where that differs among them.
+        factors: the numbers that what it met, or what it made, was multiplied by just before or after.
         p: the nominal rate of dropping, as far as the operations say it.
         shared: the axes of the data along which a coin is shared.
         axes: the number of axes of the data.
+        target: what the noise met: "weights", "input" (of the model), or "activations".
+        after: the operation that made what the noise met.
+        follows: whether that was the use of another draw.
+        at_output: whether what the model returns is what its use made.
+        feeds: how many outputs the model's last layer has, if it reads what the use made; else 0.
+        digest: of the numbers that were drawn, in a pass that keeps it.
     """
 
     op: str
@@ -37,6 +44,7 @@ class Drawn:
     units: int = 0
     dropped: int | None = None
     scale: float | None = None
+    factors: list[float] = field(default_factory=list)
     p: float | None = None
     shared: tuple[int, ...] = ()
     axes: int = 0
@@ -44,6 +52,25 @@ class Drawn:
     line: str | None = None
     seconds: float = 0.0
     bytes: int = 0
+    target: str = "activations"
+    after: str = ""
+    follows: bool = False
+    at_output: bool = False
+    feeds: int = 0
+    digest: int = 0
+
+    @property
+    def share(self) -> float | None:
+        """The fraction of the units that were dropped; None where nothing is."""
+        return None if self.dropped is None or not self.units else self.dropped / self.units
+
+    def total_scale(self) -> float | None:
+        """What kept units are multiplied by, with a factor beside the mask where that makes the expectation right."""
+        kept = None if self.share is None else 1 - (self.share if self.p is None else self.p)
+        if self.scale is None or not kept:
+            return self.scale
+        best = min(self.factors, key=lambda factor: abs(self.scale * factor * kept - 1), default=1.0)  # type: ignore[operator]
+        return self.scale * best if abs(self.scale * best * kept - 1) < abs(self.scale * kept - 1) else self.scale
 
 
 def drawn_by(call: Operation) -> Drawn | None:

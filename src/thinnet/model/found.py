@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import math
+import statistics
 from dataclasses import dataclass
 
 from thinnet.model.draws import Drawn
 
 Z = 2.576  # the 99 % interval of a measured rate
+STUDENT = 3.5  # and the same for the mean of eight draws
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class FoundSite:
         reached: the share of training passes that came by.
         time: its share of the time that the operations of a training pass took, forward: drawing, and making a mask of it.
         bytes: the memory of what it drew, in a pass.
+        target: what the noise met: "activations", "weights", or the "input" of the model.
+        after: the operation that made what it met.
+        follows: whether it met what another site had made, with nothing in between.
+        at_output: whether what it made is what the model returns.
+        feeds: how many outputs the model's last layer has, if that reads what it made; else 0.
         effect: whether the output of a training pass depends on it; None where that cannot be tried.
         note: what a reader should know beside.
     """
@@ -52,6 +59,11 @@ class FoundSite:
     reached: float
     time: float
     bytes: int
+    target: str = "activations"
+    after: str = ""
+    follows: bool = False
+    at_output: bool = False
+    feeds: int = 0
     effect: bool | None = None
     note: str = ""
 
@@ -82,6 +94,21 @@ def grain(event: Drawn) -> str:
     if not event.shared:
         return "element"
     return f"one coin along {'axes' if len(event.shared) > 1 else 'axis'} {', '.join(map(str, event.shared))} of {event.axes}"
+
+
+def interval(shares: list[float], units: list[int]) -> tuple[float, float]:
+    """Returns the interval of a rate at 99 % from the dropped shares of several draws, each of many units.
+
+    It is that of independent coins, or, where the draws differ more than such coins would, as those of blocks do, that of the
+    mean of the draws (Student).
+    """
+    count = sum(units)
+    share = sum(part * size for part, size in zip(shares, units, strict=True)) / count
+    low, high = wilson(share, count)
+    if len(shares) >= 4:
+        half = STUDENT * statistics.stdev(shares) / math.sqrt(len(shares))
+        low, high = min(low, share - half), max(high, share + half)
+    return max(0.0, low), min(1.0, high)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

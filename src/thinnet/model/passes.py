@@ -1,6 +1,6 @@
 """Passes of a model under watch: in training, in evaluation, with some modes turned, and with one site drawing anew."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from thinnet.model.untouched import untouched
-from thinnet.model.watch import Watch, watching
+from thinnet.model.watch import Watch, storage_of, watching
 
 Key = tuple[str, str | None]  # the path of a module, and the calling line
 Run = Callable[[nn.Module], Any]
@@ -19,15 +19,16 @@ def keys(watch: Watch) -> Iterator[Key]:
     return ((event.name, event.line) for event in watch.drawn)
 
 
-def watched(model: nn.Module, call: Run, training: bool, off: set[str] | None = None) -> Watch:
-    """Runs the model once; the modules in `off` alone are in eval."""
+def watched(model: nn.Module, call: Run, training: bool, off: Iterable[str] = (), inputs: Any = ()) -> Watch:
+    """Runs the model once; the modules in `off` alone are in eval. `inputs` are what the model is called with."""
     model.train(training)
     modules = dict(model.named_modules())
-    for name in off or ():
+    for name in off:
         if name in modules:
             modules[name].training = False
     with torch.set_grad_enabled(training), watching(model) as watch:
-        call(model)
+        watch.inputs = {storage_of(leaf) for leaf in tree_leaves(inputs) if isinstance(leaf, Tensor)}
+        watch.ended(call(model))
     return watch
 
 

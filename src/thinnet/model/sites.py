@@ -9,7 +9,7 @@ from torch import nn
 from thinnet.coins.names import unwrap
 from thinnet.model import declared
 from thinnet.model.draws import Drawn
-from thinnet.model.found import FoundSite, Sites, grain, wilson
+from thinnet.model.found import FoundSite, Sites, grain, interval
 from thinnet.model.passes import Key, effects, keys, watched
 from thinnet.model.untouched import untouched
 from thinnet.model.uses import kind_of
@@ -56,8 +56,9 @@ def sites(
         found.unseen = ("what is not declared by a module: run the model, sites(model, *example)",)
         return found
     model = unwrap(model)
+    inputs = example, named
     with untouched(model, seed):
-        train = [watched(model, call, training=True) for _ in range(passes)]
+        train = [watched(model, call, training=True, inputs=inputs) for _ in range(passes)]
         evaluated = [watched(model, call, training=False) for _ in range(2)]
         switched = watched(model, call, training=True, off={place for watch in train for place, _ in keys(watch)})
         tried = {key for watch in train for key, event in zip(keys(watch), watch.drawn, strict=True) if event.use != "decides"}
@@ -88,9 +89,10 @@ def _site(
     first = max(events, key=lambda event: bool(event.use))
     kinds = {kind_of(event) for event in events}
     kind = kind_of(first) if len(kinds) > 1 else kinds.pop()
-    units = sum(event.units for event in events if event.dropped is not None)
-    measured = sum(event.dropped or 0 for event in events) / units if units else None
-    scales = [event.scale for event in events if event.scale]
+    counted = [(event.share, event.units) for event in events if event.share is not None]
+    shares, units = [share for share, _ in counted], [count for _, count in counted]
+    measured = sum(share * count for share, count in counted) / sum(units) if counted else None
+    scales = [scale for event in events if (scale := event.total_scale())]
     module = dict(model.named_modules()).get(key[0])
     switch = "nobody" if on_in_eval else "another mode" if still_on else "its module's mode"
     seconds = sum(watch.seconds for watch in train) or 1.0
@@ -102,8 +104,8 @@ def _site(
         grain=grain(first),
         p=first.p if first.p is not None else declared.rate(module),
         measured=measured,
-        interval=wilson(measured, units) if measured is not None else None,
-        scale=max(scales) if scales and kind == "dropout" else None,
+        interval=interval(shares, units) if counted else None,
+        scale=sum(scales) / len(scales) if scales and kind == "dropout" else None,
         on_in_train=any(passes),
         on_in_eval=on_in_eval,
         switch=switch,
@@ -111,6 +113,11 @@ def _site(
         reached=sum(map(bool, passes)) / len(passes),
         time=sum(event.seconds for watch in train for event in watch.drawn if key == (event.name, event.line)) / seconds,
         bytes=max(event.bytes for event in events),
+        target=first.target,
+        after=first.after.removeprefix("aten::"),
+        follows=any(event.follows for event in events),
+        at_output=any(event.at_output for event in events),
+        feeds=max(event.feeds for event in events),
     )
 
 

@@ -61,20 +61,21 @@ def _generators(module: nn.Module) -> list[torch.Generator]:
     return [value for value in vars(module).values() if isinstance(value, torch.Generator)]
 
 
-def _noted(module: nn.Module) -> dict[str, Any]:
-    return {name: _copied(value) for name, value in vars(module).items()}
+def _noted(module: nn.Module) -> dict[str, tuple[Any, Any]]:
+    """Returns each attribute, and a copy of what it holds."""
+    return {name: (value, _copied(value)) for name, value in vars(module).items()}
 
 
 def _copied(value: Any) -> Any:
     return type(value)(value) if type(value) in (list, dict, set) else value
 
 
-def _put_back(module: nn.Module, attributes: dict[str, Any]) -> None:
+def _put_back(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
     now = vars(module)
     for name in now.keys() - attributes.keys():
         del now[name]
-    for name, value in attributes.items():
-        held = now.get(name)
-        if type(value) in (list, dict, set) and type(held) is type(value) and held == value:
-            continue  # the very object that others may hold
-        now[name] = value
+    for name, (held, value) in attributes.items():
+        now[name] = held
+        if type(held) in (list, dict, set):
+            held.clear()
+            held.extend(value) if isinstance(held, list) else held.update(value)

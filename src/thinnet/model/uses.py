@@ -8,6 +8,10 @@ from thinnet.model.draws import Drawn, same_values
 from thinnet.model.operation import Operation
 
 COMPARES = {"aten::lt": True, "aten::le": True, "aten::gt": False, "aten::ge": False}  # whether True is below the number
+SAME = frozenset(  # operations after which coins are the coins that they were
+    "view reshape _unsafe_view expand unsqueeze squeeze clone _to_copy to div mul add sub detach alias permute transpose t"
+    " slice select repeat copy lift_fresh lift_fresh_copy contiguous as_strided".split()
+)
 PICKS = ("aten::index", "aten::index_select", "aten::gather", "aten::take_along_dim", "aten::index_put", "aten::scatter")
 
 
@@ -23,6 +27,18 @@ def used(call: Operation, events: list[Drawn]) -> bool:
             USES[use](call, event)
             event.use = use
     return True
+
+
+def scaled_by(call: Operation) -> float:
+    """Returns the number that an operation multiplies data by, and nothing else; 1 for any other operation."""
+    if call.name not in ("aten::mul", "aten::div") or len(call.data) != 1:
+        return 1.0
+    numbers = [float(value) for value in call.args[1:2] if isinstance(value, (int, float))]
+    small = [leaf for leaf in call.inputs if leaf is not call.data[0] and leaf.numel() == 1]
+    numbers += [float(leaf) for leaf in small if not leaf.is_complex()]
+    if len(numbers) != 1 or not numbers[0]:
+        return 1.0
+    return numbers[0] if call.name == "aten::mul" else 1 / numbers[0]
 
 
 def _use(call: Operation) -> str | None:
@@ -53,9 +69,9 @@ def _become(call: Operation, event: Drawn) -> None:
         event.chance, event.uniform = event.shift, False
     elif call.name == "aten::add" and event.uniform and number is not None:
         event.shift += number
-    elif call.name in ("aten::logical_not", "aten::bitwise_not") and event.chance is not None:
+    elif call.name in ("aten::logical_not", "aten::bitwise_not", "aten::rsub") and event.chance is not None:
         event.chance = 1 - event.chance
-    elif call.name in ("aten::rsub", "aten::eq", "aten::ne"):
+    elif call.name.removeprefix("aten::") not in SAME:
         event.chance, event.uniform = None, False
 
 

@@ -6,6 +6,7 @@ noise; where it meets data, the noise is used, and the values on both sides say 
 
 import sys
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +23,9 @@ from thinnet.model.lines import calling_line
 from thinnet.model.operation import Operation
 from thinnet.model.outside import recorded
 
+LAYERS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::linear", "aten::convolution", "aten::baddbmm")
+Made = tuple[str, Drawn | None, float]  # the operation that wrote last, whose use it was, and by which number it scaled
+NOBODY: Made = ("", None, 1.0)
 REDRAWN = 0x5EED  # another seed than that of a pass
 
 
@@ -43,7 +47,12 @@ class Watch(TorchDispatchMode):
         self.visited: set[str] = set()
         self.drawn: list[Drawn] = []
         self.seconds = 0.0
-        self._noise: dict[int, list[Drawn]] = {}  # by storage
+        self.digests = False
+        self.inputs: set[int] = set()
+        self._weights = {storage_of(parameter) for parameter in model.parameters()}
+        self._made: dict[int, Made] = {}  # by storage
+        self._fed: dict[int, Drawn | None] = {}  # by storage: whose use the layer read that made it
+        self._noise: dict[int, list[Drawn]] = {}
         self._constant: set[int] = set()
         self._held: list[Any] = []  # so that no storage of these is given to another tensor
 
@@ -51,8 +60,8 @@ class Watch(TorchDispatchMode):
         """Runs the operation and looks at what it did."""
         kwargs = kwargs or {}
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        events = {id(leaf): self._noise[_key(leaf)] for leaf in inputs if _key(leaf) in self._noise}
-        constant = {id(leaf) for leaf in inputs if _key(leaf) in self._constant}
+        events = {id(leaf): self._noise[storage_of(leaf)] for leaf in inputs if storage_of(leaf) in self._noise}
+        constant = {id(leaf) for leaf in inputs if storage_of(leaf) in self._constant}
         start = time.perf_counter()
         out = func(*args, **kwargs)
         seconds = time.perf_counter() - start
@@ -60,40 +69,79 @@ class Watch(TorchDispatchMode):
         call = Operation(func, args, kwargs, out, set(events), constant)
         event = drawn_by(call)
         if event is None:
-            self._follow(call, events, seconds)
+            self._note(call, self._follow(call, events, seconds))
             return out
         event.name, event.line = self.place(), calling_line(self.outermost)
         if self.redrawn == (event.name, event.line):
             out = call.out = redraw(call)
         event.seconds, event.bytes = seconds, sum(_bytes(leaf) for leaf in call.outputs)
         self.drawn.append(event)
+        if self.digests:
+            event.digest = digest(call)
         if not event.use:
             self._mark(call.outputs, [event])
+        self._note(call, [event] if event.use else [])
         return out
 
-    def _follow(self, call: Operation, events: dict[int, list[Drawn]], seconds: float) -> None:
+    def _note(self, call: Operation, used: list[Drawn]) -> None:
+        """Notes what noise met, and who made what came out."""
+        met = storage_of(call.data[0]) if call.data else 0
+        for event in used:
+            event.target = "weights" if met in self._weights else "input" if met in self.inputs else "activations"
+            event.after, earlier, factor = self._made.get(met, NOBODY)
+            event.follows = earlier is not None and earlier is not event
+            event.factors.append(factor)
+        before = {storage_of(leaf) for leaf in call.inputs}
+        factor = uses.scaled_by(call)
+        for key in before if factor != 1 and not used else ():
+            earlier = self._made.get(key, NOBODY)[1]
+            if earlier is not None:
+                earlier.factors.append(factor)
+        for leaf in call.outputs:
+            if call.inplace or storage_of(leaf) not in before:  # and not a view
+                fed = [self._made[key][1] for key in before if key in self._made] if call.name in LAYERS else []
+                self._fed[storage_of(leaf)] = next((event for event in fed if event is not None), None)
+                self._made[storage_of(leaf)] = call.name, used[0] if used else None, factor
+
+    def ended(self, out: Any) -> None:
+        """Notes what the model returns."""
+        for leaf in tree_leaves(out):
+            if not isinstance(leaf, Tensor):
+                continue
+            event = self._made.get(storage_of(leaf), NOBODY)[1]
+            if event is not None:
+                event.at_output = True
+            event = self._fed.get(storage_of(leaf))
+            if event is not None and leaf.ndim:
+                event.feeds = leaf.shape[-1]
+
+    def _follow(self, call: Operation, events: dict[int, list[Drawn]], seconds: float) -> list[Drawn]:
+        """Follows noise, and returns the draws that were used here."""
         outputs = call.outputs
         noise = list({id(event): event for held in events.values() for event in held}.values())
         for event in noise:
             event.seconds += seconds
+        fresh = [event for event in noise if not event.use]
         if noise and not uses.used(call, noise):
             self._mark(outputs, noise)
-        elif noise or call.data:
+            return []
+        if noise or call.data:
             self._forget(outputs)
-        else:
-            self._constant |= {_key(leaf) for leaf in outputs}
-            self._held += [leaf.untyped_storage() for leaf in outputs]
+            return fresh
+        self._constant |= {storage_of(leaf) for leaf in outputs}
+        self._held += [leaf.untyped_storage() for leaf in outputs]
+        return []
 
     def _forget(self, outputs: list[Tensor]) -> None:
         """Data may have been written into what was a constant, or noise."""
         for leaf in outputs:
-            self._noise.pop(_key(leaf), None)
-            self._constant.discard(_key(leaf))
+            self._noise.pop(storage_of(leaf), None)
+            self._constant.discard(storage_of(leaf))
 
     def _mark(self, outputs: list[Tensor], events: list[Drawn]) -> None:
         for leaf in outputs:
-            self._constant.discard(_key(leaf))
-            self._noise[_key(leaf)] = events
+            self._constant.discard(storage_of(leaf))
+            self._noise[storage_of(leaf)] = events
             self._held.append(leaf.untyped_storage())
 
     def place(self) -> str:
@@ -123,7 +171,16 @@ def redraw(call: Operation) -> Any:
         return call.func(*call.args, **call.kwargs)
 
 
-def _key(tensor: Tensor) -> int:
+def digest(call: Operation) -> int:
+    """Returns a number that is another one where another mask was drawn: of the numbers, or of the name of a toss's coins."""
+    if call.name == "thinnet::toss":
+        name = [call.argument(part) for part in ("rate", "seed", "step", "site", "samples")]
+        return hash(tuple(None if part is None else tuple(part.flatten().tolist()) for part in name))
+    return zlib.crc32(bytes(call.outputs[0].cpu().untyped_storage()))
+
+
+def storage_of(tensor: Tensor) -> int:
+    """Returns what tells memory from other memory as long as it is held."""
     return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else id(tensor)
 
 

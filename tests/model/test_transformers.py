@@ -1,0 +1,50 @@
+"""The models of `transformers`, built from configurations: as many sites as their layers have, and none in eval."""
+
+import pytest
+import torch
+import transformers
+from transformers import PretrainedConfig
+
+import thinnet
+
+IDS = torch.randint(5, 90, (2, 12), generator=torch.Generator().manual_seed(0))
+SMALL = dict(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+TEXT = dict(input_ids=IDS)
+BOTH = dict(input_ids=IDS, decoder_input_ids=IDS)
+PIXELS = dict(pixel_values=torch.randn(2, 3, 16, 16))
+SOUND = dict(input_features=torch.randn(2, 8, 20), decoder_input_ids=IDS)
+GPT2 = dict(vocab_size=100, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0)
+VIT = SMALL | dict(image_size=16, patch_size=4, hidden_dropout_prob=0.1, attention_probs_dropout_prob=0.2)
+T5 = dict(vocab_size=100, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2)
+WHISPER = dict(
+    **dict(vocab_size=100, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=2),
+    **dict(decoder_attention_heads=2, encoder_ffn_dim=64, decoder_ffn_dim=64, num_mel_bins=8, max_source_positions=10),
+    **dict(dropout=0.1, attention_dropout=0.2, activation_dropout=0.05, encoder_layerdrop=0.3),
+    **dict(pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=1),
+)
+MODELS: dict[str, tuple[str, PretrainedConfig, dict[str, torch.Tensor], int]] = {  # sites of dropout: by hand from the sources
+    "bert": ("BertModel", transformers.BertConfig(**SMALL), TEXT, 1 + 2 * 3),
+    "gpt2": ("GPT2LMHeadModel", transformers.GPT2Config(**GPT2), TEXT, 1 + 2 * 3),
+    "llama": ("LlamaForCausalLM", transformers.LlamaConfig(**SMALL, attention_dropout=0.1), TEXT, 2),
+    "vit": ("ViTModel", transformers.ViTConfig(**VIT), PIXELS, 1 + 2 * 3),
+    "t5": ("T5Model", transformers.T5Config(**T5), BOTH, 4 + 2 * 4 + 2 * 6),
+    "whisper": ("WhisperModel", transformers.WhisperConfig(**WHISPER), SOUND, 2 + 2 * 4 + 2 * 6),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_site_is_found(name: str) -> None:
+    kind, config, inputs, count = MODELS[name]
+    found = thinnet.sites(getattr(transformers, kind)(config), passes=6, **inputs)
+    dropouts = [site for site in found if site.kind == "dropout"]
+    assert len(dropouts) == count, str(found)
+    assert not [site for site in found if site.on_in_eval]
+    assert all(site.line is not None and round(site.p, 6) in (0.05, 0.1, 0.2) for site in dropouts)
+    assert all(site.scale == pytest.approx(1 / (1 - site.p), rel=1e-3) for site in dropouts if site.p)
+
+
+def test_a_layer_that_is_skipped_by_chance_is_a_decision() -> None:
+    kind, config, inputs, _ = MODELS["whisper"]
+    found = thinnet.sites(getattr(transformers, kind)(config), passes=6, **inputs)
+    (decision,) = [site for site in found if site.kind == "decision"]
+    assert (decision.name, decision.p, decision.draws) == ("encoder", pytest.approx(0.3), 2.0)
