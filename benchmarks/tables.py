@@ -56,6 +56,17 @@ def memory() -> str:
     return table(["kept for backward, bytes an element", *row], [["", *(f"{value:g}" for value in row.values())]])
 
 
+def recurrent() -> str:
+    """Returns the ratios of a recurrent layer's training step to PyTorch's layer, one row a layer and batch size."""
+    body = [
+        [name, str(row["batch"]), f"{value:.0f} ms", times(value, floor)]
+        for row in load("recurrent")["rows"]
+        for floor in [next(iter(row["milliseconds"].values()))]
+        for name, value in row["milliseconds"].items()
+    ]
+    return table(["layer", "batch", "forward + backward", "PyTorch's = 1"], body)
+
+
 def gpu() -> str:
     """Returns bandwidth, and ratios to a copy, of dropout on a GPU, one row a size, dtype and pass."""
     rows = load("gpu")["rows"]
@@ -70,4 +81,4 @@ def gpu() -> str:
     return table(head, body)
 
 
-TABLES: dict[str, Callable[[], str]] = {"toss": toss, "step": step, "memory": memory, "gpu": gpu}
+TABLES: dict[str, Callable[[], str]] = {"toss": toss, "step": step, "memory": memory, "recurrent": recurrent, "gpu": gpu}

@@ -51,7 +51,8 @@ class Layers(nn.RNNBase):
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """Returns the output and the last states, as `torch.nn.LSTM` and `torch.nn.GRU` do."""
-        if not any(site.on() for site in self.children() if isinstance(site, Inner)):
+        quiet = not any(site.on() for site in self.children() if isinstance(site, Inner))
+        if quiet and not torch.compiler.is_compiling():  # PyTorch's layers are not for compiled code
             return self.plain(input, hx)
         if isinstance(input, PackedSequence):
             x, lengths = packed.padded(input)
@@ -168,7 +169,7 @@ class LSTMLayers(Layers):
         bias = None if b_ih is None or b_hh is None else b_ih + b_hh
         a = project(x, w_ih, bias, 4)  # type: ignore[arg-type]
         rest = (None if each is None else each.to(a.dtype) for each in (w_hh, *first, w_hr))  # autocast may have changed a
-        hs, c, *_ = operations.lstm(a, *rest, *noise, bool(k))  # type: ignore[arg-type]
+        hs, c, *_ = operations.lstm(a, *rest, *noise.to(a.dtype), bool(k))  # type: ignore[arg-type]
         if noise.memory is not None:  # what was dropped remembers nothing
             c = torch.where(noise.memory == 0, 0, c)
         return (hs[:-1], hs[0], c) if k else (hs[1:], hs[-1], c)
@@ -185,6 +186,6 @@ class GRULayers(Layers):
         w_ih, w_hh, b_ih, b_hh, _ = self.weights(layer, k)
         a = project(x, w_ih, b_ih, 3)  # type: ignore[arg-type]
         bias = a.new_zeros(a.shape[-1]) if b_hh is None else b_hh
-        rest = (each.to(a.dtype) for each in (w_hh, bias, *first))  # type: ignore[union-attr]
+        noise, rest = noise.to(a.dtype), (each.to(a.dtype) for each in (w_hh, bias, *first))  # type: ignore[union-attr]
         hs, _ = operations.gru(a, *rest, noise.read, noise.update, noise.zone_h, bool(k))
         return (hs[:-1], hs[0]) if k else (hs[1:], hs[-1])

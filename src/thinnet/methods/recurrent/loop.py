@@ -41,6 +41,10 @@ class Noise(NamedTuple):
     zone_c: Tensor | None = None
     zone_h: Tensor | None = None
 
+    def to(self, dtype: torch.dtype) -> "Noise":
+        """Returns the numbers in the dtype of the work; coins stay what they are until a loop reads them."""
+        return Noise(*(mask if mask is None or mask.dtype == torch.bool else mask.to(dtype) for mask in self))
+
 
 @dataclass(frozen=True)
 class Order:

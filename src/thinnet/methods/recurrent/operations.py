@@ -4,6 +4,7 @@ What is kept for backward are the states, the gates and tanh c of each step, as 
 where a method has any. They can be differentiated once.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,9 +14,18 @@ from thinnet.methods.recurrent import loop
 from thinnet.methods.recurrent.loop import Noise
 
 Maybe = Tensor | None
+library = torch.library.Library("thinnet", "FRAGMENT")
 
 
-@torch.library.custom_op("thinnet::lstm", mutates_args=())
+def operation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Registers a function under its name, and returns the operation; `torch.library.custom_op` would load the compiler."""
+    name = function.__name__
+    library.define(name + torch.library.infer_schema(function, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
+    library.impl(name, function, "CompositeExplicitAutograd")
+    return getattr(torch.ops.thinnet, name).default
+
+
+@operation
 def lstm(
     a: Tensor,
     w: Tensor,
@@ -34,14 +44,14 @@ def lstm(
     return hs, cs[0 if reverse else -1].clone(), cs, gates, tanhs
 
 
-@lstm.register_fake
+@torch.library.register_fake("thinnet::lstm", lib=library)
 def _(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     slots = a.shape[0] + 1
     shown = a.new_empty(a.shape[0], *c0.shape)
     return h0.new_empty(slots, *h0.shape), torch.empty_like(c0), c0.new_empty(slots, *c0.shape), torch.empty_like(a), shown
 
 
-@torch.library.custom_op("thinnet::lstm_backward", mutates_args=())
+@operation
 def lstm_backward(
     d_hs: Tensor,
     d_c: Tensor,
@@ -63,13 +73,13 @@ def lstm_backward(
     return loop.lstm_backward(d_hs, d_c.clone(), w, w_hr, (hs, cs, gates, tanhs), noise, reverse)
 
 
-@lstm_backward.register_fake
+@torch.library.register_fake("thinnet::lstm_backward", lib=library)
 def _(d_hs: Tensor, d_c: Tensor, w: Tensor, w_hr: Maybe, hs: Tensor, cs: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, ...]:
     d_hr = gates.new_empty(0) if w_hr is None else torch.empty_like(w_hr)
     return torch.empty_like(gates), torch.empty_like(w), torch.empty_like(hs[0]), torch.empty_like(cs[0]), d_hr
 
 
-@torch.library.custom_op("thinnet::gru", mutates_args=())
+@operation
 def gru(
     a: Tensor,
     w: Tensor,
@@ -84,12 +94,12 @@ def gru(
     return loop.gru(a, w, b, h0, Noise(read=read, update=update, zone_h=zone_h), reverse)
 
 
-@gru.register_fake
+@torch.library.register_fake("thinnet::gru", lib=library)
 def _(a: Tensor, w: Tensor, b: Tensor, h0: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     return h0.new_empty(a.shape[0] + 1, *h0.shape), a.new_empty(*a.shape[:2], 4 * h0.shape[1])
 
 
-@torch.library.custom_op("thinnet::gru_backward", mutates_args=())
+@operation
 def gru_backward(
     d_hs: Tensor,
     w: Tensor,
@@ -104,7 +114,7 @@ def gru_backward(
     return loop.gru_backward(d_hs, w, hs, gates, Noise(read=read, update=update, zone_h=zone_h), reverse)
 
 
-@gru_backward.register_fake
+@torch.library.register_fake("thinnet::gru_backward", lib=library)
 def _(d_hs: Tensor, w: Tensor, hs: Tensor, gates: Tensor, *_: Any) -> tuple[Tensor, ...]:
     size = 3 * hs.shape[-1]
     return gates.new_empty(*gates.shape[:2], size), torch.empty_like(w), w.new_empty(size), torch.empty_like(hs[0])
@@ -141,7 +151,7 @@ def _once(ctx: Any, *gradients: Any) -> None:
     raise RuntimeError("thinnet: the recurrent layers can be differentiated once; got a gradient of a gradient.")
 
 
-lstm.register_autograd(_back_lstm, setup_context=_keep_lstm)
-gru.register_autograd(_back_gru, setup_context=_keep_gru)
-lstm_backward.register_autograd(_once)
-gru_backward.register_autograd(_once)
+torch.library.register_autograd("thinnet::lstm", _back_lstm, setup_context=_keep_lstm, lib=library)
+torch.library.register_autograd("thinnet::gru", _back_gru, setup_context=_keep_gru, lib=library)
+torch.library.register_autograd("thinnet::lstm_backward", _once, lib=library)
+torch.library.register_autograd("thinnet::gru_backward", _once, lib=library)

@@ -22,7 +22,7 @@ class Inner(Site):
 
     def may_drop(self) -> bool:
         """Returns whether the rate may be above 0: compiled code and CUDA graphs read it when they run."""
-        return self.p != 0 or torch.compiler.is_compiling() or clock.capturing(self.rate.device)
+        return torch.compiler.is_compiling() or self.p != 0 or clock.capturing(self.rate.device)
 
     def mask(self, like: Tensor, *shape: int) -> Tensor | None:
         """Returns a mask for samples in axis 0: the scale where a unit is kept, else 0; None where nothing is tossed."""
