@@ -1,0 +1,76 @@
+"""THN106."""
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.spelling import DROPOUT_LAYERS
+from thinnet.lint.tree import Tree, is_self
+
+
+class DropoutInPlainList(Rule):
+    """## What it does
+    Finds dropout layers that a module keeps in a list, tuple or dict of Python.
+
+    ## Why is this bad?
+    Only layers that are attributes, or stand in `ModuleList` and `ModuleDict`, are children of a module. `model.eval()`
+    does not reach the others: they drop for ever.
+
+    ## Example
+    ```python
+    self.drops = [nn.Dropout(0.1) for _ in range(3)]
+    ```
+
+    ## Use instead
+    ```python
+    self.drops = nn.ModuleList([nn.Dropout(0.1) for _ in range(3)])
+    ```
+
+    ## Fix safety
+    Unsafe: the layers get names, so keys of the `state_dict` can change. There is a fix for lists only.
+
+    ## References
+    - <https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html>
+    """
+
+    code = "THN106"
+    kinds = (cst.Assign,)
+
+    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
+        """Yields the assignments that hide a layer."""
+        if not isinstance(node, cst.Assign) or tree.module_method(node) is None:
+            return
+        held = self._layer(tree, node.value)
+        target = node.targets[0].target
+        if held is None or not is_self(target) or self._is_registered(tree, target):
+            return
+        fix = None
+        if isinstance(node.value, (cst.List, cst.ListComp)) and isinstance(held.func, cst.Attribute):
+            text = f"{tree.code(held.func.value)}.ModuleList({tree.code(node.value)})"
+            fix = Fix(((node.value, text),), safe=False)
+        what = f"`eval()` does not reach a dropout layer in a plain {type(node.value).__name__.lower().removesuffix('comp')}"
+        yield Report(node, f"{what}; keep it in an `nn.ModuleList` or `nn.ModuleDict`", fix)
+
+    def _layer(self, tree: Tree, node: cst.BaseExpression) -> cst.Call | None:
+        values: list[cst.BaseExpression] = []
+        if isinstance(node, (cst.List, cst.Tuple)):
+            values = [element.value for element in node.elements]
+        elif isinstance(node, cst.Dict):
+            values = [element.value for element in node.elements]
+        elif isinstance(node, cst.ListComp):
+            values = [node.elt]
+        calls = (value for value in values if isinstance(value, cst.Call))
+        return next((call for call in calls if tree.name(call.func) in DROPOUT_LAYERS), None)
+
+    def _is_registered(self, tree: Tree, target: cst.CSTNode) -> bool:
+        owner = tree.owner(target)
+        places = tree.under(owner, cst.Attribute) if owner else ()
+        return any(
+            isinstance(place := tree.parent(use), cst.Arg) and self._takes_modules(tree, tree.parent(place))
+            for use in places
+            if is_self(use) and tree.code(use) == tree.code(target)
+        )
+
+    def _takes_modules(self, tree: Tree, call: cst.CSTNode | None) -> bool:
+        return isinstance(call, cst.Call) and (tree.name(call.func) or "torch.nn.").startswith("torch.nn.")

@@ -1,0 +1,70 @@
+"""THN501."""
+
+from collections.abc import Iterator
+
+import libcst as cst
+
+from thinnet.lint.calls import keyword
+from thinnet.lint.modes import expects_error
+from thinnet.lint.rates import FUNCTIONS
+from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.spelling import DROPOUT_LAYERS
+from thinnet.lint.tree import Tree
+
+RATES = ("rate", "drop_rate", "dropout_rate", "drop_prob", "dropout_prob", "dropout")
+KEEPS = ("keep_prob", "keep_probability")
+OTHERS = ("noise_shape", "seed")
+
+
+class TensorflowArgument(Rule):
+    """## What it does
+    Finds `keep_prob`, `rate`, `noise_shape` and `seed` at dropout: at PyTorch's, which has none of them, and
+    `keep_prob` at `tf.nn.dropout`, which has had `rate` since TensorFlow 2.
+
+    ## Why is this bad?
+    It is a `TypeError` as soon as the line runs. What is called a rate is sometimes the probability of keeping.
+
+    ## Example
+    ```python
+    self.drop = nn.Dropout(keep_prob=0.8)
+    ```
+
+    ## Use instead
+    ```python
+    self.drop = nn.Dropout(p=1 - 0.8)
+    ```
+
+    ## Fix safety
+    Safe: the line fails today. There is no fix for `noise_shape` and `seed`, which PyTorch lacks.
+
+    ## References
+    - <https://www.tensorflow.org/api_docs/python/tf/nn/dropout>
+    """
+
+    code = "THN501"
+
+    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
+        """Yields the arguments that do not exist."""
+        name = tree.name(node.func) if isinstance(node, cst.Call) else None
+        if not isinstance(node, cst.Call) or name is None or expects_error(tree, node):
+            return
+        if name in DROPOUT_LAYERS | FUNCTIONS:
+            yield from self._renamed(tree, node, RATES, "p", "")
+            yield from self._renamed(tree, node, KEEPS, "p", "1 - ")
+            for word in OTHERS:
+                if keyword(node, word) is not None:
+                    yield Report(node, f"PyTorch's dropout has no `{word}`")
+        elif name == "tensorflow.nn.dropout":
+            yield from self._renamed(tree, node, KEEPS, "rate", "1 - ")
+
+    def _renamed(self, tree: Tree, call: cst.Call, words: tuple[str, ...], name: str, before: str) -> Iterator[Report]:
+        for word in words:
+            arg = keyword(call, word)
+            if arg is not None and arg.keyword is not None:
+                text = f"{before}{self._operand(tree, arg.value) if before else tree.code(arg.value)}"
+                fix = Fix(((arg.keyword, name), (arg.value, text)), safe=True)
+                yield Report(call, f"there is no `{word}`; write `{name}={text}`", fix)
+
+    def _operand(self, tree: Tree, node: cst.BaseExpression) -> str:
+        simple = isinstance(node, (cst.Name, cst.Attribute, cst.Integer, cst.Float, cst.Call, cst.Subscript))
+        return tree.code(node) if simple or node.lpar else f"({tree.code(node)})"  # pyright: ignore
