@@ -5,8 +5,8 @@
 s_i is the importance of unit i: the root mean square of its activations, a running average over the steps of training.
 Why this one: noise m / q adds the variance sum_i E[x_i^2] (1 / q_i - 1), and of all keep probabilities with one mean it is
 these that make it least. The proportionality to the root mean square is derived from a risk bound by Li, Gong, Yang 2016,
-NeurIPS, arXiv:1602.02220 ("evolutional dropout"), who draw the kept units of a batch from one multinomial distribution, so
-that a unit may count twice. Here each unit of each case has a coin of its own, and no unit is kept more than always.
+NeurIPS, arXiv:1602.02220 ("evolutional dropout"), who draw the kept units from a multinomial distribution, so that a unit may
+count twice. Here each unit of each case has a coin of its own, and no unit is kept more than always.
 """
 
 import torch
@@ -69,7 +69,7 @@ FACTS = Facts(
     avoid="behind a normalisation that gives all units one size: there it is dropout; where a weak unit must be seen often",
     default="0.5; floor 0.1, momentum 0.1",
     cost="one word of noise an element, and a sort of the units; no mask is kept",
-    elsewhere="no library. The paper's own code takes the importance of the batch alone and draws one mask for all its cases",
+    elsewhere="no library. The paper measures on the current batch alone, and draws a multinomial count for each unit",
     expected_drop=lambda p, **_: p,
     mean=lambda x, p, **_: x * (p < 1),
     variance=variance,
@@ -115,7 +115,7 @@ def importance_dropout(
         x: any shape; floating point or complex.
         p: fraction of elements set to zero, on average over units and coins; each rate is honoured to 1/65536.
         importance: `(units,)`, not negative, in any measure: only its proportions count. Reciprocals turn the method round:
-            then it is the strong units that are dropped, as guided dropout does (Keshari et al. 2019, arXiv:1812.03965).
+            then strong units are dropped, as guided dropout does by a learned strength (Keshari et al., arXiv:1812.03965).
         dim: the axis of `x` that counts the units: -1 for features, 1 for channels.
         floor: this part of the mean importance is added to each unit's, so that none has rate 1.
         training: whether coins are tossed. There is no default to forget.
