@@ -197,6 +197,7 @@ def test_pytorchs_own_layer_ignores_a_dropout_that_was_left_on() -> None:
         assert not torch.equal(layer(x), layer(x))  # with ours it is closed for the other sites as well
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_an_encoder_that_packs_its_batch_says_what_to_do() -> None:
     x, padding = torch.randn(3, 6, 8), PADDING
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 4, 16, batch_first=True), 2).eval()
@@ -221,6 +222,21 @@ def test_heads_alone_leave_the_fused_kernel_open(monkeypatch) -> None:
     MultiheadAttention(8, 4, drop_head=0.5)(x, x, x, need_weights=False)
     MultiheadAttention(8, 4, 0.5).eval()(x, x, x, need_weights=False)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(("site", "fused"), [(None, True), (0.0, False)])
+def test_compiled_training_without_a_site_takes_the_fused_kernel(site, fused) -> None:
+    taken = []
+
+    def backend(graph: torch.fx.GraphModule, _):
+        taken.extend(node.target for node in graph.graph.nodes)
+        return graph
+
+    x = torch.randn(3, 6, 8)
+    layer = MultiheadAttention(8, 4, site)
+    y, _ = torch.compile(layer, backend=backend, fullgraph=True)(x, x, x, need_weights=False)
+    torch.testing.assert_close(y, layer(x, x, x, need_weights=False)[0])
+    assert (F.scaled_dot_product_attention in taken) == fused
 
 
 @pytest.mark.parametrize("site", KINDS, ids=str)
@@ -411,6 +427,7 @@ def test_the_v_of_scheduled_drop_head() -> None:
     v = rates.Piecewise(((0, 0.25), (100, 0.0), (500, 0.25)))
     coins = thinnet.Coins(0, schedules={"*.heads": v}).bind(model)
     layer = model["attention"]
+    assert list(coins.sites) == ["attention.dropout", "attention.heads"]
     seen = [(coins.at(step), layer.heads.p, layer.dropout.p)[1:] for step in (0, 50, 100, 300, 500, 900)]
     assert seen == [(0.25, 0.1), (0.125, 0.1), (0.0, 0.1), (0.125, 0.1), (0.25, 0.1), (0.25, 0.1)]
 
@@ -419,4 +436,5 @@ def test_any_site_can_drop_the_weights() -> None:
     layer = MultiheadAttention(8, 4, thinnet.nn.GaussianDropout(0.5))
     x = torch.randn(6, 3, 8)
     assert not torch.equal(layer(x, x, x)[0], layer(x, x, x)[0])
-    assert isinstance(MultiheadAttention(8, 4, 0.1).dropout, AttentionDropout)
+    assert isinstance(MultiheadAttention(8, 4, 0.0).dropout, AttentionDropout)
+    assert not [module for module in MultiheadAttention(8, 4).modules() if isinstance(module, thinnet.coins.Site)]

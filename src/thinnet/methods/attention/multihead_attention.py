@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.coins import Site
+from thinnet.coins.clock import capturing
 from thinnet.facts import Facts
 from thinnet.methods.attention.attention import logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
@@ -45,7 +46,8 @@ class MultiheadAttention(nn.Module):
         embed_dim: numbers in a query and in an output, E.
         num_heads: H; it divides E.
         dropout: the rate of attention dropout, or the site that drops: `DropKey(p)` takes the logits, any other one, such as
-            `DropAttention(p)`, the weights.
+            `DropAttention(p)`, the weights; there is no such site if left out. A rate of 0 is one, for a schedule to raise: so
+            compiled training then takes the path of a site that drops.
         bias: whether the projections have biases.
         add_bias_kv: whether a learned key and value is appended.
         add_zero_attn: whether a key and value of zeros is appended.
@@ -54,7 +56,7 @@ class MultiheadAttention(nn.Module):
         batch_first: whether sequences are `(B, T, E)`; else `(T, B, E)`. Without a batch, `(T, E)`.
         device: of the parameters.
         dtype: of the parameters.
-        drop_head: the rate of `DropHead`; there is no such site if left out.
+        drop_head: the rate of `DropHead`, or a site that takes `(B, H, T, D)`; there is no such site if left out.
 
     Raises: ValueError where E is no multiple of H, or a rate is not in its domain; TypeError where `dropout` is another
         module than a site.
@@ -80,7 +82,7 @@ class MultiheadAttention(nn.Module):
         self,
         embed_dim: int,
         num_heads: int,
-        dropout: float | Site = 0.0,
+        dropout: float | Site | None = None,
         bias: bool = True,
         add_bias_kv: bool = False,
         add_zero_attn: bool = False,
@@ -90,19 +92,19 @@ class MultiheadAttention(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
-        drop_head: float | None = None,
+        drop_head: float | Site | None = None,
     ) -> None:
         super().__init__()
         if num_heads < 1 or embed_dim < 1 or embed_dim % num_heads:
             rule = "must be a multiple of num_heads, both at least 1"
-            raise ValueError(f"MultiheadAttention: embed_dim {rule}; got {embed_dim} and {num_heads}. Try {num_heads * 64}.")
+            raise ValueError(f"MultiheadAttention: embed_dim {rule}; got {embed_dim} and {num_heads}. Try 64 a head.")
         if isinstance(dropout, nn.Module) and not isinstance(dropout, Site):
             raise TypeError(f"MultiheadAttention: dropout must be a rate or a site; got {dropout}. Try AttentionDropout(p).")
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
         self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
         self.batch_first, self.add_zero_attn = batch_first, add_zero_attn
-        self.dropout = dropout if isinstance(dropout, Site) else AttentionDropout(dropout)
-        self.heads = None if drop_head is None else DropHead(drop_head)
+        self.dropout = dropout if dropout is None or isinstance(dropout, Site) else AttentionDropout(dropout)
+        self.heads = drop_head if drop_head is None or isinstance(drop_head, Site) else DropHead(drop_head)
         self._make_parameters(bias, add_bias_kv, {"device": device, "dtype": dtype})
 
     def _make_parameters(self, bias: bool, add_bias_kv: bool, like: dict) -> None:
@@ -193,21 +195,28 @@ class MultiheadAttention(nn.Module):
             v = torch.cat((v, self._split(self.bias_v, True).expand(shape)), 2)
         return (F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))) if self.add_zero_attn else (k, v)
 
-    def _attended(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool):
+    def _attended(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """Returns what the heads read, and the weights before dropout if they are needed."""
-        site = self.dropout  # compiled, a rate may become another one without compiling again, so 0 is a rate as others
-        drops = site.training and (torch.compiler.is_compiling() or site.p != 0)
-        if not drops and not need_weights:
+        site = self.dropout if self.dropout is not None and _drops(self.dropout, q) else None
+        if site is None and not need_weights:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
         z, masked = logits(q, k, mask, causal, None), mask is not None
-        if drops and isinstance(site, DropKey):
+        if isinstance(site, DropKey):
             return softmax(site(z), masked) @ v, softmax(z, masked) if need_weights else None
         weights = softmax(z, masked)
-        return (site(weights) if drops else weights) @ v, weights if need_weights else None
+        return (weights if site is None else site(weights)) @ v, weights if need_weights else None
 
     def extra_repr(self) -> str:
         """Returns the sizes."""
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
+
+
+def _drops(site: Site, x: Tensor) -> bool:
+    """Returns whether a site is on. Code and graphs that are kept may not hang on its rate, as a schedule changes it."""
+    kept = torch.compiler.is_compiling() or capturing(x.device)
+    return site.training and (kept or site.p != 0)
 
 
 def _added(attn_mask: Tensor | None, padding: Tensor | None, q: Tensor, keys: int) -> Tensor | None:
