@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from thinnet import ops as ops
     from thinnet import rates as rates
     from thinnet.coins import Coins as Coins
+    from thinnet.methods.learned.penalty import penalty as penalty
+    from thinnet.model.audit import assert_dropout_right as assert_dropout_right
+    from thinnet.model.audit import audit as audit
     from thinnet.model.sites import sites as sites
 
-_PLACES = {"Coins": "thinnet.coins", "sites": "thinnet.model.sites"}
+_PLACES = {
+    "Coins": "thinnet.coins",
+    "audit": "thinnet.model.audit",
+    "assert_dropout_right": "thinnet.model.audit",
+    "penalty": "thinnet.methods.learned.penalty",
+    "sites": "thinnet.model.sites",
+}
 _MODULES = ("coins", "data", "functional", "integrations", "methods", "model", "nn", "ops", "rates")
 
 try:

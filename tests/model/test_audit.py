@@ -34,6 +34,10 @@ def mlp(*middle: nn.Module, outputs: int = 10) -> nn.Sequential:
     return nn.Sequential(nn.Linear(32, 64), nn.ReLU(), *middle, nn.Linear(64, outputs))
 
 
+def between(middle: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(4, 8, 1), middle, nn.Conv2d(8, 4, 1))
+
+
 class TrainedInEval(nn.Dropout):
     """Looks like dropout, and its mode is never asked for."""
 
@@ -50,6 +54,10 @@ def unscaled(self: nn.Module, x: Tensor) -> Tensor:
     x = torch.relu(self.linear(x))  # type: ignore[operator]
     x = x * torch.bernoulli(torch.full(x.shape, 0.5)) if self.training else x
     return self.last(x)  # type: ignore[operator]
+
+
+def attend(x: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None], dropout_p=0.2)
 
 
 LAST = dict(linear=nn.Linear(32, 32), last=nn.Linear(32, 4))
@@ -104,7 +112,7 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "our dropout": (mlp(thinnet.nn.Dropout(0.5)), X),
     "alpha dropout": (nn.Sequential(nn.Linear(32, 64), nn.SELU(), nn.AlphaDropout(0.1), nn.Linear(64, 4)), X),
     "drop-path by hand": (mlp(HandWritten(0.3, True), nn.Linear(64, 64), HandWritten(0.3, False)), X),
-    "drop block": (nn.Sequential(nn.Conv2d(4, 8, 1), thinnet.nn.DropBlock2d(0.1, 7), nn.Conv2d(8, 4, 1)), MAPS),
+    "drop block": (between(thinnet.nn.DropBlock2d(0.1, 7)), MAPS),
     "behind batch normalisation": (mlp(nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5)), X),
     "a checkpoint": (Checkpointed(True, nn.Dropout(0.5)), X),
     "an encoder layer": (nn.TransformerEncoderLayer(32, 2, 64, batch_first=True), X[:, None]),
@@ -159,7 +167,7 @@ def test_a_part_that_was_left_in_eval() -> None:
 
 
 def test_a_penalty_that_is_not_in_the_loss() -> None:
-    model = nn.Sequential(nn.Linear(32, 8), thinnet.nn.VariationalDropout(0.3), nn.Linear(8, 2))
+    model = nn.Sequential(nn.Linear(32, 8), thinnet.nn.VariationalDropout(8), nn.Linear(8, 2))
     assert "AUD504" not in codes(model, X)
     model(X)
     assert "AUD504" in codes(model, X)

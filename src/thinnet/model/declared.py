@@ -14,7 +14,7 @@ def rate(module: Any) -> float | None:
     """
     if module is None:
         return None
-    named = any(part in type(module).__name__.lower() for part in NAMED)
+    named = any(part in kind.__name__.lower() for kind in type(module).__mro__ for part in NAMED)
     for attribute in ("p", *RATES) if named else RATES:
         value = getattr(module, attribute, None)
         if isinstance(value, float) or (named and isinstance(value, int) and not isinstance(value, bool)):
