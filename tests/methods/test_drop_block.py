@@ -98,6 +98,20 @@ def test_the_memory_format_is_kept() -> None:
     assert DropBlock2d(0.1)(x).is_contiguous(memory_format=torch.channels_last)
 
 
+def test_the_transforms_of_pytorch_go_through_it() -> None:
+    x = torch.randn(3, 2, 9, 9, dtype=torch.float64)
+
+    def seeded(x: torch.Tensor) -> torch.Tensor:
+        return drop_block2d(x, 0.3, block=3, training=True, generator=torch.Generator().manual_seed(1))
+
+    y = seeded(x)
+    pushed = torch.func.jvp(seeded, (x,), (x,))[1]
+    torch.testing.assert_close(pushed, y)  # it is linear
+    torch.testing.assert_close(torch.func.grad(lambda x: (seeded(x) * x).sum())(x), 2 * y)
+    many = torch.func.vmap(seeded, randomness="same")(torch.stack((x, 2 * x)))
+    torch.testing.assert_close(many, torch.stack((y, 2 * y)))
+
+
 def test_a_schedule_changes_the_rate_under_compile_as_in_eager() -> None:
     model = torch.nn.Sequential(DropBlock2d(0.0, 3))
     coins = thinnet.Coins(1, {"0": rates.Linear(0.0, 0.4, steps=4)}).bind(model)

@@ -1,14 +1,16 @@
-"""The geometry of DropBlock: where a block fits, how many blocks cover a position, and how many seeds a rate takes."""
+"""The work of DropBlock: where a block fits, how many blocks cover a position, how many seeds a rate takes, what is dropped."""
 
 import itertools
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thinnet import rates
+from thinnet.coins import Draw
 
 STEPS = 10  # of Newton's method; 8 reach float64's last digits on maps up to 224 x 224 with blocks up to 50 x 50
 SPACING = 2.0**23  # uniform noise has 2^23 values
@@ -106,6 +108,42 @@ def grid(shape: Sequence[int], block: int | Sequence[int] = 7, shared: bool = Fa
     """
     sides = checked("drop_block", block, len(shape) - 2)
     return shape[0], 1 if shared else shape[1], *(size - side + 1 for size, side in zip(shape[2:], sides, strict=True))
+
+
+def select(coins: Draw, x: Tensor, gamma: float | Tensor, scale: Tensor, block: tuple[int, ...], shared: bool) -> Tensor:
+    """Returns `x` times `scale` where no block is dropped, and zeros elsewhere."""
+    dropped = spread(coins.uniform(grid(x.shape, block, shared)) < gamma, block)
+    y = torch.where(dropped, 0, x * scale).to(x.dtype)
+    return y if x.is_contiguous() else torch.empty_like(x).copy_(y)  # the memory format of x
+
+
+class Selected(torch.autograd.Function):
+    """The selection, which is linear in `x`: its derivative is the same one, and draws its seeds again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, gamma: Any, scale: Tensor, block: Any, shared: bool, rate: Tensor, *name: Any) -> Tensor:
+        """Selects."""
+        return select(Draw("drop_block", rate, name), x, gamma, scale, block, shared)  # type: ignore[arg-type]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keeps the name of the seeds, and not the seeds."""
+        _, ctx.gamma, scale, ctx.block, ctx.shared, *where = inputs
+        ctx.save_for_backward(scale, *where)
+        ctx.save_for_forward(scale, *where)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """Selects of the tangent."""
+        scale, *where = ctx.saved_tensors
+        return Selected.apply(tangents[0], ctx.gamma, scale, ctx.block, ctx.shared, *where)  # type: ignore[return-value]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        """Selects of the gradient."""
+        return Selected.jvp(ctx, *gradients), *[None] * (3 + len(ctx.saved_tensors))
 
 
 def places(shape: Sequence[int], block: int | Sequence[int]) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
