@@ -35,7 +35,7 @@ FACTS = Facts(
     place="behind ReLU (log-uniform prior) or softplus (log-normal prior), to pass no more than the task needs",
     avoid="without thinnet.penalty in the loss; where an exact expectation matters: E[z] = x exp(alpha^2 / 2), up to 1.28 x",
     default="beta = 3, limit 0.7, one side layer as large as the layer in front",
-    cost="the side layer, one normal number and one exponential an element; two numbers an element are kept for backward",
+    cost="the side layer, one normal number and one exponential an element; four numbers an element are kept for backward",
     elsewhere="the authors' code (TensorFlow), whose loss has beta KL / N as here: the beta of the paper's loss is beta / N",
     domain="alpha in (0.001, 0.7), learned",
     expected_drop=lambda alpha: 0.0,
@@ -157,8 +157,9 @@ class InformationDropout(Penalised):
         if coins is None:
             return x
         alpha = self.alpha(x if source is None else source)
-        if self.counts():
-            self._divergence = self._divergence_of(x, alpha)
+        if torch.is_grad_enabled():  # a recomputation for backward has to make what the first pass made
+            divergence = self._divergence_of(x, alpha)
+            self._divergence = divergence if self.counts() else self._divergence
         return _drop(coins, x, alpha)
 
     def _divergence_of(self, x: Tensor, alpha: Tensor) -> Tensor:
