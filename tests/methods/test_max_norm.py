@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.nn.utils.parametrizations import weight_norm
 
-from thinnet.methods.weights.max_norm import definition, max_norm_
+from thinnet.methods.weights.max_norm import _vectors, definition, max_norm_
 from thinnet.methods.weights.weight_drop import WeightDrop
 
 LAYERS = (
@@ -74,7 +74,7 @@ def test_tied_weights_are_shortened_once() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
     nn.init.constant_(model[0].weight, 5.0)
-    assert int(max_norm_(model, 1.0)) == 3
+    assert int(max_norm_(model, 1.0)) == 3 and len(_vectors(model, "*")) == 1
 
 
 def test_wrapped_layers_are_found() -> None:

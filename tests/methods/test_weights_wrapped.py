@@ -81,6 +81,22 @@ def test_a_wrapper_in_a_wrapper_has_the_bare_keys_too() -> None:
     assert_alike(twice, layer)
 
 
+def test_a_layer_may_use_the_names_of_a_site() -> None:
+    class Rated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rate, self.site = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
+
+    outside = Plain(Rated(), 0.25)
+    assert outside.state_dict().keys() == {"rate", "site"} and outside.rate.dtype == torch.int32
+    outside.load_state_dict({"rate": torch.zeros(2), "site": torch.ones(3)})
+    assert not outside.layer.rate.any()
+    coins = thinnet.Coins(0).bind(outside)
+    outside.p = 0.5
+    assert (int(outside.rate), outside.layer.site.shape) == (32768, (3,))
+    coins.unbind()
+
+
 def test_copies_and_pickles_keep_the_keys_and_are_apart() -> None:
     model = wrapped()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.deepcopy(copy.deepcopy(model))):

@@ -34,9 +34,9 @@ FLAT = (6, 5), (3, 2, 5)
 ROWS: tuple[Row, ...] = (
     Row(_by_name["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
     Row(_by_name["DropConnect"], ((5, 4, 7),), CONV, resized=True, kept=1024),
-    Row(per_batch("DropConnect"), FLAT, SMALL | {"shared": True}, resized=True, kept=1024),
-    Row(_by_name["WeightDrop"], FLAT, SMALL, resized=True, kept=1024),
+    Row(per_batch("DropConnect"), FLAT[1:], SMALL | {"shared": True}, resized=True, kept=1024),
+    Row(_by_name["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
     Row(_by_name["WeightDrop"], ((5, 4, 7),), CONV, resized=True, kept=12_288),  # the input, padded in a circle
-    Row(_by_name["Mixout"]._replace(function=None), FLAT, MOVED, resized=True, kept=1024, **BELOW_ONE),
+    Row(_by_name["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
 )
 OWN_TESTS: dict[str, str] = {"max_norm_": "methods/test_max_norm.py"}

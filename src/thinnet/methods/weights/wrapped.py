@@ -62,9 +62,10 @@ class Wrapped(Site):
             return getattr(layer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Sets a parameter or a buffer of the layer in the layer."""
+        """Sets a parameter or a buffer of the layer in the layer, where the wrapper has none of that name."""
         layer = self.__dict__.get("_modules", {}).get("layer")
-        if layer is not None and (name in layer._parameters or name in layer._buffers):
+        inner = layer is not None and (name in layer._parameters or name in layer._buffers)
+        if inner and not (name in self.__dict__ or name in self._buffers or hasattr(type(self), name)):
             setattr(layer, name, value)
         else:
             super().__setattr__(name, value)
