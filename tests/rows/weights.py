@@ -27,16 +27,15 @@ def per_batch(name: str) -> Method:
 
 BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"))
 SMALL = layer(nn.Linear, 5, 3)
-CONV = layer(nn.Conv1d, 4, 6, 3, stride=2, padding=2, groups=2, padding_mode="circular")
+CONV = layer(nn.Conv1d, 2, 4, 2, stride=2, padding=1, groups=2, padding_mode="circular")
 MOVED = SMALL | {"target": torch.linspace(-1, 1, 15).reshape(3, 5)}
 FLAT = (6, 5), (3, 2, 5)
 
 ROWS: tuple[Row, ...] = (
     Row(_by_name["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
-    Row(_by_name["DropConnect"], ((5, 4, 7),), CONV, resized=True, kept=1024),
+    Row(_by_name["DropConnect"], ((5, 2, 4),), CONV, resized=True, kept=1024),
     Row(per_batch("DropConnect"), FLAT[1:], SMALL | {"shared": True}, resized=True, kept=1024),
     Row(_by_name["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
-    Row(_by_name["WeightDrop"], ((5, 4, 7),), CONV, resized=True, kept=12_288),  # the input, padded in a circle
     Row(_by_name["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
 )
 OWN_TESTS: dict[str, str] = {"max_norm_": "methods/test_max_norm.py"}
