@@ -20,6 +20,7 @@ FLOORS = [
     ("methods", "data", "integrations"),
     ("functional", "nn", "catalogue", "model"),
     ("study",),
+    ("lint",),
     ("cli", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -100,6 +100,66 @@ def methods(
     Console().print(catalogue.listing() if chosen is None else catalogue.card(chosen))
 
 
+ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="FILE.py:FACTORY, or package.module:FACTORY.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="A random input, in order: 4x3x32x32, or 2x12:int64:1000 for integers below 1000."),
+]
+Passes = Annotated[int, typer.Option(min=1, help="Training passes; a place that few of them reach needs more.")]
+
+
+@app.command()
+def sites(
+    model: ModelArgument,
+    inputs: Inputs = None,
+    passes: Passes = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the sites as JSON on stdout and nothing else.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Draw the network into this file, sites coloured by rate.")] = None,
+) -> None:
+    """Shows what is random in a model: every place that tosses coins, how much it drops, and who turns it off.
+
+    FACTORY is called without arguments and returns the model. Without `--input` only what modules declare is listed.
+
+    Example: `thinnet sites train.py:make_model --input 4x3x32x32 --html sites.html`
+
+    Exit codes: 0 shown, 2 no such model.
+    """
+    from thinnet.model.command import show_sites
+
+    raise typer.Exit(show_sites(model, inputs or [], passes, as_json, html))
+
+
+class AuditFormat(str, Enum):
+    """How findings are printed."""
+
+    text = "text"
+    json = "json"
+    sarif = "sarif"
+    junit = "junit"
+
+
+@app.command()
+def audit(
+    model: ModelArgument,
+    inputs: Inputs = None,
+    passes: Passes = 8,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="What is meant to be so: 'AUD101 decoder.prenet*=why'. May be repeated.")
+    ] = None,
+    as_format: Annotated[AuditFormat, typer.Option("--format", help="How to print the findings.")] = AuditFormat.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+) -> None:
+    """Runs a model and says what is wrong with its randomness: on in eval, off in training, wrong rates, wrong places.
+
+    Example: `thinnet audit train.py:make_model --input 64x784`
+
+    Exit codes: 0 nothing that counts, 1 findings, 2 no such model.
+    """
+    from thinnet.model.command import show_findings
+
+    raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], "json" if as_json else as_format.value))
+
+
 @app.command()
 def study(
     file: Annotated[

@@ -29,6 +29,7 @@ from thinnet.methods.learned.variational_weight_dropout import VariationalWeight
 from thinnet.methods.moments.fast_dropout import FastDropout as FastDropout
 from thinnet.methods.paths.drop_path import DropPath as DropPath
 from thinnet.methods.paths.fractal_join import FractalJoin as FractalJoin
+from thinnet.methods.paths.fractal_join import FractalPath as FractalPath
 from thinnet.methods.paths.layer_drop import LayerDrop as LayerDrop
 from thinnet.methods.paths.shake_drop import ShakeDrop as ShakeDrop
 from thinnet.methods.paths.stochastic_depth import StochasticDepth as StochasticDepth

@@ -17,9 +17,9 @@ from thinnet.methods.paths import fractal_join, shake_drop
 from thinnet.methods.paths.drop_path import DropPath
 from thinnet.methods.paths.fractal_join import FractalJoin, FractalPath
 from thinnet.methods.paths.shake_drop import ShakeDrop
-from thinnet.methods.paths.stochastic_depth import StochasticDepth, linear_rates
+from thinnet.methods.paths.stochastic_depth import StochasticDepth
 from thinnet.ops import reference
-from thinnet.rates import DepthWise, Linear
+from thinnet.rates import DepthWise, Linear, linear_rates
 
 
 class Counted(nn.Linear):

@@ -21,4 +21,5 @@ ROWS: tuple[Row, ...] = (
 OWN_TESTS: dict[str, str] = {
     "LayerDrop": "methods/test_paths_layer_drop.py",
     "FractalJoin": "methods/test_paths.py",
+    "FractalPath": "methods/test_paths.py",
 }

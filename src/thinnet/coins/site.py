@@ -7,6 +7,7 @@ from thinnet import ops, rates
 from thinnet.coins import clock as clocks
 from thinnet.coins.calls import mix
 from thinnet.coins.draw import Draw
+from thinnet.coins.names import site_number
 from thinnet.ops import Rule
 
 
@@ -115,7 +116,10 @@ class Site(nn.Module):
             seed = seed ^ mix(call)
         if clock.calls.view_key is not None:
             seed = seed ^ clock.calls.view_key
-        return seed, step, self.site.to(x.device), samples if batch is not None else None
+        site = self.site
+        if site.device != x.device:  # without waiting for the other device
+            site = torch.tensor(site_number(self.name or ""), device=x.device)
+        return seed, step, site, samples if batch is not None else None
 
     def _apply(self, fn, recurse=True):
         """Fills the rate again after it has moved: `to_empty` leaves buffers that are not saved without values."""

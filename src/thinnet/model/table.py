@@ -6,9 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from thinnet.model.found import FoundSite, Sites
 
-HEAD = ("name", "line", "kind", "p", "measured", "train", "eval", "off by", "grain", "effect")
-
-EFFECT = {True: "yes", False: "none", None: ""}
+HEAD = ("name", "line", "kind", "p", "measured", "on in", "grain")
 
 
 def rows(sites: "Sites") -> list[tuple[str, ...]]:
@@ -24,20 +22,12 @@ def where(site: "FoundSite") -> str:
 def _row(site: "FoundSite") -> tuple[str, ...]:
     measured = "" if site.measured is None else f"{site.measured:.3f}"
     if site.interval is not None:
-        measured += f" ({site.interval[0]:.3f} to {site.interval[1]:.3f})"
-    on = ["on" if drawn else "off" for drawn in (site.on_in_train, site.on_in_eval)]
-    rate = "" if site.p is None else f"{site.p:.3g}"
-    return (
-        site.name or "(the model)",
-        where(site),
-        site.kind,
-        rate,
-        measured,
-        *on,
-        site.switch,
-        site.grain,
-        EFFECT[site.effect],
-    )
+        measured += f" ±{(site.interval[1] - site.interval[0]) / 2:.3f}"
+    on = ", ".join(mode for mode, drawn in (("train", site.on_in_train), ("eval", site.on_in_eval)) if drawn)
+    if site.switch == "another mode":
+        on += ", by the mode of another module"
+    kind = site.kind + (", no effect" if site.effect is False else "") + (f", {site.note}" if site.note else "")
+    return (site.name or "(the model)", where(site), kind, "" if site.p is None else f"{site.p:.3g}", measured, on, site.grain)
 
 
 def plain(sites: "Sites") -> str:

@@ -1,6 +1,7 @@
 """A rate: one check, one count, and its schedules: the rate as a function of the step."""
 
 from thinnet.rates.placing import DepthWise as DepthWise
+from thinnet.rates.placing import linear_rates as linear_rates
 from thinnet.rates.plot import plot as plot
 from thinnet.rates.rate import RESOLUTION as RESOLUTION
 from thinnet.rates.rate import check as check

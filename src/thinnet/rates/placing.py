@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from thinnet.rates.schedules import Schedule
+from thinnet.rates.rate import check
+from thinnet.rates.schedules import Constant, Schedule
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,29 @@ class Scaled(Schedule):
     def __call__(self, step: int) -> float:
         """Returns the rate at a step."""
         return self.schedule(step) * self.share
+
+
+def linear_rates(p: float, depth: int, first: float = 0.0) -> list[float]:
+    """Returns the rates of `depth` branches: p_l = p (first + (1 - first) l / (depth - 1)), for l from 0. The last has rate p.
+
+    They are those of `DepthWise`, which gives them to the sites of a pattern, and may change them with the step.
+
+    Args:
+        p: the rate of the last branch.
+        depth: the number of branches.
+        first: the share of the first: 0 as in timm, 1 / depth as in the paper and in Composer, 1 for the same rate everywhere.
+
+    Raises: ValueError where `p` or `first` is not in [0, 1], or `depth` is no positive integer.
+
+    Source: Huang et al. 2016, arXiv:1603.09382.
+
+    >>> linear_rates(0.5, depth=3), linear_rates(0.5, depth=2, first=1 / 2)
+    ([0.0, 0.25, 0.5], [0.25, 0.5])
+    """
+    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
+        raise ValueError(f"linear_rates: depth must be a positive integer; got {depth!r}. It counts the branches.")
+    schedule = DepthWise(Constant(check("linear_rates", p)), first)
+    return [schedule.of(index, depth)(0) for index in range(depth)]
 
 
 def resolve(schedules: Mapping[str, Schedule], names: Iterable[str]) -> dict[str, Schedule]:

@@ -14,4 +14,5 @@ METHODS = (
         lambda x: shake_drop.shake_drop(x[None, None], 1.0, level="pixel", training=True)[0, 0],
     ),
     Method(fractal_join.FACTS, fractal_join.FractalJoin, fractal_join.fractal_join),
+    Method(fractal_join.FACTS, fractal_join.FractalPath),
 )

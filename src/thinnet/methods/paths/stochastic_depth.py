@@ -16,7 +16,6 @@ from thinnet.methods.grains import coins_of, samples
 from thinnet.methods.paths.skipped import decide, selecting, tied
 from thinnet.methods.units import dropout
 from thinnet.methods.weights.wrapped import Wrapped
-from thinnet.rates.placing import DepthWise
 
 
 def definition(x: Tensor, u: Tensor, p: float, branch: nn.Module, mode: str = "row") -> Tensor:
@@ -68,7 +67,7 @@ class StochasticDepth(Wrapped):
 
     Source: Huang et al. 2016, arXiv:1603.09382.
 
-    >>> blocks = [StochasticDepth(nn.Linear(6, 6), p, mode="batch") for p in linear_rates(0.5, depth=4, first=1 / 4)]
+    >>> blocks = [StochasticDepth(nn.Linear(6, 6), p, mode="batch") for p in rates.linear_rates(0.5, depth=4, first=1 / 4)]
     >>> nn.Sequential(*blocks)(blocks[0].weight).shape
     torch.Size([6, 6])
     """
@@ -97,26 +96,3 @@ class StochasticDepth(Wrapped):
     def extra_repr(self) -> str:
         """Returns rate and mode."""
         return f"p={self.p}, mode={self.mode!r}"
-
-
-def linear_rates(p: float, depth: int, first: float = 0.0) -> list[float]:
-    """Returns the rates of `depth` branches: p_l = p (first + (1 - first) l / (depth - 1)), for l from 0. The last has rate p.
-
-    They are those of `rates.DepthWise`, which gives them to the sites of a pattern, and may change them with the step.
-
-    Args:
-        p: the rate of the last branch.
-        depth: the number of branches.
-        first: the share of the first: 0 as in timm, 1 / depth as in the paper and in Composer, 1 for the same rate everywhere.
-
-    Raises: ValueError where `p` or `first` is not in [0, 1], or `depth` is no positive integer.
-
-    Source: Huang et al. 2016, arXiv:1603.09382.
-
-    >>> linear_rates(0.5, depth=3), linear_rates(0.5, depth=2, first=1 / 2)
-    ([0.0, 0.25, 0.5], [0.25, 0.5])
-    """
-    if isinstance(depth, bool) or not isinstance(depth, int) or depth < 1:
-        raise ValueError(f"linear_rates: depth must be a positive integer; got {depth!r}. It counts the branches.")
-    schedule = DepthWise(rates.Constant(rates.check("linear_rates", p)), first)
-    return [schedule.of(index, depth)(0) for index in range(depth)]
