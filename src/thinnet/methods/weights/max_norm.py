@@ -44,7 +44,7 @@ def max_norm_(target: nn.Module | Tensor | Iterable[Tensor], norm: float = 3.0, 
 
     w <- w min(1, c / ||w||_2). Vectors that are short enough keep their bits. A vector is `weight[i]` of a Linear or Conv
     layer, all input channels and places of the kernel; in transposed convolutions it is `weight[:, i]` of the unit's group.
-    Sharded weights (DTensor, as FSDP2 makes them) are measured as wholes; those that FSDP1 has flattened are not found.
+    Sharded weights (DTensor, as FSDP2 makes them) are measured whole; the flat shards of FSDP1 are not supported.
 
     Args:
         target: a module, whose Linear, Conv and ConvTranspose layers are taken, tied weights once and biases not at all; or a
