@@ -180,12 +180,17 @@ def test_a_sequence_keeps_its_coins_in_any_batch_and_packing(kind: type[Any]) ->
     order = torch.tensor([2, 0, 1])
     torch.testing.assert_close((coins.at(3, ids[order]) and layer(x[order]))[0], y[order])
     torch.testing.assert_close((coins.at(3, ids[1:2]) and layer(x[1:2]))[0], y[1:2])
-    coins.at(3, ids)
-    packed, _ = layer(pack_padded_sequence(x, list(LENGTHS), batch_first=True, enforce_sorted=False))
-    rows, lengths = pad_packed_sequence(packed, batch_first=True)
-    for row, length in enumerate(lengths.tolist()):
-        coins.at(3, ids[row : row + 1])
-        torch.testing.assert_close(rows[row : row + 1, :length], layer(x[row : row + 1, :length])[0])
+    for training in (True, False):
+        layer.train(training)
+        coins.at(3, ids)
+        packed, last = layer(pack_padded_sequence(x, list(LENGTHS), batch_first=True, enforce_sorted=False))
+        rows, lengths = pad_packed_sequence(packed, batch_first=True)
+        for row, length in enumerate(lengths.tolist()):
+            coins.at(3, ids[row : row + 1])
+            alone, end = layer(x[row : row + 1, :length])
+            torch.testing.assert_close(rows[row : row + 1, :length], alone)
+            h, h_alone = (states if isinstance(states, Tensor) else states[0] for states in (last, end))
+            torch.testing.assert_close(h[:, row : row + 1], h_alone)
 
 
 @each

@@ -1,7 +1,7 @@
 """The sites inside of a recurrent layer: each says what noise it is, and tosses it for both directions in one draw.
 
-Units are counted row-major over what is tossed, the steps outermost. So the coin of step t is the same however long the
-sequence is, and that of the forward direction whether or not there is another one.
+Units are counted row-major over what is tossed, the steps outermost: the coin of step t is the same however long the sequence
+is, as a prefix of a sequence has the output of the whole. A step is counted in the order of time in both directions.
 """
 
 import torch
