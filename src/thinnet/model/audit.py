@@ -93,4 +93,4 @@ def assert_dropout_right(model: nn.Module, *example: Any, **options: Any) -> Non
     """
     findings = audit(model, *example, **options)
     counted = Findings(finding for finding in findings if finding.fails)
-    assert not counted, f"{len(counted)} findings\n{counted}"
+    assert not counted, f"{len(counted)} to mend\n{counted}"

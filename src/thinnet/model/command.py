@@ -57,7 +57,8 @@ def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], 
     for finding in findings:
         console.print(_printed(finding))
     counted = sum(finding.fails for finding in findings)
-    console.print(Text(f"{counted} findings, {len(findings) - counted} notes", style="bold red" if counted else "bold green"))
+    summary = f"{_number(counted, 'finding')}, {_number(len(findings) - counted, 'note')}"
+    console.print(Text(summary, style="bold red" if counted else "bold green"))
     return int(findings.failed)
 
 
@@ -75,6 +76,10 @@ def _printed(finding: Finding) -> Text:
     head, *rest = str(Findings([finding])).splitlines()
     style = "dim" if finding.allowed else COLOURS[finding.rule.severity]
     return Text.assemble((head, style), *(f"\n{line}" for line in rest))
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _refused(error: LoadError) -> int:

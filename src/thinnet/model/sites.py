@@ -102,7 +102,7 @@ def _site(
         kind=kind,
         op=first.op.removeprefix("aten::"),
         grain=grain(first),
-        p=first.p if first.p is not None else declared.rate(module),
+        p=declared.rate(module) if first.p is None else round(first.p, 9),  # 1 - 0.8 is not 0.2
         measured=measured,
         interval=interval(shares, units) if counted else None,
         scale=sum(scales) / len(scales) if scales and kind == "dropout" else None,
