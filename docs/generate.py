@@ -14,6 +14,7 @@ from docs import gallery
 from thinnet import catalogue
 from thinnet.facts import Method
 from thinnet.methods import FOLDERS
+from thinnet.model.audit import RULES
 
 ROOT = Path(__file__).parent.parent
 PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
@@ -63,7 +64,12 @@ def card(family: tuple[Method, ...]) -> str:
     )
 
 
-PARTS: dict[str, Callable[[], str]] = {"overview": overview, "cards": cards, **tables.TABLES}
+def audit() -> str:
+    """Returns one row a rule of the audit."""
+    return tables.table(["code", "severity", "finding"], [[rule.code, rule.severity, rule.name] for rule in RULES])
+
+
+PARTS: dict[str, Callable[[], str]] = {"overview": overview, "cards": cards, "audit": audit, **tables.TABLES}
 
 
 def render(text: str) -> str:

@@ -8,10 +8,16 @@ from typing import Any
 from torch import nn
 
 from thinnet.coins.names import unwrap
+from thinnet.model import checks, measures
 from thinnet.model.checks import CHECKS, Case
-from thinnet.model.findings import Finding, Findings
+from thinnet.model.findings import Finding, Findings, Rule
 from thinnet.model.measures import MEASURES
 from thinnet.model.sites import sites
+
+RULES = sorted(
+    {value for module in (checks, measures) for value in vars(module).values() if isinstance(value, Rule)},
+    key=lambda rule: rule.code,
+)
 
 
 def audit(
