@@ -55,7 +55,8 @@ FACTS = Facts(
     grain="element of the input of a linear layer; channel of that of a convolution",
     place="around every layer with weights, to find dropout's rates in one run, or where uncertainty is asked for",
     avoid="without thinnet.penalty in the loss, where the rates only fall; where exact zeros or an exact expectation matter",
-    default="p = 0.1, length 1e-4, temperature 0.1 (linear) or 2/3 (convolution); a hundred samples or more for steady rates",
+    default="p = 0.1, length 1e-4, temperature 0.1 (linear) or 2/3 (convolution); a larger learning rate for the logits, as"
+    " steps of 0.001 take two thousand from p = 0.1 to 0.4",
     cost="a logarithm, an exponential and two numbers kept for backward per coin, and the sum of the layer's squared weights",
     elsewhere="the authors' notebooks and packages after them, on at test unless told otherwise; here eval is the bare layer,"
     " and what samples, samples in train mode. E[y] is 0.999 x at p = 0.1 and t = 0.1, and 0.95 x at t = 2/3, as E[d] is not p",
