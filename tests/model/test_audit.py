@@ -207,3 +207,16 @@ def test_findings_are_data_for_other_programs() -> None:
 def test_the_assertion_names_the_findings() -> None:
     with pytest.raises(AssertionError, match=r"1 to mend\nAUD303 warning: dropout twice in a row at 3"):
         assert_dropout_right(DEFECTS["dropout twice"][1], X)
+
+
+def test_ranks_with_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(states: list[object], mine: object) -> None:
+        states[:] = [mine] * len(states)
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    ours = mlp(thinnet.nn.Dropout(0.5))
+    assert "AUD402" in codes(mlp(nn.Dropout(0.5)), X) and "AUD402" in codes(ours, X)
+    thinnet.Coins(1).bind(ours).at(0, torch.arange(64))
+    assert "AUD402" not in codes(ours, X)  # names tell the samples of the ranks apart
