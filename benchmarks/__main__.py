@@ -1,4 +1,4 @@
-"""Runs the benchmarks, writes benchmarks/results/ and prints the tables: `python -m benchmarks [toss|step|recurrent ...]`."""
+"""Runs the benchmarks, writes benchmarks/results/ and prints the tables: `python -m benchmarks [toss|step|methods ...]`."""
 
 import sys
 from collections.abc import Callable
@@ -6,13 +6,14 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import recurrent, step, tables, toss
+from benchmarks import methods, recurrent, step, tables, toss
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "toss": toss.rows,
     "step": step.rows,
     "memory": toss.memory,
+    "methods": methods.rows,
     "recurrent": recurrent.rows,
 }
 

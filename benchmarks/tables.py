@@ -67,6 +67,32 @@ def recurrent() -> str:
     return table(["layer", "batch", "forward + backward", "PyTorch's = 1"], body)
 
 
+def methods() -> str:
+    """Returns the time of each method as a ratio to that of `Dropout` on the same tensor, the dearest first."""
+    body = []
+    for row in sorted(load("methods")["rows"], key=lambda row: -row["forward"]["method"] / row["forward"]["Dropout"]):
+        ratios = [times(row[label]["method"], row[label]["Dropout"]) for label in ("forward", "forward + backward")]
+        body.append([f"`{row['method']}`", row["shape"], *ratios, times(row["forward"]["Dropout"], row["forward"]["copy"])])
+    return table(["method", "shape", "forward", "forward + backward", "`Dropout` beside a copy"], body)
+
+
+PRINTED = {10: (1.90, 0.40), 25: (1.35, 0.40), 50: (1.24, 0.33), 100: (1.26, 0.24), 1000: (1.04, 0.23), 10000: (1.00, 0.16)}
+
+
+def concrete() -> str:
+    """Returns what concrete dropout learned on its authors' toy task, beside the numbers that they print."""
+    body = []
+    for row in load("concrete")["rows"]:
+        rates, theirs = row["p of each layer"][1:], row["lr of the rates"] == 0.001
+        error = f"{row['rmse']:.2f}" + (f" ({PRINTED[row['N']][0]:.2f})" if theirs else "")
+        spread = f"{min(rates):.2f} to {max(rates):.2f}" + (f" ({PRINTED[row['N']][1]:.2f})" if theirs else "")
+        doubts = [f"{row[name]:.2f}" for name in ("epistemic sd", "aleatoric sd")]
+        body.append([f"{row['lr of the rates']:g}", str(row["N"]), error, spread, *doubts])
+    return table(
+        ["rate of the logits", "N", "RMSE (printed)", "p, wide layers (printed)", "epistemic sd", "aleatoric sd"], body
+    )
+
+
 def gpu() -> str:
     """Returns bandwidth, and ratios to a copy, of dropout on a GPU, one row a size, dtype and pass."""
     rows = load("gpu")["rows"]
@@ -81,4 +107,12 @@ def gpu() -> str:
     return table(head, body)
 
 
-TABLES: dict[str, Callable[[], str]] = {"toss": toss, "step": step, "memory": memory, "recurrent": recurrent, "gpu": gpu}
+TABLES: dict[str, Callable[[], str]] = {
+    "toss": toss,
+    "step": step,
+    "memory": memory,
+    "recurrent": recurrent,
+    "gpu": gpu,
+    "methods": methods,
+    "concrete": concrete,
+}

@@ -17,7 +17,7 @@ from thinnet.methods import FOLDERS
 from thinnet.model.audit import RULES
 
 ROOT = Path(__file__).parent.parent
-PART = re.compile(r"(<!-- generated: (\w+) -->\n).*?(\n<!-- end -->)", re.DOTALL)
+PART = re.compile(r"(<!-- generated: (\w+) -->\n)(?:(?!<!-- ).)*(<!-- end -->)", re.DOTALL)
 
 
 def linked(method: Method) -> str:
@@ -74,7 +74,7 @@ PARTS: dict[str, Callable[[], str]] = {"overview": overview, "cards": cards, "au
 
 def render(text: str) -> str:
     """Returns the text with its generated parts made anew."""
-    return PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", text)
+    return PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}\n{match[3]}", text)
 
 
 def main(check: bool) -> int:

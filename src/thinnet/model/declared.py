@@ -9,6 +9,7 @@ NAMED = ("drop", "stochasticdepth", "zoneout", "cutout")
 def rate(module: Any) -> float | None:
     """Returns the rate that a module declares; None where it declares none.
 
+    >>> from torch import nn
     >>> rate(nn.Dropout(0.3)), rate(nn.LSTM(2, 2, num_layers=2, dropout=0.5)), rate(nn.Linear(2, 2))
     (0.3, 0.5, None)
     """

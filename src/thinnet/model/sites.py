@@ -41,6 +41,7 @@ def sites(
         TypeError: `model` is no module.
         ValueError: `passes` is no positive integer.
 
+    >>> import torch
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.25), nn.Linear(8, 2))
     >>> (site,) = sites(model, torch.randn(64, 8))
     >>> site.name, site.kind, site.p, site.on_in_eval, site.switch
