@@ -8,6 +8,8 @@ import torch
 import torch._functorch.config as functorch
 import torch.nn.functional as F
 from networks import Checkpointed, Everything, FixedDropBlock, HandWritten
+from rows import ROWS
+from rows.row import Row
 from torch import Tensor, nn
 
 import thinnet
@@ -220,3 +222,19 @@ def test_ranks_with_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "AUD402" in codes(mlp(nn.Dropout(0.5)), X) and "AUD402" in codes(ours, X)
     thinnet.Coins(1).bind(ours).at(0, torch.arange(64))
     assert "AUD402" not in codes(ours, X)  # names tell the samples of the ranks apart
+
+
+class Between(nn.Module):
+    """A method between two functions, so that it stands neither on the input nor on the output."""
+
+    def __init__(self, method: nn.Module) -> None:
+        super().__init__()
+        self.method, self.weight = method, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.method(F.selu(x * self.weight)) * self.weight)
+
+
+@pytest.mark.parametrize("row", {row.name: row for row in ROWS}.values(), ids=lambda row: row.name)
+def test_every_method_of_ours_is_right(row: Row) -> None:
+    assert_dropout_right(Between(row.module(0.3)), row.inputs((32, *row.shapes[-1][1:])), passes=4)

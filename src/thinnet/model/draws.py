@@ -77,8 +77,8 @@ def drawn_by(call: Operation) -> Drawn | None:
     """Returns what an operation drew; None where it drew nothing."""
     if call.name == "thinnet::toss":
         return _toss(call)
-    if torch.Tag.nondeterministic_seeded not in call.func.tags:
-        return None
+    if torch.Tag.nondeterministic_seeded not in call.func.tags or call.argument("low") == -(1 << 63):
+        return None  # the last is the seed of a toss: the toss is what counts
     if "attention" in call.name:
         return _attention(call)
     if call.name in ("aten::native_dropout", "aten::_fused_dropout"):

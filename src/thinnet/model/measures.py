@@ -66,7 +66,8 @@ def masks_of_backward(case: Case) -> Iterator[Finding]:
     """Activations that are recomputed for backward with other coins, and gradients that are not those of the output."""
     recomputed = list(_recomputed(case))
     yield from recomputed
-    error = None if recomputed else derivative_error(case)
+    surrogate = any(getattr(module, "surrogate_gradient", False) for module in case.model.modules())
+    error = None if recomputed or surrogate else derivative_error(case)
     if error is not None and error > PERSISTS:
         evidence = f"Along the gradient, the output of the same seed changes {error:.0%} more or less than the gradient says."
         remedy = "Coins with names (thinnet.Coins) are the same in every recomputation; see activation_memory_budget."

@@ -15,11 +15,14 @@ class Operation:
         out: what it returned.
         noisy: by `id`, the tensors that went in and are noise.
         constant: by `id`, the tensors that went in and are constants.
+        owned: by `id`, the tensors that went in and come from parameters and buffers alone.
     """
 
-    def __init__(self, func: Any, args: Any, kwargs: Any, out: Any, noisy: set[int], constant: set[int]) -> None:
+    def __init__(
+        self, func: Any, args: Any, kwargs: Any, out: Any, noisy: set[int], constant: set[int], owned: set[int]
+    ) -> None:
         self.func, self.args, self.kwargs, self.out = func, args, kwargs, out
-        self.noisy, self.constant = noisy, constant
+        self.noisy, self.constant, self.owned = noisy, constant, owned
 
     @property
     def name(self) -> str:
@@ -45,6 +48,12 @@ class Operation:
     def data(self) -> list[Tensor]:
         """The tensors that went in and are neither noise nor constants."""
         return [leaf for leaf in self.inputs if id(leaf) not in self.noisy | self.constant]
+
+    @property
+    def shapes_noise(self) -> bool:
+        """Whether all that noise meets is smaller and the model's own: a learned rate, say, that makes other noise of it."""
+        size = max((leaf.numel() for leaf in self.noise), default=0)
+        return all(id(leaf) in self.owned and (leaf.numel() < size or leaf.numel() == 1) for leaf in self.data)
 
     @property
     def outputs(self) -> list[Tensor]:

@@ -44,9 +44,9 @@ def scaled_by(call: Operation) -> float:
 def _use(call: Operation) -> str | None:
     if call.name in ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"):
         return "decides"
-    if not call.data:
+    if not call.data or call.name in COMPARES or call.shapes_noise:
         return None
-    if call.name in ("aten::mul", "aten::div", "aten::addcmul"):
+    if call.name in ("aten::mul", "aten::div", "aten::addcmul", "aten::lerp"):
         return "multiplies"
     if call.name in ("aten::masked_fill", "aten::masked_fill_"):
         return "fills"
@@ -59,6 +59,9 @@ def _use(call: Operation) -> str | None:
 
 def _become(call: Operation, event: Drawn) -> None:
     """Follows uniform numbers through a shift to the comparison, or the rounding, that makes coins of them."""
+    if call.data:  # a rate that is learned, or follows the data
+        event.chance, event.uniform = None, False
+        return
     number = next((value for value in call.args[1:2] if isinstance(value, (int, float))), None)
     if number is None:
         number = next((float(leaf) for leaf in call.inputs if id(leaf) in call.constant and leaf.numel() == 1), None)
@@ -89,7 +92,7 @@ def _multiplies(call: Operation, event: Drawn) -> None:
 def _fills(call: Operation, event: Drawn) -> None:
     mask = call.argument("mask")
     _grain(event, mask, call.data[0])
-    event.units, event.dropped, event.scale, event.p = mask.numel(), int(mask.sum()), 1.0, event.chance
+    event.units, event.dropped, event.p = mask.numel(), int(mask.sum()), event.chance
 
 
 def _selects(call: Operation, event: Drawn) -> None:
@@ -101,7 +104,6 @@ def _selects(call: Operation, event: Drawn) -> None:
     _grain(event, condition, call.outputs[0])
     event.units, ones = condition.numel(), int(condition.sum())
     event.dropped = ones if drops_true else condition.numel() - ones
-    event.scale = 1.0
     event.p = event.chance if drops_true or event.chance is None else 1 - event.chance
 
 

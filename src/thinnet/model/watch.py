@@ -50,6 +50,7 @@ class Watch(TorchDispatchMode):
         self.digests = False
         self.inputs: set[int] = set()
         self._weights = {storage_of(parameter) for parameter in model.parameters()}
+        self._owned = self._weights | {storage_of(buffer) for buffer in model.buffers()}
         self._made: dict[int, Made] = {}  # by storage
         self._fed: dict[int, Drawn | None] = {}  # by storage: whose use the layer read that made it
         self._noise: dict[int, list[Drawn]] = {}
@@ -66,7 +67,8 @@ class Watch(TorchDispatchMode):
         out = func(*args, **kwargs)
         seconds = time.perf_counter() - start
         self.seconds += seconds
-        call = Operation(func, args, kwargs, out, set(events), constant)
+        owned = {id(leaf) for leaf in inputs if storage_of(leaf) in self._owned}
+        call = Operation(func, args, kwargs, out, set(events), constant, owned)
         event = drawn_by(call)
         if event is None:
             self._note(call, self._follow(call, events, seconds))
@@ -127,16 +129,22 @@ class Watch(TorchDispatchMode):
             return []
         if noise or call.data:
             self._forget(outputs)
+            if not noise and all(id(leaf) in call.owned for leaf in call.data):
+                self._keep(self._owned, outputs)
             return fresh
-        self._constant |= {storage_of(leaf) for leaf in outputs}
-        self._held += [leaf.untyped_storage() for leaf in outputs]
+        self._keep(self._constant, outputs)
         return []
+
+    def _keep(self, kind: set[int], outputs: list[Tensor]) -> None:
+        kind |= {storage_of(leaf) for leaf in outputs}
+        self._held += [leaf.untyped_storage() for leaf in outputs]
 
     def _forget(self, outputs: list[Tensor]) -> None:
         """Data may have been written into what was a constant, or noise."""
         for leaf in outputs:
             self._noise.pop(storage_of(leaf), None)
             self._constant.discard(storage_of(leaf))
+            self._owned.discard(storage_of(leaf))
 
     def _mark(self, outputs: list[Tensor], events: list[Drawn]) -> None:
         for leaf in outputs:

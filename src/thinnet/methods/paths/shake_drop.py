@@ -188,6 +188,8 @@ class ShakeDrop(Site):
     torch.Size([4, 6])
     """
 
+    surrogate_gradient = True  # other numbers backward than forward, by design
+
     def __init__(
         self,
         p: float | None = 0.5,
