@@ -19,7 +19,7 @@ METHODS: tuple[Method, ...] = (
         zoneout.FACTS,
         zoneout.Zoneout,
         zoneout.zoneout,
-        lambda x: zoneout.zoneout(x, 0.3, old=x.roll(1, 0), training=True),
+        lambda x: zoneout.zoneout(x, 0.3, old=x.roll(8, 1), training=True),
     ),
     Method(zoneout.LAYER_FACTS, zoneout.ZoneoutLSTM),
     Method(zoneout.LAYER_FACTS, zoneout.ZoneoutGRU),
