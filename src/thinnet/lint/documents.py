@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from libcst.metadata import CodePosition, CodeRange
+from libcst.metadata import CodePosition
 
 FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>\w*)")
 DIRECTIVE = re.compile(r"(?P<indent>[ \t]*)\.\. (?:code|code-block|sourcecode)::[ \t]*(?P<language>\w*)")
@@ -43,11 +43,9 @@ class Page:
         """Returns the offset in the file."""
         return self._starts[at.line - 1] + self.place(at)[1] - 1
 
-    def is_whole(self, span: CodeRange) -> bool:
-        """Says whether the span of code is the same text in the file."""
-        return span.start.line == span.end.line or not any(
-            self.cut.get(line) for line in range(span.start.line - 1, span.end.line)
-        )
+    def is_whole(self, start: CodePosition, stop: CodePosition) -> bool:
+        """Says whether the code between two positions is the same text in the file."""
+        return start.line == stop.line or not any(self.cut.get(line) for line in range(start.line - 1, stop.line))
 
     def parts(self) -> Iterator["Page"]:
         """Yields the blocks one by one, each where it stands."""

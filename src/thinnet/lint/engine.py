@@ -5,16 +5,19 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import libcst as cst
-from libcst.metadata import CodeRange, MetadataWrapper, PositionProvider
+from libcst.metadata import CodePosition, CodeRange, MetadataWrapper, PositionProvider
 
+from thinnet.lint.changes import Point
 from thinnet.lint.documents import Page, blocks, lines_of
 from thinnet.lint.finding import Edit, Finding
+from thinnet.lint.room import with_room
 from thinnet.lint.rule import Report, Rule
 from thinnet.lint.tree import Tree
 
 NOQA = re.compile(r"#\s*noqa\b(?P<codes>\s*:\s*[A-Za-z]+[0-9]+(?:[,\s]+[A-Za-z]+[0-9]+)*)?", re.IGNORECASE)
 CONVENTIONS = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}  # what pages leave out
 PASSES = 20
+LONGEST = 10_000
 
 
 class Unreadable(Exception):
@@ -59,12 +62,19 @@ def _check_part(part: Page, rules: Sequence[Rule]) -> list[Finding]:
 
 
 def _check(page: Page, rules: Sequence[Rule], assumed: dict[str, str]) -> list[Finding]:
+    if (longest := max(map(len, page.code.split("\n")))) > LONGEST:
+        raise Unreadable(f"a line has {longest} characters")  # generated; chains in it take the parser minutes
+    try:
+        return with_room(lambda: _findings(page, rules, assumed))
+    except RecursionError:
+        raise Unreadable("it is nested too deeply") from None
+
+
+def _findings(page: Page, rules: Sequence[Rule], assumed: dict[str, str]) -> list[Finding]:
     try:
         tree = Tree(cst.parse_module(page.code), assumed)
     except cst.ParserSyntaxError as error:
         raise Unreadable(f"line {error.raw_line} is not Python that can be parsed") from None
-    except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
     wanted: dict[type[cst.CSTNode], list[Rule]] = defaultdict(list)
     for rule in rules:
         for kind in rule.kinds:
@@ -96,10 +106,17 @@ def _placed(page: Page, tree: Tree, reports: list[tuple[str, Report]]) -> list[F
 
 
 def _edits(page: Page, report: Report, ranges: Mapping[cst.CSTNode, CodeRange]) -> tuple[Edit, ...]:
-    texts = report.fix.texts if report.fix else ()
-    spans = [(page.offset(ranges[node].start), page.offset(ranges[node].end), text) for node, text in texts]
-    whole = all(page.is_whole(ranges[node]) for node, _ in texts)
-    return tuple(Edit(*span) for span in spans) if whole else ()
+    edits = []
+    for change in report.fix.changes if report.fix else ():
+        start, stop = (_position(point, ranges) for point in (change.start, change.stop))
+        if "\n" in change.text or not page.is_whole(start, stop):
+            return ()  # the lines would lose their indentation
+        edits.append(Edit(page.offset(start), page.offset(stop), change.text))
+    return tuple(edits)
+
+
+def _position(point: Point, ranges: Mapping[cst.CSTNode, CodeRange]) -> CodePosition:
+    return ranges[point.node].end if point.end else ranges[point.node].start
 
 
 def silenced(line: str, code: str) -> bool:

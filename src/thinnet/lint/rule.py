@@ -7,19 +7,20 @@ from typing import ClassVar
 
 import libcst as cst
 
+from thinnet.lint.changes import Change
 from thinnet.lint.tree import Tree
 
 
 @dataclass(frozen=True)
 class Fix:
-    """Other text for some nodes.
+    """How a finding is mended.
 
     Args:
-        texts: each node with what shall stand in its place.
+        changes: what to write where.
         safe: training computes what it computed before, or failed before; only then `--fix` applies it.
     """
 
-    texts: tuple[tuple[cst.CSTNode, str], ...]
+    changes: tuple[Change, ...]
     safe: bool
 
 

@@ -5,11 +5,14 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.calls import argument, is_plain
+from thinnet.lint.changes import insert_after
 from thinnet.lint.flow import layer
 from thinnet.lint.modes import is_guarded, speaks_of_training
 from thinnet.lint.rates import ATTENTION
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.tree import Tree, is_self, methods
+
+SWITCH = " if self.training else 0.0"
 
 
 class AttentionDropoutInEval(Rule):
@@ -47,9 +50,8 @@ class AttentionDropoutInEval(Rule):
         p = argument(node, "dropout_p", place)
         if p is None or is_guarded(tree, node) or not self._is_fixed(tree, p):
             return
-        text = f"{tree.code(p)} if self.training else 0.0"
         what = f"`{tree.code(node.func)}` drops in eval mode too"
-        yield Report(node, f"{what}; pass `dropout_p={text}`", Fix(((p, text),), safe=True))
+        yield Report(node, f"{what}; pass `dropout_p={tree.code(p)}{SWITCH}`", Fix((insert_after(p, SWITCH),), safe=True))
 
     def _is_fixed(self, tree: Tree, p: cst.BaseExpression) -> bool:
         number = tree.number(p)

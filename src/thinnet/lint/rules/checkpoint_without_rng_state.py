@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import is_false, keyword, without
+from thinnet.lint.calls import is_false, keyword
+from thinnet.lint.changes import drop_keyword
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.tree import Tree
 
@@ -43,5 +44,5 @@ class CheckpointWithoutRngState(Rule):
             return
         given = keyword(node, "preserve_rng_state")
         if given is not None and is_false(given.value):
-            fix = Fix(((node, without(tree, node, "preserve_rng_state")),), safe=False)
+            fix = Fix((drop_keyword(node, "preserve_rng_state"),), safe=False)
             yield Report(node, "recomputation draws other masks than forward did; leave out `preserve_rng_state=False`", fix)

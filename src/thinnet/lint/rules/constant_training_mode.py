@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import argument, is_false, is_plain, is_true, keyword, with_keyword
+from thinnet.lint.calls import argument, is_false, is_plain, is_true
+from thinnet.lint.changes import replace
 from thinnet.lint.modes import is_guarded
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -49,8 +50,6 @@ class ConstantTrainingMode(Rule):
         if given is None or not (is_true(given) or is_false(given)) or tree.number(rate(tree, node)) == 0:
             return
         if tree.module_method(node) is not None and not is_guarded(tree, node):
-            named = keyword(node, "training") is not None
-            text = with_keyword(tree, node, "training", "self.training")
-            texts = ((node, text),) if named else ((given, "self.training"),)
             what = "drops in eval mode too" if is_true(given) else "never drops"
-            yield Report(node, f"`training={tree.code(given)}` {what}; pass `training=self.training`", Fix(texts, safe=False))
+            fix = Fix((replace(given, "self.training"),), safe=False)
+            yield Report(node, f"`training={tree.code(given)}` {what}; pass `training=self.training`", fix)

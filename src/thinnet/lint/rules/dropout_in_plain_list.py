@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.changes import insert_after, insert_before
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.spelling import DROPOUT_LAYERS
 from thinnet.lint.tree import Tree, is_self
@@ -47,8 +48,8 @@ class DropoutInPlainList(Rule):
             return
         fix = None
         if isinstance(node.value, (cst.List, cst.ListComp)) and isinstance(held.func, cst.Attribute):
-            text = f"{tree.code(held.func.value)}.ModuleList({tree.code(node.value)})"
-            fix = Fix(((node.value, text),), safe=False)
+            name = f"{tree.code(held.func.value)}.ModuleList"
+            fix = Fix((insert_before(node.value, f"{name}("), insert_after(node.value, ")")), safe=False)
         what = f"`eval()` does not reach a dropout layer in a plain {type(node.value).__name__.lower().removesuffix('comp')}"
         yield Report(node, f"{what}; keep it in an `nn.ModuleList` or `nn.ModuleDict`", fix)
 

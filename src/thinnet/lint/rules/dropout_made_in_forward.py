@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.calls import is_plain
+from thinnet.lint.changes import replace
 from thinnet.lint.modes import is_guarded
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -76,4 +77,4 @@ class DropoutMadeInForward(Rule):
             return None
         given = "" if p is None else f" {tree.code(p)},"
         name = f"{tree.code(func.value)}.functional.{FUNCTIONS[func.attr.value]}"
-        return Fix(((call, f"{name}({tree.code(x.value)},{given} training=self.training)"),), safe=True)
+        return Fix((replace(call, f"{name}({tree.code(x.value)},{given} training=self.training)"),), safe=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import with_keyword
+from thinnet.lint.changes import set_keyword
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.rules.dropout_without_training import forgets_training
 from thinnet.lint.tree import Tree
@@ -41,6 +41,6 @@ class DropoutThatNeverDrops(Rule):
         """Yields the calls that do nothing."""
         if isinstance(node, cst.Call) and forgets_training(node, tree, default=False):
             inside = tree.module_method(node) is not None
-            fix = Fix(((node, with_keyword(tree, node, "training", "self.training")),), safe=False) if inside else None
+            fix = Fix((set_keyword(node, "training", "self.training"),), safe=False) if inside else None
             what = f"`{tree.code(node.func)}` without `training` never drops"
             yield Report(node, f"{what}; pass `training={'self.training' if inside else '...'}`", fix)

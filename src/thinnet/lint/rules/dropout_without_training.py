@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import argument, is_plain, with_keyword
+from thinnet.lint.calls import argument, is_plain
+from thinnet.lint.changes import set_keyword
 from thinnet.lint.modes import is_guarded, speaks_of_training
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -63,6 +64,6 @@ class DropoutWithoutTraining(Rule):
         """Yields the calls that drop in eval."""
         if isinstance(node, cst.Call) and forgets_training(node, tree, default=True):
             inside = tree.module_method(node) is not None
-            fix = Fix(((node, with_keyword(tree, node, "training", "self.training")),), safe=True) if inside else None
+            fix = Fix((set_keyword(node, "training", "self.training"),), safe=True) if inside else None
             what = f"`{tree.code(node.func)}` without `training` drops in eval mode too"
             yield Report(node, f"{what}; pass `training={'self.training' if inside else '...'}`", fix)

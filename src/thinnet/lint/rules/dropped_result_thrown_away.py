@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.calls import argument, is_false
+from thinnet.lint.changes import insert_before
 from thinnet.lint.flow import DROPOUTS, operation
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.tree import Tree
@@ -47,5 +48,5 @@ class DroppedResultThrownAway(Rule):
             return
         fix = None
         if isinstance(op.input, cst.Name):
-            fix = Fix(((node, f"{op.input.value} = {tree.code(node.value)}"),), safe=False)
+            fix = Fix((insert_before(node, f"{op.input.value} = "),), safe=False)
         yield Report(node, "dropout returns a new tensor, and this one is thrown away; assign it", fix)

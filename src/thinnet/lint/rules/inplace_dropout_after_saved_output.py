@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import argument, is_true, keyword, without
+from thinnet.lint.calls import argument, is_true, keyword
+from thinnet.lint.changes import drop_keyword
 from thinnet.lint.flow import DROPOUTS, before, operation
 from thinnet.lint.modes import expects_error
 from thinnet.lint.rates import drops
@@ -52,6 +53,6 @@ class InplaceDropoutAfterSavedOutput(Rule):
             return
         fix = None
         if keyword(op.settings, "inplace") is not None:
-            fix = Fix(((op.settings, without(tree, op.settings, "inplace")),), safe=True)
+            fix = Fix((drop_keyword(op.settings, "inplace"),), safe=True)
         what = f"in-place dropout overwrites the result of `{source.name}`, which its backward needs"
         yield Report(op.at, f"{what}; leave out `inplace=True`", fix)

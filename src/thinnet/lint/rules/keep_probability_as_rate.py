@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.changes import replace
 from thinnet.lint.modes import last_name
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -52,4 +53,4 @@ class KeepProbabilityAsRate(Rule):
             text = tree.code(p.right) if DROPS.fullmatch(last_name(p.right)) else None
         if text is not None:
             what = f"`{tree.code(p)}` is a probability of keeping, and the rate is that of dropping"
-            yield Report(p, f"{what}; pass `{text}`", Fix(((p, text),), safe=False))
+            yield Report(p, f"{what}; pass `{text}`", Fix((replace(p, text),), safe=False))

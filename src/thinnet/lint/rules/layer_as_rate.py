@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.changes import insert_after
 from thinnet.lint.flow import layer
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -44,5 +45,5 @@ class LayerAsRate(Rule):
         p = rate(tree, node) if isinstance(node, cst.Call) else None
         made = layer(tree, p) if p is not None and not isinstance(p, cst.Call) else None
         if p is not None and made is not None and tree.name(made.func) in DROPOUT_LAYERS:
-            text = f"{tree.code(p)}.p"
-            yield Report(p, f"`{tree.code(p)}` is a layer, not a rate; pass `{text}`", Fix(((p, text),), safe=True))
+            code = tree.code(p)
+            yield Report(p, f"`{code}` is a layer, not a rate; pass `{code}.p`", Fix((insert_after(p, ".p"),), safe=True))

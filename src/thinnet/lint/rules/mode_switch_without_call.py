@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.changes import insert_after
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.tree import Tree
 
@@ -40,4 +41,4 @@ class ModeSwitchWithoutCall(Rule):
         """Yields the statements that do nothing."""
         if isinstance(node, cst.Expr) and isinstance(node.value, cst.Attribute) and node.value.attr.value in ("eval", "train"):
             code = tree.code(node.value)
-            yield Report(node, f"`{code}` is not called; write `{code}()`", Fix(((node.value, f"{code}()"),), safe=False))
+            yield Report(node, f"`{code}` is not called; write `{code}()`", Fix((insert_after(node.value, "()"),), safe=False))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.changes import replace
 from thinnet.lint.modes import expects_error
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -44,6 +45,6 @@ class RateAsPercentage(Rule):
         if p is None or number is None or number <= 1 or expects_error(tree, p):
             return
         written = isinstance(p, cst.Integer) and number <= 100
-        fix = Fix(((p, f"{number / 100:g}"),), safe=False) if written else None
+        fix = Fix((replace(p, f"{number / 100:g}"),), safe=False) if written else None
         guess = f"for {number:g} % write `{number / 100:g}`" if fix else "pass a number between 0 and 1"
         yield Report(p, f"a rate is a probability, and {number:g} is above 1; {guess}", fix)

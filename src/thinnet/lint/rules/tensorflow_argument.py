@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.calls import keyword
+from thinnet.lint.changes import replace
 from thinnet.lint.modes import expects_error
 from thinnet.lint.rates import FUNCTIONS
 from thinnet.lint.rule import Fix, Report, Rule
@@ -62,7 +63,7 @@ class TensorflowArgument(Rule):
             arg = keyword(call, word)
             if arg is not None and arg.keyword is not None:
                 text = f"{before}{self._operand(tree, arg.value) if before else tree.code(arg.value)}"
-                fix = Fix(((arg.keyword, name), (arg.value, text)), safe=True)
+                fix = Fix((replace(arg.keyword, name), replace(arg.value, text)), safe=True)
                 yield Report(call, f"there is no `{word}`; write `{name}={text}`", fix)
 
     def _operand(self, tree: Tree, node: cst.BaseExpression) -> str:

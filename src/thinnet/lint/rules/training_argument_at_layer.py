@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import keyword, without
+from thinnet.lint.calls import keyword
+from thinnet.lint.changes import drop_keyword
 from thinnet.lint.flow import layer
 from thinnet.lint.modes import expects_error
 from thinnet.lint.rule import Fix, Report, Rule
@@ -44,5 +45,5 @@ class TrainingArgumentAtLayer(Rule):
             return
         made = layer(tree, node.func)
         if made is not None and tree.name(made.func) in DROPOUT_LAYERS:
-            text = without(tree, node, "training")
-            yield Report(node, f"a layer takes its mode from `eval()`; write `{text}`", Fix(((node, text),), safe=True))
+            fix = Fix((drop_keyword(node, "training"),), safe=True)
+            yield Report(node, "a layer takes its mode from `train()` and `eval()`; leave out `training`", fix)

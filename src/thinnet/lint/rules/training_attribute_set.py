@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.calls import is_false, is_true
+from thinnet.lint.changes import replace
 from thinnet.lint.modes import is_loop_variable, last_name
 from thinnet.lint.rule import Fix, Report, Rule
 from thinnet.lint.tree import Tree
@@ -51,6 +52,5 @@ class TrainingAttributeSet(Rule):
         model = target.value
         if MODELS.fullmatch(last_name(model)):
             text = f"{tree.code(model)}.{'train' if is_true(node.value) else 'eval'}()"
-            yield Report(
-                node, f"this does not reach the children of `{tree.code(model)}`; call `{text}`", Fix(((node, text),), False)
-            )
+            what = f"this does not reach the children of `{tree.code(model)}`"
+            yield Report(node, f"{what}; call `{text}`", Fix((replace(node, text),), safe=False))

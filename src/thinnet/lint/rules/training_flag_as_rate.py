@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.calls import is_false, is_true, keyword
+from thinnet.lint.changes import insert_before
 from thinnet.lint.modes import last_name
 from thinnet.lint.rates import rate
 from thinnet.lint.rule import Fix, Report, Rule
@@ -47,5 +48,5 @@ class TrainingFlagAsRate(Rule):
             return
         functional = (tree.name(node.func) or "").startswith("torch.nn.functional.dropout")
         free = functional and len(node.args) == 2 and keyword(node, "p") is None
-        fix = Fix(((p, f"training={tree.code(p)}"),), safe=False) if free else None
+        fix = Fix((insert_before(p, "training="),), safe=False) if free else None
         yield Report(p, f"`{tree.code(p)}` is taken for the rate; pass the rate here, and `training=` by name", fix)

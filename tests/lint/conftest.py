@@ -1,0 +1,26 @@
+"""The command as a person runs it, in a folder of its own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from thinnet.lint.command import lint
+
+app = typer.Typer(rich_markup_mode="markdown")
+app.command()(lint)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Returns the command; the current folder is an empty one with a pyproject.toml."""
+    (tmp_path / "pyproject.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+
+    def called(*arguments: object, **options: object) -> Result:
+        return CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+
+    return called

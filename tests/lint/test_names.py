@@ -1,0 +1,110 @@
+"""Names are followed through every kind of import and binding; where more than one thing is possible, nothing is said."""
+
+import textwrap
+
+import libcst as cst
+import pytest
+
+from thinnet.lint.engine import Unreadable, check
+from thinnet.lint.rules import REGISTRY
+from thinnet.lint.tree import Tree
+
+DROPOUT = "torch.nn.functional.dropout"
+
+
+def name_of_last(code: str) -> str | None:
+    """The full name of what the last call in a text calls."""
+    module = cst.parse_module(textwrap.dedent(code))
+    (statement,) = module.body[-1:]
+    call = cst.ensure_type(
+        cst.ensure_type(cst.ensure_type(statement, cst.SimpleStatementLine).body[0], cst.Expr).value, cst.Call
+    )
+    return Tree(module).name(call.func)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import torch\ntorch.nn.functional.dropout(x)",
+        "import torch.nn.functional\ntorch.nn.functional.dropout(x)",
+        "import torch as t\nt.nn.functional.dropout(x)",
+        "import torch.nn.functional as F\nF.dropout(x)",
+        "from torch import nn\nnn.functional.dropout(x)",
+        "from torch.nn import functional\nfunctional.dropout(x)",
+        "from torch.nn.functional import dropout\ndropout(x)",
+        "from torch.nn.functional import dropout as drop\ndrop(x)",
+        "from torch import nn\nF = nn.functional\nF.dropout(x)",
+        "from torch import nn\nF = nn.functional\ndrop = F.dropout\ndrop(x)",
+        "try:\n    import torch.nn.functional as F\nexcept ImportError:\n    F = None\nF.dropout(x)",
+        "if x:\n    import torch.nn.functional as F\nelse:\n    from torch.nn import functional as F\nF.dropout(x)",
+    ],
+)
+def test_a_name_is_followed(code: str) -> None:
+    assert name_of_last(code) == DROPOUT
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "F.dropout(x)",
+        "from . import F\nF.dropout(x)",
+        "from torch.nn import *\nfunctional.dropout(x)",
+        "import torch.nn.functional as F\nF = other\nF.dropout(x)",
+        "import torch.nn.functional as F\nfor F in things:\n    pass\nF.dropout(x)",
+        "import torch.nn.functional as F\nwith thing as F:\n    pass\nF.dropout(x)",
+        "import torch.nn.functional as F\ndel_, (F, a) = things\nF.dropout(x)",
+        "import torch.nn.functional as F\ndef f():\n    global F\n    F = 1\nF.dropout(x)",
+        "import torch.nn.functional as F\n(F := other)\nF.dropout(x)",
+        "import torch.nn.functional as F\nmatch x:\n    case F:\n        pass\nF.dropout(x)",
+        "F = F\nF.dropout(x)",
+        "F = G\nG = F\nF.dropout(x)",
+    ],
+)
+def test_what_is_not_certain_has_no_name(code: str) -> None:
+    assert name_of_last(code) != DROPOUT
+
+
+def test_one_thing_has_one_name_wherever_it_is_imported_from() -> None:
+    homes = [
+        "from torch.nn.modules.dropout import Dropout",
+        "from torch.nn.modules import Dropout",
+        "from thinnet.nn import Dropout",
+    ]
+    assert {name_of_last(f"{home}\nDropout(0.5)") for home in homes} == {"torch.nn.Dropout"}
+
+
+def test_a_class_body_is_no_scope_for_its_methods() -> None:
+    code = """
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Net(nn.Module):
+        F = None
+
+        def forward(self, x):
+            return F.dropout(x)
+    """
+    assert [found.code for found in check(textwrap.dedent(code), REGISTRY)] == ["THN101"]
+
+
+def test_self_is_followed_into_bases_of_the_file() -> None:
+    code = """
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Base(nn.Module):
+        def __init__(self, p):
+            self.drop = nn.Dropout(p)
+
+    class Net(Base):
+        def forward(self, x):
+            self.drop(x)
+            return F.dropout(x, self.drop)
+    """
+    assert {found.code for found in check(textwrap.dedent(code), REGISTRY)} == {"THN101", "THN306", "THN505"}
+
+
+@pytest.mark.parametrize("code", ["def (", "x = '", "print 'x'", "\tx\n  y"])
+def test_what_is_no_python_is_said_in_one_line(code: str) -> None:
+    with pytest.raises(Unreadable, match=r"^line \d+ is not Python that can be parsed$"):
+        check(code, REGISTRY)

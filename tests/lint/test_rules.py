@@ -1,0 +1,145 @@
+"""Every rule finds what its fixture marks and nothing else; its fixes write what stands beside the fixture, and then rest.
+
+`THN101.in` is the input, with `# expect: THN101` on the lines of findings. `THN101.fixed` is what `--fix` makes of it, and
+`THN101.unsafe` what `--unsafe-fixes` makes of it, each where that differs. The names keep other tools away from these files.
+"""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import libcst as cst
+import pytest
+
+from thinnet.lint import table
+from thinnet.lint.engine import check, mend, worth
+from thinnet.lint.pages import HEADINGS, explain, sections
+from thinnet.lint.rule import Rule
+from thinnet.lint.rules import REGISTRY
+
+FIXTURES = Path(__file__).parent / "fixtures"
+DOCS = Path(__file__).parents[2] / "docs" / "lint.md"
+STABLE = [rule for rule in REGISTRY if not rule.preview]
+each_rule = pytest.mark.parametrize("rule", REGISTRY, ids=lambda rule: rule.code)
+
+
+def fixture(rule: Rule) -> str:
+    return (FIXTURES / f"{rule.code}.in").read_text()
+
+
+def beside(rule: Rule, suffix: str, otherwise: str) -> str:
+    path = FIXTURES / f"{rule.code}.{suffix}"
+    return path.read_text() if path.exists() else otherwise
+
+
+def assert_finds_what_is_marked(text: str, rules: list[Rule]) -> None:
+    lines = text.splitlines()
+    marked = [(number, code) for number, line in enumerate(lines, 1) for code in line.partition("# expect: ")[2].split()]
+    assert [(found.line, found.code) for found in check(text, rules)] == marked
+
+
+@each_rule
+def test_a_rule_finds_what_its_fixture_marks_and_nothing_else(rule: Rule) -> None:
+    assert_finds_what_is_marked(fixture(rule), [*STABLE, rule] if rule.preview else STABLE)
+
+
+@each_rule
+@pytest.mark.parametrize("unsafe", [False, True], ids=["safe", "unsafe"])
+def test_fixes_write_what_is_expected_and_then_rest(rule: Rule, unsafe: bool) -> None:
+    text = fixture(rule)
+    safe = beside(rule, "fixed", text)
+    expected = beside(rule, "unsafe", safe) if unsafe else safe
+    mended, count = mend(text, [rule], ".py", unsafe)
+    assert mended == expected
+    assert (count > 0) == (expected != text)
+    assert mend(mended, [rule], ".py", unsafe) == (mended, 0)
+
+
+@each_rule
+def test_what_is_fixed_parses_and_is_no_longer_found(rule: Rule) -> None:
+    text = fixture(rule)
+    before = check(text, [rule])
+    mended, _ = mend(text, [rule], ".py", unsafe=True)
+    ast.parse(mended)
+    after = check(mended, [rule])
+    assert not any(found.edits for found in after)
+    assert len(after) <= sum(not found.edits for found in before)
+
+
+@each_rule
+def test_a_fixture_has_hits_and_silence(rule: Rule) -> None:
+    hits = sum(rule.code in line.partition("# expect: ")[2] for line in fixture(rule).splitlines())
+    kinds = tuple(rule.kinds)
+    nodes = cst.parse_module(fixture(rule)).visit(counter := _Counter(kinds))
+    assert nodes is not None
+    assert 0 < hits < counter.count
+
+
+class _Counter(cst.CSTVisitor):
+    def __init__(self, kinds: tuple[type[cst.CSTNode], ...]) -> None:
+        super().__init__()
+        self.kinds, self.count = kinds, 0
+
+    def on_visit(self, node: cst.CSTNode) -> bool:
+        self.count += isinstance(node, self.kinds)
+        return True
+
+
+@each_rule
+def test_the_text_search_lets_a_rule_see_its_hits(rule: Rule) -> None:
+    assert rule in worth(REGISTRY, fixture(rule).encode())
+    assert rule not in worth(REGISTRY, b"import torch\n")
+
+
+@each_rule
+def test_a_rule_is_documented(rule: Rule) -> None:
+    found = sections(rule)
+    assert tuple(found) == HEADINGS
+    assert all(found.values())
+    assert found["What it does"].startswith("Finds ")
+    assert re.match(r"(Safe|Unsafe|None): ", found["Fix safety"])
+    assert (explain(rule.code) or "").startswith(f"# {rule.name()} ({rule.code})\n\n## What it does\n")
+
+
+@each_rule
+def test_the_examples_of_a_rule_say_what_it_finds(rule: Rule) -> None:
+    context = "from torch import nn\nimport torch\nimport torch.nn.functional as F\n"
+    wrong, right = (code_of(sections(rule)[name], rule) for name in ("Example", "Use instead"))
+    assert rule.code in {found.code for found in check(context + wrong, [rule])}
+    assert rule.code not in {found.code for found in check(context + right, [rule])}
+
+
+def code_of(section: str, rule: Rule) -> str:
+    """The code under a heading, with the imports that it leaves out, in a module where it needs one."""
+    code = section.removeprefix("```python\n").removesuffix("\n```")
+    imports = "import random\nimport torch.distributed as dist\nfrom torch.utils.checkpoint import checkpoint\n"
+    if not re.search(r"\bself\b|nn\.Dropout\(x|F\.dropout", code) or rule.kinds == (cst.FunctionDef,):
+        return imports + code
+    within = code if code.startswith("def ") else f"def forward(self, x, q, k, v, y, keep_prob, p):\n{indented(code)}"
+    if "self.drop(" in code and "self.drop =" not in code:
+        within = f"def __init__(self):\n    self.drop = nn.Dropout(0.5)\n    self.output = nn.Linear(3, 3)\n{within}"
+    within = f"def set_up(self):\n    self.linear = nn.Linear(3, 3)\n    self.dropout = 0.5\n{within}"
+    return f"{imports}class Net(nn.Module):\n{indented(within)}"
+
+
+def indented(code: str) -> str:
+    return "".join(f"    {line}\n" for line in code.splitlines())
+
+
+def test_codes_names_and_files_are_unique_and_in_order() -> None:
+    codes, names = [rule.code for rule in REGISTRY], [rule.name() for rule in REGISTRY]
+    assert codes == sorted(set(codes))
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"THN[1-5]\d\d", code) for code in codes)
+    assert [Path(inspect.getfile(type(rule))).stem for rule in REGISTRY] == [name.replace("-", "_") for name in names]
+
+
+def test_every_fixture_has_its_rule() -> None:
+    assert {path.stem for path in FIXTURES.iterdir()} == {rule.code for rule in REGISTRY}
+
+
+def test_the_table_of_the_documentation_has_every_rule() -> None:
+    rows = table().splitlines()[2:]
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows] == [rule.code for rule in REGISTRY]
+    assert table() in DOCS.read_text()
