@@ -81,6 +81,14 @@ def test_what_kept_units_are_multiplied_by(seen: Sites) -> None:
     assert scales == pytest.approx(expected, rel=1e-3)
 
 
+def test_shares_of_time_and_memory(seen: Sites) -> None:
+    assert all(0 <= site.time < 1 and 0 <= site.memory < 1 for site in seen)
+    assert 0 < sum(site.time for site in seen) < 1 and 0 < sum(site.memory for site in seen) < 1
+    x, mask = 64 * 32 * 4, 64 * 32 * 4  # one product, one mask and what is scaled of it in place, in float32
+    (site,) = thinnet.sites(nn.Dropout(0.5), torch.randn(64, 32))
+    assert site.memory == pytest.approx(mask / (x + mask))
+
+
 def test_subsets_and_decisions(seen: Sites) -> None:
     (subset,) = [site for site in seen if site.kind == "subset"]
     assert (subset.op, subset.measured) == ("randperm", 0.5)

@@ -33,7 +33,7 @@ class FoundSite:
         draws: how many draws a pass made.
         reached: the share of training passes that came by.
         time: its share of the time that the operations of a training pass took, forward: drawing, and making a mask of it.
-        bytes: the memory of what it drew, in a pass.
+        memory: its share of the bytes that the operations of a training pass made, forward: what it drew.
         target: what the noise met: "activations", "weights", or the "input" of the model.
         after: the operation that made what it met.
         follows: whether it met what another site had made, with nothing in between.
@@ -58,7 +58,7 @@ class FoundSite:
     draws: float
     reached: float
     time: float
-    bytes: int
+    memory: float
     target: str = "activations"
     after: str = ""
     follows: bool = False

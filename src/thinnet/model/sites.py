@@ -96,7 +96,8 @@ def _site(
     scales = [scale for event in events if (scale := event.total_scale())]
     module = dict(model.named_modules()).get(key[0])
     switch = "nobody" if on_in_eval else "another mode" if still_on else "its module's mode"
-    seconds = sum(watch.seconds for watch in train) or 1.0
+    seconds, made = sum(watch.seconds for watch in train) or 1.0, sum(watch.bytes for watch in train) or 1
+    trained = [event for watch in train for event in watch.drawn if key == (event.name, event.line)]
     return FoundSite(
         name=key[0],
         line=key[1],
@@ -112,8 +113,8 @@ def _site(
         switch=switch,
         draws=sum(passes) / max(1, sum(map(bool, passes))),
         reached=sum(map(bool, passes)) / len(passes),
-        time=sum(event.seconds for watch in train for event in watch.drawn if key == (event.name, event.line)) / seconds,
-        bytes=max(event.bytes for event in events),
+        time=sum(event.seconds for event in trained) / seconds,
+        memory=sum(event.bytes for event in trained) / made,
         target=first.target,
         after=first.after.removeprefix("aten::"),
         follows=any(event.follows for event in events),
@@ -126,7 +127,7 @@ def _declared_only(model: nn.Module, found: Sequence[FoundSite], visited: set[st
     """Returns the places that modules declare and where no pass drew anything."""
     seen = {site.name for site in found}
     nothing: dict[str, Any] = dict(measured=None, interval=None, scale=None, on_in_train=False, on_in_eval=False)
-    nothing |= dict(switch="unknown", draws=0.0, reached=0.0, time=0.0, bytes=0)
+    nothing |= dict(switch="unknown", draws=0.0, reached=0.0, time=0.0, memory=0.0)
     silent = []
     for name, module in model.named_modules():
         p = declared.rate(module)

@@ -46,7 +46,7 @@ class Watch(TorchDispatchMode):
         self.inside: list[str] = []
         self.visited: set[str] = set()
         self.drawn: list[Drawn] = []
-        self.seconds = 0.0
+        self.seconds, self.bytes = 0.0, 0
         self.digests = False
         self.inputs: set[int] = set()
         self._weights = {storage_of(parameter) for parameter in model.parameters()}
@@ -101,6 +101,7 @@ class Watch(TorchDispatchMode):
                 earlier.factors.append(factor)
         for leaf in call.outputs:
             if call.inplace or storage_of(leaf) not in before:  # and not a view
+                self.bytes += 0 if call.inplace else _bytes(leaf)
                 fed = [self._made[key][1] for key in before if key in self._made] if call.name in LAYERS else []
                 self._fed[storage_of(leaf)] = next((event for event in fed if event is not None), None)
                 self._made[storage_of(leaf)] = call.name, used[0] if used else None, factor
