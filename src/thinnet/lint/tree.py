@@ -127,10 +127,6 @@ class Tree:
         bound = self._scopes.bound(node) if isinstance(node, cst.Name) else []
         return bound[0] if len(bound) == 1 and isinstance(bound[0], (cst.ClassDef, cst.FunctionDef)) else None
 
-    def is_bound(self, node: cst.Name) -> bool:
-        """Says whether the file binds a name at all."""
-        return bool(self._scopes.bound(node))
-
     def method(self, node: cst.CSTNode) -> cst.FunctionDef | None:
         """Returns the method around a node: the function that stands in a class."""
         found: cst.CSTNode | None = node
