@@ -114,12 +114,9 @@ def speed() -> str:
     parts = []
     for name in ("cold", "warm"):
         spent = result[f"{name}_seconds"]
-        rate = lines / (spent["processor"] / result["cores"]) * 60 / 1e6
-        parts.append(
-            f"{name} {spent['processor']:.0f} s of processor time ({spent['wall']:.0f} s by the clock of a shared machine)"
-        )
-        parts.append(f"{rate:.1f} M lines a minute on {result['cores']} free cores")
-    return f"{files:,} files with {lines:,} lines: {parts[0]}, which is {parts[1]}; {parts[2]}, {parts[3]}."
+        clock, free = (lines / time * 60 / 1e6 for time in (spent["wall"], spent["processor"] / result["cores"]))
+        parts.append(f"{name} {clock:.1f} M lines a minute by the clock ({free:.1f} M if {result['cores']} cores were free)")
+    return f"{files:,} files with {lines:,} lines, on a machine that others used too: {parts[0]}, {parts[1]}."
 
 
 if __name__ == "__main__":
