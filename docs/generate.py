@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import tables
+from benchmarks import lint, tables
 from docs import gallery
 from thinnet import catalogue
 from thinnet.facts import Method
+from thinnet.lint import table as rules
 from thinnet.methods import FOLDERS
 from thinnet.model.audit import RULES
 
@@ -69,7 +70,15 @@ def audit() -> str:
     return tables.table(["code", "severity", "finding"], [[rule.code, rule.severity, rule.name] for rule in RULES])
 
 
-PARTS: dict[str, Callable[[], str]] = {"overview": overview, "cards": cards, "audit": audit, **tables.TABLES}
+PARTS: dict[str, Callable[[], str]] = {
+    "overview": overview,
+    "cards": cards,
+    "audit": audit,
+    "rules": rules,
+    "lint": lint.precision,
+    "lint_speed": lint.speed,
+    **tables.TABLES,
+}
 
 
 def render(text: str) -> str:

@@ -160,6 +160,24 @@ def audit(
     raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], "json" if as_json else as_format.value))
 
 
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def lint(context: typer.Context) -> None:
+    """Finds dropout mistakes in source files, without running them. `thinnet lint --help` says how."""
+    try:
+        from thinnet.lint.command import lint as command  # its parser of Python would slow every other command down
+    except ModuleNotFoundError as error:
+        if error.name != "libcst":
+            raise
+        typer.echo("thinnet lint: it needs the lint extra: pip install 'thinnet[lint]'", err=True)
+        raise typer.Exit(2) from None
+    linter = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
+    linter.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
+    linter(args=context.args, prog_name="thinnet lint")
+
+
 @app.command()
 def study(
     file: Annotated[

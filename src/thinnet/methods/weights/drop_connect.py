@@ -143,7 +143,7 @@ def _drop(draw: Draw, x: Tensor, layer: Any, shared: bool) -> Tensor:
 
     rows = max(1, TOSSED // max(1, len(flat)))
     tossed_again = [
-        checkpoint(some, *pair, flat, use_reentrant=False, preserve_rng_state=False)
+        checkpoint(some, *pair, flat, use_reentrant=False, preserve_rng_state=False)  # noqa: THN401 (the coins have names)
         for pair in zip(x.split(rows), ids.split(rows), strict=True)
     ]
     return torch.cat(tossed_again)  # type: ignore[arg-type]
