@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from thinnet.coins import Site
+from thinnet.coins.clock import capturing
 from thinnet.methods.attention.attention import logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.features.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
@@ -80,10 +81,10 @@ class Call:
         """Returns the result of the call with the coins, the rate and the mode of a site."""
         if self.function is not ATTENTION:
             return site(self.given["input"])
-        if not site.training or (site.p == 0 and not torch.compiler.is_compiling()):
-            return ATTENTION(**self.given | {"dropout_p": 0.0})
         q, k, v, mask = (self.given.get(name) for name in QUERY[:4])
-        assert q is not None and k is not None and v is not None
+        kept = torch.compiler.is_compiling() or capturing(q.device)  # what is kept may not hang on the rate of now
+        if not site.training or (site.p == 0 and not kept):
+            return ATTENTION(**self.given | {"dropout_p": 0.0})
         if self.given.get("enable_gqa", False):
             k, v = (each.repeat_interleave(q.shape[-3] // each.shape[-3], -3) for each in (k, v))
         z = logits(q, k, mask, self.given.get("is_causal", False), self.given.get("scale"))

@@ -11,11 +11,11 @@ from thinnet.coins import Site
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.units.dropout import Dropout
 from thinnet.methods.weights.wrapped import Wrapped
-from thinnet.model import declared
 from thinnet.model.editing.behind import BEFORE, BEHIND, inserted
 from thinnet.model.editing.change import Change, Edit, made
 from thinnet.model.editing.naming import check_unbound, checked, matches, refuse_unmatched
 from thinnet.model.editing.order import Order, order_of
+from thinnet.model.editing.owners import is_dropout
 from thinnet.model.editing.placement import placement
 
 What = float | Site | type[Site] | Callable[[nn.Module], Site]
@@ -92,7 +92,7 @@ def _inside_a_site(name: str) -> bool:
 
 def _takes(module: nn.Module) -> bool:
     """Returns whether a pattern may mean a module: it is called, and no dropout itself."""
-    return not isinstance(module, (Site, nn.ModuleList, nn.ModuleDict)) and declared.rate(module) is None
+    return not isinstance(module, (nn.ModuleList, nn.ModuleDict)) and not is_dropout(module)
 
 
 def _end(name: str, module: nn.Module) -> tuple[str, nn.Module]:

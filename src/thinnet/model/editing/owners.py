@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from thinnet.coins import Site
+from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.model import declared
 from thinnet.model.editing.change import Write
 from thinnet.model.editing.slots import Entry, Rate
@@ -46,13 +47,22 @@ def owners(model: nn.Module) -> list[Owner]:
     return [owner for path, module in model.named_modules(remove_duplicate=False) for owner in _of(path, module)]
 
 
+def is_dropout(module: nn.Module) -> bool:
+    """Returns whether a module does nothing but drop.
+
+    >>> is_dropout(nn.Dropout(0.1)), is_dropout(nn.LSTM(2, 2, dropout=0.0))
+    (True, False)
+    """
+    named = any(part in type(module).__name__.lower() for part in declared.NAMED)
+    return not isinstance(module, Wrapped) and (isinstance(module, (Site, _DropoutNd)) or named)
+
+
 def _of(path: str, module: nn.Module) -> Iterator[Owner]:
     if isinstance(module, (Site, _DropoutNd)):
         if module.p is not None:
             yield Owner(path, path, module, "p", module.p)
         return
-    kind = type(module).__name__.lower()
-    named = any(part in kind for part in declared.NAMED)
+    named = is_dropout(module)
     for attribute, value in vars(module).items():
         if (attribute == "p" and named) or "drop" in attribute.lower():
             number = isinstance(value, float) or (type(value) is int and (named or attribute in declared.RATES))

@@ -15,7 +15,7 @@ from thinnet.model import declared
 from thinnet.model.editing.behind import BEFORE, BEHIND, inserted
 from thinnet.model.editing.change import Change
 from thinnet.model.editing.order import Ended, Order
-from thinnet.model.editing.owners import Owner, owners
+from thinnet.model.editing.owners import Owner, is_dropout, owners
 from thinnet.model.editing.set_rates import rate_change
 
 HIDDEN, SELU, HEAD, CHANNELS, TRANSFORMER = 0.5, 0.1, 0.2, 0.1, 0.1
@@ -31,7 +31,7 @@ class Plan:
     """What is planned for a model: changes, by place, and what a reader should know."""
 
     def __init__(self, model: nn.Module, order: Order) -> None:
-        self.model, self.leaves, self.output = model, order.leaves(), order.output()
+        self.model, self.ran, self.leaves, self.output = model, order.ran, order.leaves(), order.output()
         self.owners = {owner.path: owner for owner in owners(model)}
         self.changes: dict[tuple[str, str], Change] = {}
         self.notes: list[str] = []
@@ -49,7 +49,8 @@ class Plan:
 
     def dropout(self, between: Ended, p: float, reason: str) -> bool:
         """Returns whether dropout stands among some modules; where its rate is zero, one is planned."""
-        found = [self.owners[path] for path, _ in between if path in self.owners and self.owners[path].path not in self.output]
+        here = [self.owners[path] for path, _ in between if path in self.owners and path not in self.output]
+        found = [owner for owner in here if is_dropout(owner.module)]
         for owner in found:
             self.rate(owner, p, f"{reason}; it was there")
         return bool(found)
@@ -158,7 +159,7 @@ def _recurrent(plan: Plan) -> None:
     for (index, path, module), (_, _, following) in zip(steps, [*steps[1:], (0, "", None)], strict=True):
         if isinstance(module, nn.RNNBase):
             p, reason = (
-                (BETWEEN, "between recurrent layers") if isinstance(following, nn.RNNBase) else (LAST, "behind the last")
+                (BETWEEN, "between recurrent layers") if isinstance(following, nn.RNNBase) else (LAST, "behind the last one")
             )
             batch_first, owner = module.batch_first, plan.owners[path]
             plan.rate(owner, BETWEEN, "between its layers; PyTorch's own, a mask for each time step")
@@ -173,8 +174,8 @@ def _recurrent(plan: Plan) -> None:
 def _transformer(plan: Plan) -> None:
     """Attention weights and the rest, each at its rate; if nothing is there, behind activations."""
     for owner in owners(plan.model):
-        leaf = not list(owner.module.children())
-        if any(part in owner.name.lower() for part in ("layerdrop", "path")) or (leaf and owner.path in plan.output):
+        last = plan.ran and owner.path in plan.output and not list(owner.module.children())
+        if last or any(part in owner.name.lower() for part in ("layerdrop", "path")):
             continue
         attention = "attn" in owner.name.lower() or "attention" in type(owner.module).__name__.lower()
         plan.rate(owner, TRANSFORMER, "attention weights" if attention else "feed-forward and residual")

@@ -21,6 +21,7 @@ from thinnet.model.editing.set_rates import rate_change
 from thinnet.model.editing.slots import Entry
 from thinnet.model.editing.swap import swapped
 
+FACTS = {method.module: method.facts for method in REGISTRY}
 BARE = (WeightDrop, EmbeddingDropout, MultiSample)  # wrappers that are their layer in eval
 
 
@@ -82,7 +83,7 @@ def _is_nothing_in_eval(module: nn.Module) -> bool:
     """Returns whether a module, in eval, returns the one tensor that it is given."""
     if isinstance(module, _DropoutNd):
         return type(module).__module__ == nn.Dropout.__module__
-    facts = {method.module: method.facts for method in REGISTRY}.get(type(module))
+    facts = FACTS.get(type(module))
     plain = type(module).forward is Site.forward or type(module) is LockedDropout
     return facts is not None and plain and facts.in_eval is None and not module.state_dict() and not list(module.children())
 
