@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 import transformers
 from assertions import assert_same_bits
-from edited import NETWORKS, PRETRAINED, SMALL, TEXT, X, mlp, run
+from edited import NETWORKS, PRETRAINED, SMALL, TEXT, X, mlp, picture, run
 from torch import Tensor, nn
 
 import thinnet
@@ -197,3 +197,14 @@ def test_a_pin_goes_with_a_module_that_is_replaced() -> None:
     freeze(model)
     replace(model)
     assert isinstance(model[2], thinnet.nn.Dropout) and not model.train()[2].training
+
+
+def test_undo_keeps_the_order_of_hooks() -> None:
+    model = mlp()
+    insert(model, {"1": 0.5})
+    model[1].register_forward_hook(lambda module, args, output: None)
+    was = picture(model)
+    edit = strip(model)
+    assert len(model[1]._forward_hooks) == 1
+    edit.undo()
+    assert picture(model) == was
