@@ -23,8 +23,9 @@ study: setup
 	$(VENV)/bin/thinnet study
 	@echo "Open report/index.html in a browser."
 
+# Files side by side, one thread each: two processes that both want all cores wait for each other.
 test: setup
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --dist loadfile
 
 check: setup
 	$(VENV)/bin/ruff check .

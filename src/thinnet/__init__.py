@@ -17,14 +17,24 @@ if TYPE_CHECKING:
     from thinnet.methods.learned.penalty import penalty as penalty
     from thinnet.model.audit import assert_dropout_right as assert_dropout_right
     from thinnet.model.audit import audit as audit
+    from thinnet.model.edit import freeze as freeze
+    from thinnet.model.edit import insert as insert
+    from thinnet.model.edit import replace as replace
+    from thinnet.model.edit import set_rates as set_rates
+    from thinnet.model.edit import strip as strip
     from thinnet.model.sites import sites as sites
 
 _PLACES = {
     "Coins": "thinnet.coins",
     "audit": "thinnet.model.audit",
     "assert_dropout_right": "thinnet.model.audit",
+    "freeze": "thinnet.model.edit",
+    "insert": "thinnet.model.edit",
     "penalty": "thinnet.methods.learned.penalty",
+    "replace": "thinnet.model.edit",
+    "set_rates": "thinnet.model.edit",
     "sites": "thinnet.model.sites",
+    "strip": "thinnet.model.edit",
 }
 _MODULES = ("coins", "data", "functional", "integrations", "methods", "model", "nn", "ops", "rates")
 

@@ -168,6 +168,12 @@ def test_a_part_that_was_left_in_eval() -> None:
     assert "AUD104" not in codes(model.eval(), X)
 
 
+def test_what_is_frozen_off_is_meant_to_be_off() -> None:
+    model = mlp(nn.Dropout(0.5))
+    thinnet.freeze(model)
+    assert codes(model.train(), X) == set()
+
+
 def test_a_penalty_that_is_not_in_the_loss() -> None:
     model = nn.Sequential(nn.Linear(32, 8), thinnet.nn.VariationalDropout(8), nn.Linear(8, 2))
     assert "AUD504" not in codes(model, X)

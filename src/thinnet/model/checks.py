@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from thinnet.model import declared
+from thinnet.model.editing.pin import Pinned
 from thinnet.model.findings import Finding, Rule
 from thinnet.model.found import FoundSite, Sites
 
@@ -48,6 +49,11 @@ def at(site: FoundSite, rule: Rule, evidence: str, remedy: str) -> Finding:
     return Finding(rule, site.name, site.line, evidence, remedy)
 
 
+def pinned(module: nn.Module | None) -> bool:
+    """Returns whether `thinnet.freeze` keeps the mode of a module as it is."""
+    return module is not None and isinstance(vars(module).get("train"), Pinned)
+
+
 IN_EVAL = Rule("AUD101", "random in eval", "error")
 IN_EVAL_NOTE = Rule("AUD102", "random in eval, but no dropout", "note")
 
@@ -75,7 +81,7 @@ def silent(case: Case) -> Iterator[Finding]:
     """Sites that are declared and toss nothing."""
     for site in case.sites:
         module = case.module(site.name)
-        if site.kind not in ("silent", "not reached") or site.p is None:
+        if site.kind not in ("silent", "not reached") or site.p is None or pinned(module):
             continue
         if isinstance(module, nn.RNNBase) and module.num_layers == 1 and site.p > 0:
             evidence = f"{type(module).__name__}(dropout={site.p:g}) has one layer: its dropout goes between layers alone."
@@ -93,7 +99,7 @@ def left_in_eval(case: Case) -> Iterator[Finding]:
     """Modules that are in eval although the model is in training."""
     for name, training in case.modes.items():
         rate = declared.rate(case.module(name))
-        if case.modes.get("") and not training and rate:
+        if case.modes.get("") and not training and rate and not pinned(case.module(name)):
             remedy = "Call model.train() after every evaluation."
             yield Finding(LEFT_IN_EVAL, name, None, f"model.training is True, here it is False; p = {rate:g}.", remedy)
 
