@@ -145,6 +145,12 @@ def test_what_is_right_is_left_alone(name: str) -> None:
     assert_dropout_right(model, x)
 
 
+@pytest.mark.parametrize("dropout", [nn.Dropout(0.5), thinnet.nn.Dropout(0.5)])
+def test_the_place_that_draws_again_for_backward_is_named(dropout: nn.Module) -> None:
+    places = [finding.place for finding in audit(Checkpointed(False, dropout), X) if finding.rule.code == "AUD203"]
+    assert places == ["block.2"]
+
+
 def test_names_make_a_checkpoint_right() -> None:
     model = Checkpointed(False, thinnet.nn.Dropout(0.5))
     thinnet.Coins(1).bind(model).at(0)

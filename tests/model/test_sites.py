@@ -122,6 +122,17 @@ def test_a_scale_apart_from_the_mask_is_found(scale_first: bool) -> None:
     assert site.scale == pytest.approx(1 / 0.75) and site.p == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_mask_that_selects_drops_what_it_does_not_keep(keeps: bool) -> None:
+    class Selects(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            coin = torch.rand(x.shape) < (0.8 if keeps else 0.2)
+            return torch.where(coin, x, 0.0) if keeps else torch.where(coin, 0.0, x)
+
+    (site,) = thinnet.sites(Selects(), torch.randn(64, 32))
+    assert (site.kind, site.p) == ("dropout", pytest.approx(0.2)) and abs((site.measured or 0) - 0.2) < 0.03
+
+
 def test_a_draw_behind_zeros_has_no_effect() -> None:
     adapter, x = Adapter(), torch.randn(4, 16)
     (site,) = thinnet.sites(adapter, x)

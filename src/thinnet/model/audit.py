@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from thinnet.coins.names import unwrap
+from thinnet.methods.learned.penalty import forgotten
 from thinnet.model import checks, measures
 from thinnet.model.checks import CHECKS, Case
 from thinnet.model.findings import Finding, Findings, Rule
@@ -70,9 +71,10 @@ def audit(
 
 def _looked_before(model: nn.Module) -> tuple[dict[str, bool], tuple[str, ...]]:
     """Returns the modes of all modules, and the places of penalties that nobody read, before anything runs."""
-    modules = dict(unwrap(model).named_modules()) if isinstance(model, nn.Module) else {}
-    forgotten = tuple(name for name, module in modules.items() if getattr(module, "forgotten", 0))
-    return {name: module.training for name, module in modules.items()}, forgotten
+    if not isinstance(model, nn.Module):
+        return {}, ()  # which `sites` refuses
+    root = unwrap(model)
+    return {name: module.training for name, module in root.named_modules()}, tuple(forgotten(root))
 
 
 def _batch(loader: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
