@@ -19,6 +19,7 @@ FLOORS = [
     ("coins",),
     ("methods", "data", "integrations"),
     ("functional", "nn", "catalogue", "model"),
+    ("thinning", "predict"),
     ("study",),
     ("lint",),
     ("cli", "__main__"),

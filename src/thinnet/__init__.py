@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from thinnet import model as model
     from thinnet import nn as nn
     from thinnet import ops as ops
+    from thinnet import predict as predict
     from thinnet import rates as rates
     from thinnet.coins import Coins as Coins
     from thinnet.methods.learned.penalty import penalty as penalty
@@ -23,11 +24,14 @@ if TYPE_CHECKING:
     from thinnet.model.edit import set_rates as set_rates
     from thinnet.model.edit import strip as strip
     from thinnet.model.sites import sites as sites
+    from thinnet.predict.diagnosis.diagnose import diagnose as diagnose
+    from thinnet.thinning.thin import thin as thin
 
 _PLACES = {
     "Coins": "thinnet.coins",
     "audit": "thinnet.model.audit",
     "assert_dropout_right": "thinnet.model.audit",
+    "diagnose": "thinnet.predict.diagnosis.diagnose",
     "freeze": "thinnet.model.edit",
     "insert": "thinnet.model.edit",
     "penalty": "thinnet.methods.learned.penalty",
@@ -35,8 +39,9 @@ _PLACES = {
     "set_rates": "thinnet.model.edit",
     "sites": "thinnet.model.sites",
     "strip": "thinnet.model.edit",
+    "thin": "thinnet.thinning.thin",
 }
-_MODULES = ("coins", "data", "functional", "integrations", "methods", "model", "nn", "ops", "rates")
+_MODULES = ("coins", "data", "functional", "integrations", "methods", "model", "nn", "ops", "predict", "rates")
 
 try:
     __version__ = _version("thinnet")
