@@ -109,8 +109,8 @@ def trained(request: Request, data: Data, store: Store, err: Console) -> int:
         The number of whole rounds there are now.
     """
     plan, finished = request.plan, store.finished()
-    total = len(plan.rates) * request.seeds
-    before = sum(seed < request.seeds for _, seed in finished)
+    total = len(plan.arms) * request.seeds
+    before = sum(key.seed < request.seeds for key in finished)
     rows = f"{len(data.train)} + {len(data.validation)} + {len(data.test)} rows to train, choose and test on"
     arms = f"{counted(len(plan.rates), 'rate')} x {counted(request.seeds, 'seed')}"
     there = f"; {counted(before, 'trial')} there already" if before else ""
@@ -118,7 +118,7 @@ def trained(request: Request, data: Data, store: Store, err: Console) -> int:
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
         for _ in shown_progress(trials, before, total, err):
             pass
-    seeds = whole_rounds(store.finished(), plan.rates, request.seeds)
+    seeds = whole_rounds(store.finished(), plan.arms, request.seeds)
     if seeds < request.seeds:
         err.print(f"The budget is spent after {seeds} of {request.seeds} seeds. The same command goes on from here.")
     return seeds

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from thinnet.study.cases import Data
-from thinnet.study.plan import FEWEST_SEEDS, Plan
+from thinnet.study.plan import DROPOUT, FEWEST_SEEDS, Key, Plan
 from thinnet.study.statistics import Interval, crossed_interval, seed_interval
 from thinnet.study.store import Store
 from thinnet.study.trial import CURVES, VIEWS, Trial, score, seeded_network
@@ -114,7 +114,7 @@ def find(data: Data, plan: Plan, store: Store, seeds: int) -> Findings:
         The findings.
     """
     trials = store.finished()
-    rounds = {rate: [trials[rate, seed] for seed in range(seeds)] for rate in plan.rates}
+    rounds = {rate: [trials[Key(DROPOUT, rate, seed)] for seed in range(seeds)] for rate in plan.rates}
     arms = [summed_up(rate, rounds[rate], rounds[0.0]) for rate in plan.rates]
     chosen = choose(arms)
     looks = store.look(chosen, seeds)
@@ -193,7 +193,7 @@ def scores_on_test(data: Data, plan: Plan, store: Store, trials: list[Trial]) ->
     """
     scores: dict[str, Mapping[str, np.ndarray]] = {}
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
-    states = [load_weights(weights_path(store.folder, trial.rate, trial.seed)) for trial in trials]
+    states = [load_weights(weights_path(store.folder, trial.key)) for trial in trials]
     for view in VIEWS:
         rows = []
         for trial, state in zip(trials, states, strict=True):

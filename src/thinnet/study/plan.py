@@ -4,11 +4,25 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 COMMAND = "thinnet study"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
 """With fewer seeds there is no interval worth its name: the t quantile is 12.7 for two, and undefined for one."""
+
+
+DROPOUT = "dropout"
+METHODS = {DROPOUT: "a coin for every unit and sample"}
+"""What can be compared at one rate, and what a coin decides in it; the order is that of a study, whatever was written."""
+
+
+class Key(NamedTuple):
+    """Which trial: what is trained, at which rate, from which seed."""
+
+    method: str
+    rate: float
+    seed: int
 
 
 class StudyError(ValueError):
@@ -78,6 +92,11 @@ class Plan:
             raise StudyError("--seed", "the number must be at least 0", self.seed, "Use 0.")
         object.__setattr__(self, "rates", tuple(sorted({0.0, *self.rates})))
 
+    @property
+    def arms(self) -> tuple[tuple[str, float], ...]:
+        """The (method, rate) pairs of a round."""
+        return tuple((DROPOUT, rate) for rate in self.rates)
+
 
 def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
     """Reads numbers that are separated by commas.
@@ -131,20 +150,21 @@ def parse_budget(text: str) -> float:
     return total
 
 
-def whole_rounds(finished: Iterable[tuple[float, int]], rates: Iterable[float], seeds: int) -> int:
-    """Counts the seeds, from the first, for which every rate has been trained.
+def whole_rounds(finished: Iterable[Key], arms: Iterable[tuple[str, float]], seeds: int) -> int:
+    """Counts the seeds, from the first, for which every arm has been trained.
 
     Args:
-        finished: the (rate, seed) pairs at hand.
-        rates: the rates of a round.
+        finished: the trials at hand.
+        arms: the (method, rate) pairs of a round.
         seeds: the most rounds to count.
 
     Returns:
         The number of whole rounds, 0 to `seeds`.
 
     Example:
-        >>> whole_rounds({(0.0, 0), (0.5, 0), (0.0, 1)}, (0.0, 0.5), seeds=2)
+        >>> keys = {Key("dropout", 0.0, 0), Key("dropout", 0.5, 0), Key("dropout", 0.0, 1)}
+        >>> whole_rounds(keys, [("dropout", 0.0), ("dropout", 0.5)], seeds=2)
         1
     """
-    have, want = set(finished), tuple(rates)
-    return next((seed for seed in range(seeds) if any((rate, seed) not in have for rate in want)), seeds)
+    have, want = set(finished), tuple(arms)
+    return next((seed for seed in range(seeds) if any(Key(*arm, seed) not in have for arm in want)), seeds)

@@ -13,30 +13,29 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from thinnet.study.cases import Data
-from thinnet.study.plan import Plan, StudyError, whole_rounds
+from thinnet.study.plan import Key, Plan, StudyError, whole_rounds
 from thinnet.study.store import Store
 from thinnet.study.trial import Trial, run_trial
 
-Arm = tuple[float, int]
 
-
-def missing_arms(finished: Iterable[Arm], rates: Iterable[float], seeds: int) -> list[Arm]:
+def missing(finished: Iterable[Key], arms: Iterable[tuple[str, float]], seeds: int) -> list[Key]:
     """Lists what is to be trained, one seed after the other, so that a stop leaves whole rounds.
 
     Args:
-        finished: the (rate, seed) pairs at hand.
-        rates: the rates of a round.
+        finished: the trials at hand.
+        arms: the (method, rate) pairs of a round.
         seeds: the number of rounds.
 
     Returns:
-        The missing (rate, seed) pairs.
+        The keys of the missing trials.
 
     Example:
-        >>> missing_arms({(0.0, 0)}, (0.0, 0.5), seeds=2)
+        >>> keys = missing({Key("dropout", 0.0, 0)}, [("dropout", 0.0), ("dropout", 0.5)], seeds=2)
+        >>> [(key.rate, key.seed) for key in keys]
         [(0.5, 0), (0.0, 1), (0.5, 1)]
     """
-    have, want = set(finished), tuple(rates)
-    return [(rate, seed) for seed in range(seeds) for rate in want if (rate, seed) not in have]
+    have, want = set(finished), tuple(arms)
+    return [key for seed in range(seeds) for key in (Key(*arm, seed) for arm in want) if key not in have]
 
 
 def run(data: Data, plan: Plan, store: Store, seeds: int, jobs: int, budget: float | None) -> Generator[Trial, None, None]:
@@ -58,26 +57,26 @@ def run(data: Data, plan: Plan, store: Store, seeds: int, jobs: int, budget: flo
     """
     started = time.monotonic()
     done = set(store.finished())
-    arms = missing_arms(done, plan.rates, seeds)
+    keys = missing(done, plan.arms, seeds)
     if jobs > 1:
-        trials = side_by_side(arms, data, plan, store.folder, jobs)
+        trials = side_by_side(keys, data, plan, store.folder, jobs)
     else:
-        trials = one_by_one(arms, data, plan, store.folder)
+        trials = one_by_one(keys, data, plan, store.folder)
     with closing(trials):
         for trial in trials:
             store.add(trial)
-            done.add((trial.rate, trial.seed))
+            done.add(trial.key)
             yield trial
             spent = budget is not None and time.monotonic() - started >= budget
-            if spent and whole_rounds(done, plan.rates, seeds) >= 1:
+            if spent and whole_rounds(done, plan.arms, seeds) >= 1:
                 return
 
 
-def one_by_one(arms: list[Arm], data: Data, plan: Plan, folder: Path) -> Generator[Trial, None, None]:
+def one_by_one(keys: list[Key], data: Data, plan: Plan, folder: Path) -> Generator[Trial, None, None]:
     """Trains in this process.
 
     Args:
-        arms: what to train.
+        keys: what to train.
         data: what to train on.
         plan: the settings.
         folder: where weights go.
@@ -85,15 +84,15 @@ def one_by_one(arms: list[Arm], data: Data, plan: Plan, folder: Path) -> Generat
     Yields:
         The trials, in order.
     """
-    for arm in arms:
-        yield run_trial(data, plan, folder, *arm)
+    for key in keys:
+        yield run_trial(data, plan, folder, key)
 
 
-def side_by_side(arms: list[Arm], data: Data, plan: Plan, folder: Path, jobs: int) -> Generator[Trial, None, None]:
+def side_by_side(keys: list[Key], data: Data, plan: Plan, folder: Path, jobs: int) -> Generator[Trial, None, None]:
     """Trains in several processes, which end when this one does, even when it is killed.
 
     Args:
-        arms: what to train.
+        keys: what to train.
         data: what to train on.
         plan: the settings.
         folder: where weights go.
@@ -104,9 +103,9 @@ def side_by_side(arms: list[Arm], data: Data, plan: Plan, folder: Path, jobs: in
     """
     context = multiprocessing.get_context("spawn")
     lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(jobs, max(len(arms), 1)), context, begin_worker, (data, plan, folder, lifeline))
+    pool = ProcessPoolExecutor(min(jobs, max(len(keys), 1)), context, begin_worker, (data, plan, folder, lifeline))
     try:
-        for future in as_completed(submitted(pool, arms)):
+        for future in as_completed(submitted(pool, keys)):
             yield future.result()
     except BrokenProcessPool:
         advice = "Run the same command again with fewer --jobs; finished trials are not lost."
@@ -116,21 +115,21 @@ def side_by_side(arms: list[Arm], data: Data, plan: Plan, folder: Path, jobs: in
         pool.shutdown(cancel_futures=True)
 
 
-def submitted(pool: ProcessPoolExecutor, arms: list[Arm]) -> "list[Future[Trial]]":
+def submitted(pool: ProcessPoolExecutor, keys: list[Key]) -> "list[Future[Trial]]":
     """Starts the processes deaf to Ctrl-C, which is this process's to answer: they inherit what it blocks.
 
     Args:
         pool: starts its processes on the first submissions.
-        arms: what to train.
+        keys: what to train.
 
     Returns:
-        A future for each arm.
+        A future for each trial.
     """
     if not hasattr(signal, "pthread_sigmask"):
-        return [pool.submit(work, arm) for arm in arms]
+        return [pool.submit(work, key) for key in keys]
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return [pool.submit(work, arm) for arm in arms]
+        return [pool.submit(work, key) for key in keys]
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
 
@@ -164,13 +163,13 @@ def end_with(lifeline: Connection) -> None:
         os._exit(1)
 
 
-def work(arm: Arm) -> Trial:
+def work(key: Key) -> Trial:
     """Trains one arm in a worker process.
 
     Args:
-        arm: rate and seed.
+        key: which arm and seed.
 
     Returns:
         The trial.
     """
-    return run_trial(*_common, *arm)
+    return run_trial(*_common, key)

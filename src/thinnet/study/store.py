@@ -10,7 +10,7 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
-from thinnet.study.plan import StudyError
+from thinnet.study.plan import Key, StudyError
 from thinnet.study.trial import Trial
 from thinnet.study.weights import weights_digest, weights_path
 
@@ -46,17 +46,17 @@ class Store:
             self.close()
             raise
 
-    def finished(self) -> dict[tuple[float, int], Trial]:
+    def finished(self) -> dict[Key, Trial]:
         """Finds what need not be trained again.
 
         Returns:
-            The trials whose weights are whole, by rate and seed.
+            The trials whose weights are whole, by their keys. Those noted before a study had methods are of dropout.
         """
         trials = {}
         for row in self._study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
             trial = Trial(rate=row.params["rate"], seed=row.params["seed"], **row.user_attrs)
-            if weights_digest(weights_path(self.folder, trial.rate, trial.seed)) == trial.digest:
-                trials[trial.rate, trial.seed] = trial
+            if weights_digest(weights_path(self.folder, trial.key)) == trial.digest:
+                trials[trial.key] = trial
         return trials
 
     def add(self, trial: Trial) -> None:

@@ -1,4 +1,4 @@
-"""One arm of the study: a pure function of the data, the plan, a rate and a seed."""
+"""One arm of the study: a pure function of the data, the plan and its key."""
 
 import math
 import time
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from thinnet import Coins
 from thinnet.study.cases import Data, Part
 from thinnet.study.network import perceptron
-from thinnet.study.plan import Plan, StudyError
+from thinnet.study.plan import DROPOUT, Key, Plan, StudyError
 from thinnet.study.tasks import Task
 from thinnet.study.weights import States, save_weights, weights_path
 
@@ -35,6 +35,7 @@ class Trial:
         best: the index of the epoch with the lowest hold-out loss.
         seconds: how long the training steps took, evaluation not counted.
         digest: the SHA-256 of its weights file.
+        method: the arm's method.
     """
 
     rate: float
@@ -43,6 +44,12 @@ class Trial:
     best: int
     seconds: float
     digest: str = ""
+    method: str = DROPOUT
+
+    @property
+    def key(self) -> Key:
+        """Which trial this is."""
+        return Key(self.method, self.rate, self.seed)
 
     def at(self, view: str) -> dict[str, float]:
         """What the curves say at one epoch.
@@ -57,15 +64,14 @@ class Trial:
         return {name: self.curves[name][index] for name in CURVES}
 
 
-def run_trial(data: Data, plan: Plan, folder: Path, rate: float, seed: int) -> Trial:
+def run_trial(data: Data, plan: Plan, folder: Path, key: Key) -> Trial:
     """Trains one arm and leaves its weights in the study's folder.
 
     Args:
         data: what to train on; the test part is not touched.
         plan: the settings.
         folder: the study's folder.
-        rate: the arm's rate.
-        seed: the arm's seed; arms of one seed share initial weights, batches and coins.
+        key: which arm and seed; arms of one seed share initial weights, batches and coins.
 
     Returns:
         The trial, its weights already on disk.
@@ -74,18 +80,17 @@ def run_trial(data: Data, plan: Plan, folder: Path, rate: float, seed: int) -> T
         StudyError: if a loss stops being finite.
     """
     with one_thread():
-        trial, states = train(data, plan, rate, seed)
-    return replace(trial, digest=save_weights(weights_path(folder, rate, seed), states))
+        trial, states = train(data, plan, key)
+    return replace(trial, digest=save_weights(weights_path(folder, key), states))
 
 
-def train(data: Data, plan: Plan, rate: float, seed: int) -> tuple[Trial, States]:
+def train(data: Data, plan: Plan, key: Key) -> tuple[Trial, States]:
     """Trains one arm for every epoch of the plan.
 
     Args:
         data: what to train on.
         plan: the settings.
-        rate: the arm's rate.
-        seed: the arm's seed.
+        key: which arm and seed.
 
     Returns:
         The trial, and the weights of its best and its last epoch.
@@ -93,9 +98,9 @@ def train(data: Data, plan: Plan, rate: float, seed: int) -> tuple[Trial, States
     Raises:
         StudyError: if a loss stops being finite.
     """
-    weights_seed, batches_seed, coins_seed = np.random.SeedSequence([plan.seed, seed]).generate_state(3).tolist()
+    weights_seed, batches_seed, coins_seed = np.random.SeedSequence([plan.seed, key.seed]).generate_state(3).tolist()
     fabric = fabric_for(plan)
-    network = seeded_network(data, plan, rate, weights_seed)
+    network = seeded_network(data, plan, key.rate, weights_seed)
     coins = Coins(coins_seed).bind(network)
     model, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True))
     held = {name: on_device(part, fabric) for name, part in (("train", data.train), ("validation", data.validation))}
@@ -114,10 +119,10 @@ def train(data: Data, plan: Plan, rate: float, seed: int) -> tuple[Trial, States
             optimizer.step()
             step += 1
         seconds += time.perf_counter() - started
-        record(curves, model, data.task, held, f"rate {rate:g} and seed {seed}")
+        record(curves, model, data.task, held, f"rate {key.rate:g} and seed {key.seed}")
         if epoch == 0 or curves["validation_loss"][-1] < curves["validation_loss"][best]:
             best, states["best"] = epoch, copied(network)
-    return Trial(rate, seed, curves, best, seconds), states | {"last": copied(network)}
+    return Trial(key.rate, key.seed, curves, best, seconds, method=key.method), states | {"last": copied(network)}
 
 
 def fabric_for(plan: Plan) -> Fabric:

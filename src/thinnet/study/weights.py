@@ -7,26 +7,28 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from thinnet.study.plan import DROPOUT, Key
+
 States = dict[str, dict[str, Tensor]]
 """`best`: the weights of the epoch with the lowest hold-out loss; `last`: those of the last epoch."""
 
 
-def weights_path(folder: Path, rate: float, seed: int) -> Path:
-    """Where the weights of one arm are.
+def weights_path(folder: Path, key: Key) -> Path:
+    """Where the weights of one trial are; those of dropout are where they were before a study could compare methods.
 
     Args:
         folder: the study's folder.
-        rate: the arm's rate.
-        seed: the arm's seed.
+        key: which trial.
 
     Returns:
-        A path that no other arm has.
+        A path that no other trial has.
 
     Example:
-        >>> weights_path(Path("report"), 0.5, 3).as_posix()
+        >>> weights_path(Path("report"), Key("dropout", 0.5, 3)).as_posix()
         'report/weights/rate-0.5-seed-3.pt'
     """
-    return folder / "weights" / f"rate-{rate!r}-seed-{seed}.pt"
+    method = "" if key.method == DROPOUT else f"{key.method}-"
+    return folder / "weights" / f"{method}rate-{key.rate!r}-seed-{key.seed}.pt"
 
 
 def save_weights(path: Path, states: States) -> str:
