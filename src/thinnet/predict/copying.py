@@ -1,0 +1,47 @@
+"""A copy of a model that is free to be changed: its sites are bound to no coins, and none is pinned on."""
+
+import copy
+
+from torch import nn
+
+from thinnet.coins import Site
+from thinnet.coins.calls import Calls
+from thinnet.model.editing.naming import checked
+from thinnet.model.editing.pin import Mode, Pinned
+from thinnet.model.editing.slots import ABSENT
+
+
+def free_copy(function: str, model: nn.Module) -> nn.Module:
+    """Returns a deep copy of a model without the names of its coins; what is pinned off has rate 0 there.
+
+    Args:
+        function: the name that an error gives.
+        model: any module; it is left as it is.
+
+    Raises: TypeError where `model` is no module.
+
+    >>> import thinnet
+    >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))
+    >>> _ = thinnet.Coins(0).bind(model)
+    >>> free_copy("example", model)[0].clock is None, model[0].clock is None
+    (True, False)
+    """
+    copied = copy.deepcopy(checked(function, model))
+    for module in copied.modules():
+        _unbind(module)
+        pinned = vars(module).get("train")
+        if isinstance(pinned, Pinned):
+            Mode(module).put(ABSENT)
+            if not pinned.training and getattr(module, "p", None) is not None:
+                module.p = 0.0  # type: ignore[assignment]
+    return copied
+
+
+def _unbind(module: nn.Module) -> None:
+    if isinstance(module, Site):
+        module.clock = module.name = module.site = None
+        module.calls = 0
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), Calls)]:
+            del hooks[key]
+            module._forward_hooks_always_called.pop(key, None)
