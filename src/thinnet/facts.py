@@ -28,6 +28,8 @@ class Facts:
         expected_drop: the exact expected fraction of dropped units at rate p.
         mean: the exact expectation of the output, element by element, given the input and p.
         variance: the exact variance of the output, element by element, given the input and p.
+        covariance: of two units of a sample, as a multiple of x_i x_j, given p and the number of units; None where they are
+            independent, or it is not stated.
         definition: the method as its paper states it: a pure function of the input, the noise and p.
         noise: what the definition takes: coins, uniform in [0, 1), or numbers of a continuous distribution.
         coins: the shape of that noise for an input of a shape; an axis that shares a coin has size one.
@@ -50,6 +52,7 @@ class Facts:
     expected_drop: Callable[..., float] | None = None
     mean: Callable[..., Tensor] | None = None
     variance: Callable[..., Tensor] | None = None
+    covariance: Callable[..., float] | None = None
     definition: Callable[..., Tensor] | None = None
     noise: Literal["coins", "uniform", "normal"] = "coins"
     coins: Callable[..., tuple[int, ...]] = lambda shape, **_: tuple(shape)

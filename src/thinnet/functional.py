@@ -43,6 +43,7 @@ from thinnet.methods.tokens.token_dropout import token_dropout as token_dropout
 from thinnet.methods.tokens.word_dropout import word_dropout as word_dropout
 from thinnet.methods.units.alpha_dropout import alpha_dropout as alpha_dropout
 from thinnet.methods.units.alpha_dropout import feature_alpha_dropout as feature_alpha_dropout
+from thinnet.methods.units.batchwise_dropout import batchwise_dropout as batchwise_dropout
 from thinnet.methods.units.dropout import dropout as dropout
 from thinnet.methods.units.gaussian_dropout import gaussian_dropout as gaussian_dropout
 from thinnet.methods.units.uniform_dropout import uniform_dropout as uniform_dropout

@@ -50,6 +50,7 @@ from thinnet.methods.tokens.token_dropout import TokenDropout as TokenDropout
 from thinnet.methods.tokens.word_dropout import WordDropout as WordDropout
 from thinnet.methods.units.alpha_dropout import AlphaDropout as AlphaDropout
 from thinnet.methods.units.alpha_dropout import FeatureAlphaDropout as FeatureAlphaDropout
+from thinnet.methods.units.batchwise_dropout import BatchwiseDropout as BatchwiseDropout
 from thinnet.methods.units.dropout import Dropout as Dropout
 from thinnet.methods.units.gaussian_dropout import GaussianDropout as GaussianDropout
 from thinnet.methods.units.uniform_dropout import UniformDropout as UniformDropout

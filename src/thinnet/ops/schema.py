@@ -120,7 +120,7 @@ torch.library.register_vmap("thinnet::toss", _vmap, lib=library)
 
 
 _toss, _toss_ = torch.ops.thinnet.toss.default, torch.ops.thinnet.toss_.default
-_BelowAutograd = torch._C._AutoDispatchBelowAutograd
+below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
 class _Transformed(torch.autograd.Function):
@@ -128,7 +128,7 @@ class _Transformed(torch.autograd.Function):
 
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
-        with _BelowAutograd():
+        with below_autograd():
             return _toss(*arguments)
 
     @staticmethod
@@ -153,7 +153,7 @@ class _Eager(_SingleLevelFunction):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
-        with _BelowAutograd():
+        with below_autograd():
             return _toss(x, *rest)
 
     @staticmethod
@@ -161,7 +161,7 @@ class _Eager(_SingleLevelFunction):
         *where, _, backend = ctx.rest
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             return call(gradients[0], *where, True, backend), None
-        with _BelowAutograd():
+        with below_autograd():
             return _toss(gradients[0], *where, True, backend), None
 
 
@@ -169,7 +169,7 @@ class _InPlace(_SingleLevelFunction):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
-        with _BelowAutograd():
+        with below_autograd():
             _toss_(x, *rest)
         ctx.mark_dirty(x)
         return x
@@ -220,7 +220,7 @@ def call(x: Tensor, *rest: Any) -> Tensor:
         return _Transformed.apply(x, *rest)
     if differentiated(x):
         return _Eager.apply(x, rest)  # type: ignore[attr-defined]
-    with _BelowAutograd():
+    with below_autograd():
         return _toss(x, *rest)
 
 
@@ -230,7 +230,7 @@ def call_(x: Tensor, *rest: Any) -> Tensor:
         return x.copy_(call(x, *rest))
     if differentiated(x):
         return _InPlace.apply(x, rest)  # type: ignore[attr-defined]
-    with _BelowAutograd():
+    with below_autograd():
         _toss_(x, *rest)
     torch.autograd.graph.increment_version(x)
     return x

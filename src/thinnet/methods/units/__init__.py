@@ -1,10 +1,16 @@
 """Methods whose coin decides an element."""
 
 from thinnet.facts import Method
-from thinnet.methods.units import alpha_dropout, dropout, gaussian_dropout, uniform_dropout
+from thinnet.methods.units import alpha_dropout, batchwise_dropout, dropout, gaussian_dropout, uniform_dropout
 
 METHODS = (
     Method(dropout.FACTS, dropout.Dropout, dropout.dropout, lambda x: dropout.dropout(x, 0.3, training=True)),
+    Method(
+        batchwise_dropout.FACTS,
+        batchwise_dropout.BatchwiseDropout,
+        batchwise_dropout.batchwise_dropout,
+        lambda x: batchwise_dropout.batchwise_dropout(x, 0.3, training=True),
+    ),
     Method(
         alpha_dropout.FACTS,
         alpha_dropout.AlphaDropout,

@@ -1,0 +1,125 @@
+"""A part of a matrix out of it, and back into zeros: what a layer of a thinned network computes with.
+
+    take(W, rows, columns)[i, j] = W[rows[i], columns[j]]
+
+The derivative of taking is putting into zeros, and the other way round; both are one pass over the memory.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thinnet.ops import schema
+
+library = torch.library.Library("thinnet", "FRAGMENT")
+library.define("take(Tensor x, Tensor? rows, Tensor? columns) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+library.define(
+    "put(Tensor x, Tensor? rows, Tensor? columns, SymInt row_count, SymInt column_count) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
+
+def _take(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    x = x if rows is None else x.index_select(0, rows)
+    return (x if columns is None else x.index_select(1, columns)).clone()
+
+
+def _put(x: Tensor, rows: Tensor | None, columns: Tensor | None, row_count: int, column_count: int) -> Tensor:
+    if columns is not None:
+        x = x.new_zeros(x.shape[0], column_count, x.shape[2]).index_copy(1, columns, x)
+    return x.clone() if rows is None else x.new_zeros(row_count, *x.shape[1:]).index_copy(0, rows, x)
+
+
+library.impl("take", _take, "CompositeExplicitAutograd")
+library.impl("put", _put, "CompositeExplicitAutograd")
+
+
+def _sized(index: Tensor | None, count: int) -> int:
+    return count if index is None else index.shape[0]
+
+
+@torch.library.register_fake("thinnet::take", lib=library)
+def _fake_take(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
+    return x.new_empty(_sized(rows, x.shape[0]), _sized(columns, x.shape[1]), x.shape[2])
+
+
+@torch.library.register_fake("thinnet::put", lib=library)
+def _fake_put(x: Tensor, rows: Tensor | None, columns: Tensor | None, row_count: int, column_count: int) -> Tensor:
+    return x.new_empty(row_count, column_count, x.shape[2])
+
+
+def _take_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, ctx.rows, ctx.columns = inputs
+    ctx.counts = x.shape[0], x.shape[1]
+
+
+def _take_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    return _call(gradients[0].contiguous(), ctx.rows, ctx.columns, *ctx.counts), None, None
+
+
+def _put_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, ctx.rows, ctx.columns, *_ = inputs
+
+
+def _put_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    return _call(gradients[0].contiguous(), ctx.rows, ctx.columns), None, None, None, None
+
+
+torch.library.register_autograd("thinnet::take", _take_backward, setup_context=_take_context, lib=library)
+torch.library.register_autograd("thinnet::put", _put_backward, setup_context=_put_context, lib=library)
+
+
+class _Taken(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        _take_context(ctx, arguments, arguments[0])
+        return _run(*arguments)
+
+    backward = staticmethod(_take_backward)
+
+
+class _Put(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        _put_context(ctx, arguments, arguments[0])
+        return _run(*arguments)
+
+    backward = staticmethod(_put_backward)
+
+
+def _run(*arguments: Any) -> Tensor:
+    with schema.below_autograd():
+        return (torch.ops.thinnet.take if len(arguments) == 3 else torch.ops.thinnet.put).default(*arguments)
+
+
+def _call(*arguments: Any) -> Tensor:
+    """Takes with three arguments, puts with five: by the shortest way that is right here."""
+    if torch.compiler.is_compiling() or schema.transformed():
+        return (torch.ops.thinnet.take if len(arguments) == 3 else torch.ops.thinnet.put)(*arguments)
+    if schema.differentiated(arguments[0]):
+        return (_Taken if len(arguments) == 3 else _Put).apply(*arguments)  # type: ignore[return-value]
+    return _run(*arguments)
+
+
+def take(x: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
+    """Returns the numbers of `x` in some rows and columns.
+
+    y[i, j, ...] = x[rows[i], columns[j], ...]
+
+    Args:
+        x: `(rows, columns, ...)`; what is behind stays together. Of one axis it has rows alone.
+        rows: int64, none of them twice; all where it is left out.
+        columns: the same for axis 1.
+
+    Returns: `(len(rows), len(columns), ...)`. Its derivative puts into zeros.
+
+    >>> take(torch.arange(12.0).reshape(3, 4), torch.tensor([0, 2]), torch.tensor([1, 3]))
+    tensor([[ 1.,  3.],
+            [ 9., 11.]])
+    """
+    if rows is None and columns is None:
+        return x
+    rest = x.shape[2:]
+    y = _call(x.reshape(x.shape[0], x.shape[1] if x.ndim > 1 else 1, -1).contiguous(), rows, columns)
+    return y.reshape(y.shape[0], y.shape[1], *rest) if x.ndim > 1 else y.reshape(-1)
