@@ -152,7 +152,7 @@ class Prediction:
         """Returns the predictive variance of values: `1 / tau`, or what the model says of the data, plus the draws' own.
 
         Args:
-            tau: the precision of the data, as from `thinnet.predict.prediction.precision`. Left out, it is `aleatoric` that
+            tau: the precision of the data, as from `thinnet.predict.precision`. Left out, it is `aleatoric` that
                 counts, or nothing where the model says nothing.
 
         Returns: `(B, ...)`.
@@ -221,35 +221,8 @@ def check(draws: Tensor, kind: str) -> None:
     if kind == "logits" and (draws.ndim < 3 or draws.shape[-1] < 2):
         rule = f"Prediction: logits must have two or more classes on the last axis; got draws of shape {tuple(draws.shape)}"
         raise ValueError(f"{rule}. For one logit z use (0, z), or kind='values'.")
-    bad = int(draws.isnan().flatten(2).any(2).any(0).sum()) if draws.numel() else 0
+    bad = int(draws.isnan().any(0).flatten(1).any(1).sum()) if draws.ndim > 2 else int(draws.isnan().any(0).sum())
     if bad:
-        raise ValueError(f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Check the model there.")
-
-
-def precision(p: float, length_scale: float, samples: int, weight_decay: float) -> float:
-    """Returns the precision of the data that a network trained with dropout and weight decay assumes.
-
-        tau = (1 - p) l^2 / (2 N lambda)
-
-    Args:
-        p: the rate of dropping.
-        length_scale: the prior length scale l: large where the function changes slowly.
-        samples: how many samples N it was trained on.
-        weight_decay: lambda of a loss `mean squared error + lambda * sum of squared weights`. PyTorch's `weight_decay` of SGD
-            stands for twice that: give half of it.
-
-    Raises:
-        ValueError: p outside of 0 .. 1, or another number that is not positive.
-
-    Source: Gal and Ghahramani 2016, arXiv:1506.02142, and the authors' code.
-
-    >>> precision(p=0.05, length_scale=0.01, samples=400, weight_decay=1e-7)
-    1.1875
-    """
-    if not 0 <= p < 1:
-        raise ValueError(f"precision: p must be in [0, 1); got {p}. It is the probability of dropping.")
-    numbers = {"length_scale": length_scale, "samples": samples, "weight_decay": weight_decay}
-    for name, value in numbers.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"precision: {name} must be positive; got {value}.")
-    return (1 - p) * length_scale**2 / (2 * samples * weight_decay)
+        raise ValueError(
+            f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Check the model there."
+        )
