@@ -55,7 +55,7 @@ def of_mean(values: Tensor) -> Tensor:
 
 
 def of_std(values: Tensor) -> Tensor:
-    """Returns the standard error of the standard deviation over axis 0: sqrt((m4 - m2^2) / n) / (2 std); 0 where all are equal."""
+    """Returns the standard error of the standard deviation over axis 0: sqrt((m4 - m2^2) / n) / (2 std); 0 where that is 0."""
     centred = values - values.mean(0)
     second, fourth = (centred**2).mean(0), (centred**4).mean(0)
     found = ((fourth - second**2).clamp_min(0) / len(values)).sqrt() / (2 * second.sqrt())

@@ -3,8 +3,8 @@
 With p_t the probabilities of draw t and p = (1/n) sum_t p_t their average, in nats:
 
     predictive entropy   H[p] = -sum_c p_c log p_c              all of the uncertainty
-    expected entropy     (1/n) sum_t H[p_t]                     what is in the data: each thinned network is unsure by itself
-    mutual information   H[p] - (1/n) sum_t H[p_t] >= 0         what is in the model: thinned networks contradict each other (BALD)
+    expected entropy     (1/n) sum_t H[p_t]                     what is in the data: each thinned network is unsure
+    mutual information   H[p] - (1/n) sum_t H[p_t] >= 0         what is in the model: thinned networks contradict one another
     variation ratio      1 - max_c (1/n) #{t: argmax p_t = c}
 
 and for values y_t:      variance = 1/tau + (1/n) sum_t y_t^2 - mean^2
@@ -38,7 +38,7 @@ class Prediction:
         aleatoric: of values: the variance of the data around each draw, as the model says it, in the shape of `draws`.
 
     Raises:
-        ValueError: `draws` has no draw or no axis of samples, holds NaN, or logits of fewer than two classes; `kind` is no kind.
+        ValueError: `draws` has no draw or no axis of samples, holds NaN, or logits of fewer than two classes; no such kind.
         TypeError: `draws` are no floating-point numbers.
 
     >>> two = Prediction(torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]]]), "logits")
@@ -117,7 +117,7 @@ class Prediction:
         return self._narrow(error.quantiles(self._values, q))
 
     def quantile_error(self, q: float | Sequence[float]) -> Tensor:
-        """Returns the Monte-Carlo standard error of each of `quantiles(q)`: half of what lies between q -+ sqrt(q (1 - q) / n)."""
+        """Returns the Monte-Carlo standard error of `quantiles(q)`: half of what lies between q -+ sqrt(q (1 - q) / n)."""
         return self._narrow(error.of_quantiles(self._values, q))
 
     @property
@@ -224,5 +224,5 @@ def check(draws: Tensor, kind: str) -> None:
     bad = int(draws.isnan().any(0).flatten(1).any(1).sum()) if draws.ndim > 2 else int(draws.isnan().any(0).sum())
     if bad:
         raise ValueError(
-            f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Check the model there."
+            f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Look at them."
         )
