@@ -60,7 +60,7 @@ def many(row: Row, layer: nn.Module, case: Tensor, draws: int) -> tuple[Tensor, 
 def noise_of(row: Row, shape: tuple[int, ...], ids: Tensor, step: int) -> Tensor:
     """The noise of module "0" as the definition wants it, broadcast over the grain."""
     shape = row.coins(shape)
-    ids = ids[:1] * 0 if row.facts.per_batch else ids
+    ids = ids if not row.facts.per_batch else ids[:1] if row.facts.after_first else ids[:1] * 0
     count = torch.Size(shape).numel() // len(ids)
     where = torch.tensor(11), torch.tensor(step), torch.tensor(thinnet.coins.site_number("0")), ids
     if row.facts.noise == "coins":
@@ -223,8 +223,9 @@ def test_samples_keep_their_coins_in_any_order_and_batch(row: Row) -> None:
 def test_a_batch_has_one_mask_whatever_its_samples_are(row: Row) -> None:
     x = row.inputs(row.shapes[0][1:]).expand(12, *row.shapes[0][1:])
     model, coins = named(row, 0.5)
-    whole = coins.at(3, torch.randperm(1000)[:12]) and model(x)
-    torch.testing.assert_close(coins.at(3) and model(x), whole)
+    ids = torch.cat((torch.tensor([7 if row.facts.after_first else 0]), 10 + torch.randperm(1000)[:11]))
+    whole = coins.at(3, ids) and model(x)
+    torch.testing.assert_close(coins.at(3, int(ids[0])) and model(x), whole)
     torch.testing.assert_close(whole, whole[:1].expand_as(whole))
     assert not torch.equal(coins.at(4) and model(x), whole)
 

@@ -35,6 +35,7 @@ class Facts:
         coins: the shape of that noise for an input of a shape; an axis that shares a coin has size one.
         independent: whether each coin decides by itself what it is broadcast to, and nothing else.
         per_batch: whether the samples of a batch share their coins.
+        after_first: whether shared coins have the name of the batch's first sample, and not of none.
         in_eval: what the method is in eval, where it is not the identity.
     """
 
@@ -58,6 +59,7 @@ class Facts:
     coins: Callable[..., tuple[int, ...]] = lambda shape, **_: tuple(shape)
     independent: bool = True
     per_batch: bool = False
+    after_first: bool = False
     in_eval: Callable[..., Tensor] | None = None
 
 

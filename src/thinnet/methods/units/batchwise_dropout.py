@@ -93,6 +93,7 @@ FACTS = Facts(
     coins=lambda shape, axis=-1, **_: (1, shape[axis] + 1),
     independent=False,
     per_batch=True,
+    after_first=True,
 )
 
 
@@ -110,7 +111,7 @@ def keep(coins: Draw, batch: int, units: int, p: float, groups: int, count: Coun
     """Returns what each group of a batch keeps of its units."""
     grouped, starts = _grouped(coins, batch, groups)
     if count == "bernoulli":
-        return Kept(*_filled_up(grouped.mask((len(starts) - 1, units))), coins.scale, starts)
+        return Kept(*_filled_up(_independent(grouped, len(starts) - 1, units)), coins.scale, starts)
     width = width_of(units, p)
     numbers = grouped.uniform((len(starts) - 1, units + 1))
     chosen = numbers[:, :units].argsort(dim=1, stable=True)[:, :width]
@@ -133,6 +134,11 @@ def _grouped(coins: Draw, batch: int, groups: int) -> tuple[Draw, tuple[int, ...
     return Draw(coins.function, coins.rate, (*name, samples)), starts  # type: ignore[arg-type]
 
 
+def _independent(coins: Draw, groups: int, units: int) -> Tensor:
+    """Returns `(groups, units)` coins, each by itself; of the numbers that a fixed count sorts."""
+    return coins.uniform((groups, units + 1))[:, :units] >= coins.p
+
+
 def _filled_up(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the units to compute of coins whose number differs: as many for each group as the one that keeps most."""
     width = min(mask.shape[1], -(-int(mask.sum(1).max()) // MULTIPLE) * MULTIPLE)
@@ -141,25 +147,24 @@ def _filled_up(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _mask(coins: Draw, batch: int, units: int, p: float, groups: int, count: Count) -> Tensor:
-    """Returns the mask of each sample: `(batch, units)`, bool."""
+    """Returns the mask of each sample, `(batch, units)`, or the one of all, `(1, units)`."""
     if count == "bernoulli":
         grouped, starts = _grouped(coins, batch, groups)
-        mask = grouped.mask((len(starts) - 1, units))
+        mask = _independent(grouped, len(starts) - 1, units)
     else:
         kept = keep(coins, batch, units, p, groups, count)
         live = torch.ones_like(kept.units, dtype=torch.bool) if kept.live is None else kept.live
         starts = kept.starts
         mask = torch.zeros(len(starts) - 1, units, dtype=torch.bool, device=live.device).scatter(1, kept.units, live)
     sizes = [end - start for start, end in zip(starts, starts[1:], strict=False)]
-    return torch.cat([row.expand(size, units) for row, size in zip(mask, sizes, strict=True)])
+    return mask if len(mask) == 1 else torch.cat([row.expand(size, -1) for row, size in zip(mask, sizes, strict=True)])
 
 
 def _drop(coins: Draw, x: Tensor, p: float, axis: int, groups: int, count: Count) -> Tensor:
     ops.check_input(x, coins.function)
     axis = checked_axis(coins.function, x, axis)
-    shape = [1] * x.ndim
-    shape[0], shape[axis] = x.shape[0], x.shape[axis]
-    mask = _mask(coins, x.shape[0], x.shape[axis], p, groups, count).reshape(shape)
+    mask = _mask(coins, x.shape[0], x.shape[axis], p, groups, count)
+    mask = mask.reshape(-1, *[size if other == axis else 1 for other, size in enumerate(x.shape)][1:])
     scale = coins.scale.to(torch.promote_types(x.dtype, torch.float32))
     return torch.where(mask, x * scale, 0).to(x.dtype)
 
@@ -257,7 +262,8 @@ class BatchwiseDropout(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Drops units for whole groups."""
         coins = self.draw(x)
-        return x if coins is None else _drop(coins, x, self.p or 0.0, self.axis, self.groups, self.count)
+        p = 0.0 if self.count == "bernoulli" else self.p or 0.0  # independent coins read the rate as a tensor: one code for all
+        return x if coins is None else _drop(coins, x, p, self.axis, self.groups, self.count)
 
     def extra_repr(self) -> str:
         """Returns rate and settings."""
