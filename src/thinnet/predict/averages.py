@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 HEAD = ("average", "passes", "mean |difference|", "largest", "KL from exact", "other class")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Averages:
     """Averages over the sub-networks of a model: probabilities where it returns logits, values else; in float64.
 

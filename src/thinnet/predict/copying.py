@@ -1,8 +1,11 @@
 """A copy of a model that is free to be changed: its sites are bound to no coins, and none is pinned on."""
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet.coins import Site
 from thinnet.coins.calls import Calls
@@ -45,3 +48,16 @@ def _unbind(module: nn.Module) -> None:
         for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), Calls)]:
             del hooks[key]
             module._forward_hooks_always_called.pop(key, None)
+
+
+@contextmanager
+def norms_still(model: nn.Module) -> Iterator[None]:
+    """Keeps the batch normalisations of a copy in eval in the meantime, so that one input is enough to run it in training."""
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    for norm in norms:
+        Mode(norm).put(Pinned(norm, False))
+    try:
+        yield
+    finally:
+        for norm in norms:
+            Mode(norm).put(ABSENT)

@@ -20,7 +20,7 @@ from thinnet.model.editing.order import call_with
 from thinnet.model.editing.replace import replace
 from thinnet.model.sites import sites
 from thinnet.ops import Rule
-from thinnet.predict.copying import free_copy
+from thinnet.predict.copying import free_copy, norms_still
 
 
 class Use(NamedTuple):
@@ -156,11 +156,12 @@ class Subnetworks:
 
     def _refuse_what_is_left_alone(self) -> None:
         """Makes sites of all dropout, and names what is random all the same."""
-        left = replace(self.copy, functional=True, example=self.x).notes
+        with norms_still(self.copy):
+            left = replace(self.copy, functional=True, example=self.x).notes
+            found = sites(self.copy, run=lambda model: call_with(model, self.x), passes=2)
         if left:
             raise ValueError(f"exact: all dropout must be of sites; {left[0].strip()}. sample(model, x) draws from it.")
         ours = {name for name, module in self.copy.named_modules() if isinstance(module, Site)}
-        found = sites(self.copy, run=lambda model: call_with(model, self.x), passes=2)
         for place in found:
             if (place.on_in_train or place.on_in_eval) and place.name not in ours:
                 raise ValueError(_no_coin(place.name, f"{place.op} at {place.line or 'a place of its own'}"))
