@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from thinnet.cli import app
+from thinnet.study.command import Request
+from thinnet.study.plan import Plan
 
 TINY = ("--rates", "0.3,0.6", "--seeds", "3", "--epochs", "3", "--hidden", "16", "--jobs", "1")
 
@@ -38,6 +40,16 @@ def study() -> Callable[..., Outcome]:
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def request_of() -> Callable[..., Request]:
+    """Asks for a study of three seeds with the settings of a plan."""
+
+    def ask(file: Path | None, target: str | None, plan: Plan, out: Path, seeds: int = 3, jobs: int = 1) -> Request:
+        return Request(file, target, None, plan, seeds, None, jobs, out, as_json=True)
+
+    return ask
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ SCHEMA = {
     "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
     "test_looks": [{"rate": NUMBER, "seeds": int}],
     "arms": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": GLANCE, "last": GLANCE}],
+    "methods": {"sentences": [str], "comparisons": [dict], "arms": dict},
     "seeds": int,
     "data": {
         "name": str,
@@ -59,6 +60,8 @@ SCHEMA = {
         "seed": int,
         "device": str,
         "precision": str,
+        "methods": [str],
+        "groups": int,
     },
     "seconds": dict,
 }

@@ -13,12 +13,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from thinnet.study.network import perceptron
+from thinnet.study.network import perceptron, seeded_network
 from thinnet.study.plan import DROPOUT, Key, Plan
 from thinnet.study.preparing import prepare
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
-from thinnet.study.trial import CURVES, run_trial, seeded_network, train
+from thinnet.study.trial import CURVES, run_trial, train
 from thinnet.study.weights import load_weights
 
 LONG = ("--rates", "0.5", "--seeds", "6", "--epochs", "40", "--hidden", "32")

@@ -20,7 +20,7 @@ from thinnet.study.plan import Plan, StudyError, whole_rounds
 from thinnet.study.preparing import prepare
 from thinnet.study.report import render
 from thinnet.study.runner import run
-from thinnet.study.screen import answer, shown_progress, summary
+from thinnet.study.screen import answer, beside_each_other, compared, shown_progress, summary
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
 from thinnet.study.trial import fabric_for
@@ -112,7 +112,8 @@ def trained(request: Request, data: Data, store: Store, err: Console) -> int:
     total = len(plan.arms) * request.seeds
     before = sum(key.seed < request.seeds for key in finished)
     rows = f"{len(data.train)} + {len(data.validation)} + {len(data.test)} rows to train, choose and test on"
-    arms = f"{counted(len(plan.rates), 'rate')} x {counted(request.seeds, 'seed')}"
+    methods = f"{len(plan.methods)} methods x " if len(plan.methods) > 1 else ""
+    arms = f"{counted(len(plan.rates), 'rate')} x {methods}{counted(request.seeds, 'seed')}"
     there = f"; {counted(before, 'trial')} there already" if before else ""
     err.print(f"{data.name}, {data.task.name}: {rows}; {arms}{there}", soft_wrap=True)
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
@@ -143,6 +144,9 @@ def publish(request: Request, data: Data, findings: Findings, verdict: Verdict) 
         return
     out.print(summary(findings, data))
     out.print(answer(verdict))
+    if findings.comparisons:
+        out.print(compared(findings, data.task))
+        out.print(beside_each_other(findings, data.task))
     out.print(f"The report: {(request.out / REPORT).resolve()}", soft_wrap=True)
 
 

@@ -1,17 +1,17 @@
 """What the trials say: arms summed up over seeds, the rate chosen on the hold-out, and one look at the test rows."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from thinnet.study.cases import Data
-from thinnet.study.plan import DROPOUT, FEWEST_SEEDS, Key, Plan
+from thinnet.study.comparison import Comparison, compare
+from thinnet.study.plan import FEWEST_SEEDS, Key, Plan
+from thinnet.study.scores import Scores, scores_on_test
 from thinnet.study.statistics import Interval, crossed_interval, seed_interval
 from thinnet.study.store import Store
-from thinnet.study.trial import CURVES, VIEWS, Trial, score, seeded_network
-from thinnet.study.weights import load_weights, weights_path
+from thinnet.study.trial import CURVES, VIEWS, Trial
 
 
 @dataclass(frozen=True)
@@ -76,11 +76,13 @@ class Findings:
     """Everything a verdict rests on.
 
     Args:
-        arms: one a rate, ascending; the first is rate 0.
+        arms: those of the first method, one a rate, ascending; the first is rate 0.
         chosen: the rate with the lowest mean hold-out loss at the best epochs.
         seeds: how many each arm has.
         test: for `best` and `last` weights, a Contrast for `loss` and one for `error`.
         looks: every different look at the test rows so far.
+        others: the arms of every other method, like `arms`; they share rate 0.
+        comparisons: every other method beside the first, one a rate above 0.
     """
 
     arms: list[Arm]
@@ -88,6 +90,8 @@ class Findings:
     seeds: int
     test: dict[str, dict[str, Contrast]]
     looks: list[dict]
+    others: dict[str, list[Arm]] = field(default_factory=dict)
+    comparisons: list[Comparison] = field(default_factory=list)
 
     def arm(self, rate: float) -> Arm:
         """Finds an arm.
@@ -114,13 +118,31 @@ def find(data: Data, plan: Plan, store: Store, seeds: int) -> Findings:
         The findings.
     """
     trials = store.finished()
-    rounds = {rate: [trials[Key(DROPOUT, rate, seed)] for seed in range(seeds)] for rate in plan.rates}
-    arms = [summed_up(rate, rounds[rate], rounds[0.0]) for rate in plan.rates]
+    rounds = {arm: [trials[Key(*arm, seed)] for seed in range(seeds)] for arm in plan.arms}
+    first, *others = plan.methods
+    arms = summed_up_by_rate(plan, rounds, first)
     chosen = choose(arms)
     looks = store.look(chosen, seeds)
-    scores = {rate: scores_on_test(data, plan, store, rounds[rate]) for rate in {0.0, chosen}}
-    test = {view: contrasts(data, scores[chosen][view], scores[0.0][view]) for view in VIEWS}
-    return Findings(arms, chosen, seeds, test, looks)
+    wanted = rounds if others else {(first, 0.0), (first, chosen)}
+    scores = {arm: scores_on_test(data, plan, store.folder, rounds[arm]) for arm in wanted}
+    test = {view: contrasts(data, scores[first, chosen][view], scores[first, 0.0][view]) for view in VIEWS}
+    beside = {method: summed_up_by_rate(plan, rounds, method) for method in others}
+    return Findings(arms, chosen, seeds, test, looks, beside, compare(data.task, plan, rounds, scores))
+
+
+def summed_up_by_rate(plan: Plan, rounds: Mapping[tuple[str, float], list[Trial]], method: str) -> list[Arm]:
+    """Averages every rate of one method over its seeds.
+
+    Args:
+        plan: the settings.
+        rounds: the trials of every arm, in the order of seeds.
+        method: which one.
+
+    Returns:
+        The arms, ascending in rate; the first is rate 0, which all methods share.
+    """
+    without = rounds[plan.methods[0], 0.0]
+    return [summed_up(rate, rounds[method, rate] if rate else without, without) for rate in plan.rates]
 
 
 def choose(arms: Iterable[Arm]) -> float:
@@ -179,33 +201,7 @@ def glance(view: str, trials: list[Trial], without: list[Trial]) -> Glance:
     )
 
 
-def scores_on_test(data: Data, plan: Plan, store: Store, trials: list[Trial]) -> dict[str, Mapping[str, np.ndarray]]:
-    """Scores every test row with the weights of one rate.
-
-    Args:
-        data: the data.
-        plan: the settings.
-        store: where the weights are.
-        trials: one a seed.
-
-    Returns:
-        For `best` and `last`, the losses and the errors, both (seeds, cases).
-    """
-    scores: dict[str, Mapping[str, np.ndarray]] = {}
-    x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
-    states = [load_weights(weights_path(store.folder, trial.key)) for trial in trials]
-    for view in VIEWS:
-        rows = []
-        for trial, state in zip(trials, states, strict=True):
-            network = seeded_network(data, plan, trial.rate, seed=0)
-            network.load_state_dict(state[view])
-            rows.append(score(network, data.task, x, y))
-        losses, errors = zip(*rows, strict=True)
-        scores[view] = {"loss": torch.stack(losses).numpy(), "error": torch.stack(errors).numpy()}
-    return scores
-
-
-def contrasts(data: Data, chosen: Mapping[str, np.ndarray], without: Mapping[str, np.ndarray]) -> dict[str, Contrast]:
+def contrasts(data: Data, chosen: Scores, without: Scores) -> dict[str, Contrast]:
     """Compares two arms row by row and seed by seed.
 
     Args:

@@ -1,11 +1,15 @@
-"""The network of a study: a multi-layer perceptron with dropout after each hidden activation."""
+"""The network of a study: a multi-layer perceptron with dropout after each hidden activation, thinned or not."""
 
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import nn
 
+import thinnet
 from thinnet.nn import Dropout
+from thinnet.study.cases import Data
+from thinnet.study.plan import THIN, Key, Plan
 
 
 def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float) -> nn.Sequential:
@@ -28,3 +32,37 @@ def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float) 
     for inputs, width in pairwise((features, *hidden)):
         layers += [nn.Linear(inputs, width), nn.ReLU(), Dropout(rate)]
     return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
+
+
+def seeded_network(data: Data, plan: Plan, rate: float, seed: int) -> nn.Sequential:
+    """Builds the arm's network with the initial weights that its seed names, and leaves torch's own generator alone.
+
+    Args:
+        data: says how many inputs and outputs there are.
+        plan: says how wide the network is.
+        rate: the arm's rate.
+        seed: of the initial weights.
+
+    Returns:
+        The network.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return perceptron(data.train.x.shape[1], plan.hidden, data.task.outputs, rate)
+
+
+def thinned(network: nn.Sequential, data: Data, plan: Plan, key: Key) -> nn.Sequential:
+    """Has the network train as its method says; weights, names and what it computes in eval mode stay.
+
+    Args:
+        network: as it was built.
+        data: gives an example of a batch.
+        plan: says how many groups of samples have coins of their own.
+        key: names the method; at rate 0 there is nothing to thin.
+
+    Returns:
+        The same network.
+    """
+    if key.method == THIN and key.rate > 0:
+        thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups)
+    return network

@@ -12,9 +12,12 @@ FEWEST_SEEDS = 3
 """With fewer seeds there is no interval worth its name: the t quantile is 12.7 for two, and undefined for one."""
 
 
-DROPOUT = "dropout"
-METHODS = {DROPOUT: "a coin for every unit and sample"}
-"""What can be compared at one rate, and what a coin decides in it; the order is that of a study, whatever was written."""
+DROPOUT, THIN = "dropout", "thin"
+METHODS = {
+    DROPOUT: "a coin for every unit and sample, and every unit is computed",
+    THIN: "a coin for every unit and group of samples, and what is dropped is not computed",
+}
+"""What can be compared at one rate; a study takes them in this order, whatever was written."""
 
 
 class Key(NamedTuple):
@@ -60,6 +63,8 @@ class Plan:
         seed: what the split and, with an arm's own seed, its weights, batches and coins follow from.
         device: a Lightning Fabric accelerator: cpu, cuda, mps or auto.
         precision: a Lightning Fabric precision, such as 32-true or bf16-mixed.
+        methods: what is trained at every rate, among METHODS; the others are compared with the first.
+        groups: how many groups of samples a batch has, each with coins of its own, where the method is thin.
 
     Raises:
         StudyError: for a setting outside its rule.
@@ -77,25 +82,43 @@ class Plan:
     seed: int = 0
     device: str = "cpu"
     precision: str = "32-true"
+    methods: tuple[str, ...] = (DROPOUT,)
+    groups: int = 1
 
     def __post_init__(self) -> None:
         for rate in self.rates:
             if not 0 <= rate < 1:
                 raise StudyError("--rates", "every rate must be in [0, 1)", rate, "Use rates such as 0,0.2,0.5.")
         widths = (("--hidden", width) for width in self.hidden)
-        for option, value in (("--epochs", self.epochs), ("--batch", self.batch), *widths):
+        for option, value in (("--epochs", self.epochs), ("--batch", self.batch), ("--groups", self.groups), *widths):
             if value < 1:
                 raise StudyError(option, "the number must be at least 1", value, "Use a positive number.")
         if not 0 < self.learning_rate < math.inf:
             raise StudyError("--learning-rate", "the number must be positive", self.learning_rate, "Use 0.001.")
         if self.seed < 0:
             raise StudyError("--seed", "the number must be at least 0", self.seed, "Use 0.")
+        self._check_methods()
         object.__setattr__(self, "rates", tuple(sorted({0.0, *self.rates})))
+        object.__setattr__(self, "methods", tuple(name for name in METHODS if name in self.methods))
+
+    def _check_methods(self) -> None:
+        named = ", ".join(METHODS)
+        for name in self.methods or ("none",):
+            if name not in METHODS:
+                advice = f"Write, for example, {','.join(METHODS)}."
+                raise StudyError("--methods", f"every method must be among {named}", repr(name), advice)
+        if self.groups > 1 and THIN not in self.methods:
+            advice = f"Add --methods {DROPOUT},{THIN}, or leave --groups out."
+            raise StudyError("--groups", f"the number must be 1 where {THIN} is not trained", self.groups, advice)
+        if self.groups > self.batch:
+            advice = "Use fewer groups or a larger --batch."
+            raise StudyError("--groups", f"the number must be at most the batch, {self.batch}", self.groups, advice)
 
     @property
     def arms(self) -> tuple[tuple[str, float], ...]:
-        """The (method, rate) pairs of a round."""
-        return tuple((DROPOUT, rate) for rate in self.rates)
+        """The (method, rate) pairs of a round: rate 0 once, where there is nothing that methods could differ in."""
+        rest = [(method, rate) for rate in self.rates[1:] for method in self.methods]
+        return ((self.methods[0], 0.0), *rest)
 
 
 def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
@@ -122,6 +145,22 @@ def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
         example = "0,0.2,0.5" if kind is float else "128,128"
         advice = f"Write, for example, {example}."
         raise StudyError(option, "the value must be numbers separated by commas", repr(text), advice) from None
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Reads names that are separated by commas.
+
+    Args:
+        text: what the person wrote.
+
+    Returns:
+        The names, in the order written.
+
+    Example:
+        >>> parse_names("dropout, thin")
+        ('dropout', 'thin')
+    """
+    return tuple(part.strip() for part in text.split(","))
 
 
 def parse_budget(text: str) -> float:

@@ -7,10 +7,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from thinnet.study import figures
+from thinnet.study import beside, beside_figures, figures
 from thinnet.study.cases import Data
+from thinnet.study.comparison import Comparison
 from thinnet.study.findings import Findings
-from thinnet.study.plan import Plan
+from thinnet.study.plan import METHODS, Plan
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.verdict import Verdict
 from thinnet.study.words import counted, interval_text, quantity
@@ -46,7 +47,10 @@ def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command
         verdict=verdict,
         command=command,
         rows=table_rows(findings, data.task),
-        pair=sorted({0.0, best_with_dropout(findings)}),
+        pair=sorted({0.0, beside.compared_rate(findings)}),
+        methods={name: METHODS[name] for name in plan.methods},
+        beside=[*beside.quality(findings, data.task), *beside.pace(findings)],
+        compared={method: beside_rows(of_method(findings, method), data.task) for method in findings.others},
         classes=data.task.classes if isinstance(data.task, Classification) else (),
         figures=drawn(findings, data.task),
         plotly=Markup(get_plotlyjs()),
@@ -58,10 +62,9 @@ def bound(text: str) -> str:
     return re.sub(r"(?<=\bp) = (?=\d)", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def best_with_dropout(findings: Findings) -> float:
-    """The rate whose curves are set beside those of rate 0: the best that is not 0, if there is one."""
-    rest = [arm for arm in findings.arms if arm.rate > 0] or findings.arms
-    return min(rest, key=lambda arm: arm.views["best"].validation_loss).rate
+def of_method(findings: Findings, method: str) -> list[Comparison]:
+    """The comparisons of one method with the first, one a rate."""
+    return [each for each in findings.comparisons if each.method == method]
 
 
 def drawn(findings: Findings, task: Task) -> dict[str, Any]:
@@ -75,7 +78,36 @@ def drawn(findings: Findings, task: Task) -> dict[str, Any]:
         **{f"pair-{rate}": figures.labelled(figure) for rate, figure in curves["loss"].items()},
         **{f"curve-loss-{rate}": figure for rate, figure in curves["loss"].items()},
         **{f"curve-error-{rate}": figure for rate, figure in curves["error"].items()},
+        **methods_drawn(findings, task),
     }
+
+
+def methods_drawn(findings: Findings, task: Task) -> dict[str, Any]:
+    """The figures that set methods beside each other, if there is more than one and a rate above 0."""
+    if not findings.comparisons:
+        return {}
+    found = {"methods": beside_figures.curves(findings, task)}
+    for method in findings.others:
+        found[f"beside-{method}"] = beside_figures.differences(of_method(findings, method), task)
+        found[f"times-{method}"] = beside_figures.times(of_method(findings, method))
+    return found
+
+
+def beside_rows(comparisons: list[Comparison], task: Task) -> list[dict[str, str]]:
+    """The table of one method beside the first, as text."""
+    return [
+        {
+            "rate": f"{each.rate:g}",
+            "against": f"{each.loss_against:.4f}",
+            "loss": f"{each.loss:.4f}",
+            "difference": interval_text(each.interval),
+            "error_against": quantity(each.error_against, task),
+            "error": quantity(each.error, task),
+            "seconds": beside.share(each.seconds),
+            "target": beside.share(each.seconds_to_target),
+        }
+        for each in comparisons
+    ]
 
 
 def table_rows(findings: Findings, task: Task) -> list[dict[str, Any]]:

@@ -8,8 +8,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from thinnet.study import beside
 from thinnet.study.cases import Data
 from thinnet.study.findings import Findings
+from thinnet.study.tasks import Task
 from thinnet.study.trial import Trial
 from thinnet.study.verdict import Verdict
 from thinnet.study.words import counted, interval_text, quantity
@@ -90,3 +92,38 @@ def answer(verdict: Verdict) -> Text:
     for sentence in (*verdict.sentences, verdict.overfitting):
         text.append(f"\n{sentence}", style="not bold")
     return text
+
+
+def compared(findings: Findings, task: Task) -> Table:
+    """Lays out the methods beside each other.
+
+    Args:
+        findings: what the trials say; at least one comparison.
+        task: names the loss.
+
+    Returns:
+        A table with a row for each method and rate.
+    """
+    title = "On the test rows, each trial at its best epoch; times as ratios"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    first = findings.comparisons[0].against
+    for name in ("method", "p", task.loss_name, first, f"less {first} [95 %]", "time", "to target"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for each in findings.comparisons:
+        times = (f"{ratio.mean:.2f}x" for ratio in (each.seconds, each.seconds_to_target))
+        losses = (f"{each.loss:.4f}", f"{each.loss_against:.4f}", interval_text(each.interval))
+        table.add_row(each.method, f"{each.rate:g}", *losses, *times)
+    return table
+
+
+def beside_each_other(findings: Findings, task: Task) -> Text:
+    """Writes what the comparison of the methods says.
+
+    Args:
+        findings: what the trials say.
+        task: names the loss.
+
+    Returns:
+        A sentence a line.
+    """
+    return Text("\n".join([*beside.quality(findings, task), *beside.pace(findings)]))

@@ -41,7 +41,29 @@ def seed_interval(values: np.ndarray) -> Interval:
     return _interval(values.mean(), values.var(ddof=1) / len(values), len(values) - 1)
 
 
-def crossed_interval(differences: np.ndarray) -> Interval:
+def ratio_interval(ratios: np.ndarray) -> Interval:
+    """The t interval for the geometric mean of one ratio a seed.
+
+    Args:
+        ratios: shape (S,), at least two, positive.
+
+    Returns:
+        The interval, as ratios.
+
+    Raises:
+        ValueError: for fewer than two ratios.
+
+    Example:
+        >>> interval = ratio_interval(np.array([0.5, 0.5, 0.5]))
+        >>> interval.low, interval.mean, interval.high
+        (0.5, 0.5, 0.5)
+    """
+    logs = seed_interval(np.log(np.asarray(ratios, dtype=np.float64)))
+    low, mean, high = np.exp([logs.low, logs.mean, logs.high]).tolist()
+    return Interval(mean, low, high)
+
+
+def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
     """The interval for a mean over seeds and cases, both of them drawn from many.
 
     With d[s, i] = mu + seed[s] + case[i] + rest[s, i] the mean has the variance
@@ -51,6 +73,7 @@ def crossed_interval(differences: np.ndarray) -> Interval:
 
     Args:
         differences: shape (S, N), at least two seeds and two cases.
+        level: how often such an interval covers mu.
 
     Returns:
         The interval for mu.
@@ -76,9 +99,9 @@ def crossed_interval(differences: np.ndarray) -> Interval:
     squares[2] = min((rest**2).sum() / free[2], squares[:2].min())
     variance = (squares[0] + squares[1] - squares[2]) / d.size
     freedom = (variance * d.size) ** 2 / max((squares**2 / free).sum(), np.finfo(float).tiny)
-    return _interval(d.mean(), variance, max(freedom, 1.0), squares[1] / max(squares[:2].sum(), np.finfo(float).tiny))
+    return _interval(d.mean(), variance, max(freedom, 1.0), squares[1] / max(squares[:2].sum(), np.finfo(float).tiny), level)
 
 
-def _interval(mean: float, variance: float, freedom: float, case_share: float = 0.0) -> Interval:
-    half = stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance)
+def _interval(mean: float, variance: float, freedom: float, case_share: float = 0.0, level: float = LEVEL) -> Interval:
+    half = stats.t.ppf((1 + level) / 2, freedom) * np.sqrt(variance)
     return Interval(float(mean), float(mean - half), float(mean + half), float(case_share))

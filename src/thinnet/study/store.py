@@ -16,6 +16,8 @@ from thinnet.study.weights import weights_digest, weights_path
 
 DATABASE, LOCK, PARTIAL = "study.db", "study.lock", "study.db.partial"
 NAME = "thinnet"
+BEFORE_METHODS = {"methods": ["dropout"], "groups": 1}
+"""What the identity of a study says that was begun before a study could compare methods."""
 SPACE = {"rate": FloatDistribution(0.0, 1.0), "seed": IntDistribution(0, 2**31 - 1)}
 
 
@@ -41,7 +43,7 @@ class Store:
         self._storage = storage_at(folder / DATABASE)
         try:
             self._study = optuna.load_study(study_name=NAME, storage=self._storage)
-            refuse_other(folder, self._study.user_attrs["identity"], identity)
+            refuse_other(folder, BEFORE_METHODS | self._study.user_attrs["identity"], identity)
         except BaseException:
             self.close()
             raise

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from thinnet import Coins
 from thinnet.study.cases import Data, Part
-from thinnet.study.network import perceptron
+from thinnet.study.network import seeded_network, thinned
 from thinnet.study.plan import DROPOUT, Key, Plan, StudyError
 from thinnet.study.tasks import Task
 from thinnet.study.weights import States, save_weights, weights_path
@@ -100,7 +100,7 @@ def train(data: Data, plan: Plan, key: Key) -> tuple[Trial, States]:
     """
     weights_seed, batches_seed, coins_seed = np.random.SeedSequence([plan.seed, key.seed]).generate_state(3).tolist()
     fabric = fabric_for(plan)
-    network = seeded_network(data, plan, key.rate, weights_seed)
+    network = thinned(seeded_network(data, plan, key.rate, weights_seed), data, plan, key)
     coins = Coins(coins_seed).bind(network)
     model, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True))
     held = {name: on_device(part, fabric) for name, part in (("train", data.train), ("validation", data.validation))}
@@ -143,23 +143,6 @@ def fabric_for(plan: Plan) -> Fabric:
         reason = " ".join(str(error).split())
         got = f"{plan.device} and {plan.precision} ({reason.rstrip('.')})"
         raise StudyError("--device", "device and precision must exist here", got, "Use cpu and 32-true.") from None
-
-
-def seeded_network(data: Data, plan: Plan, rate: float, seed: int) -> nn.Sequential:
-    """Builds the arm's network with the initial weights that its seed names, and leaves torch's own generator alone.
-
-    Args:
-        data: says how many inputs and outputs there are.
-        plan: says how wide the network is.
-        rate: the arm's rate.
-        seed: of the initial weights.
-
-    Returns:
-        The network.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return perceptron(data.train.x.shape[1], plan.hidden, data.task.outputs, rate)
 
 
 def score(model: nn.Module, task: Task, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
