@@ -176,18 +176,23 @@ def toss(
     """Returns `rule(coin, x)`, each element with the coin of its sample (axis 0, if `samples` is given) and its unit.
 
     The grain is the strides at which `x` reads the row of coins of a sample: the unit of element `(i, j, ...)` is
-    `offset + i * units[0] + j * units[1] + ...`, and an axis of stride 0 shares its coins.
+    `offset + i * units[0] + j * units[1] + ...`, and an axis of stride 0 shares its coins. With a 1-d `step`, axis 0 counts
+    steps, one each, and the samples are on the axis behind it.
     """
     if x.numel() == 0:
         return x.clone()
     zero = torch.zeros((), dtype=torch.int64, device=x.device)
-    rows = x.shape[0] if samples is not None else 1
+    lead = int(step is not None and step.ndim == 1)
+    rows = x.shape[lead] if samples is not None else 1
     ids = zero.expand(1) if samples is None else samples
     if ids.numel() == 1:
         ids = ids + torch.arange(rows, device=x.device)
+    if step is not None and lead:
+        ids, step = ids.repeat(len(step)), step.repeat_interleave(rows)[:, None]
     count = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, units, strict=True))
     stream = noise if rule.continuous else coins
     drawn = stream(seed.reshape(()), zero if step is None else step, zero if site is None else site, ids, count, offset)
-    strides = list(units) if samples is None else [count, *units[1:]]
+    strides = list(units) if samples is None else [*units[:lead], count, *units[lead + 1 :]]
+    strides = [rows * count, *strides[1:]] if lead else strides
     y = apply(rule, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))
     return torch.empty_like(x, requires_grad=False).copy_(y)  # in the memory format of x, whatever the order of work

@@ -106,9 +106,13 @@ torch.library.register_autograd("thinnet::toss", _backward, setup_context=_setup
 def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
     where, units, rest = rest[:5], list(rest[5]), rest[6:]
     if all(dim is None for dim in in_dims[1:6]):
-        axis = 0 if where[-1] is None else 1  # samples stay in front; the mapped axis shares every coin
+        steps = where[2] is not None and where[2].ndim == 1
+        axis = steps + (where[-1] is not None)  # steps and samples stay in front; the mapped axis shares every coin
         units.insert(axis, 0)
         return call(x.movedim(in_dims[0], axis), *where, units, *rest), axis
+    if where[2] is not None and where[2].ndim == 1 and all(in_dims[i] is None for i in (1, 2, 4, 5)):  # each draw has its step
+        drawn = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
+        return call(drawn, *where, [0, *units], *rest), 0
     rows = [
         [value if dim is None else value.select(dim, i) for value, dim in zip((x, *where), in_dims[:6], strict=True)]
         for i in range(info.batch_size)

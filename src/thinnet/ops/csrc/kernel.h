@@ -279,7 +279,7 @@ class Walk {
       rest /= tasks_.inner_chunks;
       const int64_t unit = rest % tasks_.unit_chunks * tasks_.unit_chunk;
       rest /= tasks_.unit_chunks;
-      Place at{0, 0, plan_.offset, 0};
+      Place at{0, 0, plan_.offset, 0, 0};
       for (const Axis& axis : plan_.outer) at.move(axis, rest % axis.size), rest /= axis.size;
       at.move(plan_.units, unit);
       at.move(plan_.inner, inner);
@@ -289,16 +289,16 @@ class Walk {
 
  private:
   struct Place {
-    int64_t x, y, unit, sample;
+    int64_t x, y, unit, sample, step;
     void move(const Axis& axis, int64_t by) {
-      x += axis.x * by, y += axis.y * by, unit += axis.unit * by, sample += axis.sample * by;
+      x += axis.x * by, y += axis.y * by, unit += axis.unit * by, sample += axis.sample * by, step += axis.step * by;
     }
   };
 
   Stream stream(const Place& at) const {
     const int64_t sample = (plan_.samples ? plan_.samples[at.sample * plan_.sample_stride] : at.sample) + plan_.first_sample;
     return {static_cast<uint32_t>(plan_.seed), static_cast<uint32_t>(plan_.seed >> 32), static_cast<uint32_t>(sample),
-            plan_.step, plan_.site};
+            plan_.steps ? static_cast<uint32_t>(plan_.steps[at.step * plan_.step_stride]) : plan_.step, plan_.site};
   }
 
   void tile(const Place& at, int64_t units, int64_t inners) const {
@@ -306,7 +306,7 @@ class Walk {
     Stored* y = reinterpret_cast<Stored*>(plan_.y) + at.y;
     if (plan_.inner.size == 1) {
       each(at, x, y, units);
-    } else if (plan_.inner.unit == 0 && plan_.inner.sample == 0) {
+    } else if (plan_.inner.shared()) {
       runs(at, x, y, units, inners);
     } else {
       transposed(at, x, y, units, inners);

@@ -9,9 +9,12 @@ namespace thinnet {
 enum class Rule : int64_t { inverted = 0, alpha = 1, gaussian = 2, uniform = 3 };
 enum class Dtype { f32, f64, bf16, f16 };
 
-// One axis of the tensor: how far a step along it moves in `x`, in `y`, in the units and in the samples.
+// One axis of the tensor: how far a step along it moves in `x`, in `y`, in the units, in the samples and in the steps.
 struct Axis {
-  int64_t size = 1, x = 0, y = 0, unit = 0, sample = 0;
+  int64_t size = 1, x = 0, y = 0, unit = 0, sample = 0, step = 0;
+
+  // Whether all along the axis one coin serves.
+  bool shared() const { return unit == 0 && sample == 0 && step == 0; }
 };
 
 // y[i] = rule(coin(seed, site, step, sample(i), unit(i)), x[i]) for every index i of the axes.
@@ -29,6 +32,8 @@ struct Plan {
   const int64_t* samples;  // one id for each row, or none
   int64_t sample_stride;   // how far one id is from the next
   int64_t first_sample;    // added to `samples`, or to the row number where there are none
+  const int64_t* steps;    // one step for each index of axis 0, or none: then it is `step`
+  int64_t step_stride;
   int64_t offset;          // the unit number of the first element
   Axis units, inner;
   std::vector<Axis> outer;

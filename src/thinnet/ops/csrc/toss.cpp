@@ -34,18 +34,20 @@ int64_t scalar(const Tensor& tensor) { return *static_cast<const int64_t*>(tenso
 int64_t scalar_or_zero(const std::optional<Tensor>& tensor) { return tensor ? scalar(*tensor) : 0; }
 
 // The axes of more than one element, outermost in the memory of `y` first, those that continue each other joined.
-std::vector<Axis> axes_of(const Tensor& x, const Tensor& y, const std::vector<int64_t>& units, bool has_samples) {
+std::vector<Axis> axes_of(const Tensor& x, const Tensor& y, const std::vector<int64_t>& units, bool has_samples,
+                          bool has_steps) {
   std::vector<Axis> axes;
   for (int64_t d = 0; d < x.dim(); ++d)
-    if (x.size(d) != 1) axes.push_back({x.size(d), x.stride(d), y.stride(d), units[d], has_samples && d == 0});
+    if (x.size(d) != 1)
+      axes.push_back({x.size(d), x.stride(d), y.stride(d), units[d], has_samples && d == has_steps, has_steps && d == 0});
   std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) { return a.y > b.y; });
   std::vector<Axis> joined;
   for (const Axis& axis : axes) {
     if (!joined.empty()) {
       Axis& last = joined.back();
       if (last.x == axis.x * axis.size && last.y == axis.y * axis.size && last.unit == axis.unit * axis.size &&
-          last.sample == axis.sample * axis.size) {
-        last = {last.size * axis.size, axis.x, axis.y, axis.unit, axis.sample};
+          last.sample == axis.sample * axis.size && last.step == axis.step * axis.size) {
+        last = {last.size * axis.size, axis.x, axis.y, axis.unit, axis.sample, axis.step};
         continue;
       }
     }
@@ -74,7 +76,7 @@ constexpr int64_t kUnitChunk = 4096, kRun = 16384, kElementsATask = 16384;
 Tasks cut(const Plan& plan) {
   Tasks tasks{1, 1, 1, 1, 1};
   for (const Axis& axis : plan.outer) tasks.outer *= axis.size;
-  const bool dense = plan.inner.size == 1, run = plan.inner.unit == 0 && plan.inner.sample == 0;
+  const bool dense = plan.inner.size == 1, run = plan.inner.shared();
   tasks.unit_chunk = dense ? kUnitChunk : kTileUnits;
   tasks.inner_chunk = run ? kRun : kTileInner;
   if (run && !dense) tasks.unit_chunk = std::clamp<int64_t>(kElementsATask / plan.inner.size, 1, kTileUnits);
@@ -113,7 +115,14 @@ void run(const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& see
   plan.linear = linear;
   plan.threshold = *static_cast<const int32_t*>(rate.const_data_ptr());
   plan.seed = static_cast<uint64_t>(scalar(seed));
-  plan.step = static_cast<uint32_t>(scalar_or_zero(step));
+  const bool has_steps = step && step->dim() == 1;
+  if (has_steps) {
+    STD_TORCH_CHECK(x.dim() > 0 && step->size(0) == x.size(0), "thinnet::toss: steps must be one for each index of axis 0");
+    plan.steps = static_cast<const int64_t*>(step->const_data_ptr());
+    plan.step_stride = step->stride(0);
+  } else {
+    plan.step = static_cast<uint32_t>(scalar_or_zero(step));
+  }
   plan.site = static_cast<uint32_t>(scalar_or_zero(site));
   plan.offset = offset;
   if (samples && samples->numel() == 1) plan.first_sample = scalar(*samples);
@@ -121,7 +130,7 @@ void run(const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& see
     plan.samples = static_cast<const int64_t*>(samples->const_data_ptr());
     plan.sample_stride = samples->stride(0);
   }
-  choose_axes(plan, axes_of(x, y, units, samples.has_value()));
+  choose_axes(plan, axes_of(x, y, units, samples.has_value(), has_steps));
   const Tasks tasks = cut(plan);
   const Kernel kernel = kernel_of(backend).first;
   const int64_t grain = std::max<int64_t>(1, kElementsATask * tasks.count() / x.numel());

@@ -88,7 +88,11 @@ def _run(
 ) -> None:
     if x.numel() == 0:
         return
-    samples = where[-1]
+    step, samples = where[2], where[-1]
+    if step is not None and step.ndim == 1:
+        for i in range(len(x)):
+            _run(x[i], y[i], (*where[:2], step[i], *where[3:]), units[1:], offset + i * units[0], rule, linear)
+        return
     if samples is not None:
         where = *where[:-1], samples.contiguous()
     axes = axes_of((tuple(x.shape), x.stride(), y.stride(), tuple(units)), samples is not None)
