@@ -80,11 +80,11 @@ class Followed(TorchFunctionMode):
         out = func(*args, **kwargs or {})
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         read = frozenset().union(*(self._from.get(id(leaf), frozenset()) for leaf in inputs))
-        _, module = innermost() if read or any(id(leaf) in self._weights for leaf in inputs) else (None, None)
+        module: Any = innermost()[1] if read or any(id(leaf) in self._weights for leaf in inputs) else None
         for leaf in inputs:
             self.elsewhere |= {owner for owner in self._weights.get(id(leaf), ()) if owner is not module}
         outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        if outputs and type(module) in LAYERS and inputs[-1] is not inputs[0] and func.__name__ != "clone":
+        if outputs and type(module) in LAYERS and any(leaf is module.weight for leaf in inputs[1:]):
             self.reads.setdefault(module, []).append(read)
         elif read and outputs and func.__name__ in HOMOGENEOUS:
             self.mark(outputs, read)
@@ -186,7 +186,7 @@ def _folded(watch: Followed, found: set[nn.Module]) -> tuple[set[nn.Module], set
 
 
 def _keep(site: Any) -> float:
-    return 1 - (rates.count(site.p) / rates.RESOLUTION if isinstance(site, Site) else site.p)
+    return 1 - (rates.count(site.p or 0.0) / rates.RESOLUTION if isinstance(site, Site) else site.p)
 
 
 def _put(held: list[Place], scale: Scale, reads: list[str], path: str) -> None:
