@@ -1,0 +1,177 @@
+"""Whether predicted probabilities and intervals can be taken at their word: before and after a fit on validation data."""
+
+import importlib.util
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet import rates as rate
+from thinnet.predict import fitting
+from thinnet.predict.calibrated import Calibration
+from thinnet.predict.prediction import Prediction
+from thinnet.predict.reliability import Judge, Row
+from thinnet.predict.sources import Refit, Sources
+
+FACTORS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+Pair = tuple[Any, Tensor]
+
+
+def calibrate(
+    model: nn.Module | None = None,
+    *,
+    validation: Pair,
+    test: Pair,
+    n: int = 50,
+    seed: int = 0,
+    factors: Sequence[float] = FACTORS,
+    rates: Sequence[float] | None = None,
+    tau: float | None = None,
+    bins: int = 15,
+    resamples: int = 1000,
+    batch_size: int | None = None,
+) -> Calibration:
+    """Fits a temperature or tau, and the rate, on validation data; judges before and after on test data.
+
+        labels   p(y) proportional to (1/n sum over t of softmax(z_t))^(1 / T),  T by the validation NLL
+        values   p(y) = 1/n sum over t of N(y; f_t, 1 / tau),                    tau by the validation NLL
+        rates    factor * p at every site, or one p at every site: the candidate with the lowest validation NLL
+
+    The single pass, which scales the weights, and the Monte-Carlo average stand side by side. Nothing is fitted on what it is
+    judged on, and every interval is over the test cases: 95 %, of a bootstrap. Between models that were trained anew, seeds
+    differ too, and no interval here knows that. The model is left as it was: `thinnet.set_rates(model, found.rates)` puts in
+    the rates that were chosen.
+
+    Args:
+        model: with sites. None where predictions are given in the place of inputs.
+        validation: inputs, or a `Prediction`, and what was observed: whole numbers `(B,)` are labels, and floating numbers
+            `(B,)` or `(B, D)` are values. Of labels, the output is logits `(B, C)`, or `(B,)` or `(B, 1)` of two classes.
+        test: the same, of other cases.
+        n: draws.
+        seed: of the coins, and of the resampling. Every candidate tosses the same coins.
+        factors: candidates; those that bring a rate to 1 are left out. Empty: no refit of the rate.
+        rates: candidates for one rate at every site, in the place of `factors`.
+        tau: the precision before the fit, from the formula `tau = (1 - p) length^2 / (2 N weight_decay)`. Without it the single
+            pass has no density before the fit, and the draws' own normal stands for Monte-Carlo.
+        bins: of both calibration errors: equal parts of 0 .. 1 (ECE), or groups of equal size (adaptive ECE).
+        resamples: of the bootstrap.
+        batch_size: cases at a time.
+
+    Returns: the rows: `print(found)`, `found["Monte-Carlo, temperature"].scores["NLL"]`, `found.difference(...)`,
+        `found.picture()`, `found.html(path)`.
+
+    Raises:
+        ValueError: the validation cases are the test cases, numbers of cases differ, labels are not among the classes,
+            a value is not finite, or a number is out of its range.
+        TypeError: what was observed is no tensor, or an input comes without a model.
+        ImportError: torchmetrics is not installed.
+
+    Source: Guo et al. 2017, arXiv:1706.04599; Rahaman, Thiery 2020, arXiv:2007.08792; Gal, Ghahramani 2016, arXiv:1506.02142.
+
+    >>> import thinnet
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), thinnet.nn.Dropout(0.5), nn.Linear(16, 3))
+    >>> x, y = torch.randn(60, 4), torch.randint(3, (60,))
+    >>> found = calibrate(model, validation=(x[:30], y[:30]), test=(x[30:], y[30:]), n=20, factors=(0.5, 1.0))
+    >>> [row.name for row in found.rows][:2]
+    ['single pass', 'single pass, temperature']
+    """
+    _check(n, bins, resamples, factors, rates, tau)
+    _parts(model, validation, test)
+    sources = Sources(model, {"validation": validation, "test": test}, n, seed, batch_size)
+    judge = Judge(sources.observed["test"], bins, resamples, seed)
+    rows: list[Row] = []
+    if model is not None:
+        rows += _rows(judge, sources, "single pass", sources.single("validation"), sources.single("test"), tau)
+    rows += _rows(judge, sources, "Monte-Carlo", sources.draws("validation"), sources.draws("test"), tau)
+    chosen, curve = {}, {}
+    refit = None if model is None else Refit(model, "factor" if rates is None else "rate")
+    if refit is not None:
+        candidates = [value for value in (factors if rates is None else rates) if refit.possible(value)]
+        curve = {value: sources.loss(refit.rates(value)) for value in candidates}
+    if refit is not None and curve:
+        best = min(curve, key=lambda value: curve[value])
+        chosen = refit.rates(best)
+        drawn = sources.draws("validation", chosen), sources.draws("test", chosen)
+        rows += _rows(judge, sources, "Monte-Carlo, rates", *drawn, tau, {refit.kind: best})
+    notes = _notes(sources, rows, curve, tau)
+    return Calibration(tuple(rows), "logits" if sources.labels else "values", chosen, curve, len(judge.y), notes)
+
+
+def _rows(
+    judge: Judge, sources: Sources, name: str, held: Tensor, draws: Tensor, tau: float | None, fitted: dict | None = None
+) -> list[Row]:
+    """Returns a way to predict before and after the fit."""
+    fitted, y = fitted or {}, sources.observed["validation"]
+    if sources.labels:
+        temperature = fitting.fit_temperature(held, y)
+        before = judge.labels(name, draws, fitted=fitted)
+        after = judge.labels(f"{name}, temperature", draws, temperature, fitted | {"temperature": temperature})
+        return [before, after]
+    variance = torch.tensor(fitting.fit_variance(held, y), dtype=draws.dtype)
+    after = judge.values(f"{name}, tau", draws, variance, fitted | {"tau": 1 / variance.item()})
+    if tau is not None:
+        return [judge.values(name, draws, torch.tensor(1 / tau, dtype=draws.dtype), fitted), after]
+    if len(draws) == 1:
+        return [after]
+    own = draws.var(0).clamp_min(torch.finfo(torch.float32).tiny)
+    return [judge.values(name, draws.mean(0, keepdim=True), own, fitted), after]
+
+
+def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: float | None) -> tuple[str, ...]:
+    held, tested = (len(sources.observed[part]) for part in ("validation", "test"))
+    notes = [f"fitted on {held} cases, judged on {tested} others; 95 % intervals of a bootstrap over these"]
+    for row in rows:
+        temperature = row.fitted.get("temperature", 1.0)
+        if not 1.1 / fitting.HOTTEST < temperature < fitting.HOTTEST / 1.1:
+            notes.append(f"{row.name}: the temperature is at the end of its range, so the validation cases do not fix it")
+    best = min(curve, key=lambda value: curve[value], default=None)
+    if best is not None and len(curve) > 1 and best == min(curve):
+        notes.append("the smallest rates are best on validation: towards 0, Monte-Carlo becomes the single pass")
+    elif best is not None and len(curve) > 1 and best == max(curve):
+        notes.append("the largest rates are best on validation: try larger ones")
+    if not sources.labels and tau is None and sources.model is not None:
+        notes.append(
+            "no tau was given: before the fit, a single pass has no density, and Monte-Carlo only the draws' own normal"
+        )
+    return tuple(notes)
+
+
+def _check(
+    n: int, bins: int, resamples: int, factors: Sequence[float], rates: Sequence[float] | None, tau: float | None
+) -> None:
+    """Refuses numbers that are out of their range, and a missing library."""
+    if importlib.util.find_spec("torchmetrics") is None:
+        raise ImportError("calibrate: torchmetrics must be installed; it is not. Run pip install 'thinnet[predict]'.")
+    for name, value, least in (("n", n, 2), ("bins", bins, 1), ("resamples", resamples, 100)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"calibrate: {name} must be an integer of at least {least}; got {value!r}. Leave it out.")
+    for value in factors:
+        if not 0 <= value < math.inf:
+            raise ValueError(f"calibrate: factors must be at least 0 and finite; got {value!r}. Try (0.5, 1.0, 1.5).")
+    for value in rates or ():
+        rate.check("calibrate: rates", value)
+    if tau is not None and not 0 < tau < math.inf:
+        raise ValueError(f"calibrate: tau must be above 0 and finite; got {tau!r}. Leave it out to have it fitted alone.")
+
+
+def _parts(model: nn.Module | None, validation: Pair, test: Pair) -> None:
+    """Refuses parts that are no pairs, that hold the same cases, or that lack a model."""
+    for part, pair in (("validation", validation), ("test", test)):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[1], Tensor):
+            raise TypeError(
+                f"calibrate: {part} must be (x, y) with a tensor y; got {type(pair).__name__}. Write {part}=(x, y)."
+            )
+        if len(pair[1]) < 2:
+            raise ValueError(f"calibrate: {part} must have two cases or more; got {len(pair[1])}. Hold out more.")
+        if (model is None) != isinstance(pair[0], Prediction):
+            given = f"{type(pair[0]).__name__} {'without' if model is None else 'with'} a model"
+            raise TypeError(f"calibrate: {part} must hold inputs and a model, or a Prediction and none; got {given}.")
+    held, tested = validation[0], test[0]
+    one, other = (each.draws if isinstance(each, Prediction) else each for each in (held, tested))
+    if one is other or (isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)):
+        raise ValueError(
+            "calibrate: test must hold other cases than validation; got the same. Split the held-out cases in two."
+        )

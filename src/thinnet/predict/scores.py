@@ -1,0 +1,162 @@
+"""How good predicted probabilities, or predicted densities, are on given cases, with bootstrap intervals."""
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+LEVEL = 0.95
+Z = 1.959964
+LEVELS = tuple(step / 20 for step in range(1, 20))
+CHUNK = 1 << 22  # entries of the resampling weights at a time
+
+Statistic = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score on the test cases, with its 95 % interval over the cases.
+
+    The interval is the basic bootstrap's, `2 value - quantiles of the resampled values`, which takes the bias of binned errors
+    out: a calibration error of resampled cases is too large on average.
+
+    Args:
+        value: on the cases as they are.
+        low, high: the interval.
+        resampled: the value on each resampling of the cases, `(R,)`; the same resamplings for every row, so that differences
+            of two rows are paired.
+
+    Source: Davison, Hinkley 1997, "Bootstrap Methods and their Application", 5.2.
+    """
+
+    value: float
+    low: float
+    high: float
+    resampled: Tensor = field(repr=False, compare=False)
+
+    def __sub__(self, other: "Score") -> "Score":
+        return score(self.value - other.value, self.resampled - other.resampled)
+
+
+def score(value: float, resampled: Tensor, floor: float = -math.inf) -> Score:
+    """Returns a score with the interval that its resampled values give, cut off at `floor`."""
+    low, high = torch.quantile(resampled, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=resampled.dtype)).tolist()
+    return Score(value, max(floor, 2 * value - high), max(floor, 2 * value - low), resampled)
+
+
+def mean(values: Tensor) -> Statistic:
+    """Returns the statistic that is the mean of a value a case, `(B,)`."""
+    return lambda weights: weights @ values / len(values)
+
+
+def root_mean(values: Tensor) -> Statistic:
+    """Returns the statistic that is the root of the mean of a value a case, `(B,)`."""
+    return lambda weights: (weights @ values / len(values)).sqrt()
+
+
+def gap(confidence: Tensor, correct: Tensor, bins: Tensor) -> Statistic:
+    """Returns the statistic that is the binned calibration error: the mean over cases of |accuracy - confidence| of their bin.
+
+    Args:
+        confidence, correct: of each case, `(B,)`.
+        bins: the number of the bin of each case, `(B,)`.
+    """
+    shares = torch.nn.functional.one_hot(bins).to(confidence.dtype) * (correct - confidence)[:, None]
+    return lambda weights: (weights @ shares).abs().sum(1) / len(bins)
+
+
+def area(confidence: Tensor, risk: Tensor) -> Statistic:
+    """Returns the statistic that is the area under the risk-coverage curve.
+
+        AURC = 1/N sum over k of (mean risk of the k cases with the highest confidence)
+
+    Args:
+        confidence, risk: of each case, `(B,)`.
+
+    Source: Geifman, El-Yaniv 2017, arXiv:1705.08500; Geifman, Uziel, El-Yaniv 2019, arXiv:1805.08206.
+    """
+    order = confidence.argsort(descending=True, stable=True)
+    ordered = risk[order]
+
+    def statistic(weights: Tensor) -> Tensor:
+        taken = weights[:, order]
+        risks = (taken * ordered).cumsum(1) / taken.cumsum(1).clamp_min(1)
+        return (taken * risks).sum(1) / taken.sum(1)
+
+    return statistic
+
+
+def off_level(covered: Tensor) -> Statistic:
+    """Returns the statistic that is the mean over levels of |coverage - level|; `covered` is `(B, levels)`."""
+    levels = torch.tensor(LEVELS, dtype=covered.dtype)
+    return lambda weights: (weights @ covered / len(covered) - levels).abs().mean(1)
+
+
+def scored(
+    statistics: Mapping[str, Statistic],
+    points: Mapping[str, float],
+    shares: Collection[str],
+    cases: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Score]:
+    """Returns a `Score` for each statistic; the same seed resamples the same cases.
+
+    Args:
+        statistics: of weights `(R, B)`, whole numbers that say how often a case was drawn; each gives `(R,)`.
+        points: values on the cases as they are, where something else has computed them.
+        shares: statistics that are shares of the cases: their interval is Wilson's, which has a width at 0 and at 1 too.
+        cases: how many there are, B.
+        resamples: how many resamplings, R.
+        seed: of the resampling.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    parts: dict[str, list[Tensor]] = {name: [] for name in statistics}
+    step = max(1, CHUNK // cases)
+    for first in range(0, resamples, step):
+        rows = min(step, resamples - first)
+        picks = torch.randint(cases, (rows, cases), generator=generator)
+        weights = torch.zeros(rows, cases, dtype=torch.float64)
+        weights.scatter_add_(1, picks, torch.ones_like(weights))
+        for name, statistic in statistics.items():
+            parts[name].append(statistic(weights))
+    whole = torch.ones(1, cases, dtype=torch.float64)
+    found = {}
+    for name, values in parts.items():
+        value, resampled = points.get(name, statistics[name](whole).item()), torch.cat(values)
+        plain = score(value, resampled, floor=-math.inf if name == "NLL" else 0.0)
+        found[name] = Score(value, *wilson(value, cases), resampled) if name in shares else plain
+    return found
+
+
+def wilson(share: float, cases: int) -> tuple[float, float]:
+    """Returns the 95 % interval of a share of independent cases (Wilson 1927).
+
+    >>> [round(end, 3) for end in wilson(1.0, 100)]
+    [0.963, 1.0]
+    """
+    middle = (share + Z * Z / (2 * cases)) / (1 + Z * Z / cases)
+    half = Z / (1 + Z * Z / cases) * math.sqrt(share * (1 - share) / cases + Z * Z / (4 * cases * cases))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def equal_width(confidence: Tensor, bins: int) -> Tensor:
+    """Returns which of `bins` equal parts of 0 .. 1 each confidence is in, as torchmetrics counts them.
+
+    >>> equal_width(torch.tensor([0.0, 0.5, 0.99, 1.0]), 4)
+    tensor([0, 2, 3, 4])
+    """
+    edges = torch.linspace(0, 1, bins + 1, dtype=confidence.dtype)
+    return torch.bucketize(confidence, edges, right=True) - 1
+
+
+def equal_count(confidence: Tensor, bins: int) -> Tensor:
+    """Returns which of `bins` groups of equal size, from the least confident on, each case is in.
+
+    >>> equal_count(torch.tensor([0.9, 0.3, 0.8, 0.4]), 2)
+    tensor([1, 0, 1, 0])
+    """
+    ranks = confidence.argsort(stable=True).argsort()
+    return ranks * min(bins, len(confidence)) // len(confidence)
