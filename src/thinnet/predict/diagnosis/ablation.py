@@ -2,8 +2,8 @@
 
     score(f) = the score of the network with round(f D) of D units zeroed, f = 0, .1, ..., 1
 
-One order of the units is drawn for each curve, and each fraction takes the first units of it. Plain, and with the units that are
-left multiplied by D / (D - K), as training with dropout did.
+One order of the units is drawn for each curve, and each fraction takes the first units of it. Plain, and with the units that
+are left multiplied by D / (D - K), as training with dropout did.
 
 Source: Morcos et al. 2018, arXiv:1803.06959.
 """
@@ -76,9 +76,9 @@ def ablation(
         key: [[hit for _, hit in curve if hit is not None] for curve in found if intact[1] is not None]
         for key, found in curves.items()
     }
-    areas = [area(fractions, (hits if intact[1] is not None else losses)[key]) for key in (False, True)]
-    of = "loss" if intact[1] is None else "accuracy"
-    return Ablation(list(fractions), losses[False], losses[True], hits[False], hits[True], *areas, of)
+    judged, of = (losses, "loss") if intact[1] is None else (hits, "accuracy")
+    plain, rescaled = (area(fractions, judged[key]) for key in (False, True))
+    return Ablation(list(fractions), losses[False], losses[True], hits[False], hits[True], plain, rescaled, of)
 
 
 def factors(order: Tensor, dropped: int, rescaled: bool) -> Tensor:

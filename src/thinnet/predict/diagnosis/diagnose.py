@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from thinnet.coins.names import unwrap
 from thinnet.model.sites import sites
@@ -66,7 +66,8 @@ def diagnose(
         TypeError: `model` is no module, or the loader gives no pairs.
         ValueError: a number is out of its range, a measure or a layer has no such name, or no hidden layer is found.
 
-    Source: METHODS of each measure are named in its file: Cogswell 2016, Morcos 2018, Srivastava 2014, Liu 2023, Li 2019.
+    Source: Cogswell et al. 2016, arXiv:1511.06068 (DeCov); Morcos et al. 2018, arXiv:1803.06959 (ablation); Srivastava et al.
+        2014, JMLR 15 (sparsity); Liu et al. 2023, arXiv:2303.01500 (gradients); Li et al. 2019, arXiv:1801.05134 (shift).
 
     >>> model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Dropout(0.5), nn.Linear(32, 2))
     >>> found = diagnose(model, (torch.randn(200, 4), torch.randint(2, (200,))), measures=["coadaptation", "variance"])
@@ -120,6 +121,8 @@ def _measured(
         found, left_out = places.find(subject.model, lambda model: subject.run(first.x), seen, patterns, axis)
         layers = layers_of(subject, found, wanted, max_units, orders, pairs)
         notes += left_out
+        if any(site.on_in_eval for site in seen):
+            notes.append("something random is on in eval: every measure has its noise, see thinnet.audit")
     if subject.samples.count < subject.samples.of:
         notes.append(f"{subject.samples.count} of {subject.samples.of} samples were drawn")
     notes += [f"{layer.name}: {layer.read} of {layer.width} units were read" for layer in layers if layer.read < layer.width]

@@ -1,7 +1,7 @@
 """The gap between training and held-out data, with the training loss measured in eval mode.
 
-The loss that a training loop prints has the coins on. It is higher than that of the network that is used, and held-out loss minus
-it is no gap: it may well be negative.
+The loss that a training loop prints has the coins on. It is higher than that of the network that is used, and held-out loss
+minus it is no gap: it may well be negative.
 """
 
 from dataclasses import dataclass

@@ -119,7 +119,9 @@ def _moments(subject: Subject, modules: dict[str, nn.Module], passes: int) -> di
         return hook
 
     readers = [(name, module) for name, module in modules.items() if isinstance(module, READERS)]
-    handles = [module.register_forward_pre_hook(note(name, 1 if isinstance(module, CHANNELS) else -1)) for name, module in readers]
+    handles = [
+        module.register_forward_pre_hook(note(name, 1 if isinstance(module, CHANNELS) else -1)) for name, module in readers
+    ]
     try:
         for _ in range(passes):
             for chunk in subject.samples.chunks(subject.batch_size):

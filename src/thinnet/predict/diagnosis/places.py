@@ -1,4 +1,4 @@
-"""Which hidden activations are looked at: those at the dropout sites, those of layers that are named, or of activation modules."""
+"""Which hidden activations are looked at: those at the dropout sites, of layers that are named, or of activation modules."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -92,7 +92,7 @@ def _met(model: nn.Module, run: Any, wanted: list[Place], axis: int | None) -> t
     channels_first = [False]
 
     def meet(place: Place, x: Tensor) -> None:
-        met[place], axes[place] = x.detach(), axis if axis is not None else _axis(x, channels_first[0])
+        met[place], axes[place] = x.detach().clone(), axis if axis is not None else _axis(x, channels_first[0])
 
     def ran(module: nn.Module, args: Any, out: Any) -> None:
         channels_first[0] = isinstance(module, CHANNELS_FIRST)
@@ -109,20 +109,31 @@ def _met(model: nn.Module, run: Any, wanted: list[Place], axis: int | None) -> t
 
 
 def _chosen(met: dict[Place, Tensor], axes: dict[Place, int | None]) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    found, notes = [], []
+    """Returns one side of each module, and of places with the same activations one: in front of dropout, if one is."""
+    found: dict[Place, Place] = {}
+    notes = []
+    for place in sorted(_one_side(met), key=lambda place: place.side == "out"):
+        x, axis, name = met[place], axes[place], place.name or "the model"
+        twin = next((other for other in found if _same(met[other], x)), None)
+        if twin is not None:
+            notes.append(f"{name}: the same activations as {twin.words}, {twin.name or 'the model'}")
+        elif axis is None or not x.is_floating_point() or not -x.ndim <= axis < x.ndim:
+            notes.append(f"{name}: activations of shape {tuple(x.shape)} and {x.dtype} have no units")
+        else:
+            found[place] = replace(place, axis=axis % x.ndim, width=x.shape[axis])
+    return tuple(found[place] for place in met if place in found), tuple(notes)
+
+
+def _one_side(met: dict[Place, Tensor]) -> list[Place]:
+    """Returns the front of a module that passes on what it reads; else its calls of dropout; else what is behind it."""
     sides: dict[str, dict[str, Tensor]] = {}
     for place, x in met.items():
-        sides.setdefault(place.name, {}).setdefault(place.side, x)
-    for place, x in met.items():
-        here, where = sides[place.name], axes[place]
-        passes_through = "in" in here and "out" in here and _same(here["in"], here["out"])
-        if "out" in here and len(here) > 1 and place.side != ("in" if passes_through else "call" if "call" in here else "out"):
-            continue
-        if where is None or not x.is_floating_point() or not -x.ndim <= where < x.ndim:
-            notes.append(f"{place.name or 'the model'}: activations of shape {tuple(x.shape)} and {x.dtype} have no units")
-            continue
-        found.append(replace(place, axis=where % x.ndim, width=x.shape[where]))
-    return tuple(found), tuple(notes)
+        sides.setdefault(place.name, {})[place.side] = x
+    best = {}
+    for name, here in sides.items():
+        passes_on = "in" in here and "out" in here and _same(here["in"], here["out"])
+        best[name] = "in" if passes_on else "call" if "call" in here else "out"
+    return [place for place in met if place.side == best[place.name]]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

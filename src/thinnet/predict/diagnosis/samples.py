@@ -70,7 +70,7 @@ def draw(loader: Any, most: int, seed: int, argument: str = "loader") -> Samples
         keys = keys[best]
     if not total:
         raise ValueError(f"diagnose: {argument} must hold samples; got none. A generator that was read before is empty.")
-    return Samples(*kept, len(keys), total)
+    return Samples(kept[0], kept[1], len(keys), total)
 
 
 def _batches(loader: Any, argument: str) -> Iterable[Any]:

@@ -1,6 +1,6 @@
 """The model that is diagnosed, the samples it is diagnosed on, and the passes that every measure is made of."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,5 +111,3 @@ def minibatches(samples: Samples, size: int, count: int, seed: int) -> Iterator[
     for ids in order.split(size)[:count]:
         if len(ids) == size:
             yield samples.take(ids)
-
-

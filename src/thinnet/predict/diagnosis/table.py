@@ -1,5 +1,6 @@
 """A diagnosis as tables: rows of words, as text for the terminal."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -112,7 +113,7 @@ def _gradients(found: "Diagnosis") -> Table:
 
 def _shifts(found: "Diagnosis") -> Table:
     off = [shift for shift in found.shifts if not 1 / SHIFTED <= shift.ratio <= SHIFTED]
-    off.sort(key=lambda shift: -max(shift.ratio, 1 / shift.ratio))
+    off.sort(key=lambda shift: -abs(math.log(max(shift.ratio, 1e-12))))
     rows = [(s.name, s.reader, f"{s.ratio:.2f}", f"{s.low:.2f}", f"{s.high:.2f}") for s in off[:MOST]]
     left = len(found.shifts) - len(rows)
     meaning = "variance of what a layer reads, training over eval" + (f"; {left} more layers are nearer to 1" if left else "")

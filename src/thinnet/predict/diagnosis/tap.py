@@ -1,4 +1,4 @@
-"""Reads hidden activations while a model runs, and sets units of them to zero: in front of a module, behind it, or at a call."""
+"""Reads hidden activations while a model runs, and sets units to zero: in front of a module, behind it, or at a call."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +20,8 @@ class Place:
 
     Args:
         name: the path of a module.
-        side: "in": what the module reads; "out": what it returns; "call": what its `number`-th call of a dropout function reads.
+        side: "in", what the module reads; "out", what it returns; "call", what its `number`-th call of a dropout function
+            reads.
         words: what that is, for the reader.
         number: of the call, from 0.
         axis: which axis counts the units.

@@ -1,0 +1,68 @@
+"""A diagnosis as one Plotly figure."""
+
+from typing import TYPE_CHECKING, Any
+
+from thinnet.predict.diagnosis.panels import Panel, panels
+
+if TYPE_CHECKING:
+    from thinnet.predict.diagnosis.result import Diagnosis
+
+PAPER, INK, SOFT, RULE = "#fcfbf8", "#1c1d20", "#5d6068", "#e4e1d9"
+FONT = {"family": "system-ui, sans-serif", "size": 13, "color": INK}
+
+
+def picture(found: "Diagnosis") -> Any:
+    """Returns a figure with all panels, two in a row.
+
+    Raises:
+        ImportError: Plotly is not installed.
+    """
+    objects = plotly()
+    from plotly.subplots import make_subplots
+
+    drawn = panels(found)
+    rows = -(-len(drawn) // 2)
+    titles = [panel.title for panel in drawn]
+    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.32 / max(1, rows), horizontal_spacing=0.2)
+    for number, panel in enumerate(drawn):
+        row, column = number // 2 + 1, number % 2 + 1
+        for trace in panel.traces:
+            figure.add_trace(objects.Scatter(trace | {"showlegend": False}), row, column)
+        figure.update_xaxes(panel.x, row=row, col=column)
+        figure.update_yaxes(panel.y, row=row, col=column)
+        for x in panel.lines:
+            figure.add_vline(x, line={"color": SOFT, "width": 1}, row=row, col=column)  # type: ignore[arg-type]
+    return figure.update_layout(_layout(height=330 * rows + 60))
+
+
+def one(panel: Panel) -> Any:
+    """Returns a figure with one panel."""
+    objects = plotly()
+    figure = objects.Figure([objects.Scatter(trace) for trace in panel.traces], _layout(height=panel.height))
+    figure.update_xaxes(panel.x).update_yaxes(panel.y)
+    for x in panel.lines:
+        figure.add_vline(x, line={"color": SOFT, "width": 1})
+    return figure
+
+
+def plotly() -> Any:
+    """Returns `plotly.graph_objects`, or says how to get it."""
+    try:
+        from plotly import graph_objects
+    except ImportError:
+        raise ImportError("diagnose: plotly must be installed; it is not. pip install 'thinnet[predict]'.") from None
+    return graph_objects
+
+
+def _layout(height: int) -> dict[str, Any]:
+    axis = {"gridcolor": RULE, "zeroline": False, "automargin": True, "ticks": "", "title": {"standoff": 10}}
+    return {
+        "height": height,
+        "font": FONT,
+        "paper_bgcolor": PAPER,
+        "plot_bgcolor": PAPER,
+        "margin": {"t": 40, "l": 10, "r": 16, "b": 10},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "hovermode": "closest",
+        "template": {"layout": {"xaxis": axis, "yaxis": axis}},
+    }
