@@ -91,8 +91,6 @@ def distill(
             training.step(inputs(batch) if inputs else _first(batch))
     except KeyboardInterrupt:
         interrupted = True
-    if not training.losses and not interrupted:
-        raise ValueError("distill: loader must give batches; it gave none. Give a list or a DataLoader.")
     trained.eval()
     report: dict[str, Judged] = {}
     if heldout is not None:
@@ -104,14 +102,13 @@ class _Teacher:
     """Draws of the model, with another name for each batch."""
 
     def __init__(self, model: nn.Module, n: int, seed: int, kind: str | None) -> None:
-        self.model, self.n, self.kind, self.batches = model, n, kind, 0
+        self.model, self.n, self.kind = model, n, kind
         self.seeds = torch.Generator().manual_seed(seed)
 
     def __call__(self, x: Tensor) -> Any:
         from thinnet.predict.sampling import sample
 
         seed = int(torch.randint(1 << 62, (), generator=self.seeds))
-        self.batches += 1
         return sample(self.model, x, n=self.n, seed=seed, kind=self.kind)
 
 
@@ -147,8 +144,13 @@ def _check(model: Any, student: Any, heldout: Any, numbers: dict[str, Any]) -> N
 
 
 def _batches(loader: Iterable[Any], epochs: int) -> Iterator[Any]:
-    for _ in range(epochs):
-        yield from loader
+    for epoch in range(epochs):
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError(f"distill: loader must give batches in each epoch; got none in epoch {epoch}. Give a DataLoader.")
 
 
 def _size(loader: Any) -> int:

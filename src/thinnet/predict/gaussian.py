@@ -1,6 +1,6 @@
 """Mean and spread of a prediction in one pass, as if what each layer gets were Gaussian, beside those of sampling.
 
-    (E, Var) of the input of each layer -> (E, Var) of its output, exact for dropout and linear maps, Gaussian before activations
+    (E, Var) of the input of each layer -> (E, Var) of its output: exact for dropout and linear maps, Gaussian before others
 
 Wang and Manning 2013, ICML, PMLR 28(2):118; Brach, Sick, Duerr 2020, arXiv:2007.03293.
 """

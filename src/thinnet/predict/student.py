@@ -82,8 +82,8 @@ class Distilled:
         widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
         lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
         gain, error = self.gain
-        told = f"{count} held-out inputs; the average has {self.judged_by} passes; nearer by {gain:.3g} ± {error:.1g} (s.e., pairs)"
-        return "\n".join([*lines, told])
+        nearer = f"the student is nearer by {gain:.3g} ± {error:.1g} (standard error of pairs)"
+        return "\n".join([*lines, f"{count} held-out inputs; the average has {self.judged_by} passes; {nearer}"])
 
 
 def judge(

@@ -6,13 +6,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import fx, nn
 
 from thinnet.coins import Site
 from thinnet.methods.moments import moments, propagate
 from thinnet.methods.moments.moments import Moments
-from thinnet.model.editing.calls import SITES, call_of
 from thinnet.methods.units.dropout import Dropout
+from thinnet.model.editing.calls import SITES, call_of
 
 Rules = Mapping[type[nn.Module], Any]
 NAMED: dict[str, Callable[..., Moments]] = {
@@ -24,6 +24,7 @@ SMOOTH = {"tanh": torch.tanh, "gelu": F.gelu, "silu": F.silu, "softplus": F.soft
 MOVES = {"flatten", "view", "reshape", "unflatten", "squeeze", "unsqueeze", "transpose", "permute", "contiguous"}
 SHIFTS = {operator.add, operator.sub, torch.add, torch.sub}
 SCALES = {operator.mul, operator.truediv, torch.mul, torch.div}
+COMMUTE = {operator.add, operator.mul, torch.add, torch.mul}
 
 
 class Leaves(fx.Tracer):
@@ -72,44 +73,42 @@ def _step(model: nn.Module, node: fx.Node, values: Mapping[fx.Node, Any], rules:
         for name in str(node.target).split("."):
             found = getattr(found, name)
         return found
-    args, kwargs = (fx.node.map_arg(each, lambda other: values[other]) for each in (node.args, node.kwargs))
+    args: Any = fx.map_arg(node.args, lambda other: values[other])
+    kwargs: Any = fx.map_arg(node.kwargs, lambda other: values[other])
     if node.op == "call_module":
         return _part(model.get_submodule(str(node.target)), args[0], rules, str(node.target))
-    return _function(node, args, kwargs)
+    method = node.op == "call_method"
+    return _function(node, getattr(torch.Tensor, str(node.target)) if method else node.target, args, kwargs)
 
 
-def _function(node: fx.Node, args: Any, kwargs: Any) -> Any:
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+def _function(node: fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
+    """Returns what a function makes of the moments among its arguments."""
+    name = getattr(target, "__name__", str(target))
     uncertain = [each for each in (*args, *kwargs.values()) if isinstance(each, Moments)]
     if not uncertain:
-        return getattr(args[0], name)(*args[1:], **kwargs) if node.op == "call_method" else node.target(*args, **kwargs)
+        return target(*args, **kwargs)
+    if len(uncertain) > 1:
+        _refused(node, f"{name}, whose parts have inputs in common")
+    if target in COMMUTE and args[0] is not uncertain[0]:
+        args = args[::-1]
     m, rest = args[0], args[1:]
-    if len(uncertain) > 1 or m is not uncertain[0]:
-        if node.target in SHIFTS | SCALES and len(uncertain) == 1 and node.target not in (operator.sub, operator.truediv):
-            m, rest = args[1], args[:1]
-        else:
-            together = len(uncertain) > 1
-            return _refused(node, f"{name}, " + ("whose parts have inputs in common" if together else "which has no rule"))
-    if SITES.get(node.target) is Dropout:  # type: ignore[call-overload]
-        return moments.dropout(m, call_of(node.target, args, kwargs).given.get("p", 0.5))
-    if node.target in SHIFTS and not kwargs:
-        return Moments(node.target(m.mean, rest[0]), m.variance.expand_as(node.target(m.mean, rest[0])))
-    if node.target in SCALES and not kwargs:
-        once = node.target(torch.ones_like(m.mean), rest[0])
+    if m is not uncertain[0]:
+        _refused(node, f"{name}, which has no rule")
+    if SITES.get(target) is Dropout:
+        return moments.dropout(m, call_of(target, args, kwargs).given.get("p", 0.5))
+    if target in SHIFTS and not kwargs:
+        mean = target(m.mean, rest[0])
+        return Moments(mean, m.variance.expand_as(mean))
+    if target in SCALES and not kwargs:
+        once = target(torch.ones_like(m.mean), rest[0])
         return Moments(m.mean * once, m.variance * once.square())
     if name in MOVES:
-        return m.map(lambda tensor: _called(node, tensor, rest, kwargs))
+        return m.map(lambda tensor: target(tensor, *rest, **kwargs))
     if name in NAMED:
         return NAMED[name](m, *rest, **{key: value for key, value in kwargs.items() if key == "dim"})
     if name in SMOOTH and not rest:
         return moments.smooth(m, lambda tensor: SMOOTH[name](tensor, **kwargs))
     return _refused(node, f"{name}, which has no rule")
-
-
-def _called(node: fx.Node, tensor: Tensor, rest: Any, kwargs: Any) -> Tensor:
-    if node.op == "call_method":
-        return getattr(tensor, str(node.target))(*rest, **kwargs)
-    return node.target(tensor, *rest, **kwargs)  # type: ignore[operator]
 
 
 def _part(module: nn.Module, m: Any, rules: Rules | None, path: str) -> Moments:
