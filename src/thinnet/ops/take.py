@@ -1,6 +1,6 @@
-"""A part of a matrix out of it, and back into zeros: what a layer of a thinned network computes with.
+"""Parts of a matrix out of it, and back into zeros: what a layer of a thinned network computes with.
 
-    take(W, rows, columns)[i, j] = W[rows[i], columns[j]]
+    take(W, rows, columns)[g, i, j] = W[rows[g, i], columns[g, j]]
 
 The derivative of taking is putting into zeros, and the other way round; both are one pass over the memory.
 """
@@ -21,32 +21,43 @@ library.define(
 
 
 def _take(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    x = x if rows is None else x.index_select(0, rows)
-    return (x if columns is None else x.index_select(1, columns)).clone()
+    places = (None if rows is None else rows.unbind(), None if columns is None else columns.unbind())
+    parts = []
+    for group in range(_groups(rows, columns)):
+        part = x if places[0] is None else x.index_select(0, places[0][group])
+        parts.append(part if places[1] is None else part.index_select(1, places[1][group]))
+    return torch.stack(parts)
 
 
 def _put(x: Tensor, rows: Tensor | None, columns: Tensor | None, row_count: int, column_count: int) -> Tensor:
-    if columns is not None:
-        x = x.new_zeros(x.shape[0], column_count, x.shape[2]).index_copy(1, columns, x)
-    return x.clone() if rows is None else x.new_zeros(row_count, *x.shape[1:]).index_copy(0, rows, x)
+    y = x.new_zeros(row_count, column_count, x.shape[3])
+    for group, part in enumerate(x):
+        if columns is not None:
+            part = part.new_zeros(part.shape[0], column_count, part.shape[2]).index_copy(1, columns[group], part)
+        y = y + part if rows is None else y.index_add(0, rows[group], part)
+    return y
 
 
 library.impl("take", _take, "CompositeExplicitAutograd")
 library.impl("put", _put, "CompositeExplicitAutograd")
 
 
+def _groups(rows: Tensor | None, columns: Tensor | None) -> int:
+    return next(index.shape[0] for index in (rows, columns) if index is not None)
+
+
 def _sized(index: Tensor | None, count: int) -> int:
-    return count if index is None else index.shape[0]
+    return count if index is None else index.shape[1]
 
 
 @torch.library.register_fake("thinnet::take", lib=library)
 def _fake_take(x: Tensor, rows: Tensor | None, columns: Tensor | None) -> Tensor:
-    return x.new_empty(_sized(rows, x.shape[0]), _sized(columns, x.shape[1]), x.shape[2])
+    return x.new_empty(_groups(rows, columns), _sized(rows, x.shape[0]), _sized(columns, x.shape[1]), x.shape[2])
 
 
 @torch.library.register_fake("thinnet::put", lib=library)
 def _fake_put(x: Tensor, rows: Tensor | None, columns: Tensor | None, row_count: int, column_count: int) -> Tensor:
-    return x.new_empty(row_count, column_count, x.shape[2])
+    return x.new_empty(row_count, column_count, x.shape[3])
 
 
 def _take_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -102,24 +113,24 @@ def _call(*arguments: Any) -> Tensor:
     return _run(*arguments)
 
 
-def take(x: Tensor, rows: Tensor | None = None, columns: Tensor | None = None) -> Tensor:
-    """Returns the numbers of `x` in some rows and columns.
+def take(x: Tensor, rows: Tensor | None, columns: Tensor | None, run: int = 1) -> Tensor:
+    """Returns, for each group, the numbers of `x` in some rows and columns.
 
-    y[i, j, ...] = x[rows[i], columns[j], ...]
+    y[g, i, j, ...] = x[rows[g, i], columns[g, j], ...]
 
     Args:
-        x: `(rows, columns, ...)`; what is behind stays together. Of one axis it has rows alone.
-        rows: int64, none of them twice; all where it is left out.
+        x: `(rows, columns, ...)`; what is behind stays together. A bias, of one axis, has rows alone.
+        rows: `(groups, some)`, int64, in a group none of them twice; all where it is left out.
         columns: the same for axis 1.
+        run: how many columns that follow each other count as one.
 
-    Returns: `(len(rows), len(columns), ...)`. Its derivative puts into zeros.
+    Returns: `(groups, some rows, some columns * run, ...)`. Its derivative puts into zeros, and adds the groups up.
 
-    >>> take(torch.arange(12.0).reshape(3, 4), torch.tensor([0, 2]), torch.tensor([1, 3]))
-    tensor([[ 1.,  3.],
-            [ 9., 11.]])
+    >>> take(torch.arange(12.0).reshape(3, 4), torch.tensor([[0, 2]]), torch.tensor([[1, 3]]))
+    tensor([[[ 1.,  3.],
+             [ 9., 11.]]])
     """
-    if rows is None and columns is None:
-        return x
-    rest = x.shape[2:]
-    y = _call(x.reshape(x.shape[0], x.shape[1] if x.ndim > 1 else 1, -1).contiguous(), rows, columns)
-    return y.reshape(y.shape[0], y.shape[1], *rest) if x.ndim > 1 else y.reshape(-1)
+    shape = x.shape
+    columns_of = shape[1] // run if x.ndim > 1 else 1
+    y = _call(x.reshape(shape[0], columns_of, -1).contiguous(), rows, columns)
+    return y.reshape(y.shape[0], y.shape[1], y.shape[2] * run, *shape[2:]) if x.ndim > 1 else y.reshape(y.shape[:2])

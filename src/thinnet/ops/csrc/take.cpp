@@ -1,7 +1,9 @@
-// A part of a matrix out of it, and back into zeros: `thinnet::take` and `thinnet::put` on the CPU.
+// Parts of a matrix out of it, and back into zeros: `thinnet::take` and `thinnet::put` on the CPU.
 //
 // A matrix is (rows, columns, run): `run` numbers that stay together, such as the taps of a convolution's filter.
+// Its parts are (groups, some rows, some columns, run): each group has rows and columns of its own.
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -10,51 +12,58 @@
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+#include <torch/headeronly/util/BFloat16.h>
 #include <torch/headeronly/util/Exception.h>
+#include <torch/headeronly/util/Half.h>
 
 namespace thinnet {
 namespace {
 
+using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 constexpr int64_t kGrain = 16384;  // numbers a task
 
-// Which of `count` places are taken, in the order of the result: all of them where no index is given.
+// Which of `count` places each group has, in the order of the part: all of them where no index is given.
 struct Index {
-  const int64_t* at;
-  int64_t size;
+  const int64_t* at = nullptr;
+  int64_t groups = 1, size;
 
-  Index(const std::optional<Tensor>& index, int64_t count) : at(nullptr), size(count) {
+  Index(const std::optional<Tensor>& index, int64_t count) : size(count) {
     if (!index) return;
-    STD_TORCH_CHECK(index->dim() == 1 && index->is_contiguous(), "thinnet::take: an index must be contiguous, of one axis");
+    STD_TORCH_CHECK(index->dim() == 2 && index->is_contiguous(), "thinnet::take: an index must be contiguous, (groups, places)");
     at = static_cast<const int64_t*>(index->const_data_ptr());
-    size = index->numel();
-    for (int64_t i = 0; i < size; ++i)
+    groups = index->size(0), size = index->size(1);
+    for (int64_t i = 0; i < groups * size; ++i)
       STD_TORCH_CHECK(at[i] >= 0 && at[i] < count, "thinnet::take: an index must be below ", count, "; got ", at[i]);
   }
-  int64_t operator[](int64_t i) const { return at ? at[i] : i; }
+  const int64_t* of(int64_t group) const { return at ? at + group * size : nullptr; }
 };
 
+int64_t groups_of(const Index& rows, const Index& columns) {
+  STD_TORCH_CHECK(!rows.at || !columns.at || rows.groups == columns.groups, "thinnet::take: indices must have as many groups");
+  return rows.at ? rows.groups : columns.groups;
+}
+
 template <class Number>
-void take_row(const Number* from, Number* to, const Index& columns, int64_t run) {
-  if (!columns.at) {
-    std::memcpy(to, from, columns.size * run * sizeof(Number));
+void take_row(const Number* from, Number* to, const int64_t* columns, int64_t count, int64_t run) {
+  if (!columns) {
+    std::memcpy(to, from, count * run * sizeof(Number));
   } else if (run == 1) {
-    for (int64_t c = 0; c < columns.size; ++c) to[c] = from[columns.at[c]];
+    for (int64_t c = 0; c < count; ++c) to[c] = from[columns[c]];
   } else {
-    for (int64_t c = 0; c < columns.size; ++c) std::memcpy(to + c * run, from + columns.at[c] * run, run * sizeof(Number));
+    for (int64_t c = 0; c < count; ++c) std::memcpy(to + c * run, from + columns[c] * run, run * sizeof(Number));
   }
 }
 
 template <class Number>
-void put_row(const Number* from, Number* to, const Index& columns, int64_t run) {
-  if (!columns.at) {
-    std::memcpy(to, from, columns.size * run * sizeof(Number));
-  } else if (run == 1) {
-    for (int64_t c = 0; c < columns.size; ++c) to[columns.at[c]] = from[c];
-  } else {
-    for (int64_t c = 0; c < columns.size; ++c) std::memcpy(to + columns.at[c] * run, from + c * run, run * sizeof(Number));
-  }
+void add_row(const Number* from, Number* to, const int64_t* columns, int64_t count, int64_t run) {
+  for (int64_t c = 0; c < count; ++c)
+    for (int64_t i = 0; i < run; ++i) {
+      Number& sum = to[(columns ? columns[c] : c) * run + i];
+      sum = static_cast<Number>(sum + from[c * run + i]);
+    }
 }
 
 template <class Work>
@@ -70,50 +79,61 @@ void take_as(const Tensor& x, const Tensor& y, const Index& rows, const Index& c
   const int64_t run = x.size(2), all = x.size(1) * run, some = columns.size * run;
   const auto* from = static_cast<const Number*>(x.const_data_ptr());
   auto* to = static_cast<Number*>(y.mutable_data_ptr());
-  by_rows(rows.size, some, [&](int64_t r) { take_row(from + rows[r] * all, to + r * some, columns, run); });
+  by_rows(y.size(0) * rows.size, some, [&](int64_t r) {
+    const int64_t group = r / rows.size, row = rows.at ? rows.at[r] : r % rows.size;
+    take_row(from + row * all, to + r * some, columns.of(group), columns.size, run);
+  });
 }
 
 template <class Number>
 void put_as(const Tensor& x, const Tensor& y, const Index& rows, const Index& columns) {
-  const int64_t run = x.size(2), all = y.size(1) * run, some = columns.size * run;
+  const int64_t run = x.size(3), all = y.size(1) * run, some = columns.size * run, groups = x.size(0), count = y.size(0);
   const auto* from = static_cast<const Number*>(x.const_data_ptr());
   auto* to = static_cast<Number*>(y.mutable_data_ptr());
-  std::vector<int64_t> source(y.size(0), -1);
-  for (int64_t r = 0; r < rows.size; ++r) source[rows[r]] = r;
-  by_rows(y.size(0), all, [&](int64_t r) {
-    if (columns.at || source[r] < 0) std::memset(to + r * all, 0, all * sizeof(Number));
-    if (source[r] >= 0) put_row(from + source[r] * some, to + r * all, columns, run);
+  std::vector<int64_t> source(groups * count, -1);  // the row of the part that goes to a row of the whole
+  for (int64_t group = 0; group < groups; ++group)
+    for (int64_t r = 0; r < rows.size; ++r)
+      source[group * count + (rows.at ? rows.of(group)[r] : r)] = group * rows.size + r;
+  by_rows(count, all, [&](int64_t r) {
+    std::memset(to + r * all, 0, all * sizeof(Number));
+    for (int64_t group = 0; group < groups; ++group)
+      if (const int64_t s = source[group * count + r]; s >= 0)
+        add_row(from + s * some, to + r * all, columns.of(group), columns.size, run);
   });
 }
 
-template <class... Arguments>
-void by_size(int64_t bytes, bool taking, const Arguments&... arguments) {
-  switch (bytes) {
-    case 2: return taking ? take_as<uint16_t>(arguments...) : put_as<uint16_t>(arguments...);
-    case 4: return taking ? take_as<uint32_t>(arguments...) : put_as<uint32_t>(arguments...);
-    case 8: return taking ? take_as<uint64_t>(arguments...) : put_as<uint64_t>(arguments...);
-    default: STD_TORCH_CHECK(false, "thinnet::take: numbers must have 2, 4 or 8 bytes; got ", bytes);
-  }
-}
-
-void check(const Tensor& x) {
-  STD_TORCH_CHECK(x.dim() == 3 && x.is_contiguous(), "thinnet::take: x must be contiguous, (rows, columns, run)");
+void check_dtype(const Tensor& x, bool known) {
+  STD_TORCH_CHECK(known, "thinnet::take: x must be float32, float64, bfloat16 or float16; got ", static_cast<int>(x.scalar_type()));
 }
 
 Tensor take(Tensor x, std::optional<Tensor> rows, std::optional<Tensor> columns) {
-  check(x);
+  STD_TORCH_CHECK(x.dim() == 3 && x.is_contiguous(), "thinnet::take: x must be contiguous, (rows, columns, run)");
   const Index r(rows, x.size(0)), c(columns, x.size(1));
-  Tensor y = torch::stable::new_empty(x, {r.size, c.size, x.size(2)});
-  if (y.numel() > 0) by_size(x.element_size(), true, x, y, r, c);
+  Tensor y = torch::stable::new_empty(x, {groups_of(r, c), r.size, c.size, x.size(2)});
+  if (y.numel() == 0) return y;
+  switch (x.element_size()) {
+    case 2: take_as<uint16_t>(x, y, r, c); break;
+    case 4: take_as<uint32_t>(x, y, r, c); break;
+    case 8: take_as<uint64_t>(x, y, r, c); break;
+    default: check_dtype(x, false);
+  }
   return y;
 }
 
 Tensor put(Tensor x, std::optional<Tensor> rows, std::optional<Tensor> columns, int64_t row_count, int64_t column_count) {
-  check(x);
+  STD_TORCH_CHECK(x.dim() == 4 && x.is_contiguous(), "thinnet::put: x must be contiguous, (groups, rows, columns, run)");
   const Index r(rows, row_count), c(columns, column_count);
-  STD_TORCH_CHECK(r.size == x.size(0) && c.size == x.size(1), "thinnet::put: x must have a place for each of its numbers");
-  Tensor y = torch::stable::new_empty(x, {row_count, column_count, x.size(2)});
-  if (y.numel() > 0) by_size(x.element_size(), false, x, y, r, c);
+  STD_TORCH_CHECK(groups_of(r, c) == x.size(0) && r.size == x.size(1) && c.size == x.size(2),
+                  "thinnet::put: indices must have a place for each number of x");
+  Tensor y = torch::stable::new_empty(x, {row_count, column_count, x.size(3)});
+  if (y.numel() == 0) return y;
+  switch (x.scalar_type()) {
+    case ScalarType::Float: put_as<float>(x, y, r, c); break;
+    case ScalarType::Double: put_as<double>(x, y, r, c); break;
+    case ScalarType::BFloat16: put_as<torch::headeronly::BFloat16>(x, y, r, c); break;
+    case ScalarType::Half: put_as<torch::headeronly::Half>(x, y, r, c); break;
+    default: check_dtype(x, false);
+  }
   return y;
 }
 

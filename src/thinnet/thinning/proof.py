@@ -1,0 +1,72 @@
+"""The proof of a thinning: with the same coins the thinned network and the masked one give the same, forward and backward."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from thinnet.coins import Coins
+from thinnet.model.untouched import untouched
+from thinnet.thinning.piece import Piece
+
+ROOM = 64  # by how much more than the root of the last digit two results may differ, which sum in another order
+
+
+def disproved(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
+    """Returns the pieces that make the network another one, by place, and how that showed."""
+    masked = _run(model, call, pieces, (), seed)
+    if isinstance(masked, str):
+        raise RuntimeError(f"thin: model must run in training mode with its example; {masked}")
+    together = _differs(masked, _run(model, call, pieces, pieces, seed))
+    if not together:
+        return {}
+    alone = {piece.place: _differs(masked, _run(model, call, pieces, (piece,), seed)) for piece in pieces}
+    wrong = {place: difference for place, difference in alone.items() if difference}
+    return wrong or dict.fromkeys(alone, together)
+
+
+def _run(
+    model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], on: Sequence[Piece], seed: int
+) -> list[Tensor] | str:
+    """Returns what the model gives and its gradients, or why it gives nothing."""
+    before = [piece.switch.on for piece in pieces]
+    for piece in pieces:
+        piece.switch.on = piece in on
+    coins = Coins(seed).bind(model)
+    try:
+        with untouched(model, seed), torch.enable_grad():
+            model.train()
+            model.zero_grad()
+            coins.at(0)
+            outs = [leaf for leaf in tree_leaves(call()) if isinstance(leaf, Tensor)]
+            smooth = [leaf for leaf in outs if leaf.requires_grad]
+            if smooth:
+                torch.autograd.backward(smooth, [_weights(leaf) for leaf in smooth])
+            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            return [leaf.detach().clone() for leaf in (*outs, *gradients)]
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    finally:
+        coins.unbind()
+        for piece, state in zip(pieces, before, strict=True):
+            piece.switch.on = state
+
+
+def _weights(leaf: Tensor) -> Tensor:
+    """Returns numbers that tell one output from another."""
+    return torch.linspace(-1, 1, leaf.numel(), device=leaf.device).reshape(leaf.shape).to(leaf.dtype)
+
+
+def _differs(masked: list[Tensor], thinned: list[Tensor] | str) -> str:
+    if isinstance(thinned, str):
+        return thinned
+    if [leaf.shape for leaf in masked] != [leaf.shape for leaf in thinned]:
+        return "it gives other shapes than the masked network, or other parameters a gradient"
+    for one, other in zip(masked, thinned, strict=True):
+        if one.is_floating_point() and one.numel():
+            size, off = float(one.abs().max()), float((one - other).abs().max())
+            if not off <= ROOM * torch.finfo(one.dtype).eps ** 0.5 * size / 8 + torch.finfo(one.dtype).tiny:
+                return f"it differs from the masked network by {off:.2g}, of {size:.2g}"
+    return ""

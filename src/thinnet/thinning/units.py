@@ -1,0 +1,183 @@
+"""A chain at work: layers run on the kept units alone, and the site in between scales them.
+
+    y = W2[:, k] f(W1[k] x + b1[k]) / (1 - p) + b2,  k = the kept units of the group
+
+Each layer of a chain has a `forward` of its own, an attribute of the instance. The parameters stay where and as they are: a
+layer takes what it needs of them, and its gradient is put back into zeros. So a dropped unit's weights get a gradient of
+exactly zero, as they do from the masked network.
+"""
+
+from inspect import Signature, signature
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from thinnet import rates
+from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Kept
+from thinnet.ops.take import take
+from thinnet.thinning.layers import layer_of
+
+
+class Chain:
+    """What the modules of one chain tell each other during a pass: the units that are kept in it.
+
+    Args:
+        site: where units are dropped.
+        units: how many there are.
+    """
+
+    def __init__(self, site: BatchwiseDropout, units: int) -> None:
+        self.site, self.units = site, units
+        self.on = True
+        self.kept: Kept | None = None
+        self.task = -1
+
+    def begin(self, x: Tensor) -> None:
+        """Tosses the coins of a pass; the first producer calls it. None are kept apart where nothing or everything is dropped."""
+        site, dense = self.site, not self.on
+        if not dense:
+            independent = site.count == "bernoulli" and torch.compiler.is_compiling()  # their number is not fixed
+            dense = not site.training or site.p in (0, 1) or independent
+        self.kept = None if dense else site.keep(x, self.units)
+        if not torch.compiler.is_compiling():
+            self.task = torch._C._current_graph_task_id()
+
+    def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
+        """Returns what is kept, for a module that reads `x`; None where it got all units.
+
+        Raises:
+            RuntimeError: the coins are of another pass: a checkpoint cut the chain, or the batch was cut in between.
+        """
+        kept = self.kept
+        if kept is None or x.shape[axis] == self.units * run:
+            return None
+        if not torch.compiler.is_compiling() and self.task != torch._C._current_graph_task_id():
+            raise RuntimeError(self._broken("all its layers must be recomputed together; a checkpoint begins inside of it"))
+        if x.shape[axis] != kept.width * run or x.shape[0] != kept.starts[-1]:
+            rule = f"its modules must see one batch of {kept.starts[-1]} samples and {kept.width} kept units"
+            raise RuntimeError(self._broken(f"{rule}; got a tensor of shape {tuple(x.shape)}"))
+        return kept
+
+    def _broken(self, rule: str) -> str:
+        name = self.site.name or "of a thinned chain"
+        return f"site {name}: {rule}. Leave it out: thinnet.thin(model, x, leave=[...])."
+
+
+def _by_group(x: Tensor, kept: Kept) -> tuple[Tensor, ...]:
+    """Returns the samples of each group."""
+    if len(kept.starts) == 2:
+        return (x,)
+    return x.split([end - start for start, end in zip(kept.starts, kept.starts[1:], strict=False)])
+
+
+class ThinnedLayer:
+    """Takes the place of a layer's `forward`: computes what is kept from what is kept, and everything in eval.
+
+    Args:
+        module: the layer.
+        reads: the chain whose units it reads, if it does.
+        run: how many of its inputs belong to one unit.
+        makes: the chain whose units it makes, if it does.
+        first: whether it is the first of that chain.
+    """
+
+    def __init__(self, module: nn.Module, reads: Chain | None, run: int, makes: Chain | None, first: bool) -> None:
+        self.module, self.reads, self.run, self.makes, self.first = module, reads, run, makes, first
+        self.dense = vars(module).get("forward")
+        layer = layer_of(module)
+        assert layer is not None
+        self.layer = layer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns what the layer makes, of the kept units alone."""
+        if self.makes is not None and self.first:
+            self.makes.begin(x)
+        axis = self.layer.axis if self.run == 1 else -1
+        made = None if self.makes is None else self.makes.kept
+        read = None if self.reads is None else self.reads.now(x, axis, self.run)
+        if made is None and read is None:
+            return type(self.module).forward(self.module, x) if self.dense is None else self.dense(x)
+        rows, columns = (None if made is None else made.units), (None if read is None else read.units)
+        weight, bias = self.module.weight, self.module.bias
+        if self.layer.transposed:
+            weights = take(weight, columns, rows)  # type: ignore[arg-type]
+        else:
+            weights = take(weight, rows, columns, self.run)  # type: ignore[arg-type]
+        biases = [bias] * len(weights) if bias is None or rows is None else take(bias, rows, None)  # type: ignore[arg-type]
+        parts = _by_group(x, made or read)  # type: ignore[arg-type]
+        outs = [self.layer.run(self.module, *part) for part in zip(parts, weights, biases, strict=True)]  # type: ignore[arg-type]
+        return outs[0] if len(outs) == 1 else torch.cat(outs)
+
+    @property
+    def __signature__(self) -> Signature:
+        """That of the method, for those who ask which arguments a module takes."""
+        return signature(type(self.module).forward.__get__(self.module))
+
+
+class ThinnedNorm:
+    """Takes the place of a batch normalisation's `forward`: the kept channels, with their part of all it holds.
+
+    Statistics of a batch are those of the dense network, channel by channel. The running statistics of a channel rest in the
+    steps that drop it.
+
+    Args:
+        module: the normalisation.
+        chain: whose units it normalises.
+    """
+
+    def __init__(self, module: _BatchNorm, chain: Chain) -> None:
+        self.module, self.chain = module, chain
+        self.dense = vars(module).get("forward")
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the normalised channels."""
+        norm, kept = self.module, self.chain.now(x, 1)
+        if kept is None:
+            return type(norm).forward(norm, x) if self.dense is None else self.dense(x)
+        units = kept.units[0]
+        running = [None if buffer is None else buffer[units] for buffer in (norm.running_mean, norm.running_var)]
+        weight, bias = (None if each is None else take(each, kept.units, None)[0] for each in (norm.weight, norm.bias))
+        batch = norm.training or norm.running_mean is None
+        momentum = 0.0 if norm.momentum is None else norm.momentum
+        y = F.batch_norm(x, running[0], running[1], weight, bias, batch, momentum, norm.eps)
+        if norm.training and norm.running_mean is not None and norm.running_var is not None:
+            with torch.no_grad():
+                norm.running_mean.index_copy_(0, units, running[0])  # type: ignore[arg-type]
+                norm.running_var.index_copy_(0, units, running[1])  # type: ignore[arg-type]
+                norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        return y
+
+
+class ThinnedSite:
+    """Takes the place of the site's `forward`: what it gets was computed of the kept units alone, and is scaled.
+
+    Args:
+        chain: whose site it is.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+
+    def __call__(self, x: Tensor) -> Any:
+        """Returns the kept units, scaled; a unit that only fills the width up is zero."""
+        site, axis = self.chain.site, self.chain.site.axis
+        kept = self.chain.now(x, axis)
+        if kept is None:
+            if self.chain.kept is not None and self.chain.kept.width == self.chain.units == x.shape[axis]:
+                kept = self.chain.kept
+            else:
+                return type(site).forward(site, x)
+        scale = rates.RESOLUTION / (rates.RESOLUTION - rates.count(site.p or 0.0))
+        if kept.live is None:
+            return x * scale
+        shape = [size if other == axis % x.ndim else 1 for other, size in enumerate(x.shape)]
+        parts = [
+            torch.where(live.reshape(shape), part * scale, 0)
+            for live, part in zip(kept.live, _by_group(x, kept), strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
