@@ -1,0 +1,150 @@
+"""Does thinned training regularise as dropout does? `python -m benchmarks.quality.thin`, some minutes on 2 cores.
+
+Four bundled data sets, two rates, ten seeds. At one seed all ways share split, initial weights and batches: a coin a unit and
+sample (dropout), or thinned with 1 or 4 groups a batch; on digits at p = 0.5 with 2, 8 and 16 groups too. Each trial is judged
+on the test rows with the weights of its best hold-out epoch. Intervals count seeds and test rows both as random. Times are of
+training steps alone, one thread a trial. Writes benchmarks/results/thin_quality.json and thin_groups.png beside it.
+"""
+
+import multiprocessing
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from rich.progress import track
+from sklearn import datasets
+
+from benchmarks.measure import write
+from thinnet.study.cases import Data
+from thinnet.study.comparison import Ratio, ratio, to_target
+from thinnet.study.network import seeded_network
+from thinnet.study.plan import DROPOUT, THIN, Key, Plan
+from thinnet.study.preparing import prepare
+from thinnet.study.statistics import crossed_interval
+from thinnet.study.tables import from_arrays, read_table
+from thinnet.study.trial import Trial, one_thread, score, train
+
+SEEDS, RATES, GROUPS, KNOB = 10, (0.2, 0.5), (1, 4), (1, 2, 4, 8, 16)
+PLAN = Plan(rates=RATES, hidden=(512, 512), batch=128, methods=(DROPOUT, THIN))
+EPOCHS = {"digits": 100, "breast cancer": 100, "wine": 150, "diabetes": 60}
+
+
+class Way(NamedTuple):
+    """What is trained: without dropout (rate 0), with a coin for every sample (no groups), or thinned in groups."""
+
+    p: float
+    groups: int
+
+    @property
+    def name(self) -> str:
+        if self.p == 0:
+            return "no dropout"
+        return f"thin, {self.groups} a batch" if self.groups else "per sample"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial gave: how it went, and the loss of each test row."""
+
+    trial: Trial
+    losses: np.ndarray
+
+
+@cache
+def data_of(name: str) -> Data:
+    """Returns a data set, split in three."""
+    if name == "digits":
+        return prepare(read_table(None, None), None, seed=0)
+    load = {"breast cancer": datasets.load_breast_cancer, "wine": datasets.load_wine, "diabetes": datasets.load_diabetes}
+    x, y = load[name](return_X_y=True)
+    task = "regression" if name == "diabetes" else "classification"
+    return prepare(from_arrays(name, np.asarray(x), np.asarray(y), "target"), task, seed=0)
+
+
+def ways(name: str) -> list[Way]:
+    """Returns what is trained on a data set."""
+    found = [Way(0.0, 0)]
+    for p in RATES:
+        found += [Way(p, groups) for groups in (0, *(KNOB if name == "digits" and p == 0.5 else GROUPS))]
+    return found
+
+
+def jobs() -> Iterator[tuple[str, Way, int]]:
+    """Returns every trial: those of one seed one after the other, so that they see the machine in one state."""
+    for name in EPOCHS:
+        yield from ((name, way, seed) for seed in range(SEEDS) for way in ways(name))
+
+
+def outcome(job: tuple[str, Way, int]) -> Outcome:
+    """Trains one trial and scores it on the test rows."""
+    name, way, seed = job
+    data = data_of(name)
+    plan = replace(PLAN, epochs=EPOCHS[name], groups=max(way.groups, 1))
+    with one_thread():
+        trial, states = train(data, plan, Key(THIN if way.groups else DROPOUT, way.p, seed))
+        network = seeded_network(data, plan, way.p, seed=0)
+        network.load_state_dict(states["best"])
+        losses, _ = score(network, data.task, torch.from_numpy(data.test.x), torch.from_numpy(data.test.y))
+    return Outcome(trial, losses.numpy())
+
+
+def row(name: str, p: float, way: Way, ours: list[Outcome], theirs: list[Outcome]) -> dict[str, object]:
+    """Returns one way beside per-sample dropout at the same rate, paired by seed and test row."""
+    differences = np.stack([a.losses - b.losses for a, b in zip(ours, theirs, strict=True)])
+    interval = crossed_interval(differences)
+    trials = [(a.trial, b.trial) for a, b in zip(ours, theirs, strict=True)]
+    return {
+        "data": name,
+        "loss is": data_of(name).task.loss_name,
+        "p": p,
+        "way": way.name,
+        "groups": way.groups,
+        "seeds": len(ours),
+        "loss": round(float(np.mean([a.losses.mean() for a in ours])), 5),
+        "difference": {part: round(value, 5) for part, value in asdict(interval).items()},
+        "equal": interval.low <= 0 <= interval.high,
+        "time": numbers(ratio([a.seconds / b.seconds for a, b in trials])),
+        "time to target": numbers(ratio([to_target(a, b) for a, b in trials])),
+    }
+
+
+def numbers(found: Ratio) -> dict[str, float]:
+    """Returns a ratio and its interval in few digits."""
+    assert found.interval is not None
+    return {"mean": round(found.mean, 3), "low": round(found.interval.low, 3), "high": round(found.interval.high, 3)}
+
+
+def rows(outcomes: dict[tuple[str, Way, int], Outcome]) -> list[dict[str, object]]:
+    """Returns one row a data set, rate and way."""
+    found = []
+    for name in EPOCHS:
+        for p in RATES:
+            compared = [way for way in ways(name) if way.p in (0.0, p)]
+            of = {way: [outcomes[name, way, seed] for seed in range(SEEDS)] for way in compared}
+            found += [row(name, p, way, of[way], of[Way(p, 0)]) for way in compared]
+    return found
+
+
+def main() -> int:
+    """Trains everything in two processes, writes rows and picture; returns the exit status."""
+    from benchmarks import thin_tables
+    from benchmarks.quality.thin_picture import draw
+
+    todo = list(jobs())
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        done = list(track(pool.map(outcome, todo), "training", total=len(todo)))
+    torch.set_num_threads(1)
+    found = rows(dict(zip(todo, done, strict=True)))
+    write("thin_quality", found)
+    draw(found)
+    print(thin_tables.thin_quality())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
