@@ -86,12 +86,12 @@ def diagnose(
     patterns = [layers] if isinstance(layers, str) else layers
     model = unwrap(model)
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
-    drawn = samples.draw(loader, max_samples, seed).to(device)
-    unseen = None if held_out is None else samples.draw(held_out, max_samples, seed, "held_out").to(device)
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it runs past the modules whose activations are read
     try:
         with untouched(model, seed), torch.backends.cudnn.flags(enabled=False):  # its recurrent layers have no gradient in eval
+            drawn = samples.draw(loader, max_samples, seed).to(device)
+            unseen = None if held_out is None else samples.draw(held_out, max_samples, seed, "held_out").to(device)
             unnamed(model)
             subject = Subject(model.eval(), drawn, loss or default_loss, batch_size, seed)
             return _measured(subject, unseen, wanted, patterns, axis, max_units, orders, pairs, draws, minibatch)

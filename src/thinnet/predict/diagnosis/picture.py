@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 PAPER, INK, SOFT, RULE = "#fcfbf8", "#1c1d20", "#5d6068", "#e4e1d9"
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": INK}
+LEGEND = {"orientation": "h", "yanchor": "bottom", "xanchor": "left"}
 
 
 def picture(found: "Diagnosis") -> Any:
@@ -21,18 +22,22 @@ def picture(found: "Diagnosis") -> Any:
     from plotly.subplots import make_subplots
 
     drawn = panels(found)
-    rows = -(-len(drawn) // 2)
-    titles = [panel.title for panel in drawn]
+    rows, legends = -(-len(drawn) // 2), {}
+    titles = [f"<b>{panel.title}</b><br> " for panel in drawn]
     figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.32 / max(1, rows), horizontal_spacing=0.2)
     for number, panel in enumerate(drawn):
         row, column = number // 2 + 1, number % 2 + 1
+        legend = f"legend{number + 1}" if number else "legend"
         for trace in panel.traces:
-            figure.add_trace(objects.Scatter(trace | {"showlegend": False}), row, column)
+            figure.add_trace(objects.Scatter(trace | {"legend": legend}), row, column)
+        plot = figure.get_subplot(row, column)
+        (left, _), (_, top) = plot.xaxis.domain, plot.yaxis.domain
+        legends[legend] = LEGEND | {"x": left, "y": top}
         figure.update_xaxes(panel.x, row=row, col=column)
         figure.update_yaxes(panel.y, row=row, col=column)
         for x in panel.lines:
             figure.add_vline(x, line={"color": SOFT, "width": 1}, row=row, col=column)  # type: ignore[arg-type]
-    return figure.update_layout(_layout(height=330 * rows + 60))
+    return figure.update_layout(_layout(height=330 * rows + 60) | legends)
 
 
 def one(panel: Panel) -> Any:
@@ -61,8 +66,8 @@ def _layout(height: int) -> dict[str, Any]:
         "font": FONT,
         "paper_bgcolor": PAPER,
         "plot_bgcolor": PAPER,
-        "margin": {"t": 40, "l": 10, "r": 16, "b": 10},
-        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
+        "margin": {"t": 60, "l": 10, "r": 16, "b": 10},
+        "legend": LEGEND | {"x": 0, "y": 1.02},
         "hovermode": "closest",
         "template": {"layout": {"xaxis": axis, "yaxis": axis}},
     }
