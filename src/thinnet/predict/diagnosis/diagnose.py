@@ -10,8 +10,9 @@ from thinnet.coins.names import unwrap
 from thinnet.model.sites import sites
 from thinnet.model.untouched import untouched
 from thinnet.predict.diagnosis import places, samples
+from thinnet.predict.diagnosis.amounts import Amounts
 from thinnet.predict.diagnosis.measures import LAYERED, gap, gradients, layers_of, shifts
-from thinnet.predict.diagnosis.result import Diagnosis
+from thinnet.predict.diagnosis.result import Diagnosis, Layer
 from thinnet.predict.diagnosis.scores import Loss, default_loss
 from thinnet.predict.diagnosis.subject import Subject, unnamed
 
@@ -75,26 +76,21 @@ def diagnose(
     (['2'], ['0', '3'], True)
     """
     wanted = _checked(measures)
-    numbers = dict(max_samples=max_samples, max_units=max_units, orders=orders, draws=draws)
-    for name, value in (numbers | dict(pairs=pairs, minibatch=minibatch, batch_size=batch_size)).items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"diagnose: {name} must be a positive integer; got {value!r}.")
+    amounts = Amounts(max_samples, max_units, orders, pairs, draws, minibatch, batch_size)
     if not isinstance(model, nn.Module):
         raise TypeError(f"diagnose: model must be a torch.nn.Module; got {type(model).__name__}. Call its factory first.")
-    if max_samples < 3:
-        raise ValueError(f"diagnose: max_samples must be at least 3; got {max_samples}. Use 1000.")
     patterns = [layers] if isinstance(layers, str) else layers
     model = unwrap(model)
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)  # it runs past the modules whose activations are read
     try:
-        with untouched(model, seed), torch.backends.cudnn.flags(enabled=False):  # its recurrent layers have no gradient in eval
+        with untouched(model, seed):
             drawn = samples.draw(loader, max_samples, seed).to(device)
             unseen = None if held_out is None else samples.draw(held_out, max_samples, seed, "held_out").to(device)
             unnamed(model)
             subject = Subject(model.eval(), drawn, loss or default_loss, batch_size, seed)
-            return _measured(subject, unseen, wanted, patterns, axis, max_units, orders, pairs, draws, minibatch)
+            return _measured(subject, unseen, wanted, patterns, axis, amounts)
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
 
@@ -105,37 +101,40 @@ def _measured(
     wanted: set[str],
     patterns: Iterable[str] | None,
     axis: int | None,
-    max_units: int,
-    orders: int,
-    pairs: int,
-    draws: int,
-    minibatch: int,
+    amounts: Amounts,
 ) -> Diagnosis:
-    notes: list[str] = []
     first = subject.samples.take(torch.arange(min(8, subject.samples.count)))
     subject.losses(first)  # what does not fit is said before anything is measured
-    layers = ()
-    if wanted & set(LAYERED):
-        seen = sites(subject.model, run=lambda model: subject.run(first.x), seed=subject.seed)
-        subject.model.eval()
-        found, left_out = places.find(subject.model, lambda model: subject.run(first.x), seen, patterns, axis)
-        layers = layers_of(subject, found, wanted, max_units, orders, pairs)
-        notes += left_out
-        if any(site.on_in_eval for site in seen):
-            notes.append("something random is on in eval: every measure has its noise, see thinnet.audit")
+    layers, notes = _layers(subject, first, wanted, patterns, axis, amounts) if wanted & set(LAYERED) else ((), [])
     if subject.samples.count < subject.samples.of:
         notes.append(f"{subject.samples.count} of {subject.samples.of} samples were drawn")
     notes += [f"{layer.name}: {layer.read} of {layer.width} units were read" for layer in layers if layer.read < layer.width]
-    directions, why = gradients(subject, minibatch) if "gradients" in wanted else (None, "")
+    directions, why = gradients(subject, amounts.minibatch) if "gradients" in wanted else (None, "")
     return Diagnosis(
         layers=layers,
-        gap=gap(subject, unseen, draws) if "gap" in wanted else None,
+        gap=gap(subject, unseen, amounts.draws) if "gap" in wanted else None,
         gradients=directions,
-        shifts=shifts(subject, draws) if "variance" in wanted else (),
+        shifts=shifts(subject, amounts.draws) if "variance" in wanted else (),
         samples=subject.samples.count,
         seed=subject.seed,
         notes=tuple(notes + ([why] if why else [])),
     )
+
+
+def _layers(
+    subject: Subject,
+    first: samples.Samples,
+    wanted: set[str],
+    patterns: Iterable[str] | None,
+    axis: int | None,
+    amounts: Amounts,
+) -> tuple[tuple[Layer, ...], list[str]]:
+    """Returns what was measured of each layer, and what should be known of layers left out."""
+    seen = sites(subject.model, run=lambda model: subject.run(first.x), seed=subject.seed)
+    subject.model.eval()
+    found, notes = places.find(subject.model, lambda model: subject.run(first.x), seen, patterns, axis)
+    noisy = ["something random is on in eval: every measure has its noise, see thinnet.audit"]
+    return layers_of(subject, found, wanted, amounts), [*notes, *(noisy if any(site.on_in_eval for site in seen) else [])]
 
 
 def _checked(measures: Iterable[str]) -> set[str]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.predict.diagnosis.ablation import ablation
+from thinnet.predict.diagnosis.amounts import Amounts
 from thinnet.predict.diagnosis.coadaptation import coadaptation
 from thinnet.predict.diagnosis.gap import Gap
 from thinnet.predict.diagnosis.gradients import Gradients, directions
@@ -26,11 +27,9 @@ CHANNELS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.modules.conv._ConvN
 READERS = (*NORMS, nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase)
 
 
-def layers_of(
-    subject: Subject, places: tuple[Place, ...], wanted: set[str], max_units: int, orders: int, pairs: int
-) -> tuple[Layer, ...]:
+def layers_of(subject: Subject, places: tuple[Place, ...], wanted: set[str], amounts: Amounts) -> tuple[Layer, ...]:
     """Returns what is measured of each layer; the model is in eval."""
-    read = subject.activations(places, max_units) if wanted & {"coadaptation", "sparsity"} else {}
+    read = subject.activations(places, amounts.max_units) if wanted & {"coadaptation", "sparsity"} else {}
     found = []
     for place in places:
 
@@ -39,19 +38,15 @@ def layers_of(
             return score.loss, score.accuracy
 
         activations = read.get(place)
-        found.append(
-            Layer(
-                name=place.name if place.side != "call" else f"{place.name} call {place.number}".strip(),
-                place=place.words,
-                axis=place.axis,
-                width=place.width,
-                read=place.width if activations is None else activations.shape[1],
-                coadaptation=coadaptation(activations) if activations is not None and "coadaptation" in wanted else None,
-                synergy=synergy(lambda f: scored(f)[0], place.width, pairs, subject.seed) if "synergy" in wanted else None,
-                ablation=ablation(scored, place.width, orders, seed=subject.seed) if "ablation" in wanted else None,
-                sparsity=sparsity(activations) if activations is not None and "sparsity" in wanted else None,
-            )
+        seed, name = subject.seed, place.name if place.side != "call" else f"{place.name} call {place.number}".strip()
+        read_units = place.width if activations is None else activations.shape[1]
+        measured = (
+            coadaptation(activations) if activations is not None and "coadaptation" in wanted else None,
+            synergy(lambda f: scored(f)[0], place.width, amounts.pairs, seed) if "synergy" in wanted else None,
+            ablation(scored, place.width, amounts.orders, seed=seed) if "ablation" in wanted else None,
+            sparsity(activations) if activations is not None and "sparsity" in wanted else None,
         )
+        found.append(Layer(name, place.words, place.axis, place.width, read_units, *measured))
     return tuple(found)
 
 
@@ -72,22 +67,22 @@ def gradients(subject: Subject, size: int) -> tuple[Gradients | None, str]:
     if not any(parameter.requires_grad for parameter in subject.model.parameters()):
         return None, "no gradients: no parameter requires one"
     size = max(1, min(size, subject.samples.count // 2))
-    full = subject.gradient(subject.samples)
-    norm = float(full.double().norm())
 
     def each() -> Iterator[Tensor]:
         for batch in minibatches(subject.samples, size, GRADIENTS, subject.seed):
             yield subject.gradient(batch)
 
     try:
-        off = directions(each(), full)
-        coins_on(subject.model)
-        on = directions(each(), full)
+        with torch.backends.cudnn.flags(enabled=False):  # its recurrent layers have no gradient in eval
+            full = subject.gradient(subject.samples)
+            off = directions(each(), full)
+            coins_on(subject.model)
+            on = directions(each(), full)
     except ValueError as error:
         return None, f"no gradient directions: {error}"
     finally:
         subject.model.eval()
-    return Gradients(on, off, norm, size), ""
+    return Gradients(on, off, float(full.double().norm()), size), ""
 
 
 def shifts(subject: Subject, draws: int) -> tuple[Shift, ...]:

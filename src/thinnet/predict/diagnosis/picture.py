@@ -22,7 +22,8 @@ def picture(found: "Diagnosis") -> Any:
     from plotly.subplots import make_subplots
 
     drawn = panels(found)
-    rows, legends = -(-len(drawn) // 2), {}
+    rows = -(-len(drawn) // 2)
+    legends: dict[str, Any] = {}
     titles = [f"<b>{panel.title}</b><br> " for panel in drawn]
     figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.32 / max(1, rows), horizontal_spacing=0.2)
     for number, panel in enumerate(drawn):
@@ -30,7 +31,7 @@ def picture(found: "Diagnosis") -> Any:
         legend = f"legend{number + 1}" if number else "legend"
         for trace in panel.traces:
             figure.add_trace(objects.Scatter(trace | {"legend": legend}), row, column)
-        plot = figure.get_subplot(row, column)
+        plot: Any = figure.get_subplot(row, column)
         (left, _), (_, top) = plot.xaxis.domain, plot.yaxis.domain
         legends[legend] = LEGEND | {"x": left, "y": top}
         figure.update_xaxes(panel.x, row=row, col=column)
