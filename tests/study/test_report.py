@@ -10,6 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from thinnet.study.command import conduct
+from thinnet.study.plan import Plan
+
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -23,8 +26,10 @@ BAND_AND_CURVES = 4
 
 
 @pytest.fixture(scope="module")
-def reports(study: Callable, mixed: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Reports of different kinds: images, a hostile table, numbers to predict with too few seeds, and no rate but 0."""
+def reports(
+    study: Callable, request_of: Callable, mixed: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Reports of different kinds: images, a hostile table, numbers with too few seeds, no rate but 0, and two methods."""
     folder = tmp_path_factory.mktemp("reports")
     hostile = "</script><script>alert(1)</script>"
     mixed.rename(columns={"label": hostile}).to_csv(folder / "hostile.csv", index=False)
@@ -37,7 +42,9 @@ def reports(study: Callable, mixed: pd.DataFrame, tmp_path_factory: pytest.TempP
     }
     for name, arguments in commands.items():
         assert study("--epochs", 20, *arguments, "--out", folder / name).code == 0
-    return {name: folder / name / "index.html" for name in commands}
+    plan = Plan(rates=(0.3, 0.6), epochs=20, hidden=(16,), methods=("dropout", "thin"))
+    assert conduct(request_of(None, None, plan, folder / "methods")) == 0
+    return {name: folder / name / "index.html" for name in (*commands, "methods")}
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +105,7 @@ def background(page: Any) -> int:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("name", ["digits", "hostile", "numbers", "zero"])
+@pytest.mark.parametrize("name", ["digits", "hostile", "numbers", "zero", "methods"])
 def test_report_is_drawn(reports: dict, open_page: Callable, name: str, viewport: dict, scheme: str):
     page = open_page(reports[name], viewport, scheme)
     assert_fits(page)
@@ -113,6 +120,17 @@ def test_verdict_comes_first_and_agrees_with_the_result(reports: dict, open_page
     assert shown.index(verdict["headline"]) < shown.index(verdict["sentences"][0])
     assert shown.endswith(verdict["sentences"][-1])
     assert page.evaluate("document.querySelector('h1').getBoundingClientRect().top") < 200
+
+
+def test_methods_stand_beside_each_other(reports: dict, open_page: Callable):
+    page = open_page(reports["methods"])
+    said = json.loads((reports["methods"].parent / "result.json").read_text())["methods"]["sentences"]
+    shown = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
+    assert said and all(sentence in shown for sentence in said)
+    assert {"methods", "beside-thin", "times-thin"} <= set(
+        page.evaluate("[...document.querySelectorAll('[data-figure]')].map(plot => plot.dataset.figure)")
+    )
+    assert "Thin beside dropout" not in open_page(reports["digits"]).inner_text("body")
 
 
 def test_figures_follow_the_scheme_while_open(reports: dict, open_page: Callable):
