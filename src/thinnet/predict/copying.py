@@ -12,6 +12,7 @@ from thinnet.coins.calls import Calls
 from thinnet.model.editing.naming import checked
 from thinnet.model.editing.pin import Mode, Pinned
 from thinnet.model.editing.slots import ABSENT
+from thinnet.predict.structure import structure
 
 
 def free_copy(function: str, model: nn.Module) -> nn.Module:
@@ -21,7 +22,7 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
         function: the name that an error gives.
         model: any module; it is left as it is.
 
-    Raises: TypeError where `model` is no module.
+    Raises: TypeError where `model` is no module, or none that can be copied.
 
     >>> import thinnet
     >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))
@@ -29,7 +30,7 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     >>> free_copy("example", model)[0].clock is None, model[0].clock is None
     (True, False)
     """
-    copied = copy.deepcopy(checked(function, model))
+    copied = copy.deepcopy(structure(function, checked(function, model)))
     for module in copied.modules():
         _unbind(module)
         pinned = vars(module).get("train")

@@ -78,6 +78,8 @@ def distill(
         raise ValueError(
             "distill: variance=True must have a student that returns (mean, log variance); got None. Give student=."
         )
+    if variance and n < 2:
+        raise ValueError("distill: n must be at least 2 for variance=True; got 1. Use n=8.")
     baseline = weight_scaled(model)
     own = student is None
     student = weight_scaled(model) if student is None else student

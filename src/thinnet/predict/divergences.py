@@ -50,8 +50,6 @@ def _gaussian(drawn: "Prediction", output: Any) -> Tensor:
     _check(drawn, mean)
     _check(drawn, log)
     draws = drawn.draws.detach()
-    if len(draws) < 2:
-        raise ValueError("distill: n must be at least 2 for variance=True; got 1. Use n=8.")
     v = draws.var(0)
     v = v.clamp_min(float(v.mean()) * LEAST + torch.finfo(v.dtype).tiny)
     each = (log - v.log() + (v + (draws.mean(0) - mean).square()) * (-log).exp() - 1) / 2
