@@ -43,7 +43,9 @@ class TwoHeads(nn.Module):
 def test_the_student_is_nearer_to_the_average_than_weight_scaling() -> None:
     model = teacher().train()
     values = [parameter.clone() for parameter in model.parameters()]
-    found = distill(model, X.split(64), heldout=NEW, epochs=40, optimiser=lambda p: torch.optim.Adam(p, lr=3e-3), progress=False)
+    found = distill(
+        model, X.split(64), heldout=NEW, epochs=40, optimiser=lambda p: torch.optim.Adam(p, lr=3e-3), progress=False
+    )
     scaled, student = found.report["weight scaling"], found.report["student"]
     assert student.mean < scaled.mean / 2
     gain, error = found.gain
@@ -132,7 +134,11 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     (dict(heldout=[1, 2]), ValueError, "heldout must be a tensor of inputs; got list"),
     (dict(variance=True), ValueError, "must have a student that returns"),
     (dict(variance=True, student=TwoHeads()), ValueError, "kind must be 'values' for variance=True"),
-    (dict(variance=True, student=Tupled(), kind="values", optimiser=lambda _: None), ValueError, r"must return \(mean, log variance\); got list"),
+    (
+        dict(variance=True, student=Tupled(), kind="values", optimiser=lambda _: None),
+        ValueError,
+        r"must return \(mean, log variance\); got list",
+    ),
     (dict(variance=True, student=TwoHeads(), n=1), ValueError, "n must be at least 2 for variance=True; got 1"),
 ]
 

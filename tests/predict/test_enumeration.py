@@ -242,7 +242,12 @@ def test_the_table_and_the_picture() -> None:
     found = exact(network(nn.Linear(3, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 3)), drawn(10, 3), n=20)
     lines = str(found).splitlines()
     assert lines[0] == "64 sub-networks of 6 coins: 6 at 2 (p=0.5); 10 inputs, probabilities"
-    assert [line.split("  ")[0] for line in lines[2:6]] == ["arithmetic mean", "geometric mean", "weight scaling", "Monte-Carlo"]
+    assert [line.split("  ")[0] for line in lines[2:6]] == [
+        "arithmetic mean",
+        "geometric mean",
+        "weight scaling",
+        "Monte-Carlo",
+    ]
     rows = {row["average"]: row for row in found.rows()}
     assert rows["arithmetic mean"]["largest"] == 0 and rows["Monte-Carlo"]["passes"] == 20
     apart = divergence(found.mean, found.weight_scaled).mean()

@@ -136,7 +136,11 @@ def test_what_cannot_be_propagated_is_refused_by_name(model: nn.Module, told: st
     [
         ({"n": 1}, ValueError, "n must be an integer of at least 2, or None"),
         ({"kind": "class"}, ValueError, "kind must be .* got 'class'"),
-        ({"x": torch.ones(2, 4, dtype=torch.int64)}, TypeError, "x must be a tensor of floating-point numbers; got torch.int64"),
+        (
+            {"x": torch.ones(2, 4, dtype=torch.int64)},
+            TypeError,
+            "x must be a tensor of floating-point numbers; got torch.int64",
+        ),
     ],
 )
 def test_bad_arguments(given: dict[str, Any], kind: type[Exception], told: str) -> None:

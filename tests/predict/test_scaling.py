@@ -204,7 +204,12 @@ FOLDED: list[tuple[nn.Module, Tensor]] = [
     (mlp(), X),
     (convolutional(), MAPS),
     (nn.Sequential(nn.Dropout(0.5), nn.ReLU(), nn.Dropout2d(0.25), nn.Conv2d(1, 2, 3)), MAPS),
-    (nn.Sequential(nn.Dropout(0.5), nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), thinnet.nn.Dropout(0.25), nn.Linear(128, 2)), MAPS),
+    (
+        nn.Sequential(
+            nn.Dropout(0.5), nn.Conv2d(1, 2, 3, padding=1), nn.Flatten(), thinnet.nn.Dropout(0.25), nn.Linear(128, 2)
+        ),
+        MAPS,
+    ),
     (Residual(behind=False), X),
 ]
 STAYING: list[tuple[nn.Module, Tensor]] = [
