@@ -1,4 +1,4 @@
-"""Calibration: scores as others define them, fits with known answers, nothing of the test cases in a fit, the model as it was."""
+"""Calibration: scores as others define them, fits with known answers, no test case in a fit, the model as it was."""
 
 import math
 import re
@@ -15,6 +15,7 @@ from thinnet.predict.calibration import calibrate
 from thinnet.predict.prediction import Prediction
 from thinnet.predict.reliability import Judge, ends
 
+PARTS = {"validation": slice(20), "test": slice(20, None)}
 FEW = {"n": 8, "resamples": 100, "factors": ()}
 
 
@@ -64,9 +65,8 @@ def test_the_scores_of_labels_are_their_definitions() -> None:
     row = Judge(y, 15, 100, 0).labels("row", draws)
     found = {name: score.value for name, score in row.scores.items()}
     assert found["NLL"] == pytest.approx(-p[range(60), y].log().mean().item())
-    assert found["Brier"] == pytest.approx(
-        sum((p[i, c] - int(y[i] == c)) ** 2 for i in range(60) for c in range(4)).item() / 60
-    )
+    squares = [(p[i, c].item() - int(y[i] == c)) ** 2 for i in range(60) for c in range(4)]
+    assert found["Brier"] == pytest.approx(sum(squares) / 60)
     assert found["error"] == pytest.approx((p.argmax(-1) != y).double().mean().item(), abs=1e-6)
     wrong = (p.argmax(-1) != y)[p.amax(-1).sort(descending=True, stable=True).indices].double()
     assert found["AURC"] == pytest.approx(sum(wrong[: k + 1].mean().item() for k in range(60)) / 60)
@@ -98,15 +98,49 @@ def test_a_quantile_of_a_mixture_has_its_level() -> None:
 
 
 def test_a_temperature_scales_with_the_logits_and_takes_the_loss_down() -> None:
-    draws, _ = predicted(200, n=1)
+    draws, _ = predicted(4000, n=1)
     y = torch.multinomial((draws[0] / 2).softmax(-1), 1, generator=torch.Generator().manual_seed(0))[:, 0]
     cool = fitting.fit_temperature(draws, y)
-    assert fitting.fit_temperature(3 * draws, y) == pytest.approx(3 * cool, rel=1e-3)
+    assert fitting.fit_temperature(3 * draws, y) == pytest.approx(3 * cool, rel=1e-2)  # but for the prior
 
     def loss(temperature: float) -> float:
         return nn.functional.nll_loss(fitting.log_probabilities(draws, temperature), y).item()
 
     assert loss(cool) <= min(loss(1.0), loss(cool * 1.05), loss(cool / 1.05))
+
+
+def test_a_few_cases_that_are_all_right_do_not_make_a_model_certain() -> None:
+    draws = 3.0 * torch.eye(3).repeat(10, 1)[None]
+    assert 0.3 < fitting.fit_temperature(draws, torch.arange(3).repeat(10)) < 1
+
+
+def test_noise_that_the_model_says_is_taken_and_its_factor_found() -> None:
+    model, (x, y) = network(2), values(400)
+    parts = {"validation": (x[:200], y[:200]), "test": (x[200:], y[200:])}
+    found = calibrate(model, **parts, kind="mean_and_log_variance", n=8, resamples=100, factors=())
+    names = ["single pass", "single pass, variance", "Monte-Carlo", "Monte-Carlo, variance"]
+    assert [row.name for row in found.rows] == names
+    mean, log_variance = model.eval()(x).detach().double().split(1, 1)
+    squares = (y[:, None] - mean).square() / log_variance.exp()
+    assert found["single pass, variance"].fitted["factor of variance"] == pytest.approx(squares[:200].mean().item(), rel=1e-3)
+    nll = (squares + log_variance + math.log(2 * math.pi)) / 2
+    assert found["single pass"].scores["NLL"].value == pytest.approx(nll[200:].mean().item(), rel=1e-5)
+
+
+def test_several_inputs_and_outputs_are_taken_and_batches_change_nothing() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = network()
+
+        def forward(self, x: Tensor, more: Tensor) -> dict[str, Tensor]:
+            return {"features": x, "scores": self.body(x + more)}
+
+    model, (x, y) = Two(), labels()
+    parts = {part: (tuple((x[rows], 0 * x[rows])), y[rows]) for part, rows in PARTS.items()}
+    found = calibrate(model, **parts, output="scores", **FEW, batch_size=7)
+    plain = calibrate(model.body, **{part: (x[rows], y[rows]) for part, rows in PARTS.items()}, **FEW)
+    assert_rows_equal(found["single pass, temperature"], plain["single pass, temperature"])
 
 
 def test_tau_of_a_single_pass_is_one_over_its_mean_squared_error() -> None:
@@ -241,6 +275,8 @@ BAD = [
     ({"validation": (X, Y / torch.inf), "test": (X + 1, Y / 0)}, ValueError, "values must be finite; got nan or inf for test"),
     ({"validation": (X, Y / 1), "test": (X + 1, Y / 1)}, ValueError, r"must have the shape of the output; got \(6, 1\)"),
     ({"model": None}, TypeError, "must hold inputs and a model, or a Prediction and none; got Tensor without a model"),
+    ({"kind": "mean"}, ValueError, "kind must be 'mean_and_log_variance' or left out; got 'mean'"),
+    ({"kind": "mean_and_log_variance"}, ValueError, "must go with values; got labels"),
     ({"n": 1}, ValueError, "n must be an integer of at least 2; got 1"),
     ({"bins": 0}, ValueError, "bins must be an integer of at least 1; got 0"),
     ({"resamples": 10}, ValueError, "resamples must be an integer of at least 100"),

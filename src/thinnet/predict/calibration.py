@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from thinnet import rates as rate
 from thinnet.predict import fitting
 from thinnet.predict.calibrated import Calibration
+from thinnet.predict.outputs import Choice
 from thinnet.predict.prediction import Prediction
 from thinnet.predict.reliability import Judge, Row
-from thinnet.predict.sources import Refit, Sources
+from thinnet.predict.sampling import TWO
+from thinnet.predict.sources import Drawn, Refit, Sources
 
 FACTORS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 Pair = tuple[Any, Tensor]
@@ -29,6 +32,8 @@ def calibrate(
     factors: Sequence[float] = FACTORS,
     rates: Sequence[float] | None = None,
     tau: float | None = None,
+    kind: str | None = None,
+    output: Choice = None,
     bins: int = 15,
     resamples: int = 1000,
     batch_size: int | None = None,
@@ -46,8 +51,9 @@ def calibrate(
 
     Args:
         model: with sites. None where predictions are given in the place of inputs.
-        validation: inputs, or a `Prediction`, and what was observed: whole numbers `(B,)` are labels, and floating numbers
-            `(B,)` or `(B, D)` are values. Of labels, the output is logits `(B, C)`, or `(B,)` or `(B, 1)` of two classes.
+        validation: inputs, as `sample` takes them, or a `Prediction`, and what was observed: whole numbers `(B,)` are labels,
+            floating numbers `(B,)` or `(B, D)` are values. Of labels, the output is logits `(B, C)`, or `(B,)` or `(B, 1)` of
+            two classes.
         test: the same, of other cases.
         n: draws.
         seed: of the coins, and of the resampling. Every candidate tosses the same coins.
@@ -55,9 +61,12 @@ def calibrate(
         rates: candidates for one rate at every site, in the place of `factors`.
         tau: the precision before the fit, from the formula `tau = (1 - p) length^2 / (2 N weight_decay)`. Without it the single
             pass has no density before the fit, and the draws' own normal stands for Monte-Carlo.
+        kind: "mean_and_log_variance" of a network that says the noise of its data, as `sample` takes it; then the variance that
+            it says stands before the fit, and a factor on it is what is fitted in the place of tau.
+        output: which tensor is predicted, of a model that returns several; as `sample` takes it.
         bins: of both calibration errors: equal parts of 0 .. 1 (ECE), or groups of equal size (adaptive ECE).
         resamples: of the bootstrap.
-        batch_size: cases at a time.
+        batch_size: rows at a time, each of one draw of one case.
 
     Returns: the rows: `print(found)`, `found["Monte-Carlo, temperature"].scores["NLL"]`, `found.difference(...)`,
         `found.picture()`, `found.html(path)`.
@@ -79,8 +88,9 @@ def calibrate(
     ['single pass', 'single pass, temperature']
     """
     _check(n, bins, resamples, factors, rates, tau)
-    _parts(model, validation, test)
-    sources = Sources(model, {"validation": validation, "test": test}, n, seed, batch_size)
+    _parts(model, validation, test, kind)
+    parts = {"validation": validation, "test": test}
+    sources = Sources(model, parts, n, seed, batch_size, output, two=kind == TWO)
     judge = Judge(sources.observed["test"], bins, resamples, seed)
     rows: list[Row] = []
     if model is not None:
@@ -101,17 +111,20 @@ def calibrate(
 
 
 def _rows(
-    judge: Judge, sources: Sources, name: str, held: Tensor, draws: Tensor, tau: float | None, fitted: dict | None = None
+    judge: Judge, sources: Sources, name: str, held: Drawn, tested: Drawn, tau: float | None, fitted: dict | None = None
 ) -> list[Row]:
     """Returns a way to predict before and after the fit."""
-    fitted, y = fitted or {}, sources.observed["validation"]
+    fitted, y, (draws, noise) = fitted or {}, sources.observed["validation"], tested
     if sources.labels:
-        temperature = fitting.fit_temperature(held, y)
+        temperature = fitting.fit_temperature(held.draws, y)
         before = judge.labels(name, draws, fitted=fitted)
         after = judge.labels(f"{name}, temperature", draws, temperature, fitted | {"temperature": temperature})
         return [before, after]
-    variance = torch.tensor(fitting.fit_variance(held, y), dtype=draws.dtype)
-    after = judge.values(f"{name}, tau", draws, variance, fitted | {"tau": 1 / variance.item()})
+    found = fitting.fit_variance(held.draws, y, held.noise)
+    if noise is not None:
+        after = judge.values(f"{name}, variance", draws, found * noise, fitted | {"factor of variance": found})
+        return [judge.values(name, draws, noise, fitted), after]
+    after = judge.values(f"{name}, tau", draws, torch.tensor(found, dtype=draws.dtype), fitted | {"tau": 1 / found})
     if tau is not None:
         return [judge.values(name, draws, torch.tensor(1 / tau, dtype=draws.dtype), fitted), after]
     if len(draws) == 1:
@@ -126,13 +139,13 @@ def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: fl
     for row in rows:
         temperature = row.fitted.get("temperature", 1.0)
         if not 1.1 / fitting.HOTTEST < temperature < fitting.HOTTEST / 1.1:
-            notes.append(f"{row.name}: the temperature is at the end of its range, so the validation cases do not fix it")
+            notes.append(f"{row.name}: the temperature is at the end of its range")
     best = min(curve, key=lambda value: curve[value], default=None)
     if best is not None and len(curve) > 1 and best == min(curve):
         notes.append("the smallest rates are best on validation: towards 0, Monte-Carlo becomes the single pass")
     elif best is not None and len(curve) > 1 and best == max(curve):
         notes.append("the largest rates are best on validation: try larger ones")
-    if not sources.labels and tau is None and sources.model is not None:
+    if not sources.labels and tau is None and sources.model is not None and not sources.two:
         notes.append(
             "no tau was given: before the fit, a single pass has no density, and Monte-Carlo only the draws' own normal"
         )
@@ -157,8 +170,10 @@ def _check(
         raise ValueError(f"calibrate: tau must be above 0 and finite; got {tau!r}. Leave it out to have it fitted alone.")
 
 
-def _parts(model: nn.Module | None, validation: Pair, test: Pair) -> None:
+def _parts(model: nn.Module | None, validation: Pair, test: Pair, kind: str | None) -> None:
     """Refuses parts that are no pairs, that hold the same cases, or that lack a model."""
+    if kind not in (None, TWO):
+        raise ValueError(f"calibrate: kind must be {TWO!r} or left out; got {kind!r}. What y holds says the rest.")
     for part, pair in (("validation", validation), ("test", test)):
         if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not isinstance(pair[1], Tensor):
             raise TypeError(
@@ -169,9 +184,10 @@ def _parts(model: nn.Module | None, validation: Pair, test: Pair) -> None:
         if (model is None) != isinstance(pair[0], Prediction):
             given = f"{type(pair[0]).__name__} {'without' if model is None else 'with'} a model"
             raise TypeError(f"calibrate: {part} must hold inputs and a model, or a Prediction and none; got {given}.")
-    held, tested = validation[0], test[0]
-    one, other = (each.draws if isinstance(each, Prediction) else each for each in (held, tested))
-    if one is other or (isinstance(one, Tensor) and isinstance(other, Tensor) and torch.equal(one, other)):
+    if kind == TWO and not validation[1].is_floating_point():
+        raise ValueError(f"calibrate: kind={TWO!r} must go with values; got labels. Leave it out.")
+    one, other = (tree_leaves(x.draws if isinstance(x, Prediction) else x) for x in (validation[0], test[0]))
+    if len(one) == len(other) and all(isinstance(a, Tensor) and torch.equal(a, b) for a, b in zip(one, other, strict=True)):
         raise ValueError(
             "calibrate: test must hold other cases than validation; got the same. Split the held-out cases in two."
         )

@@ -34,7 +34,7 @@ def draw(found: "Calibration") -> Any:
             trace.showlegend = column == 1 and trace.name is not None
             figure.add_trace(trace, row=1, col=column)
         across, up = _axes(found, panel)
-        ends = {"range": [0, 1.02]} if panel == "reliability" else {"rangemode": "normal"}
+        ends: dict[str, Any] = {"range": [0, 1.02]} if panel == "reliability" else {"rangemode": "normal"}
         figure.update_xaxes(title_text=across, row=1, col=column, **ends)
         figure.update_yaxes(title_text=up, row=1, col=column, **ends)
     layout = {"template": "plotly_white", "height": 430, "legend": {"orientation": "h", "y": -0.22}, "font": {"size": 12}}
@@ -95,7 +95,7 @@ def _traces(found: "Calibration", panel: str, objects: Any) -> list[Any]:
     for row in found.rows:
         points = row.reliability if panel == "reliability" else row.selective
         base, _, last = row.name.rpartition(", ")
-        after = last in ("temperature", "tau")
+        after = last in ("temperature", "tau", "variance")
         line = {"color": COLOURS[base if after else row.name], "dash": "solid" if after else "dot", "width": 2}
         mode = "lines+markers" if panel == "reliability" else "lines"
         about = {"legendgroup": row.name, "line": line, "marker": {"size": 5}, "mode": mode, "name": row.name}

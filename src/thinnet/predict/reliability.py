@@ -116,7 +116,7 @@ def ends(draws: Tensor, variance: Tensor, level: float) -> Tensor:
     1.96
     """
     spread = variance.sqrt()
-    low, high = draws.amin(0) - 10 * spread, draws.amax(0) + 10 * spread
+    low, high = (draws - 10 * spread).amin(0), (draws + 10 * spread).amax(0)
     for _ in range(60):
         middle = (low + high) / 2
         below = torch.special.ndtr((middle - draws) / spread).mean(0) < level

@@ -1,72 +1,98 @@
 """Where a calibration takes its draws from: a model, whose coins are on or off, or predictions that were made before."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from thinnet.model.editing.order import call_with
 from thinnet.model.editing.owners import owners
 from thinnet.model.editing.set_rates import set_rates
 from thinnet.predict import fitting
+from thinnet.predict.outputs import Choice, chosen
 from thinnet.predict.prediction import Prediction
-from thinnet.predict.sampling import sample
+from thinnet.predict.sampling import TWO, sample
+from thinnet.predict.switches import count_rows, take_rows
 
 PARTS = "validation", "test"
 
 
+class Drawn(NamedTuple):
+    """Draws, and the variance of the data around them where the model says it, both `(n, B, C)` or `(n, B, D)` in float64."""
+
+    draws: Tensor
+    noise: Tensor | None = None
+
+
 class Sources:
-    """Gives the draws of both parts, `(n, B, C)` of labels or `(n, B, D)` of values, in float64.
+    """Gives the draws of both parts.
 
     Args:
         model: None where the parts hold predictions.
         parts: inputs or a `Prediction`, and what was observed, for "validation" and "test".
-        n, seed, batch_size: of the draws.
+        n, seed, batch_size, output: of the draws.
+        two: whether the model says the noise of its data.
     """
 
     def __init__(
-        self, model: nn.Module | None, parts: Mapping[str, tuple[Any, Tensor]], n: int, seed: int, batch_size: int | None
+        self,
+        model: nn.Module | None,
+        parts: Mapping[str, tuple[Any, Tensor]],
+        n: int,
+        seed: int,
+        batch_size: int | None,
+        output: Choice = None,
+        two: bool = False,
     ) -> None:
-        self.model, self.n, self.seed, self.batch_size = model, n, seed, batch_size
+        self.model, self.n, self.seed, self.batch_size, self.output, self.two = model, n, seed, batch_size, output, two
         self.inputs = {part: parts[part][0] for part in PARTS}
         self.labels = not parts["validation"][1].is_floating_point()
         self.observed = {part: _observed(part, parts[part][1], self.labels) for part in PARTS}
 
-    def draws(self, part: str, rates: Mapping[str, float] | None = None) -> Tensor:
+    def draws(self, part: str, rates: Mapping[str, float] | None = None) -> Drawn:
         """Returns the Monte-Carlo draws of a part, at other rates where they are given."""
-        inputs = self.inputs[part]
-        if isinstance(inputs, Prediction):
-            return self._shaped(part, inputs.draws)
+        found = self.inputs[part]
+        if not isinstance(found, Prediction):
+            found = self._sampled(found, rates)
+        noise = None if found.aleatoric is None else self._shaped(part, found.aleatoric)
+        return Drawn(self._shaped(part, found.draws), noise)
+
+    def _sampled(self, inputs: Any, rates: Mapping[str, float] | None) -> Prediction:
         assert self.model is not None
+        options: dict[str, Any] = {"n": self.n, "seed": self.seed, "batch_size": self.batch_size, "output": self.output}
         edit = set_rates(self.model, rates) if rates else None
-        try:
-            options: dict[str, Any] = {"n": self.n, "seed": self.seed, "batch_size": self.batch_size}
-            found = sample(self.model, inputs, kind="values", **options)  # one logit of two classes is a value too
+        try:  # one logit of two classes is a value too
+            return sample(self.model, inputs, kind=TWO if self.two else "values", **options)
         finally:
             if edit is not None:
                 edit.undo()
-        return self._shaped(part, found.draws)
 
-    def single(self, part: str) -> Tensor:
+    def single(self, part: str) -> Drawn:
         """Returns the one pass with all coins off, as a single draw."""
         assert self.model is not None
+        inputs, found = self.inputs[part], []
         modes = [(module, module.training) for module in self.model.modules()]
-        inputs = self.inputs[part]
+        rows = count_rows(inputs)
+        step = self.batch_size or max(1, rows)
         try:
             self.model.eval()
             with torch.no_grad():
-                output = torch.cat([self.model(batch) for batch in inputs.split(self.batch_size or len(inputs))])
+                for first in range(0, rows, step):
+                    batch = take_rows(inputs, slice(first, first + step)) if step < rows else inputs
+                    found.append(chosen(call_with(self.model, batch), self.output, self.two))
         finally:
             for module, training in modes:
                 module.training = training
-        return self._shaped(part, output[None])
+        draws, *noise = (self._shaped(part, torch.cat(each)[None]) for each in zip(*found, strict=True))
+        return Drawn(draws, noise[0].exp() if noise else None)
 
     def loss(self, rates: Mapping[str, float]) -> float:
         """Returns the validation NLL at given rates; of values, with the tau that suits them best."""
-        draws, y = self.draws("validation", rates), self.observed["validation"]
+        (draws, noise), y = self.draws("validation", rates), self.observed["validation"]
         if self.labels:
             return nn.functional.nll_loss(fitting.log_probabilities(draws), y).item()
-        variance = torch.tensor(fitting.fit_variance(draws, y), dtype=draws.dtype)
+        variance = fitting.fit_variance(draws, y, noise) * (torch.ones((), dtype=draws.dtype) if noise is None else noise)
         return -fitting.density(draws, variance, y).mean().item()
 
     def _shaped(self, part: str, draws: Tensor) -> Tensor:

@@ -1,0 +1,68 @@
+"""What the measurements of predictions share: data, a network, its training, and how a result is written with its settings."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+
+import thinnet
+from benchmarks.measure import RESULTS, machine
+
+DIGITS = {"train": 800, "validation": 200, "test": 797}  # cases, by one shuffle that is the same for all seeds
+
+
+def digits() -> dict[str, tuple[Tensor, Tensor]]:
+    """Returns images `(N, 64)` in 0 .. 1 and labels of each part of scikit-learn's handwritten digits."""
+    x, y = load_digits(return_X_y=True)
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    pixels, labels = torch.tensor(x / 16, dtype=torch.float32)[order], torch.tensor(y)[order]
+    sizes = list(DIGITS.values())
+    return dict(zip(DIGITS, zip(pixels.split(sizes), labels.split(sizes), strict=True), strict=True))
+
+
+def network(inputs: int, width: int, outputs: int, p: float, p_input: float = 0.0) -> nn.Sequential:
+    """Returns two hidden layers of rectified units, with dropout behind each, and on the input where it is asked for."""
+    layers: list[nn.Module] = [thinnet.nn.Dropout(p_input)] if p_input else []
+    for size in (inputs, width):
+        layers += [nn.Linear(size, width), nn.ReLU(), thinnet.nn.Dropout(p)]
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def train(
+    model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch: int, lr: float, weight_decay: float, seed: int
+) -> None:
+    """Trains with AdamW, and cross-entropy for whole numbers or the squared error else; leaves the model in eval."""
+    loss = nn.functional.mse_loss if y.is_floating_point() else nn.functional.cross_entropy
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    model.train()
+    for _ in range(epochs):
+        for rows in torch.randperm(len(x), generator=generator).split(batch):
+            optimizer.zero_grad()
+            loss(model(x[rows]).squeeze(-1), y[rows]).backward()
+            optimizer.step()
+    model.eval()
+
+
+def over_seeds(work: Callable[[int], Any], seeds: int, processes: int = 2) -> list[Any]:
+    """Returns what `work` makes of each seed, in order, from processes with one thread each."""
+    with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        return list(track(pool.map(work, range(seeds)), "seeds", seeds, console=Console(stderr=True)))
+
+
+def write(name: str, settings: dict[str, object], rows: list[dict[str, object]]) -> None:
+    """Writes the rows of one measurement with its settings and the machine that it ran on."""
+    found = {"machine": machine(), "settings": settings, "rows": rows}
+    (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
+
+
+def rounded(value: float, low: float, high: float, digits: int = 5) -> list[float]:
+    """Returns a value and the ends of its interval in few digits."""
+    return [round(float(each), digits) for each in (value, low, high)]
