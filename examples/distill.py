@@ -1,8 +1,8 @@
 """Many passes become one: the average of thinned networks is distilled into a student without dropout.
 
-Three ways to predict handwritten digits with one trained network: one pass with dropout off (weight scaling), the average of 100
-passes with dropout on (Monte-Carlo), and one pass of a student that learned what that average says of other digits, clean and
-noisy ones; it needs no labels. It is the average that it stands for, also where the average is the worse of the two.
+Three ways to predict handwritten digits with one trained network: one pass with dropout off (weight scaling), the average of
+100 passes with dropout on (Monte-Carlo), and one pass of a student that learned what that average says of other digits, clean
+and noisy ones; it needs no labels. It is the average that it stands for, also where the average is the worse of the two.
 """
 
 import torch

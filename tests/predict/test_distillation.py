@@ -145,7 +145,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 @pytest.mark.parametrize(("given", "kind", "told"), BAD)
 def test_bad_arguments(given: dict[str, Any], kind: type[Exception], told: str) -> None:
-    arguments = {"loader": [X]} | given
+    arguments: dict[str, Any] = {"loader": [X]} | given
     with pytest.raises(kind, match=told):
         distill(teacher(), **arguments, progress=False)
 

@@ -81,7 +81,8 @@ def test_of_a_linear_network_the_arithmetic_mean_is_weight_scaling() -> None:
 
 def test_the_averages_are_those_counted_by_hand() -> None:
     model, x = network(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.25), nn.Linear(4, 3)), drawn(5, 3)
-    first, last = model[0], model[3]
+    first: Any = model[0]
+    last: Any = model[3]
     outputs, weights = [], []
     for kept in product((0.0, 1.0), repeat=4):
         mask = torch.tensor(kept, dtype=torch.float64)
@@ -202,7 +203,7 @@ def test_outputs_are_picked_and_inputs_named() -> None:
 
     networks = Subnetworks(Named(), {"given": drawn(4, 3)}, lambda out: out["logits"])
     assert networks.outputs(torch.arange(8)).shape == (8, 4, 2)
-    with pytest.raises(ValueError, match="must return a tensor .* got dict. Give pick="):
+    with pytest.raises(ValueError, match=r"must return a tensor .* got dict\. Give pick="):
         Subnetworks(Named(), {"given": drawn(4, 3)})
 
 
@@ -232,7 +233,7 @@ def test_bad_input_is_refused_by_name(model: nn.Module, given: dict[str, Any], t
 
 
 def test_no_module_and_no_inputs() -> None:
-    with pytest.raises(TypeError, match="must be a torch.nn.Module; got function"):
+    with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module; got function"):
         exact(lambda x: x, torch.ones(2, 3))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="x must be tensors whose axis 0 counts the inputs"):
         exact(nn.Dropout(0.5), (torch.ones(2, 3), torch.ones(3, 3)))

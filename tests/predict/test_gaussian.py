@@ -145,4 +145,4 @@ def test_what_cannot_be_propagated_is_refused_by_name(model: nn.Module, told: st
 )
 def test_bad_arguments(given: dict[str, Any], kind: type[Exception], told: str) -> None:
     with pytest.raises(kind, match=told):
-        moments(layers(), **{"x": X} | given)
+        moments(layers(), **({"x": X} | given))
