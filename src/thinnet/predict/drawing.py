@@ -13,7 +13,7 @@ from thinnet.predict.serving import Served
 from thinnet.predict.structure import generators_kept, seed_all, structure
 from thinnet.predict.switches import Switches, count_rows, few_rows, take_rows
 
-MEMORY = 1 << 29  # bytes that the operations of an enlarged batch may make, all of them together
+MEMORY = 1 << 27  # bytes of the largest tensor of an enlarged batch
 Tensors = tuple[Tensor, ...]
 
 
@@ -56,7 +56,7 @@ class Drawing:
         return notes + ([] if self.apart else ["samples depend on one another: the draws of one hang on its batch"])
 
     def _rows_apart(self) -> bool:
-        """Returns whether the last of a few samples has the same output by itself: sites on, all samples with the same coins."""
+        """Returns whether the last of a few samples has the same output by itself; all samples have the same coins here."""
         self.served.switch(frozenset())
         few = few_rows(self.x)
         count = count_rows(few)

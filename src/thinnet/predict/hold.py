@@ -26,7 +26,7 @@ class Held(TorchFunctionMode):
         """Runs the function; a norm as in eval."""
         if func in STATISTICS:
             args, kwargs = _held(func, args, kwargs or {})
-        return within(self, func, args, kwargs)
+        return func(*args, **kwargs or {})
 
 
 def _held(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -37,11 +37,3 @@ def _held(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any]:
     if len(args) > FLAG:
         return (*args[:FLAG], False, *args[FLAG + 1 :]), kwargs
     return args, kwargs | {NAMES[func in (F.instance_norm, torch.instance_norm)]: False}
-
-
-def within(mode: TorchFunctionMode, func: Any, args: Any, kwargs: Any) -> Any:
-    """Runs a function, and with the mode still on where it is written in Python and calls others."""
-    if func is F.multi_head_attention_forward:
-        with mode:
-            return func(*args, **kwargs or {})
-    return func(*args, **kwargs or {})

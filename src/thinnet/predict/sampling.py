@@ -48,9 +48,8 @@ def sample(
         n: how many draws.
         seed: 0 .. 2^64 - 1.
         samples: the ids of the samples, one each, or the first of them; the row numbers if left out.
-        batch_size: how many rows, each of one draw of one sample, run at once; so many that their activations take some
-            hundred megabytes if left out. Where samples depend on one another, or axis 0 does not count them, a batch is
-            only cut between draws, and is never smaller than one draw.
+        batch_size: how many rows, each of one draw of one sample, run at once; as many as fit into 128 MB in the largest
+            tensor behind the first coin if left out. Where samples depend on one another a batch is only cut between draws.
         same_coins: one thinned network a draw for all samples, as BatchBALD and draws of functions need it: all have id 0.
         kind: "logits", "values", or "mean_and_log_variance" for a network that says the noise of its data: a pair of tensors,
             or the two halves of the last axis. If left out, logits where the last axis of the output has several numbers.

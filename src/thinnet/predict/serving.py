@@ -1,6 +1,6 @@
 """The coins of draws: sites of a copied model that read their names from a private clock, whose step counts the draws."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,18 @@ from thinnet.coins import Site, site_number
 from thinnet.coins.clock import Clock
 from thinnet.coins.names import plain
 from thinnet.model.editing.calls import CALLS, SITES, Call, call_of, innermost
+from thinnet.model.editing.order import call_with
 from thinnet.model.editing.pin import Pinned
 from thinnet.model.editing.replace import replace
 from thinnet.model.editing.swap import ours
-from thinnet.predict.hold import STATISTICS, Held, within
+from thinnet.predict.hold import STATISTICS, Held
+
+
+class Arguments(NamedTuple):
+    """What a model was called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class Draws(Clock):
@@ -76,8 +84,6 @@ class Served(Held):
 
     def call(self, example: Any, step: Tensor, samples: Tensor | int | None) -> Any:
         """Runs the model with the coins of a draw."""
-        from thinnet.model.editing.order import call_with
-
         self.clock.now = self.pool.now = step
         self.clock.rows(samples)
         self.pool.rows(None)
@@ -85,6 +91,8 @@ class Served(Held):
         self.clock.calls.begin()
         try:
             with self:
+                if isinstance(example, Arguments):
+                    return self.model(*example.args, **example.kwargs)
                 return call_with(self.model, example)
         finally:
             self.clock.calls.end()
@@ -100,7 +108,7 @@ class Served(Held):
                 call, number = call_of(func, args, kwargs or {}), self._count(frame)
                 if call.p > 0:
                     return call.served(self._site(f"{self.names[module]}.{CALLS}.{number}".lstrip("."), call))
-        return within(self, func, args, kwargs)
+        return func(*args, **kwargs or {})
 
     def _count(self, frame: Any) -> int:
         self._frames.append(frame)

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from thinnet.coins import Site
 from thinnet.model.draws import Drawn
 from thinnet.model.editing.owners import is_dropout, owners
+from thinnet.model.operation import Operation
 from thinnet.model.outside import recorded
 from thinnet.model.uses import kind_of
 from thinnet.model.watch import Watch
@@ -36,7 +37,7 @@ class Switches:
         coins: the paths at which coins were tossed that may drop.
         unnamed: where coins are drawn that no name can be given to, with the operation.
         pooled: paths of modules that toss where axis 0 does not count the samples.
-        bytes: how many bytes a row makes in one pass.
+        bytes: how many bytes a row takes in the largest tensor that is made after the first coin.
     """
 
     paths: frozenset[str]
@@ -44,6 +45,18 @@ class Switches:
     unnamed: tuple[str, ...]
     pooled: frozenset[str]
     bytes: float
+
+
+class Measured(Watch):
+    """A watch that also notes how large tensors become after the first draw."""
+
+    largest = 0
+
+    def _note(self, call: Operation, used: list[Drawn]) -> None:
+        before = self.bytes
+        super()._note(call, used)
+        if self.drawn:
+            self.largest = max(self.largest, self.bytes - before)
 
 
 _lock = threading.Lock()
@@ -116,7 +129,7 @@ def _found(function: str, model: nn.Module, example: Any) -> Switches:
     named = [event for event in events if event.op == "thinnet::toss"]
     unnamed = dict.fromkeys(f"{e.name or 'the model'} ({e.op.removeprefix('aten::')})" for e in events if e not in named)
     pooled = {event.name for event in named if event.shape[:1] != (rows,)}
-    made = sum(watch.bytes for watch in watches) / len(watches) / max(1, rows)
+    made = max(watch.largest for watch in watches) / max(1, rows)
     switched = frozenset({_nearest(path, there) for path in paths} | silent)
     coins = tuple(dict.fromkeys(_nearest(event.name, there) for event in events))
     return Switches(switched, coins, tuple(unnamed), frozenset(pooled), made)
@@ -158,7 +171,7 @@ def _parent(path: str, paths: set[str]) -> str:
     return path
 
 
-def _pass(served: Served, example: Any, paths: set[str], seed: int) -> Watch:
+def _pass(served: Served, example: Any, paths: set[str], seed: int) -> Measured:
     served.switch(paths)
     copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, example)
     with generators_kept(served.model, seed), torch.no_grad(), _watching(served.model) as watch:
@@ -167,9 +180,9 @@ def _pass(served: Served, example: Any, paths: set[str], seed: int) -> Watch:
 
 
 @contextmanager
-def _watching(model: nn.Module) -> Iterator[Watch]:
+def _watching(model: nn.Module) -> Iterator[Measured]:
     """Watches a model that is nobody else's by hooks of its own: other threads run theirs in the meantime."""
-    watch = Watch(model, sys._getframe(2))
+    watch = Measured(model, sys._getframe(2))
     handles: list[Any] = []
     for module in model.modules():
         handles.append(module.register_forward_pre_hook(watch._enter, prepend=True))

@@ -1,0 +1,119 @@
+"""Modules whose mode is another one in the threads that ask for it: everywhere else they are as they were.
+
+A module gets a class made of its own, in which `training` says True, or False, in the threads that are inside, and what the
+module's flag says in all others. The module's dictionary is the same, and when the last thread has left so is its class.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from thinnet.predict.hold import Held
+
+CLOSED = ("torch.nn.", "thinnet.")  # modules of these call no norm as a function
+
+
+class Counts:
+    """What one thread has turned on and off, each as often as it did, by the number of the module."""
+
+    def __init__(self) -> None:
+        self.on: Counter[int] = Counter()
+        self.off: Counter[int] = Counter()
+        self.first: dict[int, list[Callable[..., None]]] = {}  # what is to be done when a module is called
+        self.held = False
+
+    def turn(self, modules: Iterable[nn.Module], on: bool, by: int) -> None:
+        """Turns modules on or off once more, or once less."""
+        counts = self.on if on else self.off
+        for module in modules:
+            counts[id(module)] += by
+            if counts[id(module)] <= 0:
+                del counts[id(module)]
+
+
+class Inside(threading.local):
+    """The counts of this thread."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+
+inside = Inside()
+_lock = threading.RLock()
+_users: Counter[int] = Counter()
+_classes: dict[type, type] = {}
+
+
+class Turned:
+    """What is mixed into the class of a module while any thread is inside."""
+
+    @property
+    def training(self) -> bool:
+        """The mode, in this thread."""
+        counts, number = inside.counts, id(self)
+        return counts.on[number] > 0 or (counts.off[number] == 0 and vars(self)["training"])
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["training"] = mode
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the module; one that is on for its coins with its norms held in eval."""
+        counts = inside.counts
+        waiting = counts.first.get(id(self))
+        while waiting:
+            waiting.pop()(args, kwargs)
+        if counts.held or not counts.on[id(self)] or origin(type(self)).__module__.startswith(CLOSED):
+            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        counts.held = True
+        try:
+            with Held():
+                return super().__call__(*args, **kwargs)  # type: ignore[misc]
+        finally:
+            counts.held = False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Is copied and pickled as a module of its own class."""
+        make, args, *rest = super().__reduce_ex__(protocol)
+        return make, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
+
+
+def origin(kind: type) -> type:
+    """Returns the class that a module had."""
+    return kind.__mro__[2] if issubclass(kind, Turned) else kind
+
+
+def _turned(kind: type) -> type:
+    if kind not in _classes:
+        names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+        _classes[kind] = type.__new__(type(kind), kind.__name__, (Turned, kind), names)
+    return _classes[kind]
+
+
+def enter(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Gives modules their classes, or counts one user more; returns them. Either all of them are changed or none is."""
+    with _lock:
+        done: list[nn.Module] = []
+        try:
+            for module in modules:
+                if _users[id(module)] == 0:
+                    module.__class__ = _turned(type(module))
+                _users[id(module)] += 1
+                done.append(module)
+        except BaseException:
+            leave(done)
+            raise
+        return done
+
+
+def leave(modules: Iterable[nn.Module]) -> None:
+    """Counts one user less of modules, and gives those without any their own classes back."""
+    with _lock:
+        for module in modules:
+            _users[id(module)] -= 1
+            if _users[id(module)] == 0:
+                del _users[id(module)]
+                module.__class__ = origin(type(module))
