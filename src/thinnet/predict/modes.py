@@ -77,8 +77,13 @@ class Turned:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Is copied and pickled as a module of its own class."""
-        make, args, *rest = super().__reduce_ex__(protocol)
-        return make, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
+        _, args, *rest = super().__reduce_ex__(protocol)
+        return made, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
+
+
+def made(kind: type, *args: Any) -> Any:
+    """Returns a new module of a class, without anything in it."""
+    return kind.__new__(kind, *args)
 
 
 def origin(kind: type) -> type:
