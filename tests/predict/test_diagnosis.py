@@ -123,7 +123,7 @@ def test_the_variance_ratio_of_what_dropout_drops_from(p: float, kind: str) -> N
         train.add(thinnet.nn.Dropout(p)(part))
         evaluated.add(part)
     ratio = variance_ratio(train.variance(), evaluated.variance())
-    assert ratio.tolist() == pytest.approx([declared] * 8, rel=0.05)  # a fourth moment below 11: 12 standard errors
+    assert ratio.tolist() == pytest.approx([declared] * 8, rel=0.07)  # a kurtosis of at most 11: 7 standard errors
 
 
 def test_moments_in_parts_are_those_of_the_whole() -> None:
@@ -360,7 +360,8 @@ def test_it_prints_draws_and_writes_a_page_that_needs_no_network(tmp_path) -> No
     measured = found(perceptron(), classes(), classes())
     for title in ("co-adaptation", "redundancy", "sparsity", "gap", "gradients", "variance shift"):
         assert f"{title}: " in str(measured)
-    assert json.loads(measured.json())["layers"][0]["width"] == 20
+    document = json.loads(measured.json())
+    assert document["layers"][0]["width"] == 20 and document["gap"]["gap"] == measured.gap.gap
     assert len(measured.picture().layout.annotations) == 8
     text = measured.html(tmp_path / "page.html").read_text()
     head, script, body = text.partition("<script>")[0], "Plotly.newPlot", text.rpartition("</script>")[2]

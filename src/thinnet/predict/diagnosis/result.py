@@ -62,7 +62,10 @@ class Diagnosis:
 
     def json(self) -> str:
         """Returns all of it as JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1)
+        found = dataclasses.asdict(self)
+        if self.gap is not None:
+            found["gap"] |= {name: getattr(self.gap, name) for name in ("gap", "error", "naive", "price")}
+        return json.dumps(found, indent=1)
 
     def picture(self) -> Any:
         """Returns a Plotly figure of all panels.

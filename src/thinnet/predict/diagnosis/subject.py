@@ -75,7 +75,7 @@ class Subject:
     def gradient(self, samples: Samples) -> Tensor:
         """Returns the gradient of the mean loss over samples, `(P,)`, in the mode that the model is in."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
-        total: list[Tensor] = [torch.zeros_like(p) for p in parameters]
+        total: list[Tensor] = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters]
         with torch.enable_grad():
             for chunk in samples.chunks(self.batch_size):
                 loss = self.losses(chunk)[0].mean()
