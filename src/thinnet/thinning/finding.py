@@ -10,7 +10,7 @@ from thinnet.methods.features.spatial_dropout import Dropout1d, Dropout2d, Dropo
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Count, width_of
 from thinnet.methods.units.dropout import Dropout
 from thinnet.model.editing.change import Change, Write
-from thinnet.model.editing.naming import device_near, places
+from thinnet.model.editing.naming import device_near, places, shown
 from thinnet.model.editing.slots import Entry
 from thinnet.model.editing.swap import same_forward, swapped, to_device
 from thinnet.model.flow import Node, flow
@@ -49,7 +49,7 @@ def pieces(
     """Returns the chains of a model that can be thinned, and of its other sites why they cannot."""
     sites = {module: name for name, module in model.named_modules() if axis_of(module) is not None}
     nodes = _watched(model, call, sites, seed)
-    found, notes = _chains(nodes, sites, leave)
+    found, notes = _chains(nodes, sites, groups, leave)
     return _pieces(model, found, groups, count), notes
 
 
@@ -66,7 +66,7 @@ def _watched(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module
 
 
 def _chains(
-    nodes: Sequence[Node], sites: Mapping[nn.Module, str], leave: Callable[[str], bool]
+    nodes: Sequence[Node], sites: Mapping[nn.Module, str], groups: int, leave: Callable[[str], bool]
 ) -> tuple[list[Found], list[str]]:
     found, reasons = [], {}
     for site in (node for node in nodes if node.module in sites):
@@ -74,7 +74,9 @@ def _chains(
         try:
             if leave(site.name):
                 raise Obstacle("it was left out, as asked")
-            found.append(chain_at(nodes, site, axis_of(site.module)))  # type: ignore[arg-type]
+            chain = chain_at(nodes, site, axis_of(site.module))  # type: ignore[arg-type]
+            _check(chain, groups)
+            found.append(chain)
         except Obstacle as obstacle:
             reasons.setdefault(site.name, str(obstacle))
     while elsewhere := used_elsewhere(found, nodes):  # what is left out may be what another one shares with it
@@ -83,6 +85,15 @@ def _chains(
     ran = {node.module for node in nodes}
     reasons |= {name: "no pass came by" for module, name in sites.items() if module not in ran}
     return found, [f"{name} is not thinned: {reason}" for name, reason in reasons.items()]
+
+
+def _check(found: Found, groups: int) -> None:
+    site: Any = found.site.module
+    groups = site.groups if type(site) is BatchwiseDropout else groups
+    if found.norms and groups > 1:
+        raise Obstacle(f"{found.norms[0]} normalises over the batch, and {groups} groups of it keep other channels")
+    if site.p and width_of(found.units, site.p) == found.units:
+        raise Obstacle(f"at p = {site.p} its {found.units} units leave nothing out")
 
 
 def _pieces(model: nn.Module, found: Sequence[Found], groups: int, count: Count) -> list[Piece]:
@@ -130,15 +141,16 @@ def _piece(found: Found, held: list, site: BatchwiseDropout, chain: Chain, made:
     for node in found.norms:
         assert isinstance(node.module, nn.modules.batchnorm._BatchNorm)
         writes.append(Write(Entry(node.module, "__dict__", "forward"), ThinnedNorm(node.module, chain)))
-    swap = [] if site is old else [swapped(held, old, site)]
-    return Piece(found.site.name, [*swap, Change("~", found.site.name, _told(found, site), writes)], chain)
+    if site is not old:
+        writes = [*swapped(held, old, site).writes, *writes]
+    return Piece(found.site.name, [Change("~", found.site.name, _told(found, site), writes)], chain)
 
 
 def _told(found: Found, site: BatchwiseDropout) -> str:
     makes, reads = found.producers, [node for node, _ in found.consumers]
     width = width_of(found.units, site.p or 0.0)
     made = f"{_named(makes)} {'make' if len(makes) > 1 else 'makes'} {width} of {found.units} units"
-    return f"{made}, which {_named(reads)} {'read' if len(reads) > 1 else 'reads'}"
+    return f"{made}, which {_named(reads)} {'read' if len(reads) > 1 else 'reads'}; {shown(site)}"
 
 
 def _named(nodes: Sequence[Node]) -> str:

@@ -143,8 +143,7 @@ def thin(
 
     >>> model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 10))
     >>> print(thin(model, torch.randn(8, 64)))
-    ~ 2: torch.nn.Dropout(p=0.5, inplace=False) -> thinnet.nn.BatchwiseDropout(p=0.5, axis=-1, groups=1, count='fixed')
-    ~ 2: 0 makes 128 of 256 units, which 3 reads
+    ~ 2: 0 makes 128 of 256 units, which 3 reads; thinnet.nn.BatchwiseDropout(p=0.5, axis=-1, groups=1, count='fixed')
     >>> _ = thin(model, undo=True)
     >>> model[2]
     Dropout(p=0.5, inplace=False)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet import rates
-from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Kept
+from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Kept, width_of
 from thinnet.ops.take import take
 from thinnet.thinning.layers import layer_of
 
@@ -40,10 +40,13 @@ class Chain:
         site, dense = self.site, not self.on
         if not dense:
             independent = site.count == "bernoulli" and torch.compiler.is_compiling()  # their number is not fixed
-            dense = not site.training or site.p in (0, 1) or independent
+            dense = not site.training or site.p in (0, 1) or independent or self._all(site)
         self.kept = None if dense else site.keep(x, self.units)
         if not torch.compiler.is_compiling():
             self.task = torch._C._current_graph_task_id()
+
+    def _all(self, site: BatchwiseDropout) -> bool:
+        return site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
 
     def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
         """Returns what is kept, for a module that reads `x`; None where it got all units.
@@ -165,11 +168,11 @@ class ThinnedSite:
         """Returns the kept units, scaled; a unit that only fills the width up is zero."""
         site, axis = self.chain.site, self.chain.site.axis
         kept = self.chain.now(x, axis)
+        everything = self.chain.kept  # of independent coins it may be that one group keeps all units
+        if kept is None and everything is not None and everything.width == self.chain.units:
+            kept = everything
         if kept is None:
-            if self.chain.kept is not None and self.chain.kept.width == self.chain.units == x.shape[axis]:
-                kept = self.chain.kept
-            else:
-                return type(site).forward(site, x)
+            return type(site).forward(site, x)
         scale = rates.RESOLUTION / (rates.RESOLUTION - rates.count(site.p or 0.0))
         if kept.live is None:
             return x * scale

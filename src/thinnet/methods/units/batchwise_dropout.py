@@ -18,7 +18,7 @@ from thinnet.methods.call import draw
 from thinnet.methods.units import dropout
 
 Count = Literal["fixed", "bernoulli"]
-MULTIPLE = 16  # of kept units: what matrix products and vector registers like
+MULTIPLES = (16, 8, 4, 2, 1)  # of kept units: what matrix products and vector registers like
 
 
 class Kept(NamedTuple):
@@ -98,13 +98,15 @@ FACTS = Facts(
 
 
 def width_of(units: int, p: float) -> int:
-    """Returns how many units are computed at the delivered rate: the kept ones, up to the next multiple of 16.
+    """Returns how many units are computed at the delivered rate: the kept ones, filled up to a multiple of 16.
 
-    >>> width_of(1024, 0.5), width_of(100, 0.5), width_of(20, 0.1), width_of(64, 1.0)
-    (512, 64, 20, 0)
+    Where that would be more than a sixteenth of all units, they are filled up to a smaller power of two.
+
+    >>> width_of(1024, 0.5), width_of(1000, 0.5), width_of(100, 0.5), width_of(10, 0.5), width_of(64, 1.0)
+    (512, 512, 56, 5, 0)
     """
     kept = -(-units * (rates.RESOLUTION - rates.count(p)) // rates.RESOLUTION)
-    return min(units, -(-kept // MULTIPLE) * MULTIPLE)
+    return next(width for m in MULTIPLES if (width := -(-kept // m) * m) <= min(units, kept + units // 16))
 
 
 def keep(coins: Draw, batch: int, units: int, p: float, groups: int, count: Count) -> Kept:
@@ -141,7 +143,7 @@ def _independent(coins: Draw, groups: int, units: int) -> Tensor:
 
 def _filled_up(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the units to compute of coins whose number differs: as many for each group as the one that keeps most."""
-    width = min(mask.shape[1], -(-int(mask.sum(1).max()) // MULTIPLE) * MULTIPLE)
+    width = min(mask.shape[1], -(-int(mask.sum(1).max()) // MULTIPLES[0]) * MULTIPLES[0])
     units = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :width].sort(dim=1).values
     return units, mask.gather(1, units)
 

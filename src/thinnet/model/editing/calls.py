@@ -25,6 +25,7 @@ from thinnet.methods.attention.attention import logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.features.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
 from thinnet.methods.units.alpha_dropout import AlphaDropout, FeatureAlphaDropout
+from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.units.dropout import Dropout
 
 CALLS = "dropout_calls"
@@ -155,7 +156,7 @@ def _inside(mode: TorchFunctionMode, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _check(site: Site, call: Call, module: nn.Module, number: int) -> None:
-    if not isinstance(site, SITES[call.function]):
+    if not isinstance(site, (SITES[call.function], BatchwiseDropout)):
         rule = f"{type(module).__name__}: call {number} to a dropout function must be that of the example"
         raise ValueError(f"{rule}, for {type(site).__name__}; got {call.name}. Replace anew, with an example of this path.")
 

@@ -58,12 +58,29 @@ void take_row(const Number* from, Number* to, const int64_t* columns, int64_t co
 }
 
 template <class Number>
+void put_row(const Number* from, Number* to, const int64_t* columns, int64_t count, int64_t run) {
+  if (!columns) {
+    std::memcpy(to, from, count * run * sizeof(Number));
+  } else if (run == 1) {
+    for (int64_t c = 0; c < count; ++c) to[columns[c]] = from[c];
+  } else {
+    for (int64_t c = 0; c < count; ++c) std::memcpy(to + columns[c] * run, from + c * run, run * sizeof(Number));
+  }
+}
+
+template <class Number>
+void add(const Number* from, Number* to, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) to[i] = static_cast<Number>(to[i] + from[i]);
+}
+
+template <class Number>
 void add_row(const Number* from, Number* to, const int64_t* columns, int64_t count, int64_t run) {
-  for (int64_t c = 0; c < count; ++c)
-    for (int64_t i = 0; i < run; ++i) {
-      Number& sum = to[(columns ? columns[c] : c) * run + i];
-      sum = static_cast<Number>(sum + from[c * run + i]);
-    }
+  if (!columns) return add(from, to, count * run);
+  if (run == 1) {
+    for (int64_t c = 0; c < count; ++c) to[columns[c]] = static_cast<Number>(to[columns[c]] + from[c]);
+  } else {
+    for (int64_t c = 0; c < count; ++c) add(from + c * run, to + columns[c] * run, run);
+  }
 }
 
 template <class Work>
@@ -95,10 +112,15 @@ void put_as(const Tensor& x, const Tensor& y, const Index& rows, const Index& co
     for (int64_t r = 0; r < rows.size; ++r)
       source[group * count + (rows.at ? rows.of(group)[r] : r)] = group * rows.size + r;
   by_rows(count, all, [&](int64_t r) {
-    std::memset(to + r * all, 0, all * sizeof(Number));
-    for (int64_t group = 0; group < groups; ++group)
-      if (const int64_t s = source[group * count + r]; s >= 0)
-        add_row(from + s * some, to + r * all, columns.of(group), columns.size, run);
+    bool empty = true;
+    for (int64_t group = 0; group < groups; ++group) {
+      const int64_t s = source[group * count + r];
+      if (s < 0) continue;
+      if (empty && columns.at) std::memset(to + r * all, 0, all * sizeof(Number));
+      (empty ? put_row<Number> : add_row<Number>)(from + s * some, to + r * all, columns.of(group), columns.size, run);
+      empty = false;
+    }
+    if (empty) std::memset(to + r * all, 0, all * sizeof(Number));
   });
 }
 
