@@ -109,4 +109,5 @@ def _close(one: Tensor, other: Tensor) -> bool:
     if one.shape != other.shape:
         return False
     limit = 64 * torch.finfo(one.dtype).eps
-    return torch.allclose(one, other, rtol=limit, atol=limit * float(one.abs().max()) if one.numel() else 0.0, equal_nan=True)
+    largest = float(one.nan_to_num(0.0, 0.0, 0.0).abs().max()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=limit, atol=limit * largest, equal_nan=True)

@@ -57,12 +57,9 @@ def _only(out: Any) -> Tensor:
     if len(tensors) == 1:
         return next(iter(tensors.values()))
     if tensors:
-        raise ValueError(
-            f"sample: output must say which tensor is predicted: one of {', '.join(map(repr, tensors))}; got None."
-        )
-    got = (
-        f"{type(out).__name__} of {', '.join(sorted({type(part).__name__ for part in there.values()}))}" if there else repr(out)
-    )
+        raise ValueError(f"sample: output must say which tensor is meant, of {', '.join(map(repr, tensors))}; got None.")
+    held = ", ".join(sorted({type(part).__name__ for part in there.values()}))
+    got = f"{type(out).__name__} of {held}" if there else repr(out)
     raise TypeError(f"sample: the model must return logits or values; got {got}. Choose a tensor with output=.")
 
 
