@@ -317,7 +317,8 @@ def test_a_toss_with_many_steps_is_the_tosses_of_each(kernel: str) -> None:
     shapes = ((4,), (4, 300), (4, 3, 40), (4, 1, 300), (4, 3, 1), (4, 2, 70, 9, 3))
     for shape, rule in itertools.product(shapes, Rule):
         for ids in (None, torch.tensor([5]), torch.arange(shape[1]) * 3) if len(shape) > 1 else (None,):
-            for x in (torch.randn(shape), torch.randn((1, *shape[1:])).expand(shape), torch.randn((*shape[1:], 4)).movedim(-1, 0)):
+            turned = torch.randn((*shape[1:], 4)).movedim(-1, 0)
+            for x in (torch.randn(shape), torch.randn((1, *shape[1:])).expand(shape), turned):
                 inner = unit_strides(torch.Size(shape[1:]), (), ids is not None)
                 rest = seed, steps, site, ids, [0, *inner], 0
                 y = schema.call(x, rate, *rest, int(rule), False, kernel)

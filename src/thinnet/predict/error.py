@@ -51,7 +51,12 @@ def enough(n: int, errors: Mapping[str, Tensor], tolerance: float, statistic: st
 
 def of_mean(values: Tensor) -> Tensor:
     """Returns the standard error of the mean over axis 0: std / sqrt(n); NaN of one draw."""
-    return values.std(0) / math.sqrt(len(values))
+    return spread(values) / math.sqrt(len(values))
+
+
+def spread(values: Tensor) -> Tensor:
+    """Returns the standard deviation over axis 0, with n - 1; NaN of one value."""
+    return values.std(0) if len(values) > 1 else torch.full_like(values[0], math.nan)
 
 
 def of_std(values: Tensor) -> Tensor:

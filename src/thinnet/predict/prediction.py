@@ -98,7 +98,7 @@ class Prediction:
     @property
     def std(self) -> Tensor:
         """The standard deviation of the draws (of probabilities for logits), `(B, ...)`, with n - 1; NaN of one draw."""
-        return self._narrow(self._values.std(0))
+        return self._narrow(error.spread(self._values))
 
     def quantiles(self, q: float | Sequence[float]) -> Tensor:
         """Returns quantiles of the draws (of probabilities for logits), between two draws by a straight line.
