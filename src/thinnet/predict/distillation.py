@@ -111,7 +111,7 @@ class _Teacher:
         from thinnet.predict.sampling import sample
 
         seed = int(torch.randint(1 << 62, (), generator=self.seeds))
-        return sample(self.model, x, n=self.n, seed=seed, kind=self.kind)
+        return sample(self.model, x, n=self.n, seed=seed, kind=self.kind, progress=False)
 
 
 class _Training:
