@@ -63,7 +63,7 @@ def _cells(row: Any) -> list[str]:
     numbers = [
         f"{short(score.value)}<br><small>{short(score.low)} .. {short(score.high)}</small>" for score in row.scores.values()
     ]
-    return [html.escape(row.name), *numbers, ", ".join(f"{name} {value:.3g}" for name, value in row.fitted.items())]
+    return [html.escape(row.name), *numbers, "<br>".join(f"{name} {value:.3g}" for name, value in row.fitted.items())]
 
 
 def _title(panel: str) -> str:
