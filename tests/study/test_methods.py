@@ -68,6 +68,13 @@ def test_bad_methods_and_groups(settings: dict, words: str):
     assert words in str(caught.value)
 
 
+def test_rate_that_leaves_nothing_out_is_refused_at_the_door(compared: Callable, tmp_path: Path):
+    plan = replace(SMALL, rates=(0.02, 0.5), hidden=(32, 8))
+    with pytest.raises(StudyError, match="--rates: thin must leave units out of every layer; got 0.02 and 32,8: site 2 is not"):
+        compared(tmp_path / "out", plan)
+    assert not (tmp_path / "out").exists()
+
+
 def test_arms_of_one_seed_share_weights_and_batches(data: Any):
     dense, other = (seeded_network(data, SMALL, 0.5, seed=3) for _ in range(2))
     thin = thinned(other, data, SMALL, Key(THIN, 0.5, 3))

@@ -16,6 +16,7 @@ from rich.console import Console
 from thinnet.study.cases import Data
 from thinnet.study.document import document
 from thinnet.study.findings import Findings, find
+from thinnet.study.network import check_arms
 from thinnet.study.plan import Plan, StudyError, whole_rounds
 from thinnet.study.preparing import prepare
 from thinnet.study.report import render
@@ -67,6 +68,7 @@ def conduct(request: Request) -> int:
     with err.status("reading the data"):
         data = prepare(read_table(request.file, request.target), request.task, request.plan.seed)
         fabric_for(request.plan)
+        check_arms(data, request.plan)
         store = Store(request.out, identity(data, request.plan))
     try:
         seeds = trained(request, data, store, err)

@@ -9,7 +9,7 @@ from torch import nn
 import thinnet
 from thinnet.nn import Dropout
 from thinnet.study.cases import Data
-from thinnet.study.plan import THIN, Key, Plan
+from thinnet.study.plan import THIN, Key, Plan, StudyError
 
 
 def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float) -> nn.Sequential:
@@ -62,7 +62,29 @@ def thinned(network: nn.Sequential, data: Data, plan: Plan, key: Key) -> nn.Sequ
 
     Returns:
         The same network.
+
+    Raises:
+        StudyError: if a hidden layer would be trained with a coin for every sample all the same.
     """
     if key.method == THIN and key.rate > 0:
-        thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups)
+        thinning = thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups)
+        if len(thinning.thinned) < len(plan.hidden):
+            got = f"{key.rate:g} and {','.join(map(str, plan.hidden))}: site {thinning.notes[0]}"
+            raise StudyError(
+                "--rates", f"{THIN} must leave units out of every layer", got, "Use higher --rates or wider --hidden."
+            )
     return network
+
+
+def check_arms(data: Data, plan: Plan) -> None:
+    """Builds the network of every arm once.
+
+    Args:
+        data: what to train on.
+        plan: the settings.
+
+    Raises:
+        StudyError: if one cannot be trained as its method says.
+    """
+    for method, rate in plan.arms:
+        thinned(seeded_network(data, plan, rate, seed=0), data, plan, Key(method, rate, 0))
