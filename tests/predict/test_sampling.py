@@ -61,7 +61,27 @@ def bert() -> nn.Module:
 
 
 WORDS = torch.randint(5, 50, (4, 6), generator=torch.Generator().manual_seed(0))
+
+
+class Plain(nn.Module):
+    """Attention without dropout behind dropout, with masks of several shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.last = nn.Dropout(0.4), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        heads = self.drop(x).unflatten(-1, (2, 4)).transpose(1, 2)
+        each, one = torch.ones(len(x), 1, 1, 5, dtype=torch.bool), torch.ones(5, 5, dtype=torch.bool).tril()
+        each[..., 4] = (x[:, 0, 0] > 0)[:, None, None]
+        y = F.scaled_dot_product_attention(heads, heads, heads, each)
+        y = F.scaled_dot_product_attention(x.unflatten(-1, (2, 4)).transpose(1, 2), y, heads, one)
+        y = F.scaled_dot_product_attention(y, y, heads, is_causal=True, scale=0.3)
+        return self.last(y.transpose(1, 2).flatten(2)).mean(1)
+
+
 MODELS = {
+    "plain attention": (Plain, torch.randn(4, 5, 8)),
     "mlp": (mlp, torch.randn(4, 8)),
     "convolutions": (convolutions, torch.randn(4, 2, 8, 8)),
     "encoder": (encoder, torch.randn(4, 5, 8)),

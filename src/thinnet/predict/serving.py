@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from thinnet.coins import Site, site_number
 from thinnet.coins.clock import Clock
 from thinnet.coins.names import plain
-from thinnet.model.editing.calls import CALLS, SITES, Call, call_of, innermost
+from thinnet.model.editing.calls import ATTENTION, CALLS, SITES, Call, call_of, innermost
 from thinnet.model.editing.order import call_with
 from thinnet.model.editing.pin import Pinned
 from thinnet.model.editing.replace import replace
 from thinnet.model.editing.swap import ours
+from thinnet.predict.attending import attended, serves
 from thinnet.predict.hold import STATISTICS, Held
 
 
@@ -108,6 +109,8 @@ class Served(Held):
                 call, number = call_of(func, args, kwargs or {}), self._count(frame)
                 if call.p > 0:
                     return call.served(self._site(f"{self.names[module]}.{CALLS}.{number}".lstrip("."), call))
+                if func is ATTENTION and serves(call.given):
+                    return attended(call.given)
         return func(*args, **kwargs or {})
 
     def _count(self, frame: Any) -> int:

@@ -1,0 +1,52 @@
+"""Attention without dropout under `torch.func.vmap`, for which PyTorch has no rule: the draws join the batch."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Options = tuple[tuple[str, Any], ...]
+
+
+class Attention(torch.autograd.Function):
+    """`F.scaled_dot_product_attention` with a batch on axis 0, and a rule for one more axis in front of it."""
+
+    @staticmethod
+    def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: Options) -> Tensor:
+        return F.scaled_dot_product_attention(q, k, v, mask, **dict(options))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        return None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: Options) -> Any:
+        """Joins the mapped axis and the batch."""
+        n = info.batch_size
+        q, k, v = (_joined(each, dim, n) for each, dim in zip((q, k, v), in_dims, strict=False))
+        if mask is not None and (in_dims[3] is not None or (mask.ndim == q.ndim and len(mask) > 1)):
+            mask = _joined(mask, in_dims[3], n)
+        return Attention.apply(q, k, v, mask, options).unflatten(0, (n, -1)), 0
+
+
+def _joined(x: Tensor, dim: int | None, n: int) -> Tensor:
+    return (x.expand(n, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
+
+
+def serves(given: Any) -> bool:
+    """Returns whether a call, by the names of its arguments, is one that joining serves: mapped, and with a batch on axis 0."""
+    parts = [given.get(name) for name in ("query", "key", "value", "attn_mask")]
+    q, mask = parts[0], parts[3]
+    if not any(torch._C._functorch.is_batchedtensor(part) for part in parts if part is not None):
+        return False
+    batches = {len(part) for part in parts[:3] if part.ndim == q.ndim}
+    fits = mask is None or not torch._C._functorch.is_batchedtensor(mask) or (mask.ndim == q.ndim and len(mask) == len(q))
+    return q.ndim > 2 and batches == {len(q)} and fits
+
+
+def attended(given: Any) -> Tensor:
+    """Returns the attention of a call, by the names of its arguments."""
+    q, k, v, mask = (given.get(name) for name in ("query", "key", "value", "attn_mask"))
+    options = tuple((name, given[name]) for name in ("is_causal", "scale", "enable_gqa") if name in given)
+    return Attention.apply(q, k, v, mask, options)  # type: ignore[return-value]
