@@ -13,6 +13,7 @@ ROWS: tuple[Row, ...] = (
         _by_name["StochasticDepth"],
         ((5, 3), (4, 3, 2)),
         settings={"branch": nn.LeakyReLU(0.3)},
+        kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their numbers, and what the branch read of them
         outside=(-0.1, 1.5, float("nan"), True, "0.5", 40),
     ),
     Row(_by_name["ShakeDrop"], ((5, 3), (4, 3, 2)), kept=400, derivative=False),
