@@ -20,7 +20,6 @@ POOLS = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "upsa
 RESHAPES = ("flatten", "view", "reshape")
 
 
-
 class Probe:
     """Takes the place of a site's `forward` while a pass is watched: every second unit is zero, whatever the rate is.
 
@@ -187,7 +186,9 @@ def _forwards(found: Found, behind: Sequence[Node]) -> None:
 def _run_behind(found: Found, node: Node, runs: dict[Value, int], run: int) -> int:
     """Returns how many numbers a unit has behind a function, which has to leave a zero zero."""
     flat = _flattened(found, node, run)
-    if flat is None and any(value not in runs for value in _with_units(node, found.axis if run == 1 else -1, found.units * run)):
+    if flat is None and any(
+        value not in runs for value in _with_units(node, found.axis if run == 1 else -1, found.units * run)
+    ):
         raise Obstacle(f"{node} brings in what was not dropped")
     run, axis = flat or run, found.axis if (flat or run) == 1 else -1
     out = node.outputs[0].tensor.detach().movedim(axis, 0).flatten(1)

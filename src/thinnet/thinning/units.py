@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thinnet import rates
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Kept, width_of
 from thinnet.ops.take import take
 from thinnet.thinning.layers import layer_of
@@ -173,14 +172,12 @@ class ThinnedSite:
             kept = everything
         if kept is None:
             return type(site).forward(site, x)
-        scale = rates.RESOLUTION / (rates.RESOLUTION - rates.count(site.p or 0.0))
+        scale = kept.scale.to(torch.promote_types(x.dtype, torch.float32))
         if kept.live is None:
-            return x * scale
+            return (x * scale).to(x.dtype)
         shape = [size if other == axis % x.ndim else 1 for other, size in enumerate(x.shape)]
         parts = [
-            torch.where(live.reshape(shape), part * scale, 0)
+            torch.where(live.reshape(shape), part * scale, 0).to(x.dtype)
             for live, part in zip(kept.live, _by_group(x, kept), strict=True)
         ]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
-
-

@@ -143,7 +143,8 @@ def _independent(coins: Draw, groups: int, units: int) -> Tensor:
 
 def _filled_up(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the units to compute of coins whose number differs: as many for each group as the one that keeps most."""
-    width = min(mask.shape[1], -(-int(mask.sum(1).max()) // MULTIPLES[0]) * MULTIPLES[0])
+    most = max(1, int(mask.sum(1).max()))  # no layer runs on nothing
+    width = min(mask.shape[1], -(-most // MULTIPLES[0]) * MULTIPLES[0])
     units = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :width].sort(dim=1).values
     return units, mask.gather(1, units)
 
