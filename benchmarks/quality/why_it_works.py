@@ -38,7 +38,7 @@ LOWER, HIGHER = "lower", "higher"
 CLAIMS = {  # measure: what the claim says of it
     "less co-adaptation": {
         "off-diagonal energy": LOWER,
-        "mean |correlation|": LOWER,
+        "mean absolute correlation": LOWER,
         "DeCov loss": LOWER,
         "directions, of units": HIGHER,
         "pair synergy, relative": HIGHER,
@@ -131,7 +131,7 @@ def measured(model: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> dict[str
         accuracy, loss = (np.mean(curves, axis=0) for curves in (a.accuracy, a.loss))
         values = {
             "off-diagonal energy": c.energy,
-            "mean |correlation|": c.mean_correlation,
+            "mean absolute correlation": c.mean_correlation,
             "DeCov loss": c.decov,
             "directions, of units": c.participation_share,
             "pair synergy, relative": s.relative,
@@ -179,7 +179,7 @@ def verdict(low: float, high: float, better: str | None) -> str:
 
 
 def show(found: list[dict]) -> None:
-    """Prints a table for each claim, and how many of its measures say what."""
+    """Prints a table for each claim, and by which of its measures it holds at the largest rate."""
     for claim in CLAIMS:
         cells = []
         for one in (one for one in found if one["claim"] == claim):
@@ -190,9 +190,18 @@ def show(found: list[dict]) -> None:
             cells.append(line)
         head = ["labels", "measure", "claim", "at 0"]
         print(f"\n{claim}\n" + table(head + [text for rate in RATES[1:] for text in (f"{rate:g} minus 0", "claim")], cells))
-        said = [difference["claim"] for one in found if one["claim"] == claim for difference in one["difference to 0"].values()]
-        if claim != "beside":
-            print(", ".join(f"{word}: {said.count(word)} of {len(said)}" for word in ("holds", "not shown", "opposite")))
+        for word in ("holds", "not shown", "opposite") if claim != "beside" else ():
+            print(f"\nat {RATES[-1]:g}, {word}: {'; '.join(by(found, claim, word)) or 'by no measure'}")
+
+
+def by(found: list[dict], claim: str, word: str) -> list[str]:
+    """Returns the measures of a claim that say this at the largest rate, each with the labels and layers where it does."""
+    where: dict[str, list[str]] = {}
+    for one in found:
+        if one["claim"] == claim and one["difference to 0"][f"{RATES[-1]:g}"]["claim"] == word:
+            name, _, layer = one["measure"].partition(", layer ")
+            where.setdefault(name, []).append(f"{one['labels'].split()[0]} {layer}".strip())
+    return [f"{name} ({', '.join(places)})" for name, places in where.items()]
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from thinnet.predict.diagnosis.samples import draw
 from thinnet.predict.diagnosis.scores import default_loss, hits
 from thinnet.predict.diagnosis.sparsity import sparsity
 from thinnet.predict.diagnosis.synergy import synergy
+from thinnet.predict.diagnosis.tap import Place, Tap, multiplied
 from thinnet.predict.diagnosis.variance import Moments, variance_ratio
 
 FAST = {"max_samples": 64, "orders": 2, "pairs": 4, "draws": 2, "minibatch": 8}
@@ -75,7 +76,8 @@ def test_directions_of_identical_gradients_do_not_differ_and_of_orthogonal_ones_
     one = torch.randn(30)
     same = directions([one, 2 * one, 0.1 * one], 3 * one)
     assert (same.variance, same.error) == pytest.approx((0, 0), abs=1e-12)
-    assert directions(list(torch.eye(5)), torch.eye(5)[0]).variance == pytest.approx(0.5)
+    apart = directions(list(torch.eye(5)), torch.eye(5)[0])
+    assert (apart.variance, apart.error) == pytest.approx((0.5, 0.4))
     assert directions([one, -one], one).variance == pytest.approx(1)
 
 
@@ -94,9 +96,9 @@ def test_a_full_batch_without_coins_has_the_direction_of_all_data() -> None:
     x, y = classes(40)
     measured = found(perceptron(0.0), (x.repeat(2, 1), y.repeat(2)), measures="gradients", max_samples=80, minibatch=40)
     assert measured.gradients.on == measured.gradients.off
-    twins = found(perceptron(0.0), (x[:1].repeat(80, 1), y[:1].repeat(80)), measures="gradients", minibatch=40)
-    assert (twins.gradients.on.variance, twins.gradients.on.error) == pytest.approx((0, 0), abs=1e-6)
-    assert found(perceptron(0.5), (x, y), measures="gradients").gradients.on != measured.gradients.on
+    twins = found(perceptron(0.5), (x[:1].repeat(80, 1), y[:1].repeat(80)), measures="gradients").gradients
+    assert (twins.off.variance, twins.off.error) == pytest.approx((0, 0), abs=1e-6)
+    assert twins.on.variance > 1e-3 and twins.on.error > 1e-3
 
 
 def test_the_gradient_of_all_data_is_that_of_the_mean_loss() -> None:
@@ -169,6 +171,18 @@ def test_an_ablation_zeroes_as_many_units_as_it_says_and_rescales_the_others() -
     assert len({tuple(factors.tolist()) for factors in seen}) > 3 * 8
 
 
+def test_a_unit_is_multiplied_where_it_is_read_and_a_unit_times_0_is_selected_away() -> None:
+    model, (x, _) = perceptron(0.0).eval(), classes()
+    model[0].weight.data[0] = torch.nan
+    factors = torch.cat((torch.zeros(10), torch.full((10,), 2.0)))
+    place = Place("2", "in", "", width=20)
+    with torch.no_grad(), Tap(model, [place], multiplied({place: factors})):
+        out = model(x)
+    hidden = torch.where(factors == 0, 0, 2 * model[1](model[0](x)))
+    assert torch.allclose(out, model[3](hidden)) and not out.isnan().any()
+    assert model(x).isnan().all()
+
+
 def test_synergy_tells_a_backup_from_a_team_and_from_two_that_have_nothing_to_do_with_each_other() -> None:
     alone = synergy(lambda kept: 3.0 - float(kept.sum()), width=8)
     assert (alone.mean, alone.relative, alone.negative, alone.pairs) == (0, 0, 0, 4)
@@ -178,8 +192,8 @@ def test_synergy_tells_a_backup_from_a_team_and_from_two_that_have_nothing_to_do
 
 
 def test_sparsity_counts_zeros_and_dead_units() -> None:
-    measured = sparsity(torch.tensor([[0.0, 0.0, 2.0], [0.0, 4.0, 2.0]]))
-    assert (measured.zeros, measured.mean, measured.dead) == pytest.approx((0.5, 8 / 6, 1 / 3))
+    measured = sparsity(torch.tensor([[0.0, 0.0, 1.0], [0.0, 4.0, 1.0]]))
+    assert (measured.zeros, measured.mean, measured.dead) == pytest.approx((0.5, 1, 1 / 3))
     assert measured.sparseness == pytest.approx((0.5 + 0) / 2)
     assert sum(measured.counts) == pytest.approx(1) and (measured.edges[0], measured.edges[-1]) == (0, 4)
     assert sparsity(torch.zeros(3, 2)).dead == 1
@@ -259,9 +273,10 @@ ROWS = {
 @pytest.mark.parametrize("name", ROWS)
 def test_the_hidden_layers_of_a_network_and_their_units(name: str) -> None:
     make, data, widths = ROWS[name]
-    measured = found(make(), data(), measures=["coadaptation", "ablation"])
+    measured = found(make(), data(), measures=["coadaptation", "ablation"], batch_size=16)
     assert {layer.name: layer.width for layer in measured.layers} == widths
     for layer in measured.layers:
+        assert layer.coadaptation.null == 1 / (measured.samples - 1)
         assert layer.ablation.loss[0][-1] != layer.ablation.loss[0][0]
 
 
@@ -274,7 +289,8 @@ def assert_unchanged(model: nn.Module, work) -> None:
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     modes = [module.training for module in model.modules()]
     grads = [p.grad for p in model.parameters()]
-    state, fast = torch.get_rng_state(), torch.backends.mha.get_fastpath_enabled()
+    state, fast = torch.get_rng_state(), True
+    torch.backends.mha.set_fastpath_enabled(fast)
     work()
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert modes == [module.training for module in model.modules()]
@@ -327,6 +343,26 @@ def test_units_and_samples_are_bounded_and_the_bound_is_said() -> None:
     measured = found(perceptron(), classes(200), max_units=5, measures="coadaptation")
     assert measured.samples == 64 and measured.layers[0].read == 5
     assert measured.notes == ("64 of 200 samples were drawn", "2: 5 of 20 units were read")
+
+
+def test_an_encoder_with_padding_takes_no_fused_path() -> None:
+    """In eval and without gradients the encoder would hand packed rows of other lengths from layer to layer."""
+
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(16, 2, 24, dropout=0.2, batch_first=True)
+            self.encoder, self.head = nn.TransformerEncoder(layer, 2), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+            return self.head(self.encoder(x, src_key_padding_mask=padding)[:, 0])
+
+    padding = torch.arange(5) >= torch.randint(1, 5, (40, 1))
+    data = [((torch.randn(40, 5, 16), padding), torch.randint(3, (40,)))]
+    torch.backends.mha.set_fastpath_enabled(True)
+    measured = found(Padded(), data, measures=["coadaptation", "variance"])
+    assert [layer.width for layer in measured.layers] == [16, 24, 16] * 2
+    assert {shift.name for shift in measured.shifts} >= {"encoder.layers.1.norm2", "encoder.layers.0.linear2"}
 
 
 def test_losses_fit_classes_on_either_side_and_values() -> None:
