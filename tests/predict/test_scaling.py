@@ -115,6 +115,7 @@ def test_the_model_is_as_it_was_and_the_copy_is_free() -> None:
     thinnet.Coins(3).bind(model)
     scaled = weight_scaled(model, X)
     assert model.training and isinstance(model[1], thinnet.nn.Dropout) and model[1].clock is not None
+    assert not scaled._forward_pre_hooks and not scaled._forward_hooks and model._forward_pre_hooks
     assert not {id(p) for p in model.parameters()} & {id(p) for p in scaled.parameters()}
     model.load_state_dict(scaled.state_dict())
     for copied in (copy.deepcopy(scaled), pickle.loads(pickle.dumps(scaled))):

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thinnet.coins import Site
 from thinnet.coins.calls import Calls
 from thinnet.model.editing.naming import checked
 from thinnet.model.editing.pin import Mode, Pinned
@@ -32,7 +31,7 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     """
     copied = copy.deepcopy(structure(function, checked(function, model)))
     for module in copied.modules():
-        _unbind(module)
+        _forget_coins(module)
         pinned = vars(module).get("train")
         if isinstance(pinned, Pinned):
             Mode(module).put(ABSENT)
@@ -41,10 +40,8 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     return copied
 
 
-def _unbind(module: nn.Module) -> None:
-    if isinstance(module, Site):
-        module.clock = module.name = module.site = None
-        module.calls = 0
+def _forget_coins(module: nn.Module) -> None:
+    """Takes out the hooks by which bound coins count forward passes."""
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
         for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), Calls)]:
             del hooks[key]
