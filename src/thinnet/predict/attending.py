@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch._C._functorch import is_batchedtensor
 
 Options = tuple[tuple[str, Any], ...]
 
@@ -21,9 +22,9 @@ class Attention(torch.autograd.Function):
         return None
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: Options) -> Any:
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """Joins the mapped axis and the batch."""
-        n = info.batch_size
+        n, (q, k, v, mask, options) = info.batch_size, args
         q, k, v = (_joined(each, dim, n) for each, dim in zip((q, k, v), in_dims, strict=False))
         if mask is not None and (in_dims[3] is not None or (mask.ndim == q.ndim and len(mask) > 1)):
             mask = _joined(mask, in_dims[3], n)
@@ -38,10 +39,10 @@ def serves(given: Any) -> bool:
     """Returns whether a call, by the names of its arguments, is one that joining serves: mapped, and with a batch on axis 0."""
     parts = [given.get(name) for name in ("query", "key", "value", "attn_mask")]
     q, mask = parts[0], parts[3]
-    if not any(torch._C._functorch.is_batchedtensor(part) for part in parts if part is not None):
+    if not any(is_batchedtensor(part) for part in parts if part is not None):
         return False
     batches = {len(part) for part in parts[:3] if part.ndim == q.ndim}
-    fits = mask is None or not torch._C._functorch.is_batchedtensor(mask) or (mask.ndim == q.ndim and len(mask) == len(q))
+    fits = mask is None or not is_batchedtensor(mask) or (mask.ndim == q.ndim and len(mask) == len(q))
     return q.ndim > 2 and batches == {len(q)} and fits
 
 

@@ -72,19 +72,19 @@ class Drawing:
     def _in_parts(self, n: int, ids: Tensor, batch_size: int | None, progress: Progress) -> Tensors:
         most = batch_size or max(n, int(MEMORY / max(1.0, self.found.bytes)))
         size = min(self.rows, max(1, most // n)) if self.apart else self.rows
-        parts = []
+        parts: list[Tensors] = []
         for first in range(0, self.rows, size):
             part = slice(first, first + size)
             x = take_rows(self.x, part) if size < self.rows else self.x
             parts.append(self._drawn(x, n, ids[part], max(1, most // size), progress))
-        return tuple(torch.cat(each, 1) if len(each) > 1 else each[0] for each in zip(*parts, strict=True))
+        return _joined(parts, 1)
 
     def _drawn(self, x: Any, n: int, ids: Tensor, at_once: int, progress: Progress) -> Tensors:
-        parts = []
+        parts: list[Tensors] = []
         for steps in torch.arange(n).split(at_once):
             parts.append(self._at_once(x, steps, ids))
             progress.advance(len(steps) * len(ids))
-        return tuple(torch.cat(each) if len(each) > 1 else each[0] for each in zip(*parts, strict=True))
+        return _joined(parts, 0)
 
     def _at_once(self, x: Any, steps: Tensor, ids: Tensor) -> Tensors:
         if self.vectorised and len(steps) > 1:
@@ -103,6 +103,10 @@ class Drawing:
     def _call(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
         return chosen(self.served.call(copied, step, ids), self.output, self.two)
+
+
+def _joined(parts: list[Tensors], axis: int) -> Tensors:
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(each, axis) for each in zip(*parts, strict=True))
 
 
 def _close(one: Tensor, other: Tensor) -> bool:
