@@ -136,6 +136,12 @@ def test_functions_go_too_where_an_example_shows_them() -> None:
     assert list(scaled.state_dict()) == list(model.state_dict())
 
 
+def test_one_row_is_example_enough() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2)).eval()
+    for classic in (False, True):
+        assert weight_scaled(model, X[:1], classic=classic)(X).shape == (5, 2)
+
+
 def test_what_stays_random_is_named() -> None:
     class ByHand(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
