@@ -7,7 +7,8 @@ from scipy import stats
 
 import thinnet
 from thinnet.functional import batchwise_dropout
-from thinnet.methods.units.batchwise_dropout import covariance, width_of
+from thinnet.methods.units.batchwise_dropout import covariance
+from thinnet.methods.units.kept import width_of
 from thinnet.nn import BatchwiseDropout
 
 

@@ -467,14 +467,14 @@ def test_bad_input_is_refused_before_anything_changes() -> None:
             thinnet.thin(model, x, **options)
     with pytest.raises(ValueError, match="it holds none"):
         thinnet.thin(nn.Linear(3, 3), x)
-    with pytest.raises(TypeError, match="must be a torch.nn.Module"):
+    with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
         thinnet.thin("model", x)
     with pytest.raises(RuntimeError):
         thinnet.thin(model, torch.randn(7, 12))
     assert not chains(model) and not any("forward" in vars(module) for module in model.modules())
     thinning = thinnet.thin(model, x, leave=["2"])
     assert thinning.thinned == ("5",) and thinning.notes == ("2 is not thinned: it was left out, as asked",)
-    with pytest.raises(ValueError, match="it is. Call"):
+    with pytest.raises(ValueError, match=r"it is\. Call"):
         thinnet.thin(model, x)
     thinning.undo()
     named = nn.Sequential(nn.Linear(3, 8), thinnet.nn.Dropout(0.5), nn.Linear(8, 2))

@@ -7,8 +7,9 @@ from torch import nn
 
 from thinnet.coins import Site
 from thinnet.methods.features.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
-from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Count, width_of
+from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.units.dropout import Dropout
+from thinnet.methods.units.kept import Count, width_of
 from thinnet.model.editing.change import Change, Write
 from thinnet.model.editing.naming import device_near, places, shown
 from thinnet.model.editing.slots import Entry

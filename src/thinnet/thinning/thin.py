@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from thinnet.coins.names import unwrap
-from thinnet.methods.units.batchwise_dropout import Count, check_settings
+from thinnet.methods.units.batchwise_dropout import check_settings
+from thinnet.methods.units.kept import Count
 from thinnet.model.editing.change import Edit, made
 from thinnet.model.editing.naming import check_unbound, checked, matches, refuse_unmatched
 from thinnet.thinning.finding import axis_of, pieces

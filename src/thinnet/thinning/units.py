@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thinnet.methods.units.batchwise_dropout import BatchwiseDropout, Kept, width_of
+from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
+from thinnet.methods.units.kept import Kept, width_of
 from thinnet.ops.take import take
 from thinnet.thinning.layers import layer_of
 
@@ -35,7 +36,7 @@ class Chain:
         self.task = -1
 
     def begin(self, x: Tensor) -> None:
-        """Tosses the coins of a pass; the first producer calls it. None are kept apart where nothing or everything is dropped."""
+        """Tosses the coins of a pass; the first producer calls it. Where nothing or everything is dropped the pass is dense."""
         site, dense = self.site, not self.on
         if not dense:
             independent = site.count == "bernoulli" and torch.compiler.is_compiling()  # their number is not fixed
@@ -72,7 +73,7 @@ def _by_group(x: Tensor, kept: Kept) -> tuple[Tensor, ...]:
     """Returns the samples of each group."""
     if len(kept.starts) == 2:
         return (x,)
-    return x.split([end - start for start, end in zip(kept.starts, kept.starts[1:], strict=False)])
+    return x.split(kept.sizes)
 
 
 class ThinnedLayer:

@@ -6,7 +6,7 @@ What a whole group drops need not be computed: `thinnet.thin` runs the layers ar
 Graham, Reizenstein, Robinson 2015, "Efficient batchwise dropout training using submatrices", arXiv:1502.02478.
 """
 
-from typing import Literal, NamedTuple
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -15,31 +15,7 @@ from thinnet import ops, rates
 from thinnet.coins import Draw, Site
 from thinnet.facts import Facts
 from thinnet.methods.call import draw
-from thinnet.methods.units import dropout
-
-Count = Literal["fixed", "bernoulli"]
-MULTIPLES = (16, 8, 4, 2, 1)  # of kept units: what matrix products and vector registers like
-
-
-class Kept(NamedTuple):
-    """The units that each group of a batch keeps.
-
-    Args:
-        units: `(groups, width)`, int64, ascending; the units to compute.
-        live: `(groups, width)`, whether such a unit is kept, or only fills the width up; None where all are kept.
-        scale: what kept units are multiplied by, 1 / (1 - p): a 0-d float32 tensor.
-        starts: where in the batch each group starts, and where the last one ends.
-    """
-
-    units: Tensor
-    live: Tensor | None
-    scale: Tensor
-    starts: tuple[int, ...]
-
-    @property
-    def width(self) -> int:
-        """How many units are computed."""
-        return self.units.shape[1]
+from thinnet.methods.units.kept import Count, Kept, grouped_coins, independent, keep
 
 
 def definition(x: Tensor, u: Tensor, p: float, axis: int = -1, count: Count = "fixed", groups: int = 1) -> Tensor:
@@ -79,11 +55,11 @@ FACTS = Facts(
     equation="y[n, i] = x[n, i] m[g(n), i] / (1 - p),  K of n coins are kept, E[K] = (1 - p) n",
     paper="Graham, Reizenstein, Robinson 2015, arXiv:1502.02478",
     grain="unit of a group of samples, exactly K of n",
-    place="where Dropout or Dropout2d is, between two wide layers, when steps have to be cheaper: thinnet.thin(model) puts it there",
+    place="between two wide layers, in the place of Dropout or Dropout2d: thinnet.thin(model) puts it there",
     avoid="narrow layers, small gains; a batch that is one sample, or few steps: there are as many thinned networks as groups",
     default="the rate of the dropout that it replaces, one group",
     cost="a sort of n numbers a group; with thinnet.thin less than no dropout: dropped units are not computed",
-    elsewhere="the authors' CUDA code; keep counts of MXNet and Caffe forks; SparseDrop (arXiv:2411.01238) for blocks, CUDA only",
+    elsewhere="the authors' CUDA code; SparseDrop (arXiv:2411.01238) drops blocks of rows and features, on CUDA only",
     expected_drop=lambda p, **_: p,
     mean=lambda x, p, **_: x * (p < 1),
     variance=lambda x, p, **_: x * x * (p / (1 - p) if p < 1 else 0),
@@ -97,69 +73,17 @@ FACTS = Facts(
 )
 
 
-def width_of(units: int, p: float) -> int:
-    """Returns how many units are computed at the delivered rate: the kept ones, filled up to a multiple of 16.
-
-    Where that would be more than a sixteenth of all units, they are filled up to a smaller power of two.
-
-    >>> width_of(1024, 0.5), width_of(1000, 0.5), width_of(100, 0.5), width_of(10, 0.5), width_of(64, 1.0)
-    (512, 512, 56, 5, 0)
-    """
-    kept = -(-units * (rates.RESOLUTION - rates.count(p)) // rates.RESOLUTION)
-    return next(width for m in MULTIPLES if (width := -(-kept // m) * m) <= min(units, kept + units // 16))
-
-
-def keep(coins: Draw, batch: int, units: int, p: float, groups: int, count: Count) -> Kept:
-    """Returns what each group of a batch keeps of its units."""
-    grouped, starts = _grouped(coins, batch, groups)
-    if count == "bernoulli":
-        return Kept(*_filled_up(_independent(grouped, len(starts) - 1, units)), coins.scale, starts)
-    width = width_of(units, p)
-    numbers = grouped.uniform((len(starts) - 1, units + 1))
-    chosen = numbers[:, :units].argsort(dim=1, stable=True)[:, :width]
-    whole, more = divmod(units * (rates.RESOLUTION - rates.count(p)), rates.RESOLUTION)
-    if whole == width:
-        return Kept(chosen.sort(dim=1).values, None, coins.scale, starts)
-    live = torch.arange(width, device=chosen.device) < whole + (numbers[:, units:] < more / rates.RESOLUTION)
-    chosen, order = chosen.sort(dim=1)
-    return Kept(chosen, live.gather(1, order), coins.scale, starts)
-
-
-def _grouped(coins: Draw, batch: int, groups: int) -> tuple[Draw, tuple[int, ...]]:
-    """Returns the coins of groups, each named after its first sample, and where they start; without names they are rows."""
-    groups = max(1, min(groups, batch))
-    starts = tuple(batch * group // groups for group in range(groups + 1))
-    *name, samples = coins.name
-    if samples is not None:
-        first = torch.tensor(starts[:-1], device=samples.device)
-        samples = samples + first if samples.shape[0] == 1 else samples[first]
-    return Draw(coins.function, coins.rate, (*name, samples)), starts  # type: ignore[arg-type]
-
-
-def _independent(coins: Draw, groups: int, units: int) -> Tensor:
-    """Returns `(groups, units)` coins, each by itself; of the numbers that a fixed count sorts."""
-    return coins.uniform((groups, units + 1))[:, :units] >= coins.p
-
-
-def _filled_up(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the units to compute of coins whose number differs: as many for each group as the one that keeps most."""
-    most = max(1, int(mask.sum(1).max()))  # no layer runs on nothing
-    width = min(mask.shape[1], -(-most // MULTIPLES[0]) * MULTIPLES[0])
-    units = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :width].sort(dim=1).values
-    return units, mask.gather(1, units)
-
-
 def _mask(coins: Draw, batch: int, units: int, p: float, groups: int, count: Count) -> Tensor:
     """Returns the mask of each sample, `(batch, units)`, or the one of all, `(1, units)`."""
     if count == "bernoulli":
-        grouped, starts = _grouped(coins, batch, groups)
-        mask = _independent(grouped, len(starts) - 1, units)
+        grouped, starts = grouped_coins(coins, batch, groups)
+        mask = independent(grouped, len(starts) - 1, units)
     else:
         kept = keep(coins, batch, units, p, groups, count)
         live = torch.ones_like(kept.units, dtype=torch.bool) if kept.live is None else kept.live
         starts = kept.starts
         mask = torch.zeros(len(starts) - 1, units, dtype=torch.bool, device=live.device).scatter(1, kept.units, live)
-    sizes = [end - start for start, end in zip(starts, starts[1:], strict=False)]
+    sizes = [end - start for start, end in pairwise(starts)]
     return mask if len(mask) == 1 else torch.cat([row.expand(size, -1) for row, size in zip(mask, sizes, strict=True)])
 
 
@@ -255,7 +179,8 @@ class BatchwiseDropout(Site):
     def __init__(self, p: float = 0.5, axis: int = -1, groups: int = 1, count: Count = "fixed") -> None:
         check_settings("BatchwiseDropout", groups, count)
         super().__init__(p)
-        self.axis, self.groups, self.count = axis, groups, count
+        self.axis, self.groups = axis, groups
+        self.count: Count = count
 
     def keep(self, x: Tensor, units: int) -> Kept | None:
         """Returns what each group of the batch `x` keeps of a number of units in this use; None in eval."""
