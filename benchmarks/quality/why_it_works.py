@@ -159,7 +159,7 @@ def rows(found: list[dict[str, dict[str, float]]]) -> list[dict[str, object]]:
 
 def row(found: list[dict[str, dict[str, float]]], claim: str, arm: str, name: str, better: str | None) -> dict[str, object]:
     """Returns one row."""
-    values = {f"{rate:g}": [one[f"{arm}, {rate:g}"][name] for one in found] for rate in RATES}
+    values = {f"{rate:g}": [float(f"{one[f'{arm}, {rate:g}'][name]:.6g}") for one in found] for rate in RATES}
     differences = {}
     for rate in list(values)[1:]:
         interval = seed_interval(np.subtract(values[rate], values["0"]))

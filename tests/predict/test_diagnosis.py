@@ -22,7 +22,7 @@ from thinnet.predict.diagnosis.samples import draw
 from thinnet.predict.diagnosis.scores import default_loss, hits
 from thinnet.predict.diagnosis.sparsity import sparsity
 from thinnet.predict.diagnosis.synergy import synergy
-from thinnet.predict.diagnosis.tap import Place, Tap, multiplied
+from thinnet.predict.diagnosis.tap import Place, Tap, multiplied, one_a_sample
 from thinnet.predict.diagnosis.variance import Moments, variance_ratio
 
 FAST = {"max_samples": 64, "orders": 2, "pairs": 4, "draws": 2, "minibatch": 8}
@@ -141,6 +141,25 @@ def test_the_shift_of_a_model_is_that_of_its_sites() -> None:
     shifts = {shift.name: shift for shift in found(model, classes(400), measures="variance", max_samples=400, draws=16).shifts}
     assert (shifts["0"].ratio, shifts["0"].low) == pytest.approx((1, 1))
     assert shifts["2"].ratio == pytest.approx(2, rel=0.1)
+
+
+def test_a_norm_shifts_nothing_by_itself_since_it_keeps_its_statistics() -> None:
+    model = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(0.0), nn.Linear(9, 3))
+    shifts = found(model, classes(), measures="variance").shifts
+    assert [shift.name for shift in shifts] == ["0", "1", "4"] and [shift.normalises for shift in shifts] == [
+        False,
+        True,
+        False,
+    ]
+    assert all(shift.low == pytest.approx(1) == shift.high for shift in shifts)
+
+
+def test_one_position_of_each_sample_is_read_each_as_likely_as_every_other() -> None:
+    count, positions = 5000, 6
+    x = torch.stack(torch.meshgrid(torch.arange(count), torch.arange(positions), indexing="ij"), 1).reshape(count, 2, 2, 3)
+    read = one_a_sample(x, 1, count, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))
+    assert torch.equal(read[:, 0], torch.arange(count))
+    assert stats.chisquare(read[:, 1].bincount(minlength=positions).numpy()).pvalue > FALSE_ALARM
 
 
 def test_an_ablation_of_nothing_is_intact_and_of_everything_is_the_rest() -> None:
