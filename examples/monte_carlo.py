@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout on handwritten digits: what the network is unsure of, and what it has never seen."""
+"""Monte-Carlo dropout on handwritten digits: what the network is unsure of, and a change that it does not notice."""
 
 import torch
 from sklearn.datasets import load_digits
