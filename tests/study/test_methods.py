@@ -163,6 +163,21 @@ def test_comparison_is_paired_by_seed_and_row():
     assert one.differs
 
 
+def test_intervals_of_many_rates_are_widened_for_their_number():
+    rng = np.random.default_rng(1)
+    base, losses = rng.random((4, 50)), rng.random((4, 50))
+    widths = []
+    for rates in ((0.5,), (0.2, 0.5, 0.8)):
+        arms = [(method, rate) for method in BOTH for rate in rates]
+        rounds = {arm: [trial(*arm, seed, [0.3, 0.2], 1.0) for seed in range(4)] for arm in arms}
+        scores = {arm: {"best": {"loss": losses if arm[0] == THIN else base, "error": base}} for arm in arms}
+        one = compare(TASK, Plan(rates=rates, methods=BOTH), rounds, scores)[0]
+        assert one.interval is not None and one.wide is not None
+        widths.append((one.interval.high - one.interval.low, one.wide.high - one.wide.low))
+    assert widths[0][0] == widths[0][1] == widths[1][0]
+    assert widths[1][1] > 1.15 * widths[1][0]
+
+
 def test_target_is_one_that_both_reach_and_the_ratio_turns_with_the_order():
     fast, slow = trial(THIN, 0.5, 0, [0.4, 0.2, 0.1], 3.0), trial(DROPOUT, 0.5, 0, [0.5, 0.4, 0.2], 6.0)
     assert to_target(fast, slow) == pytest.approx(2 / 6)
