@@ -42,9 +42,10 @@ def write(found: "Diagnosis", path: Path) -> Path:
         f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Diagnosis</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>{STYLE}</style><script>{get_plotlyjs()}</script></head><body>
-<h1>Diagnosis</h1><p>Measured on {found.samples} samples, seed {found.seed}.</p>{notes}
+<h1>Diagnosis</h1><p>Measured on {found.samples} samples, seed {found.seed}.</p>
 <div class="two">{figures}</div>
-{"".join(map(_table, tables(found)))}</body></html>
+{"".join(map(_table, tables(found)))}
+{notes}</body></html>
 """,
         encoding="utf-8",
     )

@@ -1,5 +1,6 @@
 """The panels of a diagnosis: each a title, what to look for, and Plotly traces."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ if TYPE_CHECKING:
 
 COLOURS = ("#2a5db0", "#c2761b", "#1d7a52", "#a8452f", "#7a4fa3", "#4b8f9c", "#8d6b3d", "#5d6068")
 ON, OFF, GHOST = "#c2761b", "#2a5db0", "#8d9099"
+SHIFTS = 40  # of so many layers the shift is drawn: those furthest from 1
 ROW = 24  # pixels of a row of dots
 
 
@@ -63,7 +65,11 @@ def _bars(above: list[float], below: list[float] | None = None) -> dict[str, Any
 
 
 def _rows(names: Sequence[str]) -> dict[str, Any]:
-    return {"type": "category", "autorange": "reversed", "showgrid": False, "ticklabelstandoff": 6, "nticks": len(names)}
+    return {"type": "category", "autorange": "reversed", "showgrid": False, "ticklabelstandoff": 6, "dtick": 1}
+
+
+def _legend(count: int) -> int:
+    return 330 + 20 * count  # pixels: a legend of so many lines stands above the plot
 
 
 def _tall(count: int) -> int:
@@ -98,7 +104,7 @@ def _ablation(layers: Sequence["Layer"]) -> Panel:
         of = a.of
         kinds: list[tuple[list[list[float]], str, str]] = [
             (a.accuracy or a.loss, "solid", _label(layer)),
-            (a.accuracy_rescaled or a.loss_rescaled, "dot", "rescaled"),
+            (a.accuracy_rescaled or a.loss_rescaled, "dot", f"{_label(layer)}, rescaled"),
         ]
         for curves, dash, name in kinds:
             mean = [sum(column) / len(column) for column in zip(*curves, strict=True)]
@@ -107,11 +113,11 @@ def _ablation(layers: Sequence["Layer"]) -> Panel:
             bars = _bars(above, [middle - bottom for middle, bottom in zip(mean, low, strict=True)])
             line = {"color": colour, "width": 2, "dash": dash}
             curve = {"type": "scatter", "mode": "lines", "x": a.fractions, "y": mean, "name": name, "line": line}
-            traces.append(curve | ({"error_y": bars} if dash == "solid" else {}))
+            traces.append(curve | ({"error_y": bars} if dash == "solid" else {"showlegend": False}))
     y: dict[str, Any] = {"title": of} | ({"range": [0, 1.03]} if of == "accuracy" else {"rangemode": "tozero"})
     x = {"title": "fraction of the layer's units zeroed", "range": [-0.02, 1.02]}
     meaning = "A redundant layer stays up for long. Bars are the lowest and highest order; dotted, what is left is rescaled."
-    return Panel("Ablation", meaning, traces, x, y, 360)
+    return Panel("Ablation", meaning, traces, x, y, _legend(len(traces) // 2))
 
 
 def _synergy(layers: Sequence["Layer"]) -> Panel:
@@ -136,7 +142,7 @@ def _histogram(layers: Sequence["Layer"]) -> Panel:
         traces.append({"type": "scatter", "mode": "lines", "x": middle, "y": share, "name": name, "line": line})
     y = {"title": "share of activations", "type": "log", "ticksuffix": " %", "dtick": 1}
     meaning = "What the eval network computes; a sparse layer has its mass at 0. The share is on a logarithmic axis."
-    return Panel("Activations", meaning, traces, {"title": "activation"}, y, 360)
+    return Panel("Activations", meaning, traces, {"title": "activation"}, y, _legend(len(traces)))
 
 
 def _gap(found: "Diagnosis") -> Panel:
@@ -164,7 +170,8 @@ def _gradients(found: "Diagnosis") -> Panel:
 
 
 def _shifts(found: "Diagnosis") -> Panel:
-    rows = found.shifts
+    far = sorted(found.shifts, key=lambda shift: -abs(math.log(max(shift.ratio, 1e-12))))[:SHIFTS]
+    rows = [shift for shift in found.shifts if shift in far]
     names = [f"{shift.name} {shift.reader}" for shift in rows]
     ratios = [shift.ratio for shift in rows]
     error = _bars([shift.high - shift.ratio for shift in rows], [shift.ratio - shift.low for shift in rows])

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 PAPER, INK, SOFT, RULE = "#fcfbf8", "#1c1d20", "#5d6068", "#e4e1d9"
 FONT = {"family": "system-ui, sans-serif", "size": 13, "color": INK}
+FEW = 8  # traces of a panel whose legend stands in lines
 LEGEND = {"orientation": "h", "yanchor": "bottom", "xanchor": "left"}
 
 
@@ -25,12 +26,15 @@ def picture(found: "Diagnosis") -> Any:
     rows = -(-len(drawn) // 2)
     legends: dict[str, Any] = {}
     titles = [f"<b>{panel.title}</b><br> " for panel in drawn]
-    figure = make_subplots(rows, 2, subplot_titles=titles, vertical_spacing=0.32 / max(1, rows), horizontal_spacing=0.2)
+    heights = [max(330, *(panel.height for panel in drawn[2 * row : 2 * row + 2])) for row in range(rows)]
+    gap = 105 / sum(heights)
+    figure = make_subplots(rows, 2, subplot_titles=titles, row_heights=heights, vertical_spacing=gap, horizontal_spacing=0.2)
     for number, panel in enumerate(drawn):
         row, column = number // 2 + 1, number % 2 + 1
         legend = f"legend{number + 1}" if number else "legend"
         for trace in panel.traces:
-            figure.add_trace(objects.Scatter(trace | {"legend": legend}), row, column)
+            few = {"showlegend": trace.get("showlegend", True) and len(panel.traces) <= FEW}
+            figure.add_trace(objects.Scatter(trace | {"legend": legend} | few), row, column)
         plot: Any = figure.get_subplot(row, column)
         (left, _), (_, top) = plot.xaxis.domain, plot.yaxis.domain
         legends[legend] = LEGEND | {"x": left, "y": top}
@@ -38,7 +42,7 @@ def picture(found: "Diagnosis") -> Any:
         figure.update_yaxes(panel.y, row=row, col=column)
         for x in panel.lines:
             figure.add_vline(x, line={"color": SOFT, "width": 1}, row=row, col=column)  # type: ignore[arg-type]
-    return figure.update_layout(_layout(height=330 * rows + 60) | legends)
+    return figure.update_layout(_layout(height=sum(heights) + 60) | legends)
 
 
 def one(panel: Panel) -> Any:
@@ -46,6 +50,8 @@ def one(panel: Panel) -> Any:
     objects = plotly()
     figure = objects.Figure([objects.Scatter(trace) for trace in panel.traces], _layout(height=panel.height))
     figure.update_xaxes(panel.x).update_yaxes(panel.y)
+    if len(panel.traces) > FEW:
+        figure.update_layout(legend_orientation="v")  # a horizontal one takes half of the height at most, and scrolls
     for x in panel.lines:
         figure.add_vline(x, line={"color": SOFT, "width": 1})
     return figure
