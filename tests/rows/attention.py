@@ -1,5 +1,7 @@
 """Rows: methods for attention: its weights, keys and heads."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,9 @@ from thinnet.methods.attention import METHODS
 _by_name = {method.name: method for method in METHODS}
 WEIGHTS = ((2, 3, 4, 5), (3, 2, 7, 33))
 KEPT = 64 * 3 * 4 * (5 + 4) * 4  # the weights after the toss, and a few numbers a row
+
+_drop_head = _by_name["DropHead"]
+SHARED = _drop_head._replace(facts=replace(_drop_head.facts, per_batch=True))
 
 
 def softmax(shape: tuple[int, ...]) -> Tensor:
@@ -23,6 +28,8 @@ ROWS: tuple[Row, ...] = (
     Row(_by_name["DropAttention"], WEIGHTS, dict(columns=True), inputs=softmax, kept=KEPT, **BELOW_ONE),
     Row(_by_name["DropHead"], ((4, 8, 5, 3), (2, 5, 3, 4)), kept=64 * 8 * 5, **BELOW_ONE),  # a coin and a scale a head
     Row(_by_name["DropHead"], ((4, 8, 5, 3), (2, 1, 3)), dict(rescale="rate"), **BELOW_ONE),
+    Row(SHARED, ((4, 8, 5, 3), (2, 5, 3, 4)), dict(shared=True), **BELOW_ONE),
+    Row(SHARED, ((4, 8, 5, 3), (2, 1, 3)), dict(shared=True, rescale="rate"), **BELOW_ONE),
 )
 
 OWN_TESTS: dict[str, str] = {

@@ -7,6 +7,7 @@ symmetry of the heads, and the sample without a head adds p^H x.
 Zhou, Ge, Xu, Wei, Zhou 2020, "Scheduled DropHead", arXiv:2004.13342.
 """
 
+from collections.abc import Sequence
 from math import comb
 from typing import Literal
 
@@ -22,12 +23,12 @@ from thinnet.methods.grains import channels, coins_of
 Rescale = Literal["count", "rate"]
 
 
-def definition(x: Tensor, u: Tensor, p: float, rescale: Rescale = "count") -> Tensor:
+def definition(x: Tensor, u: Tensor, p: float, rescale: Rescale = "count", shared: bool = False) -> Tensor:
     """Returns the kept heads (u >= p), scaled by what their number, or by what the rate says."""
     return torch.where(u >= p, x / (1 - p), 0) if rescale == "rate" else _by_count(x, u >= p)
 
 
-def variance(x: Tensor, p: float, rescale: Rescale = "count") -> Tensor:
+def variance(x: Tensor, p: float, rescale: Rescale = "count", shared: bool = False) -> Tensor:
     """Returns x^2 p / (1 - p) for the rate, and for the count x^2 (H E[1 / K; K > 0] + p^H - 1)."""
     if rescale == "rate":
         return x * x * p / (1 - p)
@@ -36,22 +37,27 @@ def variance(x: Tensor, p: float, rescale: Rescale = "count") -> Tensor:
     return x * x * (heads * inverse + p**heads - 1)
 
 
+def _coins(shape: Sequence[int], rescale: Rescale = "count", shared: bool = False) -> tuple[int, ...]:
+    return (1 if shared else shape[0], *coins_of(channels)(shape)[1:])
+
+
 FACTS = Facts(
     name="DropHead",
     summary="Drops each attention head of each sample by a coin and scales the kept ones by H / K, all heads over those kept.",
     equation="y[b, h] = x[b, h] m[b, h] H / K[b],  K[b] = sum of m[b, h],  m ~ Bernoulli(1 - p)",
     paper="Zhou et al. 2020, arXiv:2004.13342",
-    grain="head of a sample",
+    grain="head of a sample, or of the batch if shared",
     place="on the heads of attention, between the values and the projection that joins them",
     avoid="layers of one or two heads, where the coins often agree; layers whose heads are pruned or shared",
     default="0.2, from there to 0 while the learning rate warms up, and back again: thinnet.rates.Piecewise",
-    cost="one coin a head: a copy of the input, and a number for each head of a sample kept",
+    cost="one coin a head: a copy of the input, and a number for each head of a sample kept; shared in MultiheadAttention"
+    " less than none: dropped heads are not computed",
     elsewhere="not in PyTorch, Keras or timm",
     domain="[0, 1)",
-    mean=lambda x, p, rescale="count": x,
+    mean=lambda x, p, **_: x,
     variance=variance,
     definition=definition,
-    coins=coins_of(channels),
+    coins=_coins,
     independent=False,
 )
 
@@ -64,16 +70,16 @@ def _by_count(x: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, x * scale, 0).to(x.dtype)
 
 
-def _drop(coins: Draw, x: Tensor, rescale: Rescale) -> Tensor:
+def _drop(coins: Draw, x: Tensor, rescale: Rescale, shared: bool) -> Tensor:
     if x.ndim < 3:
         rule = "must have heads, (B, H, T, D)"
         raise ValueError(
             f"{coins.function}: x {rule}; got shape {tuple(x.shape)}. Use x.unflatten(-1, (H, D)).transpose(1, 2)."
         )
     if rescale == "rate":
-        return coins.toss(x, channels(x.ndim))
+        return coins.toss(x, (0, *channels(x.ndim)) if shared else channels(x.ndim))
     ops.check_input(x, coins.function)
-    return _by_count(x, coins.mask(coins_of(channels)(x.shape)))
+    return _by_count(x, coins.mask(_coins(x.shape, rescale, shared)))
 
 
 def _check(function: str, rescale: Rescale) -> Rescale:
@@ -87,6 +93,7 @@ def drop_head(
     p: float | Tensor = 0.2,
     *,
     rescale: Rescale = "count",
+    shared: bool = False,
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -99,6 +106,7 @@ def drop_head(
         x: `(B, H, T, D)`, what the heads read from the values.
         p: probability that a head is dropped; honoured to 1/65536.
         rescale: "count" for H / K; "rate" for 1 / (1 - p), one coin a head and a sample without heads all zeros.
+        shared: whether the samples of the batch lose the same heads.
         training: whether coins are tossed. There is no default to forget.
         generator: where the seed of this call is drawn.
 
@@ -114,7 +122,7 @@ def drop_head(
     """
     rescale = _check("drop_head", rescale)
     coins = draw("drop_head", x, p, training, generator, below_one=True)
-    return x if coins is None else _drop(coins, x, rescale)
+    return x if coins is None else _drop(coins, x, rescale, shared)
 
 
 class DropHead(Site):
@@ -126,6 +134,8 @@ class DropHead(Site):
     Args:
         p: probability that a head is dropped; honoured to 1/65536.
         rescale: "count" for H / K; "rate" for 1 / (1 - p).
+        shared: whether the samples of the batch lose the same heads, and all ranks too where the coins have names. Then
+            `thinnet.nn.MultiheadAttention` does not compute the dropped heads, and the work of attention is that of the others.
 
     Shapes: `(B, H, T, D)`, the same out as in.
 
@@ -145,15 +155,29 @@ class DropHead(Site):
 
     below_one = True
 
-    def __init__(self, p: float = 0.2, rescale: Rescale = "count") -> None:
+    def __init__(self, p: float = 0.2, rescale: Rescale = "count", shared: bool = False) -> None:
         super().__init__(p)
         self.rescale: Rescale = _check(type(self).__name__, rescale)
+        self.shared = shared
 
     def drop(self, x: Tensor) -> Tensor:
         """Drops heads and scales the others."""
-        coins = self.draw(x)
-        return x if coins is None else _drop(coins, x, self.rescale)
+        coins = self.draw(x, None if self.shared else 0)
+        return x if coins is None else _drop(coins, x, self.rescale, self.shared)
+
+    def keep(self, x: Tensor, count: int) -> tuple[Tensor, float]:
+        """Returns which of `count` shared heads are kept in this use, a bool tensor, and what they are multiplied by.
+
+        The scale is rounded to float32 as it is where heads are computed and then dropped.
+        """
+        coins = self.draw(x, None)
+        assert coins is not None and self.shared
+        kept = coins.mask((count,))
+        if self.rescale == "rate":
+            return kept, float(coins.scale)
+        kept = kept | ~kept.any()
+        return kept, float(count / kept.sum())
 
     def extra_repr(self) -> str:
-        """Returns rate and scale."""
-        return f"p={self.p}, rescale={self.rescale!r}"
+        """Returns rate and settings."""
+        return f"p={self.p}, rescale={self.rescale!r}" + (", shared=True" if self.shared else "")

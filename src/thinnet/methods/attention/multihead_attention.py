@@ -5,6 +5,8 @@
 Vaswani et al. 2017, arXiv:1706.03762. The weights that it returns are those before dropout: their rows sum to 1.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,6 +18,8 @@ from thinnet.methods.attention.attention import logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.attention.drop_key import DropKey
+from thinnet.methods.attention.kept_heads import Heads, kept_heads
+from thinnet.methods.attention.masks import added
 
 FACTS = Facts(
     name="Attention with dropout",
@@ -41,6 +45,10 @@ class MultiheadAttention(nn.Module):
     eval tosses, also inside of `torch.nn.TransformerEncoderLayer`, whose fused path it keeps closed. What differs from PyTorch:
     weights are returned as they are before dropout; a query that may attend to nothing gets zeros in all cases, never NaN;
     `is_causal` needs no mask beside it.
+
+    With `drop_head=DropHead(p, shared=True)` dropped heads are not computed in training: neither their rows of the projections
+    nor their columns of the last one, whose gradients are zero. All are where the weights are asked for, which are those of
+    all heads (`need_weights` is True by default, as in PyTorch), and in what is compiled or captured.
 
     Args:
         embed_dim: numbers in a query and in an output, E.
@@ -152,61 +160,69 @@ class MultiheadAttention(nn.Module):
             average_attn_weights: whether the weights are averaged over the heads.
             is_causal: whether query t attends to the keys 0 .. t only; a hint where `attn_mask` says so already.
         """
-        q, k, v = self._projected(query, key, value)
+        heads = None if need_weights else kept_heads(self.heads, self, query, self.num_heads)
+        q, k, v = self._projected(query, key, value, heads)
         keys = k.shape[2]
-        k, v = self._extended(k, v)
+        k, v = self._extended(k, v, heads)
         if is_causal and attn_mask is None:
             attn_mask = torch.ones(q.shape[2], keys, dtype=torch.bool, device=q.device).triu(1)
         causal = is_causal and key_padding_mask is None and not need_weights and k.shape[2] == keys
-        mask = None if causal else _added(attn_mask, key_padding_mask, q, keys)
-        mask = mask if mask is None else F.pad(mask, (0, k.shape[2] - keys))
-        y, weights = self._attended(q, k, v, mask, causal, need_weights)
-        y = y if self.heads is None else self.heads(y)
-        y = self.out_proj((y.permute(2, 0, 1, 3) if query.ndim == 3 and not self.batch_first else y.transpose(1, 2)).flatten(2))
+        mask = None if causal else added(attn_mask, key_padding_mask, q, keys, self.num_heads)
+        if mask is not None:
+            mask = F.pad(mask if heads is None else heads.select(mask), (0, k.shape[2] - keys))
+        y, weights = self._attended(q, k, v, mask, causal, need_weights, heads)
+        y = y if self.heads is None or heads is not None else self.heads(y)
+        y = (y.permute(2, 0, 1, 3) if query.ndim == 3 and not self.batch_first else y.transpose(1, 2)).flatten(2)
+        y = self.out_proj(y) if heads is None else heads.joined(y, self.out_proj)
         weights = weights.mean(1) if weights is not None and average_attn_weights else weights
         if query.ndim == 2:
             return y.squeeze(0), weights if weights is None else weights.squeeze(0)
         return y, weights
 
-    def _projected(self, query: Tensor, key: Tensor, value: Tensor) -> list[Tensor]:
-        """Returns queries, keys and values as `(B, H, T, D)`."""
+    def _projected(self, query: Tensor, key: Tensor, value: Tensor, heads: Heads | None) -> list[Tensor]:
+        """Returns queries, keys and values of the heads as `(B, H, T, D)`."""
         if query.is_nested or query.ndim not in (2, 3):
             kind = "nested" if query.is_nested else f"of shape {tuple(query.shape)}"
             step = "Pad it; in a TransformerEncoder, set encoder.use_nested_tensor = False."
             raise ValueError(f"MultiheadAttention: query must be a dense tensor of 2 or 3 axes; got one {kind}. {step}")
         whole, bias = self.in_proj_weight, self.in_proj_bias
+        separate = [] if whole is not None else [self.q_proj_weight, self.k_proj_weight, self.v_proj_weight]
+        if heads is not None:
+            whole, bias = (each if each is None else heads.projection(each, 3) for each in (whole, bias))
+            separate = [heads.projection(each) for each in separate]
         if whole is not None and query is key and key is value:
             projected = F.linear(query, whole, bias).chunk(3, -1)
         else:
-            parts = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight) if whole is None else whole.chunk(3)
+            parts = separate if whole is None else whole.chunk(3)
             biases = (None, None, None) if bias is None else bias.chunk(3)
             projected = [F.linear(*each) for each in zip((query, key, value), parts, biases, strict=True)]
         return [self._split(x if query.ndim == 3 else x[None], self.batch_first or query.ndim == 2) for x in projected]
 
     def _split(self, x: Tensor, batch_first: bool) -> Tensor:
-        x = x.unflatten(-1, (self.num_heads, self.head_dim))
+        x = x.unflatten(-1, (-1, self.head_dim))
         return x.transpose(1, 2) if batch_first else x.permute(1, 2, 0, 3)
 
-    def _extended(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def _extended(self, k: Tensor, v: Tensor, heads: Heads | None) -> tuple[Tensor, Tensor]:
         """Appends the learned key and value, and those of zeros, which every query may attend to."""
         if self.bias_k is not None and self.bias_v is not None:
-            shape = (k.shape[0], self.num_heads, 1, self.head_dim)
-            k = torch.cat((k, self._split(self.bias_k, True).expand(shape)), 2)
-            v = torch.cat((v, self._split(self.bias_v, True).expand(shape)), 2)
+            more = [self._split(each, True) for each in (self.bias_k, self.bias_v)]
+            more = more if heads is None else [heads.select(each) for each in more]
+            k, v = (torch.cat((x, each.expand(*x.shape[:2], 1, -1)), 2) for x, each in zip((k, v), more, strict=True))
         return (F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))) if self.add_zero_attn else (k, v)
 
     def _attended(
-        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool, heads: Heads | None
     ) -> tuple[Tensor, Tensor | None]:
         """Returns what the heads read, and the weights before dropout if they are needed."""
         site = self.dropout if self.dropout is not None and _drops(self.dropout, q) else None
         if site is None and not need_weights:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
         z, masked = logits(q, k, mask, causal, None), mask is not None
+        toss = (lambda x: x) if site is None else site if heads is None else partial(heads.tossed, site)
         if isinstance(site, DropKey):
-            return softmax(site(z), masked) @ v, softmax(z, masked) if need_weights else None
+            return softmax(toss(z), masked) @ v, softmax(z, masked) if need_weights else None
         weights = softmax(z, masked)
-        return (weights if site is None else site(weights)) @ v, weights if need_weights else None
+        return toss(weights) @ v, weights if need_weights else None
 
     def extra_repr(self) -> str:
         """Returns the sizes."""
@@ -217,24 +233,3 @@ def _drops(site: Site, x: Tensor) -> bool:
     """Returns whether a site is on. Code and graphs that are kept may not hang on its rate, as a schedule changes it."""
     kept = torch.compiler.is_compiling() or capturing(x.device)
     return site.training and (kept or site.p != 0)
-
-
-def _added(attn_mask: Tensor | None, padding: Tensor | None, q: Tensor, keys: int) -> Tensor | None:
-    """Returns the sum of both masks as numbers for the logits, broadcast to `(B, H, T, S)`; None where there is none."""
-    batch, heads, queries, _ = q.shape
-    masks = []
-    if attn_mask is not None:
-        _check_shape("attn_mask", attn_mask, (queries, keys), (batch * heads, queries, keys))
-        masks.append(attn_mask.unflatten(0, (batch, heads)) if attn_mask.ndim == 3 else attn_mask[None, None])
-    if padding is not None:
-        _check_shape("key_padding_mask", padding, (batch, keys), *([(keys,)] if batch == 1 else []))
-        masks.append(padding.reshape(batch, 1, 1, keys))
-    zero = q.new_zeros(())
-    numbers = [zero.masked_fill(mask, -torch.inf) if mask.dtype == torch.bool else mask.to(q.dtype) for mask in masks]
-    return None if not numbers else numbers[0] if len(numbers) == 1 else numbers[0] + numbers[1]
-
-
-def _check_shape(name: str, mask: Tensor, *shapes: tuple[int, ...]) -> None:
-    if tuple(mask.shape) not in shapes:
-        rule = f"must be of shape {' or '.join(map(str, shapes))}"
-        raise ValueError(f"MultiheadAttention: {name} {rule}; got {tuple(mask.shape)}. Its last axis counts the keys.")

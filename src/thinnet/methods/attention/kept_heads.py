@@ -1,0 +1,80 @@
+"""Attention on the kept heads alone: their rows of the projections, their columns of the one that joins them.
+
+y = W_o[:, k] [heads_k] H / K,  heads_k of q, k, v = W[k] x,  k = the K of H heads that are kept
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+
+from thinnet.coins import Site
+from thinnet.methods.attention.drop_head import DropHead
+from thinnet.methods.paths.separable import countable, served
+from thinnet.ops.sharded import is_sharded
+from thinnet.ops.take import take
+
+
+class Heads(NamedTuple):
+    """The heads that a pass computes.
+
+    Args:
+        rows: their numbers, `(K,)`, int64, ascending. Where none is kept it is one, and the scale is 0.
+        among: how many there are in all.
+        scale: what they are multiplied by.
+    """
+
+    rows: Tensor
+    among: int
+    scale: float
+
+    def projection(self, weight: Tensor, parts: int = 1) -> Tensor:
+        """Returns the rows of a weight, or of a bias, that make the kept heads of each of its parts."""
+        places = torch.cat([self.rows + self.among * part for part in range(parts)])[None]
+        rows = take(weight.unflatten(0, (parts * self.among, -1)), places, None)[0]
+        return rows.flatten(0, 1)
+
+    def select(self, x: Tensor) -> Tensor:
+        """Returns the kept heads of a tensor that has all of them, or one for all, in axis 1."""
+        return x if x.shape[1] != self.among or self.among == 1 else x.index_select(1, self.rows)
+
+    def tossed(self, site: Site, x: Tensor) -> Tensor:
+        """Returns what a site makes of the kept heads, which have the coins that they would have among all."""
+        shape = x.shape[0], self.among, *x.shape[2:]
+        return site(x.new_zeros(shape).index_copy(1, self.rows, x)).index_select(1, self.rows)
+
+    def joined(self, y: Tensor, layer: nn.Module) -> Tensor:
+        """Returns the last projection of the kept heads, `(..., K D)`, scaled."""
+        y = y * self.scale if self.scale else torch.where(torch.zeros((), dtype=torch.bool, device=y.device), y, 0)
+        if not _plain(layer):
+            full = y.new_zeros(*y.shape[:-1], self.among, y.shape[-1] // len(self.rows))
+            return layer(full.index_copy(-2, self.rows, y.unflatten(-1, (len(self.rows), -1))).flatten(-2))
+        assert isinstance(layer, nn.Linear)
+        weight = take(layer.weight, None, self.rows[None], run=y.shape[-1] // len(self.rows))[0]
+        return nn.functional.linear(y, weight, layer.bias)
+
+
+def kept_heads(site: Site | None, attention: nn.Module, x: Tensor, count: int) -> Heads | None:
+    """Returns the heads to compute; None where they are all, or where work cannot be left out.
+
+    Args:
+        site: that drops heads.
+        attention: whose heads they are.
+        x: the queries.
+        count: of all heads.
+    """
+    if not (isinstance(site, DropHead) and site.shared and site.training and site.p) or type(site).drop is not DropHead.drop:
+        return None
+    if not countable(x) or served() or any(is_sharded(p) for p in attention.parameters()):
+        return None
+    kept, scale = site.keep(x, count)
+    rows = kept.nonzero().flatten()
+    return Heads(rows, count, scale) if len(rows) else Heads(rows.new_zeros(1), count, 0.0)
+
+
+def _plain(layer: nn.Module) -> bool:
+    """Returns whether a layer is nothing but its weight and its bias."""
+    linear = isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward and "forward" not in vars(layer)
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return linear and not any(hooks) and not is_parametrized(layer)
