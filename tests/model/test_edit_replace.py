@@ -265,3 +265,19 @@ def test_the_transformer_of_pytorch_keeps_its_results() -> None:
     torch.testing.assert_close(run(model, example, training=False), before)
     thinnet.Coins(0).bind(model).at(0)
     assert_same_bits(model(*example), model(*example))
+
+
+def test_attention_without_dropout_runs_where_functions_are_served() -> None:
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.dropout(self.attention(x, x, x, need_weights=False)[0], 0.5, self.training)
+
+    model, x = Model(), torch.randn(2, 3, 8)
+    expected = model.eval()(x)
+    thinnet.replace(model, functional=True, example=x)
+    torch.testing.assert_close(model.eval()(x), expected)
+    assert bool((model.train()(x) == 0).any())

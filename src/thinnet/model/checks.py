@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from thinnet.methods import REGISTRY
 from thinnet.model import declared
 from thinnet.model.editing.pin import Pinned
 from thinnet.model.findings import Finding, Rule
@@ -129,6 +130,7 @@ HEAD = Rule("AUD302", "dropout right before a head of one output", "warning")
 TWICE = Rule("AUD303", "dropout twice in a row", "warning")
 EVERYWHERE = Rule("AUD304", "dropout behind every layer", "note")
 INPUT = Rule("AUD305", "dropout on the input", "note")
+SHARING = tuple(method.module for method in REGISTRY if method.module is not None and method.facts.per_batch)
 SAME_MASK = Rule("AUD401", "one mask for all samples", "warning")
 NO_SELU = Rule("AUD501", "alpha dropout without SELU", "error")
 LEAK = Rule("AUD503", "infinite values leak as NaN", "note")
@@ -157,7 +159,8 @@ def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
     if site.target == "input":
         yield at(site, INPUT, f"It drops from what the model is called with, p = {site.p}.", "0.2 at most on clean input.")
     if "0" in site.grain.partition("along ")[2].partition(" of ")[0].replace("axes", "").replace("axis", "").split():
-        if site.target == "activations" and site.kind == "dropout":
+        meant = isinstance(case.module(site.name), SHARING)
+        if site.target == "activations" and site.kind == "dropout" and not meant:
             evidence = f"{site.grain}: every sample of a batch is dropped by the same coins."
             yield at(site, SAME_MASK, evidence, "Draw a mask of the batch's length, unless that is the method.")
     if type(case.module(site.name)).__name__ in ALPHA and site.after not in ("elu", "selu"):
@@ -193,7 +196,9 @@ def reach(case: Case) -> Iterator[Finding]:
         evidence = (
             f"isinstance(module, nn.Dropout) finds {len(random) - len(missed)} of {len(random)} sites; not {missed[0]!r}."
         )
-        yield Finding(REACH, "", None, evidence, "For Monte-Carlo dropout switch sites, not classes.")
+        yield Finding(
+            REACH, "", None, evidence, "For Monte-Carlo dropout switch sites, not classes: thinnet.predict.stochastic(model)."
+        )
 
 
 CHECKS = (random_in_eval, silent, left_in_eval, rates, placement, leaks, learned, reach)

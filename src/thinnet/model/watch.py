@@ -5,6 +5,7 @@ noise; where it meets data, the noise is used, and the values on both sides say 
 """
 
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Iterator
@@ -197,6 +198,14 @@ def _bytes(tensor: Tensor) -> int:
     return tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
 
 
+_WATCHED = threading.local()
+
+
+def watched_now() -> bool:
+    """Returns whether a model runs under a watch in this thread: what leaves dropped work out does it then, to be seen."""
+    return getattr(_WATCHED, "depth", 0) > 0
+
+
 @contextmanager
 def watching(model: nn.Module, redrawn: tuple[str, str | None] | None = None) -> Iterator[Watch]:
     """Watches what runs in the context; the model's code ends at the frame that enters it."""
@@ -206,9 +215,11 @@ def watching(model: nn.Module, redrawn: tuple[str, str | None] | None = None) ->
         hooks.register_module_forward_pre_hook(watch._enter),
         hooks.register_module_forward_hook(watch._leave, always_call=True),
     ]
+    _WATCHED.depth = getattr(_WATCHED, "depth", 0) + 1
     try:
         with recorded(watch.place, watch.drawn, watch.outermost), watch:
             yield watch
     finally:
+        _WATCHED.depth -= 1
         for handle in handles:
             handle.remove()

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.units.kept import Kept, width_of
+from thinnet.model.watch import watched_now
 from thinnet.ops.take import take
 from thinnet.thinning.layers import layer_of
 
@@ -37,16 +38,19 @@ class Chain:
 
     def begin(self, x: Tensor) -> None:
         """Tosses the coins of a pass; the first producer calls it. Where nothing or everything is dropped the pass is dense."""
-        site, dense = self.site, not self.on
-        if not dense:
-            independent = site.count == "bernoulli" and torch.compiler.is_compiling()  # their number is not fixed
-            dense = not site.training or site.p in (0, 1) or independent or self._all(site)
-        self.kept = None if dense else site.keep(x, self.units)
-        if not torch.compiler.is_compiling():
+        compiled = torch.compiler.is_compiling()
+        self.kept = None if self._dense(compiled) else self.site.keep(x, self.units)
+        if not compiled:
             self.task = torch._C._current_graph_task_id()
 
-    def _all(self, site: BatchwiseDropout) -> bool:
-        return site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
+    def _dense(self, compiled: bool) -> bool:
+        site = self.site
+        if not self.on or not site.training or site.p in (0, 1):
+            return True
+        if site.count == "bernoulli" and compiled:  # their number is not fixed, and compiled code has one shape
+            return True
+        nothing_out = site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
+        return nothing_out or (not compiled and watched_now())
 
     def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
         """Returns what is kept, for a module that reads `x`; None where it got all units.

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import Signature, signature
+from types import CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -149,10 +150,20 @@ class Served(TorchFunctionMode):
 
 
 def _inside(mode: TorchFunctionMode, func: Any, args: Any, kwargs: Any) -> Any:
-    if func is F.multi_head_attention_forward:  # it is written in Python, and drops within
-        with mode:
-            return func(*args, **kwargs or {})
-    return func(*args, **kwargs or {})
+    if func is not F.multi_head_attention_forward:
+        return func(*args, **kwargs or {})
+    with mode:
+        return _ATTENTION_BODY(*args, **kwargs or {})
+
+
+def _without_door(function: Any) -> Any:
+    """Returns a function of PyTorch's that is written in Python, and drops within, without the door that hands it to a mode."""
+    body = FunctionType(function.__code__, {**F.__dict__, "has_torch_function": lambda _: False}, function.__name__)
+    body.__defaults__, body.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    return body
+
+
+_ATTENTION_BODY = _without_door(F.multi_head_attention_forward)
 
 
 def _check(site: Site, call: Call, module: nn.Module, number: int) -> None:
@@ -175,11 +186,18 @@ class Serving:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the forward method."""
         with Served(self.module):
-            if self.before is not None:
-                return self.before(*args, **kwargs)
-            return type(self.module).forward(self.module, *args, **kwargs)
+            return self._method(*args, **kwargs)
+
+    @property
+    def _method(self) -> Any:
+        return self.before or type(self.module).forward.__get__(self.module)
 
     @property
     def __signature__(self) -> Signature:
         """That of the method, for those who ask which arguments a model takes."""
-        return signature(self.before or type(self.module).forward.__get__(self.module))
+        return signature(self._method)
+
+    @property
+    def __code__(self) -> CodeType:
+        """That of the method, for `torch.export`, which says by it where a constraint comes from."""
+        return self._method.__code__
