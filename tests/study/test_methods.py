@@ -69,8 +69,8 @@ def test_bad_methods_and_groups(settings: dict, words: str):
 
 
 def test_rate_that_leaves_nothing_out_is_refused_at_the_door(compared: Callable, tmp_path: Path):
-    plan = replace(SMALL, rates=(0.02, 0.5), hidden=(32, 8))
-    with pytest.raises(StudyError, match=r"--rates: thin must leave units out of every layer; got 0\.02 and 32,8: site 2 is"):
+    plan = replace(SMALL, rates=(0.1, 0.5), hidden=(64, 4))
+    with pytest.raises(StudyError, match=r"--rates: thin must leave units out of every layer; got 0\.1 and 64,4: site 5 is"):
         compared(tmp_path / "out", plan)
     assert not (tmp_path / "out").exists()
 
