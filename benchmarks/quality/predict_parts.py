@@ -58,8 +58,21 @@ def shift() -> str:
     return table([*head, "MI less 1 - max p of the single pass", "MI less entropy"], body)
 
 
+def why_it_works() -> str:
+    """Returns one row a measure of the three reasons: its mean without dropout, and the paired differences of two rates."""
+    body = []
+    for row in load("why_it_works")["rows"]:
+        if row["the claim says"]:
+            found = row["difference to 0"]
+            words = ", ".join(dict.fromkeys(each["claim"] for each in found.values()))
+            cells = [f"{each['mean']:+.3g} [{each['low']:+.3g}, {each['high']:+.3g}]" for each in found.values()]
+            body.append([row["claim"], row["labels"], row["measure"], f"{row['mean at 0']:.3g}", *cells, words])
+    return table(["reason", "labels", "measure", "p = 0", "p = 0.2, less that", "p = 0.5, less that", "the claim"], body)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "predict_averaging": averaging,
     "predict_tables": tables,
     "predict_shift": shift,
+    "why_it_works": why_it_works,
 }
