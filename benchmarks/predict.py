@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from benchmarks.measure import interleaved
 from thinnet.predict import sample
 
-DRAWS, ROUNDS, WIDTH = 50, 9, 1024
+DRAWS, ROUNDS, WIDTH = 50, 5, 1024
 
 
 def network(site: int) -> nn.Module:
@@ -38,8 +38,8 @@ def convolutions(site: int) -> nn.Module:
 
 
 CASES: dict[str, tuple[Callable[[int], nn.Module], tuple[int, ...]]] = {
-    "dense": (network, (256, 784)),
-    "convolutions": (convolutions, (32, 3, 32, 32)),
+    "dense": (network, (128, 784)),
+    "convolutions": (convolutions, (16, 3, 32, 32)),
 }
 SITES = {"half depth": 3, "last layer": 6}
 

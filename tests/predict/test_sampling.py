@@ -165,8 +165,21 @@ def test_same_coins_are_one_network_a_draw() -> None:
     assert len({tuple(draw.tolist()) for draw in draws[:, 0]}) > 1
 
 
+class Counter(nn.Module):
+    """Counts its passes in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.passes += 1
+        return x
+
+
 def test_the_model_and_the_generators_are_untouched() -> None:
-    model = nn.Sequential(convolutions(), nn.Linear(3, 3), thinnet.nn.Dropout(0.5), nn.LSTM(3, 3, 2, dropout=0.5)).train()
+    layers = convolutions(), nn.Linear(3, 3), thinnet.nn.Dropout(0.5), Counter(), nn.LSTM(3, 3, 2, dropout=0.5)
+    model = nn.Sequential(*layers).train()
     coins = thinnet.Coins(0).bind(model).at(3)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     held = [(module, type(module), dict(vars(module)), dict(module._modules)) for module in model.modules()]
@@ -206,7 +219,9 @@ def test_coins_without_a_name_are_said_to_be_so() -> None:
     assert not found.named and "lstm" in found.notes[0]
     assert torch.equal(found.draws, sample(model, x, n=4).draws)
     assert torch.equal(found.draws[:2], sample(model, x, n=2).draws)
-    assert not torch.equal(found.draws, sample(model, x, n=4, seed=1).draws)
+    alone = nn.Sequential(nn.LSTM(8, 8, 2, dropout=0.5, batch_first=True))
+    draws = sample(alone, x, n=4, output=0).draws
+    assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws, sample(alone, x, n=4, output=0, seed=1).draws)
 
 
 def test_where_axis_0_does_not_count_the_samples_nothing_is_claimed() -> None:

@@ -261,6 +261,8 @@ def test_pinned_sites_stay_as_they_are() -> None:
         assert [module.training for module in model] == [False, True, True]
     assert [module.training for module in model] == [False, True, False]
     assert "0" not in inside.owners()
+    with stochastic(model):  # as far as modules declare it
+        assert [module.training for module in model] == [False, True, True]
 
 
 def test_a_fused_encoder_with_padding_tosses_its_coins() -> None:
