@@ -58,7 +58,9 @@ def branches(
     for uses in found:
         place = names[uses[0].site.module]  # type: ignore[index]
         if place in wrong:
-            reasons[place] = wrong[place] + next(filter(None, (outside(use, own) for use in uses)), "")
+            reasons[place] = f"tried with every second sample: {wrong[place]}" + next(
+                filter(None, (outside(use, own) for use in uses)), ""
+            )
     pieces = _pieces(model, [uses for uses in found if names[uses[0].site.module] not in wrong], named)  # type: ignore[index]
     return pieces, [f"{name} is not thinned: {reason}" for name, reason in reasons.items()]
 

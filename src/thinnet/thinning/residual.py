@@ -1,4 +1,4 @@
-"""Which part of a pass is the residual branch that a site ends: all between the value that its shortcut carries and the site."""
+"""Which part of a pass is the residual branch that a site ends: all between what its shortcut carries and the site."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
