@@ -213,6 +213,12 @@ def test_predictions_in_the_place_of_inputs_give_the_rows_of_the_model() -> None
         assert_rows_equal(row, whole[row.name])
 
 
+def test_what_the_draws_say_of_themselves_is_said_once() -> None:
+    draws, y = torch.randn(6, 40, 3), labels()[1]
+    parts = {part: (Prediction(draws[:, rows], "logits", notes=("not named",)), y[rows]) for part, rows in PARTS.items()}
+    assert calibrate(**parts, resamples=100).notes.count("not named") == 1
+
+
 def test_one_logit_is_two_classes() -> None:
     model, (x, y) = network(1), labels(classes=2)
     draws = torch.randn(6, 40, 1)

@@ -149,7 +149,7 @@ def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: fl
         notes.append(
             "no tau was given: before the fit, a single pass has no density, and Monte-Carlo only the draws' own normal"
         )
-    return tuple(notes)
+    return (*notes, *sources.notes)
 
 
 def _check(

@@ -47,6 +47,7 @@ class Sources:
     ) -> None:
         self.model, self.n, self.seed, self.batch_size, self.output, self.two = model, n, seed, batch_size, output, two
         self.inputs = {part: parts[part][0] for part in PARTS}
+        self.notes: dict[str, None] = {}  # those of the draws, each once
         self.labels = not parts["validation"][1].is_floating_point()
         self.observed = {part: _observed(part, parts[part][1], self.labels) for part in PARTS}
 
@@ -55,6 +56,7 @@ class Sources:
         found = self.inputs[part]
         if not isinstance(found, Prediction):
             found = self._sampled(found, rates)
+        self.notes |= dict.fromkeys(found.notes)
         noise = None if found.aleatoric is None else self._shaped(part, found.aleatoric)
         return Drawn(self._shaped(part, found.draws), noise)
 
