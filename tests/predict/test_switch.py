@@ -274,6 +274,23 @@ def test_a_fused_encoder_with_padding_tosses_its_coins() -> None:
     assert not torch.equal(one[:, :3], other[:, :3])
 
 
+@pytest.mark.parametrize("way", ["around", "inside", "in place"])
+def test_compiled_models_toss_their_coins(way: str) -> None:
+    layers = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    inner = torch.compile(layers, backend="eager") if way == "inside" else layers
+    model = nn.Sequential(inner, nn.Dropout(0.5)).eval()
+    run = torch.compile(model, backend="eager") if way == "around" else model
+    if way == "in place":
+        model.compile(backend="eager")
+    x = torch.ones(16, 2)
+    plain, kinds = run(x), [type(module) for module in run.modules()]
+    with stochastic(run, example=x):
+        assert not torch.equal(run(x), run(x))
+    with stochastic(run):
+        assert not torch.equal(run(x), run(x))
+    assert torch.equal(run(x), plain) and kinds == [type(module) for module in run.modules()]
+
+
 def test_bad_input_is_refused() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval()
     with pytest.raises(ValueError, match=r"pattern 'head.\*' must match a module that owns coins; there are: 1\."):

@@ -25,6 +25,11 @@ class Counts:
         self.first: dict[int, list[Callable[..., None]]] = {}  # what is to be done when a module is called
         self.held = False
 
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is inside of any context."""
+        return bool(self.on or self.off or self.first)
+
     def turn(self, modules: Iterable[nn.Module], on: bool, by: int) -> None:
         """Turns modules on or off once more, or once less."""
         counts = self.on if on else self.off
@@ -66,12 +71,14 @@ class Turned:
         waiting = counts.first.get(id(self))
         while waiting:
             waiting.pop()(args, kwargs)
+        compiled = vars(self).get("_compiled_call_impl") is not None and counts.busy
+        call = self._call_impl if compiled else super().__call__  # type: ignore[misc]
         if counts.held or not counts.on[id(self)] or origin(type(self)).__module__.startswith(CLOSED):
-            return super().__call__(*args, **kwargs)  # type: ignore[misc]
+            return call(*args, **kwargs)
         counts.held = True
         try:
             with Held():
-                return super().__call__(*args, **kwargs)  # type: ignore[misc]
+                return call(*args, **kwargs)
         finally:
             counts.held = False
 
@@ -86,15 +93,23 @@ def made(kind: type, *args: Any) -> Any:
     return kind.__new__(kind, *args)
 
 
+class Uncompiled:
+    """What is mixed into the class of what `torch.compile` returned: threads inside run the module as it is written."""
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the module, or its compiled form."""
+        return self._orig_mod(*args, **kwargs) if inside.counts.busy else super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+
 def origin(kind: type) -> type:
     """Returns the class that a module had."""
-    return kind.__mro__[2] if issubclass(kind, Turned) else kind
+    return kind.__mro__[2] if issubclass(kind, (Turned, Uncompiled)) else kind
 
 
-def _turned(kind: type) -> type:
+def _turned(kind: type, mixed: type) -> type:
     if kind not in _classes:
         names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
-        _classes[kind] = type.__new__(type(kind), kind.__name__, (Turned, kind), names)
+        _classes[kind] = type.__new__(type(kind), kind.__name__, (mixed, kind), names)
     return _classes[kind]
 
 
@@ -105,7 +120,8 @@ def enter(modules: Iterable[nn.Module]) -> list[nn.Module]:
         try:
             for module in modules:
                 if _users[id(module)] == 0:
-                    module.__class__ = _turned(type(module))
+                    mixed = Uncompiled if "_orig_mod" in module._modules else Turned
+                    object.__setattr__(module, "__class__", _turned(type(module), mixed))
                 _users[id(module)] += 1
                 done.append(module)
         except BaseException:
@@ -121,4 +137,4 @@ def leave(modules: Iterable[nn.Module]) -> None:
             _users[id(module)] -= 1
             if _users[id(module)] == 0:
                 del _users[id(module)]
-                module.__class__ = origin(type(module))
+                object.__setattr__(module, "__class__", origin(type(module)))

@@ -28,7 +28,7 @@ class stochastic:
 
     Modes are turned in the thread that is inside, and in no other. When the context is left, by whatever way, every module is
     as it was; contexts nest, of one model too. In between a module that is concerned has a class of its own, made from its
-    class, so code that asks for `type(module) is ...` sees another one, and what `torch.compile` made of it is compiled again.
+    class, so code that asks for `type(module) is ...` sees another one, and compiled code of the model is not used.
 
     Args:
         model: any module, in any mode. Sites that `thinnet.freeze` has pinned stay as they are.
@@ -53,6 +53,7 @@ class stochastic:
 
     def __init__(self, model: nn.Module, only: str | Iterable[str] | None = None, example: Any = None) -> None:
         self.model = checked("stochastic", model)
+        self.compiled = [part for part in model.modules() if "_orig_mod" in part._modules]
         if isinstance(self.model, torch.jit.ScriptModule):
             raise TypeError("stochastic: model must be no ScriptModule, whose modes are compiled in. Give the module itself.")
         self.only = None if only is None else (only,) if isinstance(only, str) else tuple(only)
@@ -117,8 +118,8 @@ class _Entry:
         owners |= {id(layer) for layer in _fused(model, owners)}
         there = list(model.modules())
         on = [module for module in there if id(module) in owners]
-        off = [module for module in there if vars(module)["training"] and id(module) not in owners and not _pinned(module)]
-        changed = modes.enter({id(module): module for module in (*on, *off, model)}.values())
+        off = [module for module in there if vars(module).get("training") and id(module) not in owners and not _pinned(module)]
+        changed = modes.enter({id(module): module for module in (*on, *off, model, *self.context.compiled)}.values())
         self.counts.turn(on, True, 1)
         self.counts.turn(off, False, 1)
         return on, off, changed
