@@ -200,6 +200,8 @@ def test_a_factor_of_one_is_no_refit_and_one_that_reaches_rate_1_is_left_out() -
     found = calibrate(model, **parts, n=8, resamples=100, factors=(1.0, 2.5, 4.0))
     assert set(found.curve) == {1.0}
     assert_rows_equal(found["Monte-Carlo, rates"], found["Monte-Carlo"])
+    none = calibrate(model, **parts, n=8, resamples=100, factors=(2.5,))
+    assert len(none.rows) == 4 and any(note.startswith("no rate was refit") for note in none.notes)
     assert found.difference("Monte-Carlo, rates", "Monte-Carlo", "Brier").high == pytest.approx(0, abs=1e-6)
 
 

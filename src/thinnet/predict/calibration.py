@@ -106,7 +106,8 @@ def calibrate(
         chosen = refit.rates(best)
         drawn = sources.draws("validation", chosen), sources.draws("test", chosen)
         rows += _rows(judge, sources, "Monte-Carlo, rates", *drawn, tau, {refit.kind: best})
-    notes = _notes(sources, rows, curve, tau)
+    wanted = refit is not None and bool(factors if rates is None else rates)
+    notes = _notes(sources, rows, curve, tau, wanted)
     return Calibration(tuple(rows), "logits" if sources.labels else "values", chosen, curve, len(judge.y), notes)
 
 
@@ -133,13 +134,15 @@ def _rows(
     return [judge.values(name, draws.mean(0, keepdim=True), own, fitted), after]
 
 
-def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: float | None) -> tuple[str, ...]:
+def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: float | None, wanted: bool) -> tuple[str, ...]:
     held, tested = (len(sources.observed[part]) for part in ("validation", "test"))
     notes = [f"fitted on {held} cases, judged on {tested} others; 95 % intervals of a bootstrap over these"]
     for row in rows:
         temperature = row.fitted.get("temperature", 1.0)
         if not 1.1 / fitting.HOTTEST < temperature < fitting.HOTTEST / 1.1:
             notes.append(f"{row.name}: the temperature is at the end of its range")
+    if wanted and not curve:
+        notes.append("no rate was refit: the model owns none that a number could set, or every candidate brings one to 1")
     best = min(curve, key=lambda value: curve[value], default=None)
     if best is not None and len(curve) > 1 and best == min(curve):
         notes.append("the smallest rates are best on validation: towards 0, Monte-Carlo becomes the single pass")
