@@ -1,4 +1,4 @@
-"""Attention without dropout under `torch.func.vmap`, for which PyTorch has no rule: the draws join the batch."""
+"""Attention and norms under `torch.func.vmap`, for which PyTorch has no rule or a slow one: the draws join the batch."""
 
 from typing import Any
 
@@ -51,3 +51,42 @@ def attended(given: Any) -> Tensor:
     q, k, v, mask = (given.get(name) for name in ("query", "key", "value", "attn_mask"))
     options = tuple((name, given[name]) for name in ("is_causal", "scale", "enable_gqa") if name in given)
     return Attention.apply(q, k, v, mask, options)  # type: ignore[return-value]
+
+
+class Norm(torch.autograd.Function):
+    """`F.batch_norm` with running statistics, and a rule for one more axis in front of the batch."""
+
+    @staticmethod
+    def forward(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+        return F.batch_norm(x, mean, var, weight, bias, False, 0.0, eps)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        return None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """Joins the mapped axis and the batch."""
+        n, (x, *rest) = info.batch_size, args
+        return Norm.apply(_joined(x, in_dims[0], n), *rest).unflatten(0, (n, -1)), 0
+
+
+def normed(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Returns `F.batch_norm` of a batch that is mapped, as one larger batch where nothing but the batch is mapped."""
+    rest = running_mean, running_var, weight, bias
+    if training or running_mean is None or not is_batchedtensor(input) or any(map(is_batchedtensor, filter(_there, rest))):
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+    return Norm.apply(input, *rest, eps)  # type: ignore[return-value]
+
+
+def _there(tensor: Tensor | None) -> bool:
+    return tensor is not None

@@ -25,11 +25,12 @@ class Held(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the function; a norm as in eval."""
         if func in STATISTICS:
-            args, kwargs = _held(func, args, kwargs or {})
+            args, kwargs = held(func, args, kwargs or {})
         return func(*args, **kwargs or {})
 
 
-def _held(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any]:
+def held(func: Callable[..., Any], args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Returns the arguments of a norm as in eval."""
     module, place = innermost()[1], STATISTICS[func]
     mean = args[place] if len(args) > place else kwargs.get("running_mean")
     if mean is None or module is None or not module.training:

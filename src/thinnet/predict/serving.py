@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.coins import Site, site_number
@@ -13,8 +14,8 @@ from thinnet.model.editing.order import call_with
 from thinnet.model.editing.pin import Pinned
 from thinnet.model.editing.replace import replace
 from thinnet.model.editing.swap import ours
-from thinnet.predict.attending import attended, serves
-from thinnet.predict.hold import STATISTICS, Held
+from thinnet.predict.attending import attended, normed, serves
+from thinnet.predict.hold import STATISTICS, Held, held
 
 
 class Arguments(NamedTuple):
@@ -102,7 +103,8 @@ class Served(Held):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Serves a dropout function that is told to drop; runs all others, norms as in eval."""
         if func in STATISTICS:
-            return super().__torch_function__(func, types, args, kwargs)
+            args, kwargs = held(func, args, kwargs or {})
+            return (normed if func is F.batch_norm else func)(*args, **kwargs)
         if func in SITES:
             frame, module = innermost()
             if module in self.names:
