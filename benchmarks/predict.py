@@ -23,7 +23,7 @@ def network(site: int) -> nn.Module:
     """Returns six hidden layers of 1024 units with dropout behind number `site`."""
     layers: list[nn.Module] = []
     for number in range(1, 7):
-        layers += [nn.Linear(784 if number == 1 else WIDTH, WIDTH), nn.ReLU(), *([nn.Dropout(0.5)] if number == site else [])]
+        layers += [nn.Linear(WIDTH, WIDTH), nn.ReLU(), *([nn.Dropout(0.5)] if number == site else [])]
     return nn.Sequential(*layers, nn.Linear(WIDTH, 10))
 
 
@@ -31,15 +31,15 @@ def convolutions(site: int) -> nn.Module:
     """Returns six convolutions of 32 channels with norms; dropout behind number `site`, or before the last layer."""
     layers: list[nn.Module] = []
     for number in range(1, 7):
-        layers += [nn.Conv2d(3 if number == 1 else 32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
+        layers += [nn.Conv2d(32, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
         layers += [nn.Dropout2d(0.2)] if number == site < 6 else []
     layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), *([nn.Dropout(0.5)] if site == 6 else [])]
     return nn.Sequential(*layers, nn.Linear(32, 10))
 
 
 CASES: dict[str, tuple[Callable[[int], nn.Module], tuple[int, ...]]] = {
-    "dense": (network, (128, 784)),
-    "convolutions": (convolutions, (16, 3, 32, 32)),
+    "dense": (network, (128, WIDTH)),
+    "convolutions": (convolutions, (16, 32, 32, 32)),
 }
 SITES = {"half depth": 3, "last layer": 6}
 

@@ -13,7 +13,7 @@ from thinnet.predict.serving import Served
 from thinnet.predict.structure import generators_kept, seed_all, structure
 from thinnet.predict.switches import Switches, count_rows, few_rows, take_rows
 
-MEMORY = 1 << 27  # bytes of the largest tensor of an enlarged batch
+MEMORY = 1 << 24  # bytes of the largest tensor of an enlarged batch: more than this leaves the caches, and is slower
 Tensors = tuple[Tensor, ...]
 
 

@@ -48,7 +48,7 @@ def sample(
         n: how many draws.
         seed: 0 .. 2^64 - 1.
         samples: the ids of the samples, one each, or the first of them; the row numbers if left out.
-        batch_size: how many rows, each of one draw of one sample, run at once; as many as fit into 128 MB in the largest
+        batch_size: how many rows, each of one draw of one sample, run at once; as many as fit into 16 MB in the largest
             tensor behind the first coin if left out. Where samples depend on one another a batch is only cut between draws.
         same_coins: one thinned network a draw for all samples, as BatchBALD and draws of functions need it: all have id 0.
         kind: "logits", "values", or "mean_and_log_variance" for a network that says the noise of its data: a pair of tensors,
