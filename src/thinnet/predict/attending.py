@@ -83,10 +83,7 @@ def normed(
 ) -> Tensor:
     """Returns `F.batch_norm` of a batch that is mapped, as one larger batch where nothing but the batch is mapped."""
     rest = running_mean, running_var, weight, bias
-    if training or running_mean is None or not is_batchedtensor(input) or any(map(is_batchedtensor, filter(_there, rest))):
+    mapped = any(is_batchedtensor(each) for each in rest if each is not None)
+    if training or running_mean is None or mapped or not is_batchedtensor(input):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     return Norm.apply(input, *rest, eps)  # type: ignore[return-value]
-
-
-def _there(tensor: Tensor | None) -> bool:
-    return tensor is not None
