@@ -64,9 +64,9 @@ def kept_heads(site: Site | None, attention: nn.Module, x: Tensor, count: int) -
         x: the queries.
         count: of all heads.
     """
-    if not (isinstance(site, DropHead) and site.shared and site.training and site.p) or type(site).drop is not DropHead.drop:
+    if not isinstance(site, DropHead) or not site.shared or type(site).drop is not DropHead.drop or not countable(x):
         return None
-    if not countable(x) or served() or any(is_sharded(p) for p in attention.parameters()):
+    if not (site.training and site.p) or served() or any(is_sharded(p) for p in attention.parameters()):
         return None
     kept, scale = site.keep(x, count)
     rows = kept.nonzero().flatten()
