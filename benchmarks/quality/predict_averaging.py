@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality.predict_networks import digits, network, over_seeds, rounded, train, write
-from thinnet.predict.fitting import fit_temperature, log_probabilities
-from thinnet.predict.sampling import sample
+from thinnet.predict.calibration.fitting import fit_temperature, log_probabilities
+from thinnet.predict.draws.sampling import sample
 from thinnet.study.statistics import crossed_interval
 
 SEEDS, DRAWS, WIDTH, P, P_INPUT = 20, 100, 256, 0.5, 0.2

@@ -14,7 +14,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
 from benchmarks.quality.predict_networks import digits, network, over_seeds, rounded, train, write
-from thinnet.predict.sampling import sample
+from thinnet.predict.draws.sampling import sample
 from thinnet.study.statistics import crossed_interval
 
 SEEDS, DRAWS, WIDTH, P = 20, 50, 256, 0.5

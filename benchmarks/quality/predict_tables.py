@@ -18,8 +18,8 @@ from sklearn import datasets
 from torch import Tensor
 
 from benchmarks.quality.predict_networks import network, over_seeds, rounded, train, write
-from thinnet.predict.fitting import density, fit_temperature, fit_variance, log_probabilities
-from thinnet.predict.sampling import sample
+from thinnet.predict.calibration.fitting import density, fit_temperature, fit_variance, log_probabilities
+from thinnet.predict.draws.sampling import sample
 
 SPLITS, DRAWS, WIDTH, RATES = 20, 100, 64, (0.05, 0.2, 0.5)
 TRAINING = {"epochs": 100, "batch": 64, "lr": 1e-3, "weight_decay": 1e-2}

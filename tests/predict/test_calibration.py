@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 import thinnet
-from thinnet.predict import fitting, scores
-from thinnet.predict.calibration import calibrate
-from thinnet.predict.prediction import Prediction
-from thinnet.predict.reliability import Judge, ends
+from thinnet.predict.calibration import fitting, scores
+from thinnet.predict.calibration.calibration import calibrate
+from thinnet.predict.calibration.reliability import Judge, ends
+from thinnet.predict.draws.prediction import Prediction
 
 PARTS = {"validation": slice(20), "test": slice(20, None)}
 FEW = {"n": 8, "resamples": 100, "factors": ()}

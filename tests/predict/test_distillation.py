@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 import thinnet
 from thinnet.predict import Prediction
-from thinnet.predict.distillation import distill
-from thinnet.predict.divergences import apart
+from thinnet.predict.one_pass.distillation import distill
+from thinnet.predict.one_pass.divergences import apart
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(256, 6, generator=GENERATOR)

@@ -12,9 +12,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.predict import enumeration
-from thinnet.predict.enumeration import exact
-from thinnet.predict.subnetworks import Subnetworks
+from thinnet.predict.averages import enumeration
+from thinnet.predict.averages.enumeration import exact
+from thinnet.predict.averages.subnetworks import Subnetworks
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

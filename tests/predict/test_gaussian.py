@@ -10,8 +10,8 @@ from scipy import stats
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.predict.gaussian import moments
-from thinnet.predict.subnetworks import Subnetworks
+from thinnet.predict.averages.subnetworks import Subnetworks
+from thinnet.predict.one_pass.gaussian import moments
 
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

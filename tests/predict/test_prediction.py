@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
 from thinnet.predict import Prediction
-from thinnet.predict.regression import precision
+from thinnet.predict.draws.regression import precision
 
 N, ROWS, CLASSES = 200, 6, 4
 

@@ -19,8 +19,9 @@ import thinnet
 from thinnet.model.editing.order import call_with
 from thinnet.ops import Rule, reference, schema
 from thinnet.ops.toss import unit_strides
-from thinnet.predict import drawing, sample
-from thinnet.predict.structure import structure
+from thinnet.predict import sample
+from thinnet.predict.draws import drawing
+from thinnet.predict.switching.structure import structure
 
 IDS = torch.tensor([30, 10, 20, 5])
 

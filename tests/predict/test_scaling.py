@@ -15,8 +15,8 @@ from edited import Words
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.predict.readers import Scale
-from thinnet.predict.scaling import weight_scaled
+from thinnet.predict.one_pass.readers import Scale
+from thinnet.predict.one_pass.scaling import weight_scaled
 
 SITES = (thinnet.coins.Site, nn.modules.dropout._DropoutNd)
 

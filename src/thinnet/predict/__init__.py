@@ -4,24 +4,26 @@ from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thinnet.predict.calibration import calibrate as calibrate
-    from thinnet.predict.distillation import distill as distill
-    from thinnet.predict.enumeration import exact as exact
-    from thinnet.predict.gaussian import moments as moments
-    from thinnet.predict.prediction import Prediction as Prediction
-    from thinnet.predict.sampling import sample as sample
-    from thinnet.predict.scaling import weight_scaled as weight_scaled
-    from thinnet.predict.switch import stochastic as stochastic
+    from thinnet.predict.averages.enumeration import exact as exact
+    from thinnet.predict.calibration.calibration import calibrate as calibrate
+    from thinnet.predict.draws.prediction import Prediction as Prediction
+    from thinnet.predict.draws.regression import precision as precision
+    from thinnet.predict.draws.sampling import sample as sample
+    from thinnet.predict.one_pass.distillation import distill as distill
+    from thinnet.predict.one_pass.gaussian import moments as moments
+    from thinnet.predict.one_pass.scaling import weight_scaled as weight_scaled
+    from thinnet.predict.switching.switch import stochastic as stochastic
 
 _PLACES = {
-    "Prediction": "prediction",
-    "calibrate": "calibration",
-    "distill": "distillation",
-    "exact": "enumeration",
-    "moments": "gaussian",
-    "sample": "sampling",
-    "stochastic": "switch",
-    "weight_scaled": "scaling",
+    "Prediction": "draws.prediction",
+    "calibrate": "calibration.calibration",
+    "distill": "one_pass.distillation",
+    "exact": "averages.enumeration",
+    "moments": "one_pass.gaussian",
+    "precision": "draws.regression",
+    "sample": "draws.sampling",
+    "stochastic": "switching.switch",
+    "weight_scaled": "one_pass.scaling",
 }
 
 

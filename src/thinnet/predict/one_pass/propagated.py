@@ -9,7 +9,7 @@ from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 
 if TYPE_CHECKING:
-    from thinnet.predict.prediction import Prediction
+    from thinnet.predict.draws.prediction import Prediction
 
 HEAD = ("of the outputs", "propagated", "sampled", "mean |difference|", "largest", "Monte-Carlo error")
 

@@ -22,7 +22,7 @@ from thinnet.model.editing.order import call_with
 from thinnet.model.editing.owners import is_dropout, owners
 from thinnet.model.editing.swap import OURS, same_forward
 from thinnet.nn import DropPath, LockedDropout, TokenDropout
-from thinnet.predict.copying import norms_still
+from thinnet.predict.one_pass.copying import norms_still
 
 LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 MASKS = (

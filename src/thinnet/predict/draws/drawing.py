@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from thinnet.coins.calls import mix
-from thinnet.predict.outputs import Choice, chosen
-from thinnet.predict.progress import Progress, progressing
-from thinnet.predict.serving import Served
-from thinnet.predict.structure import generators_kept, seed_all, structure
-from thinnet.predict.switches import Switches, count_rows, few_rows, take_rows
+from thinnet.predict.draws.outputs import Choice, chosen
+from thinnet.predict.draws.progress import Progress, progressing
+from thinnet.predict.switching.serving import Served
+from thinnet.predict.switching.structure import generators_kept, seed_all, structure
+from thinnet.predict.switching.switches import Switches, count_rows, few_rows, take_rows
 
 MEMORY = 1 << 24  # bytes of the largest tensor of an enlarged batch: more than this leaves the caches, and is slower
 Tensors = tuple[Tensor, ...]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from thinnet.predict.subnetworks import Use
+from thinnet.predict.averages.subnetworks import Use
 
 if TYPE_CHECKING:
-    from thinnet.predict.prediction import Prediction
+    from thinnet.predict.draws.prediction import Prediction
 
 HEAD = ("average", "passes", "mean |difference|", "largest", "KL from exact", "other class")
 
@@ -113,7 +113,7 @@ class Averages:
             ImportError: Plotly is not installed.
             ValueError: the outputs were too many to be kept.
         """
-        from thinnet.predict.ensemble_picture import draw
+        from thinnet.predict.averages.ensemble_picture import draw
 
         return draw(self, index, unit)
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from thinnet.predict import fitting, scores
-from thinnet.predict.scores import LEVELS, Score
+from thinnet.predict.calibration import fitting, scores
+from thinnet.predict.calibration.scores import LEVELS, Score
 
 Curve = list[tuple[float, ...]]
 

@@ -14,8 +14,8 @@ from thinnet.model.editing.order import call_with
 from thinnet.model.editing.pin import Pinned
 from thinnet.model.editing.replace import replace
 from thinnet.model.editing.swap import ours
-from thinnet.predict.attending import attended, normed, serves
-from thinnet.predict.hold import STATISTICS, Held, held
+from thinnet.predict.switching.attending import attended, normed, serves
+from thinnet.predict.switching.hold import STATISTICS, Held, held
 
 
 class Arguments(NamedTuple):

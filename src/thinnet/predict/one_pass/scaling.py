@@ -18,9 +18,9 @@ from thinnet.model.edit import strip
 from thinnet.model.editing.order import call_with
 from thinnet.model.found import FoundSite
 from thinnet.model.sites import sites
-from thinnet.predict.copying import free_copy, norms_still
-from thinnet.predict.readers import scale_readers
-from thinnet.predict.undropped import Undropped
+from thinnet.predict.one_pass.copying import free_copy, norms_still
+from thinnet.predict.one_pass.readers import scale_readers
+from thinnet.predict.one_pass.undropped import Undropped
 
 
 def weight_scaled(model: nn.Module, example: Any = None, *, classic: bool = False) -> nn.Module:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from thinnet.predict.prediction import Prediction
+    from thinnet.predict.draws.prediction import Prediction
 
 LEAST = 1e-6  # of the variance of draws, relative to the mean of it: a draw of a constant is no certainty
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from thinnet.predict.calibrated import Calibration
+    from thinnet.predict.calibration.calibrated import Calibration
 
 COLOURS = {"single pass": "#6b7280", "Monte-Carlo": "#2563a8", "Monte-Carlo, rates": "#c2571a"}
 STYLE = """body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #222 }
@@ -58,7 +58,7 @@ def page(found: "Calibration", path: Path) -> Path:
 
 
 def _cells(row: Any) -> list[str]:
-    from thinnet.predict.calibrated import short
+    from thinnet.predict.calibration.calibrated import short
 
     numbers = [
         f"{short(score.value)}<br><small>{short(score.low)} .. {short(score.high)}</small>" for score in row.scores.values()

@@ -20,8 +20,8 @@ from thinnet.model.operation import Operation
 from thinnet.model.outside import recorded
 from thinnet.model.uses import kind_of
 from thinnet.model.watch import Watch
-from thinnet.predict.serving import Served
-from thinnet.predict.structure import generators_kept, structure
+from thinnet.predict.switching.serving import Served
+from thinnet.predict.switching.structure import generators_kept, structure
 
 SEEDS = (0, 1)
 COINS = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.predict.averages import Averages
-from thinnet.predict.subnetworks import Subnetworks, Use
+from thinnet.predict.averages.averages import Averages
+from thinnet.predict.averages.subnetworks import Subnetworks, Use
 
 ROWS = 1 << 14  # of the enlarged batch of one pass
 HELD = 1 << 27  # numbers: with more, the outputs of the sub-networks are averaged and not kept
@@ -67,7 +67,7 @@ def exact(
     >>> bool(torch.allclose(averages.geometric, averages.weight_scaled))
     True
     """
-    from thinnet.predict.sampling import sample
+    from thinnet.predict.draws.sampling import sample
 
     for name, value in (("n", n), ("limit", limit), ("batch_size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

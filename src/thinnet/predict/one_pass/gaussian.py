@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.moments.moments import Moments
-from thinnet.predict.copying import free_copy
-from thinnet.predict.propagated import Propagated
-from thinnet.predict.traced import through
+from thinnet.predict.one_pass.copying import free_copy
+from thinnet.predict.one_pass.propagated import Propagated
+from thinnet.predict.one_pass.traced import through
 
 
 def moments(
@@ -66,7 +66,7 @@ def moments(
         mean, variance = through(free_copy("moments", model), Moments.of(x), rules)
     sampled = None
     if n is not None:
-        from thinnet.predict.sampling import sample
+        from thinnet.predict.draws.sampling import sample
 
         sampled = sample(model, x, n=n, seed=seed, kind=kind)
         kind = sampled.kind

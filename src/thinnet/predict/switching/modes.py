@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.predict.hold import Held
+from thinnet.predict.switching.hold import Held
 
 CLOSED = ("torch.nn.", "thinnet.")  # modules of these call no norm as a function
 

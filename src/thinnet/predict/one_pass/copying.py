@@ -11,7 +11,7 @@ from thinnet.coins.calls import Calls
 from thinnet.model.editing.naming import checked
 from thinnet.model.editing.pin import Mode, Pinned
 from thinnet.model.editing.slots import ABSENT
-from thinnet.predict.structure import structure
+from thinnet.predict.switching.structure import structure
 
 
 def free_copy(function: str, model: nn.Module) -> nn.Module:

@@ -20,7 +20,7 @@ from thinnet.model.editing.order import call_with
 from thinnet.model.editing.replace import replace
 from thinnet.model.sites import sites
 from thinnet.ops import Rule
-from thinnet.predict.copying import free_copy, norms_still
+from thinnet.predict.one_pass.copying import free_copy, norms_still
 
 
 class Use(NamedTuple):

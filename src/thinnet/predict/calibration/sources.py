@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from thinnet.model.editing.order import call_with
 from thinnet.model.editing.owners import owners
 from thinnet.model.editing.set_rates import set_rates
-from thinnet.predict import fitting
-from thinnet.predict.outputs import Choice, chosen
-from thinnet.predict.prediction import Prediction
-from thinnet.predict.sampling import TWO, sample
-from thinnet.predict.switches import count_rows, take_rows
+from thinnet.predict.calibration import fitting
+from thinnet.predict.draws.outputs import Choice, chosen
+from thinnet.predict.draws.prediction import Prediction
+from thinnet.predict.draws.sampling import TWO, sample
+from thinnet.predict.switching.switches import count_rows, take_rows
 
 PARTS = "validation", "test"
 

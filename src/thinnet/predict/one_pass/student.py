@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.predict.divergences import apart
+from thinnet.predict.one_pass.divergences import apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ def judge(
     kind: str | None,
 ) -> dict[str, Judged]:
     """Compares networks of one pass with one average of the teacher's draws."""
-    from thinnet.predict.sampling import sample
+    from thinnet.predict.draws.sampling import sample
 
     drawn = sample(model, x, n=n, seed=seed, kind=kind)
     found: dict[str, Judged] = {}

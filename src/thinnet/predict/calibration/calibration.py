@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from thinnet import rates as rate
-from thinnet.predict import fitting
-from thinnet.predict.calibrated import Calibration
-from thinnet.predict.outputs import Choice
-from thinnet.predict.prediction import Prediction
-from thinnet.predict.reliability import Judge, Row
-from thinnet.predict.sampling import TWO
-from thinnet.predict.sources import Drawn, Refit, Sources
+from thinnet.predict.calibration import fitting
+from thinnet.predict.calibration.calibrated import Calibration
+from thinnet.predict.calibration.reliability import Judge, Row
+from thinnet.predict.calibration.sources import Drawn, Refit, Sources
+from thinnet.predict.draws.outputs import Choice
+from thinnet.predict.draws.prediction import Prediction
+from thinnet.predict.draws.sampling import TWO
 
 FACTORS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 Pair = tuple[Any, Tensor]

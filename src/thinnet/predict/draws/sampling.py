@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from thinnet.coins.names import check_number, check_samples
 from thinnet.model.editing.naming import checked
-from thinnet.predict.drawing import Drawing
-from thinnet.predict.outputs import Choice, check_numbers, kind_of
-from thinnet.predict.prediction import KINDS, Prediction
-from thinnet.predict.switches import count_rows, switches
+from thinnet.predict.draws.drawing import Drawing
+from thinnet.predict.draws.outputs import Choice, check_numbers, kind_of
+from thinnet.predict.draws.prediction import KINDS, Prediction
+from thinnet.predict.switching.switches import count_rows, switches
 
 TWO = "mean_and_log_variance"
 

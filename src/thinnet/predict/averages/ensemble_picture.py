@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from thinnet.predict.averages import Averages
+    from thinnet.predict.averages.averages import Averages
 
 BINS = 60
 COLOURS = {"arithmetic mean": "#1f3b57", "geometric mean": "#2a9d8f", "weight scaling": "#e07a2f", "Monte-Carlo": "#8e44ad"}

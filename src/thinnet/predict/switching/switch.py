@@ -9,9 +9,9 @@ from torch import nn
 
 from thinnet.model.editing.naming import checked, matches, refuse_unmatched
 from thinnet.model.editing.pin import Pinned
-from thinnet.predict import modes
-from thinnet.predict.serving import Arguments
-from thinnet.predict.switches import declared, switches
+from thinnet.predict.switching import modes
+from thinnet.predict.switching.serving import Arguments
+from thinnet.predict.switching.switches import declared, switches
 
 
 class stochastic:

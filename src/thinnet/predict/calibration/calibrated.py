@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from thinnet.predict.reliability import Row
-from thinnet.predict.scores import LEVEL, Score
+from thinnet.predict.calibration.reliability import Row
+from thinnet.predict.calibration.scores import LEVEL, Score
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Calibration:
         Raises:
             ImportError: Plotly is not installed.
         """
-        from thinnet.predict.calibration_picture import draw
+        from thinnet.predict.calibration.calibration_picture import draw
 
         return draw(self)
 
@@ -77,7 +77,7 @@ class Calibration:
         Raises:
             ImportError: Plotly is not installed.
         """
-        from thinnet.predict.calibration_picture import page
+        from thinnet.predict.calibration.calibration_picture import page
 
         return page(self, Path(path))
 

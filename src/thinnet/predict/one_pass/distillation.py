@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.predict.bar import counted
-from thinnet.predict.divergences import apart
-from thinnet.predict.scaling import weight_scaled
-from thinnet.predict.student import Distilled, Judged, judge
+from thinnet.predict.one_pass.bar import counted
+from thinnet.predict.one_pass.divergences import apart
+from thinnet.predict.one_pass.scaling import weight_scaled
+from thinnet.predict.one_pass.student import Distilled, Judged, judge
 
 Optimiser = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -108,7 +108,7 @@ class _Teacher:
         self.seeds = torch.Generator().manual_seed(seed)
 
     def __call__(self, x: Tensor) -> Any:
-        from thinnet.predict.sampling import sample
+        from thinnet.predict.draws.sampling import sample
 
         seed = int(torch.randint(1 << 62, (), generator=self.seeds))
         return sample(self.model, x, n=self.n, seed=seed, kind=self.kind, progress=False)

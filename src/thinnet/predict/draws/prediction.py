@@ -19,8 +19,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from thinnet.predict import error
-from thinnet.predict.error import Enough
+from thinnet.predict.draws import error
+from thinnet.predict.draws.error import Enough
 
 KINDS = ("logits", "values")
 DOUBLE = 1 << 25  # numbers of draws up to which all is computed in double precision
@@ -204,7 +204,7 @@ class Prediction:
         return error.enough(self.n, self.error, tolerance, statistic)
 
     def __str__(self) -> str:
-        from thinnet.predict.table import plain
+        from thinnet.predict.draws.table import plain
 
         return plain(self)
 
@@ -223,6 +223,4 @@ def check(draws: Tensor, kind: str) -> None:
         raise ValueError(f"{rule}. For one logit z use (0, z), or kind='values'.")
     bad = int(draws.isnan().any(0).flatten(1).any(1).sum()) if draws.ndim > 2 else int(draws.isnan().any(0).sum())
     if bad:
-        raise ValueError(
-            f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Look at them."
-        )
+        raise ValueError(f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Look at them.")

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thinnet.predict.prediction import Prediction
+    from thinnet.predict.draws.prediction import Prediction
 
 LOGITS = ("entropy", "expected_entropy", "mutual_information", "variation_ratio")
 

@@ -1,0 +1,1 @@
+"""Named draws of a prediction, and what can be read off them."""

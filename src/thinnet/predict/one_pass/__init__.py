@@ -1,0 +1,1 @@
+"""One pass in the place of many: moments, weight scaling, one student."""

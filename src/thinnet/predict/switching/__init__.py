@@ -1,0 +1,1 @@
+"""The coins of a model on, and nothing else of it."""
