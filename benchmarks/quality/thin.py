@@ -111,6 +111,8 @@ def row(name: str, p: float, way: Way, ours: list[Outcome], theirs: list[Outcome
         "loss": round(float(np.mean([a.losses.mean() for a in ours])), 5),
         "difference": {part: round(value, 5) for part, value in asdict(interval).items()},
         "equal": interval.low <= 0 <= interval.high,
+        "best epoch, median": float(np.median([a.trial.best + 1 for a in ours])),
+        "epochs": EPOCHS[name],
         "time": numbers(ratio([a.seconds / b.seconds for a, b in trials])),
         "time to target": numbers(ratio([to_target(a, b) for a, b in trials])),
     }
