@@ -215,3 +215,17 @@ def test_what_is_left_out_as_asked_and_what_needs_no_thinning_is_said() -> None:
     notes = already(nn.Sequential(*rows).eval())
     assert [note.split()[1] for note in notes] == ["needs"] * 3 + ["is"] * 3
     assert "BatchNorm1d looks at several samples" in notes[3] and "thinnet.replace(model, {DropPath:" in notes[5]
+
+
+def test_tools_that_watch_and_predictions_see_the_same_network() -> None:
+    model, x = nn.Sequential(Block(), nn.Flatten(), nn.Linear(24, 3)), torch.randn(6, 3, 8)
+    thinnet.replace(model)
+
+    def seen() -> tuple[str, Tensor]:
+        return str(thinnet.sites(model, x)), thinnet.predict.sample(model, x, n=4, batch_size=12).draws
+
+    before = seen()
+    skipped(model, x)
+    after = seen()
+    assert before[0] == after[0]
+    torch.testing.assert_close(before[1], after[1])

@@ -169,3 +169,9 @@ def test_its_state_is_pytorchs_and_the_encoder_layer_takes_it() -> None:
     with FlopCounterMode(display=False) as dense, all_heads():
         torch.testing.assert_close(y, encoder(x))
     assert (thinned.get_total_flops() < dense.get_total_flops()) == bool(kept % 4)
+
+
+def test_tools_that_watch_see_all_heads() -> None:
+    encoder, x = nn.TransformerEncoderLayer(8, 4, 16, dropout=0.0), torch.randn(5, 3, 8)
+    encoder.self_attn = layer(0.3).float()  # type: ignore[assignment]
+    assert [(site.name, site.p) for site in thinnet.sites(encoder, x) if site.p] == [("self_attn.heads", 0.3)]

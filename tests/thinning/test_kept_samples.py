@@ -197,3 +197,9 @@ def test_layers_that_are_dropped_whole_do_not_run() -> None:
     ]
     assert [bool(each) for each in seen] == kept
     assert not all(kept)
+
+
+def test_tools_that_watch_see_all_of_it() -> None:
+    x = torch.randn(16, 4)
+    tables = [str(thinnet.sites(nn.Sequential(StochasticDepth(nn.Linear(4, 4), 0.3, skip=skip)), x)) for skip in (None, False)]
+    assert tables[0] == tables[1] and "dropout  0.3" in tables[0]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from thinnet.coins import Site
 from thinnet.methods.paths.kept import Kept, keep, scale, tell
 from thinnet.methods.paths.separable import countable
+from thinnet.model.watch import watched_now
 
 
 class Skipping:
@@ -41,7 +42,7 @@ class Skipping:
     def begin(self, x: Tensor) -> None:
         """Tosses the coins of a branch, which begins with `x`; nothing is left out where the site drops nothing."""
         self.kept = None
-        if not countable(x):
+        if not countable(x) or watched_now():
             return
         if self.on and self.probing:
             self.kept = Kept(every_second(x))

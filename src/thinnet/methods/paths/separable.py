@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from thinnet.methods.paths.skipped import selecting
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
@@ -23,8 +24,13 @@ def countable(x: Any) -> bool:
 
 
 def served() -> bool:
-    """Returns whether somebody stands between the code and PyTorch's functions: he may toss coins in the name of all rows."""
-    return any(not isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack())
+    """Returns whether somebody stands between the code and PyTorch, who has to see all work done.
+
+    He may toss coins for functions, in the name of all rows, or be a watch of ours, which follows coins into data.
+    """
+    if any(not isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()):
+        return True
+    return any(type(mode).__module__.startswith("thinnet.") for mode in _get_current_dispatch_mode_stack())
 
 
 def mixing(modules: Iterable[nn.Module], forced: bool = False) -> nn.Module | None:
