@@ -25,21 +25,16 @@ def figure(rows: list[dict[str, Any]], data: str = "digits", p: float = 0.5) -> 
             y=[row["difference"]["mean"] for row in found],
             error_x=bars([row["time"] for row in found], colour),
             error_y=bars([row["difference"] for row in found], colour),
-            text=[label(row["groups"]) for row in found],
-            mode="lines+markers+text",
-            textposition="top right",
+            mode="lines+markers",
             marker={"size": 10, "color": colour},
             line={"color": colour},
             name=name,
         )
-    fig.add_scatter(
-        x=[1],
-        y=[0],
-        mode="markers+text",
-        text=["  per sample"],
-        textposition="bottom right",
-        marker={"size": 12, "color": DENSE},
-    )
+    for row in (*points, none):
+        place = {"x": row["time"]["mean"], "y": row["difference"]["high"]}
+        fig.add_annotation(text=f"g = {row['groups']}" if row["groups"] else "no dropout", yshift=11, showarrow=False, **place)
+    fig.add_scatter(x=[1], y=[0], mode="markers", marker={"size": 12, "color": DENSE})
+    fig.add_annotation(text="per sample", x=1, y=0, ax=30, ay=95, font={"color": DENSE}, arrowcolor=DENSE)
     fig.add_hline(y=0, line={"color": DENSE, "width": 1, "dash": "dot"})
     low = min(row["time"]["low"] for row in (*points, none))
     high = max(1.0, *(row["time"]["high"] for row in (*points, none)))
@@ -55,11 +50,6 @@ def figure(rows: list[dict[str, Any]], data: str = "digits", p: float = 0.5) -> 
         margin={"l": 80, "r": 20, "t": 60, "b": 60},
     )
     return fig
-
-
-def label(groups: int) -> str:
-    """Returns what stands beside a point."""
-    return "  no dropout" if not groups else "  1 group" if groups == 1 else f"  {groups}"
 
 
 def bars(intervals: list[dict[str, float]], colour: str) -> dict[str, Any]:
