@@ -11,7 +11,6 @@ from thinnet.methods.paths.layer_drop import LayerDrop
 from thinnet.methods.paths.separable import mixing
 from thinnet.methods.paths.stochastic_depth import StochasticDepth
 from thinnet.methods.tokens.patch_dropout import PatchDropout
-from thinnet.methods.tokens.token_dropout import TokenDropout
 from thinnet.model.untouched import untouched
 
 PATHS = ("DropPath", "StochasticDepth")
@@ -61,6 +60,5 @@ NOTES: dict[type[nn.Module], Callable[[nn.Module], str]] = {
     StochasticDepth: _depth,
     LayerDrop: lambda module: "needs no thinning: LayerDrop does not run what it drops",
     PatchDropout: lambda module: "needs no thinning: all behind it sees the kept tokens alone",
-    TokenDropout: lambda module: "is not thinned: what reads a dropped token reads zeros, and attention reads all tokens",
     MultiheadAttention: _attention,
 }
