@@ -229,3 +229,19 @@ def test_tools_that_watch_and_predictions_see_the_same_network() -> None:
     after = seen()
     assert before[0] == after[0]
     torch.testing.assert_close(before[1], after[1])
+
+
+def test_it_thins_a_model_of_hugging_face_whose_own_class_is_replaced() -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_sizes": [4, 6], "depths": [1, 1], "num_stages": 2, "drop_path_rate": 0.5}
+    model = transformers.ConvNextModel(transformers.ConvNextConfig(**sizes))
+    own = {type(module) for module in model.modules() if type(module).__name__ == "ConvNextDropPath"}
+    thinnet.replace(model, {own.pop(): lambda old: DropPath(old.drop_prob)})
+    edit, switches = skipped(model, torch.randn(4, 3, 16, 16))
+    assert [change.place for change in edit] == ["encoder.stages.1.layers.0.drop_path"]
+    coins, rows = thinnet.Coins(2).bind(model).at(1), rows_seen(model.encoder.stages[1].layers[0].pwconv1)
+    outs = []
+    for switches[0].on in (True, False):
+        outs.append(model(torch.ones(6, 3, 16, 16)).last_hidden_state)
+    torch.testing.assert_close(*outs)
+    assert rows[0] < rows[1] == 6 and coins.step == 1
