@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import methods, recurrent, step, tables, toss
+from benchmarks import methods, predict, recurrent, step, tables, thin, toss
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
@@ -15,6 +15,8 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "memory": toss.memory,
     "methods": methods.rows,
     "recurrent": recurrent.rows,
+    "thin": thin.rows,
+    "predict": predict.rows,
 }
 
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks import thin_tables
 from benchmarks.measure import RESULTS
 
 
@@ -107,6 +108,17 @@ def gpu() -> str:
     return table(head, body)
 
 
+def predict() -> str:
+    """Returns what 50 draws cost in plain passes of the same network, one row a network."""
+    rows = load("predict")["rows"]
+    names = [name for name in rows[0]["milliseconds"] if "plain" not in name]
+    body = []
+    for row in rows:
+        floor = row["milliseconds"]["50 plain passes"] / 50
+        body.append([row["network"], row["first site"], *(times(row["milliseconds"].get(name), floor) for name in names)])
+    return table(["50 draws, in plain passes", "first site", *names], body)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "toss": toss,
     "step": step,
@@ -115,4 +127,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpu": gpu,
     "methods": methods,
     "concrete": concrete,
+    "predict": predict,
+    "thin": thin_tables.thin,
+    "thin_short": thin_tables.short,
+    "thin_groups": thin_tables.thin_groups,
+    "thin_quality": thin_tables.thin_quality,
 }

@@ -23,6 +23,19 @@ def thin() -> str:
     return table(head, body)
 
 
+def short() -> str:
+    """Returns a step's time beside the same network without dropout, in few columns."""
+    from benchmarks.tables import load, table, times
+
+    body = []
+    for row in (row for row in load("thin")["rows"] if row["kind"] == "step"):
+        found, floor = row["milliseconds"], row["milliseconds"]["no dropout"]
+        usual = next(name for name in found if name not in OURS)
+        cells = [f"{floor:.0f} ms", f"{usual} {times(found[usual], floor)}", f"**{times(found['thinned'], floor)}**"]
+        body.append([row["network"], *cells])
+    return table(["one step", "no dropout", "as usual", "thinned"], body)
+
+
 def thin_groups() -> str:
     """Returns what groups cost, one row a batch size."""
     from benchmarks.tables import load, table, times

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import lint, tables
+from benchmarks.quality import predict_parts
 from docs import gallery
 from thinnet import catalogue
 from thinnet.facts import Method
@@ -77,6 +78,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "rules": rules,
     "lint": lint.precision,
     "lint_speed": lint.speed,
+    **predict_parts.PARTS,
     **tables.TABLES,
 }
 

@@ -18,9 +18,14 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 NEEDS = {  # the library, how many claims it prints, and options
     "accelerate_loop": ("accelerate", 1),
     "concrete_dropout": ("typer", 0, "--quick"),
+    "diagnose_digits": ("sklearn", 0),
+    "distill": ("sklearn", 1),
+    "export_onnx": ("onnxruntime", 2),
     "fabric": ("lightning", 2),
+    "hand_over": ("uncertainty_toolbox", 6),
     "hf_trainer": ("transformers", 3),
     "lightning_trainer": ("lightning", 2),
+    "monte_carlo": ("sklearn", 1),
     "plain_loop": ("sklearn", 1),
     "skorch_net": ("skorch", 2),
 }

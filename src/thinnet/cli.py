@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from thinnet.study.plan import Plan, StudyError, parse_budget, parse_numbers
+from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
 
 app = typer.Typer(
     help="Dropout for PyTorch: every method, and whether it helps here, at which rate.",
@@ -204,6 +204,10 @@ def study(
     learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Such as 32-true or bf16-mixed.")] = "32-true",
+    methods: Annotated[
+        str, typer.Option(help="What to train at every rate: dropout, thin or both. Both are compared at the same rates.")
+    ] = "dropout",
+    groups: Annotated[int, typer.Option(help="For thin: groups of samples in a batch, each with coins of its own.")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else.")] = False,
 ) -> None:
     """Says whether dropout helps on your data, at which rate, and how sure that is.
@@ -213,6 +217,8 @@ def study(
     Interrupted? The same command goes on.
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`
+
+    Is thinning as good, in less time? `thinnet study --methods dropout,thin --rates 0.2,0.5 --out thin-report`
 
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
@@ -226,6 +232,8 @@ def study(
             seed=seed,
             device=device,
             precision=precision,
+            methods=parse_names(methods),
+            groups=groups,
         )
         limit = None if budget is None else parse_budget(budget)
         from thinnet.study.command import Request, conduct

@@ -9,7 +9,9 @@ _by_name = {method.name: method for method in METHODS}
 
 ROWS = (
     Row(_by_name["Dropout"], FLAT),
-    Row(_by_name["BatchwiseDropout"], ((5, 7), (3, 131), (2, 3, 4, 5)), kept=160, compiles=False),  # numbers of which no share is whole
+    Row(
+        _by_name["BatchwiseDropout"], ((5, 7), (3, 131), (2, 3, 4, 5)), kept=160, compiles=False
+    ),  # numbers of which no share is whole
     Row(_by_name["BatchwiseDropout"], FLAT[1:], {"count": "bernoulli", "axis": 1}, kept=160),
     Row(_by_name["AlphaDropout"], FLAT),
     Row(_by_name["FeatureAlphaDropout"], ((4, 8, 5), (2, 130, 1, 2))),

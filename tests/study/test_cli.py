@@ -101,10 +101,11 @@ def test_terminal_shows_table_verdict_and_report(study: Callable, csv: Path, tmp
 
 def test_help_says_options_exit_codes_and_an_example():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).stdout.split())
-    options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --json"
+    options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --methods --groups --json"
     assert all(option in shown for option in options.split())
     assert "Exit codes: 0 done, 2 bad input" in shown
     assert "Example: thinnet study patients.csv" in shown
+    assert "thinnet study --methods dropout,thin" in shown
 
 
 def test_default_rates_of_the_command_are_those_of_the_plan():

@@ -389,9 +389,22 @@ class Twice(nn.Module):
         return self.second(self.drop(self.first(self.first(x).tanh()).relu()))
 
 
+class Counted(nn.Module):
+    """It divides by the number of units that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.second = nn.Linear(13, 40), nn.Dropout(0.5), nn.Linear(40, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.drop(self.first(x).relu())
+        return self.second(h / h.shape[-1])
+
+
 @pytest.mark.parametrize(
     ("make", "shape", "why"),
     [
+        (Counted, (7, 13), "it differs from the masked network by"),
         (Written, (4, 1, 8, 8), "it gives other shapes"),
         (Shared, (7, 13), "add in the model reads what first makes too"),
         (Twice, (7, 13), "first runs at another place too"),

@@ -11,6 +11,8 @@ from thinnet.methods.units.batchwise_dropout import check_settings
 from thinnet.methods.units.kept import Count
 from thinnet.model.editing.change import Edit, made
 from thinnet.model.editing.naming import check_unbound, checked, matches, refuse_unmatched
+from thinnet.thinning.already import already
+from thinnet.thinning.branches import branches, ends_branch
 from thinnet.thinning.finding import axis_of, pieces
 from thinnet.thinning.proof import disproved
 
@@ -57,19 +59,22 @@ class Thinning:
 
         while True:
             found, notes = pieces(self.model, call, groups, count, leave, seed)
+            chained = {self.model.get_submodule(piece.place) for piece in found}
+            for more, others in (branches(self.model, call, leave, seed, chained, groups), ([], already(self.model))):
+                found, notes = [*found, *more], [*notes, *others]
             notes = [note for note in notes if note.split(" is not thinned")[0] not in wrong]
             notes += [f"{place} is not thinned: {why}" for place, why in wrong.items()]
             edit = made(self.model, [change for piece in found for change in piece.changes], notes)
             try:
-                more = disproved(self.model, call, found, seed) if found else {}
+                failed = disproved(self.model, call, found, seed) if found else {}
             except BaseException:
                 edit.undo()
                 raise
-            if not more:
+            if not failed:
                 self.edit = edit
                 return
             edit.undo()
-            wrong |= more
+            wrong |= failed
 
     def wait(self) -> None:
         """Finds the chains in the first call of the model in training mode."""
@@ -161,10 +166,10 @@ def thin(
         raise ValueError("thin: model must not be thinned yet; it is. Call thinnet.thin(model, undo=True) first.")
     check_settings("thin", groups, count)
     check_unbound("thin", model)
-    sites = [name for name, module in model.named_modules() if axis_of(module) is not None]
-    if not sites:
+    sites = [name for name, module in model.named_modules() if axis_of(module) is not None or ends_branch(module)]
+    if not sites and not already(model):
         step = "Put some in, thinnet.insert(model), or serve functions: thinnet.replace(model, functional=True, example=x)."
-        raise ValueError(f"thin: model must hold dropout of units or channels as a module; it holds none. {step}")
+        raise ValueError(f"thin: model must hold dropout of units, channels or paths as a module; it holds none. {step}")
     for pattern in leave:
         if not any(matches(name, pattern) for name in sites):
             refuse_unmatched("thin", pattern, sites, "a site")

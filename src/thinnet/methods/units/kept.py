@@ -19,7 +19,7 @@ class Kept(NamedTuple):
     Args:
         units: `(groups, width)`, int64, ascending; the units to compute.
         live: `(groups, width)`, whether such a unit is kept, or only fills the width up; None where all are kept.
-        scale: what kept units are multiplied by, 1 / (1 - p): a 0-d float32 tensor.
+        scale: what kept units are multiplied by, 1 / (1 - p): a 0-d float32 tensor of the CPU, which goes with any device.
         starts: where in the batch each group starts, and where the last one ends.
     """
 
@@ -52,19 +52,20 @@ def width_of(units: int, p: float) -> int:
 
 
 def keep(coins: Draw, batch: int, units: int, p: float, groups: int, count: Count) -> Kept:
-    """Returns what each group of a batch keeps of its units."""
+    """Returns what each group of a batch keeps of its units, for p below 1."""
+    scale = torch.tensor(rates.RESOLUTION / (rates.RESOLUTION - rates.count(p)))
     grouped, starts = grouped_coins(coins, batch, groups)
     if count == "bernoulli":
-        return Kept(*_filled_up(independent(grouped, len(starts) - 1, units)), coins.scale, starts)
+        return Kept(*_filled_up(independent(grouped, len(starts) - 1, units)), scale, starts)
     width = width_of(units, p)
     numbers = grouped.uniform((len(starts) - 1, units + 1))
     chosen = numbers[:, :units].argsort(dim=1, stable=True)[:, :width]
     whole, more = divmod(units * (rates.RESOLUTION - rates.count(p)), rates.RESOLUTION)
     if whole == width:
-        return Kept(chosen.sort(dim=1).values, None, coins.scale, starts)
+        return Kept(chosen.sort(dim=1).values, None, scale, starts)
     live = torch.arange(width, device=chosen.device) < whole + (numbers[:, units:] < more / rates.RESOLUTION)
     chosen, order = chosen.sort(dim=1)
-    return Kept(chosen, live.gather(1, order), coins.scale, starts)
+    return Kept(chosen, live.gather(1, order), scale, starts)
 
 
 def grouped_coins(coins: Draw, batch: int, groups: int) -> tuple[Draw, tuple[int, ...]]:
