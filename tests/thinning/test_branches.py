@@ -211,10 +211,10 @@ def test_what_is_left_out_as_asked_and_what_needs_no_thinning_is_said() -> None:
     assert [change.place for change in edit] == ["0.drop2"]
     assert edit.notes == ("0.drop1 is not thinned: it was left out, as asked",)
     rows = [StochasticDepth(nn.Linear(2, 2), mode="batch"), LayerDrop([nn.Linear(2, 2)]), thinnet.nn.PatchDropout()]
-    rows += [StochasticDepth(nn.BatchNorm1d(2)), thinnet.nn.TokenDropout(), type("DropPath", (nn.Module,), {})()]
+    rows += [StochasticDepth(nn.BatchNorm1d(2)), type("DropPath", (nn.Module,), {})()]
     notes = already(nn.Sequential(*rows).eval())
-    assert [note.split()[1] for note in notes] == ["needs"] * 3 + ["is"] * 3
-    assert "BatchNorm1d looks at several samples" in notes[3] and "thinnet.replace(model, {DropPath:" in notes[5]
+    assert [note.split()[1] for note in notes] == ["needs"] * 3 + ["is"] * 2
+    assert "BatchNorm1d looks at several samples" in notes[3] and "thinnet.replace(model, {DropPath:" in notes[4]
 
 
 def test_tools_that_watch_and_predictions_see_the_same_network() -> None:

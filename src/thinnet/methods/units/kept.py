@@ -52,8 +52,8 @@ def width_of(units: int, p: float) -> int:
 
 
 def keep(coins: Draw, batch: int, units: int, p: float, groups: int, count: Count) -> Kept:
-    """Returns what each group of a batch keeps of its units, for p below 1."""
-    scale = torch.tensor(rates.RESOLUTION / (rates.RESOLUTION - rates.count(p)))
+    """Returns what each group of a batch keeps of its units."""
+    scale = torch.tensor(rates.RESOLUTION / max(1, rates.RESOLUTION - rates.count(p)))  # at p = 1 nothing is scaled
     grouped, starts = grouped_coins(coins, batch, groups)
     if count == "bernoulli":
         return Kept(*_filled_up(independent(grouped, len(starts) - 1, units)), scale, starts)
