@@ -98,9 +98,9 @@ def test_a_branch_that_looks_at_several_samples_sees_them_all_unless_it_is_force
     auto.layer.eval()(x), auto(x)
     assert seen[0][-1] < 8
     for mixing in (nn.SyncBatchNorm(4), thinnet.nn.BatchwiseDropout(0.5, groups=2)):
-        assert StochasticDepth(nn.Sequential(mixing), 0.5)._skips(x, ()) is False
-    assert StochasticDepth(nn.Sequential(nn.SyncBatchNorm(4)), 0.5, skip=True)._skips(x, ()) is False
-    assert StochasticDepth(nn.Sequential(thinnet.nn.BatchwiseDropout(0.5)), 0.5)._skips(x, ()) is True
+        assert StochasticDepth(nn.Sequential(mixing), 0.5)._skips(x, ((), {})) is False
+    assert StochasticDepth(nn.Sequential(nn.SyncBatchNorm(4)), 0.5, skip=True)._skips(x, ((), {})) is False
+    assert StochasticDepth(nn.Sequential(thinnet.nn.BatchwiseDropout(0.5)), 0.5)._skips(x, ((), {})) is True
 
 
 class Added(nn.Module):

@@ -99,6 +99,11 @@ class OnTokens:
         return base.index_copy(0, rows, y).unflatten(0, x.shape[:2])
 
 
+def drops_tokens(module: nn.Module) -> bool:
+    """Returns whether a module is a site that drops the vectors of whole positions."""
+    return type(module) is TokenDropout
+
+
 def tokens(
     model: nn.Module, call: Callable[[], Any], leave: Callable[[str], bool], seed: int, taken: Collection[nn.Module] = ()
 ) -> tuple[list[Piece], list[str]]:
@@ -111,7 +116,7 @@ def tokens(
         seed: of the pass.
         taken: layers that are thinned in another way.
     """
-    sites = {module: name for name, module in model.named_modules() if type(module) is TokenDropout}
+    sites = {module: name for name, module in model.named_modules() if drops_tokens(module)}
     if not sites:
         return [], []
     with untouched(model, seed):

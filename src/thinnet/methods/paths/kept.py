@@ -4,6 +4,7 @@ out = x; out[k] += f(x[k]) / (1 - p),  k = the samples whose coin is kept
 """
 
 from collections.abc import Iterable
+from ctypes import c_float
 from typing import Any
 
 import torch
@@ -65,6 +66,8 @@ class Kept:
             sized = others and isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == self.size
             return leaf.index_select(0, rows) if sized else leaf
 
+        if type(values) is tuple and len(values) == 1:
+            return (taken(values[0]),)
         return tree_map(taken, values)
 
     def put_back(self, y: Tensor, scale: float, x: Tensor | None = None) -> Tensor:
@@ -162,4 +165,4 @@ def root(clock: Any) -> Clock:
 def scale(site: Site) -> float:
     """Returns 1 / (1 - p) at the delivered rate, rounded to float32 as the toss has it; 0 where everything is dropped."""
     kept = rates.RESOLUTION - rates.count(site.p or 0.0)
-    return float(torch.tensor(rates.RESOLUTION / kept if kept else 0.0, dtype=torch.float32))
+    return c_float(rates.RESOLUTION / kept).value if kept else 0.0
