@@ -125,12 +125,14 @@ def tokens(
     pieces, notes = [], []
     for site, name in sites.items():
         uses = [node for node in nodes if node.module is site]
-        readers = dict.fromkeys(layer for node in uses for layer in _readers(node) if layer not in taken)
+        reading = dict.fromkeys(layer for node in uses for layer in _readers(node))
+        readers = [layer for layer in reading if layer not in taken]
         if leave(name) or not readers:
-            reason = "it was left out, as asked" if leave(name) else "no pass came by" if not uses else UNREAD
+            unread = "what reads it is thinned in another way" if reading else UNREAD
+            reason = "it was left out, as asked" if leave(name) else unread if uses else "no pass came by"
             notes.append(f"{name} is not thinned: {reason}")
             continue
-        pieces.append(_piece(model, name, Tokens(site), list(readers)))
+        pieces.append(_piece(model, name, Tokens(site), readers))
         taken = {*taken, *readers}
     return pieces, notes
 

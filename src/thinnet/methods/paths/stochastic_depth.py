@@ -40,7 +40,7 @@ FACTS = Facts(
     place="around each residual branch of a deep network; mode 'batch' where steps have to be cheaper",
     avoid="mode 'batch' with few blocks or few steps: its coins are as few as the blocks",
     default="the rate grows linearly with depth to 0.5 (residual networks of the paper), or to 0.1 .. 0.4",
-    cost="mode 'row': the branch on the kept samples, a copy of these, and some 80 microseconds, so light branches gain nothing;"
+    cost="mode 'row': the branch on the kept samples, a copy of these, and some 80 microseconds, light branches gain nothing;"
     " mode 'batch': a dropped branch costs a copy of x",
     elsewhere="torchvision StochasticDepth and timm DropPath take the branch's output, and so compute it; Composer's is"
     " classic; none keeps the parameters of a branch that did not run in the graph, which DistributedDataParallel asks for",
