@@ -116,7 +116,7 @@ def tokens(
         seed: of the pass.
         taken: layers that are thinned in another way.
     """
-    sites = {module: name for name, module in model.named_modules() if drops_tokens(module)}
+    sites = {module: name for name, module in model.named_modules() if type(module) is TokenDropout}
     if not sites:
         return [], []
     with untouched(model, seed):
