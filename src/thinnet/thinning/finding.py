@@ -7,6 +7,7 @@ from torch import nn
 
 from thinnet.coins import Site
 from thinnet.methods.features.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
+from thinnet.methods.paths.stochastic_depth import StochasticDepth
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.units.dropout import Dropout
 from thinnet.methods.units.kept import Count, width_of
@@ -57,7 +58,8 @@ def pieces(
 def _watched(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module, str], seed: int) -> Sequence[Node]:
     def whole(module: nn.Module) -> bool:
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        return module in sites or isinstance(module, Site) or norm or layer_of(module) is not None
+        branch = isinstance(module, StochasticDepth) and module.mode == "row"  # it is looked into
+        return module in sites or (isinstance(module, Site) and not branch) or norm or layer_of(module) is not None
 
     with untouched(model, seed):
         model.train()

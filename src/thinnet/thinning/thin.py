@@ -12,8 +12,7 @@ from thinnet.methods.units.kept import Count
 from thinnet.model.editing.change import Edit, made
 from thinnet.model.editing.naming import check_unbound, checked, matches, refuse_unmatched
 from thinnet.thinning.already import already
-from thinnet.thinning.branches import branches, ends_branch
-from thinnet.thinning.finding import axis_of, pieces
+from thinnet.thinning.kinds import all_pieces, is_site
 from thinnet.thinning.proof import disproved
 
 KEY = "_thinning"
@@ -58,10 +57,7 @@ class Thinning:
             return name in wrong or any(matches(name, pattern) for pattern in patterns)
 
         while True:
-            found, notes = pieces(self.model, call, groups, count, leave, seed)
-            chained = {self.model.get_submodule(piece.place) for piece in found}
-            for more, others in (branches(self.model, call, leave, seed, chained, groups), ([], already(self.model))):
-                found, notes = [*found, *more], [*notes, *others]
+            found, notes = all_pieces(self.model, call, groups, count, leave, seed)
             notes = [note for note in notes if note.split(" is not thinned")[0] not in wrong]
             notes += [f"{place} is not thinned: {why}" for place, why in wrong.items()]
             edit = made(self.model, [change for piece in found for change in piece.changes], notes)
@@ -166,7 +162,7 @@ def thin(
         raise ValueError("thin: model must not be thinned yet; it is. Call thinnet.thin(model, undo=True) first.")
     check_settings("thin", groups, count)
     check_unbound("thin", model)
-    sites = [name for name, module in model.named_modules() if axis_of(module) is not None or ends_branch(module)]
+    sites = [name for name, module in model.named_modules() if is_site(module)]
     if not sites and not already(model):
         step = "Put some in, thinnet.insert(model), or serve functions: thinnet.replace(model, functional=True, example=x)."
         raise ValueError(f"thin: model must hold dropout of units, channels or paths as a module; it holds none. {step}")
