@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from thinnet.methods.units.kept import Count
+from thinnet.model.editing.slots import Entry
 from thinnet.thinning.already import already
 from thinnet.thinning.branches import branches, ends_branch
 from thinnet.thinning.finding import axis_of, pieces
@@ -24,7 +25,7 @@ def all_pieces(
     """Returns what can be thinned, and of the other sites why they cannot, or need not be."""
     chains, notes = pieces(model, call, groups, count, leave, seed)
     writes = [write for piece in chains for change in piece.changes for write in change.writes]
-    layers = {write.slot.owner for write in writes if write.slot.key == "forward"}
+    layers = {write.slot.owner for write in writes if isinstance(write.slot, Entry) and write.slot.key == "forward"}
     sites = {model.get_submodule(piece.place) for piece in chains}
     behind, more = tokens(model, call, leave, seed, layers)
     paths, others = branches(model, call, leave, seed, sites, groups)
