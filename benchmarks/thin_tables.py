@@ -2,13 +2,13 @@
 
 from typing import Any
 
+from benchmarks.markdown import load, table, times
+
 OURS = ("no dropout", "thinnet", "thinned", "no dropout, compiled")
 
 
 def thin() -> str:
     """Returns a step's time and memory beside the same network without dropout, one row a network."""
-    from benchmarks.tables import load, table, times
-
     rows: list[dict[str, Any]] = load("thin")["rows"]
     memory = {row["network"]: row for row in rows if row["kind"] == "memory"}
     body = []
@@ -25,8 +25,6 @@ def thin() -> str:
 
 def short() -> str:
     """Returns a step's time beside the same network without dropout, in few columns."""
-    from benchmarks.tables import load, table, times
-
     body = []
     for row in (row for row in load("thin")["rows"] if row["kind"] == "step"):
         found, floor = row["milliseconds"], row["milliseconds"]["no dropout"]
@@ -38,8 +36,6 @@ def short() -> str:
 
 def thin_groups() -> str:
     """Returns what groups cost, one row a batch size."""
-    from benchmarks.tables import load, table, times
-
     rows = [row for row in load("thin")["rows"] if row["kind"] == "groups"]
     names = [name for name in rows[0]["milliseconds"] if name != "no dropout"]
     body = []
@@ -51,8 +47,6 @@ def thin_groups() -> str:
 
 def thin_quality() -> str:
     """Returns the paired difference of test losses to per-sample dropout and the times, one row a data set, rate and way."""
-    from benchmarks.tables import load, table
-
     body = []
     for row in load("thin_quality")["rows"]:
         if row["way"] == "per sample":
@@ -60,7 +54,7 @@ def thin_quality() -> str:
             continue
         difference = "{mean:+.4f} [{low:+.4f}, {high:+.4f}]".format(**row["difference"])
         verdict = {True: "equal", False: "**worse**" if row["difference"]["mean"] > 0 else "**better**"}[row["equal"]]
-        times = ["{mean:.2f}x".format(**row[part]) for part in ("time", "time to target")]
-        body.append([row["data"], f"{row['p']:g}", row["way"], f"{row['loss']:.4f}", difference, verdict, *times])
+        took = ["{mean:.2f}x".format(**row[part]) for part in ("time", "time to target")]
+        body.append([row["data"], f"{row['p']:g}", row["way"], f"{row['loss']:.4f}", difference, verdict, *took])
     head = ["data", "p", "coins", "test loss", "less per-sample dropout [95 %]", "", "time", "time to target"]
     return table(head, body)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import lint, tables
+from benchmarks import lint, markdown, tables
 from benchmarks.quality import predict_parts
 from docs import gallery
 from thinnet import catalogue
@@ -36,7 +36,7 @@ def overview() -> str:
             facts = family[0].facts
             names = ", ".join(f"`{method.name}`" for method in family)
             rows.append([folder, f"[{facts.name}](#{anchor(facts.name)})", names, facts.summary, facts.default])
-    return tables.table(["", "method", "names", "what it does", "start with"], rows)
+    return markdown.table(["", "method", "names", "what it does", "start with"], rows)
 
 
 def anchor(title: str) -> str:
@@ -62,13 +62,13 @@ def card(family: tuple[Method, ...]) -> str:
     lines = [f"### {facts.name}", facts.summary, f"```text\n{facts.equation}\n```"]
     lines += [f"![{method.name}](gallery/{method.name}.png)" for method in family if method.picture is not None]
     return "\n\n".join(
-        [*lines, tables.table(["", ""], [[f"**{name}**", text.replace("|", "\\|")] for name, text in rows if text])]
+        [*lines, markdown.table(["", ""], [[f"**{name}**", text.replace("|", "\\|")] for name, text in rows if text])]
     )
 
 
 def audit() -> str:
     """Returns one row a rule of the audit."""
-    return tables.table(["code", "severity", "finding"], [[rule.code, rule.severity, rule.name] for rule in RULES])
+    return markdown.table(["code", "severity", "finding"], [[rule.code, rule.severity, rule.name] for rule in RULES])
 
 
 PARTS: dict[str, Callable[[], str]] = {

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.tables import load, table
+from benchmarks.markdown import load, table
 
 SHOWN = {"NLL": 3, "NLL, temperature": 3, "error": 4, "RMSE": 3, "coverage of 95 %": 3}
 

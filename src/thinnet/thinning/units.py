@@ -7,7 +7,6 @@ layer takes what it needs of them, and its gradient is put back into zeros. So a
 exactly zero, as they do from the masked network.
 """
 
-from inspect import Signature, signature
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.units.kept import Kept, width_of
+from thinnet.model.editing.forward import Forward
 from thinnet.model.watch import watched_now
 from thinnet.ops.take import take
 from thinnet.thinning.layers import layer_of
@@ -80,7 +80,7 @@ def _by_group(x: Tensor, kept: Kept) -> tuple[Tensor, ...]:
     return x.split(kept.sizes)
 
 
-class ThinnedLayer:
+class ThinnedLayer(Forward):
     """Takes the place of a layer's `forward`: computes what is kept from what is kept, and everything in eval.
 
     Args:
@@ -92,8 +92,8 @@ class ThinnedLayer:
     """
 
     def __init__(self, module: nn.Module, reads: Chain | None, run: int, makes: Chain | None, first: bool) -> None:
-        self.module, self.reads, self.run, self.makes, self.first = module, reads, run, makes, first
-        self.dense = vars(module).get("forward")
+        super().__init__(module)
+        self.reads, self.run, self.makes, self.first = reads, run, makes, first
         layer = layer_of(module)
         assert layer is not None
         self.layer = layer
@@ -106,7 +106,7 @@ class ThinnedLayer:
         made = None if self.makes is None else self.makes.kept
         read = None if self.reads is None else self.reads.now(x, axis, self.run)
         if made is None and read is None:
-            return type(self.module).forward(self.module, x) if self.dense is None else self.dense(x)
+            return self.method(x)
         rows, columns = (None if made is None else made.units), (None if read is None else read.units)
         weight, bias = self.module.weight, self.module.bias
         if self.layer.transposed:
@@ -118,13 +118,8 @@ class ThinnedLayer:
         outs = [self.layer.run(self.module, *part) for part in zip(parts, weights, biases, strict=True)]  # type: ignore[arg-type]
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
-    @property
-    def __signature__(self) -> Signature:
-        """That of the method, for those who ask which arguments a module takes."""
-        return signature(type(self.module).forward.__get__(self.module))
 
-
-class ThinnedNorm:
+class ThinnedNorm(Forward):
     """Takes the place of a batch normalisation's `forward`: the kept channels, with their part of all it holds.
 
     Statistics of a batch are those of the dense network, channel by channel. The running statistics of a channel rest in the
@@ -136,14 +131,15 @@ class ThinnedNorm:
     """
 
     def __init__(self, module: _BatchNorm, chain: Chain) -> None:
-        self.module, self.chain = module, chain
-        self.dense = vars(module).get("forward")
+        super().__init__(module)
+        self.chain = chain
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the normalised channels."""
         norm, kept = self.module, self.chain.now(x, 1)
         if kept is None:
-            return type(norm).forward(norm, x) if self.dense is None else self.dense(x)
+            return self.method(x)
+        assert isinstance(norm, _BatchNorm)
         units = kept.units[0]
         running = [None if buffer is None else buffer[units] for buffer in (norm.running_mean, norm.running_var)]
         weight, bias = (None if each is None else take(each, kept.units, None)[0] for each in (norm.weight, norm.bias))

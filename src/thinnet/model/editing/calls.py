@@ -11,8 +11,7 @@ that calls a function has to have been seen in the example.
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import Signature, signature
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -28,6 +27,7 @@ from thinnet.methods.features.spatial_dropout import Dropout1d, Dropout2d, Dropo
 from thinnet.methods.units.alpha_dropout import AlphaDropout, FeatureAlphaDropout
 from thinnet.methods.units.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.units.dropout import Dropout
+from thinnet.model.editing.forward import Forward
 
 CALLS = "dropout_calls"
 ATTENTION = F.scaled_dot_product_attention
@@ -172,32 +172,10 @@ def _check(site: Site, call: Call, module: nn.Module, number: int) -> None:
         raise ValueError(f"{rule}, for {type(site).__name__}; got {call.name}. Replace anew, with an example of this path.")
 
 
-class Serving:
-    """Takes the place of a module's `forward`: runs what was there before, with dropout functions served by sites.
-
-    Args:
-        module: that makes the calls.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        self.before = vars(module).get("forward")
+class Serving(Forward):
+    """Takes the place of a module's `forward`: runs what was there before, with dropout functions served by sites."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the forward method."""
         with Served(self.module):
-            return self._method(*args, **kwargs)
-
-    @property
-    def _method(self) -> Any:
-        return self.before or type(self.module).forward.__get__(self.module)
-
-    @property
-    def __signature__(self) -> Signature:
-        """That of the method, for those who ask which arguments a model takes."""
-        return signature(self._method)
-
-    @property
-    def __code__(self) -> CodeType:
-        """That of the method, for `torch.export`, which says by it where a constraint comes from."""
-        return self._method.__code__
+            return self.method(*args, **kwargs)

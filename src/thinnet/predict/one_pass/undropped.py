@@ -1,13 +1,11 @@
 """A model whose forward methods call dropout as a function, without that dropout: such a call returns its input."""
 
-from inspect import Signature, signature
-from types import CodeType
 from typing import Any
 
-from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from thinnet.model.editing.calls import ATTENTION, SITES, call_of
+from thinnet.model.editing.forward import Forward
 
 
 class Passed(TorchFunctionMode):
@@ -27,31 +25,10 @@ class Passed(TorchFunctionMode):
         return ATTENTION(**call.given | {"dropout_p": 0.0}) if func is ATTENTION else call.given["input"]
 
 
-class Undropped:
-    """Takes the place of a model's `forward`: the same, with no call to a dropout function. It is copied with its model.
-
-    Args:
-        model: whose forward method it is.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.before = model, vars(model).get("forward")
+class Undropped(Forward):
+    """Takes the place of a model's `forward`: the same, with no call to a dropout function."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the forward method."""
         with Passed():
-            return self._method(*args, **kwargs)
-
-    @property
-    def _method(self) -> Any:
-        return self.before or type(self.model).forward.__get__(self.model)
-
-    @property
-    def __signature__(self) -> Signature:
-        """That of the method, for those who ask which arguments a model takes."""
-        return signature(self._method)
-
-    @property
-    def __code__(self) -> CodeType:
-        """That of the method, for `torch.export`, which says by it where a constraint comes from."""
-        return self._method.__code__
+            return self.method(*args, **kwargs)
