@@ -72,5 +72,6 @@ def assert_keeps_nothing(work: Callable[[], Tensor], *allowed: Tensor, most: int
 
 def _storages() -> dict[int, int]:
     tensors = (thing for thing in gc.get_objects() if type(thing) in (Tensor, torch.nn.Parameter))
-    stores = (tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided)
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # they have no memory of their own
+    stores = (tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided and not wrapped(tensor))
     return {store.data_ptr(): store.nbytes() for store in stores}
