@@ -203,7 +203,7 @@ def test_activations_of_dropped_units_are_never_allocated() -> None:
 
     thinned = kept()
     chains(model)[0].on = False
-    assert thinned < 0.3 * kept()
+    assert thinned < 0.2 * kept()  # a quarter of the units, once; masked they are kept twice
 
 
 def test_a_dropped_units_weights_rest_but_for_momentum_and_decay() -> None:

@@ -67,6 +67,11 @@ class Found:
     norms: list[Node] = field(default_factory=list)
     consumers: list[tuple[Node, int]] = field(default_factory=list)
 
+    @property
+    def direct(self) -> bool:
+        """Whether the consumers read what the site makes, with nothing in between."""
+        return all(node.inputs[0] is self.site.outputs[0] for node, _ in self.consumers)
+
     def parts(self) -> Iterator[tuple[str, Node]]:
         """Returns every module of the chain with its part in it."""
         yield "site", self.site

@@ -110,7 +110,8 @@ def _pieces(model: nn.Module, found: Sequence[Found], groups: int, count: Count)
         if old in chains:
             continue
         sites[old] = _site(model, old, one, groups, count)
-        chain = chains[old] = Chain(sites[old], one.units)
+        direct = all(other.direct for other in found if other.site.module is old)
+        chain = chains[old] = Chain(sites[old], one.units, direct)
         reads |= {node.module: (chain, run) for node, run in one.consumers}  # type: ignore[misc]
         makes |= {node.module: (chain, node is one.producers[0]) for node in one.producers}  # type: ignore[misc]
     made: dict[nn.Module, ThinnedLayer] = {}

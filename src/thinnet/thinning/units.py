@@ -1,6 +1,6 @@
 """A chain at work: layers run on the kept units alone, and the site in between scales them.
 
-    y = W2[:, k] f(W1[k] x + b1[k]) / (1 - p) + b2,  k = the kept units of the group
+    y = (W2[:, k] / (1 - p)) f(W1[k] x + b1[k]) + b2,  k = the kept units of the group
 
 Each layer of a chain has a `forward` of its own, an attribute of the instance. The parameters stay where and as they are: a
 layer takes what it needs of them, and its gradient is put back into zeros. So a dropped unit's weights get a gradient of
@@ -28,10 +28,12 @@ class Chain:
     Args:
         site: where units are dropped.
         units: how many there are.
+        direct: whether the consumers read what the site makes, with nothing in between. They then scale their weights, and no
+            scaled copy of the units is kept for backward.
     """
 
-    def __init__(self, site: BatchwiseDropout, units: int) -> None:
-        self.site, self.units = site, units
+    def __init__(self, site: BatchwiseDropout, units: int, direct: bool) -> None:
+        self.site, self.units, self.direct = site, units, direct
         self.on = True
         self.kept: Kept | None = None
         self.task = -1
@@ -67,6 +69,10 @@ class Chain:
             rule = f"its modules must see one batch of {kept.starts[-1]} samples and {kept.width} kept units"
             raise RuntimeError(self._broken(f"{rule}; got a tensor of shape {tuple(x.shape)}"))
         return kept
+
+    def in_weights(self, kept: Kept) -> bool:
+        """Returns whether the units are scaled in the weights of the layers that read them."""
+        return self.direct and kept.live is None
 
     def _broken(self, rule: str) -> str:
         name = self.site.name or "of a thinned chain"
@@ -113,6 +119,8 @@ class ThinnedLayer(Forward):
             weights = take(weight, columns, rows)  # type: ignore[arg-type]
         else:
             weights = take(weight, rows, columns, self.run)  # type: ignore[arg-type]
+        if read is not None and self.reads is not None and self.reads.in_weights(read):
+            weights = weights * read.scale
         biases = [bias] * len(weights) if bias is None or rows is None else take(bias, rows, None)  # type: ignore[arg-type]
         parts = _by_group(x, made or read)  # type: ignore[arg-type]
         outs = [self.layer.run(self.module, *part) for part in zip(parts, weights, biases, strict=True)]  # type: ignore[arg-type]
@@ -155,7 +163,9 @@ class ThinnedNorm(Forward):
 
 
 class ThinnedSite:
-    """Takes the place of the site's `forward`: what it gets was computed of the kept units alone, and is scaled.
+    """Takes the place of the site's `forward`: scales the kept units, or leaves that to the layers that read them.
+
+    A hook on the site sees what it returns: in the second case the kept units as they were.
 
     Args:
         chain: whose site it is.
@@ -173,6 +183,8 @@ class ThinnedSite:
             kept = everything
         if kept is None:
             return type(site).forward(site, x)
+        if self.chain.in_weights(kept):
+            return x
         scale = kept.scale.to(torch.promote_types(x.dtype, torch.float32))
         if kept.live is None:
             return (x * scale).to(x.dtype)
