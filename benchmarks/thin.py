@@ -1,6 +1,6 @@
 """Thinned training beside dense training: `python -m benchmarks.thin [--compile]`, about 4 minutes on 2 cores.
 
-Whole steps of SGD with momentum, in its fused form (zero_grad, forward, loss, backward, step), float32, candidates in turn, medians.
+Whole steps (zero_grad, forward, loss, backward, step) of SGD with momentum, fused, in float32; candidates in turn, medians.
 """
 
 import sys
