@@ -4,7 +4,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from thinnet.study import beside
+from thinnet.study import averaging, beside, one_pass
 from thinnet.study.cases import Data
 from thinnet.study.comparison import Comparison
 from thinnet.study.findings import Arm, Findings
@@ -22,7 +22,8 @@ def document(data: Data, plan: Plan, findings: Findings, verdict: Verdict) -> di
         verdict: the answer.
 
     Returns:
-        The document: `verdict`, `test`, `test_looks`, `arms`, `methods`, `data`, `plan`, `seeds`, `seconds` and `thinnet`.
+        The document: `verdict`, `test`, `test_looks`, `arms`, `methods`, `averages`, `data`, `plan`, `seeds`, `seconds` and
+        `thinnet`.
     """
     return {
         "thinnet": version("thinnet"),
@@ -35,6 +36,7 @@ def document(data: Data, plan: Plan, findings: Findings, verdict: Verdict) -> di
             "comparisons": [without_times(each) for each in findings.comparisons],
             "arms": {method: in_numbers(arms) for method, arms in findings.others.items()},
         },
+        "averages": in_words(data, findings),
         "seeds": findings.seeds,
         "data": {
             "name": data.name,
@@ -49,6 +51,23 @@ def document(data: Data, plan: Plan, findings: Findings, verdict: Verdict) -> di
         "plan": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(plan).items()},
         "seconds": times(findings),
     }
+
+
+def in_words(data: Data, findings: Findings) -> dict[str, Any] | None:
+    """Puts the average of thinned networks beside one pass.
+
+    Args:
+        data: what was studied.
+        findings: what the trials say.
+
+    Returns:
+        How many networks, a sentence, and the contrasts of loss and error; None at rate 0.
+    """
+    if findings.averages is None:
+        return None
+    sentence = one_pass.told(findings.averages, data.task, findings.chosen)
+    contrasts = {name: asdict(contrast) for name, contrast in findings.averages.items()}
+    return {"networks": averaging.DRAWS, "sentence": sentence} | contrasts
 
 
 def in_numbers(arms: list[Arm]) -> list[dict[str, Any]]:

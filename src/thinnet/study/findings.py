@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from thinnet.study.averaging import averages_on_test
 from thinnet.study.cases import Data
 from thinnet.study.comparison import Comparison, compare
 from thinnet.study.plan import FEWEST_SEEDS, Key, Plan
@@ -83,6 +84,8 @@ class Findings:
         looks: every different look at the test rows so far.
         others: the arms of every other method, like `arms`; they share rate 0.
         comparisons: every other method beside the first, one a rate above 0.
+        averages: a Contrast for `loss` and one for `error`, of the average of thinned networks (`chosen`) and one pass of the
+            whole network (`without`), both with the best weights at the chosen rate; none at rate 0.
     """
 
     arms: list[Arm]
@@ -92,6 +95,7 @@ class Findings:
     looks: list[dict]
     others: dict[str, list[Arm]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
+    averages: dict[str, Contrast] | None = None
 
     def arm(self, rate: float) -> Arm:
         """Finds an arm.
@@ -127,7 +131,11 @@ def find(data: Data, plan: Plan, store: Store, seeds: int) -> Findings:
     scores = {arm: scores_on_test(data, plan, store.folder, rounds[arm]) for arm in wanted}
     test = {view: contrasts(data, scores[first, chosen][view], scores[first, 0.0][view]) for view in VIEWS}
     beside = {method: summed_up_by_rate(plan, rounds, method) for method in others}
-    return Findings(arms, chosen, seeds, test, looks, beside, compare(data.task, plan, rounds, scores))
+    averages = None
+    if chosen:
+        drawn = averages_on_test(data, plan, store.folder, rounds[first, chosen])
+        averages = contrasts(data, drawn, scores[first, chosen]["best"])
+    return Findings(arms, chosen, seeds, test, looks, beside, compare(data.task, plan, rounds, scores), averages)
 
 
 def summed_up_by_rate(plan: Plan, rounds: Mapping[tuple[str, float], list[Trial]], method: str) -> list[Arm]:

@@ -7,7 +7,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from thinnet.study import beside, beside_figures, figures
+from thinnet.study import beside, beside_figures, figures, one_pass
 from thinnet.study.cases import Data
 from thinnet.study.comparison import Comparison
 from thinnet.study.findings import Findings
@@ -51,6 +51,7 @@ def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command
         methods={name: METHODS[name] for name in plan.methods},
         beside=[*beside.quality(findings, data.task), *beside.pace(findings)],
         compared={method: beside_rows(of_method(findings, method), data.task) for method in findings.others},
+        averages=one_pass.told(findings.averages, data.task, findings.chosen) if findings.averages else "",
         classes=data.task.classes if isinstance(data.task, Classification) else (),
         figures=drawn(findings, data.task),
         plotly=Markup(get_plotlyjs()),

@@ -1,0 +1,73 @@
+"""The average of thinned networks beside one pass, in a study."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import thinnet
+from thinnet.study import averaging
+from thinnet.study.averaging import DRAWS, averaged, averages_on_test
+from thinnet.study.findings import Contrast
+from thinnet.study.network import seeded_network
+from thinnet.study.one_pass import told
+from thinnet.study.plan import DROPOUT, Key, Plan
+from thinnet.study.preparing import prepare
+from thinnet.study.statistics import Interval
+from thinnet.study.tables import read_table
+from thinnet.study.tasks import Classification, Regression
+from thinnet.study.trial import CURVES, Trial
+from thinnet.study.weights import save_weights, weights_path
+
+CLASSES = Classification(("a", "b", "c"))
+
+
+def contrast(value: float, low: float, high: float) -> Contrast:
+    return Contrast(0.5 + value, 0.5, Interval(value, low, high, 0.5))
+
+
+def test_probabilities_are_averaged_and_values_too() -> None:
+    draws = torch.randn(7, 5, 3)
+    output = averaged(draws, CLASSES)
+    torch.testing.assert_close(output.exp(), draws.softmax(-1).mean(0))
+    torch.testing.assert_close(CLASSES.loss(output, torch.zeros(5).long()), -draws.softmax(-1).mean(0)[:, 0].log())
+    torch.testing.assert_close(averaged(draws[..., :1], Regression(0.0, 1.0)), draws[..., :1].mean(0))
+
+
+def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(averaging, "DRAWS", 4)
+    data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,))
+    network = seeded_network(data, plan, 0.5, seed=3)
+    save_weights(weights_path(tmp_path, Key(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": network.state_dict()})
+    trial = Trial(0.5, 0, {name: [1.0] for name in CURVES}, 0, 1.0)
+    scores = averages_on_test(data, plan, tmp_path, [trial])
+    coins, rows = thinnet.Coins(plan.seed).bind(network.train()), []
+    with torch.no_grad():
+        for step in range(4):
+            coins.at(step, data.test.ids.tolist())
+            rows.append(network(torch.from_numpy(data.test.x)))
+    output = torch.stack(rows).softmax(-1).mean(0).log()
+    loss = data.task.loss(output, torch.from_numpy(data.test.y)).double()
+    np.testing.assert_allclose(scores["loss"], loss[None].numpy(), rtol=1e-4, atol=1e-5)
+    assert scores["error"].shape == scores["loss"].shape and DRAWS == 50
+
+
+@pytest.mark.parametrize(
+    ("interval", "advice"),
+    [((0.1, 0.05, 0.15), "One pass is better"), ((-0.1, -0.2, -0.05), "distill"), ((0.0, -0.1, 0.1), "one pass does")],
+)
+def test_it_says_which_is_better_and_what_to_do(interval: tuple[float, float, float], advice: str) -> None:
+    text = told({"loss": contrast(*interval), "error": contrast(*interval)}, CLASSES, 0.5)
+    assert advice in text and "the average of 50 thinned networks has the test NLL" in text
+
+
+def test_the_report_and_the_document_say_it(study: Callable, csv: Path, tmp_path: Path) -> None:
+    for target in ("label", "amount"):
+        outcome = study(csv, "--target", target, "--out", tmp_path / target, "--json")
+        found, chosen = outcome.result()["averages"], outcome.result()["verdict"]["chosen"]
+        page = (tmp_path / target / "index.html").read_text()
+        assert (found is None) == (chosen == 0) == ("One pass, or the average of many" not in page)
+        if found is not None:
+            assert found["networks"] == 50 and found["loss"]["without"] > 0 and "thinned networks" in found["sentence"]
