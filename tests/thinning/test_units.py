@@ -459,6 +459,32 @@ def test_a_checkpoint_inside_of_a_chain_is_refused_and_one_around_it_is_right() 
         checkpoint(model[1:], h, use_reentrant=False).sum().backward()
 
 
+def test_whoever_waits_for_gradients_does_not_hear_of_the_proof() -> None:
+    model, x, heard = perceptron(), torch.randn(7, 13), []
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda parameter: heard.append(parameter))
+    thinnet.thin(model)
+    model.train()(x).sum().backward()
+    assert len(chains(model)) == 2 and len(heard) == len(list(model.parameters()))
+
+
+def test_a_reentrant_checkpoint_around_a_chain() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.chain = nn.Linear(13, 13), perceptron()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(self.chain, self.first(x), use_reentrant=True)
+
+    model, x = Checkpointed(), torch.randn(7, 13)
+    assert thinnet.thin(model, x).thinned == ("chain.2", "chain.5")
+    model.train()(x).sum().backward()
+    assert bool((model.chain[0].weight.grad == 0).all(1).any())
+
+
 def test_a_rate_that_is_scheduled_may_pass_zero_and_one() -> None:
     model, x = perceptron(0.0).double(), torch.randn(7, 13, dtype=torch.float64)
     thinnet.thin(model, x)

@@ -38,13 +38,10 @@ def _run(
     try:
         with untouched(model, seed), torch.enable_grad():
             model.train()
-            model.zero_grad()
             coins.at(0)
             outs = [leaf for leaf in tree_leaves(call()) if isinstance(leaf, Tensor)]
             smooth = [leaf for leaf in outs if leaf.requires_grad]
-            if smooth:
-                torch.autograd.backward(smooth, [_weights(leaf) for leaf in smooth])
-            gradients = [p.grad for p in model.parameters() if p.grad is not None]
+            gradients = _gradients(model, smooth) if smooth else []
             return [leaf.detach().clone() for leaf in (*outs, *gradients)]
     except Exception as error:
         return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
@@ -52,6 +49,21 @@ def _run(
         coins.unbind()
         for piece, state in zip(pieces, before, strict=True):
             piece.switch.on = state
+
+
+def _gradients(model: nn.Module, outs: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the gradient of each parameter, an empty one where there is none; hooks at gradients do not hear of it."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    weights = [_weights(leaf) for leaf in outs]
+    try:
+        found = torch.autograd.grad(outs, parameters, weights, allow_unused=True)
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error) and ".grad()" not in str(error):
+            raise
+        model.zero_grad()  # reentrant checkpoints know no other way
+        torch.autograd.backward(outs, weights)
+        found = [parameter.grad for parameter in parameters]
+    return [weights[0].new_empty(0) if gradient is None else gradient for gradient in found]
 
 
 def _weights(leaf: Tensor) -> Tensor:
