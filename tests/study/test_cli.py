@@ -37,10 +37,10 @@ SCHEMA = {
         "chosen": NUMBER,
     },
     "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
-    "test_looks": [{"rate": NUMBER, "averages": (dict, type(None)),
-    "seeds": int}],
+    "test_looks": [{"rate": NUMBER, "seeds": int}],
     "arms": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": GLANCE, "last": GLANCE}],
     "methods": {"sentences": [str], "comparisons": [dict], "arms": dict},
+    "averages": (dict, type(None)),
     "seeds": int,
     "data": {
         "name": str,
