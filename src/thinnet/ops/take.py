@@ -60,43 +60,27 @@ def _fake_put(x: Tensor, rows: Tensor | None, columns: Tensor | None, row_count:
     return x.new_empty(row_count, column_count, x.shape[3])
 
 
-def _take_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, ctx.rows, ctx.columns = inputs
-    ctx.counts = x.shape[0], x.shape[1]
+def _context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, ctx.rows, ctx.columns, *counts = inputs
+    ctx.counts, ctx.inputs = () if counts else (x.shape[0], x.shape[1]), len(inputs)
 
 
-def _take_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-    return _call(gradients[0].contiguous(), ctx.rows, ctx.columns, *ctx.counts), None, None
+def _backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    """Puts what comes back to something taken, and takes what comes back to something put."""
+    return _call(gradients[0].contiguous(), ctx.rows, ctx.columns, *ctx.counts), *(None,) * (ctx.inputs - 1)
 
 
-def _put_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, ctx.rows, ctx.columns, *_ = inputs
+torch.library.register_autograd("thinnet::take", _backward, setup_context=_context, lib=library)
+torch.library.register_autograd("thinnet::put", _backward, setup_context=_context, lib=library)
 
 
-def _put_backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-    return _call(gradients[0].contiguous(), ctx.rows, ctx.columns), None, None, None, None
-
-
-torch.library.register_autograd("thinnet::take", _take_backward, setup_context=_take_context, lib=library)
-torch.library.register_autograd("thinnet::put", _put_backward, setup_context=_put_context, lib=library)
-
-
-class _Taken(torch.autograd.Function):
+class _Eager(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> Tensor:
-        _take_context(ctx, arguments, arguments[0])
+        _context(ctx, arguments, arguments[0])
         return _run(*arguments)
 
-    backward = staticmethod(_take_backward)
-
-
-class _Put(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        _put_context(ctx, arguments, arguments[0])
-        return _run(*arguments)
-
-    backward = staticmethod(_put_backward)
+    backward = staticmethod(_backward)
 
 
 def _run(*arguments: Any) -> Tensor:
@@ -109,7 +93,7 @@ def _call(*arguments: Any) -> Tensor:
     if torch.compiler.is_compiling() or schema.transformed():
         return (torch.ops.thinnet.take if len(arguments) == 3 else torch.ops.thinnet.put)(*arguments)
     if schema.differentiated(arguments[0]):
-        return (_Taken if len(arguments) == 3 else _Put).apply(*arguments)  # type: ignore[return-value]
+        return _Eager.apply(*arguments)  # type: ignore[return-value]
     return _run(*arguments)
 
 

@@ -8,12 +8,10 @@ from torch import Tensor
 
 from thinnet.predict import sample
 from thinnet.study.cases import Data
-from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan
-from thinnet.study.scores import Scores
+from thinnet.study.scores import Scores, trained
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.trial import Trial
-from thinnet.study.weights import load_weights, weights_path
 
 DRAWS = 50
 
@@ -32,9 +30,7 @@ def averages_on_test(data: Data, plan: Plan, folder: Path, trials: list[Trial]) 
     """
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
     losses, errors = [], []
-    for trial in trials:
-        network = seeded_network(data, plan, trial.rate, seed=0)
-        network.load_state_dict(load_weights(weights_path(folder, trial.key))["best"])
+    for network in trained(data, plan, folder, trials, "best"):
         drawn = sample(network, x, n=DRAWS, seed=plan.seed, samples=data.test.ids.tolist(), kind="values", progress=False)
         output = averaged(drawn.draws, data.task)
         losses.append(data.task.loss(output, y).double())

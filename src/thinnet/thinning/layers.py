@@ -1,7 +1,7 @@
 """The layers of weights that can run on a part of their inputs and outputs, and how they do."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -43,7 +43,7 @@ def layer_of(module: nn.Module) -> Layer | None:
     (8, None)
     """
     layer = _described(module)
-    return None if layer is None else _refused(module, layer)
+    return replace(layer, refuses="has a sharded weight") if layer is not None and is_sharded(module.weight) else layer  # type: ignore[arg-type]
 
 
 def _linear(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -67,9 +67,3 @@ def _described(module: nn.Module) -> Layer | None:
     if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # the linear layer of Hugging Face's GPT-2
         return Layer(-1, *module.weight.shape, True, _transposed)  # type: ignore[misc]
     return None
-
-
-def _refused(module: nn.Module, layer: Layer) -> Layer:
-    if is_sharded(module.weight):  # type: ignore[arg-type]
-        return Layer(layer.axis, layer.inputs, layer.outputs, layer.transposed, layer.run, "has a sharded weight")
-    return layer
