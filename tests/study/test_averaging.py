@@ -39,8 +39,8 @@ def test_probabilities_are_averaged_and_values_too() -> None:
 def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(averaging, "DRAWS", 4)
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,))
-    network = seeded_network(data, plan, 0.5, seed=3)
-    save_weights(weights_path(tmp_path, Key(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": network.state_dict()})
+    network, other = (seeded_network(data, plan, 0.5, seed=seed) for seed in (3, 4))
+    save_weights(weights_path(tmp_path, Key(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": other.state_dict()})
     trial = Trial(0.5, 0, {name: [1.0] for name in CURVES}, 0, 1.0)
     scores = averages_on_test(data, plan, tmp_path, [trial])
     coins, rows = thinnet.Coins(plan.seed).bind(network.train()), []
