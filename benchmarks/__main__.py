@@ -1,4 +1,4 @@
-"""Runs the benchmarks, writes benchmarks/results/ and prints the tables: `python -m benchmarks [toss|step|methods ...]`."""
+"""Runs the benchmarks, writes benchmarks/results/ and prints the tables: `python -m benchmarks [noise|step|methods ...]`."""
 
 import sys
 from collections.abc import Callable
@@ -6,17 +6,17 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import methods, predict, recurrent, step, tables, thin, toss
+from benchmarks import inference, methods, noise, recurrent, step, tables, thin
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
-    "toss": toss.rows,
+    "noise": noise.rows,
     "step": step.rows,
-    "memory": toss.memory,
+    "memory": noise.memory,
     "methods": methods.rows,
     "recurrent": recurrent.rows,
     "thin": thin.rows,
-    "predict": predict.rows,
+    "inference": inference.rows,
 }
 
 

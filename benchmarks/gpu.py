@@ -16,7 +16,7 @@ from torch import Tensor
 import thinnet
 from benchmarks import tables
 from benchmarks.measure import write
-from thinnet.ops import schema, toss
+from thinnet.ops import apply_noise, schema
 
 P = 0.5
 SIZES = {"1 M": (1 << 20, 60), "16 M": (1 << 24, 40), "256 M": (1 << 28, 15), "1 G": (1 << 30, 9)}
@@ -27,7 +27,7 @@ BARS = "bars: 90 % of copy bandwidth; forward + backward 1.2x faster than F.drop
 def check(x: Tensor) -> None:
     """Refuses to time a path whose bits are wrong: the beginning, the end and some of the middle."""
     rate, seed = torch.tensor(32768, dtype=torch.int32), torch.tensor(7)
-    y, part = toss(x, rate.cuda(), seed.cuda()), min(1 << 16, x.numel())
+    y, part = apply_noise(x, rate.cuda(), seed.cuda()), min(1 << 16, x.numel())
     for begin in (0, (x.numel() // 2) | 77, x.numel() - part):
         where = rate, seed, None, None, None, [1], begin, 0, False, "auto"
         expected = schema.call(x[begin : begin + part].cpu(), *where)
@@ -82,7 +82,7 @@ def functions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
     """Returns every kind of dropout, as a function of the tensor."""
     torch._dynamo.reset()
     named = thinnet.nn.Dropout(P).cuda()
-    thinnet.Coins(0).bind(named).at(1)
+    thinnet.DropoutRNG(0).bind(named).at(1)
     rows = x.view(-1, 1024).shape
     return {
         "F.dropout": lambda x: F.dropout(x, P),

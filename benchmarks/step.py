@@ -24,12 +24,12 @@ def step(dropout: type[nn.Module] | None, batch: int, named: bool = False) -> Ca
     torch.manual_seed(0)
     model, x, target = network(dropout), torch.randn(batch, 784), torch.randint(0, 10, (batch,))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-    coins = thinnet.Coins(0).bind(model) if named else None
+    rng = thinnet.DropoutRNG(0).bind(model) if named else None
     ids = torch.arange(batch)
 
     def run() -> None:
-        if coins is not None:
-            coins.advance(ids)
+        if rng is not None:
+            rng.advance(ids)
         optimiser.zero_grad()
         nn.functional.cross_entropy(model(x), target).backward()
         optimiser.step()

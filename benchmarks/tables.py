@@ -6,9 +6,9 @@ from benchmarks import thin_tables
 from benchmarks.markdown import load, table, times
 
 
-def toss() -> str:
+def noise() -> str:
     """Returns the ratios to relu of the same tensor, one row a size, dtype and pass."""
-    rows = load("toss")["rows"]
+    rows = load("noise")["rows"]
     names = [name for name in rows[0]["microseconds"] if name != "relu"]
     body = [
         [row["elements"], row["dtype"], row["pass"], f"{row['microseconds']['relu']:.0f} µs"]
@@ -87,9 +87,9 @@ def gpu() -> str:
     return table(head, body)
 
 
-def predict() -> str:
+def inference() -> str:
     """Returns what 50 draws cost in plain passes of the same network, one row a network."""
-    rows = load("predict")["rows"]
+    rows = load("inference")["rows"]
     names = [name for name in rows[0]["milliseconds"] if "plain" not in name]
     body = []
     for row in rows:
@@ -99,14 +99,14 @@ def predict() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "toss": toss,
+    "noise": noise,
     "step": step,
     "memory": memory,
     "recurrent": recurrent,
     "gpu": gpu,
     "methods": methods,
     "concrete": concrete,
-    "predict": predict,
+    "inference": inference,
     "thin": thin_tables.thin,
     "thin_short": thin_tables.short,
     "thin_groups": thin_tables.thin_groups,

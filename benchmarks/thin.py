@@ -16,7 +16,7 @@ import thinnet
 from benchmarks import thin_networks as networks
 from benchmarks.measure import interleaved, write
 from benchmarks.thin_memory import bytes_of
-from thinnet.methods.units.batchwise_dropout import Count
+from thinnet.methods.elementwise.batchwise_dropout import Count
 from thinnet.nn import Dropout, Dropout2d, DropPath
 
 P, GROUPS = 0.5, (1, 2, 4, 8, 16)

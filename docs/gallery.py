@@ -7,9 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from thinnet import catalogue
-from thinnet.facts import Method
-from thinnet.methods import REGISTRY
+from thinnet.methods import REGISTRY, catalogue
+from thinnet.methods.facts import Method
 
 FOLDER = Path(__file__).parent / "gallery"
 PIXELS = 4  # the side of one element

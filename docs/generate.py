@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import lint, markdown, tables
-from benchmarks.quality import predict_parts
+from benchmarks.quality import inference_parts
 from docs import gallery
-from thinnet import catalogue
-from thinnet.facts import Method
 from thinnet.lint import table as rules
-from thinnet.methods import FOLDERS
-from thinnet.model.audit import RULES
+from thinnet.methods import FOLDERS, catalogue
+from thinnet.methods.facts import Method
+from thinnet.models.audit.audit import RULES
 
 ROOT = Path(__file__).parent.parent
 PART = re.compile(r"(<!-- generated: (\w+) -->\n)(?:(?!<!-- ).)*(<!-- end -->)", re.DOTALL)
@@ -78,7 +77,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "rules": rules,
     "lint": lint.precision,
     "lint_speed": lint.speed,
-    **predict_parts.PARTS,
+    **inference_parts.PARTS,
     **tables.TABLES,
 }
 

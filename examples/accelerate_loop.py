@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import thinnet
-from thinnet.data import collate, indexed, split
+from thinnet.rng.sample_ids import collate, indexed, split
 
 x = torch.randn(96, 8, generator=torch.Generator().manual_seed(0))
 data = indexed(TensorDataset(x, x[:, :1]))
@@ -18,18 +18,18 @@ def train(save: str | None = None, load: str | None = None) -> list[torch.Tensor
     accelerator = Accelerator(cpu=True)
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), thinnet.nn.Dropout(0.5), nn.Linear(32, 1))
-    coins = thinnet.Coins(seed=0).bind(model)
+    rng = thinnet.DropoutRNG(seed=0).bind(model)
     loader = DataLoader(data, batch_size=16, collate_fn=collate())
     model, optimizer, loader = accelerator.prepare(model, torch.optim.SGD(model.parameters(), lr=0.05), loader)
-    accelerator.register_for_checkpointing(coins)
+    accelerator.register_for_checkpointing(rng)
     if load:
         accelerator.load_state(load)
-    start = 0 if coins.step is None else coins.step + 1
+    start = 0 if rng.step is None else rng.step + 1
     for step, batch in enumerate(loader):
         if step < start:
             continue
         ids, (inputs, targets) = split(batch)
-        coins.at(step, ids)
+        rng.at(step, ids)
         accelerator.backward(nn.functional.mse_loss(model(inputs), targets))
         optimizer.step()
         optimizer.zero_grad()

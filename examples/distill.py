@@ -30,7 +30,7 @@ for _ in range(40):
 
 unlabelled = torch.cat([x[train], noisy[train]])[torch.randperm(2 * len(train))]
 held_out = torch.cat([x[test], noisy[test]])
-found = thinnet.predict.distill(model, unlabelled.split(100), heldout=held_out, epochs=25)
+found = thinnet.inference.distill(model, unlabelled.split(100), heldout=held_out, epochs=25)
 print(found)
 
 
@@ -39,10 +39,10 @@ def judged(p: Tensor) -> str:
     return f"{float((p.argmax(1) != y[test]).float().mean()):10.1%}{float(nll):8.2f}"
 
 
-scaled = thinnet.predict.weight_scaled(model)
+scaled = thinnet.inference.weight_scaled(model)
 ways = {
     "weight scaling, 1 pass": lambda x: scaled(x).softmax(1),
-    "Monte-Carlo, 100 passes": lambda x: thinnet.predict.sample(model, x, n=100).mean,
+    "Monte-Carlo, 100 passes": lambda x: thinnet.inference.sample(model, x, n=100).mean,
     "student, 1 pass": lambda x: found.student(x).softmax(1),
 }
 print(f"\n{len(test)} digits, not seen{'':<6}{'error':>10}{'NLL':>8}{'noisy: error':>16}{'NLL':>8}")
@@ -50,5 +50,5 @@ for name, way in ways.items():
     with torch.no_grad():
         print(f"{name:<28}{judged(way(x[test]))}{'':>6}{judged(way(noisy[test]))}")
 
-one, same = (thinnet.predict.distill(model, unlabelled.split(100), epochs=1) for _ in range(2))
+one, same = (thinnet.inference.distill(model, unlabelled.split(100), epochs=1) for _ in range(2))
 print(f"\nlosses of the same seed equal: {one.losses == same.losses}")

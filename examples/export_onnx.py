@@ -34,7 +34,7 @@ for _ in range(8):
 model.eval()
 with torch.no_grad():
     expected = model(x[test])
-deployed = thinnet.predict.weight_scaled(model, x[:2])  # with an example it is made sure that nothing random is left
+deployed = thinnet.inference.weight_scaled(model, x[:2])  # with an example it is made sure that nothing random is left
 print(f"to the bit, in PyTorch, equal: {torch.equal(deployed(x[test]), expected)}")
 
 with tempfile.TemporaryDirectory() as folder:

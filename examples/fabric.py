@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import thinnet
-from thinnet.data import collate, indexed, split
+from thinnet.rng.sample_ids import collate, indexed, split
 
 torch.manual_seed(0)
 x = torch.randn(96, 8)
@@ -19,16 +19,16 @@ def train(rows: int) -> tuple[list[torch.Tensor], dict[tuple[int, int], list[boo
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), thinnet.nn.Dropout(0.5), nn.Linear(32, 1))
     masks: dict[tuple[int, int], list[bool]] = {}
-    coins = thinnet.Coins(seed=0).bind(model)
+    rng = thinnet.DropoutRNG(seed=0).bind(model)
     model, optimizer = fabric.setup(model, torch.optim.SGD(model.parameters(), lr=0.05))
     for step, batch in enumerate(fabric.setup_dataloaders(DataLoader(data, batch_size=32, collate_fn=collate()))):
         ids, (inputs, targets) = split(batch)
         for i in range(0, 32, rows):
             part = slice(i, i + rows)
-            coins.at(step, ids[part])
+            rng.at(step, ids[part])
             loss = nn.functional.mse_loss(model(inputs[part]), targets[part], reduction="sum") / 32
             fabric.backward(loss)
-            kept = coins.mask("2", step=step, samples=ids[part], shape=(32,))
+            kept = rng.mask("2", step=step, samples=ids[part], shape=(32,))
             masks |= {(step, int(name)): row for name, row in zip(ids[part], kept.tolist(), strict=True)}
         optimizer.step()
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""Draws of `thinnet.predict.sample`, judged by torch-uncertainty and uncertainty-toolbox, beside `thinnet.predict.calibrate`.
+"""Scores draws of `thinnet.inference.sample` with torch-uncertainty and uncertainty-toolbox, next to `calibrate`.
 
 torch-uncertainty takes the probabilities of all draws, `(B, n, classes)`, or their average; uncertainty-toolbox a mean and a
 standard deviation for each case. What they and thinnet both define is the same to 1e-5."""
@@ -13,7 +13,7 @@ from sklearn.datasets import load_diabetes, load_wine
 from torch import nn
 
 import thinnet
-from thinnet.predict import calibrate, sample
+from thinnet.inference import calibrate, sample
 
 try:
     from torch_uncertainty.metrics import classification as judged

@@ -11,8 +11,8 @@ from transformers import BertConfig, BertForSequenceClassification, Trainer, Tra
 from transformers.utils import logging
 
 import thinnet
-from thinnet.data import KEY, collate, indexed
-from thinnet.integrations.transformers import CoinsCallback
+from thinnet.integrations.transformers import DropoutRNGCallback
+from thinnet.rng.sample_ids import KEY, collate, indexed
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -37,7 +37,7 @@ def train(rows: int, folder: str, resume: str | None = None) -> nn.Module:
     options = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": 16 // rows, "num_train_epochs": 2}
     quiet = {"disable_tqdm": True, "report_to": [], "logging_strategy": "no", "use_cpu": True}
     arguments = TrainingArguments(folder, **options, **quiet, optim="sgd", learning_rate=0.05, save_steps=3)
-    callbacks = [CoinsCallback(thinnet.Coins(seed=0))]
+    callbacks = [DropoutRNGCallback(thinnet.DropoutRNG(seed=0))]
     named = collate(default_data_collator, key=KEY)
     trainer = Trainer(build(), arguments, data_collator=named, train_dataset=data, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=resume)
@@ -55,4 +55,4 @@ with tempfile.TemporaryDirectory() as folder:
     parts = train(4, f"{folder}/parts")
 print(f"weights equal after resume: {close(whole, resumed, 0.0)}")
 print(f"weights equal to rounding in four parts: {close(whole, parts, 1e-5)}")
-print(f"the last of 6 steps is equal to the name of its coins: {resumed.dropout.clock.step == 5}")
+print(f"the last of 6 steps is equal to the name of its coins: {resumed.dropout.context.step == 5}")

@@ -10,8 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import thinnet
-from thinnet.data import collate, indexed
-from thinnet.integrations.lightning import CoinsCallback
+from thinnet.integrations.lightning import DropoutRNGCallback
+from thinnet.rng.sample_ids import collate, indexed
 
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore")
@@ -37,8 +37,8 @@ quiet = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "e
 
 
 def fit(epochs: int, folder: str, ckpt: str | None = None) -> tuple[Model, Trainer]:
-    model, coins = Model(), CoinsCallback(thinnet.Coins(seed=0))
-    trainer = Trainer(max_epochs=epochs, callbacks=[coins], default_root_dir=folder, enable_checkpointing=False, **quiet)
+    model, rng = Model(), DropoutRNGCallback(thinnet.DropoutRNG(seed=0))
+    trainer = Trainer(max_epochs=epochs, callbacks=[rng], default_root_dir=folder, enable_checkpointing=False, **quiet)
     trainer.fit(model, loader, ckpt_path=ckpt, weights_only=True if ckpt else None)
     return model, trainer
 
@@ -50,4 +50,4 @@ with tempfile.TemporaryDirectory() as folder:
     resumed, _ = fit(4, folder, f"{folder}/half.ckpt")
 same = all(torch.equal(a, b) for a, b in zip(through.parameters(), resumed.parameters(), strict=True))
 print(f"weights equal after resume: {same}")
-print(f"the last of 12 steps is equal to the name of its coins: {resumed.net[2].clock.step == 11}")
+print(f"the last of 12 steps is equal to the name of its coins: {resumed.net[2].context.step == 11}")

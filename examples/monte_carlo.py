@@ -5,7 +5,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import thinnet
-from thinnet.predict import sample
+from thinnet.inference import sample
 
 digits = load_digits()
 order = torch.randperm(len(digits.data), generator=torch.Generator().manual_seed(0))
@@ -44,6 +44,6 @@ print(
     f"draws of two samples by themselves equal those in the batch: {torch.allclose(few.draws, found.draws[:, ids], atol=1e-4)}"
 )
 
-coins = thinnet.Coins(seed=0).bind(nn.Sequential(*(thinnet.nn.Dropout(0.2) if i == 2 else nn.Identity() for i in range(3))))
-kept = coins.mask("2", step=7, samples=ids, shape=(128,))
+rng = thinnet.DropoutRNG(seed=0).bind(nn.Sequential(*(thinnet.nn.Dropout(0.2) if i == 2 else nn.Identity() for i in range(3))))
+kept = rng.mask("2", step=7, samples=ids, shape=(128,))
 print(f"draw 7 of these samples keeps {int(kept[0].sum())} and {int(kept[1].sum())} of 128 units of the first hidden layer")

@@ -7,8 +7,8 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 import thinnet
-from thinnet.data import KEY
-from thinnet.integrations.skorch import CoinsCallback
+from thinnet.integrations.skorch import DropoutRNGCallback
+from thinnet.rng.sample_ids import KEY
 
 digits = load_digits()
 X = {"x": (digits.data / 16).astype(np.float32), KEY: np.arange(len(digits.data))}
@@ -23,20 +23,20 @@ class Network(nn.Module):
         return self.layers(x)
 
 
-def train(*epochs: int) -> tuple[NeuralNetClassifier, thinnet.Coins]:
+def train(*epochs: int) -> tuple[NeuralNetClassifier, thinnet.DropoutRNG]:
     torch.manual_seed(0)
-    coins = thinnet.Coins(seed=0)
-    callbacks = [("coins", CoinsCallback(coins))]
+    rng = thinnet.DropoutRNG(seed=0)
+    callbacks = [("rng", DropoutRNGCallback(rng))]
     net = NeuralNetClassifier(Network, lr=0.5, callbacks=callbacks, verbose=0, train_split=None)
     for count in epochs:
         torch.rand(7)  # whatever else draws from torch's generator does not matter
         net.partial_fit(X, digits.target, epochs=count)
-    return net, coins
+    return net, rng
 
 
-once, coins = train(4)
+once, rng = train(4)
 twice, _ = train(1, 3)
 same = all(torch.equal(a, b) for a, b in zip(once.module_.parameters(), twice.module_.parameters(), strict=True))
-print(f"step {coins.step}, accuracy {np.mean(once.predict(X) == digits.target):.3f}")
+print(f"step {rng.step}, accuracy {np.mean(once.predict(X) == digits.target):.3f}")
 print(f"weights equal after a pause: {same}")
-print(f"the last of 60 steps is equal to the name of its coins: {coins.step == 59}")
+print(f"the last of 60 steps is equal to the name of its coins: {rng.step == 59}")

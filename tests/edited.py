@@ -9,7 +9,7 @@ import transformers
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from thinnet.model.untouched import untouched
+from thinnet.models.state import preserve_state
 
 IDS = torch.randint(5, 90, (2, 12), generator=torch.Generator().manual_seed(0))
 SMALL = dict(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
@@ -149,7 +149,7 @@ PRETRAINED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
 
 def run(model: nn.Module, example: Any, training: bool | None = None) -> list[Tensor]:
     """The tensors that a model returns, drawn at one seed; the model is as it was afterwards."""
-    with untouched(model, seed=7), torch.no_grad():
+    with preserve_state(model, seed=7), torch.no_grad():
         if training is not None:
             model.train(training)
         if isinstance(example, dict):

@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import thinnet
+
 TESTS = Path(__file__).parent
+SOURCES = Path(thinnet.__file__).parent.parent  # workers test the package that this process tests
 
 
 def environment() -> dict[str, str]:
-    """One thread a process, and the helpers of the tests within reach."""
-    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS), "TORCH_CPP_LOG_LEVEL": "ERROR"}
+    """The environment of a worker: one thread, this process's package and the test helpers on the path."""
+    path = os.pathsep.join((str(TESTS), str(SOURCES)))
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "TORCH_CPP_LOG_LEVEL": "ERROR"}
 
 
 def python(script: Path, *arguments: object) -> subprocess.Popen[str]:

@@ -10,7 +10,7 @@ from assertions import assert_same_bits
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.ops import Rule, backends, schema, toss
+from thinnet.ops import NoiseKind, apply_noise, backends, schema
 
 KERNELS = [] if backends()["cpu"] == "reference" else ["auto", "baseline"]
 KERNELS += ["avx2"] if backends()["cpu"] in ("avx512", "avx2") else []
@@ -43,7 +43,7 @@ def layouts(shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, Tensor]:
     return found
 
 
-def grains(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+def noise_shapes(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
     """No axis, all but the first, all but the first two, or the first shares a coin."""
     return {(), tuple(range(1, len(shape))), tuple(range(2, len(shape))), (0,)}
 
@@ -52,23 +52,23 @@ def names(shape: tuple[int, ...]) -> list[Tensor | None]:
     return [None, torch.arange(shape[0]) * 7 + 3, torch.tensor([5])]
 
 
-def allowed(rule: Rule, rate: int, dtype: torch.dtype) -> bool:
-    return not (rule.continuous and rate == 65536) and not (rule == Rule.ALPHA and dtype.is_complex)
+def allowed(kind: NoiseKind, rate: int, dtype: torch.dtype) -> bool:
+    return not (kind.continuous and rate == 65536) and not (kind == NoiseKind.ALPHA and dtype.is_complex)
 
 
 @each_kernel
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_forward_and_backward_give_the_bits_of_the_reference(kernel: str, dtype: torch.dtype) -> None:
-    for shape, rule, rate in itertools.product(SHAPES, Rule, (0, 19661, 65536)):
-        for x, shared, ids in itertools.product(layouts(shape, dtype).values(), grains(shape), names(shape)):
-            if not allowed(rule, rate, dtype):
+    for shape, kind, rate in itertools.product(SHAPES, NoiseKind, (0, 19661, 65536)):
+        for x, shared_axes, ids in itertools.product(layouts(shape, dtype).values(), noise_shapes(shape), names(shape)):
+            if not allowed(kind, rate, dtype):
                 continue
-            where = dict(step=torch.tensor(9), site=torch.tensor(2**32 - 5), samples=ids, shared=shared, rule=rule)
+            where = dict(step=torch.tensor(9), site=torch.tensor(2**32 - 5), samples=ids, shared_axes=shared_axes, kind=kind)
             x = x.detach().requires_grad_()
             weight = torch.randn_like(x)
             results = []
             for path in (kernel, "reference"):
-                y = toss(x, count(rate), torch.tensor(-77), backend=path, **where)
+                y = apply_noise(x, count(rate), torch.tensor(-77), backend=path, **where)
                 results.append((y.detach(), torch.autograd.grad(y, x, weight)[0]))
             assert_same_bits(results[0][0], results[1][0])
             assert_same_bits(dense(results[0][1]), dense(results[1][1]))  # autograd may lay a gradient out anew
@@ -77,17 +77,17 @@ def test_forward_and_backward_give_the_bits_of_the_reference(kernel: str, dtype:
 @each_kernel
 def test_memory_format_is_kept(kernel: str) -> None:
     for name, x in layouts((2, 70, 9, 9), torch.float32).items():
-        y = toss(x, count(19661), torch.tensor(3), backend=kernel)
+        y = apply_noise(x, count(19661), torch.tensor(3), backend=kernel)
         assert y.stride() == torch.empty_like(x).stride(), name
 
 
 @each_kernel
 def test_special_numbers(kernel: str) -> None:
     special = [0.0, -0.0, float("inf"), float("-inf"), float("nan"), 1e-45, -1e-40, 6e-8, 6.1e-5, 65504, 65520, 3.4e38]
-    for dtype, rule in itertools.product((torch.float32, torch.float64, torch.bfloat16, torch.float16), Rule):
+    for dtype, kind in itertools.product((torch.float32, torch.float64, torch.bfloat16, torch.float16), NoiseKind):
         x = torch.tensor(special * 40, dtype=torch.float64).to(dtype)
-        ours = toss(x, count(30000), torch.tensor(3), rule=rule, backend=kernel)
-        assert_same_bits(ours, toss(x, count(30000), torch.tensor(3), rule=rule, backend="reference"))
+        ours = apply_noise(x, count(30000), torch.tensor(3), kind=kind, backend=kernel)
+        assert_same_bits(ours, apply_noise(x, count(30000), torch.tensor(3), kind=kind, backend="reference"))
 
 
 @each_kernel
@@ -95,19 +95,19 @@ def test_every_half_and_bfloat_is_read_and_rounded_as_pytorch_does(kernel: str) 
     bits = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16)
     for dtype, rate in itertools.product((torch.float16, torch.bfloat16), (0, 1, 6554, 32768, 65000)):
         x = bits.view(dtype)
-        ours = toss(x, count(rate), torch.tensor(3), backend=kernel)
-        assert_same_bits(ours, toss(x, count(rate), torch.tensor(3), backend="reference"))
+        ours = apply_noise(x, count(rate), torch.tensor(3), backend=kernel)
+        assert_same_bits(ours, apply_noise(x, count(rate), torch.tensor(3), backend="reference"))
 
 
 @each_kernel
 def test_thread_counts_do_not_matter(kernel: str) -> None:
     before = torch.get_num_threads()
     try:
-        for x, rule in itertools.product((*layouts((8, 64, 33, 17), torch.float32).values(), torch.randn(1 << 20)), Rule):
+        for x, kind in itertools.product((*layouts((8, 64, 33, 17), torch.float32).values(), torch.randn(1 << 20)), NoiseKind):
             results = []
             for threads in (1, 2, 5):
                 torch.set_num_threads(threads)
-                results.append(toss(x, count(20000), torch.tensor(3), rule=rule, backend=kernel))
+                results.append(apply_noise(x, count(20000), torch.tensor(3), kind=kind, backend=kernel))
             assert_same_bits(results[0], results[1])
             assert_same_bits(results[0], results[2])
     finally:
@@ -116,22 +116,22 @@ def test_thread_counts_do_not_matter(kernel: str) -> None:
 
 @each_kernel
 def test_in_place_writes_the_same_bits(kernel: str) -> None:
-    for dtype, rule, shared in itertools.product(DTYPES, Rule, ((), (2, 3))):
-        if not allowed(rule, 19661, dtype):
+    for dtype, kind, shared_axes in itertools.product(DTYPES, NoiseKind, ((), (2, 3))):
+        if not allowed(kind, 19661, dtype):
             continue
         for name, x in layouts((3, 40, 5, 6), dtype).items():
             if name == "expanded":
                 continue
-            where = dict(shared=shared, rule=rule, backend=kernel)
-            expected, strides = toss(x, count(19661), torch.tensor(3), **where), x.stride()
-            y = toss(x, count(19661), torch.tensor(3), inplace=True, **where)
+            where = dict(shared_axes=shared_axes, kind=kind, backend=kernel)
+            expected, strides = apply_noise(x, count(19661), torch.tensor(3), **where), x.stride()
+            y = apply_noise(x, count(19661), torch.tensor(3), inplace=True, **where)
             assert y is x and x.stride() == strides
             assert_same_bits(dense(x), dense(expected))
 
 
 def test_a_shard_tosses_its_part_of_the_whole() -> None:
     x = torch.randn(6, 10, 64)
-    whole = toss(x, count(30000), torch.tensor(3), samples=torch.arange(6))
+    whole = apply_noise(x, count(30000), torch.tensor(3), samples=torch.arange(6))
     where = torch.tensor(3), None, None, torch.arange(6)
     right = schema.call(x[:, :, 40:].contiguous(), count(30000), *where, [0, 64, 1], 40, 0, False, "auto")
     assert_same_bits(right, whole[:, :, 40:].contiguous())
@@ -139,7 +139,7 @@ def test_a_shard_tosses_its_part_of_the_whole() -> None:
 
 def test_a_backend_that_is_not_there_is_refused() -> None:
     with pytest.raises(RuntimeError, match="backend must be one that this processor has; got 'sve'"):
-        toss(torch.ones(3), count(1), torch.tensor(0), backend="sve")
+        apply_noise(torch.ones(3), count(1), torch.tensor(0), backend="sve")
 
 
 def test_without_the_kernels_the_reference_serves_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,7 +148,7 @@ def test_without_the_kernels_the_reference_serves_and_says_so(monkeypatch: pytes
 
 
 def test_any_other_device_is_served_by_the_reference() -> None:
-    keys = torch._C._dispatch_dump("thinnet::toss")
+    keys = torch._C._dispatch_dump("thinnet::apply_noise")
     assert "CompositeExplicitAutograd" in keys
     assert backends()["mps"] == backends()["xpu"] == "reference"
     assert all(ops.why(device) for device in ("mps", "xpu"))

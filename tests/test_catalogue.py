@@ -7,9 +7,8 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from thinnet import catalogue
 from thinnet.cli import app
-from thinnet.methods import REGISTRY
+from thinnet.methods import REGISTRY, catalogue
 
 PICTURED = [method for method in REGISTRY if method.picture is not None]
 

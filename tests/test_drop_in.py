@@ -56,10 +56,10 @@ def test_the_channels_are_those_of_pytorch(ours: type[nn.Module], theirs: type[n
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                grains = [grain(cls, x) for cls in (ours, theirs)]
+                noise_shapes = [grain(cls, x) for cls in (ours, theirs)]
         except RuntimeError:
             continue
-        assert grains[0] == grains[1], axes
+        assert noise_shapes[0] == noise_shapes[1], axes
 
 
 def grain(cls: type[nn.Module], x: torch.Tensor) -> list[bool]:

@@ -65,16 +65,16 @@ def test_ids_among_the_keyword_arguments_never_reach_the_model() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return self.drop(x)
 
-    coins, model = thinnet.Coins(3), Model()
-    ids = KeywordIds(coins)
+    rng, model = thinnet.DropoutRNG(3), Model()
+    ids = KeywordIds(rng)
     ids.watch(model)
     ids.watch(model)
     ids.step = 8
     y = model(x=torch.ones(2, 40), sample_ids=torch.tensor([9, 5]))
-    assert torch.equal(y != 0, coins.mask("drop", step=8, samples=[9, 5], shape=(40,)))
+    assert torch.equal(y != 0, rng.mask("drop", step=8, samples=[9, 5], shape=(40,)))
     with pytest.raises(ValueError, match=r"a training batch must hold ids as 'sample_ids'; got \['x'\]"):
         model(x=torch.ones(2, 40))
     assert model.eval()(x=torch.ones(2, 40), sample_ids=torch.tensor([9, 5])).all()
     other = Model()
     ids.watch(other)
-    assert model.drop.clock is None and other.drop.clock is coins.clock
+    assert model.drop.context is None and other.drop.context is rng.context

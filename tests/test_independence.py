@@ -20,9 +20,9 @@ ROWS, COLUMNS = 256, 1024
 SITES, STEPS = range(42, 46), range(5)
 
 
-def hoeffding(coins: int, tests: int) -> float:
+def hoeffding(rng: int, tests: int) -> float:
     """How far the number of agreements among so many pairs of fair coins may be from half of them."""
-    return math.sqrt(coins * math.log(2 * tests / FALSE_ALARM) / 2)
+    return math.sqrt(rng * math.log(2 * tests / FALSE_ALARM) / 2)
 
 
 def assert_rows_differ(kept: Tensor) -> None:
@@ -63,14 +63,14 @@ def kept(layer: torch.nn.Module, *shape: int) -> Tensor:
 def named_sites(site: int, step: int) -> Tensor:
     """Sites of one model, whose names differ in their last letter."""
     model = torch.nn.ModuleDict({str(number): thinnet.nn.Dropout(0.5) for number in SITES})
-    thinnet.Coins(0).bind(model).at(step)
+    thinnet.DropoutRNG(0).bind(model).at(step)
     return kept(model[str(site)], 4, ROWS)
 
 
 def named_seeds(seed: int, step: int) -> Tensor:
     """One site in models with neighbouring seeds."""
     layer = thinnet.nn.Dropout(0.5)
-    thinnet.Coins(seed).bind(layer).at(step)
+    thinnet.DropoutRNG(seed).bind(layer).at(step)
     return kept(layer, 4, ROWS)
 
 
@@ -83,9 +83,9 @@ def drawn_seeds(seed: int, step: int) -> Tensor:
 @pytest.mark.parametrize("samples", [None, torch.arange(ROWS)], ids=["one sample", "a sample each row"])
 def test_rows_differ(samples: Tensor | None) -> None:
     layer = thinnet.nn.Dropout(0.5)
-    coins = thinnet.Coins(3).bind(layer).at(0, samples)
+    rng = thinnet.DropoutRNG(3).bind(layer).at(0, samples)
     assert_rows_differ(kept(layer, ROWS, COLUMNS))
-    coins.unbind()
+    rng.unbind()
     assert_rows_differ(kept(layer, ROWS, COLUMNS))
 
 
@@ -109,13 +109,15 @@ def grid(coordinate: str, seed: int) -> Tensor:
     names = {"seed": seed, "step": 3, "site": 77, "sample": 5}
     walk = torch.arange(10_000)
     if coordinate == "sample":
-        return reference.coins(*(torch.tensor(names[name]) for name in ("seed", "step", "site")), walk, 1000)
+        return reference.unit_bits(*(torch.tensor(names[name]) for name in ("seed", "step", "site")), walk, 1000)
     if coordinate == "unit":
         return grid("sample", seed).T
     rows = []
     for i in range(1000):
         where = {name: torch.tensor(value + i * (name == coordinate)) for name, value in names.items()}
-        rows.append(reference.coins(where["seed"], where["step"], where["site"], where["sample"] + walk[:10], 1000).flatten())
+        rows.append(
+            reference.unit_bits(where["seed"], where["step"], where["site"], where["sample"] + walk[:10], 1000).flatten()
+        )
     return torch.stack(rows)
 
 

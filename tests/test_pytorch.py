@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import thinnet
 import thinnet.functional as F
-from thinnet.ops import Rule
+from thinnet.ops import NoiseKind
 
 
 def count(rate: int) -> Tensor:
@@ -23,25 +23,25 @@ def network(*layers: nn.Module) -> nn.Module:
     return nn.Sequential(nn.Linear(6, 40), *layers, nn.Tanh(), nn.Linear(40, 3))
 
 
-@pytest.mark.parametrize("rule", list(Rule))
+@pytest.mark.parametrize("kind", list(NoiseKind))
 @pytest.mark.parametrize("named", [False, True])
-def test_opcheck_is_clean(rule: Rule, named: bool) -> None:
+def test_opcheck_is_clean(kind: NoiseKind, named: bool) -> None:
     name = (torch.tensor(1), torch.tensor(4), torch.arange(8)) if named else (None, None, None)
     for linear, units in itertools.product((False, True), ([0, 6, 1], [0, 1, 0], [0, 0, 0])):
-        rest = (count(20000), torch.tensor(3), *name, units, 0, int(rule), linear, "auto")
-        torch.library.opcheck(torch.ops.thinnet.toss.default, (torch.randn(8, 5, 6, requires_grad=True), *rest))
-        torch.library.opcheck(torch.ops.thinnet.toss_.default, (torch.randn(8, 5, 6), *rest))
+        rest = (count(20000), torch.tensor(3), *name, units, 0, int(kind), linear, "auto")
+        torch.library.opcheck(torch.ops.thinnet.apply_noise.default, (torch.randn(8, 5, 6, requires_grad=True), *rest))
+        torch.library.opcheck(torch.ops.thinnet.apply_noise_.default, (torch.randn(8, 5, 6), *rest))
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_compiled_is_eager_bit_by_bit(backend: str) -> None:
     model = network(thinnet.nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.2), thinnet.nn.AlphaDropout(0.1))
-    coins = thinnet.Coins(5).bind(model)
+    rng = thinnet.DropoutRNG(5).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend(backend)
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(4):
         model[1].p = 0.1 + 0.2 * step
-        coins.at(step, torch.randperm(1000)[:16])
+        rng.at(step, torch.randperm(1000)[:16])
         x = torch.randn(16, 6, requires_grad=True)
         ours, eager = compiled(x), model(x)
         torch.testing.assert_close(ours, eager)
@@ -76,11 +76,11 @@ def test_compiled_in_place_and_reseeded() -> None:
 @pytest.mark.parametrize("strict", [True, False])
 def test_exported_training_and_eval(strict: bool) -> None:
     model = network(thinnet.nn.Dropout(0.5))
-    coins = thinnet.Coins(3).bind(model).at(4)
+    rng = thinnet.DropoutRNG(3).bind(model).at(4)
     x = torch.randn(9, 6)
     exported = torch.export.export(model, (x,), strict=strict)
     torch.testing.assert_close(exported.module()(x), model(x))
-    coins.unbind()
+    rng.unbind()
     drawn = torch.export.export(model, (x,), strict=strict).module()
     assert not torch.equal(drawn(x), drawn(x))
     quiet = torch.export.export(model.eval(), (x,), strict=strict)
@@ -106,7 +106,7 @@ def test_vmap_different_and_same() -> None:
 @pytest.mark.parametrize("in_dim", [0, 1, 2])
 def test_vmap_of_named_coins_gives_each_slice_the_same(in_dim: int) -> None:
     layer = thinnet.nn.Dropout(0.5)
-    thinnet.Coins(3).bind(layer).at(4, torch.tensor([9, 8, 7]))
+    thinnet.DropoutRNG(3).bind(layer).at(4, torch.tensor([9, 8, 7]))
     slices = torch.randn(5, 3, 8)
     y = torch.func.vmap(layer, in_dims=in_dim, out_dims=in_dim)(slices.movedim(0, in_dim)).movedim(in_dim, 0)
     for i in range(5):
@@ -129,7 +129,7 @@ def test_gradients_of_each_sample(randomness: str) -> None:
 
 def test_forward_mode() -> None:
     layer = thinnet.nn.Dropout(0.5)
-    thinnet.Coins(1).bind(layer).at(0)
+    thinnet.DropoutRNG(1).bind(layer).at(0)
     x, tangent = torch.randn(4, 30), torch.randn(4, 30)
     y, moved = torch.func.jvp(layer, (x,), (tangent,))
     assert_same_bits(y, layer(x))
@@ -147,7 +147,7 @@ def test_checkpointing_tosses_the_same_coins_again(reentrant: bool, named: bool)
     model = network(thinnet.nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.3))
     x = torch.randn(8, 6, requires_grad=True)
     if named:
-        thinnet.Coins(3).bind(model).at(5)
+        thinnet.DropoutRNG(3).bind(model).at(5)
     torch.manual_seed(1)
     expected = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()])
     torch.manual_seed(1)
@@ -178,9 +178,9 @@ def test_jagged_nested_tensors() -> None:
 
 def test_backward_after_the_next_step_tosses_the_coins_of_its_own_forward() -> None:
     layer = thinnet.nn.Dropout(0.5)
-    coins = thinnet.Coins(1).bind(layer)
+    rng = thinnet.DropoutRNG(1).bind(layer)
     x = torch.ones(2, 50, requires_grad=True)
-    outputs = [coins.at(step) and layer(x) for step in range(3)]
+    outputs = [rng.at(step) and layer(x) for step in range(3)]
     layer.p = 0.9
     for y in outputs:
         (gradient,) = torch.autograd.grad(y.sum(), x)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import thinnet
-from thinnet.rates import (
+from thinnet.schedules import (
     Annealed,
     Constant,
     Cosine,
@@ -92,92 +92,92 @@ def test_bad_schedules_are_refused_when_they_are_made(make, message: str) -> Non
 
 def test_at_sets_the_rates_and_unbind_gives_them_back() -> None:
     model = network()
-    coins = thinnet.Coins(1, schedules={"[01].*": Linear(0.0, 0.4, steps=10)}).bind(model)
+    rng = thinnet.DropoutRNG(1, schedules={"[01].*": Linear(0.0, 0.4, steps=10)}).bind(model)
     assert [block[1].p for block in model] == [0.5, 0.5, 0.5]
     for step, p in ((0, 0.0), (5, 0.2), (10, 0.4), (5, 0.2)):
-        coins.at(step)
+        rng.at(step)
         assert [block[1].p for block in model] == [p, p, 0.5]
-    coins.unbind()
+    rng.unbind()
     assert [block[1].p for block in model] == [0.5, 0.5, 0.5]
 
 
 def test_depth_is_counted_among_the_sites_of_a_pattern() -> None:
     model = network()
-    coins = thinnet.Coins(1, schedules={"*": DepthWise(Linear(0.0, 0.6, steps=10), first=1 / 3)}).bind(model).at(5)
+    rng = thinnet.DropoutRNG(1, schedules={"*": DepthWise(Linear(0.0, 0.6, steps=10), first=1 / 3)}).bind(model).at(5)
     assert [block[1].p for block in model] == pytest.approx([0.1, 0.2, 0.3])
-    coins.unbind()
-    thinnet.Coins(1, schedules={"2.1": DepthWise(Constant(0.6))}).bind(model).at(5)
+    rng.unbind()
+    thinnet.DropoutRNG(1, schedules={"2.1": DepthWise(Constant(0.6))}).bind(model).at(5)
     assert model[2][1].p == 0.6
 
 
 def test_patterns_that_match_nothing_or_twice_are_refused_and_change_nothing() -> None:
     model = network()
     with pytest.raises(ValueError, match=r"pattern 'encoder\.\*' must match a site; the sites are \['0\.1', '1\.1', '2\.1'\]"):
-        thinnet.Coins(schedules={"encoder.*": Constant(0.1)}).bind(model)
+        thinnet.DropoutRNG(schedules={"encoder.*": Constant(0.1)}).bind(model)
     with pytest.raises(ValueError, match=r"'1\.1' is matched by '\*' and '1\.\*'"):
-        thinnet.Coins(schedules={"*": Constant(0.1), "1.*": Constant(0.2)}).bind(model)
-    with pytest.raises(TypeError, match=r"schedules must be of thinnet.rates; got 0\.1 for '\*'"):
-        thinnet.Coins(schedules={"*": 0.1})
-    thinnet.Coins().bind(model)  # nothing was bound by those
+        thinnet.DropoutRNG(schedules={"*": Constant(0.1), "1.*": Constant(0.2)}).bind(model)
+    with pytest.raises(TypeError, match=r"schedules must be of thinnet.schedules; got 0\.1 for '\*'"):
+        thinnet.DropoutRNG(schedules={"*": 0.1})
+    thinnet.DropoutRNG().bind(model)  # nothing was bound by those
 
 
 def test_twelve_rates_are_one_graph_and_the_rate_is_delivered() -> None:
     model = nn.Sequential(thinnet.nn.Dropout(0.5))
-    coins = thinnet.Coins(1, schedules={"0": Linear(0.0, 0.55, steps=11)}).bind(model)
+    rng = thinnet.DropoutRNG(1, schedules={"0": Linear(0.0, 0.55, steps=11)}).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("inductor")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(12):
-        coins.at(step)
+        rng.at(step)
         y = compiled(torch.ones(4, 5000))
         assert_same_bits(y, model(torch.ones(4, 5000)))
-        assert_rate(y == 0, thinnet.rates.count(step * 0.05) / thinnet.rates.RESOLUTION)
+        assert_rate(y == 0, thinnet.rng.rates.count(step * 0.05) / thinnet.rng.rates.RESOLUTION)
     assert counter.frame_count == 1
 
 
 def test_a_rate_that_starts_at_0_has_a_layer_to_drive() -> None:
     """A model built with `Dropout(p) if p > 0 else Identity()` has none, and its schedule is driven in vain."""
     model = nn.Sequential(thinnet.nn.Dropout(0.0))
-    coins = thinnet.Coins(1, schedules={"0": Late(0.5, cutoff=3)}).bind(model)
-    dropped = [int((coins.at(step) and model(torch.ones(1, 400)) == 0).sum()) for step in range(5)]
+    rng = thinnet.DropoutRNG(1, schedules={"0": Late(0.5, cutoff=3)}).bind(model)
+    dropped = [int((rng.at(step) and model(torch.ones(1, 400)) == 0).sum()) for step in range(5)]
     assert dropped[:3] == [0, 0, 0] and min(dropped[3:]) > 0
     identity = nn.Sequential(nn.Identity())
     with pytest.raises(ValueError, match="the model has no site"):
-        thinnet.Coins(1, schedules={"0": Late(0.5, cutoff=3)}).bind(identity)
+        thinnet.DropoutRNG(1, schedules={"0": Late(0.5, cutoff=3)}).bind(identity)
 
 
 def test_a_mask_has_the_rate_of_its_step() -> None:
     model = nn.Sequential(thinnet.nn.Dropout(0.5))
-    coins = thinnet.Coins(1, schedules={"0": Linear(0.0, 0.5, steps=10)}).bind(model)
-    y = coins.at(4, samples=[9]) and model(torch.ones(1, 999))
-    coins.at(0)
-    assert torch.equal(y != 0, coins.mask("0", step=4, samples=[9], shape=(999,)))
+    rng = thinnet.DropoutRNG(1, schedules={"0": Linear(0.0, 0.5, steps=10)}).bind(model)
+    y = rng.at(4, samples=[9]) and model(torch.ones(1, 999))
+    rng.at(0)
+    assert torch.equal(y != 0, rng.mask("0", step=4, samples=[9], shape=(999,)))
 
 
 def test_state_carries_the_schedules_and_refuses_others() -> None:
-    def coins(stop: float = 0.5) -> thinnet.Coins:
-        return thinnet.Coins(1, schedules={"[01].*": DepthWise(Linear(0.0, stop, steps=10))}).bind(network())
+    def rng(stop: float = 0.5) -> thinnet.DropoutRNG:
+        return thinnet.DropoutRNG(1, schedules={"[01].*": DepthWise(Linear(0.0, stop, steps=10))}).bind(network())
 
-    saved = coins().at(7)
+    saved = rng().at(7)
     state = json.loads(json.dumps(saved.state_dict()))
-    again = coins()
+    again = rng()
     again.load_state_dict(state)
     assert [site.p for site in again.sites.values()] == [site.p for site in saved.sites.values()]
     with pytest.raises(ValueError, match=r"'1\.1' has schedule .*'stop': 0\.4.*, saved .*'stop': 0\.5"):
-        coins(0.4).load_state_dict(state)
+        rng(0.4).load_state_dict(state)
     with pytest.raises(ValueError, match=r"'1\.1' has rate 0\.5, saved .*'Linear'"):
-        thinnet.Coins(1).bind(network()).load_state_dict(state)
+        thinnet.DropoutRNG(1).bind(network()).load_state_dict(state)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("plotly") is None, reason="plotly is not installed")
 def test_plotting() -> None:
-    coins = thinnet.Coins(1, schedules={"*": DepthWise(Linear(0.0, 0.4, steps=10))}).bind(network())
-    figure = plot(coins, steps=20)
+    rng = thinnet.DropoutRNG(1, schedules={"*": DepthWise(Linear(0.0, 0.4, steps=10))}).bind(network())
+    figure = plot(rng, steps=20)
     assert [line.name for line in figure.data] == ["0.1", "1.1", "2.1"]
     assert list(figure.data[2].x) == list(range(21))
     assert list(figure.data[2].y)[5:11] == pytest.approx([0.2, 0.24, 0.28, 0.32, 0.36, 0.4])
     assert len(plot(Late(0.4, cutoff=50), steps=10**6).data[0].x) == 500
     with pytest.raises(ValueError, match="schedules must hold a schedule"):
-        plot(thinnet.Coins(1), steps=5)
+        plot(thinnet.DropoutRNG(1), steps=5)
     with pytest.raises(ValueError, match="steps must be an integer of at least 1; got 0"):
         plot(Constant(0.1), steps=0)
 

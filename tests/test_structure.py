@@ -10,18 +10,17 @@ from rows import OWN_TESTS, ROWS
 
 import thinnet
 import thinnet.functional
+import thinnet.losses
 from thinnet.methods import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("facts", "ops"),
-    ("rates",),
-    ("coins",),
-    ("methods", "data", "integrations"),
-    ("functional", "nn", "catalogue", "model"),
-    ("thinning", "predict"),
-    ("study",),
-    ("lint",),
+    ("lint", "ops"),
+    ("rng",),
+    ("methods", "schedules", "integrations"),
+    ("functional", "nn", "losses", "models"),
+    ("inference",),
+    ("diagnosis", "study"),
     ("cli", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -64,7 +63,7 @@ def test_every_room_has_its_floor() -> None:
 
 def test_the_core_needs_torch_alone() -> None:
     code = (
-        "import sys, torch; before = set(sys.modules); import thinnet; thinnet.nn, thinnet.functional, thinnet.Coins; "
+        "import sys, torch; before = set(sys.modules); import thinnet; thinnet.nn, thinnet.functional, thinnet.DropoutRNG; "
         "names = {name.split('.')[0] for name in set(sys.modules) - before}; "
         "print(sorted(names - set(sys.stdlib_module_names) - {'torch', 'thinnet'}))"
     )
@@ -72,6 +71,7 @@ def test_the_core_needs_torch_alone() -> None:
     assert out.strip() == "[]"
 
 
+FACES = (thinnet.nn, thinnet.functional, thinnet.losses)
 PUBLIC = [(method, thing) for method in REGISTRY for thing in (method.module, method.function) if thing is not None]
 
 
@@ -83,14 +83,13 @@ def test_what_needs_no_pytorch_does_not_wait_for_it() -> None:
 
 @pytest.mark.parametrize(("method", "thing"), PUBLIC, ids=lambda value: getattr(value, "__name__", ""))
 def test_every_method_is_public_and_documented(method, thing) -> None:
-    assert getattr(thinnet.nn if thing is method.module else thinnet.functional, thing.__name__) is thing
+    assert any(vars(face).get(thing.__name__) is thing for face in FACES)
     assert all(part in (thing.__doc__ or "") for part in ("Args:", "Raises:", "Source:", ">>> "))
 
 
 def test_nothing_else_is_public() -> None:
-    for place, things in ((thinnet.nn, {m.module for m in REGISTRY}), (thinnet.functional, {m.function for m in REGISTRY})):
-        names = {name for name in vars(place) if not name.startswith("_")}
-        assert names == {thing.__name__ for thing in things - {None}}
+    names = {name for face in FACES for name in vars(face) if not name.startswith("_")}
+    assert names == {thing.__name__ for _, thing in PUBLIC}
 
 
 def test_every_method_has_its_row_or_its_own_tests() -> None:

@@ -66,7 +66,7 @@ class Record:
 
 def train(
     model: nn.Module,
-    coins: thinnet.Coins,
+    rng: thinnet.DropoutRNG,
     record: Record | None = None,
     parts: Callable[[Tensor], Iterable[Tensor]] = lambda ids: [ids],
     place: Callable[[Tensor], Tensor] = lambda x: x,
@@ -77,7 +77,7 @@ def train(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
     for step in range(STEPS):
         for ids in parts(batch(step)):
-            coins.at(step, ids)
+            rng.at(step, ids)
             if record is not None:
                 record.step, record.ids = step, ids
             loss = nn.functional.cross_entropy(whole(model(place(x[ids]))), y[ids], reduction="sum")
@@ -94,8 +94,8 @@ def weights(model: nn.Module) -> Tables:
 def trained(parts: Callable[[Tensor], Iterable[Tensor]] = lambda ids: [ids]) -> tuple[Tables, Tables]:
     """The weights and the coins of one training in this process."""
     model = build()
-    coins, record = thinnet.Coins(7).bind(model), Record(model)
-    train(model, coins, record, parts)
+    rng, record = thinnet.DropoutRNG(7).bind(model), Record(model)
+    train(model, rng, record, parts)
     return weights(model), record.tables
 
 

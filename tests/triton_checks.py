@@ -9,13 +9,13 @@ import torch
 import triton
 import triton.language as tl
 from assertions import assert_same_bits
-from test_backends import DTYPES, allowed, count, dense, grains, layouts, names
-from test_coin import known_answers
+from test_backends import DTYPES, allowed, count, dense, layouts, names, noise_shapes
+from test_bits import known_answers
 from torch import Tensor
 
-from thinnet.ops import Rule, toss
-from thinnet.ops.triton import coins
-from thinnet.ops.triton import toss as door
+from thinnet.ops import NoiseKind, apply_noise
+from thinnet.ops.triton import bits
+from thinnet.ops.triton import launch as door
 
 SHAPES = ((1,), (300,), (3, 130), (33, 5), (2, 3, 2, 33), (0, 3))
 
@@ -23,7 +23,7 @@ SHAPES = ((1,), (300,), (3, 130), (33, 5), (2, 3, 2, 33), (0, 3))
 @triton.jit
 def _words_kernel(counter, key, out):
     c0, c1, c2, c3 = tl.load(counter), tl.load(counter + 1), tl.load(counter + 2), tl.load(counter + 3)
-    words = coins.words(c0.to(tl.uint32), c1.to(tl.uint32), c2.to(tl.uint32), c3.to(tl.uint32), tl.load(key))
+    words = bits.words(c0.to(tl.uint32), c1.to(tl.uint32), c2.to(tl.uint32), c3.to(tl.uint32), tl.load(key))
     for j in tl.static_range(4):
         tl.store(out + j, words[j].to(tl.int64))
 
@@ -41,21 +41,21 @@ def both(x: Tensor, rate: int, **where: Any) -> list[tuple[Tensor, Tensor]]:
     x = x.detach().requires_grad_()
     weight, found = torch.randn_like(x), []
     for path in ("triton", "reference"):
-        y = toss(x, count(rate), torch.tensor(-77), backend=path, **where)
+        y = apply_noise(x, count(rate), torch.tensor(-77), backend=path, **where)
         found.append((y.detach(), torch.autograd.grad(y, x, weight)[0]))
     return found
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_forward_and_backward_give_the_bits_of_the_reference(dtype: torch.dtype) -> None:
-    for number, (shape, rule) in enumerate(itertools.product(SHAPES, Rule)):
-        for x, shared in itertools.product(layouts(shape, dtype).values(), grains(shape)):
+    for number, (shape, kind) in enumerate(itertools.product(SHAPES, NoiseKind)):
+        for x, shared_axes in itertools.product(layouts(shape, dtype).values(), noise_shapes(shape)):
             number += 1
             rate, ids = (0, 19661, 65536, 30000)[number % 4], names(shape)[number % 3]
-            if not allowed(rule, rate, dtype):
+            if not allowed(kind, rate, dtype):
                 continue
             step, site = (torch.tensor(9), torch.tensor(2**32 - 5)) if ids is not None else (None, None)
-            ours, theirs = both(x, rate, step=step, site=site, samples=ids, shared=shared, rule=rule)
+            ours, theirs = both(x, rate, step=step, site=site, samples=ids, shared_axes=shared_axes, kind=kind)
             assert_same_bits(ours[0], theirs[0])
             assert_same_bits(dense(ours[1]), dense(theirs[1]))  # autograd may lay a gradient out anew
 
@@ -64,26 +64,27 @@ def test_forward_and_backward_give_the_bits_of_the_reference(dtype: torch.dtype)
 def test_every_kernel_at_every_place_of_a_row(shape: tuple[int, ...]) -> None:
     """Whole segments, rows that begin or end inside one, runs longer than a program; a shard that begins anywhere."""
     x = torch.randn(shape)
-    for shared, ids, rule in itertools.product(((), (2,)[: x.ndim - 2]), names(shape), Rule):
-        assert_same_bits(*(pair[0] for pair in both(x, 30000, shared=shared, samples=ids, rule=rule)))
-    whole = toss(torch.cat([x.flatten()] * 2), count(30000), torch.tensor(3))
+    for shared_axes, ids, kind in itertools.product(((), (2,)[: x.ndim - 2]), names(shape), NoiseKind):
+        assert_same_bits(*(pair[0] for pair in both(x, 30000, shared_axes=shared_axes, samples=ids, kind=kind)))
+    whole = apply_noise(torch.cat([x.flatten()] * 2), count(30000), torch.tensor(3))
     where = torch.tensor(3), None, None, None, [1]
     for begin in (1, 64, 127, 128, 131):
         part = torch.cat([x.flatten()] * 2)[begin : begin + 300]
-        assert_same_bits(door.toss(part, count(30000), *where, begin, 0, False), whole[begin : begin + 300])
+        assert_same_bits(door.apply_noise(part, count(30000), *where, begin, 0, False), whole[begin : begin + 300])
 
 
 def test_every_half_and_bfloat_is_read_and_rounded_as_pytorch_does() -> None:
     bits = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16)
-    for dtype, rule in itertools.product((torch.float16, torch.bfloat16), Rule):
+    for dtype, kind in itertools.product((torch.float16, torch.bfloat16), NoiseKind):
         ours, theirs = (
-            toss(bits.view(dtype), count(6554), torch.tensor(3), rule=rule, backend=path) for path in ("triton", "reference")
+            apply_noise(bits.view(dtype), count(6554), torch.tensor(3), kind=kind, backend=path)
+            for path in ("triton", "reference")
         )
         assert_same_bits(ours, theirs)
 
 
 def test_noise_to_its_tails() -> None:
-    ours, theirs = both(torch.ones(1 << 16, dtype=torch.float64), 32768, rule=Rule.GAUSSIAN)
+    ours, theirs = both(torch.ones(1 << 16, dtype=torch.float64), 32768, kind=NoiseKind.GAUSSIAN)
     assert_same_bits(ours[0], theirs[0])
 
 
@@ -94,13 +95,13 @@ def test_ids_of_any_strides() -> None:
 
 
 def test_in_place_writes_the_same_bits() -> None:
-    for dtype, rule, shared in itertools.product((torch.float32, torch.bfloat16), Rule, ((), (2, 3))):
+    for dtype, kind, shared_axes in itertools.product((torch.float32, torch.bfloat16), NoiseKind, ((), (2, 3))):
         for name, x in layouts((3, 4, 2, 33), dtype).items():
             if name == "expanded":
                 continue
-            where: dict[str, Any] = dict(shared=shared, rule=rule, backend="triton")
-            expected, strides = toss(x, count(19661), torch.tensor(3), **where), x.stride()
-            y = toss(x, count(19661), torch.tensor(3), inplace=True, **where)
+            where: dict[str, Any] = dict(shared_axes=shared_axes, kind=kind, backend="triton")
+            expected, strides = apply_noise(x, count(19661), torch.tensor(3), **where), x.stride()
+            y = apply_noise(x, count(19661), torch.tensor(3), inplace=True, **where)
             assert y is x and x.stride() == strides
             assert_same_bits(dense(x), dense(expected))
 

@@ -11,10 +11,10 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import MockTensor
 
-from thinnet.ops import Rule
-from thinnet.ops.toss import unit_strides
+from thinnet.ops import NoiseKind
+from thinnet.ops.noise import unit_strides
 from thinnet.ops.triton import kernels
-from thinnet.ops.triton import toss as door
+from thinnet.ops.triton import launch as door
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
@@ -49,15 +49,15 @@ class Compiled:
         return type("Launcher", (), {"__getitem__": lambda self, grid: launch})()
 
 
-def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared: tuple[int, ...] = (), **where: Any) -> tuple[str, Any]:
+def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared_axes: tuple[int, ...] = (), **where: Any) -> tuple[str, Any]:
     """The name of the kernel that serves a toss, and the kernel."""
     driver.set_active(Driver())
     stand_in = Compiled()
     monkeypatch.setattr(door, "kernels", stand_in)
-    samples, rule = where.get("samples"), where.get("rule", Rule.INVERTED)
-    units = unit_strides(x.shape, shared, samples is not None)
+    samples, kind = where.get("samples"), where.get("kind", NoiseKind.INVERTED)
+    units = unit_strides(x.shape, shared_axes, samples is not None)
     step = torch.tensor(9) if samples is not None else None
-    door.toss(x, count(5), torch.tensor(3), step, step, samples, units, 0, int(rule), False)
+    door.apply_noise(x, count(5), torch.tensor(3), step, step, samples, units, 0, int(kind), False)
     assert stand_in.last is not None
     return stand_in.last
 
@@ -71,21 +71,23 @@ CASES = {
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
-@pytest.mark.parametrize("rule", Rule, ids=lambda rule: rule.name)
-def test_products_and_sums_are_not_fused_nor_flushed(rule: Rule, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, kernel = compiled(torch.empty(4096, dtype=dtype), monkeypatch, rule=rule)
+@pytest.mark.parametrize("kind", NoiseKind, ids=lambda kind: kind.name)
+def test_products_and_sums_are_not_fused_nor_flushed(
+    kind: NoiseKind, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, kernel = compiled(torch.empty(4096, dtype=dtype), monkeypatch, kind=kind)
     code = kernel.asm["ptx"]
     assert not re.search(r"\bfma\.|\bmad\.\w+\.f|\.ftz|\.approx|div\.full", code)
-    assert rule == Rule.INVERTED or "sqrt.rn.f32" in code
+    assert kind == NoiseKind.INVERTED or "sqrt.rn.f32" in code
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", CASES)
 def test_memory_is_read_and_written_as_wide_as_can_be(case: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
-    shape, shared, samples = CASES[case]
+    shape, shared_axes, samples = CASES[case]
     x = torch.empty(shape, dtype=dtype)
     x = x.transpose(0, 2) if case == "strided" else x
-    name, kernel = compiled(x, monkeypatch, shared=shared, samples=samples)
+    name, kernel = compiled(x, monkeypatch, shared_axes=shared_axes, samples=samples)
     assert name == {"named": "segments"}.get(case, case) + "_kernel"
     assert kernel.metadata.shared == 0  # every thread keeps the coins that it draws
     if case != "strided":

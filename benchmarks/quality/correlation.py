@@ -22,11 +22,11 @@ def drawn(stream: str, first: int) -> Tensor:
     return torch.stack((chunk & 0xFFFF, chunk >> 16), dim=-1).reshape(-1, 1 if stream == "unit" else 2)
 
 
-def row(stream: str, coins: int) -> dict[str, object]:
+def row(stream: str, rng: int) -> dict[str, object]:
     """Returns the z-values of one coordinate."""
     product, flips, pairs = 0.0, torch.zeros(16, dtype=torch.int64), 0
     last = drawn(stream, 0)[:0]
-    for first in range(0, coins // 2, CHUNK):
+    for first in range(0, rng // 2, CHUNK):
         chunk = torch.cat((last, drawn(stream, first)))
         one, other = chunk[:-1].flatten(), chunk[1:].flatten()
         product += float(torch.dot(one.double() - 32767.5, other.double() - 32767.5))

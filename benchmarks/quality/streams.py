@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from thinnet.coins import site_number
 from thinnet.ops import reference
+from thinnet.rng import site_number
 
 SEED, STEP, SITE, SAMPLE = 20140101, 7, site_number("encoder.3"), 4711
 COORDINATES = ("unit", "sample", "step", "site", "seed")

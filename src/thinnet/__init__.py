@@ -6,42 +6,43 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from thinnet import coins as coins
     from thinnet import functional as functional
+    from thinnet import inference as inference
+    from thinnet import losses as losses
     from thinnet import methods as methods
-    from thinnet import model as model
+    from thinnet import models as models
     from thinnet import nn as nn
     from thinnet import ops as ops
-    from thinnet import predict as predict
-    from thinnet import rates as rates
-    from thinnet.coins import Coins as Coins
+    from thinnet import rng as rng
+    from thinnet import schedules as schedules
+    from thinnet.diagnosis.diagnose import diagnose as diagnose
     from thinnet.methods.learned.penalty import penalty as penalty
-    from thinnet.model.audit import assert_dropout_right as assert_dropout_right
-    from thinnet.model.audit import audit as audit
-    from thinnet.model.edit import freeze as freeze
-    from thinnet.model.edit import insert as insert
-    from thinnet.model.edit import replace as replace
-    from thinnet.model.edit import set_rates as set_rates
-    from thinnet.model.edit import strip as strip
-    from thinnet.model.sites import sites as sites
-    from thinnet.predict.diagnosis.diagnose import diagnose as diagnose
-    from thinnet.thinning.thin import thin as thin
+    from thinnet.models.audit.audit import assert_dropout_right as assert_dropout_right
+    from thinnet.models.audit.audit import audit as audit
+    from thinnet.models.edit import freeze as freeze
+    from thinnet.models.edit import insert as insert
+    from thinnet.models.edit import replace as replace
+    from thinnet.models.edit import set_rates as set_rates
+    from thinnet.models.edit import strip as strip
+    from thinnet.models.sites import sites as sites
+    from thinnet.models.thin.thin import thin as thin
+    from thinnet.rng import DropoutRNG as DropoutRNG
 
 _PLACES = {
-    "Coins": "thinnet.coins",
-    "audit": "thinnet.model.audit",
-    "assert_dropout_right": "thinnet.model.audit",
-    "diagnose": "thinnet.predict.diagnosis.diagnose",
-    "freeze": "thinnet.model.edit",
-    "insert": "thinnet.model.edit",
+    "DropoutRNG": "thinnet.rng",
+    "audit": "thinnet.models.audit.audit",
+    "assert_dropout_right": "thinnet.models.audit.audit",
+    "diagnose": "thinnet.diagnosis.diagnose",
+    "freeze": "thinnet.models.edit",
+    "insert": "thinnet.models.edit",
     "penalty": "thinnet.methods.learned.penalty",
-    "replace": "thinnet.model.edit",
-    "set_rates": "thinnet.model.edit",
-    "sites": "thinnet.model.sites",
-    "strip": "thinnet.model.edit",
-    "thin": "thinnet.thinning.thin",
+    "replace": "thinnet.models.edit",
+    "set_rates": "thinnet.models.edit",
+    "sites": "thinnet.models.sites",
+    "strip": "thinnet.models.edit",
+    "thin": "thinnet.models.thin.thin",
 }
-_MODULES = ("coins", "data", "functional", "integrations", "methods", "model", "nn", "ops", "predict", "rates")
+_MODULES = ("functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "rng", "schedules")
 
 try:
     __version__ = _version("thinnet")

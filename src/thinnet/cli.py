@@ -86,7 +86,7 @@ def methods(
 
     Exit codes: 0 shown, 2 no such method.
     """
-    from thinnet import catalogue
+    from thinnet.methods import catalogue
 
     try:
         chosen = None if name is None else catalogue.find(name)
@@ -124,7 +124,7 @@ def sites(
 
     Exit codes: 0 shown, 2 no such model.
     """
-    from thinnet.model.command import show_sites
+    from thinnet.models.command import show_sites
 
     raise typer.Exit(show_sites(model, inputs or [], passes, as_json, html))
 
@@ -155,7 +155,7 @@ def audit(
 
     Exit codes: 0 nothing that counts, 1 findings, 2 no such model.
     """
-    from thinnet.model.command import show_findings
+    from thinnet.models.command import show_findings
 
     raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], "json" if as_json else as_format.value))
 

@@ -20,23 +20,23 @@ import thinnet
 def data_parallel(way: str, mesh: DeviceMesh) -> tuple[Tables, Tables]:
     """Each rank takes every so many-th case of a batch; the gradients are averaged."""
     model = build()
-    coins, record = thinnet.Coins(7).bind(model), Record(model)
+    rng, record = thinnet.DropoutRNG(7).bind(model), Record(model)
     if way == "fsdp":
         for layer in (model.first, model.last, model):
             fully_shard(layer, mesh=mesh)
     wrapped = DistributedDataParallel(model) if way == "ddp" else model
     ranks, rank = mesh.size(), mesh.get_local_rank()
-    train(wrapped, coins, record, parts=lambda ids: [ids[rank::ranks]], scale=ranks)
+    train(wrapped, rng, record, parts=lambda ids: [ids[rank::ranks]], scale=ranks)
     return weights(model), record.tables
 
 
 def tensor_parallel(mesh: DeviceMesh) -> tuple[Tables, Tables]:
     """All ranks take the whole batch: replicated at the input, cut along the features between the two layers."""
     model = build()
-    coins, record = thinnet.Coins(7).bind(model), Record(model)
+    rng, record = thinnet.DropoutRNG(7).bind(model), Record(model)
     plan = {"first": ColwiseParallel(use_local_output=False), "last": RowwiseParallel(use_local_output=False)}
     parallelize_module(model, mesh, plan)
-    train(model, coins, record, place=lambda x: distribute_tensor(x, mesh, [Replicate()]))
+    train(model, rng, record, place=lambda x: distribute_tensor(x, mesh, [Replicate()]))
     return weights(model), record.tables
 
 
@@ -60,9 +60,9 @@ def placements(mesh: DeviceMesh) -> Tables:
             part = distribute_tensor(full, mesh, [placement])
             drawn[f"{method} {placement}"] = layer(part).full_tensor()
             for ids in (torch.tensor([9, 1, 4, 4, 2, 7]), 30, None):
-                coins = thinnet.Coins(3).bind(layer).at(4, ids)
+                rng = thinnet.DropoutRNG(3).bind(layer).at(4, ids)
                 assert_same_toss(layer, part, full, placement)
-                coins.unbind()
+                rng.unbind()
     refuse(Partial(), full, mesh)
     return drawn
 
@@ -80,7 +80,7 @@ def planes() -> None:
     mesh = init_device_mesh("cpu", (2, ranks // 2) if ranks > 2 else (1, ranks))
     full, layer = torch.randn(6, 5, 7), thinnet.nn.Dropout(0.5)
     dist.broadcast(full, 0)
-    thinnet.Coins(3).bind(layer).at(4, torch.tensor([9, 1, 4, 4, 2, 7]))
+    thinnet.DropoutRNG(3).bind(layer).at(4, torch.tensor([9, 1, 4, 4, 2, 7]))
     for pair in ((Shard(0), Shard(2)), (Shard(1), Shard(1)), (Replicate(), Shard(1)), (Shard(0), Shard(0))):
         assert_same_toss(layer, distribute_tensor(full, mesh, pair), full, *pair)
         local = distribute_tensor(full.clone(), mesh, pair)
@@ -95,7 +95,7 @@ def modules(mesh: DeviceMesh) -> None:
     full, ids = torch.ones(6, 24, dtype=torch.float64), torch.tensor([9, 1, 4, 4, 2, 7])
     plain, placed = build(), build()
     for model in (plain, placed):
-        thinnet.Coins(3).bind(model).at(4, ids)
+        thinnet.DropoutRNG(3).bind(model).at(4, ids)
     distribute_module(placed, mesh)
     assert isinstance(placed.drop.rate, DTensor)
     x = distribute_tensor(full, mesh, [Replicate()])

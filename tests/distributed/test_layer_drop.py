@@ -14,8 +14,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import thinnet
-from thinnet.methods.paths.layer_drop import LayerDrop
-from thinnet.methods.paths.stochastic_depth import StochasticDepth
+from thinnet.methods.residual.layer_drop import LayerDrop
+from thinnet.methods.residual.stochastic_depth import StochasticDepth
 
 STEPS, BATCH, WIDTH, RANKS = 12, 8, 5, 2
 
@@ -28,7 +28,7 @@ def build() -> nn.Sequential:
     return nn.Sequential(layers, *blocks, nn.Linear(WIDTH, 1)).double()
 
 
-def train(model: nn.Module, coins: thinnet.Coins | None, rank: int = 0, ranks: int = 1) -> list[bool]:
+def train(model: nn.Module, rng: thinnet.DropoutRNG | None, rank: int = 0, ranks: int = 1) -> list[bool]:
     """Trains with what an idle gradient moves too: momentum and decay. Returns in which steps the first layer ran."""
     source = torch.Generator().manual_seed(5)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
@@ -38,8 +38,8 @@ def train(model: nn.Module, coins: thinnet.Coins | None, rank: int = 0, ranks: i
     for step in range(STEPS):
         ids = torch.randint(1000, (BATCH,), generator=source)
         x = torch.randn(BATCH, WIDTH, dtype=torch.float64, generator=source)
-        if coins is not None:
-            coins.at(step, ids[rank::ranks])
+        if rng is not None:
+            rng.at(step, ids[rank::ranks])
         before = len(ran)
         model(x[rank::ranks]).square().mean().backward()
         ran[before:] = [len(ran) > before]
@@ -69,10 +69,10 @@ def work(folder: Path) -> None:
         for way in ("ddp", "fsdp"):
             for named in (True, False):
                 model = build()
-                coins = thinnet.Coins(3).bind(model) if named else None
+                rng = thinnet.DropoutRNG(3).bind(model) if named else None
                 wrapped = DistributedDataParallel(model) if way == "ddp" else sharded(model)
                 torch.manual_seed(rank)  # unnamed coins must not rely on ranks that are seeded alike
-                seen[way, named] = train(wrapped, coins, rank, RANKS), weights(wrapped)
+                seen[way, named] = train(wrapped, rng, rank, RANKS), weights(wrapped)
         torch.save(seen, folder / f"{rank}.pt")
         dist.barrier()
     finally:
@@ -90,9 +90,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
 def test_named_coins_train_on_two_ranks_as_in_one_process(seen: list[dict], way: str) -> None:
     model = build()
-    coins = thinnet.Coins(3).bind(model)
-    expected = train(model, coins), weights(model)
-    masks = torch.cat([coins.mask("0", step=step, samples=[0], shape=(3,)) for step in range(STEPS)])
+    rng = thinnet.DropoutRNG(3).bind(model)
+    expected = train(model, rng), weights(model)
+    masks = torch.cat([rng.mask("0", step=step, samples=[0], shape=(3,)) for step in range(STEPS)])
     assert bool((~masks).all(1).any())  # also with no layer at all
     for rank in seen:
         assert rank[way, True][0] == expected[0] == masks[:, 0].tolist()

@@ -37,7 +37,7 @@ def gradients(model: nn.Sequential, x: Tensor, **options: bool) -> list[Tensor]:
 @pytest.mark.parametrize("reentrant", [True, False])
 def test_checkpointed_blocks_have_the_gradients_of_plain_ones(reentrant: bool, preserve: bool) -> None:
     model, x = ours(), torch.randn(16, 32)
-    thinnet.Coins(3).bind(model).at(5, torch.randperm(100)[:16])
+    thinnet.DropoutRNG(3).bind(model).at(5, torch.randperm(100)[:16])
     expected = gradients(model, x)
     x = x.requires_grad_()
     y: Tensor = x
@@ -91,9 +91,9 @@ def test_pytorchs_dropout_has_wrong_gradients_below_a_memory_budget_of_one() -> 
 @pytest.mark.parametrize("preserve", [True, False])
 def test_compiled_checkpoints_toss_the_same_coins_again(preserve: bool, named: bool) -> None:
     layer = thinnet.nn.Dropout(0.3)
-    coins = thinnet.Coins(1).bind(layer).at(3)
+    rng = thinnet.DropoutRNG(1).bind(layer).at(3)
     if not named:
-        coins.unbind()
+        rng.unbind()
     assert agreement(layer, use_reentrant=False, preserve_rng_state=preserve) == 1
 
 
@@ -101,16 +101,16 @@ def test_compiled_checkpoints_toss_the_same_coins_again(preserve: bool, named: b
 @pytest.mark.parametrize("budget", [1, 0.5, 0])
 def test_our_dropout_has_the_right_ones_at_any_budget(budget: float, named: bool) -> None:
     layer = thinnet.nn.Dropout(0.3)
-    coins = thinnet.Coins(1).bind(layer).at(3)
+    rng = thinnet.DropoutRNG(1).bind(layer).at(3)
     if not named:
-        coins.unbind()
+        rng.unbind()
     assert agreement(layer, budget) == 1
 
 
 @pytest.mark.parametrize("budget", [1, 0.5, 0])
 def test_compiled_gradients_are_those_of_eager_at_any_budget(budget: float) -> None:
     model, x = ours(), torch.randn(16, 32, requires_grad=True)
-    thinnet.Coins(3).bind(model).at(5, torch.randperm(100)[:16])
+    thinnet.DropoutRNG(3).bind(model).at(5, torch.randperm(100)[:16])
     with functorch.patch(activation_memory_budget=budget):
         y = torch.compile(model, fullgraph=True)(x)
         found = torch.autograd.grad(y.square().sum(), [x, *model.parameters()])
@@ -131,11 +131,11 @@ class Tossed(nn.Module):
 
 def test_eager_compiled_and_exported_toss_the_same_bits() -> None:
     model, x = Tossed(), data()[0]
-    coins = thinnet.Coins(7).bind(model)
+    rng = thinnet.DropoutRNG(7).bind(model)
     compiled = torch.compile(model, fullgraph=True)
     for step in range(3):
         ids = batch(step)
-        coins.at(step, ids)
+        rng.at(step, ids)
         expected = model(x[ids])
         exported = torch.export.export(model, (x[ids],)).module()
         for way in (compiled, exported):
@@ -144,5 +144,5 @@ def test_eager_compiled_and_exported_toss_the_same_bits() -> None:
 
 def test_a_compiled_training_ends_with_the_weights_of_an_eager_one() -> None:
     model = build()
-    train(torch.compile(model), thinnet.Coins(7).bind(model))
+    train(torch.compile(model), thinnet.DropoutRNG(7).bind(model))
     torch.testing.assert_close(weights(model), trained()[0], rtol=1e-9, atol=1e-11)

@@ -44,16 +44,16 @@ def test_the_comparison_sees_a_single_other_id(expected) -> None:
 
 def test_ids_may_lie_in_memory_in_any_way() -> None:
     layer, x = thinnet.nn.Dropout(0.5), torch.randn(4, 300)
-    coins, ids = thinnet.Coins(1).bind(layer), torch.tensor([9, 4, 7, 7, 2, 1, 5, 3])
+    rng, ids = thinnet.DropoutRNG(1).bind(layer), torch.tensor([9, 4, 7, 7, 2, 1, 5, 3])
     for view in (ids[1::2], ids.reshape(4, 2)[:, 1], ids.flip(0)[:4], ids[2:3].expand(4), ids[:4].to(torch.int32)):
-        apart = [coins.at(0, view[i : i + 1]) and layer(x[i : i + 1]) for i in range(4)]
-        coins.at(0, view)
+        apart = [rng.at(0, view[i : i + 1]) and layer(x[i : i + 1]) for i in range(4)]
+        rng.at(0, view)
         assert torch.equal(layer(x), torch.cat(apart))
 
 
 def test_ids_may_be_overwritten_before_the_backward_pass() -> None:
     layer, ids, x = thinnet.nn.Dropout(0.5), torch.arange(4), torch.ones(4, 300, requires_grad=True)
-    thinnet.Coins(1).bind(layer).at(0, ids)
+    thinnet.DropoutRNG(1).bind(layer).at(0, ids)
     y = layer(x)
     ids += 10
     (gradient,) = torch.autograd.grad(y.sum(), x)
@@ -73,7 +73,7 @@ def test_threads_do_not_matter(threads: int, expected) -> None:
 @pytest.mark.parametrize("method", [thinnet.nn.Dropout, thinnet.nn.AlphaDropout])
 def test_dtypes_have_the_same_mask(method: type[nn.Module]) -> None:
     layer = method(0.3)
-    thinnet.Coins(1).bind(layer).at(5, torch.tensor([8, 3, 12]))
+    thinnet.DropoutRNG(1).bind(layer).at(5, torch.tensor([8, 3, 12]))
     x, changed = torch.full((3, 5000), 2.0), []
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         y = layer(x.to(dtype))
@@ -94,12 +94,12 @@ class Numbered(Dataset[tuple[int, Tensor]]):
 def epoch(workers: int, seed: int) -> Tensor:
     """What the network makes of each case at one step, from a loader with an order of its own; the last batch is smaller."""
     model, found = build(), torch.full((CASES, 3), torch.nan, dtype=torch.float64)
-    coins = thinnet.Coins(2).bind(model)
+    rng = thinnet.DropoutRNG(2).bind(model)
     order = torch.Generator().manual_seed(seed)
     for ids, x in DataLoader(
         Numbered(), batch_size=60, shuffle=True, generator=order, num_workers=workers, timeout=60 * (workers > 0)
     ):
-        coins.at(3, ids)
+        rng.at(3, ids)
         found[ids] = model(x).detach()
     return found
 

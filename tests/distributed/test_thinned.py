@@ -21,7 +21,7 @@ def build() -> nn.Sequential:
     return nn.Sequential(*layers).double()
 
 
-def train(model: nn.Module, coins: thinnet.Coins, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
+def train(model: nn.Module, rng: thinnet.DropoutRNG, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
     """Trains on the rank's contiguous part of each batch; returns the weights."""
     source = torch.Generator().manual_seed(5)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
@@ -29,7 +29,7 @@ def train(model: nn.Module, coins: thinnet.Coins, rank: int = 0, ranks: int = 1)
     for step in range(STEPS):
         ids = torch.randint(1000, (BATCH,), generator=source)
         x = torch.randn(BATCH, 5, dtype=torch.float64, generator=source)
-        coins.at(step, ids[part])
+        rng.at(step, ids[part])
         model(x[part]).square().mean().backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -50,8 +50,8 @@ def main() -> None:
             model = DistributedDataParallel(ours)
             model(torch.randn(BATCH, 5).double()).sum().backward()  # the first batch finds the chains, with all hooks in place
             model.zero_grad()
-        found = train(model, thinnet.Coins(3).bind(ours), rank, RANKS)
-        torch.testing.assert_close(found, train(alone, thinnet.Coins(3).bind(alone)), rtol=1e-9, atol=1e-11)
+        found = train(model, thinnet.DropoutRNG(3).bind(ours), rank, RANKS)
+        torch.testing.assert_close(found, train(alone, thinnet.DropoutRNG(3).bind(alone)), rtol=1e-9, atol=1e-11)
     dist.destroy_process_group()
 
 

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 from assertions import assert_same_bits
-from test_backends import DTYPES, allowed, count, dense, grains, layouts, names
+from test_backends import DTYPES, allowed, count, dense, layouts, names, noise_shapes
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.ops import Rule, backends, schema, toss
+from thinnet.ops import NoiseKind, apply_noise, backends, schema
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
 
@@ -30,7 +30,7 @@ def both(x: Tensor, rate: int, **where: Any) -> list[tuple[Tensor, Tensor]]:
     for move in (lambda t: t, on_gpu):
         here = move(x.detach()).requires_grad_()
         there = {k: move(v) if isinstance(v, Tensor) else v for k, v in where.items()}
-        y = toss(here, move(count(rate)), move(torch.tensor(-77)), **there)
+        y = apply_noise(here, move(count(rate)), move(torch.tensor(-77)), **there)
         found.append((y.detach().cpu(), torch.autograd.grad(y, here, move(weight))[0].cpu()))
         assert y.stride() == torch.empty_like(here).stride()
     return found
@@ -38,54 +38,56 @@ def both(x: Tensor, rate: int, **where: Any) -> list[tuple[Tensor, Tensor]]:
 
 def test_triton_serves_the_gpu() -> None:
     assert backends()["cuda"] == "triton" and thinnet.ops.why("cuda") is None
-    assert "CUDA: registered" in torch._C._dispatch_dump("thinnet::toss")
+    assert "CUDA: registered" in torch._C._dispatch_dump("thinnet::apply_noise")
 
 
-@pytest.mark.parametrize("rule", Rule, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("kind", NoiseKind, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_forward_and_backward_give_the_bits_of_the_cpu(dtype: torch.dtype, rule: Rule) -> None:
+def test_forward_and_backward_give_the_bits_of_the_cpu(dtype: torch.dtype, kind: NoiseKind) -> None:
     for shape in SHAPES:
         number = 0
-        for x, shared, ids in itertools.product(layouts(shape, dtype).values(), grains(shape), names(shape)):
+        for x, shared_axes, ids in itertools.product(layouts(shape, dtype).values(), noise_shapes(shape), names(shape)):
             number += 1
             rate = (0, 19661, 30000, 65536)[number % 4]
-            if not allowed(rule, rate, dtype):
+            if not allowed(kind, rate, dtype):
                 continue
             step, site = (torch.tensor(9), torch.tensor(2**32 - 5)) if ids is not None else (None, None)
-            cpu, gpu = both(x, rate, step=step, site=site, samples=ids, shared=shared, rule=rule)
+            cpu, gpu = both(x, rate, step=step, site=site, samples=ids, shared_axes=shared_axes, kind=kind)
             assert_same_bits(dense(gpu[0]), dense(cpu[0]))
             assert_same_bits(dense(gpu[1]), dense(cpu[1]))
 
 
 def test_every_half_and_bfloat_is_read_and_rounded_as_on_the_cpu() -> None:
     bits = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int16)
-    for dtype, rule in itertools.product((torch.float16, torch.bfloat16), Rule):
+    for dtype, kind in itertools.product((torch.float16, torch.bfloat16), NoiseKind):
         x, rate, seed = bits.view(dtype), count(6554), torch.tensor(3)
-        assert_same_bits(toss(x.cuda(), rate.cuda(), seed.cuda(), rule=rule).cpu(), toss(x, rate, seed, rule=rule))
+        assert_same_bits(
+            apply_noise(x.cuda(), rate.cuda(), seed.cuda(), kind=kind).cpu(), apply_noise(x, rate, seed, kind=kind)
+        )
 
 
 def test_noise_of_many_words() -> None:
     x = torch.ones(1 << 24, dtype=torch.float64)
-    cpu, gpu = both(x, HALF, rule=Rule.GAUSSIAN)
+    cpu, gpu = both(x, HALF, kind=NoiseKind.GAUSSIAN)
     assert_same_bits(gpu[0], cpu[0])
 
 
 def test_rates_give_the_constants_of_the_cpu() -> None:
     x = torch.linspace(-3, 3, 256)
-    for rate, rule in itertools.product(range(0, 65536, 509), (Rule.INVERTED, Rule.ALPHA)):
-        where = dict(rule=rule)
-        ours = toss(x.cuda(), count(rate).cuda(), torch.tensor(3).cuda(), **where)
-        assert_same_bits(ours.cpu(), toss(x, count(rate), torch.tensor(3), **where))
+    for rate, kind in itertools.product(range(0, 65536, 509), (NoiseKind.INVERTED, NoiseKind.ALPHA)):
+        where = dict(kind=kind)
+        ours = apply_noise(x.cuda(), count(rate).cuda(), torch.tensor(3).cuda(), **where)
+        assert_same_bits(ours.cpu(), apply_noise(x, count(rate), torch.tensor(3), **where))
 
 
 def test_in_place_writes_the_same_bits() -> None:
-    for dtype, rule, shared in itertools.product(DTYPES, Rule, ((), (2, 3))):
+    for dtype, kind, shared_axes in itertools.product(DTYPES, NoiseKind, ((), (2, 3))):
         for name, x in layouts((3, 40, 5, 6), dtype).items():
-            if name == "expanded" or not allowed(rule, 19661, dtype):
+            if name == "expanded" or not allowed(kind, 19661, dtype):
                 continue
             x, rate, seed = on_gpu(x), count(19661).cuda(), torch.tensor(3).cuda()
-            expected, strides = toss(x, rate, seed, shared=shared, rule=rule), x.stride()
-            assert toss(x, rate, seed, shared=shared, rule=rule, inplace=True) is x and x.stride() == strides
+            expected, strides = apply_noise(x, rate, seed, shared_axes=shared_axes, kind=kind), x.stride()
+            assert apply_noise(x, rate, seed, shared_axes=shared_axes, kind=kind, inplace=True) is x and x.stride() == strides
             assert_same_bits(dense(x), dense(expected))
 
 
@@ -94,26 +96,26 @@ def test_elements_past_32_bits() -> None:
     if torch.cuda.mem_get_info()[0] < 4 * 2 * number:
         pytest.skip("needs 17 GB of free memory on the GPU")
     x = torch.ones(number, dtype=torch.bfloat16, device="cuda")
-    y = toss(x, count(HALF).cuda(), torch.tensor(3).cuda())
+    y = apply_noise(x, count(HALF).cuda(), torch.tensor(3).cuda())
     for begin in (0, (1 << 31) - 1000, number - 3000):
         where = torch.tensor(3), None, None, None, [1], begin, 0, False
         assert_same_bits(y[begin : begin + 3000].cpu(), schema.call(torch.ones(3000).bfloat16(), count(HALF), *where, "auto"))
-    turned = toss(x[: 1 << 31].view(1 << 16, 1 << 15).t(), count(HALF).cuda(), torch.tensor(3).cuda())
+    turned = apply_noise(x[: 1 << 31].view(1 << 16, 1 << 15).t(), count(HALF).cuda(), torch.tensor(3).cuda())
     where = torch.tensor(3), None, None, None, [1], (1 << 31) - (1 << 16), 0, False
     last = schema.call(torch.ones(1 << 16).bfloat16(), count(HALF), *where, "auto")
     assert_same_bits(turned[-1].contiguous().cpu(), last)
 
 
-def arguments(x: Tensor, rule: Rule = Rule.INVERTED) -> tuple[Any, ...]:
+def arguments(x: Tensor, kind: NoiseKind = NoiseKind.INVERTED) -> tuple[Any, ...]:
     where = count(HALF).cuda(), torch.tensor(5).cuda(), torch.tensor(1).cuda(), None, torch.arange(len(x)).cuda()
-    return x, *where, [0, 1], 0, int(rule), False, "auto"
+    return x, *where, [0, 1], 0, int(kind), False, "auto"
 
 
-@pytest.mark.parametrize("rule", Rule, ids=lambda rule: rule.name)
-def test_opcheck(rule: Rule) -> None:
+@pytest.mark.parametrize("kind", NoiseKind, ids=lambda kind: kind.name)
+def test_opcheck(kind: NoiseKind) -> None:
     x = torch.randn(6, 200, device="cuda", requires_grad=True)
-    torch.library.opcheck(torch.ops.thinnet.toss.default, arguments(x, rule))
-    torch.library.opcheck(torch.ops.thinnet.toss_.default, arguments(x.detach().clone(), rule))
+    torch.library.opcheck(torch.ops.thinnet.apply_noise.default, arguments(x, kind))
+    torch.library.opcheck(torch.ops.thinnet.apply_noise_.default, arguments(x.detach().clone(), kind))
 
 
 def network() -> nn.Module:
@@ -122,7 +124,7 @@ def network() -> nn.Module:
 
 def test_a_captured_graph_follows_the_step_and_the_rate() -> None:
     model, x, ids = network(), torch.randn(16, 32, device="cuda"), torch.arange(16)
-    coins = thinnet.Coins(3).bind(model).at(0, ids)
+    rng = thinnet.DropoutRNG(3).bind(model).at(0, ids)
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         model(x).sum().backward()
@@ -133,7 +135,7 @@ def test_a_captured_graph_follows_the_step_and_the_rate() -> None:
         y = model(x)
         y.sum().backward()
     for step, samples, p in ((1, ids, 0.5), (2, ids + 100, 0.1), (7, ids.flip(0), 0.9)):
-        coins.at(step, samples)
+        rng.at(step, samples)
         model[1].p = p
         graph.replay()
         got = y.clone(), weight.grad.clone()
@@ -161,10 +163,10 @@ def test_unnamed_coins_in_a_captured_graph_are_new_at_each_replay() -> None:
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_compiled_is_eager_and_nothing_is_compiled_again(mode: str) -> None:
     model, x = network(), torch.randn(16, 32, device="cuda")
-    coins = thinnet.Coins(3).bind(model).at(0)
+    rng = thinnet.DropoutRNG(3).bind(model).at(0)
     compiled = torch.compile(model, mode=mode, fullgraph=True)
     for step in range(5):
-        coins.at(step, samples=torch.arange(16) + step)
+        rng.at(step, samples=torch.arange(16) + step)
         with torch._dynamo.config.patch(error_on_recompile=step > 1):
             torch.compiler.cudagraph_mark_step_begin()
             model[0].weight.grad = None
@@ -180,9 +182,9 @@ def test_compiled_is_eager_and_nothing_is_compiled_again(mode: str) -> None:
 
 def test_a_bound_model_has_the_masks_of_the_cpu() -> None:
     model = network()
-    coins = thinnet.Coins(9).bind(model).at(3, samples=[5, 2**32 - 1, 7])
+    rng = thinnet.DropoutRNG(9).bind(model).at(3, samples=[5, 2**32 - 1, 7])
     kept = model[1](torch.ones(3, 256, device="cuda")) != 0
-    assert torch.equal(kept.cpu(), coins.mask("1", step=3, samples=[5, 2**32 - 1, 7], shape=(256,)))
+    assert torch.equal(kept.cpu(), rng.mask("1", step=3, samples=[5, 2**32 - 1, 7], shape=(256,)))
 
 
 def test_nothing_is_stored_for_backward_and_nothing_waits() -> None:

@@ -81,15 +81,15 @@ def test_importance_is_measured_in_training_alone() -> None:
 
 def test_a_step_holds_its_rates_and_measures_once() -> None:
     model = nn.Sequential(ImportanceDropout(3, 0.5))
-    coins = thinnet.Coins(1).bind(model)
+    rng = thinnet.DropoutRNG(1).bind(model)
     x = torch.randn(5, 3) * torch.tensor([1.0, 5.0, 9.0])
-    coins.at(0)
+    rng.at(0)
     first = model(x)
     measured = model[0].importance.clone()
     assert_same_bits(model(x), first)
     model(7 * x.flip(1))
     assert_same_bits(model[0].importance, measured)
-    coins.at(1)
+    rng.at(1)
     model(x)
     assert not torch.equal(model[0].importance, measured)
 
@@ -125,10 +125,10 @@ def test_a_recomputation_has_the_rates_of_its_pass_and_measures_once(reentrant: 
     outcomes = []
     for model in (plain, recomputed):
         torch.manual_seed(1)
-        coins = thinnet.Coins(2).bind(model) if named else None
+        rng = thinnet.DropoutRNG(2).bind(model) if named else None
         for step in range(4):
-            if coins is not None:
-                coins.at(step)
+            if rng is not None:
+                rng.at(step)
             x = torch.randn(7, 6, generator=torch.Generator().manual_seed(step)) * torch.arange(1.0, 7.0)
             outcomes.append((*run(model, x), *(site.importance.clone() for site in (model.part[1], model.part[3]))))
     for ours, theirs in zip(outcomes[:4], outcomes[4:], strict=True):
@@ -139,10 +139,10 @@ def test_a_recomputation_whose_rates_are_gone_is_refused() -> None:
     model = Checkpointed(reentrant=False)
     y = model(torch.randn(7, 6))
     model(torch.randn(7, 6))
-    with pytest.raises(RuntimeError, match=r"^ImportanceDropout: it is recomputed .* Name the coins"):
+    with pytest.raises(RuntimeError, match=r"^ImportanceDropout: it is recomputed .* Bind the model"):
         y.sum().backward()
-    coins = thinnet.Coins(2).bind(model)
-    coins.at(0)
+    rng = thinnet.DropoutRNG(2).bind(model)
+    rng.at(0)
     y = model(torch.randn(7, 6))
     model(torch.randn(7, 6))
     y.sum().backward()
@@ -150,11 +150,11 @@ def test_a_recomputation_whose_rates_are_gone_is_refused() -> None:
 
 def test_a_resumed_run_goes_on_as_it_would_have() -> None:
     def train(model: nn.Module, steps: range) -> Tensor:
-        coins = thinnet.Coins(3).bind(model)
+        rng = thinnet.DropoutRNG(3).bind(model)
         for step in steps:
-            coins.at(step)
+            rng.at(step)
             y = model(torch.randn(5, 4, generator=torch.Generator().manual_seed(step)) * torch.arange(4.0))
-        coins.unbind()
+        rng.unbind()
         return y
 
     whole, first, second, third = (nn.Sequential(ImportanceDropout(4, 0.5)) for _ in range(4))
@@ -171,9 +171,9 @@ def test_a_resumed_run_goes_on_as_it_would_have() -> None:
 def test_compiled_code_measures_as_eager_code_does() -> None:
     eager, compiled = ImportanceDropout(4, 0.5, momentum=0.5), ImportanceDropout(4, 0.5, momentum=0.5)
     fast = torch.compile(compiled, fullgraph=True, backend="aot_eager")
-    coins = [thinnet.Coins(3).bind(nn.ModuleDict({"site": site})) for site in (eager, compiled)]
+    rng = [thinnet.DropoutRNG(3).bind(nn.ModuleDict({"site": site})) for site in (eager, compiled)]
     for step in range(4):
-        for one in coins:
+        for one in rng:
             one.at(step)
         x = torch.randn(5, 4) * torch.arange(4.0)
         torch.testing.assert_close(run(fast, x), run(eager, x))
@@ -221,10 +221,10 @@ def test_jumpout_scales_what_is_kept_by_the_power_of_three_quarters() -> None:
 
 def test_jumpout_gives_a_sample_what_it_would_have_in_any_batch() -> None:
     model = nn.Sequential(Jumpout(0.3))
-    coins = thinnet.Coins(1).bind(model)
+    rng = thinnet.DropoutRNG(1).bind(model)
     x, ids = torch.randn(12, 9).relu(), torch.randperm(100)[:12]
-    whole = coins.at(3, ids) and model(x)
-    parts = [coins.at(3, ids[i : i + 1]) and model(x[i : i + 1]) for i in range(12)]
+    whole = rng.at(3, ids) and model(x)
+    parts = [rng.at(3, ids[i : i + 1]) and model(x[i : i + 1]) for i in range(12)]
     assert_same_bits(torch.cat(parts), whole)
 
 
@@ -269,10 +269,10 @@ def test_standout_in_eval_is_the_mean_over_all_masks(reading: standout.Reading) 
 
 def test_the_weights_of_standout_learn_from_what_is_kept_alone() -> None:
     site = Standout(linear(), torch.tanh, beta=0.3)
-    coins = thinnet.Coins(11).bind(nn.ModuleList([site]))
+    rng = thinnet.DropoutRNG(11).bind(nn.ModuleList([site]))
     x, ids = torch.randn(4, 5).double(), torch.arange(4)
-    coins.at(7, ids)
-    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.coins.site_number("0")), ids
+    rng.at(7, ids)
+    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number("0")), ids
     kept = (1 + reference.uniform(reference.noise(*where, 3))) / 2 >= 1 - torch.sigmoid(site.layer(x) + 0.3)
     ours = torch.autograd.grad(site(x).square().sum(), site.layer.weight)
     theirs = torch.autograd.grad((site.layer(x).tanh() * kept).square().sum(), site.layer.weight)

@@ -66,12 +66,12 @@ def test_it_runs_the_layer_with_the_weight_of_the_definition(make, shape: tuple[
     layer, x = make().double(), torch.randn(shape).double()
     bare = copy.deepcopy(layer)
     model = nn.Sequential(TargetedDropout(layer, 0.6, targeted=0.7, grain=grain))
-    coins = thinnet.Coins(11).bind(model)
-    coins.at(7, torch.arange(len(x)) + 3)
-    of = targeted_dropout.coins(tuple(layer.weight.shape), grain=grain)
+    rng = thinnet.DropoutRNG(11).bind(model)
+    rng.at(7, torch.arange(len(x)) + 3)
+    of = targeted_dropout._noise_shape(tuple(layer.weight.shape), grain=grain)
     zero = torch.zeros(1, dtype=torch.int64)
-    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.coins.site_number("0")), zero
-    u = (reference.coins(*where, torch.Size(of).numel()) / 65536).double().reshape(of)
+    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number("0")), zero
+    u = (reference.unit_bits(*where, torch.Size(of).numel()) / 65536).double().reshape(of)
     weight = targeted_dropout.definition(bare.weight, u, 39322 / 65536, targeted=0.7, grain=grain)
     expected = torch.func.functional_call(bare, {"weight": weight}, (x,))
     torch.testing.assert_close(model(x), expected)
@@ -108,20 +108,20 @@ def test_the_edges_of_the_rate() -> None:
 
 def test_a_batch_has_one_mask_whatever_its_samples_are() -> None:
     model = nn.Sequential(TargetedDropout(nn.Linear(9, 4), 0.5))
-    coins = thinnet.Coins(2).bind(model)
+    rng = thinnet.DropoutRNG(2).bind(model)
     x, ids = torch.randn(6, 9), torch.randperm(50)[:6]
-    whole = coins.at(3, ids) and model(x)
-    torch.testing.assert_close(torch.cat([coins.at(3, ids[i : i + 1]) and model(x[i : i + 1]) for i in range(6)]), whole)
-    assert not torch.equal(coins.at(4, ids) and model(x), whole)
+    whole = rng.at(3, ids) and model(x)
+    torch.testing.assert_close(torch.cat([rng.at(3, ids[i : i + 1]) and model(x[i : i + 1]) for i in range(6)]), whole)
+    assert not torch.equal(rng.at(4, ids) and model(x), whole)
 
 
 def test_one_graph_for_all_rates_of_a_schedule() -> None:
     model = nn.Sequential(TargetedDropout(nn.Linear(9, 4), 0.0, targeted=0.5))
-    coins = thinnet.Coins(2, schedules={"0": thinnet.rates.Linear(0.0, 0.6, steps=8)}).bind(model)
+    rng = thinnet.DropoutRNG(2, schedules={"0": thinnet.schedules.Linear(0.0, 0.6, steps=8)}).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(10):
-        coins.at(step)
+        rng.at(step)
         x = torch.randn(5, 9)
         torch.testing.assert_close(compiled(x), model(x))
     assert counter.frame_count == 1 and model[0].p == 0.6

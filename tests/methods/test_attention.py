@@ -12,7 +12,6 @@ from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_sa
 from torch import Tensor, nn
 
 import thinnet
-from thinnet import rates
 from thinnet.methods.attention import drop_attention, drop_key
 from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.attention_dropout import AttentionDropout
@@ -21,6 +20,7 @@ from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.attention.drop_key import DropKey
 from thinnet.methods.attention.multihead_attention import MultiheadAttention
 from thinnet.ops import reference
+from thinnet.rng import rates
 
 CAUSAL = torch.ones(6, 6, dtype=torch.bool).triu(1)
 PADDING = torch.tensor([[False] * 6, [False] * 4 + [True] * 2, [False] * 5 + [True]])
@@ -138,12 +138,12 @@ def test_the_weights_that_are_returned_are_those_before_dropout(site) -> None:
 def test_named_coins_follow_their_sample(site) -> None:
     for batch_first in (True, False):
         layer = MultiheadAttention(8, 4, copy.deepcopy(site), drop_head=0.4, batch_first=batch_first)
-        coins = thinnet.Coins(5).bind(nn.ModuleDict({"attention": layer}))
-        assert list(coins.sites) == ["attention.dropout", "attention.heads"]
+        rng = thinnet.DropoutRNG(5).bind(nn.ModuleDict({"attention": layer}))
+        assert list(rng.sites) == ["attention.dropout", "attention.heads"]
         x, ids, order = torch.randn(12, 6, 8), torch.randperm(1000)[:12], torch.randperm(12)
 
-        def run(rows: Tensor, layer=layer, coins=coins, x=x, ids=ids, batch_first=batch_first) -> Tensor:
-            coins.at(2, ids[rows])
+        def run(rows: Tensor, layer=layer, rng=rng, x=x, ids=ids, batch_first=batch_first) -> Tensor:
+            rng.at(2, ids[rows])
             part = x[rows] if batch_first else x[rows].transpose(0, 1)
             y, _ = layer(part, part, part)
             return y if batch_first else y.transpose(0, 1)
@@ -153,12 +153,12 @@ def test_named_coins_follow_their_sample(site) -> None:
 
 def test_the_definition_holds_for_named_coins() -> None:
     layer = MultiheadAttention(8, 2, 0.5, drop_head=0.5, batch_first=True)
-    coins = thinnet.Coins(5).bind(layer).at(3, [7, 9])
+    rng = thinnet.DropoutRNG(5).bind(layer).at(3, [7, 9])
     x = torch.randn(2, 4, 8)
     y, _ = layer(x, x, x)
     q, k, v = (part.unflatten(-1, (2, 4)).transpose(1, 2) for part in F.linear(x, layer.in_proj_weight).chunk(3, -1))
-    weights = (q @ k.mT / 2).softmax(-1) * coins.mask("dropout", step=3, samples=[7, 9], shape=(2, 4, 4)) * 2
-    heads = coins.mask("heads", step=3, samples=[7, 9], shape=(2, 1, 1)).float()
+    weights = (q @ k.mT / 2).softmax(-1) * rng.mask("dropout", step=3, samples=[7, 9], shape=(2, 4, 4)) * 2
+    heads = rng.mask("heads", step=3, samples=[7, 9], shape=(2, 1, 1)).float()
     heads = torch.where(heads.sum(1, keepdim=True) == 0, 1, heads)
     read = weights @ v * heads * 2 / heads.sum(1, keepdim=True)
     torch.testing.assert_close(y, F.linear(read.transpose(1, 2).flatten(2), layer.out_proj.weight))
@@ -242,13 +242,13 @@ def test_compiled_training_without_a_site_takes_the_fused_kernel(site, fused) ->
 @pytest.mark.parametrize("site", KINDS, ids=str)
 def test_one_graph_for_all_rates(site) -> None:
     layer = MultiheadAttention(8, 4, copy.deepcopy(site), drop_head=0.2, batch_first=True)
-    coins = thinnet.Coins(5).bind(layer)
+    rng = thinnet.DropoutRNG(5).bind(layer)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(layer, backend=counter, fullgraph=True)
     for step in range(6):
         layer.dropout.p = layer.heads.p = step / 7
         x = torch.randn(3, 6, 8)
-        coins.at(step, torch.randperm(100)[:3])
+        rng.at(step, torch.randperm(100)[:3])
         torch.testing.assert_close(compiled(x, x, x), layer(x, x, x))
     assert counter.frame_count == 1
 
@@ -298,14 +298,14 @@ def test_attention_keeps_weights_and_no_mask() -> None:
 
 def test_drop_key_is_what_its_paper_says() -> None:
     site, ids = DropKey(0.4).double(), torch.tensor([4, 8])
-    coins = thinnet.Coins(11).bind(nn.Sequential(site)).at(7, ids)
+    rng = thinnet.DropoutRNG(11).bind(nn.Sequential(site)).at(7, ids)
     x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.coins.site_number("0")), ids
-    u = (reference.coins(*where, 60) / rates.RESOLUTION).double().reshape(x.shape)
+    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number("0")), ids
+    u = (reference.unit_bits(*where, 60) / rates.RESOLUTION).double().reshape(x.shape)
     expected = drop_key.definition(x, u, rates.count(0.4) / rates.RESOLUTION)
     assert bool((expected == -torch.inf).any() and (expected > -torch.inf).any(-1).all())
     assert_same_bits(site(x), expected)
-    assert coins.step == 7
+    assert rng.step == 7
     x.requires_grad_()
     assert torch.autograd.gradcheck(lambda x: site(x).softmax(-1), x)
     (gradient,) = torch.autograd.grad((site(x).softmax(-1) * torch.randn_like(x)).sum(), x)
@@ -374,9 +374,9 @@ def test_windows_cover_every_key_at_the_rate_asked_for(window) -> None:
 @pytest.mark.parametrize("columns", [False, True])
 def test_windows_are_what_the_definition_says(columns) -> None:
     site, x = DropAttention(0.4, 3, columns), torch.randn(3, 2, 5, 7).softmax(-1)
-    coins = thinnet.Coins(11).bind(site).at(7, [2, 4, 6])
-    u = site.draw(x).uniform((3, 2, 1 if columns else 5, 9))
-    y = coins.at(7, [2, 4, 6]) and site(x)
+    rng = thinnet.DropoutRNG(11).bind(site).at(7, [2, 4, 6])
+    u = site.key(x).uniform((3, 2, 1 if columns else 5, 9))
+    y = rng.at(7, [2, 4, 6]) and site(x)
     torch.testing.assert_close(y, drop_attention.definition(x, u, rates.count(0.4) / rates.RESOLUTION, 3, columns))
     assert bool((y == 0).any())
 
@@ -424,11 +424,11 @@ def test_heads_that_fall_are_counted_exactly() -> None:
 
 def test_the_v_of_scheduled_drop_head() -> None:
     model = nn.ModuleDict({"attention": MultiheadAttention(8, 4, 0.1, drop_head=0.25)})
-    v = rates.Piecewise(((0, 0.25), (100, 0.0), (500, 0.25)))
-    coins = thinnet.Coins(0, schedules={"*.heads": v}).bind(model)
+    v = thinnet.schedules.Piecewise(((0, 0.25), (100, 0.0), (500, 0.25)))
+    rng = thinnet.DropoutRNG(0, schedules={"*.heads": v}).bind(model)
     layer = model["attention"]
-    assert list(coins.sites) == ["attention.dropout", "attention.heads"]
-    seen = [(coins.at(step), layer.heads.p, layer.dropout.p)[1:] for step in (0, 50, 100, 300, 500, 900)]
+    assert list(rng.sites) == ["attention.dropout", "attention.heads"]
+    seen = [(rng.at(step), layer.heads.p, layer.dropout.p)[1:] for step in (0, 50, 100, 300, 500, 900)]
     assert seen == [(0.25, 0.1), (0.125, 0.1), (0.0, 0.1), (0.125, 0.1), (0.25, 0.1), (0.25, 0.1)]
 
 
@@ -437,4 +437,4 @@ def test_any_site_can_drop_the_weights() -> None:
     x = torch.randn(6, 3, 8)
     assert not torch.equal(layer(x, x, x)[0], layer(x, x, x)[0])
     assert isinstance(MultiheadAttention(8, 4, 0.0).dropout, AttentionDropout)
-    assert not [module for module in MultiheadAttention(8, 4).modules() if isinstance(module, thinnet.coins.Site)]
+    assert not [module for module in MultiheadAttention(8, 4).modules() if isinstance(module, thinnet.rng.Site)]

@@ -7,8 +7,8 @@ from scipy import stats
 
 import thinnet
 from thinnet.functional import batchwise_dropout
-from thinnet.methods.units.batchwise_dropout import covariance
-from thinnet.methods.units.kept import width_of
+from thinnet.methods.elementwise.batchwise_dropout import covariance
+from thinnet.methods.elementwise.kept import width_of
 from thinnet.nn import BatchwiseDropout
 
 
@@ -18,7 +18,7 @@ def test_two_units_of_a_sample_have_the_declared_covariance(p: float, units: int
     draws = 20_000
     y = batchwise_dropout(torch.ones(draws, units).double(), p, groups=draws, count=count, training=True)
     products = ((y.sum(1) ** 2 - (y * y).sum(1)) / (units * (units - 1))) - 1  # over all pairs; the mean of a unit is 1
-    declared = covariance(thinnet.rates.count(p) / 65536, units, count)
+    declared = covariance(thinnet.rng.rates.count(p) / 65536, units, count)
     limit = float(stats.norm.isf(FALSE_ALARM / 2)) * float(products.std()) / draws**0.5
     assert abs(float(products.mean()) - declared) <= limit + 1e-4, (float(products.mean()), declared, limit)
 
@@ -45,7 +45,7 @@ def test_units_in_another_axis() -> None:
 def test_widths_waste_at_most_a_sixteenth() -> None:
     for units in (1, 2, 10, 64, 100, 784, 1000, 1024, 4096):
         for p in (0.0, 0.1, 0.25, 0.5, 0.9):
-            kept, width = units * (1 - thinnet.rates.count(p) / 65536), width_of(units, p)
+            kept, width = units * (1 - thinnet.rng.rates.count(p) / 65536), width_of(units, p)
             assert kept <= width <= min(units, kept + 1 + units / 16)
 
 

@@ -9,7 +9,7 @@ import torch._dynamo.testing
 from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_same_bits, assert_variance
 
 import thinnet
-from thinnet.methods.features.cutout import FACTS, Cutout, cut_share, cutout, expected_drop
+from thinnet.methods.spatial.cutout import FACTS, Cutout, cut_share, cutout, expected_drop
 from thinnet.ops import reference
 
 SHAPES = [(2, 9, 12), (1, 5, 4), (3, 8, 8)]
@@ -49,8 +49,8 @@ def test_every_pixel_is_a_centre_as_often_as_another() -> None:
 def test_it_is_what_its_paper_says_with_its_gradient() -> None:
     ids, x = torch.arange(6) * 3 + 5, torch.randn(6, 3, 11, 8, dtype=torch.float64, requires_grad=True)
     model = torch.nn.Sequential(Cutout(4))
-    thinnet.Coins(11).bind(model).at(7, ids)
-    words = reference.noise(torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.coins.site_number("0")), ids, 2)
+    thinnet.DropoutRNG(11).bind(model).at(7, ids)
+    words = reference.noise(torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number("0")), ids, 2)
     ours, theirs = model(x), FACTS.definition(x, (1 + reference.uniform(words)) / 2, 4)  # type: ignore[misc]
     assert_same_bits(ours, theirs)
     weight = torch.randn_like(x)
@@ -80,12 +80,12 @@ def test_the_stateless_form_draws_as_the_module_does() -> None:
 
 def test_samples_keep_their_squares_in_any_order_and_batch() -> None:
     model, x, ids = torch.nn.Sequential(Cutout(3)), torch.randn(12, 2, 8, 8), torch.randperm(1000)[:12]
-    coins = thinnet.Coins(1).bind(model)
-    whole = coins.at(3, ids) and model(x)
+    rng = thinnet.DropoutRNG(1).bind(model)
+    whole = rng.at(3, ids) and model(x)
     order = torch.randperm(12)
-    assert_same_bits(coins.at(3, ids[order]) and model(x[order]), whole[order])
-    assert_same_bits(coins.at(3, ids[4:5]) and model(x[4:5]), whole[4:5])
-    assert not torch.equal(coins.at(4, ids) and model(x), whole)
+    assert_same_bits(rng.at(3, ids[order]) and model(x[order]), whole[order])
+    assert_same_bits(rng.at(3, ids[4:5]) and model(x[4:5]), whole[4:5])
+    assert not torch.equal(rng.at(4, ids) and model(x), whole)
 
 
 def test_what_is_cut_does_not_leak_and_little_is_kept() -> None:
@@ -97,11 +97,11 @@ def test_what_is_cut_does_not_leak_and_little_is_kept() -> None:
 
 def test_it_compiles_to_one_graph() -> None:
     model, x = torch.nn.Sequential(Cutout(3)), torch.randn(4, 2, 8, 8)
-    coins = thinnet.Coins(1).bind(model)
+    rng = thinnet.DropoutRNG(1).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(3):
-        coins.at(step, torch.randperm(100)[:4])
+        rng.at(step, torch.randperm(100)[:4])
         assert_same_bits(compiled(x), model(x))
     assert counter.frame_count == 1
 

@@ -5,9 +5,10 @@ import torch
 from assertions import assert_rate, assert_same_bits
 
 import thinnet
-from thinnet import nn, rates
-from thinnet.methods.features import blocks
-from thinnet.methods.features.drop_block import DropBlock1d, DropBlock2d, DropBlock3d, drop_block1d, drop_block2d, drop_block3d
+from thinnet import nn
+from thinnet.methods.spatial import blocks
+from thinnet.methods.spatial.drop_block import DropBlock1d, DropBlock2d, DropBlock3d, drop_block1d, drop_block2d, drop_block3d
+from thinnet.rng import rates
 
 MAPS = [
     ((4,), (3,)),
@@ -114,10 +115,10 @@ def test_the_transforms_of_pytorch_go_through_it() -> None:
 
 def test_a_schedule_changes_the_rate_under_compile_as_in_eager() -> None:
     model = torch.nn.Sequential(DropBlock2d(0.0, 3))
-    coins = thinnet.Coins(1, {"0": rates.Linear(0.0, 0.4, steps=4)}).bind(model)
+    rng = thinnet.DropoutRNG(1, {"0": thinnet.schedules.Linear(0.0, 0.4, steps=4)}).bind(model)
     compiled, x = torch.compile(model, backend="aot_eager", fullgraph=True), torch.ones(4, 2, 9, 9)
     for step in range(5):
-        coins.at(step)
+        rng.at(step)
         torch.testing.assert_close(compiled(x), model(x))
 
 

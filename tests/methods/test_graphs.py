@@ -64,12 +64,12 @@ def test_both_directions_of_an_edge_share_its_coin(exact) -> None:
     forth, back = (set(map(tuple, ends.T.tolist())) for ends in (kept, kept.flip(0)))
     assert forth == back
     names = (edge_index.amin(0) * 1000 + edge_index.amax(0)).unique(return_inverse=True)[1]
-    coins = torch.zeros(int(names.max()) + 1, dtype=torch.bool).scatter(0, names, mask)
+    rng = torch.zeros(int(names.max()) + 1, dtype=torch.bool).scatter(0, names, mask)
     if exact:
-        assert int(coins.sum()) == int(len(coins) * (65536 - 19661) / 65536)
-        assert float(weight[0]) == pytest.approx(len(coins) / int(coins.sum()))
+        assert int(rng.sum()) == int(len(rng) * (65536 - 19661) / 65536)
+        assert float(weight[0]) == pytest.approx(len(rng) / int(rng.sum()))
     else:
-        assert_rate(~coins, 19661 / 65536)
+        assert_rate(~rng, 19661 / 65536)
 
 
 def test_a_self_loop_is_an_edge_as_others_and_stays_one() -> None:
@@ -155,26 +155,26 @@ def test_nodes_take_their_edges_with_them() -> None:
 @pytest.mark.parametrize("layer", [DropEdge(0.5), DropEdge(0.5, force_undirected=True, exact_count=True), DropNodes(0.5)])
 def test_named_coins_are_those_of_the_step(layer) -> None:
     layer, edge_index = copy.deepcopy(layer), many_edges(500, 40)
-    coins = thinnet.Coins(3).bind(nn.ModuleDict({"drop": layer}))
-    first = coins.at(4, [9, 8, 7]) and layer(edge_index)[0]
-    assert torch.equal(coins.at(4) and layer(edge_index)[0], first)
-    assert not torch.equal(coins.at(5) and layer(edge_index)[0], first)
+    rng = thinnet.DropoutRNG(3).bind(nn.ModuleDict({"drop": layer}))
+    first = rng.at(4, [9, 8, 7]) and layer(edge_index)[0]
+    assert torch.equal(rng.at(4) and layer(edge_index)[0], first)
+    assert not torch.equal(rng.at(5) and layer(edge_index)[0], first)
 
 
 def test_an_undirected_coin_is_named_by_its_nodes_and_not_by_the_order_of_the_edges() -> None:
     edge_index, order = many_edges(500, 40), torch.randperm(500)
     layer = DropEdge(0.5, force_undirected=True)
-    coins = thinnet.Coins(3).bind(layer).at(4)
+    rng = thinnet.DropoutRNG(3).bind(layer).at(4)
     mask = layer(edge_index).mask
-    assert torch.equal(coins.at(4) and layer(edge_index[:, order]).mask, mask[order])
+    assert torch.equal(rng.at(4) and layer(edge_index[:, order]).mask, mask[order])
 
 
 def test_a_node_has_one_coin_in_all_subgraphs() -> None:
     x, layer = torch.randn(50, 8), DropNode(0.5)
-    coins = thinnet.Coins(3).bind(layer)
-    whole = coins.at(2, range(50)) and layer(x)
+    rng = thinnet.DropoutRNG(3).bind(layer)
+    whole = rng.at(2, range(50)) and layer(x)
     part = torch.randperm(50)[:20]
-    assert_same_bits(coins.at(2, part) and layer(x[part]), whole[part])
+    assert_same_bits(rng.at(2, part) and layer(x[part]), whole[part])
 
 
 def test_seeds_copies_and_pickles() -> None:
@@ -202,10 +202,10 @@ def test_compiled_it_breaks_the_graph_and_gives_the_same() -> None:
             return summed(*self.drop(PATH)[:2], x)
 
     model, x = Sum(), torch.randn(4, 3)
-    coins = thinnet.Coins(3).bind(model)
+    rng = thinnet.DropoutRNG(3).bind(model)
     compiled = torch.compile(model, backend="eager")
     for step in range(4):
-        torch.testing.assert_close(coins.at(step) and compiled(x), coins.at(step) and model(x))
+        torch.testing.assert_close(rng.at(step) and compiled(x), rng.at(step) and model(x))
 
 
 def test_bad_arguments_are_refused() -> None:
@@ -258,13 +258,13 @@ def blocks(nodes: int = 300, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
 def test_a_graph_network_learns_with_edges_and_nodes_dropped() -> None:
     edge_index, x, labels = blocks()
     model = GCN(8, 3)
-    thinnet.Coins(7).bind(model)
-    coins = model.drop_edge.clock
+    thinnet.DropoutRNG(7).bind(model)
+    rng = model.drop_edge.context
     optimiser = torch.optim.Adam(model.parameters(), lr=0.02)
     train = torch.randperm(300)[:60]
     for step in range(60):
-        assert coins is not None
-        coins.at(step, None)
+        assert rng is not None
+        rng.at(step, None)
         optimiser.zero_grad()
         F.cross_entropy(model(edge_index, x)[train], labels[train]).backward()
         optimiser.step()

@@ -22,7 +22,7 @@ from thinnet.methods.learned.penalty import Penalised, forgotten, penalty
 from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout
 from thinnet.methods.learned.variational_dropout import VariationalDropout, variational_dropout
 from thinnet.methods.learned.variational_weight_dropout import VariationalWeightDropout
-from thinnet.rates import Constant
+from thinnet.schedules import Constant
 
 
 def every() -> list[nn.Module]:
@@ -106,8 +106,8 @@ def test_others_may_join() -> None:
             super().__init__(None)
 
         def drop(self, x: Tensor) -> Tensor:
-            coins = self.draw(x)
-            return x if coins is None else x * coins.uniform(x.shape)
+            rng = self.key(x)
+            return x if rng is None else x * rng.uniform(x.shape)
 
         def penalty(self, samples: int) -> Tensor:
             return torch.tensor(3.0) / samples
@@ -126,7 +126,7 @@ def test_a_learned_rate_is_neither_set_nor_scheduled(kind: str) -> None:
     with pytest.raises(ValueError, match=f"^{kind}: p must be left to the optimiser, as it is learned; got 0.3"):
         site.p = 0.3
     with pytest.raises(ValueError, match="no one rate to schedule"):
-        thinnet.Coins(0, schedules={"0": Constant(0.1)}).bind(nn.Sequential(site))
+        thinnet.DropoutRNG(0, schedules={"0": Constant(0.1)}).bind(nn.Sequential(site))
 
 
 # Who forgets it
@@ -210,7 +210,7 @@ def test_the_gradient_of_the_rate_is_finite_and_not_zero(p: float) -> None:
 )
 def test_the_path_has_the_gradient_of_finite_differences_and_so_has_the_penalty(site: Penalised) -> None:
     site = copy.deepcopy(site).double()
-    thinnet.Coins(3).bind(site).at(0)
+    thinnet.DropoutRNG(3).bind(site).at(0)
     sizes = (4, 4)[: getattr(site, "weight", torch.ones(1)).ndim - 2] if hasattr(site, "layer") else ()
     x = torch.rand(3, 5, *sizes, dtype=torch.float64) + 0.1
     names, values = zip(*site.named_parameters(), strict=True)
@@ -452,7 +452,7 @@ def test_the_penalty_is_that_of_the_last_pass_for_training(prior: str) -> None:
 def test_the_source_says_how_much_noise() -> None:
     site = InformationDropout(nn.Linear(3, 6))
     source = torch.randn(8, 3)
-    thinnet.Coins(1).bind(site).at(0)
+    thinnet.DropoutRNG(1).bind(site).at(0)
     x = torch.ones(8, 6)
     y = site(x, source)
     loud = y.log().abs() / site.alpha(source)
@@ -481,7 +481,7 @@ def test_checkpointing_keeps_the_penalty_and_its_gradient() -> None:
     x = torch.rand(8, 6)
     gradients = []
     for site, run in ((plain, plain), (saving, lambda x: checkpoint(saving, x, use_reentrant=False))):
-        thinnet.Coins(1).bind(site).at(0)
+        thinnet.DropoutRNG(1).bind(site).at(0)
         (run(x).square().sum() + penalty(site, samples=3)).backward()
         gradients.append([weight.grad for weight in site.parameters()])
     torch.testing.assert_close(gradients[1], gradients[0])

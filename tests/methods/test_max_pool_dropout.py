@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from assertions import assert_rate, assert_same_bits
 
-from thinnet import rates
-from thinnet.methods.features.max_pool_dropout import (
+from thinnet.methods.elementwise.dropout import dropout
+from thinnet.methods.spatial.max_pool_dropout import (
     MaxPoolDropout1d,
     MaxPoolDropout2d,
     max_pool_dropout1d,
     max_pool_dropout2d,
 )
-from thinnet.methods.units.dropout import dropout
+from thinnet.rng import rates
 
 POOLS = [dict(kernel_size=2), dict(kernel_size=3, stride=1), dict(kernel_size=3, stride=2, padding=1)]
 

@@ -64,8 +64,8 @@ def test_the_pre_trained_weights_are_saved_and_not_trained() -> None:
 def test_any_layer_with_a_weight(layer: nn.Module) -> None:
     target = torch.randn_like(layer.weight)
     model = nn.Sequential(Mixout(layer, 0.5, target=target))
-    coins = thinnet.Coins(1).bind(model).at(4)
-    kept = coins.mask("0", step=4, samples=[0], shape=tuple(layer.weight.shape))[0]
+    rng = thinnet.DropoutRNG(1).bind(model).at(4)
+    kept = rng.mask("0", step=4, samples=[0], shape=tuple(layer.weight.shape))[0]
     x = {nn.Conv2d: torch.randn(2, 2, 5, 5), nn.Embedding: torch.tensor([[0, 5]]), nn.Linear: torch.randn(2, 4)}[type(layer)]
     expected = copy.deepcopy(layer)
     expected.weight.data = (torch.where(kept, layer.weight.data, target) - 0.5 * target) / 0.5

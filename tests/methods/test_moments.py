@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 import thinnet
+from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.fast_dropout import FastDropout
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.moments.propagate import propagate
-from thinnet.methods.units.dropout import Dropout
 from thinnet.methods.weights.drop_connect import DropConnect
 
 

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 import thinnet
 from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.multihead_attention import MultiheadAttention
-from thinnet.methods.features.drop_block import DropBlock2d
+from thinnet.methods.elementwise.gaussian_dropout import GaussianDropout
 from thinnet.methods.graphs.drop_edge import drop_edge
 from thinnet.methods.graphs.drop_nodes import drop_nodes
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
-from thinnet.methods.units.gaussian_dropout import GaussianDropout
+from thinnet.methods.spatial.drop_block import DropBlock2d
 from thinnet.methods.weights.drop_connect import DropConnect
 from thinnet.methods.weights.weight_drop import WeightDrop
 
@@ -67,7 +67,7 @@ def test_torch_attention_answers_with_weights_after_dropout() -> None:
 def test_torch_attention_has_no_module_to_find() -> None:
     theirs, ours = nn.MultiheadAttention(8, 2, dropout=0.5), MultiheadAttention(8, 2, dropout=0.5)
     assert not [module for module in theirs.modules() if "ropout" in type(module).__name__]
-    assert [name for name, module in ours.named_modules() if isinstance(module, thinnet.coins.Site)] == ["dropout"]
+    assert [name for name, module in ours.named_modules() if isinstance(module, thinnet.rng.Site)] == ["dropout"]
 
 
 # Keras, on torch
@@ -112,8 +112,8 @@ def test_keras_layers_of_neighbouring_seeds_toss_the_same_masks_one_step_apart(k
     masks, others = ([layer(x, training=True) != 0 for _ in range(5)] for layer in (one, other))
     assert all(torch.equal(masks[step + 1], others[step]) for step in range(4))
     model = nn.ModuleList([thinnet.nn.Dropout(0.5), thinnet.nn.Dropout(0.5)])
-    coins = thinnet.Coins(42).bind(model)
-    ours = [(coins.at(step) and model[0](x), model[1](x)) for step in range(5)]
+    rng = thinnet.DropoutRNG(42).bind(model)
+    ours = [(rng.at(step) and model[0](x), model[1](x)) for step in range(5)]
     assert not any(torch.equal(a, b) for (a, _), (_, b) in itertools.product(ours, ours))
 
 

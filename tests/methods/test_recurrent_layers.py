@@ -148,11 +148,11 @@ def shares(x: Tensor, layer: Any, k: int, drawn: Drawn, gates: int) -> tuple[Ten
 def test_it_is_the_network_of_its_paper_under_its_named_coins(case: tuple[type[Any], Any]) -> None:
     kind, settings = case
     layer = make(kind, 0.5, bidirectional=True, **dict(settings)).double()
-    coins, ids = thinnet.Coins(seed=5).bind(layer), torch.tensor([30, 10, 20])
+    rng, ids = thinnet.DropoutRNG(seed=5).bind(layer), torch.tensor([30, 10, 20])
     x = torch.randn(STEPS, 3, INPUT, dtype=torch.float64, requires_grad=True)
 
     def drawn(site: str, *shape: int) -> Tensor:
-        return coins.mask(site, step=7, samples=ids, shape=shape)
+        return rng.mask(site, step=7, samples=ids, shape=shape)
 
     def definition(x: Tensor) -> tuple[Tensor, ...]:
         found, h = [], torch.zeros(3, HIDDEN, dtype=torch.float64)
@@ -164,7 +164,7 @@ def test_it_is_the_network_of_its_paper_under_its_named_coins(case: tuple[type[A
         y = y * scaled(drawn("output", 2 * HIDDEN)) if hasattr(layer, "output") else y
         return y, torch.stack((found[0][1], found[1][1]))
 
-    y, last = coins.at(7, ids) and layer(x)
+    y, last = rng.at(7, ids) and layer(x)
     ours, written = (y, last[0] if isinstance(last, tuple) else last), definition(x)
     torch.testing.assert_close(ours, written, check_dtype=True)
     gradients = [torch.autograd.grad(sum(each.sin().sum() for each in ys), [x, *layer.parameters()]) for ys in (ours, written)]
@@ -174,19 +174,19 @@ def test_it_is_the_network_of_its_paper_under_its_named_coins(case: tuple[type[A
 @each
 def test_a_sequence_keeps_its_coins_in_any_batch_and_packing(kind: type[Any]) -> None:
     model = nn.ModuleDict({"rnn": make(kind, 0.5, INPUT, HIDDEN, 2, batch_first=True, bidirectional=True)})
-    coins, layer = thinnet.Coins(seed=5).bind(model), model["rnn"]
+    rng, layer = thinnet.DropoutRNG(seed=5).bind(model), model["rnn"]
     x, ids = torch.randn(3, STEPS, INPUT), torch.tensor([30, 10, 20])
-    y, _ = coins.at(3, ids) and layer(x)
+    y, _ = rng.at(3, ids) and layer(x)
     order = torch.tensor([2, 0, 1])
-    torch.testing.assert_close((coins.at(3, ids[order]) and layer(x[order]))[0], y[order])
-    torch.testing.assert_close((coins.at(3, ids[1:2]) and layer(x[1:2]))[0], y[1:2])
+    torch.testing.assert_close((rng.at(3, ids[order]) and layer(x[order]))[0], y[order])
+    torch.testing.assert_close((rng.at(3, ids[1:2]) and layer(x[1:2]))[0], y[1:2])
     for training in (True, False):
         layer.train(training)
-        coins.at(3, ids)
+        rng.at(3, ids)
         packed, last = layer(pack_padded_sequence(x, list(LENGTHS), batch_first=True, enforce_sorted=False))
         rows, lengths = pad_packed_sequence(packed, batch_first=True)
         for row, length in enumerate(lengths.tolist()):
-            coins.at(3, ids[row : row + 1])
+            rng.at(3, ids[row : row + 1])
             alone, end = layer(x[row : row + 1, :length])
             torch.testing.assert_close(rows[row : row + 1, :length], alone)
             h, h_alone = (states if isinstance(states, Tensor) else states[0] for states in (last, end))
@@ -196,14 +196,14 @@ def test_a_sequence_keeps_its_coins_in_any_batch_and_packing(kind: type[Any]) ->
 @each
 def test_one_graph_for_all_rates_and_steps(kind: type[Any]) -> None:
     layer = make(kind, 0.5, INPUT, HIDDEN, 2)
-    coins = thinnet.Coins(seed=5).bind(layer)
+    rng = thinnet.DropoutRNG(seed=5).bind(layer)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled, x = torch.compile(layer, backend=counter, fullgraph=True), torch.randn(STEPS, 3, INPUT, requires_grad=True)
-    sites = [site for site in layer.modules() if isinstance(site, thinnet.coins.Site)]
+    sites = [site for site in layer.modules() if isinstance(site, thinnet.rng.Site)]
     for step in range(3):
         for site in sites:
             site.p = 0.1 + step / 4
-        coins.at(step, torch.tensor([30, 10, 20]))
+        rng.at(step, torch.tensor([30, 10, 20]))
         found = [(y, torch.autograd.grad(y.sin().sum(), [x, *layer.parameters()])) for y, _ in (compiled(x), layer(x))]
         torch.testing.assert_close(*found)
     assert counter.frame_count == 1

@@ -36,27 +36,27 @@ def test_both_orders_of_the_axes_have_the_same_masks() -> None:
 
 def test_a_packed_sequence_has_the_masks_of_the_padded_one() -> None:
     layer = LockedDropout(0.5)
-    coins, ids = thinnet.Coins(seed=5).bind(layer), torch.tensor([30, 10, 20])
+    rng, ids = thinnet.DropoutRNG(seed=5).bind(layer), torch.tensor([30, 10, 20])
     x = torch.randn(5, 3, 4).requires_grad_()
     packed = pack_padded_sequence(x, [2, 5, 3], enforce_sorted=False)
-    y = coins.at(3, ids) and layer(packed)
+    y = rng.at(3, ids) and layer(packed)
     assert isinstance(y, PackedSequence)
     assert all(torch.equal(one, other) for one, other in zip(y[1:], packed[1:], strict=True))
     rows, lengths = pad_packed_sequence(y)
     inside = torch.arange(5)[:, None, None] < lengths[:, None]
-    torch.testing.assert_close(rows, (coins.at(3, ids) and layer(x)) * inside)
+    torch.testing.assert_close(rows, (rng.at(3, ids) and layer(x)) * inside)
     assert layer.eval()(packed) is packed
 
 
 def test_a_variational_mask_is_read_at_every_step() -> None:
     """The gradient of a state by the one before vanishes where it was dropped, at each step for the same features."""
     layer = VariationalLSTM(3, 16, p_input=0.0, p_hidden=0.5)
-    coins, ids = thinnet.Coins(seed=5).bind(layer), torch.arange(8)
-    kept = coins.mask("hidden0", step=0, samples=ids, shape=(16,))
+    rng, ids = thinnet.DropoutRNG(seed=5).bind(layer), torch.arange(8)
+    kept = rng.mask("hidden0", step=0, samples=ids, shape=(16,))
     state = torch.randn(1, 8, 16), torch.randn(1, 8, 16)
     for _ in range(4):
         h = state[0].detach().requires_grad_()
-        coins.at(0, ids)
+        rng.at(0, ids)
         _, state = layer(torch.randn(1, 8, 3), (h, state[1].detach()))
         (gradient,) = torch.autograd.grad(state[0].sum(), h)
         assert torch.equal(gradient[0] != 0, kept)
@@ -107,11 +107,11 @@ def test_coins_are_fresh_at_each_step_or_one_a_sequence() -> None:
     x = torch.randn(2, 50, 3)
     for per_step in (True, False):
         layer = RecurrentDropoutLSTM(3, 64, p=0.5, per_step=per_step)
-        coins = thinnet.Coins(seed=5).bind(layer).at(0)
+        rng = thinnet.DropoutRNG(seed=5).bind(layer).at(0)
         y, _ = layer(x)
         first = y[0] == 0
         assert_rate(first, 0.5)
-        second = (coins.at(0) and layer(x[1:], (torch.zeros(1, 50, 64), torch.zeros(1, 50, 64))))[0][0] == 0
+        second = (rng.at(0) and layer(x[1:], (torch.zeros(1, 50, 64), torch.zeros(1, 50, 64))))[0][0] == 0
         assert torch.equal(first, second)  # the same name, the same coin
         if not per_step:  # what is never written to is 0 at the end as well
             assert bool((y[1][first] == 0).all())

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import thinnet
-from thinnet import rates
 from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout, definition, embedding_dropout
 from thinnet.ops import reference
+from thinnet.rng import rates
 
 SETTINGS = [
     {},
@@ -31,10 +31,10 @@ def kept_words(words: int, p: float, step: int) -> Tensor:
     where = (
         torch.tensor(11),
         torch.tensor(step),
-        torch.tensor(thinnet.coins.site_number("0")),
+        torch.tensor(thinnet.rng.site_number("0")),
         torch.zeros(1, dtype=torch.int64),
     )
-    return reference.coins(*where, words)[0] >= rates.count(p)
+    return reference.unit_bits(*where, words)[0] >= rates.count(p)
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
@@ -43,7 +43,7 @@ def test_it_is_the_lookup_in_a_masked_copy_with_its_gradient(settings: dict, p: 
     ids = torch.randint(20, (5, 7))
     bare = nn.Embedding(20, 6, **settings, dtype=torch.float64)
     model = nn.Sequential(EmbeddingDropout(copy.deepcopy(bare), p))
-    thinnet.Coins(11).bind(model).at(4)
+    thinnet.DropoutRNG(11).bind(model).at(4)
     kept = kept_words(20, p, 4)[:, None]
     scale = 65536 / (65536 - rates.count(p)) if p < 1 else 0.0
     bare(ids)  # shortens rows where there is a largest norm
@@ -65,9 +65,9 @@ def test_it_is_the_lookup_in_a_masked_copy_with_its_gradient(settings: dict, p: 
 def test_it_is_what_its_papers_say() -> None:
     ids, weight, p = torch.randint(20, (5, 7)), torch.randn(20, 6, dtype=torch.float64), 0.25
     model = nn.Sequential(EmbeddingDropout(nn.Embedding.from_pretrained(weight), p))
-    thinnet.Coins(11).bind(model).at(4)
-    coins = torch.where(kept_words(20, p, 4), 1.0, 0.0)
-    torch.testing.assert_close(model(ids), definition(ids, weight, coins, p))
+    thinnet.DropoutRNG(11).bind(model).at(4)
+    rng = torch.where(kept_words(20, p, 4), 1.0, 0.0)
+    torch.testing.assert_close(model(ids), definition(ids, weight, rng, p))
 
 
 def test_rate_mean_and_variance() -> None:
@@ -88,10 +88,10 @@ def test_a_word_is_dropped_everywhere_in_the_batch_or_nowhere() -> None:
 
 def test_named_coins_are_those_of_the_step_whatever_the_batch_is() -> None:
     model, ids = nn.Sequential(EmbeddingDropout(nn.Embedding(50, 4), 0.5)), torch.randint(50, (8, 9))
-    coins = thinnet.Coins(11).bind(model)
-    whole = coins.at(3, torch.arange(8)) and model(ids)
-    assert_same_bits(coins.at(3, torch.tensor([70, 80])) and model(ids[2:4]), whole[2:4])
-    assert not torch.equal(coins.at(4) and model(ids), whole)
+    rng = thinnet.DropoutRNG(11).bind(model)
+    whole = rng.at(3, torch.arange(8)) and model(ids)
+    assert_same_bits(rng.at(3, torch.tensor([70, 80])) and model(ids[2:4]), whole[2:4])
+    assert not torch.equal(rng.at(4) and model(ids), whole)
 
 
 def test_eval_and_rate_zero_are_the_bare_lookup() -> None:
@@ -161,12 +161,12 @@ def test_copies_drop_the_same() -> None:
 
 def test_one_graph_for_all_rates_and_steps() -> None:
     model, ids = nn.Sequential(EmbeddingDropout(nn.Embedding(20, 6), 0.5)), torch.randint(20, (5, 7))
-    coins = thinnet.Coins(1).bind(model)
+    rng = thinnet.DropoutRNG(1).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(5):
         model[0].p = step / 5
-        coins.at(step)
+        rng.at(step)
         torch.testing.assert_close(compiled(ids), model(ids))
     assert counter.frame_count == 1
 

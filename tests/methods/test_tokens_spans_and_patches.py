@@ -51,11 +51,11 @@ def test_the_number_of_patches_is_the_nearest(patches: int, p: float, kept: int)
 @pytest.mark.parametrize("return_indices", [True, False])
 def test_patch_dropout_compiles_and_another_rate_is_another_shape(return_indices: bool) -> None:
     model, x = nn.Sequential(PatchDropout(0.5, return_indices=return_indices)), torch.randn(4, 11, 3)
-    coins = thinnet.Coins(1).bind(model)
+    rng = thinnet.DropoutRNG(1).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(3):
-        coins.at(step, torch.randperm(100)[:4])
+        rng.at(step, torch.randperm(100)[:4])
         torch.testing.assert_close(compiled(x), model(x))
     assert counter.frame_count == 1
     model[0].p = 0.2
@@ -104,12 +104,12 @@ def test_without_any_score_every_span_is_as_likely() -> None:
 
 def test_scores_are_one_graph_and_get_no_gradient() -> None:
     model, x, scores = HiddenCut(0.5), torch.randn(4, 8, 3), torch.rand(4, 8, requires_grad=True)
-    coins = thinnet.Coins(1).bind(model)
+    rng = thinnet.DropoutRNG(1).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(4):
         model.p = step / 4
-        coins.at(step)
+        rng.at(step)
         torch.testing.assert_close(compiled(x, scores), model(x, scores))
     assert counter.frame_count == 1
     assert not model(x, scores).requires_grad

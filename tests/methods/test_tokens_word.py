@@ -10,9 +10,9 @@ from assertions import assert_rate
 from torch import nn
 
 import thinnet
-from thinnet import rates
 from thinnet.methods.tokens.word_dropout import WordDropout, definition, word_dropout
 from thinnet.ops import reference
+from thinnet.rng import rates
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.85])
@@ -35,9 +35,9 @@ def test_special_ids_stay() -> None:
 def test_it_is_what_its_paper_says() -> None:
     ids, samples = torch.randint(5, 100, (6, 9)), torch.arange(6) * 3 + 5
     model = nn.Sequential(WordDropout(0.3, fill=1))
-    thinnet.Coins(11).bind(model).at(7, samples)
-    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.coins.site_number("0")), samples
-    assert torch.equal(model(ids), definition(ids, reference.coins(*where, 9), rates.count(0.3), 1))
+    thinnet.DropoutRNG(11).bind(model).at(7, samples)
+    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number("0")), samples
+    assert torch.equal(model(ids), definition(ids, reference.unit_bits(*where, 9), rates.count(0.3), 1))
 
 
 def test_eval_and_rate_zero_are_the_identity() -> None:
@@ -57,20 +57,20 @@ def test_the_stateless_form_draws_as_the_module_does() -> None:
 
 def test_samples_keep_their_coins_in_any_order_and_batch() -> None:
     model, ids, samples = nn.Sequential(WordDropout(0.5, fill=1)), torch.randint(5, 100, (12, 9)), torch.randperm(1000)[:12]
-    coins = thinnet.Coins(11).bind(model)
-    whole, order = coins.at(3, samples) and model(ids), torch.randperm(12)
-    assert torch.equal(coins.at(3, samples[order]) and model(ids[order]), whole[order])
-    assert torch.equal(coins.at(3, samples[5:6]) and model(ids[5:6]), whole[5:6])
+    rng = thinnet.DropoutRNG(11).bind(model)
+    whole, order = rng.at(3, samples) and model(ids), torch.randperm(12)
+    assert torch.equal(rng.at(3, samples[order]) and model(ids[order]), whole[order])
+    assert torch.equal(rng.at(3, samples[5:6]) and model(ids[5:6]), whole[5:6])
 
 
 def test_one_graph_for_all_rates_and_steps() -> None:
     model, ids = nn.Sequential(WordDropout(0.5, fill=1)), torch.randint(5, 100, (4, 9))
-    coins = thinnet.Coins(11).bind(model)
+    rng = thinnet.DropoutRNG(11).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(4):
         model[0].p = step / 4
-        coins.at(step)
+        rng.at(step)
         assert torch.equal(compiled(ids), model(ids))
     assert counter.frame_count == 1
 

@@ -24,20 +24,20 @@ LAYERS = (
 )
 
 
-def named(layer: nn.Module, p: float = 0.5, **options: object) -> tuple[nn.Module, thinnet.Coins]:
+def named(layer: nn.Module, p: float = 0.5, **options: object) -> tuple[nn.Module, thinnet.DropoutRNG]:
     model = nn.Sequential(DropConnect(layer, p, **options))
-    return model, thinnet.Coins(seed=5).bind(model)
+    return model, thinnet.DropoutRNG(seed=5).bind(model)
 
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: getattr(value, "_get_name", lambda: "")())
 @pytest.mark.parametrize("shared", (False, True))
 def test_each_weight_of_each_sample_has_its_own_coin(layer: nn.Module, shape: tuple[int, ...], shared: bool) -> None:
-    model, coins = named(layer.double(), shared=shared)
+    model, rng = named(layer.double(), shared=shared)
     ids, units = [7, 3, 11, 4], sum(weight.numel() for weight in layer.parameters())
-    kept = coins.mask("0", step=2, samples=[0] if shared else ids, shape=(units,))
+    kept = rng.mask("0", step=2, samples=[0] if shared else ids, shape=(units,))
     u = kept.double()  # kept where u >= 0.5
     x, parameters = torch.randn(shape).double().requires_grad_(), [*layer.parameters()]
-    ours = coins.at(2, None if shared else ids) and model(x)
+    ours = rng.at(2, None if shared else ids) and model(x)
     theirs = drop_connect.definition(x, u, 0.5, layer, shared)
     torch.testing.assert_close(ours, theirs)
     weight = torch.randn_like(ours)
@@ -51,10 +51,10 @@ def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = []
     for tossed in (1, 60, 1 << 22):
         monkeypatch.setattr(drop_connect, "TOSSED", tossed)
-        model, coins = named(layer)
+        model, rng = named(layer)
         torch.manual_seed(1)
         unnamed = DropConnect(layer, 0.5)(x)
-        y = [unnamed, coins.at(1) and model(x), coins.at(1, 40) and model(x), coins.at(1, range(40, 49)) and model(x)]
+        y = [unnamed, rng.at(1) and model(x), rng.at(1, 40) and model(x), rng.at(1, range(40, 49)) and model(x)]
         outputs.append([*y, *torch.autograd.grad(torch.stack(y).square().sum(), [*layer.parameters()])])
     torch.testing.assert_close(outputs[0], outputs[1])
     torch.testing.assert_close(outputs[0], outputs[2])
@@ -109,9 +109,9 @@ def test_weights_are_never_written() -> None:
 
 
 def test_a_weight_that_is_dropped_gets_no_gradient() -> None:
-    model, coins = named(nn.Linear(6, 4), shared=True)
-    kept = coins.mask("0", step=0, samples=[0], shape=(28,))[0]
-    (coins.at(0) and model(torch.ones(3, 6))).sum().backward()
+    model, rng = named(nn.Linear(6, 4), shared=True)
+    kept = rng.mask("0", step=0, samples=[0], shape=(28,))[0]
+    (rng.at(0) and model(torch.ones(3, 6))).sum().backward()
     gradient = torch.cat([model[0].weight.grad.flatten(), model[0].bias.grad])
     assert torch.equal(gradient, 6.0 * kept)
 

@@ -36,15 +36,15 @@ def tensors(output: object) -> list[Tensor]:
     return [tensor for part in output for tensor in tensors(part)]  # type: ignore[attr-defined]
 
 
-def named(layer: nn.Module, p: float = 0.5, **options: object) -> tuple[WeightDrop, thinnet.Coins]:
+def named(layer: nn.Module, p: float = 0.5, **options: object) -> tuple[WeightDrop, thinnet.DropoutRNG]:
     wrapped = WeightDrop(layer, p, **options)
-    return wrapped, thinnet.Coins(seed=5).bind(wrapped)
+    return wrapped, thinnet.DropoutRNG(seed=5).bind(wrapped)
 
 
-def masked_by_hand(wrapped: WeightDrop, coins: thinnet.Coins, step: int) -> tuple[nn.Module, dict[str, Tensor]]:
+def masked_by_hand(wrapped: WeightDrop, rng: thinnet.DropoutRNG, step: int) -> tuple[nn.Module, dict[str, Tensor]]:
     """A copy of the bare layer whose weights are written with the masks of the coins; and the masks."""
     weights = [wrapped.get_parameter("layer." + name) for name in wrapped.weights]
-    kept = coins.mask("", step=step, samples=[0], shape=(sum(weight.numel() for weight in weights),))[0]
+    kept = rng.mask("", step=step, samples=[0], shape=(sum(weight.numel() for weight in weights),))[0]
     parts = kept.split([weight.numel() for weight in weights])
     masks = {name: part.reshape(w.shape) for name, part, w in zip(wrapped.weights, parts, weights, strict=True)}
     layer = copy.deepcopy(wrapped.layer)
@@ -55,11 +55,11 @@ def masked_by_hand(wrapped: WeightDrop, coins: thinnet.Coins, step: int) -> tupl
 
 @each
 def test_it_is_the_layer_with_masked_weights_and_gradients_reach_the_raw_ones(make: Make) -> None:
-    wrapped, coins = named(make())
-    layer, masks = masked_by_hand(wrapped, coins, 3)
+    wrapped, rng = named(make())
+    layer, masks = masked_by_hand(wrapped, rng, 3)
     assert len(masks) == sum(name.startswith("weight_hh") for name, _ in layer.named_parameters())
     x = torch.randn(2, 5, 3)
-    ours, theirs = tensors(coins.at(3) and wrapped(x)), tensors(layer(x))
+    ours, theirs = tensors(rng.at(3) and wrapped(x)), tensors(layer(x))
     torch.testing.assert_close(ours, theirs)
     for outputs in (ours, theirs):
         sum(tensor.square().sum() for tensor in outputs).backward()  # type: ignore[union-attr]
@@ -70,14 +70,14 @@ def test_it_is_the_layer_with_masked_weights_and_gradients_reach_the_raw_ones(ma
 
 @each
 def test_packed_sequences_states_and_no_batch(make: Make) -> None:
-    wrapped, coins = named(make())
-    layer, _ = masked_by_hand(wrapped, coins, 3)
+    wrapped, rng = named(make())
+    layer, _ = masked_by_hand(wrapped, rng, 3)
     packed = pack_sequence([torch.randn(n, 3) for n in (2, 4, 3)], enforce_sorted=False)
     for inputs in ((packed,), (torch.randn(6, 3),)):
-        torch.testing.assert_close(tensors(coins.at(3) and wrapped(*inputs)), tensors(layer(*inputs)))
+        torch.testing.assert_close(tensors(rng.at(3) and wrapped(*inputs)), tensors(layer(*inputs)))
     x = torch.randn(3, 3, 3)
     state = layer(x)[1]
-    torch.testing.assert_close(tensors(coins.at(3) and wrapped(x, hx=state)), tensors(layer(x, state)))
+    torch.testing.assert_close(tensors(rng.at(3) and wrapped(x, hx=state)), tensors(layer(x, state)))
 
 
 @each
@@ -148,11 +148,11 @@ def test_edges() -> None:
 
 def test_any_weights_of_any_module() -> None:
     two = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-    wrapped, coins = named(two, weights=("1.*", "0.weight"))
+    wrapped, rng = named(two, weights=("1.*", "0.weight"))
     assert wrapped.weights == ("0.weight", "1.weight", "1.bias")
-    layer, _ = masked_by_hand(wrapped, coins, 1)
+    layer, _ = masked_by_hand(wrapped, rng, 1)
     x = torch.randn(5, 3)
-    torch.testing.assert_close(coins.at(1) and wrapped(x), layer(x))
+    torch.testing.assert_close(rng.at(1) and wrapped(x), layer(x))
     cell = WeightDrop(nn.LSTMCell(3, 4))
     assert cell.weights == ("weight_hh",) and cell(torch.randn(2, 3))[0].shape == (2, 4)
 
@@ -185,10 +185,10 @@ def test_nothing_warns_and_other_dtypes_work() -> None:
 
 def test_compiled_code_tosses_the_same_coins() -> None:
     model = nn.Sequential(WeightDrop(nn.LSTM(3, 4), 0.5))
-    coins = thinnet.Coins(0).bind(model)
+    rng = thinnet.DropoutRNG(0).bind(model)
     compiled, x = torch.compile(model, backend="aot_eager"), torch.randn(5, 2, 3)
     for step in range(3):
-        torch.testing.assert_close(tensors(coins.at(step) and compiled(x)), tensors(coins.at(step) and model(x)))
+        torch.testing.assert_close(tensors(rng.at(step) and compiled(x)), tensors(rng.at(step) and model(x)))
 
 
 def test_checkpointed_layers_toss_the_same_coins_again() -> None:

@@ -91,10 +91,10 @@ def test_a_layer_may_use_the_names_of_a_site() -> None:
     assert outside.state_dict().keys() == {"rate", "site"} and outside.rate.dtype == torch.int32
     outside.load_state_dict({"rate": torch.zeros(2), "site": torch.ones(3)})
     assert not outside.layer.rate.any()
-    coins = thinnet.Coins(0).bind(outside)
+    rng = thinnet.DropoutRNG(0).bind(outside)
     outside.p = 0.5
     assert (int(outside.rate), outside.layer.site.shape) == (32768, (3,))
-    coins.unbind()
+    rng.unbind()
 
 
 def test_copies_and_pickles_keep_the_keys_and_are_apart() -> None:
@@ -144,7 +144,7 @@ def test_other_layers_are_refused() -> None:
 
 
 def test_coins_are_named_by_the_path_of_the_wrapper() -> None:
-    assert sorted(thinnet.Coins(0).bind(wrapped()).sites) == ["1.0", "1.1", "2"]
+    assert sorted(thinnet.DropoutRNG(0).bind(wrapped()).sites) == ["1.0", "1.1", "2"]
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from rows.elementwise import BELOW_ONE
 from rows.row import Row
-from rows.units import BELOW_ONE
 from thinnet.methods.attention import METHODS
 
 _by_name = {method.name: method for method in METHODS}

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method
 
 RATES_OUTSIDE = (-0.1, 1.5, float("nan"), True, "0.5", 40)
 
@@ -75,6 +75,6 @@ class Row:
         """What the method declares to be in eval."""
         return x if self.facts.in_eval is None else self.facts.in_eval(x, p, **self.settings)
 
-    def coins(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+    def noise_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the coins of an input."""
-        return self.facts.coins(shape, **self.settings)
+        return self.facts.noise_shape(shape, **self.settings)

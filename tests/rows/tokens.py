@@ -1,7 +1,7 @@
 """Rows of the methods whose coin decides a word, a token or a patch."""
 
+from rows.elementwise import BELOW_ONE
 from rows.row import Row
-from rows.units import BELOW_ONE
 from thinnet.methods.tokens import METHODS
 
 _by_name = {method.name: method for method in METHODS}

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from rows.row import Row
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.weights import METHODS
 
 _by_name = {method.name: method for method in METHODS}

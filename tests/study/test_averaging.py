@@ -43,10 +43,10 @@ def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypat
     save_weights(weights_path(tmp_path, Key(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": other.state_dict()})
     trial = Trial(0.5, 0, {name: [1.0] for name in CURVES}, 0, 1.0)
     scores = averages_on_test(data, plan, tmp_path, [trial])
-    coins, rows = thinnet.Coins(plan.seed).bind(network.train()), []
+    rng, rows = thinnet.DropoutRNG(plan.seed).bind(network.train()), []
     with torch.no_grad():
         for step in range(4):
-            coins.at(step, data.test.ids.tolist())
+            rng.at(step, data.test.ids.tolist())
             rows.append(network(torch.from_numpy(data.test.x)))
     output = torch.stack(rows).softmax(-1).mean(0).log()
     loss = data.task.loss(output, torch.from_numpy(data.test.y)).double()

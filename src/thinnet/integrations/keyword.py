@@ -4,15 +4,15 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.coins import Coins
-from thinnet.data import KEY
+from thinnet.rng import DropoutRNG
+from thinnet.rng.sample_ids import KEY
 
 
 class KeywordIds:
     """Takes the ids out of the keyword arguments of a model's forward, and gives them to the coins."""
 
-    def __init__(self, coins: Coins, key: str = KEY) -> None:
-        self.coins, self.key = coins, key
+    def __init__(self, rng: DropoutRNG, key: str = KEY) -> None:
+        self.rng, self.key = rng, key
         self.step = 0
         self.model: nn.Module | None = None
 
@@ -20,10 +20,10 @@ class KeywordIds:
         """Binds the coins to the model, unless they are, and looks at its forward passes from now on."""
         if self.model is model:
             return
-        bound = {id(site) for site in self.coins.sites.values()}
+        bound = {id(site) for site in self.rng.sites.values()}
         if not bound & {id(module) for module in model.modules()}:
-            self.coins.unbind()
-            self.coins.bind(model)
+            self.rng.unbind()
+            self.rng.bind(model)
         model.register_forward_pre_hook(self._take, with_kwargs=True, prepend=True)
         self.model = model
 
@@ -31,6 +31,6 @@ class KeywordIds:
         ids = kwargs.pop(self.key, None)
         if module.training:
             if ids is None:
-                raise ValueError(f"CoinsCallback: a training batch must hold ids as {self.key!r}; got {sorted(kwargs)}.")
-            self.coins.at(self.step, ids)
+                raise ValueError(f"DropoutRNGCallback: a training batch must hold ids as {self.key!r}; got {sorted(kwargs)}.")
+            self.rng.at(self.step, ids)
         return args, kwargs

@@ -4,12 +4,12 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
-from thinnet.coins import Coins
-from thinnet.data import KEY
 from thinnet.integrations.keyword import KeywordIds
+from thinnet.rng import DropoutRNG
+from thinnet.rng.sample_ids import KEY
 
 
-class CoinsCallback(Callback):
+class DropoutRNGCallback(Callback):
     """Goes to the next step and the samples of each training batch.
 
     `X` is a dict of the module's arguments and of the ids under `key`: they stay with their rows in every split.
@@ -19,12 +19,12 @@ class CoinsCallback(Callback):
         key: the name of the ids in `X`.
     """
 
-    def __init__(self, coins: Coins, key: str = KEY) -> None:
-        self.coins, self.key = coins, key
+    def __init__(self, rng: DropoutRNG, key: str = KEY) -> None:
+        self.rng, self.key = rng, key
 
-    def initialize(self) -> "CoinsCallback":
+    def initialize(self) -> "DropoutRNGCallback":
         """Starts at step 0, or after the step that the coins are at."""
-        self.ids_ = KeywordIds(self.coins, self.key)
+        self.ids_ = KeywordIds(self.rng, self.key)
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
@@ -34,5 +34,5 @@ class CoinsCallback(Callback):
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
         """Goes to the next step."""
         if training:
-            step = self.coins.step
+            step = self.rng.step
             self.ids_.step = 0 if step is None else step + 1

@@ -4,23 +4,24 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from thinnet.coins import Coins
-from thinnet.data import KEY
 from thinnet.integrations.keyword import KeywordIds
+from thinnet.rng import DropoutRNG
+from thinnet.rng.sample_ids import KEY
 
 
-class CoinsCallback(TrainerCallback):
+class DropoutRNGCallback(TrainerCallback):
     """Goes to the step and the samples of each training batch.
 
-    The data sets are wrapped by `thinnet.data.indexed`, and `data_collator` is `thinnet.data.collate(function, key=KEY)`.
+    The data sets are wrapped by `thinnet.rng.sample_ids.indexed`, and `data_collator` is
+    `collate(function, key=KEY)` of the same module.
 
     Args:
         coins: bound to the model when the training starts, unless they are bound already.
         key: the name of the ids in a batch.
     """
 
-    def __init__(self, coins: Coins, key: str = KEY) -> None:
-        self.ids = KeywordIds(coins, key)
+    def __init__(self, rng: DropoutRNG, key: str = KEY) -> None:
+        self.ids = KeywordIds(rng, key)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Binds the coins."""

@@ -1,33 +1,33 @@
 """One file is one method. The registry: the methods of every folder, with their modules, stateless forms and facts."""
 
-from thinnet.facts import Method
 from thinnet.methods import (
     adaptive,
     attention,
-    features,
+    elementwise,
     graphs,
     learned,
+    losses,
     moments,
-    paths,
     recurrent,
-    several,
+    residual,
+    spatial,
     tokens,
-    units,
     weights,
 )
+from thinnet.methods.facts import Method
 
 FOLDERS: dict[str, tuple[Method, ...]] = {
-    "units": units.METHODS,
+    "elementwise": elementwise.METHODS,
     "adaptive": adaptive.METHODS,
     "learned": learned.METHODS,
-    "features": features.METHODS,
+    "spatial": spatial.METHODS,
     "weights": weights.METHODS,
     "recurrent": recurrent.METHODS,
     "attention": attention.METHODS,
-    "paths": paths.METHODS,
+    "residual": residual.METHODS,
     "tokens": tokens.METHODS,
     "graphs": graphs.METHODS,
-    "several": several.METHODS,
+    "losses": losses.METHODS,
     "moments": moments.METHODS,
 }
 REGISTRY = tuple(method for methods in FOLDERS.values() for method in methods)

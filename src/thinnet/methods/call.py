@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor
 
-from thinnet import rates
-from thinnet.coins import Draw
-from thinnet.coins.clock import draw_seed
-from thinnet.ops import Rule
+from thinnet.ops import NoiseKind
+from thinnet.rng import NoiseKey, rates
+from thinnet.rng.context import draw_seed
 
 
 def call(
@@ -17,16 +16,16 @@ def call(
     inplace: bool,
     generator: torch.Generator | None,
     *,
-    shared: tuple[int, ...] = (),
-    rule: Rule = Rule.INVERTED,
+    shared_axes: tuple[int, ...] = (),
+    kind: NoiseKind = NoiseKind.INVERTED,
     below_one: bool = False,
 ) -> Tensor:
     """Returns the toss of `x` with one fresh seed, or `x` itself where `training` is False or the rate is 0."""
-    coins = draw(function, x, p, training, generator, below_one=below_one)
-    return x if coins is None else coins.toss(x, shared, rule, inplace)
+    key = draw_key(function, x, p, training, generator, below_one=below_one)
+    return x if key is None else key.apply_noise(x, shared_axes, kind, inplace)
 
 
-def draw(
+def draw_key(
     function: str,
     x: Tensor,
     p: float | Tensor,
@@ -34,8 +33,8 @@ def draw(
     generator: torch.Generator | None,
     *,
     below_one: bool = False,
-) -> Draw | None:
-    """Returns the coins of one call with a fresh seed; None where nothing is tossed: `training` is False, or the rate is 0."""
+) -> NoiseKey | None:
+    """Returns the key of one call with a fresh seed; None where nothing is tossed: `training` is False, or the rate is 0."""
     if torch.compiler.is_compiling() or (isinstance(p, Tensor) and p.device.type != "cpu"):
         rate = _rate_on_device(function, p, x.device)
     else:
@@ -45,7 +44,7 @@ def draw(
         rate = rates.tensor(value, x.device)
     if not training:
         return None
-    return Draw(function, rate, (draw_seed(x.device, generator), None, None, None))
+    return NoiseKey(function, rate, (draw_seed(x.device, generator), None, None, None))
 
 
 def _rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:

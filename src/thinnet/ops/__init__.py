@@ -2,6 +2,6 @@
 
 from thinnet.ops.backends import backends as backends
 from thinnet.ops.backends import why as why
-from thinnet.ops.reference import Rule as Rule
-from thinnet.ops.toss import check_input as check_input
-from thinnet.ops.toss import toss as toss
+from thinnet.ops.noise import apply_noise as apply_noise
+from thinnet.ops.noise import check_input as check_input
+from thinnet.ops.reference import NoiseKind as NoiseKind

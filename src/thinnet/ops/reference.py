@@ -34,7 +34,7 @@ TAIL = (
 )
 
 
-class Rule(IntEnum):
+class NoiseKind(IntEnum):
     """What a coin does to a number: the application rules that the kernels know."""
 
     INVERTED = 0  # kept: x / (1 - p); dropped: 0
@@ -45,7 +45,7 @@ class Rule(IntEnum):
     @property
     def continuous(self) -> bool:
         """Whether a coin is a whole word of noise that every unit is multiplied by, and not 16 bits that decide."""
-        return self >= Rule.GAUSSIAN
+        return self >= NoiseKind.GAUSSIAN
 
 
 def philox(counter: tuple[Tensor, Tensor, Tensor, Tensor], key: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
@@ -79,7 +79,7 @@ def blocks(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, first: int
     return torch.stack(words, dim=-1).unflatten(1, (count, 16)).transpose(2, 3)
 
 
-def coins(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, count: int, first: int = 0) -> Tensor:
+def unit_bits(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, count: int, first: int = 0) -> Tensor:
     """Returns the 16-bit coins of units `first .. first + count - 1` of each sample, `(samples, count)` in 0 .. 65535."""
     start, stop = first // 128, -(-(first + count) // 128)
     words = blocks(seed, step, site, samples, start, stop - start)
@@ -128,7 +128,7 @@ def uniform(words: Tensor) -> Tensor:
     return ((words >> 9) * 2 - 0x7FFFFF).float() * 2.0**-23
 
 
-def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def constants(kind: NoiseKind, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns what a kept unit is multiplied by, what is then added to it, and what a dropped unit becomes, in float32.
 
     `rate` counts 65536ths, and the scale is that of the delivered rate: 65536 / (65536 - rate). At rate 1 all are zero.
@@ -136,7 +136,7 @@ def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, T
     dropped = rate.float()
     kept = 65536 - dropped
     zero = torch.zeros_like(kept)
-    if rule == Rule.INVERTED:
+    if kind == NoiseKind.INVERTED:
         return torch.where(kept == 0, 0.0, 65536 / kept), zero, zero
     p, q = dropped / 65536, kept / 65536
     alpha = torch.full_like(kept, ALPHA)
@@ -145,23 +145,23 @@ def constants(rule: Rule, linear: bool, rate: Tensor) -> tuple[Tensor, Tensor, T
     return (a, zero, zero) if linear else (a, b, b - a * alpha)
 
 
-def apply(rule: Rule, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
+def apply(kind: NoiseKind, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
     """Returns what the rule makes of `x` and its coins: in float32, or in float64 where `x` is."""
     number = x if x.dtype == torch.float64 else x.float()
-    if rule.continuous:
+    if kind.continuous:
         dropped = rate.float()
-        if rule == Rule.GAUSSIAN:
+        if kind == NoiseKind.GAUSSIAN:
             return number * (1 + root(dropped / (65536 - dropped)) * normal(drawn))
         return number * (1 + root(3 * dropped / (65536 - dropped)) * uniform(drawn))
-    scale, shift, dropped = (constant.to(number.dtype) for constant in constants(rule, linear, rate))
-    kept = number * scale + shift if rule == Rule.ALPHA and not linear else number * scale
+    scale, shift, dropped = (constant.to(number.dtype) for constant in constants(kind, linear, rate))
+    kept = number * scale + shift if kind == NoiseKind.ALPHA and not linear else number * scale
     return torch.where(drawn >= rate, kept, dropped)
 
 
 Where: TypeAlias = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]  # rate, seed, step, site, samples
 
 
-def toss(
+def apply_noise(
     x: Tensor,
     rate: Tensor,
     seed: Tensor,
@@ -170,7 +170,7 @@ def toss(
     samples: Tensor | None,
     units: list[int],
     offset: int,
-    rule: Rule,
+    kind: NoiseKind,
     linear: bool,
 ) -> Tensor:
     """Returns `rule(coin, x)`, each element with the coin of its sample (axis 0, if `samples` is given) and its unit.
@@ -190,9 +190,9 @@ def toss(
     if step is not None and lead:
         ids, step = ids.repeat(len(step)), step.repeat_interleave(rows)[:, None]
     count = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, units, strict=True))
-    stream = noise if rule.continuous else coins
+    stream = noise if kind.continuous else unit_bits
     drawn = stream(seed.reshape(()), zero if step is None else step, zero if site is None else site, ids, count, offset)
     strides = list(units) if samples is None else [*units[:lead], count, *units[lead + 1 :]]
     strides = [rows * count, *strides[1:]] if lead else strides
-    y = apply(rule, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))
+    y = apply(kind, linear, x, rate, drawn.contiguous().as_strided(x.shape, strides))
     return torch.empty_like(x, requires_grad=False).copy_(y)  # in the memory format of x, whatever the order of work

@@ -12,16 +12,16 @@ from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import reference
-from thinnet.ops.reference import Rule
+from thinnet.ops.reference import NoiseKind
 
 ARGUMENTS = (
     "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples, SymInt[] units, SymInt offset,"
-    " int rule, bool linear, str backend"
+    " int kind, bool linear, str backend"
 )
 
 library = torch.library.Library("thinnet", "DEF")
-library.define(f"toss(Tensor x, {ARGUMENTS}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-library.define(f"toss_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=(torch.Tag.pt2_compliant_tag,))
+library.define(f"apply_noise(Tensor x, {ARGUMENTS}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
+library.define(f"apply_noise_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=(torch.Tag.pt2_compliant_tag,))
 library.define("cpu_path(str backend) -> str")
 
 
@@ -42,47 +42,47 @@ missing = _load()
 
 
 def _reference(x: Tensor, *rest: Any) -> Tensor:
-    *where, units, offset, rule, linear, _ = rest
-    return reference.toss(x, where[0], where[1], where[2], where[3], where[4], units, offset, Rule(rule), linear)
+    *where, units, offset, kind, linear, _ = rest
+    return reference.apply_noise(x, where[0], where[1], where[2], where[3], where[4], units, offset, NoiseKind(kind), linear)
 
 
 def _reference_(x: Tensor, *rest: Any) -> None:
     x.copy_(_reference(x, *rest))
 
 
-library.impl("toss", _reference, "CompositeExplicitAutograd")
-library.impl("toss_", _reference_, "CompositeExplicitAutograd")
+library.impl("apply_noise", _reference, "CompositeExplicitAutograd")
+library.impl("apply_noise_", _reference_, "CompositeExplicitAutograd")
 
 missing_triton = None if find_spec("triton") else "Triton is not installed; install thinnet[gpu]"
 
 
 @cache
 def _gpu() -> ModuleType:
-    """Returns the Triton kernels, which are not imported before a GPU tosses."""
-    from thinnet.ops.triton import toss
+    """Imports the Triton kernels on first use."""
+    from thinnet.ops.triton import launch
 
-    return toss
+    return launch
 
 
 def _triton(x: Tensor, *rest: Any) -> Tensor:
-    return _gpu().toss(x, *rest)
+    return _gpu().apply_noise(x, *rest)
 
 
 def _triton_(x: Tensor, *rest: Any) -> None:
-    _gpu().toss_(x, *rest)
+    _gpu().apply_noise_(x, *rest)
 
 
 if missing_triton is None:
-    library.impl("toss", _triton, "CUDA")
-    library.impl("toss_", _triton_, "CUDA")
+    library.impl("apply_noise", _triton, "CUDA")
+    library.impl("apply_noise_", _triton_, "CUDA")
 
 
-@torch.library.register_fake("thinnet::toss", lib=library)
+@torch.library.register_fake("thinnet::apply_noise", lib=library)
 def _fake(x: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-@torch.library.register_fake("thinnet::toss_", lib=library)
+@torch.library.register_fake("thinnet::apply_noise_", lib=library)
 def _fake_(x: Tensor, *rest: Any) -> None:
     return None
 
@@ -91,16 +91,16 @@ def _fake_(x: Tensor, *rest: Any) -> None:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, *where, units, offset, rule, _, backend = inputs
+    _, *where, units, offset, kind, _, backend = inputs
     ctx.save_for_backward(*where)
-    ctx.rest = units, offset, rule, True, backend
+    ctx.rest = units, offset, kind, True, backend
 
 
 def _backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
     return call(gradients[0], *ctx.saved_tensors, *ctx.rest), *(None,) * 10
 
 
-torch.library.register_autograd("thinnet::toss", _backward, setup_context=_setup_context, lib=library)
+torch.library.register_autograd("thinnet::apply_noise", _backward, setup_context=_setup_context, lib=library)
 
 
 def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
@@ -120,10 +120,10 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[T
     return torch.stack([call(*row, units, *rest) for row in rows]), 0
 
 
-torch.library.register_vmap("thinnet::toss", _vmap, lib=library)
+torch.library.register_vmap("thinnet::apply_noise", _vmap, lib=library)
 
 
-_toss, _toss_ = torch.ops.thinnet.toss.default, torch.ops.thinnet.toss_.default
+_apply_noise, _apply_noise_ = torch.ops.thinnet.apply_noise.default, torch.ops.thinnet.apply_noise_.default
 below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
@@ -133,7 +133,7 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
         with below_autograd():
-            return _toss(*arguments)
+            return _apply_noise(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -158,7 +158,7 @@ class _Eager(_SingleLevelFunction):
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
         with below_autograd():
-            return _toss(x, *rest)
+            return _apply_noise(x, *rest)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
@@ -166,7 +166,7 @@ class _Eager(_SingleLevelFunction):
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             return call(gradients[0], *where, True, backend), None
         with below_autograd():
-            return _toss(gradients[0], *where, True, backend), None
+            return _apply_noise(gradients[0], *where, True, backend), None
 
 
 class _InPlace(_SingleLevelFunction):
@@ -174,7 +174,7 @@ class _InPlace(_SingleLevelFunction):
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
         with below_autograd():
-            _toss_(x, *rest)
+            _apply_noise_(x, *rest)
         ctx.mark_dirty(x)
         return x
 
@@ -219,13 +219,13 @@ def differentiated(x: Tensor) -> bool:
 def call(x: Tensor, *rest: Any) -> Tensor:
     """Returns the toss of `x` by the shortest way that is right here."""
     if torch.compiler.is_compiling():
-        return torch.ops.thinnet.toss(x, *rest)
+        return torch.ops.thinnet.apply_noise(x, *rest)
     if transformed():
         return _Transformed.apply(x, *rest)
     if differentiated(x):
         return _Eager.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
-        return _toss(x, *rest)
+        return _apply_noise(x, *rest)
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
@@ -235,6 +235,6 @@ def call_(x: Tensor, *rest: Any) -> Tensor:
     if differentiated(x):
         return _InPlace.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
-        _toss_(x, *rest)
+        _apply_noise_(x, *rest)
     torch.autograd.graph.increment_version(x)
     return x

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from thinnet.predict import sample
+from thinnet.inference import sample
 from thinnet.study.cases import Data
 from thinnet.study.plan import Plan
 from thinnet.study.scores import Scores, trained

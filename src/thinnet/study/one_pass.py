@@ -30,7 +30,9 @@ def told(contrasts: Mapping[str, Contrast], task: Task, rate: float) -> str:
 def _advice(interval: object) -> str:
     low, high = getattr(interval, "low", -math.inf), getattr(interval, "high", math.inf)
     if low > 0:
-        return "One pass is better here; thinnet.predict.calibrate says whether a temperature changes that."
+        return "One pass is better here; thinnet.inference.calibrate says whether a temperature changes that."
     if high < 0:
-        return "The average is better here: thinnet.predict.sample makes it, thinnet.predict.distill puts it into one network."
+        return (
+            "The average is better here: thinnet.inference.sample makes it, thinnet.inference.distill puts it into one network."
+        )
     return "That is no difference that was shown: one pass does."

@@ -12,7 +12,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from thinnet import Coins
+from thinnet import DropoutRNG
 from thinnet.study.cases import Data, Part
 from thinnet.study.network import seeded_network, thinned
 from thinnet.study.plan import DROPOUT, Key, Plan, StudyError
@@ -101,7 +101,7 @@ def train(data: Data, plan: Plan, key: Key) -> tuple[Trial, States]:
     weights_seed, batches_seed, coins_seed = np.random.SeedSequence([plan.seed, key.seed]).generate_state(3).tolist()
     fabric = fabric_for(plan)
     network = thinned(seeded_network(data, plan, key.rate, weights_seed), data, plan, key)
-    coins = Coins(coins_seed).bind(network)
+    rng = DropoutRNG(coins_seed).bind(network)
     model, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True))
     held = {name: on_device(part, fabric) for name, part in (("train", data.train), ("validation", data.validation))}
     batches = torch.Generator().manual_seed(batches_seed)
@@ -113,7 +113,7 @@ def train(data: Data, plan: Plan, key: Key) -> tuple[Trial, States]:
         x, y, ids = held["train"]
         for rows in torch.randperm(len(y), generator=batches).split(plan.batch):
             rows = rows.to(fabric.device)
-            coins.at(step, samples=ids[rows])
+            rng.at(step, samples=ids[rows])
             optimizer.zero_grad()
             fabric.backward(data.task.loss(model(x[rows]), y[rows]).mean())
             optimizer.step()

@@ -2,8 +2,8 @@
 
 import torch
 
-from thinnet.facts import Method
 from thinnet.methods.adaptive import importance_dropout, jumpout, standout, targeted_dropout
+from thinnet.methods.facts import Method
 
 
 def _identity(size: int) -> torch.nn.Linear:

@@ -12,11 +12,11 @@ count twice. Here each unit of each case has a coin of its own, and no unit is k
 import torch
 from torch import Tensor
 
-from thinnet import ops, rates
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
+from thinnet import ops
 from thinnet.methods.adaptive.selection import noise, selected
-from thinnet.methods.call import draw as draw_for
+from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site, rates
 
 NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
 
@@ -78,10 +78,10 @@ FACTS = Facts(
 )
 
 
-def _drop(draw: Draw, x: Tensor, importance: Tensor, dim: int, floor: float) -> Tensor:
-    rate = _along(unit_rates(draw.p, importance, floor), x, dim)
+def _drop(key: NoiseKey, x: Tensor, importance: Tensor, dim: int, floor: float) -> Tensor:
+    rate = _along(unit_rates(key.p, importance, floor), x, dim)
     scale = torch.where(rate < 1, 1 / (1 - rate), 0).to(torch.promote_types(x.dtype, torch.float32))
-    return selected(draw, x, noise(draw, x), rate, scale)
+    return selected(key, x, noise(key, x), rate, scale)
 
 
 def _check(function: str, x: Tensor, importance: Tensor, dim: int) -> None:
@@ -136,8 +136,8 @@ def importance_dropout(
     """
     _check("importance_dropout", x, importance, dim)
     _check_floor("importance_dropout", floor)
-    draw = draw_for("importance_dropout", x, p, training, generator)
-    return x if draw is None else _drop(draw, x, importance, dim, floor)
+    key = key_for("importance_dropout", x, p, training, generator)
+    return x if key is None else _drop(key, x, importance, dim, floor)
 
 
 class ImportanceDropout(Site):
@@ -204,21 +204,21 @@ class ImportanceDropout(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Tosses at the rates of the units, and measures them."""
         _check("ImportanceDropout", x, self.importance, self.dim)
-        draw = self.draw(x)
-        if draw is None:
+        key = self.key(x)
+        if key is None:
             return x
-        importance = self._importance(draw, x.detach(), self.momentum > 0 and torch.is_grad_enabled())
-        return _drop(draw, x, importance, self.dim, self.floor)
+        importance = self._importance(key, x.detach(), self.momentum > 0 and torch.is_grad_enabled())
+        return _drop(key, x, importance, self.dim, self.floor)
 
     @torch.no_grad()
-    def _importance(self, draw: Draw, x: Tensor, measures: bool) -> Tensor:
+    def _importance(self, key: NoiseKey, x: Tensor, measures: bool) -> Tensor:
         """Returns the importance that this pass takes, and measures `x` for the next."""
-        seed, step, *_ = draw.name
+        seed, step, *_ = key.name
         now = seed if step is None else step
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and int(now) != int(self.passes[0]):
             raise RuntimeError(
                 "ImportanceDropout: it is recomputed for backward, and another forward pass has moved its rates on."
-                " Name the coins, thinnet.Coins(seed).bind(model), which hold rates for a step; run backward before the next."
+                " Bind the model to a DropoutRNG: then rates stay for a step. Run backward before the next step."
             )
         used = torch.where(now == self.passes[0], self.used, self.importance)
         self.used.copy_(used)

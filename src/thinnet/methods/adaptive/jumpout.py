@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
 from thinnet.methods.adaptive.selection import noise, select, selected
-from thinnet.methods.call import draw as draw_for
+from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site
 
 POWER = 0.75
 POINTS = 1 << 14  # of the midpoint rule over the drawn rates, for the declared moments
@@ -91,7 +91,7 @@ FACTS = Facts(
     variance=variance,
     definition=definition,
     noise="uniform",
-    coins=lambda shape, **_: (shape[0], 1 + math.prod(shape[1:])),
+    noise_shape=lambda shape, **_: (shape[0], 1 + math.prod(shape[1:])),
     independent=False,
 )
 
@@ -110,10 +110,10 @@ def _check_input(function: str, x: Tensor) -> None:
         raise ValueError(f"{function}: x must have samples and units, (N, ...); got shape {tuple(x.shape)}. Use x[None].")
 
 
-def _drop(draw: Draw, x: Tensor, p_min: float, p_max: float) -> Tensor:
-    u = noise(draw, x, 1)
+def _drop(key: NoiseKey, x: Tensor, p_min: float, p_max: float) -> Tensor:
+    u = noise(key, x, 1)
     wide = u.to(torch.promote_types(x.dtype, torch.float32))
-    return selected(draw, x, u, *_rate_and_scale(wide, x, draw.p, p_min, p_max), 1)
+    return selected(key, x, u, *_rate_and_scale(wide, x, key.p, p_min, p_max), 1)
 
 
 def jumpout(
@@ -150,8 +150,8 @@ def jumpout(
     """
     _check("jumpout", p_min, p_max)
     _check_input("jumpout", x)
-    draw = draw_for("jumpout", x, p, training, generator)
-    return x if draw is None else _drop(draw, x, p_min, p_max)
+    key = key_for("jumpout", x, p, training, generator)
+    return x if key is None else _drop(key, x, p_min, p_max)
 
 
 class Jumpout(Site):
@@ -183,8 +183,8 @@ class Jumpout(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Draws a rate for each sample and tosses at it."""
         _check_input("Jumpout", x)
-        draw = self.draw(x)
-        return x if draw is None else _drop(draw, x, self.p_min, self.p_max)
+        key = self.key(x)
+        return x if key is None else _drop(key, x, self.p_min, self.p_max)
 
     def extra_repr(self) -> str:
         """Returns the rate and its bounds."""

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinnet.coins import Draw
+from thinnet.rng import NoiseKey
 
 
-def noise(draw: Draw, x: Tensor, first: int = 0) -> Tensor:
+def noise(key: NoiseKey, x: Tensor, first: int = 0) -> Tensor:
     """Returns the uniform numbers of `x`: one an element, or `(N, first + units)`, the first ones of a sample for itself."""
-    return draw.uniform((len(x), first + math.prod(x.shape[1:])) if first else x.shape)
+    return key.uniform((len(x), first + math.prod(x.shape[1:])) if first else x.shape)
 
 
 def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
@@ -46,13 +46,13 @@ class Selected(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Draws it again."""
         rate, scale, at, *name = ctx.saved_tensors
-        (gradient,), draw = gradients, Draw("backward", at, tuple(name))
-        again = noise(draw, gradient, ctx.first)
-        return selected(draw, gradient, again, rate, scale, ctx.first), *[None] * (4 + 1 + len(name))
+        (gradient,), key = gradients, NoiseKey("backward", at, tuple(name))
+        again = noise(key, gradient, ctx.first)
+        return selected(key, gradient, again, rate, scale, ctx.first), *[None] * (4 + 1 + len(name))
 
 
-def selected(draw: Draw, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
+def selected(key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
     """Returns x s where u >= r and zeros elsewhere, and keeps for backward the rates, the scales and a name alone."""
     if torch.compiler.is_compiling():  # the compiler decides what is kept, and cannot trace a toss in a backward of ours
         return select(x, u, rate, scale, first)
-    return Selected.apply(x, u, rate, scale, first, draw.rate, *draw.name)  # type: ignore[return-value]
+    return Selected.apply(x, u, rate, scale, first, key.rate, *key.name)  # type: ignore[return-value]

@@ -17,10 +17,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
-from thinnet.methods.call import draw as draw_for
+from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.facts import Facts
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 Activation = Callable[[Tensor], Tensor]
 Reading = Literal["logit", "weights"]
@@ -88,7 +88,7 @@ FACTS = Facts(
     variance=variance,
     definition=definition,
     noise="uniform",
-    coins=lambda shape, *, layer, **_: (*shape[:-1], layer.out_features),
+    noise_shape=lambda shape, *, layer, **_: (*shape[:-1], layer.out_features),
     in_eval=mean,
 )
 
@@ -101,13 +101,13 @@ def _check(function: str, alpha: float, beta: float, reading: str) -> None:
         raise ValueError(f"{function}: reading must be 'logit' or 'weights'; got {reading!r}. 'logit' adds beta to the logit.")
 
 
-def _run(draw: Draw | None, x: Tensor, layer: nn.Linear, activation: Activation, *decides) -> Tensor:
+def _run(key: NoiseKey | None, x: Tensor, layer: nn.Linear, activation: Activation, *decides) -> Tensor:
     z = layer(x)
-    if draw is None:
+    if key is None:
         h = activation(z)
         return (keep_probability(x, z, layer.bias, *decides) * h).to(h.dtype)
     with torch.no_grad():
-        kept = draw.uniform(z.shape) >= 1 - keep_probability(x, z, layer.bias, *decides)
+        kept = key.uniform(z.shape) >= 1 - keep_probability(x, z, layer.bias, *decides)
     return torch.where(kept, activation(z), 0)
 
 
@@ -146,8 +146,8 @@ def standout(
     torch.Size([5, 4])
     """
     _check("standout", alpha, beta, reading)
-    draw = draw_for("standout", x, 0.5, training, generator)  # the rate is not asked for: each unit has its own
-    return _run(draw, x, layer, activation, alpha, beta, reading)
+    key = key_for("standout", x, 0.5, training, generator)  # the rate is not asked for: each unit has its own
+    return _run(key, x, layer, activation, alpha, beta, reading)
 
 
 class Standout(Wrapped):
@@ -195,7 +195,7 @@ class Standout(Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Runs the layer, and tosses a coin for each unit of its output at the unit's probability."""
-        return _run(self.draw(x), x, self.layer, self.activation, self.alpha, self.beta, self.reading)
+        return _run(self.key(x), x, self.layer, self.activation, self.alpha, self.beta, self.reading)
 
     def extra_repr(self) -> str:
         """Returns how the units decide."""

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from thinnet import ops
-from thinnet.coins import Draw
-from thinnet.facts import Facts
-from thinnet.methods.call import draw as draw_for
+from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.facts import Facts
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 Grain = Literal["weight", "unit"]
 
@@ -51,7 +51,7 @@ def variance(x: Tensor, p: float, *, targeted: float = 0.5, grain: Grain = "weig
     return torch.where(candidates(x, targeted, grain), p * (1 - p) * x * x, 0)
 
 
-def coins(shape: tuple[int, ...], *, grain: Grain = "weight", **_: object) -> tuple[int, ...]:
+def _noise_shape(shape: tuple[int, ...], *, grain: Grain = "weight", **_: object) -> tuple[int, ...]:
     """Returns the shape of the coins of a weight."""
     return tuple(shape) if grain == "weight" else (shape[0], *[1] * (len(shape) - 1))
 
@@ -71,7 +71,7 @@ FACTS = Facts(
     mean=mean,
     variance=variance,
     definition=definition,
-    coins=coins,
+    noise_shape=_noise_shape,
     per_batch=True,
 )
 
@@ -83,8 +83,8 @@ def _check(function: str, targeted: float, grain: str) -> None:
         raise ValueError(f"{function}: grain must be 'weight' or 'unit'; got {grain!r}. A unit is a row of the weight.")
 
 
-def _drop(draw: Draw, weight: Tensor, targeted: float, grain: Grain) -> Tensor:
-    dropped = ~draw.mask(coins(tuple(weight.shape), grain=grain))
+def _drop(key: NoiseKey, weight: Tensor, targeted: float, grain: Grain) -> Tensor:
+    dropped = ~key.mask(_noise_shape(tuple(weight.shape), grain=grain))
     return torch.where(candidates(weight, targeted, grain) & dropped, 0, weight)
 
 
@@ -123,8 +123,8 @@ def targeted_dropout(
     """
     _check("targeted_dropout", targeted, grain)
     ops.check_input(weight, "targeted_dropout")
-    draw = draw_for("targeted_dropout", weight, p, training, generator)
-    return weight if draw is None else _drop(draw, weight, targeted, grain)
+    key = key_for("targeted_dropout", weight, p, training, generator)
+    return weight if key is None else _drop(key, weight, targeted, grain)
 
 
 class TargetedDropout(Wrapped):
@@ -179,10 +179,10 @@ class TargetedDropout(Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Runs the layer with the weights that this batch keeps."""
-        draw = self.draw(x, batch=None)
-        if draw is None and not self.prune_in_eval:
+        key = self.key(x, batch=None)
+        if key is None and not self.prune_in_eval:
             return self.layer(x)
-        weight = self._pruned() if draw is None else _drop(draw, self.layer.weight, self.targeted, self.grain)
+        weight = self._pruned() if key is None else _drop(key, self.layer.weight, self.targeted, self.grain)
         return torch.func.functional_call(self.layer, {"weight": weight}, (x,))
 
     def _pruned(self) -> Tensor:

@@ -1,6 +1,5 @@
 """Methods for attention: its weights, keys and heads."""
 
-from thinnet.facts import Method
 from thinnet.methods.attention import (
     attention,
     attention_dropout,
@@ -9,6 +8,7 @@ from thinnet.methods.attention import (
     drop_key,
     multihead_attention,
 )
+from thinnet.methods.facts import Method
 
 METHODS: tuple[Method, ...] = (
     Method(

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
 
 
 def logits(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None) -> Tensor:
@@ -73,8 +73,8 @@ def attention(
     """
     if mask is not None and is_causal:
         raise ValueError("attention: mask must be left out where is_causal is True; got both. Put the triangle into the mask.")
-    coins = draw("attention", q, p, training, generator)
-    if coins is None:
+    key = draw_key("attention", q, p, training, generator)
+    if key is None:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=scale)
     weights = softmax(logits(q, k, mask, is_causal, scale), masked=mask is not None)
-    return coins.toss(weights) @ v
+    return key.apply_noise(weights) @ v

@@ -8,10 +8,10 @@ The toss of `Dropout` at another place. Vaswani et al. 2017, arXiv:1706.03762, b
 import torch
 from torch import Tensor
 
-from thinnet.coins import Site
-from thinnet.facts import Facts
 from thinnet.methods.call import call
-from thinnet.methods.units import dropout
+from thinnet.methods.elementwise import dropout
+from thinnet.methods.facts import Facts
+from thinnet.rng import Site
 
 FACTS = Facts(
     name="Attention dropout",
@@ -87,4 +87,4 @@ class AttentionDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each weight."""
-        return self.toss(x)
+        return self.apply_noise(x)

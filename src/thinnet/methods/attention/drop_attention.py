@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site
 
 
 def definition(x: Tensor, u: Tensor, p: float, window: int = 1, columns: bool = False) -> Tensor:
@@ -40,7 +40,7 @@ FACTS = Facts(
     elsewhere="not in PyTorch, Keras or timm",
     domain="[0, 1)",
     definition=definition,
-    coins=_noise,
+    noise_shape=_noise,
     independent=False,
 )
 
@@ -51,15 +51,15 @@ def _normalised(x: Tensor, kept: Tensor) -> Tensor:
     return torch.where(empty, x, kept * (x.sum(-1, keepdim=True) / torch.where(empty, 1, total)))
 
 
-def _drop(coins: Draw, x: Tensor, window: int, columns: bool) -> Tensor:
+def _drop(key: NoiseKey, x: Tensor, window: int, columns: bool) -> Tensor:
     if columns and x.ndim < 3:
         rule = "must have a batch axis, (B, ..., T, S), where columns are dropped"
-        raise ValueError(f"{coins.function}: weights {rule}; got shape {tuple(x.shape)}. Use weights[None].")
+        raise ValueError(f"{key.function}: weights {rule}; got shape {tuple(x.shape)}. Use weights[None].")
     if window == 1:  # the scale of the toss cancels, and no mask is kept
-        return _normalised(x, coins.toss(x, (x.ndim - 2,) if columns else ()))
-    ops.check_input(x, coins.function)
-    noise = coins.uniform(_noise(tuple(x.shape), window, columns))
-    covered = noise.unfold(-1, window, 1).amin(-1) < 1 - (1 - coins.p) ** (1 / window)
+        return _normalised(x, key.apply_noise(x, (x.ndim - 2,) if columns else ()))
+    ops.check_input(x, key.function)
+    noise = key.uniform(_noise(tuple(x.shape), window, columns))
+    covered = noise.unfold(-1, window, 1).amin(-1) < 1 - (1 - key.p) ** (1 / window)
     return _normalised(x, torch.where(covered, 0, x))
 
 
@@ -102,8 +102,8 @@ def drop_attention(
     True
     """
     window = _check("drop_attention", window)
-    coins = draw("drop_attention", weights, p, training, generator, below_one=True)
-    return weights if coins is None else _drop(coins, weights, window, columns)
+    key = draw_key("drop_attention", weights, p, training, generator, below_one=True)
+    return weights if key is None else _drop(key, weights, window, columns)
 
 
 class DropAttention(Site):
@@ -134,8 +134,8 @@ class DropAttention(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Drops weights or keys and scales the rows back."""
-        coins = self.draw(x)
-        return x if coins is None else _drop(coins, x, self.window, self.columns)
+        key = self.key(x)
+        return x if key is None else _drop(key, x, self.window, self.columns)
 
     def extra_repr(self) -> str:
         """Returns rate, window and grain."""

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
-from thinnet.methods.grains import channels, coins_of
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
+from thinnet.methods.noise_shapes import channels, noise_shape_of
+from thinnet.rng import NoiseKey, Site
 
 Rescale = Literal["count", "rate"]
 
@@ -37,8 +37,8 @@ def variance(x: Tensor, p: float, rescale: Rescale = "count", shared: bool = Fal
     return x * x * (heads * inverse + p**heads - 1)
 
 
-def _coins(shape: Sequence[int], rescale: Rescale = "count", shared: bool = False) -> tuple[int, ...]:
-    return (1 if shared else shape[0], *coins_of(channels)(shape)[1:])
+def _noise_shape(shape: Sequence[int], rescale: Rescale = "count", shared: bool = False) -> tuple[int, ...]:
+    return (1 if shared else shape[0], *noise_shape_of(channels)(shape)[1:])
 
 
 FACTS = Facts(
@@ -49,7 +49,7 @@ FACTS = Facts(
     grain="head of a sample, or of the batch if shared",
     place="on the heads of attention, between the values and the projection that joins them",
     avoid="layers of one or two heads, where the coins often agree; layers whose heads are pruned or shared",
-    default="0.2, from there to 0 while the learning rate warms up, and back again: thinnet.rates.Piecewise",
+    default="0.2, from there to 0 while the learning rate warms up, and back again: thinnet.schedules.Piecewise",
     cost="one coin a head: a copy of the input, and a number for each head of a sample kept; shared in MultiheadAttention"
     " less than none: dropped heads are not computed",
     elsewhere="not in PyTorch, Keras or timm",
@@ -57,7 +57,7 @@ FACTS = Facts(
     mean=lambda x, p, **_: x,
     variance=variance,
     definition=definition,
-    coins=_coins,
+    noise_shape=_noise_shape,
     independent=False,
 )
 
@@ -70,16 +70,14 @@ def _by_count(x: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, x * scale, 0).to(x.dtype)
 
 
-def _drop(coins: Draw, x: Tensor, rescale: Rescale, shared: bool) -> Tensor:
+def _drop(key: NoiseKey, x: Tensor, rescale: Rescale, shared: bool) -> Tensor:
     if x.ndim < 3:
         rule = "must have heads, (B, H, T, D)"
-        raise ValueError(
-            f"{coins.function}: x {rule}; got shape {tuple(x.shape)}. Use x.unflatten(-1, (H, D)).transpose(1, 2)."
-        )
+        raise ValueError(f"{key.function}: x {rule}; got shape {tuple(x.shape)}. Use x.unflatten(-1, (H, D)).transpose(1, 2).")
     if rescale == "rate":
-        return coins.toss(x, (0, *channels(x.ndim)) if shared else channels(x.ndim))
-    ops.check_input(x, coins.function)
-    return _by_count(x, coins.mask(_coins(x.shape, rescale, shared)))
+        return key.apply_noise(x, (0, *channels(x.ndim)) if shared else channels(x.ndim))
+    ops.check_input(x, key.function)
+    return _by_count(x, key.mask(_noise_shape(x.shape, rescale, shared)))
 
 
 def _check(function: str, rescale: Rescale) -> Rescale:
@@ -121,8 +119,8 @@ def drop_head(
     True
     """
     rescale = _check("drop_head", rescale)
-    coins = draw("drop_head", x, p, training, generator, below_one=True)
-    return x if coins is None else _drop(coins, x, rescale, shared)
+    key = draw_key("drop_head", x, p, training, generator, below_one=True)
+    return x if key is None else _drop(key, x, rescale, shared)
 
 
 class DropHead(Site):
@@ -146,10 +144,10 @@ class DropHead(Site):
     The V of the paper, for 10 000 steps, of which the first 2 000 warm up:
 
     >>> import thinnet
-    >>> fall_and_rise = thinnet.rates.Piecewise(((0, 0.2), (2_000, 0.0), (10_000, 0.2)))
+    >>> fall_and_rise = thinnet.schedules.Piecewise(((0, 0.2), (2_000, 0.0), (10_000, 0.2)))
     >>> model = torch.nn.Sequential(DropHead(0.2))
-    >>> coins = thinnet.Coins(seed=0, schedules={"*": fall_and_rise}).bind(model)
-    >>> [coins.at(step) and model[0].p for step in (0, 1_000, 2_000, 6_000, 10_000)]
+    >>> rng = thinnet.DropoutRNG(seed=0, schedules={"*": fall_and_rise}).bind(model)
+    >>> [rng.at(step) and model[0].p for step in (0, 1_000, 2_000, 6_000, 10_000)]
     [0.2, 0.1, 0.0, 0.1, 0.2]
     """
 
@@ -162,19 +160,19 @@ class DropHead(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Drops heads and scales the others."""
-        coins = self.draw(x, None if self.shared else 0)
-        return x if coins is None else _drop(coins, x, self.rescale, self.shared)
+        key = self.key(x, None if self.shared else 0)
+        return x if key is None else _drop(key, x, self.rescale, self.shared)
 
     def keep(self, x: Tensor, count: int) -> tuple[Tensor, float]:
         """Returns which of `count` shared heads are kept in this use, a bool tensor, and what they are multiplied by.
 
         The scale is rounded to float32 as it is where heads are computed and then dropped.
         """
-        coins = self.draw(x, None)
-        assert coins is not None and self.shared
-        kept = coins.mask((count,))
+        key = self.key(x, None)
+        assert key is not None and self.shared
+        kept = key.mask((count,))
         if self.rescale == "rate":
-            return kept, float(coins.scale)
+            return kept, float(key.scale)
         kept = kept | ~kept.any()
         return kept, float(count / kept.sum())
 

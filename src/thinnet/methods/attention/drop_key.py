@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site
 
 
 def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
@@ -29,7 +29,7 @@ FACTS = Facts(
     place="on the logits of attention in vision transformers, more in early layers than in late ones",
     avoid="where attention has to be the same on average in training and in eval: the softmax of what is kept is not; on causal"
     " rows of few keys",
-    default="0.3 in the first layer, less with depth: thinnet.rates.DepthWise",
+    default="0.3 in the first layer, less with depth: thinnet.schedules.DepthWise",
     cost="a coin a logit; a bool for each is kept beside the (B, H, T, S) weights, which fused attention does not store",
     elsewhere="not in PyTorch, Keras or timm; adding -1e12 instead, as some code does, overflows in float16 and has no guard",
     domain="[0, 1)",
@@ -43,9 +43,9 @@ def _masked(x: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept | ~left, x, -torch.inf)
 
 
-def _drop(coins: Draw, x: Tensor) -> Tensor:
-    ops.check_input(x, coins.function)
-    return _masked(x, coins.mask(x.shape))
+def _drop(key: NoiseKey, x: Tensor) -> Tensor:
+    ops.check_input(x, key.function)
+    return _masked(x, key.mask(x.shape))
 
 
 def drop_key(
@@ -75,8 +75,8 @@ def drop_key(
     >>> bool((weights == 0).any()), torch.allclose(weights.sum(-1), torch.ones(2, 4, 6))
     (True, True)
     """
-    coins = draw("drop_key", logits, p, training, generator, below_one=True)
-    return logits if coins is None else _drop(coins, logits)
+    key = draw_key("drop_key", logits, p, training, generator, below_one=True)
+    return logits if key is None else _drop(key, logits)
 
 
 class DropKey(Site):
@@ -104,8 +104,8 @@ class DropKey(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Masks the dropped keys."""
-        coins = self.draw(x)
-        return x if coins is None else _drop(coins, x)
+        key = self.key(x)
+        return x if key is None else _drop(key, x)
 
     def extra_repr(self) -> str:
         """Returns the rate."""

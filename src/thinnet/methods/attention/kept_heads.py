@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from thinnet.coins import Site
 from thinnet.methods.attention.drop_head import DropHead
-from thinnet.methods.paths.separable import countable, served
-from thinnet.ops.sharded import is_sharded
+from thinnet.methods.residual.separable import countable, served
+from thinnet.ops.dtensor import is_sharded
 from thinnet.ops.take import take
+from thinnet.rng import Site
 
 
 class Heads(NamedTuple):

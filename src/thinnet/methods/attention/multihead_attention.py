@@ -11,15 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.coins import Site
-from thinnet.coins.clock import capturing
-from thinnet.facts import Facts
 from thinnet.methods.attention.attention import logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.attention.drop_key import DropKey
 from thinnet.methods.attention.kept_heads import Heads, kept_heads
 from thinnet.methods.attention.masks import added
+from thinnet.methods.facts import Facts
+from thinnet.rng import Site
+from thinnet.rng.context import capturing
 
 FACTS = Facts(
     name="Attention with dropout",
@@ -218,11 +218,11 @@ class MultiheadAttention(nn.Module):
         if site is None and not need_weights:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
         z, masked = logits(q, k, mask, causal, None), mask is not None
-        toss = (lambda x: x) if site is None else site if heads is None else partial(heads.tossed, site)
+        apply_noise = (lambda x: x) if site is None else site if heads is None else partial(heads.tossed, site)
         if isinstance(site, DropKey):
-            return softmax(toss(z), masked) @ v, softmax(z, masked) if need_weights else None
+            return softmax(apply_noise(z), masked) @ v, softmax(z, masked) if need_weights else None
         weights = softmax(z, masked)
-        return toss(weights) @ v, weights if need_weights else None
+        return apply_noise(weights) @ v, weights if need_weights else None
 
     def extra_repr(self) -> str:
         """Returns the sizes."""

@@ -1,6 +1,6 @@
 """Methods whose coin decides an edge or a node of a graph."""
 
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.graphs import drop_edge, drop_node, drop_nodes
 
 METHODS: tuple[Method, ...] = (

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thinnet import rates
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
 from thinnet.methods.graphs import edges
+from thinnet.rng import NoiseKey, Site, rates
 
 
 class Edges(NamedTuple):
@@ -56,14 +55,14 @@ FACTS = Facts(
 )
 
 
-def _drop(coins: Draw, edge_index: Tensor, weight: Tensor | None, rescale: bool, undirected: bool, exact: bool) -> Edges:
+def _drop(key: NoiseKey, edge_index: Tensor, weight: Tensor | None, rescale: bool, undirected: bool, exact: bool) -> Edges:
     units, which = edges.pairs(edge_index) if undirected else (edge_index.shape[1], None)
     if exact:
-        keep = units * (rates.RESOLUTION - coins.rate.long()) // rates.RESOLUTION
-        kept = coins.uniform((units,)).argsort(stable=True).argsort() < keep
+        keep = units * (rates.RESOLUTION - key.rate.long()) // rates.RESOLUTION
+        kept = key.uniform((units,)).argsort(stable=True).argsort() < keep
         scale = units / keep.clamp(min=1)
     else:
-        kept, scale = coins.mask((units,)), coins.scale
+        kept, scale = key.mask((units,)), key.scale
     mask = kept if which is None else kept[which]
     weight = None if weight is None else weight[mask]
     if rescale and weight is not None:
@@ -73,7 +72,7 @@ def _drop(coins: Draw, edge_index: Tensor, weight: Tensor | None, rescale: bool,
 
 def _dropped(
     function: str,
-    coins: Draw | None,
+    key: NoiseKey | None,
     edge_index: Tensor,
     edge_weight: Tensor | None,
     rescale: bool,
@@ -86,9 +85,9 @@ def _dropped(
     if edge_weight is not None and len(edge_weight) != edge_index.shape[1]:
         rule = f"must have one row for each of the {edge_index.shape[1]} edges"
         raise ValueError(f"{function}: edge_weight {rule}; got {len(edge_weight)}. Its axis 0 counts edges.")
-    if coins is None:
+    if key is None:
         return Edges(edge_index, edge_weight, torch.ones_like(edge_index[0], dtype=torch.bool))
-    return _drop(coins, edge_index, edge_weight, rescale, force_undirected, exact_count)
+    return _drop(key, edge_index, edge_weight, rescale, force_undirected, exact_count)
 
 
 def drop_edge(
@@ -129,8 +128,8 @@ def drop_edge(
     >>> kept.shape, weight, int(mask.sum())
     (torch.Size([2, 2]), tensor([2., 2.]), 2)
     """
-    coins = draw("drop_edge", edge_index, p, training, generator)
-    return _dropped("drop_edge", coins, edge_index, edge_weight, rescale, force_undirected, exact_count)
+    key = draw_key("drop_edge", edge_index, p, training, generator)
+    return _dropped("drop_edge", key, edge_index, edge_weight, rescale, force_undirected, exact_count)
 
 
 class DropEdge(Site):
@@ -170,9 +169,9 @@ class DropEdge(Site):
 
     def forward(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Edges:  # type: ignore[override]
         """Returns the kept edges, their weights, and the mask of all edges."""
-        coins = self.draw(edge_index, batch=None)
+        key = self.key(edge_index, batch=None)
         settings = self.rescale, self.force_undirected, self.exact_count
-        return _dropped(type(self).__name__, coins, edge_index, edge_weight, *settings)
+        return _dropped(type(self).__name__, key, edge_index, edge_weight, *settings)
 
     def extra_repr(self) -> str:
         """Returns rate and settings."""

@@ -8,11 +8,11 @@ The toss of `Dropout` with a node for a sample. Feng et al. 2020, "Graph random 
 import torch
 from torch import Tensor
 
-from thinnet.coins import Site
-from thinnet.facts import Facts
 from thinnet.methods.call import call
-from thinnet.methods.grains import coins_of, samples
-from thinnet.methods.units import dropout
+from thinnet.methods.elementwise import dropout
+from thinnet.methods.facts import Facts
+from thinnet.methods.noise_shapes import noise_shape_of, samples
+from thinnet.rng import Site
 
 FACTS = Facts(
     name="DropNode",
@@ -29,7 +29,7 @@ FACTS = Facts(
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
     definition=dropout.definition,
-    coins=coins_of(samples),
+    noise_shape=noise_shape_of(samples),
 )
 
 
@@ -60,7 +60,7 @@ def drop_node(
     >>> bool(((kept == 0) | (kept == 8)).all())
     True
     """
-    return call("drop_node", x, p, training, False, generator, shared=samples(x.ndim))
+    return call("drop_node", x, p, training, False, generator, shared_axes=samples(x.ndim))
 
 
 class DropNode(Site):
@@ -68,7 +68,7 @@ class DropNode(Site):
 
     y[i] = x[i] m[i] / (1 - p), with m ~ Bernoulli(1 - p) for each node i.
 
-    With named coins a node is a sample: `coins.at(step, samples=node_ids)` gives a node the same coin in every subgraph.
+    With named coins a node is a sample: `rng.at(step, samples=node_ids)` gives a node the same coin in every subgraph.
 
     Args:
         p: fraction of nodes whose features are set to zero, on average; honoured to 1/65536.
@@ -88,4 +88,4 @@ class DropNode(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each node."""
-        return self.toss(x, shared=samples(x.ndim))
+        return self.apply_noise(x, shared_axes=samples(x.ndim))

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
 from thinnet.methods.graphs import edges
+from thinnet.rng import NoiseKey, Site
 
 
 class Nodes(NamedTuple):
@@ -53,16 +53,16 @@ FACTS = Facts(
 )
 
 
-def _dropped(function: str, coins: Draw | None, edge_index: Tensor, num_nodes: int | None) -> Nodes:
+def _dropped(function: str, key: NoiseKey | None, edge_index: Tensor, num_nodes: int | None) -> Nodes:
     edges.check(function, edge_index)
     least = int(edge_index.max()) + 1 if edge_index.numel() else 0
     if num_nodes is not None and num_nodes < least:
         raise ValueError(f"{function}: num_nodes must be at least {least}, as an edge says; got {num_nodes}. Use len(x).")
     count = least if num_nodes is None else num_nodes
-    if coins is None:
+    if key is None:
         alive = torch.ones(count, dtype=torch.bool, device=edge_index.device)
         return Nodes(edge_index, torch.ones_like(edge_index[0], dtype=torch.bool), alive)
-    alive = coins.mask((count,))
+    alive = key.mask((count,))
     mask = alive[edge_index].all(0)
     return Nodes(edge_index[:, mask], mask, alive)
 
@@ -97,7 +97,7 @@ def drop_nodes(
     >>> bool(nodes[kept].all())
     True
     """
-    return _dropped("drop_nodes", draw("drop_nodes", edge_index, p, training, generator), edge_index, num_nodes)
+    return _dropped("drop_nodes", draw_key("drop_nodes", edge_index, p, training, generator), edge_index, num_nodes)
 
 
 class DropNodes(Site):
@@ -125,7 +125,7 @@ class DropNodes(Site):
 
     def forward(self, edge_index: Tensor, num_nodes: int | None = None) -> Nodes:  # type: ignore[override]
         """Returns the kept edges, and the masks of all edges and nodes."""
-        return _dropped(type(self).__name__, self.draw(edge_index, batch=None), edge_index, num_nodes)
+        return _dropped(type(self).__name__, self.key(edge_index, batch=None), edge_index, num_nodes)
 
     def extra_repr(self) -> str:
         """Returns the rate."""

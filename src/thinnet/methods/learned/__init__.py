@@ -1,6 +1,6 @@
 """Methods whose noise is learned with the weights, and whose penalty belongs in the loss."""
 
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.learned import (
     concrete_dropout,
     information_dropout,

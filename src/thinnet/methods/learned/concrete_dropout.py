@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
-from thinnet.methods.grains import channels, coins_of
+from thinnet.methods.facts import Facts
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 DENSE, SPATIAL = 0.1, 2 / 3  # temperatures
 
@@ -43,8 +43,8 @@ def _variance(x: Tensor, p: float, temperature: float = DENSE, **_: object) -> T
     return x * x * (_moment(p, temperature, 2) - _moment(p, temperature, 1) ** 2)
 
 
-def _coins(shape: tuple[int, ...], spatial: bool = False, **_: object) -> tuple[int, ...]:
-    return coins_of(channels)(shape) if spatial else tuple(shape)
+def _noise_shape(shape: tuple[int, ...], spatial: bool = False, **_: object) -> tuple[int, ...]:
+    return noise_shape_of(channels)(shape) if spatial else tuple(shape)
 
 
 FACTS = Facts(
@@ -65,13 +65,13 @@ FACTS = Facts(
     variance=_variance,
     definition=definition,
     noise="uniform",
-    coins=_coins,
+    noise_shape=_noise_shape,
 )
 
 
-def _drop(coins: Draw, x: Tensor, odds: Tensor, temperature: float, shared: tuple[int, ...]) -> Tensor:
+def _drop(key: NoiseKey, x: Tensor, odds: Tensor, temperature: float, shared: tuple[int, ...]) -> Tensor:
     """Returns x (1 - d) / (1 - p) with the logit of p as `odds`; 1 / (1 - p) is 1 + exp(logit p)."""
-    u = coins.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)]).to(rate.wide(x))
+    u = key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)]).to(rate.wide(x))
     kept = torch.sigmoid((odds + torch.log(u) - torch.log1p(-u)) / -temperature)
     return rate.times(x, kept * (1 + odds.exp()))
 
@@ -111,11 +111,11 @@ def concrete_dropout(
     True
     """
     rate.within("concrete_dropout", "temperature", temperature, math.inf)
-    drawn = rate.draw("concrete_dropout", x, p, 1, training, generator)
+    drawn = rate.draw_key("concrete_dropout", x, p, 1, training, generator)
     if drawn is None:
         return x
-    coins, number = drawn
-    return _drop(coins, x, torch.logit(number), temperature, channels(x.ndim) if spatial else ())
+    key, number = drawn
+    return _drop(key, x, torch.logit(number), temperature, channels(x.ndim) if spatial else ())
 
 
 class ConcreteDropout(Penalised, Wrapped):
@@ -166,11 +166,11 @@ class ConcreteDropout(Penalised, Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Puts noise on what the layer reads."""
-        coins = self.draw(x)
-        if coins is None:
+        key = self.key(x)
+        if key is None:
             return self.layer(x)
         shared = tuple(range(x.ndim - self.layer.weight.ndim + 2, x.ndim)) if self.spatial else ()
-        return self.layer(_drop(coins, x, self.logit.to(rate.wide(x)), self.temperature, shared))
+        return self.layer(_drop(key, x, self.logit.to(rate.wide(x)), self.temperature, shared))
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of the coins and weights from their prior, over N."""

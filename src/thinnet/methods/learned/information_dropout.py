@@ -12,10 +12,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
+from thinnet.rng import NoiseKey
 
 LEAST, LIMIT = 0.001, 0.7
 SMALLEST = 1e-4  # activation that the log-normal prior is asked about
@@ -68,8 +68,8 @@ def log_normal(x: Tensor, alpha: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
     return (alpha.square() + shift.square()) / (2 * sigma.square()) - (alpha / sigma).log() - 0.5
 
 
-def _drop(coins: Draw, x: Tensor, alpha: Tensor) -> Tensor:
-    return rate.times(x, (alpha * coins.normal(x.shape)).exp())
+def _drop(key: NoiseKey, x: Tensor, alpha: Tensor) -> Tensor:
+    return rate.times(x, (alpha * key.normal(x.shape)).exp())
 
 
 def information_dropout(
@@ -94,7 +94,7 @@ def information_dropout(
     >>> bool((information_dropout(torch.ones(100), 0.5, training=True) > 0).all())
     True
     """
-    drawn = rate.draw("information_dropout", x, alpha, math.inf, training, generator)
+    drawn = rate.draw_key("information_dropout", x, alpha, math.inf, training, generator)
     return x if drawn is None else _drop(drawn[0], x, drawn[1])
 
 
@@ -153,14 +153,14 @@ class InformationDropout(Penalised):
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         """Returns the noisy `x` in training, with noise as large as `source` says; `x` itself in eval."""
-        coins = self.draw(x)
-        if coins is None:
+        key = self.key(x)
+        if key is None:
             return x
         alpha = self.alpha(x if source is None else source)
         if torch.is_grad_enabled():  # a recomputation for backward has to make what the first pass made
             divergence = self._divergence_of(x, alpha)
             self._divergence = divergence if self.counts() else self._divergence
-        return _drop(coins, x, alpha)
+        return _drop(key, x, alpha)
 
     def _divergence_of(self, x: Tensor, alpha: Tensor) -> Tensor:
         if self.prior == "log-uniform":

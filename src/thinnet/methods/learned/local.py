@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.coins import Draw
 from thinnet.methods.learned import rate
+from thinnet.rng import NoiseKey
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -29,7 +29,7 @@ def apply(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return layer._conv_forward(x, weight, bias)
 
 
-def noisy(coins: Draw, layer: Any, x: Tensor, variance: Tensor) -> Tensor:
+def noisy(key: NoiseKey, layer: Any, x: Tensor, variance: Tensor) -> Tensor:
     """Returns the output of a layer whose weights have a variance: one normal number for each of its elements.
 
     Where the variance of an output is 0 there is no noise, and no gradient of it: a square root has none there.
@@ -38,4 +38,4 @@ def noisy(coins: Draw, layer: Any, x: Tensor, variance: Tensor) -> Tensor:
     spread = apply(layer, x.square(), variance.to(x.dtype), None).to(rate.wide(x))
     some = spread > 0
     sigma = torch.where(some, torch.where(some, spread, 1).sqrt(), 0)
-    return mean + (sigma * coins.normal(mean.shape)).to(mean.dtype)
+    return mean + (sigma * key.normal(mean.shape)).to(mean.dtype)

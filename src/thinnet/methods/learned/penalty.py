@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from thinnet import ops
-from thinnet.coins import Draw, Site
+from thinnet.rng import NoiseKey, Site
 
 
 class Penalised(Site):
     """A site with learned noise, whose penalty belongs in the loss: without it the noise learns to vanish.
 
-    A subclass says what `penalty` is and asks `self.draw` for its coins; `thinnet.penalty` finds it then. What is learned is
+    A subclass says what `penalty` is and asks `self.key` for its coins; `thinnet.penalty` finds it then. What is learned is
     read from `learned_p`, or from the parameters: `p` is None, as there is no one rate that coins could be counted by.
 
     Attributes:
@@ -42,12 +42,12 @@ class Penalised(Site):
         kind = type(self).__name__
         raise ValueError(f"{kind}: p must be left to the optimiser, as it is learned; got {p!r}. Pass p when you make it.")
 
-    def draw(self, x: Tensor, batch: int | None = 0) -> Draw | None:
-        """Returns the coins of this use, as `Site.draw`, and notes that a penalty is due."""
+    def key(self, x: Tensor, batch: int | None = 0) -> NoiseKey | None:
+        """Returns the coins of this use, as `Site.key`, and notes that a penalty is due."""
         ops.check_input(x, type(self).__name__)
         if self.counts():
             self.forgotten = 1 if torch.compiler.is_dynamo_compiling() else self.forgotten + 1
-        return super().draw(x, batch)
+        return super().key(x, batch)
 
     def counts(self) -> bool:
         """Returns whether this is a forward pass for training, which a penalty belongs to, and no recomputation of one."""

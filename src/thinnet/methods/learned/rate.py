@@ -5,9 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from thinnet import ops, rates
-from thinnet.coins import Draw
+from thinnet import ops
 from thinnet.methods import call
+from thinnet.rng import NoiseKey, rates
 
 
 def logit(function: str, p: object) -> float:
@@ -29,9 +29,9 @@ def within(function: str, argument: str, value: object, most: float, closed: boo
     return number
 
 
-def draw(
+def draw_key(
     function: str, x: Tensor, p: float | Tensor, most: float, training: bool, generator: torch.Generator | None
-) -> tuple[Draw, Tensor] | None:
+) -> tuple[NoiseKey, Tensor] | None:
     """Returns the coins of one call and its number as a tensor that may require grad; None where there is nothing to do.
 
     Raises:
@@ -49,8 +49,8 @@ def draw(
         number = p.to(x.device, wide(x))
     if not isinstance(p, Tensor) and p == 0:
         return None
-    coins = call.draw(function, x, 0.5, training, generator)  # of which only the noise is read, and not the rate
-    return None if coins is None else (coins, number)
+    key = call.draw_key(function, x, 0.5, training, generator)  # of which only the noise is read, and not the rate
+    return None if key is None else (key, number)
 
 
 def wide(x: Tensor) -> torch.dtype:

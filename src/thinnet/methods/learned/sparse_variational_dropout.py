@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.learned import local, rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.weights.wrapped import Wrapped
@@ -67,7 +67,7 @@ FACTS = Facts(
     variance=_variance,
     definition=definition,
     noise="normal",
-    coins=lambda shape, weight: (*shape[:-1], len(weight)),
+    noise_shape=lambda shape, weight: (*shape[:-1], len(weight)),
     in_eval=lambda x, sigma2, weight: x @ _kept(weight.to(x.dtype), sigma2).T,
 )
 
@@ -137,10 +137,10 @@ class SparseVariationalDropout(Penalised, Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Draws the outputs in training, and computes them with the weights that are left in eval."""
-        coins = self.draw(x)
-        if coins is None:
+        key = self.key(x)
+        if key is None:
             return local.apply(self.layer, x, self._kept(), self.layer.bias)
-        return local.noisy(coins, self.layer, x, self.log_sigma2.to(rate.wide(self.log_sigma2)).exp())
+        return local.noisy(key, self.layer, x, self.log_sigma2.to(rate.wide(self.log_sigma2)).exp())
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of all weights from the log-uniform prior, over N."""

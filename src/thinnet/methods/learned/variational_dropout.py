@@ -13,11 +13,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
+from thinnet.methods.elementwise import gaussian_dropout
+from thinnet.methods.facts import Facts
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
-from thinnet.methods.units import gaussian_dropout
+from thinnet.rng import NoiseKey
 
 CUBIC = (1.16145124, -1.50204118, 0.58629921)
 MOST = 0.5  # the rate where alpha is 1
@@ -85,8 +85,8 @@ FACTS = Facts(
 )
 
 
-def _drop(coins: Draw, x: Tensor, sigma: Tensor) -> Tensor:
-    return rate.times(x, 1 + sigma * coins.normal(x.shape))
+def _drop(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
+    return rate.times(x, 1 + sigma * key.normal(x.shape))
 
 
 def variational_dropout(
@@ -113,11 +113,11 @@ def variational_dropout(
     >>> bool((p.grad > 0).all())
     True
     """
-    drawn = rate.draw("variational_dropout", x, p, 1, training, generator)
+    drawn = rate.draw_key("variational_dropout", x, p, 1, training, generator)
     if drawn is None:
         return x
-    coins, number = drawn
-    return _drop(coins, x, (number / (1 - number)).sqrt())
+    key, number = drawn
+    return _drop(key, x, (number / (1 - number)).sqrt())
 
 
 class VariationalDropout(Penalised):
@@ -163,8 +163,8 @@ class VariationalDropout(Penalised):
         if x.ndim == 0 or x.shape[-1] != self.features:
             shape = tuple(x.shape)
             raise ValueError(f"VariationalDropout: the last axis of x must have {self.features} units; got shape {shape}.")
-        coins = self.draw(x)
-        return x if coins is None else _drop(coins, x, (at_most_zero(self.log_alpha).to(rate.wide(x)) / 2).exp())
+        key = self.key(x)
+        return x if key is None else _drop(key, x, (at_most_zero(self.log_alpha).to(rate.wide(x)) / 2).exp())
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of the noise of all units from the log-uniform prior, over N."""

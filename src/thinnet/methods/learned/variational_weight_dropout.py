@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.learned import local, rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.learned.variational_dropout import at_most_zero, divergence, log_alpha_of
@@ -47,7 +47,7 @@ FACTS = Facts(
     variance=_variance,
     definition=definition,
     noise="normal",
-    coins=lambda shape, weight: (*shape[:-1], len(weight)),
+    noise_shape=lambda shape, weight: (*shape[:-1], len(weight)),
     in_eval=_mean,
 )
 
@@ -95,11 +95,11 @@ class VariationalWeightDropout(Penalised, Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Draws the outputs."""
-        coins = self.draw(x)
-        if coins is None:
+        key = self.key(x)
+        if key is None:
             return self.layer(x)
         weight = self.layer.weight
-        return local.noisy(coins, self.layer, x, at_most_zero(self.log_alpha).exp() * weight.to(rate.wide(weight)).square())
+        return local.noisy(key, self.layer, x, at_most_zero(self.log_alpha).exp() * weight.to(rate.wide(weight)).square())
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of the noise of all weights from the log-uniform prior, over N."""

@@ -1,6 +1,6 @@
 """Closed forms: what dropout does to a network on average, without a coin."""
 
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.moments import fast_dropout, propagate
 
 METHODS: tuple[Method, ...] = (

@@ -11,12 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
 from thinnet.methods import call
+from thinnet.methods.facts import Facts
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 
 def definition(x: Tensor, z: Tensor, p: float, layer: Any) -> Tensor:
@@ -50,7 +50,7 @@ FACTS = Facts(
     variance=variance,
     definition=definition,
     noise="normal",
-    coins=lambda shape, layer: (*shape[:-1], layer.out_features),
+    noise_shape=lambda shape, layer: (*shape[:-1], layer.out_features),
     in_eval=lambda x, p, layer: layer(x),
 )
 
@@ -87,17 +87,17 @@ def fast_dropout(
     """
     if not isinstance(layer, nn.Linear):
         raise TypeError(f"fast_dropout: layer must be Linear; got {type(layer).__name__}.")
-    draw = call.draw("fast_dropout", x, p, training, generator, below_one=True)
-    return layer(x) if draw is None else _drop(draw, x, layer)
+    key = call.draw_key("fast_dropout", x, p, training, generator, below_one=True)
+    return layer(x) if key is None else _drop(key, x, layer)
 
 
-def _drop(draw: Draw, x: Tensor, layer: nn.Linear) -> Tensor:
+def _drop(key: NoiseKey, x: Tensor, layer: nn.Linear) -> Tensor:
     y = layer(x)
     squares = F.linear(x.square(), layer.weight.square())
     spread = squares > 0
     deviation = torch.where(spread, torch.where(spread, squares, 1).sqrt(), 0)  # the root has no slope at 0
-    factor = (draw.p * draw.scale).sqrt()
-    return y + deviation * (factor * draw.normal(y.shape)).to(y.dtype)
+    factor = (key.p * key.scale).sqrt()
+    return y + deviation * (factor * key.normal(y.shape)).to(y.dtype)
 
 
 class FastDropout(Wrapped):
@@ -126,8 +126,8 @@ class FastDropout(Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Draws one normal number for each output."""
-        draw = self.draw(x)
-        return self.layer(x) if draw is None else _drop(draw, x, self.layer)
+        key = self.key(x)
+        return self.layer(x) if key is None else _drop(key, x, self.layer)
 
     def moments(self, m: Moments) -> Moments:
         """Returns the moments of the output for those of the input, as `propagate` asks for them."""

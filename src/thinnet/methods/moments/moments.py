@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet import rates
 from thinnet.methods.weights.affine import affine
+from thinnet.rng import rates
 
 CERTAIN = 30.0  # beyond so many standard deviations a normal number has its sign for certain, also in float64
 

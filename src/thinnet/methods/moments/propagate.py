@@ -9,16 +9,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from thinnet.coins import Site
-from thinnet.facts import Facts
+from thinnet.methods.elementwise.dropout import Dropout
+from thinnet.methods.elementwise.gaussian_dropout import GaussianDropout
+from thinnet.methods.elementwise.uniform_dropout import UniformDropout
+from thinnet.methods.facts import Facts
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
-from thinnet.methods.units.dropout import Dropout
-from thinnet.methods.units.gaussian_dropout import GaussianDropout
-from thinnet.methods.units.uniform_dropout import UniformDropout
 from thinnet.methods.weights.affine import AFFINE
+from thinnet.rng import Site
 
-Rule = Callable[[Any, Moments], Moments]
+NoiseKind = Callable[[Any, Moments], Moments]
 
 FACTS = Facts(
     name="Moment propagation",
@@ -64,7 +64,7 @@ def _adaptive_average(module: nn.Module, m: Moments) -> Moments:
     return Moments(mean, module(m.variance) / math.prod(before // after for before, after in sizes))
 
 
-RULES: Mapping[type[nn.Module], Rule] = {
+RULES: Mapping[type[nn.Module], NoiseKind] = {
     **dict.fromkeys(AFFINE, lambda module, m: moments.layer(m, module)),
     **dict.fromkeys((nn.Dropout, Dropout, GaussianDropout, UniformDropout), _dropout),
     **dict.fromkeys((nn.Flatten, nn.Unflatten, nn.Identity), lambda module, m: m.map(module)),
@@ -78,7 +78,7 @@ RULES: Mapping[type[nn.Module], Rule] = {
 }
 
 
-def propagate(model: nn.Module, x: Tensor | Moments, *, rules: Mapping[type[nn.Module], Rule] | None = None) -> Moments:
+def propagate(model: nn.Module, x: Tensor | Moments, *, rules: Mapping[type[nn.Module], NoiseKind] | None = None) -> Moments:
     """Returns mean and variance of the output of `model` over all masks of its dropout, in one pass, whatever its mode is.
 
     Each layer maps the moments of its input to those of its output, with the units as independent, and nearly Gaussian
@@ -109,7 +109,7 @@ def propagate(model: nn.Module, x: Tensor | Moments, *, rules: Mapping[type[nn.M
     return _through(model, m, {**RULES, **(rules or {})}, "model")
 
 
-def _through(module: nn.Module, m: Moments, rules: Mapping[type[nn.Module], Rule], path: str) -> Moments:
+def _through(module: nn.Module, m: Moments, rules: Mapping[type[nn.Module], NoiseKind], path: str) -> Moments:
     if isinstance(module, Site) and hasattr(type(module), "moments"):
         return module.moments(m)  # type: ignore[operator]
     for kind in type(module).__mro__:  # a subclass that computes something else has no rule

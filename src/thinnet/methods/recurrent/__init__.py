@@ -1,6 +1,6 @@
 """Methods for the time steps of recurrent networks."""
 
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.recurrent import locked_dropout, recurrent_dropout, rnn_drop, variational, zoneout
 
 METHODS: tuple[Method, ...] = (

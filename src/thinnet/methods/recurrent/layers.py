@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from thinnet import rates
 from thinnet.methods.recurrent import operations, packed
 from thinnet.methods.recurrent.loop import Noise
 from thinnet.methods.recurrent.sites import Inner, Input
+from thinnet.rng import rates
 
 
 class Layers(nn.RNNBase):

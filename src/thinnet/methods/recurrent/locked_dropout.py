@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from thinnet.coins import Site
-from thinnet.facts import Facts
 from thinnet.methods.call import call
+from thinnet.methods.elementwise import dropout
+from thinnet.methods.facts import Facts
 from thinnet.methods.recurrent.packed import padded, repacked
-from thinnet.methods.units import dropout
+from thinnet.rng import Site
 
 
-def coins(shape: Sequence[int], batch_first: bool = False) -> tuple[int, ...]:
+def _noise_shape(shape: Sequence[int], batch_first: bool = False) -> tuple[int, ...]:
     """Returns the shape of the coins of `(T, B, D)`, or of `(B, T, D)`: time shares them.
 
-    >>> coins((7, 4, 3)), coins((4, 7, 3), batch_first=True)
+    >>> _noise_shape((7, 4, 3)), _noise_shape((4, 7, 3), batch_first=True)
     ((1, 4, 3), (4, 1, 3))
     """
     time = 1 if batch_first else 0
@@ -45,7 +45,7 @@ FACTS = Facts(
     mean=lambda x, p, **_: dropout.FACTS.mean(x, p),  # type: ignore[misc]
     variance=lambda x, p, **_: dropout.FACTS.variance(x, p),  # type: ignore[misc]
     definition=lambda x, u, p, **_: dropout.definition(x, u, p),
-    coins=coins,
+    noise_shape=_noise_shape,
 )
 
 
@@ -89,7 +89,7 @@ def locked_dropout(
     True
     """
     rows = _batch_first("locked_dropout", x, batch_first)
-    y = call("locked_dropout", rows, p, training, inplace, generator, shared=(1,))
+    y = call("locked_dropout", rows, p, training, inplace, generator, shared_axes=(1,))
     return x if y is rows else y if batch_first else y.transpose(0, 1)
 
 
@@ -131,12 +131,12 @@ class LockedDropout(Site):
         if not self.training:
             return x
         rows, lengths = padded(x)
-        return repacked(self.toss(rows.transpose(0, 1), shared=(1,)).transpose(0, 1), lengths, x)
+        return repacked(self.apply_noise(rows.transpose(0, 1), shared_axes=(1,)).transpose(0, 1), lengths, x)
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each feature of a sequence."""
         rows = _batch_first("LockedDropout", x, self.batch_first)
-        y = self.toss(rows, shared=(1,))
+        y = self.apply_noise(rows, shared_axes=(1,))
         return x if y is rows else y if self.batch_first else y.transpose(0, 1)
 
     def extra_repr(self) -> str:

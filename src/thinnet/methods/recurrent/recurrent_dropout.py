@@ -7,7 +7,7 @@ Of a GRU it is the candidate: h_t = z h_{t-1} + (1 - z) m n / (1 - p). Semeniuta
 
 from typing import Any
 
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers
 from thinnet.methods.recurrent.sites import Update
 

@@ -8,7 +8,7 @@ A unit keeps its place in the loop or loses it, so the scale must not be in the 
 
 from typing import Any
 
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.recurrent.layers import LSTMLayers
 from thinnet.methods.recurrent.sites import Memory
 

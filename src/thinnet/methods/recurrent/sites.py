@@ -7,8 +7,7 @@ is, as a prefix of a sequence has the output of the whole. A step is counted in 
 import torch
 from torch import Tensor
 
-from thinnet import rates
-from thinnet.coins import Site, clock
+from thinnet.rng import Site, context, rates
 
 
 class Inner(Site):
@@ -22,11 +21,11 @@ class Inner(Site):
 
     def may_drop(self) -> bool:
         """Returns whether the rate may be above 0: compiled code and CUDA graphs read it when they run."""
-        return torch.compiler.is_compiling() or self.p != 0 or clock.capturing(self.rate.device)
+        return torch.compiler.is_compiling() or self.p != 0 or context.capturing(self.rate.device)
 
     def mask(self, like: Tensor, *shape: int) -> Tensor | None:
         """Returns a mask for samples in axis 0: the scale where a unit is kept, else 0; None where nothing is tossed."""
-        return self.toss(like.new_ones(shape)) if self.on() else None
+        return self.apply_noise(like.new_ones(shape)) if self.on() else None
 
 
 class Input(Inner):
@@ -43,7 +42,7 @@ class Input(Inner):
         rows = x.transpose(0, 1)
         if self.gates > 1:
             rows = rows.unsqueeze(2).expand(-1, -1, self.gates, -1)
-        return self.toss(rows, shared=(1,)).transpose(0, 1)
+        return self.apply_noise(rows, shared_axes=(1,)).transpose(0, 1)
 
 
 class Read(Inner):
@@ -114,5 +113,5 @@ class Zone(Inner):
         if not self.training:
             share = (self._rate(like.device) / rates.RESOLUTION).to(like.dtype)
             return [share.expand(len(like), 1, 1)] * directions
-        mask = self.toss(like.new_ones(like.shape[1], len(like), directions, self.size)) == 0
+        mask = self.apply_noise(like.new_ones(like.shape[1], len(like), directions, self.size)) == 0
         return [each.transpose(0, 1) for each in mask.unbind(2)]

@@ -7,7 +7,7 @@ With a mask for each gate they are "untied". Gal, Ghahramani 2016, NeurIPS, arXi
 
 from typing import Any
 
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers
 from thinnet.methods.recurrent.sites import Input, Read
 

@@ -14,12 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinnet import rates
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw as draw_of
+from thinnet.methods.call import draw_key as key_of
+from thinnet.methods.facts import Facts
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers
 from thinnet.methods.recurrent.sites import Zone
+from thinnet.rng import NoiseKey, Site, rates
 
 
 def definition(new: Tensor, u: Tensor, p: float, old: Tensor) -> Tensor:
@@ -64,8 +63,8 @@ LAYER_FACTS = Facts(
 )
 
 
-def _zone(draw: Draw, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(draw.mask(new.shape), new, old.to(new.dtype))
+def _zone(key: NoiseKey, new: Tensor, old: Tensor) -> Tensor:
+    return torch.where(key.mask(new.shape), new, old.to(new.dtype))
 
 
 def zoneout(
@@ -96,9 +95,9 @@ def zoneout(
     >>> zoneout(torch.ones(3), 0.25, old=torch.zeros(3), training=False)
     tensor([0.7500, 0.7500, 0.7500])
     """
-    draw = draw_of("zoneout", new, p, training, generator)
-    if draw is not None:
-        return _zone(draw, new, old)
+    key = key_of("zoneout", new, p, training, generator)
+    if key is not None:
+        return _zone(key, new, old)
     return new if training else expectation(new, p, old)
 
 
@@ -129,8 +128,8 @@ class Zoneout(Site):
 
     def forward(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
         """Returns the old value of an element where a coin says so and the new one elsewhere; in eval their expectation."""
-        draw = self.draw(new)
-        return expectation(new, self._rate(new.device) / rates.RESOLUTION, old) if draw is None else _zone(draw, new, old)
+        key = self.key(new)
+        return expectation(new, self._rate(new.device) / rates.RESOLUTION, old) if key is None else _zone(key, new, old)
 
     def extra_repr(self) -> str:
         """Returns the rate."""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.pictures import TILE, tiles, untiled
 from thinnet.methods.tokens import embedding_dropout, hidden_cut, patch_dropout, token_dropout, word_dropout
 

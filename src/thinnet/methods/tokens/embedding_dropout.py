@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 
 def definition(ids: Tensor, weight: Tensor, u: Tensor, p: float) -> Tensor:
@@ -42,12 +42,12 @@ FACTS = Facts(
 )
 
 
-def _drop(coins: Draw | None, ids: Tensor, rows: Tensor, words: int) -> Tensor:
+def _drop(key: NoiseKey | None, ids: Tensor, rows: Tensor, words: int) -> Tensor:
     """Returns the rows of `ids` without those of dropped words."""
-    if coins is None:
+    if key is None:
         return rows
-    kept = coins.mask((words,))[ids][..., None]
-    return torch.where(kept, (rows * coins.scale.reshape(1)).to(rows.dtype), 0)  # one axis: the scale stays in float32
+    kept = key.mask((words,))[ids][..., None]
+    return torch.where(kept, (rows * key.scale.reshape(1)).to(rows.dtype), 0)  # one axis: the scale stays in float32
 
 
 def embedding_dropout(
@@ -90,9 +90,9 @@ def embedding_dropout(
     >>> torch.equal(y[:, :3], y[:, 3:])  # the same words are dropped, wherever they stand
     True
     """
-    coins = draw("embedding_dropout", weight, p, training, generator)
+    key = draw_key("embedding_dropout", weight, p, training, generator)
     rows = F.embedding(ids, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
-    return _drop(coins, ids, rows, weight.shape[0])
+    return _drop(key, ids, rows, weight.shape[0])
 
 
 class EmbeddingDropout(Wrapped):
@@ -123,7 +123,7 @@ class EmbeddingDropout(Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each word of the vocabulary."""
-        return _drop(self.draw(x, batch=None), x, self.layer(x), self.num_embeddings)
+        return _drop(self.key(x, batch=None), x, self.layer(x), self.num_embeddings)
 
     def extra_repr(self) -> str:
         """Returns the rate."""

@@ -12,11 +12,10 @@ Chen, Shen, Chen, Yang 2021, ACL, arXiv:2106.00149.
 import torch
 from torch import Tensor
 
-from thinnet import rates
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
 from thinnet.ops import check_input
+from thinnet.rng import NoiseKey, Site, rates
 
 
 def span(tokens: int, p: float) -> int:
@@ -70,7 +69,7 @@ FACTS = Facts(
     variance=variance,
     definition=definition,
     noise="uniform",
-    coins=lambda shape, **_: (shape[0], 1),
+    noise_shape=lambda shape, **_: (shape[0], 1),
     independent=False,
 )
 
@@ -85,16 +84,16 @@ def _starts(u: Tensor, scores: Tensor, cut: Tensor) -> Tensor:
     return (chances <= u * chances[:, -1:]).sum(1, keepdim=True).minimum(tokens - cut)
 
 
-def _cut(coins: Draw, x: Tensor, scores: Tensor | None) -> Tensor:
+def _cut(key: NoiseKey, x: Tensor, scores: Tensor | None) -> Tensor:
     if x.ndim != 3:
-        raise ValueError(f"{coins.function}: x must be (B, T, D); got shape {tuple(x.shape)}. Bring the tokens to axis 1.")
+        raise ValueError(f"{key.function}: x must be (B, T, D); got shape {tuple(x.shape)}. Bring the tokens to axis 1.")
     if scores is not None and scores.shape != x.shape[:2]:
         shapes = f"{tuple(x.shape[:2])}; got {tuple(scores.shape)}. Sum the attention over heads and queries."
-        raise ValueError(f"{coins.function}: scores must be (B, T) = {shapes}")
-    check_input(x, coins.function)
+        raise ValueError(f"{key.function}: scores must be (B, T) = {shapes}")
+    check_input(x, key.function)
     tokens = x.shape[1]
-    cut = (tokens * coins.rate.long() + rates.RESOLUTION // 2) // rates.RESOLUTION
-    u = coins.uniform((len(x), 1))
+    cut = (tokens * key.rate.long() + rates.RESOLUTION // 2) // rates.RESOLUTION
+    u = key.uniform((len(x), 1))
     first = (u * (tokens - cut + 1)).long() if scores is None else _starts(u, scores, cut)
     place = torch.arange(tokens, device=x.device)
     return torch.where(((first <= place) & (place < first + cut))[..., None], 0, x)
@@ -132,8 +131,8 @@ def hidden_cut(
     >>> hidden_cut(torch.ones(1, 5, 1), 0.4, scores=torch.tensor([[0.0, 0, 0, 1, 1]]), training=True).sum()
     tensor(3.)
     """
-    coins = draw("hidden_cut", x, p, training, generator)
-    return x if coins is None else _cut(coins, x, scores)
+    key = draw_key("hidden_cut", x, p, training, generator)
+    return x if key is None else _cut(key, x, scores)
 
 
 class HiddenCut(Site):
@@ -163,8 +162,8 @@ class HiddenCut(Site):
 
     def drop(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
         """Draws one number for each sequence."""
-        coins = self.draw(x)
-        return x if coins is None else _cut(coins, x, scores)
+        key = self.key(x)
+        return x if key is None else _cut(key, x, scores)
 
     def extra_repr(self) -> str:
         """Returns the rate."""

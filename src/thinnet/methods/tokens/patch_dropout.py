@@ -10,11 +10,10 @@ Liu, Matsoukas, Strand, Azizpour, Smith 2023, WACV, arXiv:2208.07220. There k is
 import torch
 from torch import Tensor
 
-from thinnet import rates
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
 from thinnet.ops import check_input
+from thinnet.rng import NoiseKey, Site, rates
 
 
 def kept_patches(patches: int, p: float) -> int:
@@ -48,12 +47,12 @@ FACTS = Facts(
     domain="[0, 1)",
     definition=definition,
     noise="uniform",
-    coins=lambda shape, prefix=1, ordered=True: (shape[0], shape[1] - prefix),
+    noise_shape=lambda shape, prefix=1, ordered=True: (shape[0], shape[1] - prefix),
     independent=False,
 )
 
 
-def _kept(coins: Draw | None, x: Tensor, p: float, prefix: int, ordered: bool, function: str) -> tuple[Tensor, Tensor]:
+def _kept(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool, function: str) -> tuple[Tensor, Tensor]:
     """Returns the tokens that stay, and where in `x` they were."""
     if x.ndim != 3 or x.shape[1] <= prefix:
         raise ValueError(f"{function}: x must be (N, T, D) with T > prefix = {prefix}; got shape {tuple(x.shape)}.")
@@ -61,9 +60,9 @@ def _kept(coins: Draw | None, x: Tensor, p: float, prefix: int, ordered: bool, f
     samples, tokens, features = x.shape
     everything = torch.arange(tokens, device=x.device).expand(samples, tokens)
     kept = kept_patches(tokens - prefix, p)
-    if coins is None or kept == tokens - prefix:
+    if key is None or kept == tokens - prefix:
         return x, everything
-    order = coins.uniform((samples, tokens - prefix)).argsort(dim=1, stable=True)[:, :kept] + prefix
+    order = key.uniform((samples, tokens - prefix)).argsort(dim=1, stable=True)[:, :kept] + prefix
     places = torch.cat((everything[:, :prefix], order.sort(dim=1).values if ordered else order), dim=1)
     return x.gather(1, places[..., None].expand(-1, -1, features)), places
 
@@ -112,8 +111,8 @@ def patch_dropout(
     (torch.Size([8, 50, 32]), True, True)
     """
     prefix, p = checked("patch_dropout", prefix), rates.check("patch_dropout", p, below_one=True)
-    coins = draw("patch_dropout", x, p, training, generator, below_one=True)
-    y, places = _kept(coins, x, p, prefix, ordered, "patch_dropout")
+    key = draw_key("patch_dropout", x, p, training, generator, below_one=True)
+    y, places = _kept(key, x, p, prefix, ordered, "patch_dropout")
     return (y, places) if return_indices else y
 
 
@@ -147,8 +146,8 @@ class PatchDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
         """Draws one number for each patch."""
-        coins = self.draw(x)
-        y, places = _kept(coins, x, self.p or 0.0, self.prefix, self.ordered, "PatchDropout")
+        key = self.key(x)
+        y, places = _kept(key, x, self.p or 0.0, self.prefix, self.ordered, "PatchDropout")
         return (y, places) if self.return_indices else y
 
     def extra_repr(self) -> str:

@@ -9,12 +9,12 @@ Iyyer, Manjunatha, Boyd-Graber, Daume III 2015, ACL, P15-1162 ("word dropout" be
 import torch
 from torch import Tensor
 
-from thinnet.coins import Site
-from thinnet.facts import Facts
 from thinnet.methods.call import call
-from thinnet.methods.grains import channels as positions
-from thinnet.methods.grains import coins_of
-from thinnet.methods.units import dropout
+from thinnet.methods.elementwise import dropout
+from thinnet.methods.facts import Facts
+from thinnet.methods.noise_shapes import channels as positions
+from thinnet.methods.noise_shapes import noise_shape_of
+from thinnet.rng import Site
 
 FACTS = Facts(
     name="Token dropout",
@@ -31,7 +31,7 @@ FACTS = Facts(
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
     definition=dropout.definition,
-    coins=coins_of(positions),
+    noise_shape=noise_shape_of(positions),
 )
 
 
@@ -64,7 +64,7 @@ def token_dropout(
     >>> bool(((kept == 0) | (kept == 5)).all())
     True
     """
-    return call("token_dropout", x, p, training, False, generator, shared=positions(x.ndim))
+    return call("token_dropout", x, p, training, False, generator, shared_axes=positions(x.ndim))
 
 
 class TokenDropout(Site):
@@ -91,4 +91,4 @@ class TokenDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each position."""
-        return self.toss(x, shared=positions(x.ndim))
+        return self.apply_noise(x, shared_axes=positions(x.ndim))

@@ -9,9 +9,9 @@ Bowman, Vilnis, Vinyals, Dai, Jozefowicz, Bengio 2016, CoNLL, arXiv:1511.06349.
 import torch
 from torch import Tensor
 
-from thinnet.coins import Draw, Site
-from thinnet.facts import Facts
-from thinnet.methods.call import draw
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site
 
 
 def definition(ids: Tensor, u: Tensor, p: float, fill: int, keep: Tensor | None = None) -> Tensor:
@@ -36,12 +36,12 @@ FACTS = Facts(
 )
 
 
-def _replace(coins: Draw, ids: Tensor, fill: int, keep: Tensor | None) -> Tensor:
+def _replace(key: NoiseKey, ids: Tensor, fill: int, keep: Tensor | None) -> Tensor:
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
-        raise TypeError(f"{coins.function}: ids must be integers; got {ids.dtype}. Use token_dropout for vectors.")
+        raise TypeError(f"{key.function}: ids must be integers; got {ids.dtype}. Use token_dropout for vectors.")
     if keep is not None and keep.dtype != torch.bool:
-        raise TypeError(f"{coins.function}: keep must be a bool tensor, True where an id stays; got {keep.dtype}.")
-    kept = coins.mask(ids.shape)
+        raise TypeError(f"{key.function}: keep must be a bool tensor, True where an id stays; got {keep.dtype}.")
+    kept = key.mask(ids.shape)
     return torch.where(kept if keep is None else kept | keep, ids, fill)
 
 
@@ -86,8 +86,8 @@ def word_dropout(
     tensor([[1, 3, 3, 3, 2]])
     """
     fill = checked("word_dropout", fill)
-    coins = draw("word_dropout", ids, p, training, generator)
-    return ids if coins is None else _replace(coins, ids, fill, keep)
+    key = draw_key("word_dropout", ids, p, training, generator)
+    return ids if key is None else _replace(key, ids, fill, keep)
 
 
 class WordDropout(Site):
@@ -119,8 +119,8 @@ class WordDropout(Site):
 
     def drop(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         """Tosses one coin for each position."""
-        coins = self.draw(x)
-        return x if coins is None else _replace(coins, x, self.fill, keep)
+        key = self.key(x)
+        return x if key is None else _replace(key, x, self.fill, keep)
 
     def extra_repr(self) -> str:
         """Returns rate and fill."""

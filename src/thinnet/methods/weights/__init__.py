@@ -1,6 +1,6 @@
 """Methods whose coin decides a weight."""
 
-from thinnet.facts import Method
+from thinnet.methods.facts import Method
 from thinnet.methods.weights import drop_connect, max_norm, mixout, weight_drop
 
 METHODS: tuple[Method, ...] = (

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from thinnet import rates
-from thinnet.coins import Draw
-from thinnet.facts import Facts
 from thinnet.methods import call
+from thinnet.methods.facts import Facts
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.affine import AFFINE, affine, affine_each
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey, rates
 
 TOSSED = 1 << 22  # weights at a time: 16 MiB in float32
 
@@ -65,7 +64,7 @@ FACTS = Facts(
     mean=mean,
     variance=variance,
     definition=definition,
-    coins=lambda shape, layer, shared=False: (1 if shared else shape[0], len(_flat(layer))),
+    noise_shape=lambda shape, layer, shared=False: (1 if shared else shape[0], len(_flat(layer))),
     independent=False,
     in_eval=in_eval,
 )
@@ -106,8 +105,8 @@ def drop_connect(
     """
     if not isinstance(layer, AFFINE):
         raise TypeError(f"drop_connect: layer must be one of {_names()}; got {type(layer).__name__}.")
-    draw = call.draw("drop_connect", x, p, training, generator)
-    return layer(x) if draw is None else _drop(draw, x, layer, shared)
+    key = call.draw_key("drop_connect", x, p, training, generator)
+    return layer(x) if key is None else _drop(key, x, layer, shared)
 
 
 def _names() -> str:
@@ -126,20 +125,20 @@ def _parts(layer: Any, flat: Tensor) -> tuple[Tensor, Tensor | None]:
     return shaped, None if layer.bias is None else flat[..., count:]
 
 
-def _drop(draw: Draw, x: Tensor, layer: Any, shared: bool) -> Tensor:
+def _drop(key: NoiseKey, x: Tensor, layer: Any, shared: bool) -> Tensor:
     flat = _flat(layer)
     if shared:
-        return affine(layer, x, *_parts(layer, draw.toss(flat)))
+        return affine(layer, x, *_parts(layer, key.apply_noise(flat)))
     if x.ndim < (2 if isinstance(layer, nn.Linear) else layer.weight.ndim):
-        raise ValueError(f"{draw.function}: x must count samples in axis 0; got shape {tuple(x.shape)}. Add that axis.")
-    seed, step, site, samples = draw.name
+        raise ValueError(f"{key.function}: x must count samples in axis 0; got shape {tuple(x.shape)}. Add that axis.")
+    seed, step, site, samples = key.name
     ids = torch.arange(len(x), device=x.device)
     if samples is not None:  # one a row, or the first
         ids = samples + (ids if len(samples) == 1 else 0)
 
     def some(x: Tensor, ids: Tensor, flat: Tensor) -> Tensor:
-        part = Draw(draw.function, draw.rate, (seed, step, site, ids))
-        return affine_each(layer, x, *_parts(layer, part.toss(flat.expand(len(x), -1))))
+        part = NoiseKey(key.function, key.rate, (seed, step, site, ids))
+        return affine_each(layer, x, *_parts(layer, part.apply_noise(flat.expand(len(x), -1))))
 
     rows = max(1, TOSSED // max(1, len(flat)))
     tossed_again = [
@@ -191,9 +190,9 @@ class DropConnect(Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each weight of each sample."""
-        draw = self.draw(x, batch=None if self.shared else 0)
-        if draw is not None:
-            return _drop(draw, x, self.layer, self.shared)
+        key = self.key(x, batch=None if self.shared else 0)
+        if key is not None:
+            return _drop(key, x, self.layer, self.shared)
         return self.layer(x) if self.inference == "mean" else moments.relu(self.gaussian(x)).mean
 
     def gaussian(self, x: Tensor) -> Moments:

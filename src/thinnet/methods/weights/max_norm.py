@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.weights.affine import AFFINE
 
 

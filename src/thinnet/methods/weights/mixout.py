@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.facts import Facts
 from thinnet.methods import call
+from thinnet.methods.facts import Facts
 from thinnet.methods.weights.affine import AFFINE, affine
 from thinnet.methods.weights.weight_drop import run_with
 from thinnet.methods.weights.wrapped import Wrapped
@@ -55,7 +55,7 @@ FACTS = Facts(
     mean=mean,
     variance=variance,
     definition=definition,
-    coins=lambda shape, layer, target=None: (1, layer.weight.numel()),
+    noise_shape=lambda shape, layer, target=None: (1, layer.weight.numel()),
     independent=False,
     per_batch=True,
     in_eval=lambda x, p, layer, target=None: layer(x),
@@ -92,8 +92,8 @@ def mixout(
     [0.0, 2.0]
     """
     _check("mixout", weight, target)
-    draw = call.draw("mixout", weight, p, training, generator, below_one=True)
-    return weight if draw is None else target + draw.toss(weight - target)
+    key = call.draw_key("mixout", weight, p, training, generator, below_one=True)
+    return weight if key is None else target + key.apply_noise(weight - target)
 
 
 def _check(function: str, weight: Tensor, target: Tensor) -> None:
@@ -138,8 +138,8 @@ class Mixout(Wrapped):
 
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each weight."""
-        draw = self.draw(x, batch=None)
-        if draw is None:
+        key = self.key(x, batch=None)
+        if key is None:
             return self.layer(x)
-        mixed = self.target + draw.toss(self.layer.weight - self.target)
+        mixed = self.target + key.apply_noise(self.layer.weight - self.target)
         return run_with(self.layer, {"weight": mixed}, x)

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from thinnet.coins import Draw
-from thinnet.facts import Facts
+from thinnet.methods.facts import Facts
 from thinnet.methods.weights.affine import affine
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 
 def definition(x: Tensor, u: Tensor, p: float, layer: Any, **_: object) -> Tensor:
@@ -53,7 +53,7 @@ FACTS = Facts(
     mean=mean,
     variance=variance,
     definition=definition,
-    coins=lambda shape, layer, **_: (1, layer.weight.numel()),
+    noise_shape=lambda shape, layer, **_: (1, layer.weight.numel()),
     independent=False,
     per_batch=True,
     in_eval=lambda x, p, layer, **_: layer(x),
@@ -74,11 +74,11 @@ def chosen(function: str, layer: nn.Module, patterns: str | Sequence[str]) -> tu
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def toss_all(draw: Draw, tensors: Sequence[Tensor]) -> list[Tensor]:
+def toss_all(key: NoiseKey, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Returns the tensors with one coin an element, all of one draw: the units of each follow those of the one before."""
     if len(tensors) == 1:
-        return [draw.toss(tensors[0])]
-    tossed = draw.toss(torch.cat([tensor.flatten() for tensor in tensors]))
+        return [key.apply_noise(tensors[0])]
+    tossed = key.apply_noise(torch.cat([tensor.flatten() for tensor in tensors]))
     parts = tossed.split([tensor.numel() for tensor in tensors])
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
@@ -133,10 +133,10 @@ class WeightDrop(Wrapped):
         if isinstance(x, fx.Proxy):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *args), kwargs)  # type: ignore
         whole = [self.layer.get_parameter(name) for name in self.weights]
-        draw = self.draw(whole[0], batch=None)
-        if draw is None:
+        key = self.key(whole[0], batch=None)
+        if key is None:
             return self.layer(x, *args, **kwargs)
-        return run_with(self.layer, dict(zip(self.weights, toss_all(draw, whole), strict=True)), x, *args, **kwargs)
+        return run_with(self.layer, dict(zip(self.weights, toss_all(key, whole), strict=True)), x, *args, **kwargs)
 
     def extra_repr(self) -> str:
         """Returns the rate and the names of the weights."""

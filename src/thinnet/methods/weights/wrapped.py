@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from thinnet.coins import Site
+from thinnet.rng import Site
 
 INNER = "layer."
 

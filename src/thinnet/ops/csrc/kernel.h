@@ -361,34 +361,34 @@ class Walk {
 constexpr float kAlpha = 1.7580993408473766f;
 
 template <class Type>
-void toss_type(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end) {
+void apply_noise_type(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end) {
   const auto walk = [&](auto rule) { Walk<decltype(rule), Type>(plan, tasks, rule)(begin, end); };
   const float dropped = static_cast<float>(plan.threshold), kept = 65536.0f - dropped;
-  switch (plan.rule) {
-    case Rule::inverted:
+  switch (plan.kind) {
+    case NoiseKind::inverted:
       return walk(Scale{plan.threshold, 65536.0f / kept});
-    case Rule::alpha: {
+    case NoiseKind::alpha: {
       const float p = dropped / 65536.0f, q = kept / 65536.0f;
       const float a = kept == 0.0f ? 0.0f : 1.0f / std::sqrt(q * (1.0f + p * (kAlpha * kAlpha)));
       if (plan.linear) return walk(Scale{plan.threshold, a});
       const float b = a * p * kAlpha;
       return walk(Affine{{plan.threshold, a}, b, b - a * kAlpha});
     }
-    case Rule::gaussian:
+    case NoiseKind::gaussian:
       return walk(Continuous<normal>{std::sqrt(dropped / kept)});
-    case Rule::uniform:
+    case NoiseKind::uniform:
       return walk(Continuous<uniform>{std::sqrt(3.0f * dropped / kept)});
   }
 }
 
 }  // namespace
 
-void toss(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end) {
+void apply_noise(const Plan& plan, const Tasks& tasks, int64_t begin, int64_t end) {
   switch (plan.dtype) {
-    case Dtype::f32: return toss_type<Float32>(plan, tasks, begin, end);
-    case Dtype::f64: return toss_type<Float64>(plan, tasks, begin, end);
-    case Dtype::bf16: return toss_type<BFloat16>(plan, tasks, begin, end);
-    case Dtype::f16: return toss_type<Float16>(plan, tasks, begin, end);
+    case Dtype::f32: return apply_noise_type<Float32>(plan, tasks, begin, end);
+    case Dtype::f64: return apply_noise_type<Float64>(plan, tasks, begin, end);
+    case Dtype::bf16: return apply_noise_type<BFloat16>(plan, tasks, begin, end);
+    case Dtype::f16: return apply_noise_type<Float16>(plan, tasks, begin, end);
   }
 }
 

@@ -6,7 +6,7 @@
 
 namespace thinnet {
 
-enum class Rule : int64_t { inverted = 0, alpha = 1, gaussian = 2, uniform = 3 };
+enum class NoiseKind : int64_t { inverted = 0, alpha = 1, gaussian = 2, uniform = 3 };
 enum class Dtype { f32, f64, bf16, f16 };
 
 // One axis of the tensor: how far a step along it moves in `x`, in `y`, in the units, in the samples and in the steps.
@@ -24,7 +24,7 @@ struct Plan {
   const char* x;
   char* y;
   Dtype dtype;
-  Rule rule;
+  NoiseKind kind;
   bool linear;         // the derivative of the rule in x: what backward applies
   int32_t threshold;   // the rate in 65536ths
   uint64_t seed;
@@ -51,9 +51,9 @@ struct Tasks {
 using Kernel = void (*)(const Plan&, const Tasks&, int64_t begin, int64_t end);
 
 #if defined(__x86_64__) || defined(_M_X64)
-namespace avx512 { void toss(const Plan&, const Tasks&, int64_t, int64_t); }
-namespace avx2 { void toss(const Plan&, const Tasks&, int64_t, int64_t); }
+namespace avx512 { void apply_noise(const Plan&, const Tasks&, int64_t, int64_t); }
+namespace avx2 { void apply_noise(const Plan&, const Tasks&, int64_t, int64_t); }
 #endif
-namespace baseline { void toss(const Plan&, const Tasks&, int64_t, int64_t); }
+namespace baseline { void apply_noise(const Plan&, const Tasks&, int64_t, int64_t); }
 
 }  // namespace thinnet

@@ -10,7 +10,7 @@ numbers that are 1 or divisible by 16; here only for those that say how memory m
 import triton
 import triton.language as tl
 
-from thinnet.ops.triton.coins import GAUSSIAN, apply, constants, number, words
+from thinnet.ops.triton.bits import GAUSSIAN, apply, constants, number, words
 
 
 @triton.jit
@@ -27,13 +27,13 @@ def sample_ids(samples, row, inside, FIRST: tl.constexpr):
 @triton.jit(do_not_specialize=["unit_row", "sample_row", "segments", "total", "full", "offset"])
 def segments_kernel(
     y, x, rate, seed, step, site, samples, x_row, y_row, unit_row, sample_row, units, segments, total, full, offset,
-    RULE: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, TILE: tl.constexpr,
+    KIND: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
     """Rows of consecutive units in consecutive memory. A program tosses whole segments, so each block serves all its coins.
 
     `segments` a row and `total`; the first `full` of them need no mask. With `SKIP` a row may begin inside a segment.
     """
-    WIDTH: tl.constexpr = 16 if RULE >= GAUSSIAN else 32
+    WIDTH: tl.constexpr = 16 if KIND >= GAUSSIAN else 32
     SEGMENT: tl.constexpr = 4 * WIDTH
     first = tl.program_id(0) * TILE
     segment = first + tl.arange(0, TILE)
@@ -55,11 +55,11 @@ def segments_kernel(
     block = block[:, None] + tl.arange(0, 16)[None, :].to(tl.uint32)
     drawn = words(block, sample[:, None], number(step), number(site), tl.load(seed))
     threshold = tl.load(rate)
-    scale, shift, dropped = constants(RULE, LINEAR, threshold)
+    scale, shift, dropped = constants(KIND, LINEAR, threshold)
     y_at = y + (row * y_row)[:, None] + column
     for j in tl.static_range(4):
-        coin = drawn[j] if RULE >= GAUSSIAN else halves(drawn[j])
-        result = apply(RULE, LINEAR, values[j], coin, threshold, scale, shift, dropped)
+        coin = drawn[j] if KIND >= GAUSSIAN else halves(drawn[j])
+        result = apply(KIND, LINEAR, values[j], coin, threshold, scale, shift, dropped)
         if whole:
             tl.store(y_at + WIDTH * j, result)
         else:
@@ -92,15 +92,15 @@ def halves(word):
 
 
 @triton.jit
-def own_coin(RULE: tl.constexpr, unit, sample, step, site, seed):
+def own_coin(KIND: tl.constexpr, unit, sample, step, site, seed):
     """Returns the coin, or the word of noise, of each unit: one block for each."""
-    if RULE >= GAUSSIAN:
+    if KIND >= GAUSSIAN:
         block, j = (unit >> 6 << 4) + (unit & 15), (unit >> 4) & 3
     else:
         block, j = (unit >> 7 << 4) + ((unit >> 1) & 15), (unit >> 5) & 3
     w0, w1, w2, w3 = words(block.to(tl.uint32), sample, step, site, seed)
     word = tl.where(j < 2, tl.where(j == 0, w0, w1), tl.where(j == 2, w2, w3))
-    if RULE >= GAUSSIAN:
+    if KIND >= GAUSSIAN:
         return word
     else:
         return ((word >> ((unit & 1) << 4).to(tl.uint32)) & 0xFFFF).to(tl.int32)
@@ -111,7 +111,7 @@ def own_coin(RULE: tl.constexpr, unit, sample, step, site, seed):
 )
 def runs_kernel(
     y, x, rate, seed, step, site, samples, x_a, x_b, y_a, y_b, unit_a, unit_b, sample_a, sample_b, size_b, rows, inner, chunks,
-    offset, RULE: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
+    offset, KIND: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     """Rows, counted by two axes, whose `inner` elements lie side by side and share a coin."""
     program = tl.program_id(0)
@@ -120,19 +120,19 @@ def runs_kernel(
     inside = row < rows
     a, b = (row // size_b).to(tl.int64), (row % size_b).to(tl.int64)
     sample = sample_ids(samples, a * sample_a + b * sample_b, inside, FIRST)
-    coin = own_coin(RULE, offset + a * unit_a + b * unit_b, sample, number(step), number(site), tl.load(seed))
+    coin = own_coin(KIND, offset + a * unit_a + b * unit_b, sample, number(step), number(site), tl.load(seed))
     threshold = tl.load(rate)
-    scale, shift, dropped = constants(RULE, LINEAR, threshold)
+    scale, shift, dropped = constants(KIND, LINEAR, threshold)
     mask = inside[:, None] & (column < inner)[None, :]
     value = tl.load(x + (a * x_a + b * x_b)[:, None] + column[None, :], mask=mask)
-    result = apply(RULE, LINEAR, value, coin[:, None], threshold, scale, shift, dropped)
+    result = apply(KIND, LINEAR, value, coin[:, None], threshold, scale, shift, dropped)
     tl.store(y + (a * y_a + b * y_b)[:, None] + column[None, :], result, mask=mask)
 
 
 @triton.jit(do_not_specialize=["sizes", "unit_strides", "sample_strides", "count", "offset"])
 def strided_kernel(
     y, x, rate, seed, step, site, samples, sizes, x_strides, y_strides, unit_strides, sample_strides, count, offset,
-    RULE: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, LARGE: tl.constexpr, BLOCK: tl.constexpr,
+    KIND: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, LARGE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Any strides: the elements in the order of the memory of `y`, innermost axis first, each with a block of its own."""
     rest = tl.program_id(0).to(tl.int64 if LARGE else tl.int32) * BLOCK + tl.arange(0, BLOCK)
@@ -147,8 +147,8 @@ def strided_kernel(
         unit += i * unit_strides[axis]
         row += i * sample_strides[axis]
     sample = sample_ids(samples, row, mask, FIRST)
-    coin = own_coin(RULE, unit, sample, number(step), number(site), tl.load(seed))
+    coin = own_coin(KIND, unit, sample, number(step), number(site), tl.load(seed))
     threshold = tl.load(rate)
-    scale, shift, dropped = constants(RULE, LINEAR, threshold)
+    scale, shift, dropped = constants(KIND, LINEAR, threshold)
     value = tl.load(x + x_at, mask=mask)
-    tl.store(y + y_at, apply(RULE, LINEAR, value, coin, threshold, scale, shift, dropped), mask=mask)
+    tl.store(y + y_at, apply(KIND, LINEAR, value, coin, threshold, scale, shift, dropped), mask=mask)

@@ -1,0 +1,166 @@
+"""Distillation: one deterministic student that predicts, in one pass, what the average of many thinned networks predicts.
+
+    classification   min_s  E_x KL(p(x) || s(x)),    p(x) = (1/n) sum_t softmax(draw t)
+    regression       min_s  E_x (m(x) - s(x))^2,     or KL(N(m, v) || N(s, w)) where the student has a variance w
+
+Korattikara, Rathod, Murphy, Welling 2015, "Bayesian dark knowledge", arXiv:1506.04416; Bulo, Porzi, Kontschieder 2016, "Dropout
+distillation", ICML, PMLR 48:99.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.inference.deterministic.bar import counted
+from thinnet.inference.deterministic.divergences import apart
+from thinnet.inference.deterministic.scaling import weight_scaled
+from thinnet.inference.deterministic.student import Distilled, Judged, judge
+
+Optimiser = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+
+
+def distill(
+    model: nn.Module,
+    loader: Iterable[Any],
+    student: nn.Module | None = None,
+    *,
+    heldout: Tensor | None = None,
+    epochs: int = 20,
+    n: int = 8,
+    seed: int = 0,
+    kind: str | None = None,
+    variance: bool = False,
+    optimiser: Optimiser | None = None,
+    inputs: Callable[[Any], Tensor] | None = None,
+    judged_by: int = 200,
+    progress: bool = True,
+) -> Distilled:
+    """Trains a student without dropout on what the average of the thinned networks of a model predicts.
+
+    Each batch is predicted by n fresh draws of the teacher, named by the seed and the number of the batch, so that a run can be
+    repeated; labels are not used. The loss is a proper score, whose optimum is the same for any n: more draws only make its
+    gradients less noisy. An interruption from the keyboard ends the training, and the student is returned as far as it is.
+
+    Args:
+        model: the teacher, trained with dropout; it is not changed.
+        loader: batches of inputs, or of tuples with the inputs first; gone through once an epoch.
+        student: what is trained, in place; `weight_scaled(model)`, with its normalisations in eval, if left out.
+        heldout: inputs that are not in the loader, on which student and weight scaling are judged; no report without.
+        epochs: how often the loader is gone through.
+        n: draws of the teacher for each batch.
+        seed: of the draws.
+        kind: "logits" or "values"; told by the last axis of the output if left out, as `sample` does.
+        variance: whether the student returns `(mean, log variance)`, and learns the spread of the draws too; for values.
+        optimiser: makes one for the student's parameters; Adam with a learning rate of 1e-3 if left out.
+        inputs: takes the inputs out of a batch, where they are not first.
+        judged_by: draws of the teacher on `heldout`.
+        progress: whether a bar is shown, if `rich` is installed and there is a terminal.
+
+    Returns: the student, in eval, and the report.
+
+    Raises:
+        ValueError: an argument is out of its domain, the loader is empty, or outputs of teacher and student differ in shape.
+        TypeError: a model or a student is no module.
+
+    Source: Korattikara et al. 2015, arXiv:1506.04416; Bulo, Porzi, Kontschieder 2016, ICML, PMLR 48:99.
+
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    >>> x = torch.randn(64, 4)
+    >>> found = distill(model, x.split(16), epochs=2, heldout=torch.randn(8, 4), progress=False)
+    >>> found.student(x).shape, found.steps
+    (torch.Size([64, 3]), 8)
+    """
+    _check(model, student, heldout, dict(epochs=epochs, n=n, judged_by=judged_by))
+    if variance and student is None:
+        raise ValueError(
+            "distill: variance=True must have a student that returns (mean, log variance); got None. Give student=."
+        )
+    if variance and n < 2:
+        raise ValueError("distill: n must be at least 2 for variance=True; got 1. Use n=8.")
+    baseline = weight_scaled(model)
+    own = student is None
+    student = weight_scaled(model) if student is None else student
+    trained = student.eval() if own else student.train()
+    teacher = _Teacher(model, n, seed, kind)
+    maker = optimiser or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
+    training = _Training(teacher, trained, maker([p for p in trained.parameters() if p.requires_grad]), variance)
+    interrupted = False
+    try:
+        for batch in counted(_batches(loader, epochs), "distill", epochs * _size(loader), progress):
+            training.step(inputs(batch) if inputs else _first(batch))
+    except KeyboardInterrupt:
+        interrupted = True
+    trained.eval()
+    report: dict[str, Judged] = {}
+    if heldout is not None:
+        report = judge(model, {"weight scaling": baseline, "student": trained}, heldout, judged_by, seed + 1, kind)
+    return Distilled(trained, tuple(training.losses), interrupted, n, judged_by, report)
+
+
+class _Teacher:
+    """Draws of the model, with another name for each batch."""
+
+    def __init__(self, model: nn.Module, n: int, seed: int, kind: str | None) -> None:
+        self.model, self.n, self.kind = model, n, kind
+        self.seeds = torch.Generator().manual_seed(seed)
+
+    def __call__(self, x: Tensor) -> Any:
+        from thinnet.inference.monte_carlo.sampling import sample
+
+        seed = int(torch.randint(1 << 62, (), generator=self.seeds))
+        return sample(self.model, x, n=self.n, seed=seed, kind=self.kind, progress=False)
+
+
+class _Training:
+    """The steps of a student towards its teacher."""
+
+    def __init__(self, teacher: _Teacher, student: nn.Module, optimiser: torch.optim.Optimizer, variance: bool) -> None:
+        self.teacher, self.student, self.optimiser, self.variance = teacher, student, optimiser, variance
+        self.losses: list[float] = []
+
+    def step(self, x: Tensor) -> None:
+        """Makes one step on one batch."""
+        drawn = self.teacher(x)
+        with torch.enable_grad():
+            loss = apart(drawn, self.student(x), self.variance).mean()
+            self.optimiser.zero_grad()
+            loss.backward()
+            self.optimiser.step()
+        self.losses.append(float(loss.detach()))
+
+
+def _check(model: Any, student: Any, heldout: Any, numbers: dict[str, Any]) -> None:
+    for name, value in (("model", model), ("student", student)):
+        if not isinstance(value, nn.Module) and not (name == "student" and value is None):
+            raise TypeError(f"distill: {name} must be a torch.nn.Module; got {type(value).__name__}. Call its factory first.")
+    if student is model:
+        raise ValueError("distill: student must be another module than the model; got the same. Leave it out for a copy.")
+    if heldout is not None and (not isinstance(heldout, Tensor) or not len(heldout)):
+        raise ValueError(f"distill: heldout must be a tensor of inputs; got {type(heldout).__name__}. Stack them.")
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"distill: {name} must be a positive integer; got {value!r}.")
+
+
+def _batches(loader: Iterable[Any], epochs: int) -> Iterator[Any]:
+    for epoch in range(epochs):
+        empty = True
+        for batch in loader:
+            empty = False
+            yield batch
+        if empty:
+            raise ValueError(f"distill: loader must give batches in each epoch; got none in epoch {epoch}. Give a DataLoader.")
+
+
+def _size(loader: Any) -> int:
+    return len(loader) if hasattr(loader, "__len__") else 0
+
+
+def _first(batch: Any) -> Tensor:
+    x = batch[0] if isinstance(batch, (tuple, list)) else batch
+    if not isinstance(x, Tensor):
+        raise ValueError(f"distill: a batch must have a tensor first; got {type(x).__name__}. Give inputs=, a function of it.")
+    return x

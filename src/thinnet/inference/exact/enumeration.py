@@ -1,0 +1,145 @@
+"""All 2^n sub-networks of a small model, and what their averages are: the ensemble that dropout trains, counted out.
+
+    arithmetic   sum_m P(m) y_m(x)                       what an ensemble predicts
+    geometric    prod_m y_m(x)^P(m), normalised          what weight scaling is, for one layer of softmax
+    P(m)         prod over coins of p (dropped) and 1 - p (kept)
+
+Srivastava et al. 2014, JMLR 15:1929, section 7.5; Baldi and Sadowski 2013, "Understanding dropout", NeurIPS.
+"""
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.inference.exact.averages import Averages
+from thinnet.inference.exact.subnetworks import Subnetworks, Use
+
+ROWS = 1 << 14  # of the enlarged batch of one pass
+HELD = 1 << 27  # numbers: with more, the outputs of the sub-networks are averaged and not kept
+MOST = 28  # coins: as many sub-networks take hours
+
+
+def exact(
+    model: nn.Module,
+    x: Any,
+    *,
+    n: int = 50,
+    seed: int = 0,
+    kind: str | None = None,
+    limit: int = 20,
+    batch_size: int = ROWS,
+    pick: Callable[[Any], Tensor] | None = None,
+) -> Averages:
+    """Returns the exact averages over all 2^n sub-networks of a model, beside weight scaling and Monte-Carlo.
+
+    Every coin of the model's dropout, PyTorch's or thinnet's, modules or functions, is set by hand: a sub-network for each way
+    to set them, weighted by its probability, p for each unit that is dropped and 1 - p for each that is kept. A site with a
+    rate of 0 or 1 has no coin; one that is used twice has its coins twice; all inputs meet the same sub-networks. It runs on a
+    copy: the model, its mode and all generators are as they were.
+
+    Args:
+        model: any module in which all that is random is one coin a unit, as in `Dropout`, `Dropout2d` and `DropPath`.
+        x: the inputs: a tensor, a tuple of arguments, or a mapping of named ones; axis 0 counts them.
+        n: how many draws the Monte-Carlo average has.
+        seed: of these draws.
+        kind: "logits" or "values"; told by the last axis of the output if left out, as `sample` does.
+        limit: the most coins; each one more doubles the work.
+        batch_size: rows of the enlarged batch of one pass, at most; at least one sub-network runs at a time.
+        pick: takes the tensor of interest out of what the model returns, where it returns more than one.
+
+    Returns: the averages, with a table as `str` and a picture. Probabilities where the outputs are logits.
+
+    Raises:
+        ValueError: there are more coins than `limit`, or none; something random is no coin a unit, and the message names it;
+            or an argument is out of its domain.
+        TypeError: `model` is no module.
+
+    Source: Srivastava et al. 2014, JMLR 15:1929; Baldi and Sadowski 2013, NeurIPS.
+
+    >>> _ = torch.manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+    >>> averages = exact(model, torch.randn(5, 4))
+    >>> len(averages.probabilities), averages.mean.shape
+    (256, torch.Size([5, 3]))
+    >>> bool(torch.allclose(averages.geometric, averages.weight_scaled))
+    True
+    """
+    from thinnet.inference.monte_carlo.sampling import sample
+
+    for name, value in (("n", n), ("limit", limit), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"exact: {name} must be a positive integer; got {value!r}.")
+    if kind not in (None, "logits", "values"):
+        raise ValueError(f'exact: kind must be "logits", "values" or None; got {kind!r}.')
+    networks = Subnetworks(model, x, pick)
+    _check_count(networks.uses, networks.coins, min(limit, MOST))
+    drawn = sample(_Picked(model, pick) if pick else model, x, n=n, seed=seed, kind=kind)
+    whole = networks.whole()
+    held = prod((1 << networks.coins, *whole.shape)) <= HELD
+    sums = _Sums(drawn.kind == "logits", held)
+    for numbers in _numbers(1 << networks.coins, max(1, batch_size // networks.batch), whole.device):
+        sums.add(networks.outputs(numbers), networks.probabilities(numbers))
+    return sums.averages(networks, whole, drawn)
+
+
+def _check_count(uses: list[Use], coins: int, limit: int) -> None:
+    if coins > limit:
+        parts = ", ".join(f"{use.coins} at {use.site!r}" for use in uses)
+        more = f"limit={coins}" if coins <= MOST else "a smaller network"
+        rule = f"exact: model must have at most {limit} coins; got {coins}, {parts}: 2^{coins} sub-networks"
+        raise ValueError(f"{rule}. sample(model, x, n=200) draws from them; to run them all, take {more}.")
+
+
+def _numbers(count: int, step: int, device: torch.device) -> Iterator[Tensor]:
+    for first in range(0, count, step):
+        yield torch.arange(first, min(first + step, count), device=device)
+
+
+class _Picked(nn.Module):
+    """A model that returns the tensor of interest alone."""
+
+    def __init__(self, model: nn.Module, pick: Callable[[Any], Tensor]) -> None:
+        super().__init__()
+        self.model, self.pick = model, pick
+
+    def forward(self, *args: Any, **named: Any) -> Tensor:
+        return self.pick(self.model(*args, **named))
+
+
+class _Sums:
+    """Weighted sums over the sub-networks, in float64: of what they predict, of its square, and of its logarithm."""
+
+    def __init__(self, logits: bool, held: bool) -> None:
+        self.logits, self.held = logits, held
+        self.first: Any = 0.0
+        self.second: Any = 0.0
+        self.log: Any = 0.0
+        self.probabilities: list[Tensor] = []
+        self.outputs: list[Tensor] = []
+
+    def add(self, outputs: Tensor, weights: Tensor) -> None:
+        """Adds some sub-networks: their outputs, `(R, B, ...)`, and their probabilities, `(R,)`."""
+        log = outputs.double().log_softmax(-1) if self.logits else outputs.double()
+        y = log.exp() if self.logits else log
+        self.first = self.first + torch.tensordot(weights, y, 1)
+        self.second = self.second + torch.tensordot(weights, y.square(), 1)
+        self.log = self.log + torch.tensordot(weights, log, 1)
+        self.probabilities.append(weights)
+        if self.held:
+            self.outputs.append(outputs)
+
+    def averages(self, networks: Subnetworks, whole: Tensor, drawn: Any) -> Averages:
+        """Returns all that was summed up."""
+        return Averages(
+            uses=tuple(networks.uses),
+            mean=self.first,
+            std=(self.second - self.first.square()).clamp_min(0).sqrt(),
+            geometric=self.log.softmax(-1) if self.logits else None,
+            weight_scaled=whole.double().softmax(-1) if self.logits else whole.double(),
+            monte_carlo=drawn,
+            probabilities=torch.cat(self.probabilities),
+            outputs=torch.cat(self.outputs) if self.held else None,
+        )

@@ -1,0 +1,140 @@
+"""Modules whose mode is another one in the threads that ask for it: everywhere else they are as they were.
+
+A module gets a class made of its own, in which `training` says True, or False, in the threads that are inside, and what the
+module's flag says in all others. The module's dictionary is the same, and when the last thread has left so is its class.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import nn
+
+from thinnet.inference.mc_mode.hold import Held
+
+CLOSED = ("torch.nn.", "thinnet.")  # modules of these call no norm as a function
+
+
+class Counts:
+    """What one thread has turned on and off, each as often as it did, by the number of the module."""
+
+    def __init__(self) -> None:
+        self.on: Counter[int] = Counter()
+        self.off: Counter[int] = Counter()
+        self.first: dict[int, list[Callable[..., None]]] = {}  # what is to be done when a module is called
+        self.held = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether this thread is inside of any context."""
+        return bool(self.on or self.off or self.first)
+
+    def turn(self, modules: Iterable[nn.Module], on: bool, by: int) -> None:
+        """Turns modules on or off once more, or once less."""
+        counts = self.on if on else self.off
+        for module in modules:
+            counts[id(module)] += by
+            if counts[id(module)] <= 0:
+                del counts[id(module)]
+
+
+class Inside(threading.local):
+    """The counts of this thread."""
+
+    def __init__(self) -> None:
+        self.counts = Counts()
+
+
+inside = Inside()
+_lock = threading.RLock()
+_users: Counter[int] = Counter()
+_classes: dict[type, type] = {}
+
+
+class Turned:
+    """What is mixed into the class of a module while any thread is inside."""
+
+    @property
+    def training(self) -> bool:
+        """The mode, in this thread."""
+        counts, number = inside.counts, id(self)
+        return counts.on[number] > 0 or (counts.off[number] == 0 and vars(self)["training"])
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        vars(self)["training"] = mode
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the module; one that is on for its coins with its norms held in eval."""
+        counts = inside.counts
+        waiting = counts.first.get(id(self))
+        while waiting:
+            waiting.pop()(args, kwargs)
+        compiled = vars(self).get("_compiled_call_impl") is not None and counts.busy
+        call = self._call_impl if compiled else super().__call__  # type: ignore[misc]
+        if counts.held or not counts.on[id(self)] or origin(type(self)).__module__.startswith(CLOSED):
+            return call(*args, **kwargs)
+        counts.held = True
+        try:
+            with Held():
+                return call(*args, **kwargs)
+        finally:
+            counts.held = False
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Is copied and pickled as a module of its own class."""
+        _, args, *rest = super().__reduce_ex__(protocol)
+        return made, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
+
+
+def made(kind: type, *args: Any) -> Any:
+    """Returns a new module of a class, without anything in it."""
+    return kind.__new__(kind, *args)
+
+
+class Uncompiled:
+    """What is mixed into the class of what `torch.compile` returned: threads inside run the module as it is written."""
+
+    def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
+        """Calls the module, or its compiled form."""
+        return self._orig_mod(*args, **kwargs) if inside.counts.busy else super().__call__(*args, **kwargs)  # type: ignore[misc]
+
+
+def origin(kind: type) -> type:
+    """Returns the class that a module had."""
+    return kind.__mro__[2] if issubclass(kind, (Turned, Uncompiled)) else kind
+
+
+def _turned(kind: type, mixed: type) -> type:
+    if kind not in _classes:
+        names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+        _classes[kind] = type.__new__(type(kind), kind.__name__, (mixed, kind), names)
+    return _classes[kind]
+
+
+def enter(modules: Iterable[nn.Module]) -> list[nn.Module]:
+    """Gives modules their classes, or counts one user more; returns them. Either all of them are changed or none is."""
+    with _lock:
+        done: list[nn.Module] = []
+        try:
+            for module in modules:
+                if _users[id(module)] == 0:
+                    mixed = Uncompiled if "_orig_mod" in module._modules else Turned
+                    object.__setattr__(module, "__class__", _turned(type(module), mixed))
+                _users[id(module)] += 1
+                done.append(module)
+        except BaseException:
+            leave(done)
+            raise
+        return done
+
+
+def leave(modules: Iterable[nn.Module]) -> None:
+    """Counts one user less of modules, and gives those without any their own classes back."""
+    with _lock:
+        for module in modules:
+            _users[id(module)] -= 1
+            if _users[id(module)] == 0:
+                del _users[id(module)]
+                object.__setattr__(module, "__class__", origin(type(module)))

@@ -1,0 +1,117 @@
+"""How draws are computed: all that hangs on no coin once, the rest as one enlarged batch, or one draw after the other."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from thinnet.inference.mc_mode.serving import Served
+from thinnet.inference.mc_mode.structure import generators_kept, seed_all, structure
+from thinnet.inference.mc_mode.switches import Switches, count_rows, few_rows, take_rows
+from thinnet.inference.monte_carlo.outputs import Choice, chosen
+from thinnet.inference.monte_carlo.progress import Progress, progressing
+from thinnet.rng.calls import mix
+
+MEMORY = 1 << 24  # bytes of the largest tensor of an enlarged batch: more than this leaves the caches, and is slower
+Tensors = tuple[Tensor, ...]
+
+
+class Drawing:
+    """The draws of one model for one input.
+
+    Args:
+        model: it is left as it is.
+        x: what it is called with.
+        found: its switches.
+        seed: of all coins.
+        output: which tensor is predicted.
+        two: whether the model returns a mean and the log of a variance.
+    """
+
+    def __init__(self, model: nn.Module, x: Any, found: Switches, seed: int, output: Choice, two: bool) -> None:
+        self.served = Served(structure("sample", model), seed, found.pooled)
+        self.x, self.found, self.seed, self.output, self.two = x, found, seed, output, two
+        self.rows = count_rows(x)
+        self.notes: list[str] = []
+        self.apart = True
+        self.vectorised = not found.unnamed
+
+    @property
+    def named(self) -> bool:
+        """Whether the draws of a sample are the same in any batch."""
+        return not self.found.unnamed and not self.found.pooled and self.apart
+
+    def run(self, n: int, ids: Tensor, batch_size: int | None, shown: bool | None) -> tuple[Tensors, tuple[str, ...]]:
+        """Returns the draws `(n, B, ...)`, and what a reader should know beside."""
+        with torch.no_grad(), generators_kept(self.served.model), progressing(n * self.rows, shown) as progress:
+            self.apart = self.rows == 1 or self._rows_apart()
+            self.served.switch(self.found.paths)
+            draws = self._in_parts(n, ids, batch_size, progress)
+        return draws, (*self._notes(), *self.notes)
+
+    def _notes(self) -> list[str]:
+        notes = [f"coins without a name, drawn from a seeded generator: {place}" for place in self.found.unnamed]
+        notes += [f"axis 0 does not count the samples at {path or 'the model'}" for path in sorted(self.found.pooled)]
+        return notes + ([] if self.apart else ["samples depend on one another: the draws of one hang on its batch"])
+
+    def _rows_apart(self) -> bool:
+        """Returns whether the last of a few samples has the same output by itself; all samples have the same coins here."""
+        self.served.switch(frozenset())
+        few = few_rows(self.x)
+        count = count_rows(few)
+        try:
+            together = self._call(few, torch.tensor(0), torch.zeros(count, dtype=torch.int64))
+            alone = self._call(take_rows(few, [count - 1]), torch.tensor(0), torch.zeros(1, dtype=torch.int64))
+        except (TypeError, ValueError):
+            raise
+        except Exception:
+            return False
+        return all(_close(one[-1:], other) for one, other in zip(together, alone, strict=True))
+
+    def _in_parts(self, n: int, ids: Tensor, batch_size: int | None, progress: Progress) -> Tensors:
+        most = batch_size or max(n, int(MEMORY / max(1.0, self.found.bytes)))
+        size = min(self.rows, max(1, most // n)) if self.apart else self.rows
+        parts: list[Tensors] = []
+        for first in range(0, self.rows, size):
+            part = slice(first, first + size)
+            x = take_rows(self.x, part) if size < self.rows else self.x
+            parts.append(self._drawn(x, n, ids[part], max(1, most // size), progress))
+        return _joined(parts, 1)
+
+    def _drawn(self, x: Any, n: int, ids: Tensor, at_once: int, progress: Progress) -> Tensors:
+        parts: list[Tensors] = []
+        for steps in torch.arange(n).split(at_once):
+            parts.append(self._at_once(x, steps, ids))
+            progress.advance(len(steps) * len(ids))
+        return _joined(parts, 0)
+
+    def _at_once(self, x: Any, steps: Tensor, ids: Tensor) -> Tensors:
+        if self.vectorised and len(steps) > 1:
+            try:
+                return torch.func.vmap(lambda step: self._call(x, step, ids), randomness="error")(steps)
+            except Exception as error:  # whatever is wrong with the model comes up again below
+                self.vectorised = False
+                self.notes.append(f"draws ran one by one: {str(error).strip().splitlines()[0][:120]}")
+        return tuple(torch.stack(each) for each in zip(*(self._one(x, step, ids) for step in steps), strict=True))
+
+    def _one(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
+        if self.found.unnamed:
+            seed_all((self.seed ^ mix(int(step) + 1)) & ((1 << 63) - 1))
+        return self._call(x, step, ids)
+
+    def _call(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
+        copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
+        return chosen(self.served.call(copied, step, ids), self.output, self.two)
+
+
+def _joined(parts: list[Tensors], axis: int) -> Tensors:
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(each, axis) for each in zip(*parts, strict=True))
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape:
+        return False
+    limit = 64 * torch.finfo(one.dtype).eps
+    largest = float(one.nan_to_num(0.0, 0.0, 0.0).abs().max()) if one.numel() else 0.0
+    return torch.allclose(one, other, rtol=limit, atol=limit * largest, equal_nan=True)

@@ -1,0 +1,198 @@
+"""Batchwise dropout: the samples of a group share their coins, so that a dropped unit is dropped for all of them.
+
+    y[n, i] = x[n, i] m[g(n), i] / (1 - p),  of the coins m[g] of a group exactly K are kept, E[K] = (1 - p) n
+
+What a whole group drops need not be computed: `thinnet.thin` runs the layers around on the kept units alone.
+Graham, Reizenstein, Robinson 2015, "Efficient batchwise dropout training using submatrices", arXiv:1502.02478.
+"""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from thinnet import ops
+from thinnet.methods.call import draw_key
+from thinnet.methods.elementwise.kept import Count, Kept, grouped_coins, independent, keep
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site, rates
+
+
+def definition(x: Tensor, u: Tensor, p: float, axis: int = -1, count: Count = "fixed", groups: int = 1) -> Tensor:
+    """Returns x / (1 - p) at the units whose numbers are among the K smallest, or, of independent coins, at least p."""
+    units = x.shape[axis]
+    shape = [1] * x.ndim
+    shape[axis] = units
+    if count == "bernoulli":
+        kept = u.flatten()[:units] >= p
+    else:
+        wanted = (1 - p) * units
+        number = int(wanted) + bool(float(u.flatten()[-1]) < wanted - int(wanted))
+        kept = torch.zeros(units, dtype=torch.bool)
+        kept[sorted(range(units), key=lambda unit: float(u.flatten()[unit]))[:number]] = True
+    return torch.where(kept.reshape(shape), x / (1 - p) if p < 1 else x, 0)
+
+
+def covariance(p: float, units: int, count: Count = "fixed") -> float:
+    """Returns the covariance of two units of a sample as a multiple of x_i x_j.
+
+    E[K (K - 1)] / (n (n - 1) (1 - p)^2) - 1, which is -p / ((1 - p) (n - 1)) where (1 - p) n is whole; 0 for independent coins.
+
+    >>> round(covariance(0.5, 12), 6), round(-1 / 11, 6)
+    (-0.090909, -0.090909)
+    """
+    if count == "bernoulli" or p in (0, 1) or units < 2:
+        return 0.0
+    wanted = (1 - p) * units
+    low, more = int(wanted), wanted - int(wanted)
+    pairs = (1 - more) * low * (low - 1) + more * (low + 1) * low
+    return pairs / (units * (units - 1) * (1 - p) ** 2) - 1
+
+
+FACTS = Facts(
+    name="Batchwise dropout",
+    summary="Drops units for a whole group of samples, exactly a share p of them, and scales the kept ones by 1 / (1 - p).",
+    equation="y[n, i] = x[n, i] m[g(n), i] / (1 - p),  K of n coins are kept, E[K] = (1 - p) n",
+    paper="Graham, Reizenstein, Robinson 2015, arXiv:1502.02478",
+    grain="unit of a group of samples, exactly K of n",
+    place="between two wide layers, in the place of Dropout or Dropout2d: thinnet.thin(model) puts it there",
+    avoid="narrow layers, small gains; a batch that is one sample, or few steps: there are as many thinned networks as groups",
+    default="the rate of the dropout that it replaces, one group",
+    cost="a sort of n numbers a group; with thinnet.thin less than no dropout: dropped units are not computed",
+    elsewhere="the authors' CUDA code; SparseDrop (arXiv:2411.01238) drops blocks of rows and features, on CUDA only",
+    expected_drop=lambda p, **_: p,
+    mean=lambda x, p, **_: x * (p < 1),
+    variance=lambda x, p, **_: x * x * (p / (1 - p) if p < 1 else 0),
+    covariance=covariance,
+    definition=definition,
+    noise="uniform",
+    noise_shape=lambda shape, axis=-1, **_: (1, shape[axis] + 1),
+    independent=False,
+    per_batch=True,
+    after_first=True,
+)
+
+
+def _mask(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Count) -> Tensor:
+    """Returns the mask of each sample, `(batch, units)`, or the one of all, `(1, units)`."""
+    if count == "bernoulli":
+        grouped, starts = grouped_coins(key, batch, groups)
+        mask = independent(grouped, len(starts) - 1, units)
+    else:
+        kept = keep(key, batch, units, p, groups, count)
+        live = torch.ones_like(kept.units, dtype=torch.bool) if kept.live is None else kept.live
+        starts = kept.starts
+        mask = torch.zeros(len(starts) - 1, units, dtype=torch.bool, device=live.device).scatter(1, kept.units, live)
+    sizes = [end - start for start, end in pairwise(starts)]
+    return mask if len(mask) == 1 else torch.cat([row.expand(size, -1) for row, size in zip(mask, sizes, strict=True)])
+
+
+def _drop(key: NoiseKey, x: Tensor, p: float, axis: int, groups: int, count: Count) -> Tensor:
+    ops.check_input(x, key.function)
+    axis = checked_axis(key.function, x, axis)
+    mask = _mask(key, x.shape[0], x.shape[axis], p, groups, count)
+    mask = mask.reshape(-1, *[size if other == axis else 1 for other, size in enumerate(x.shape)][1:])
+    scale = key.scale.to(torch.promote_types(x.dtype, torch.float32))
+    return torch.where(mask, x * scale, 0).to(x.dtype)
+
+
+def checked_axis(function: str, x: Tensor, axis: int) -> int:
+    """Returns the axis of the units from the front, or says what is wrong with it."""
+    if x.ndim < 2 or not 1 <= axis % x.ndim or not -x.ndim <= axis < x.ndim:
+        raise ValueError(
+            f"{function}: axis must be one of x behind the first, which counts samples; got {axis} for x of shape"
+            f" {tuple(x.shape)}. Bring x to (N, ..., D)."
+        )
+    return axis % x.ndim
+
+
+def check_settings(function: str, groups: object, count: object) -> None:
+    """Says what is wrong with the settings."""
+    if type(groups) is not int or groups < 1:
+        raise ValueError(f"{function}: groups must be a positive integer; got {groups!r}. 1 is one mask for the batch.")
+    if count not in ("fixed", "bernoulli"):
+        raise ValueError(f'{function}: count must be "fixed" or "bernoulli"; got {count!r}. "fixed" keeps K of n units.')
+
+
+def batchwise_dropout(
+    x: Tensor,
+    p: float = 0.5,
+    *,
+    axis: int = -1,
+    groups: int = 1,
+    count: Count = "fixed",
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops units of `x` for whole groups of samples and scales the kept ones by 1 / (1 - p).
+
+    y[n, i] = x[n, i] m[g(n), i] / (1 - p), with K of n coins kept in each group and E[K] = (1 - p) n.
+
+    Args:
+        x: `(N, ..., D)`, or with the units in another axis.
+        p: fraction of units set to zero; honoured to 1/65536: where (1 - p) n is no whole number, K is one of its neighbours.
+        axis: of the units: -1 for features, 1 for channels.
+        groups: how many contiguous groups the batch is cut into; each has coins of its own.
+        count: "fixed" for exactly K of n; "bernoulli" for independent coins, whose number differs from step to step.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`. Two units of a sample have the covariance -p / ((1 - p) (n - 1)) x_i x_j with a fixed count.
+
+    Raises: ValueError where `p` is not in [0, 1], `groups` or `count` is none, or `axis` is not behind the first.
+
+    Source: Graham, Reizenstein, Robinson 2015, arXiv:1502.02478.
+
+    >>> kept = batchwise_dropout(torch.ones(4, 64), 0.25, groups=2, training=True) != 0
+    >>> kept.sum(1).tolist(), torch.equal(kept[0], kept[1])
+    ([48, 48, 48, 48], True)
+    """
+    check_settings("batchwise_dropout", groups, count)
+    key, p = draw_key("batchwise_dropout", x, p, training, generator), rates.check("batchwise_dropout", p)
+    return x if key is None else _drop(key, x, p, axis, groups, count)
+
+
+class BatchwiseDropout(Site):
+    """Drops units for whole groups of samples in training; does nothing in eval.
+
+    y[n, i] = x[n, i] m[g(n), i] / (1 - p), with K of n coins kept in each group and E[K] = (1 - p) n.
+
+    With named coins a group has the name of its first sample. So ranks that each hold a part of a batch toss what one process
+    with as many groups would. A rate decides how many units are computed: under `torch.compile` another rate is other code.
+
+    Args:
+        p: fraction of units set to zero; honoured to 1/65536.
+        axis: of the units: -1 for features, 1 for channels.
+        groups: how many contiguous groups the batch is cut into; each has coins of its own.
+        count: "fixed" for exactly K of n; "bernoulli" for independent coins.
+
+    Shapes: `(N, ..., D)`, or with the units in another axis; the same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1], `groups` or `count` is none, or `axis` is not behind the first.
+
+    Source: Graham, Reizenstein, Robinson 2015, arXiv:1502.02478.
+
+    >>> BatchwiseDropout(0.5)(torch.ones(3, 64)).count_nonzero(dim=1)
+    tensor([32, 32, 32])
+    """
+
+    def __init__(self, p: float = 0.5, axis: int = -1, groups: int = 1, count: Count = "fixed") -> None:
+        check_settings("BatchwiseDropout", groups, count)
+        super().__init__(p)
+        self.axis, self.groups = axis, groups
+        self.count: Count = count
+
+    def keep(self, x: Tensor, units: int) -> Kept | None:
+        """Returns what each group of the batch `x` keeps of a number of units in this use; None in eval."""
+        key = self.key(x)
+        return None if key is None else keep(key, x.shape[0], units, self.p or 0.0, self.groups, self.count)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Drops units for whole groups."""
+        key = self.key(x)
+        p = 0.0 if self.count == "bernoulli" else self.p or 0.0  # independent coins read the rate as a tensor: one code for all
+        return x if key is None else _drop(key, x, p, self.axis, self.groups, self.count)
+
+    def extra_repr(self) -> str:
+        """Returns rate and settings."""
+        return f"p={self.p}, axis={self.axis}, groups={self.groups}, count={self.count!r}"

@@ -1,0 +1,66 @@
+"""Fraternal dropout: two passes under two masks shall be right, and their outputs before the softmax close.
+
+    L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean((z1 - z2)^2)
+
+Zolna, Arpit, Suhubdy, Bengio 2018, ICLR, arXiv:1711.00066.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from thinnet.methods.facts import Facts
+from thinnet.methods.losses.reduction import Reduction, check, check_pair, counted, reduce
+
+FACTS = Facts(
+    name="Fraternal dropout",
+    summary="Takes the mean cross-entropy of two passes under two masks, and pulls their outputs before the softmax together.",
+    equation="L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean((z1 - z2)^2)",
+    paper="Zolna et al. 2018, arXiv:1711.00066",
+    grain="the masks of a whole pass",
+    place="in the loss of recurrent language models, and of classifiers with dropout",
+    avoid="where logits have no bound and a constant may be added to them: the penalty sees it, R-Drop's does not",
+    default="kappa = 0.15",
+    cost="a second forward and backward pass, or a batch of twice the size",
+    elsewhere="the authors' code; expectation-linear dropout takes a second pass without dropout, the Pi-model one without its"
+    " loss",
+)
+
+
+def fraternal_loss(
+    first: Tensor,
+    second: Tensor,
+    target: Tensor,
+    kappa: float = 0.15,
+    *,
+    ignore_index: int = -100,
+    reduction: Reduction = "mean",
+) -> Tensor:
+    """Returns the mean cross-entropy of two passes and kappa times the mean square between their outputs before the softmax.
+
+    L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean_c((z1 - z2)^2) at each place, with the mean over the classes c; then the mean.
+
+    Args:
+        first: outputs of the first pass before the softmax, `(N, C, ...)`.
+        second: those of the second pass, under other masks: with named coins, in `rng.view(1)`.
+        target: classes, `(N, ...)`, or probabilities, `(N, C, ...)`.
+        kappa: weight of the penalty.
+        ignore_index: the class of padding, which counts in neither term.
+        reduction: "mean" over the places that count, "sum", or "none".
+
+    Returns: a scalar, or `(N, ...)` without reduction; in the dtype of the logits.
+
+    Raises: ValueError where the shapes differ, `kappa` is negative or the reduction is unknown.
+
+    Source: Zolna et al. 2018, arXiv:1711.00066.
+
+    >>> z, y = torch.zeros(2, 3), torch.tensor([0, 2])
+    >>> round(float(fraternal_loss(z, z + 1, y, kappa=0.0)), 4), round(float(fraternal_loss(z, z + 1, y, kappa=0.5)), 4)
+    (1.0986, 1.5986)
+    """
+    check("fraternal_loss", reduction, kappa=kappa)
+    check_pair("fraternal_loss", first, second)
+    wide = torch.promote_types(first.dtype, torch.float32)
+    one, two = first.to(wide), second.to(wide)
+    right = sum(F.cross_entropy(z, target, ignore_index=ignore_index, reduction="none") for z in (one, two)) / 2
+    return reduce(right + kappa * (one - two).square().mean(1), reduction, counted(target, ignore_index)).to(first.dtype)

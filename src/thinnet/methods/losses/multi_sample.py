@@ -1,0 +1,101 @@
+"""Multi-sample dropout: the head sees each sample under several masks in one step, and the loss is the mean of theirs.
+
+    z_m = head(x mask_m / (1 - p)),  m = 1 .. M;  L = 1/M sum_m loss(z_m, y);  z = head(x) in eval
+
+Inoue 2019, arXiv:1905.09788.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from thinnet.methods.facts import Facts
+from thinnet.methods.weights.wrapped import Wrapped
+
+FACTS = Facts(
+    name="Multi-sample dropout",
+    summary="Gives the head M copies of each sample, with a coin for each element of each; the losses are averaged.",
+    equation="z_m = head(x mask_m / (1 - p)),  L = 1/M sum_m loss(z_m, y)",
+    paper="Inoue 2019, arXiv:1905.09788",
+    grain="element, for each mask",
+    place="in the place of dropout before the head of a deep backbone, which runs once for all masks",
+    avoid="where the head is most of the network: then its work is M times as much",
+    default="M = 8 masks, p = 0.5",
+    cost="M forward and backward passes of the head, as one batch of M N samples; no mask is kept",
+    elsewhere="loops over M dropout modules before one head, in code of competitions; no library",
+    expected_drop=lambda p, **_: p,
+)
+
+
+class MultiSample(Wrapped):
+    """Puts M masks of dropout before a head in training, as one batch of M N samples; only the head in eval.
+
+    z_m = head(x mask_m / (1 - p)) for m = 1 .. M, with masks of independent elements; z = head(x) in eval.
+
+    Batch normalisation in the head sees the M N samples together. The coins of a sample are its own, whatever its batch.
+
+    Args:
+        head: what follows the dropout, a module.
+        p: fraction of elements set to zero, on average; honoured to 1/65536.
+        masks: M, the number of masks.
+
+    Shapes: `(N, ...)` in; `(M, N, ...)` out in training, for `multi_sample_loss`, and `(N, ...)` in eval. A checkpoint has the
+    keys of the head.
+
+    Raises: ValueError where `p` is not in [0, 1] or `masks` is no positive integer; TypeError where `head` is no module.
+
+    Source: Inoue 2019, arXiv:1905.09788.
+
+    >>> head, x, y = MultiSample(nn.Linear(6, 3), p=0.5, masks=4), torch.randn(8, 6), torch.arange(8) % 3
+    >>> logits = head(x)
+    >>> logits.shape, multi_sample_loss(logits, y).shape, head.eval()(x).shape
+    (torch.Size([4, 8, 3]), torch.Size([]), torch.Size([8, 3]))
+    """
+
+    def __init__(self, head: nn.Module, p: float | None = 0.5, masks: int = 8) -> None:
+        if isinstance(masks, bool) or not isinstance(masks, int) or masks < 1:
+            raise ValueError(f"MultiSample: masks must be a positive integer; got {masks!r}. Eight are common.")
+        super().__init__(head, p)
+        self.masks = masks
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each element of each copy, and gives all copies to the head at once."""
+        if not self.training:
+            return self.layer(x)
+        copies = self.apply_noise(x.unsqueeze(1).expand(-1, self.masks, *x.shape[1:]))
+        return self.layer(copies.flatten(0, 1)).unflatten(0, (-1, self.masks)).transpose(0, 1)
+
+    def extra_repr(self) -> str:
+        """Returns the rate and the number of masks."""
+        return f"p={self.p}, masks={self.masks}"
+
+
+def multi_sample_loss(
+    logits: Tensor,
+    target: Tensor,
+    loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+) -> Tensor:
+    """Returns the mean of the losses of M masks: L = 1/M sum_m loss(z_m, y).
+
+    Args:
+        logits: `(M, N, ...)`, what `MultiSample` gives in training.
+        target: what the loss takes for one mask.
+        loss: a loss of `(logits of one mask, target)`, with whatever reduction.
+
+    Returns: what the loss returns.
+
+    Raises: ValueError where the logits have fewer than two axes, or there is no mask.
+
+    Source: Inoue 2019, arXiv:1905.09788.
+
+    >>> y = torch.tensor([0, 1])
+    >>> z = torch.randn(8, 2, 3)
+    >>> torch.allclose(multi_sample_loss(z, y), F.cross_entropy(z.flatten(0, 1), y.repeat(8)))
+    True
+    """
+    if logits.ndim < 2 or len(logits) == 0:
+        rule = "multi_sample_loss: logits must be (M, N, ...)"
+        raise ValueError(f"{rule}; got shape {tuple(logits.shape)}. In eval there is one pass: call the loss itself.")
+    return torch.stack([loss(each, target) for each in logits]).mean(0)

@@ -1,0 +1,59 @@
+"""Where work can be left out for some samples of a batch: they can be told apart on the host, and nothing looks at several."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
+from torch.nn.modules.instancenorm import _InstanceNorm
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
+
+from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
+from thinnet.methods.residual.skipped import selecting
+from thinnet.ops.schema import transformed
+
+
+def countable(x: Any) -> bool:
+    """Returns whether the samples of `x` can be told apart on the host now, so that work on some of them can be left out."""
+    if not isinstance(x, Tensor) or selecting(x) or transformed():
+        return False
+    return type(x) in (Tensor, nn.Parameter) and not x.is_meta and not x.is_nested and x.layout == torch.strided and x.ndim > 0
+
+
+def served() -> bool:
+    """Returns whether somebody stands between the code and PyTorch, who has to see all work done.
+
+    He may toss coins for functions, in the name of all rows, or be a watch of ours, which follows coins into data.
+    """
+    if any(not isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()):
+        return True
+    return any(type(mode).__module__.startswith("thinnet.") for mode in _get_current_dispatch_mode_stack())
+
+
+def mixing(modules: Iterable[nn.Module], forced: bool = False) -> nn.Module | None:
+    """Returns a module that looks at several samples at once, so that its others would see it if some were left out.
+
+    Args:
+        modules: of the branch.
+        forced: whether batch normalisation may see the kept samples alone; that over several processes may not.
+
+    >>> isinstance(mixing(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).modules()), nn.BatchNorm1d)
+    True
+    """
+    looks = _waits if forced else _mixes
+    return next((module for module in modules if looks(module)), None)
+
+
+def _waits(module: nn.Module) -> bool:
+    return isinstance(module, SyncBatchNorm) and module.training
+
+
+def _mixes(module: nn.Module) -> bool:
+    if isinstance(module, _BatchNorm):
+        return module.training or module.running_mean is None
+    if isinstance(module, _InstanceNorm):
+        return module.training and module.track_running_stats
+    return isinstance(module, BatchwiseDropout) and module.training and module.groups > 1

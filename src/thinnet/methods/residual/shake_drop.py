@@ -1,0 +1,213 @@
+"""ShakeDrop: a dropped branch is not silenced but shaken, by one random factor forward and by another backward.
+
+    y = (b + alpha - b alpha) x forward,  dx = (b + beta - b beta) dy backward
+    b ~ Bernoulli(1 - p),  alpha ~ U(-1, 1),  beta ~ U(0, 1)
+
+Yamada, Iwamura, Akiba, Kise 2018, arXiv:1802.02375.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site, rates
+
+Level = Literal["batch", "sample", "channel", "pixel"]
+Range = tuple[float, float]
+AXES = {"batch": 0, "sample": 1, "channel": 2, "pixel": None}  # how many leading axes have numbers of their own
+
+
+def _numbers(shape: Sequence[int], level: str) -> tuple[int, ...]:
+    """Returns the shape of alpha, and of beta, for an input of a shape."""
+    own = AXES[level]
+    return tuple(shape) if own is None else (*shape[:own], *(1,) * (len(shape) - own))
+
+
+def _noise_shape(shape: Sequence[int], level: str = "sample", **_: object) -> tuple[int, int]:
+    """Returns the shape of the noise: a row for each sample, with b first, then its alphas, then its betas."""
+    numbers = torch.Size(_numbers(shape, level))
+    rows = 1 if level == "batch" else shape[0]
+    return rows, 1 + 2 * (numbers.numel() // rows if rows else 0)
+
+
+def _factors(shape: Sequence[int], u: Tensor, p: Any, level: str, alpha: Range, beta: Range) -> tuple[Tensor, Tensor]:
+    """Returns what the input is multiplied by, forward and backward."""
+    numbers, half = _numbers(shape, level), u.shape[1] // 2
+    kept = (u[:, 0] >= p).reshape(-1, *(1,) * (len(shape) - 1))
+    shaken = (
+        low + (high - low) * part.reshape(numbers)
+        for (low, high), part in ((alpha, u[:, 1 : half + 1]), (beta, u[:, half + 1 :]))
+    )
+    forward, backward = (torch.where(kept, 1.0, factor) for factor in shaken)
+    return forward, backward
+
+
+def definition(
+    x: Tensor,
+    u: Tensor,
+    p: float,
+    level: str = "sample",
+    alpha: Range = (-1.0, 1.0),
+    beta: Range = (0.0, 1.0),
+) -> Tensor:
+    """Returns a number whose value is that of the forward factor times x, and whose derivative is the backward factor."""
+    forward, backward = _factors(x.shape, u, p, level, alpha, beta)
+    return x * backward + (x * (forward - backward)).detach()
+
+
+def _mean(x: Tensor, p: Any, level: str = "sample", alpha: Range = (-1.0, 1.0), beta: Range = (0.0, 1.0)) -> Tensor:
+    return x * (1 - p + p * sum(alpha) / 2)
+
+
+def _variance(x: Tensor, p: float, level: str = "sample", alpha: Range = (-1.0, 1.0), beta: Range = (0.0, 1.0)) -> Tensor:
+    low, high = alpha
+    square = 1 - p + p * (low * low + low * high + high * high) / 3
+    return x * x * (square - (1 - p + p * (low + high) / 2) ** 2)
+
+
+FACTS = Facts(
+    name="ShakeDrop",
+    summary="Multiplies a branch's output, with probability p, by a random factor, and its gradient by another one.",
+    equation="y = (b + alpha - b alpha) x forward,  dx = (b + beta - b beta) dy backward",
+    paper="Yamada et al. 2018, arXiv:1802.02375",
+    grain="batch, sample, channel or pixel",
+    place="last on the residual branches of deep networks for images that are trained long, such as PyramidNet and ResNeXt",
+    avoid="on branches that do not end in batch normalisation; in short trainings",
+    default="p grows linearly with depth to 0.5; alpha in (-1, 1), beta in (0, 1)",
+    cost="one number b and two factors for each unit of the level; the backward factors are kept, which at level pixel are as"
+    " many as the input has elements",
+    elsewhere="the authors' Lua code and ports of it; these toss one b for the batch also where alpha has a sample of its own,"
+    " here b is tossed wherever alpha is per batch, and for each sample else, so that no sample's coins depend on its batch",
+    expected_drop=lambda p, **_: 0.0,
+    mean=_mean,
+    variance=_variance,
+    definition=definition,
+    noise="uniform",
+    noise_shape=_noise_shape,
+    independent=False,
+    in_eval=_mean,
+)
+
+
+class _Shake(torch.autograd.Function):
+    """Multiplies forward by one factor and backward by another."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
+        return (x * forward).to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return (gradients[0] * ctx.saved_tensors[0]).to(gradients[0].dtype), None, None
+
+
+def _shake(key: NoiseKey, x: Tensor, level: str, alpha: Range, beta: Range) -> Tensor:
+    u = key.uniform(_noise_shape(x.shape, level))
+    return _Shake.apply(x, *_factors(x.shape, u, key.p, level, alpha, beta))
+
+
+def _check(function: str, level: object, **ranges: Any) -> None:
+    if level not in AXES:
+        raise ValueError(f"{function}: level must be one of {', '.join(AXES)}; got {level!r}. 'sample' is common.")
+    for name, pair in ranges.items():
+        if len(pair) != 2 or not -float("inf") < pair[0] <= pair[1] < float("inf"):
+            raise ValueError(f"{function}: {name} must be two finite numbers, low <= high; got {pair!r}. Try (0.0, 1.0).")
+
+
+def shake_drop(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    level: Level = "sample",
+    alpha: Range = (-1.0, 1.0),
+    beta: Range = (0.0, 1.0),
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Shakes a branch's output `x`: forward by b + alpha - b alpha, backward by b + beta - b beta.
+
+    b ~ Bernoulli(1 - p), alpha and beta uniform in their ranges; y = (1 - p + p E[alpha]) x where not `training`.
+
+    Args:
+        x: `(N, C, ...)`, what the branch gave.
+        p: probability that a branch is shaken; honoured to 1/65536.
+        level: what has an alpha and a beta of its own: the "batch", a "sample", a "channel" of one, or each element ("pixel").
+            b is one for the batch at level "batch", as published, and one for each sample at the others.
+        alpha: the range of the forward factor.
+        beta: the range of the backward factor.
+        training: whether coins are tossed. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises: ValueError where `p` is not in [0, 1], `level` is none of the four, or a range is no two numbers in order.
+
+    Source: Yamada et al. 2018, arXiv:1802.02375.
+
+    >>> shake_drop(torch.ones(3), 0.5, training=False)
+    tensor([0.5000, 0.5000, 0.5000])
+    """
+    _check("shake_drop", level, alpha=alpha, beta=beta)
+    key = key_for("shake_drop", x, p, training, generator)
+    if key is None:
+        return _mean(x, (torch.as_tensor(p) * rates.RESOLUTION).round() / rates.RESOLUTION, level, alpha)
+    return _shake(key, x, level, alpha, beta)
+
+
+class ShakeDrop(Site):
+    """Shakes a branch's output in training, x + shake(f(x)), and multiplies it by the expected factor in eval.
+
+    y = (b + alpha - b alpha) x forward, dx = (b + beta - b beta) dy backward; b ~ Bernoulli(1 - p), alpha and beta uniform.
+
+    Args:
+        p: probability that a branch is shaken; honoured to 1/65536.
+        level: what has an alpha and a beta of its own: the "batch", a "sample", a "channel" of one, or each element ("pixel").
+            b is one for the batch at level "batch", as published, and one for each sample at the others.
+        alpha: the range of the forward factor.
+        beta: the range of the backward factor.
+
+    Shapes: `(N, C, ...)`, the same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1], `level` is none of the four, or a range is no two numbers in order.
+
+    Source: Yamada et al. 2018, arXiv:1802.02375.
+
+    >>> x, branch, shake = torch.ones(4, 6), torch.nn.Linear(6, 6), ShakeDrop(0.5)
+    >>> (x + shake(branch(x))).shape
+    torch.Size([4, 6])
+    """
+
+    surrogate_gradient = True  # other numbers backward than forward, by design
+
+    def __init__(
+        self,
+        p: float | None = 0.5,
+        *,
+        level: Level = "sample",
+        alpha: Range = (-1.0, 1.0),
+        beta: Range = (0.0, 1.0),
+    ) -> None:
+        _check("ShakeDrop", level, alpha=alpha, beta=beta)
+        super().__init__(p)
+        self.level, self.alpha, self.beta = level, alpha, beta
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses b, alpha and beta at once."""
+        key = self.key(x, batch=None if self.level == "batch" else 0)
+        if key is None:
+            return _mean(x, rates.count(self.p or 0.0) / rates.RESOLUTION, self.level, self.alpha)
+        return _shake(key, x, self.level, self.alpha, self.beta)
+
+    def extra_repr(self) -> str:
+        """Returns the rate and the settings."""
+        return f"p={self.p}, level={self.level!r}, alpha={self.alpha}, beta={self.beta}"

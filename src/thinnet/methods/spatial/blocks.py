@@ -1,0 +1,167 @@
+"""The work of DropBlock: where a block fits, how many blocks cover a position, how many seeds a rate takes, what is dropped."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thinnet.rng import NoiseKey, rates
+
+STEPS = 10  # of Newton's method; 8 reach float64's last digits on maps up to 224 x 224 with blocks up to 50 x 50
+SPACING = 2.0**23  # uniform noise has 2^23 values
+
+
+def checked(function: str, block: int | Sequence[int], dims: int) -> tuple[int, ...]:
+    """Returns the size of a block along each axis of the map, or says what is wrong with it."""
+    sizes = (block,) * dims if isinstance(block, int) else tuple(block) if isinstance(block, (tuple, list)) else ()
+    if len(sizes) != dims or not all(type(size) is int and size >= 1 for size in sizes):
+        rule = "a positive integer" + (f", or {dims} of them" if dims > 1 else "")
+        raise ValueError(
+            f"{function}: block must be {rule}; got {block!r}. It is the side of what is dropped; the paper's is 7."
+        )
+    return sizes
+
+
+def check_fits(function: str, x: Tensor, block: tuple[int, ...]) -> None:
+    """Refuses an `x` that is no map of the block's dimensions, and a block that fits nowhere."""
+    axes = "(N, C, " + ", ".join("DHW"[-len(block) :] if len(block) > 1 else "L") + ")"
+    if x.ndim != 2 + len(block):
+        raise ValueError(f"{function}: x must be {axes}; got shape {tuple(x.shape)}. Add a batch axis with x.unsqueeze(0).")
+    sizes = tuple(x.shape[2:])
+    if any(side > size for side, size in zip(block, sizes, strict=True)):
+        raise ValueError(
+            f"{function}: block must be at most {sizes}, the map of x; got {block}."
+            " Use a smaller block, or place it before the map is pooled."
+        )
+
+
+def coverage(sizes: Sequence[int], block: tuple[int, ...], device: torch.device | None = None) -> Tensor:
+    """Returns how many of the blocks that fit into a map cover each position, in float64.
+
+    >>> coverage((4, 5), (2, 4)).int().tolist()
+    [[1, 2, 2, 2, 1], [2, 4, 4, 4, 2], [2, 4, 4, 4, 2], [1, 2, 2, 2, 1]]
+    """
+    counts = torch.ones((), dtype=torch.float64, device=device)
+    for size, side in zip(sizes, block, strict=True):
+        place = torch.arange(size, dtype=torch.float64, device=device)
+        counts = counts[..., None] * torch.minimum(place + 1, size - place).clamp(max=min(side, size - side + 1))
+    return counts
+
+
+def seed_rate(rate: Tensor, covered: Tensor) -> Tensor:
+    """Returns gamma, the rate of seeds at which positions are dropped at `rate` (in 65536ths) on average over the map.
+
+    mean over positions of (1 - gamma)^n = 1 - p, solved for t = -log(1 - gamma): the logarithm of the left side is convex and
+    falls in t, so Newton's method rises from t = 0 to the root and never passes it. Rounded to what the noise can tell apart.
+    """
+    n, kept = covered.flatten(), 1 - rate.double() / rates.RESOLUTION
+    t = torch.zeros_like(kept)
+    for _ in range(STEPS):
+        powers = -t * n
+        slope = (powers.softmax(0) * n).sum()
+        t = t + (powers.logsumexp(0) - math.log(n.numel()) - kept.clamp(min=0.5 / rates.RESOLUTION).log()) / slope
+    return torch.where(kept > 0, (-torch.expm1(-t) * SPACING).round() / SPACING, 1.0)
+
+
+@lru_cache(maxsize=256)
+def solved(sizes: tuple[int, ...], block: tuple[int, ...], counted: int) -> float:
+    """Returns gamma as a number that is solved for once, for a rate in 65536ths.
+
+    >>> solved((14, 14), (7, 7), 6554)
+    0.006764769554138184
+    """
+    return seed_rate(torch.tensor(counted), coverage(sizes, block)).item()
+
+
+def spread(seeds: Tensor, block: tuple[int, ...]) -> Tensor:
+    """Returns which positions the blocks of some seeds cover, `(N, C, ...)`: the union of shifts, doubled in width each time.
+
+    Every row, and every map, begins with the zeros of the places where no block fits. A shift of the flat memory reads them
+    where it runs over the end of a row before, so the union is one long OR.
+
+    >>> spread(torch.tensor([[[True, False, False, True]]]), (3,)).int().tolist()
+    [[[1, 1, 1, 1, 1, 1]]]
+    """
+    padded = torch.nn.functional.pad(seeds, [edge for side in reversed(block) for edge in (side - 1, 0)])
+    strides = [math.prod(padded.shape[axis + 1 :]) for axis in range(2, padded.ndim)]
+    flat = torch.nn.functional.pad(
+        padded.flatten(), (0, sum((side - 1) * stride for side, stride in zip(block, strides, strict=True)))
+    )
+    for side, stride in reversed(list(zip(block, strides, strict=True))):
+        width = 1
+        while width < side:
+            step = min(width, side - width)
+            flat, width = flat[: -step * stride] | flat[step * stride :], width + step
+    return flat.reshape(padded.shape)
+
+
+def grid(shape: Sequence[int], block: int | Sequence[int] = 7, shared: bool = False) -> tuple[int, ...]:
+    """Returns the shape of the seeds of `(N, C, ...)`: one wherever a whole block fits.
+
+    >>> grid((2, 3, 14, 9), 7)
+    (2, 3, 8, 3)
+    """
+    sides = checked("drop_block", block, len(shape) - 2)
+    return shape[0], 1 if shared else shape[1], *(size - side + 1 for size, side in zip(shape[2:], sides, strict=True))
+
+
+def select(key: NoiseKey, x: Tensor, gamma: float | Tensor, scale: Tensor, block: tuple[int, ...], shared: bool) -> Tensor:
+    """Returns `x` times `scale` where no block is dropped, and zeros elsewhere."""
+    dropped = spread(key.uniform(grid(x.shape, block, shared)) < gamma, block)
+    y = torch.where(dropped, 0, x * scale).to(x.dtype)
+    return y if x.is_contiguous() else torch.empty_like(x).copy_(y)  # the memory format of x
+
+
+class Selected(torch.autograd.Function):
+    """The selection, which is linear in `x`: its derivative is the same one, and draws its seeds again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, gamma: Any, scale: Tensor, block: Any, shared: bool, rate: Tensor, *name: Any) -> Tensor:
+        """Selects."""
+        return select(NoiseKey("drop_block", rate, name), x, gamma, scale, block, shared)  # type: ignore[arg-type]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keeps the name of the seeds, and not the seeds."""
+        _, ctx.gamma, scale, ctx.block, ctx.shared, *where = inputs
+        ctx.save_for_backward(scale, *where)
+        ctx.save_for_forward(scale, *where)
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """Selects of the tangent."""
+        scale, *where = ctx.saved_tensors
+        return Selected.apply(tangents[0], ctx.gamma, scale, ctx.block, ctx.shared, *where)  # type: ignore[return-value]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        """Selects of the gradient."""
+        return Selected.jvp(ctx, *gradients), *[None] * (3 + len(ctx.saved_tensors))
+
+
+def places(shape: Sequence[int], block: int | Sequence[int]) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
+    """Returns where a block fits: the place of its seed, and the positions that it covers; for the definition."""
+    sides = checked("drop_block", block, len(shape) - 2)
+    return [
+        (at, tuple(slice(i, i + side) for i, side in zip(at, sides, strict=True)))
+        for at in itertools.product(*map(range, grid(shape, block)[2:]))
+    ]
+
+
+def keep_probability(shape: Sequence[int], p: float, block: int | Sequence[int]) -> tuple[float, Tensor]:
+    """Returns gamma, by bisection and with each block counted, and each position's chance to be kept; for the definition."""
+    covered = torch.zeros(tuple(shape[2:]), dtype=torch.float64)
+    for _, positions in places(shape, block):
+        covered[positions] += 1
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if float((1 - (1 - middle) ** covered).mean()) > p else (middle, high)
+    gamma = round((low + high) / 2 * SPACING) / SPACING
+    return gamma, (1 - gamma) ** covered

@@ -1,0 +1,158 @@
+"""Cutout: one square of each input image is cut out, so that a classifier cannot rely on one part of what it sees.
+
+    y[n, c, i, j] = 0 where a <= i < a + s and b <= j < b + s, else x;  a = k - floor(s/2), b = l - floor(s/2)
+    k ~ Uniform{0 .. H-1},  l ~ Uniform{0 .. W-1}
+
+The centre is any pixel, so a square may lie partly outside of the image, and nothing is scaled: it is an augmentation, whose
+output is smaller on average. It has no rate; the side decides how much is cut.
+DeVries and Taylor 2017, arXiv:1708.04552. Their code cuts s - 1 where s is odd; here a side is what it says.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
+from thinnet.ops import check_input
+from thinnet.rng import NoiseKey, Site
+
+
+def checked(function: str, size: object) -> int:
+    """Returns the side of the square, or says what is wrong with it."""
+    if type(size) is not int or size < 1:
+        raise ValueError(f"{function}: size must be a positive integer; got {size!r}. It is a side in pixels: 16 on 32 x 32.")
+    return size
+
+
+def cut_share(length: int, size: int) -> Tensor:
+    """Returns the chance of each place of an axis to be cut: the share of the centres whose square covers it.
+
+    >>> (4 * cut_share(4, 2)).tolist()  # the paper's square reaches further to the left
+    [2.0, 2.0, 2.0, 1.0]
+    """
+    place, half = torch.arange(length, dtype=torch.float64), size // 2
+    return ((place + half).clamp(max=length - 1) - (place + half - size + 1).clamp(min=0) + 1).clamp(min=0) / length
+
+
+def expected_drop(shape: Sequence[int], size: int = 16) -> float:
+    """Returns the exact share of an image that is cut on average: the shape decides it, and not the side alone."""
+    return float(cut_share(shape[-2], size).mean() * cut_share(shape[-1], size).mean())
+
+
+def mean(x: Tensor, size: int = 16) -> Tensor:
+    """Returns x (1 - c), with c the chance of a pixel to be cut."""
+    return x * (1 - torch.outer(cut_share(x.shape[-2], size), cut_share(x.shape[-1], size)))
+
+
+def variance(x: Tensor, size: int = 16) -> Tensor:
+    """Returns x^2 c (1 - c)."""
+    c = torch.outer(cut_share(x.shape[-2], size), cut_share(x.shape[-1], size))
+    return x * x * c * (1 - c)
+
+
+def definition(x: Tensor, u: Tensor, size: int = 16) -> Tensor:
+    """Returns `x` without the square around the pixel floor(u (H, W)) of each sample."""
+    y = x.clone()
+    for sample, (row, column) in enumerate((u * torch.tensor(x.shape[-2:])).long().tolist()):
+        top, left = row - size // 2, column - size // 2
+        y[sample, :, max(0, top) : max(0, top + size), max(0, left) : max(0, left + size)] = 0
+    return y
+
+
+FACTS = Facts(
+    name="Cutout",
+    summary="Sets one square of each image to zero, anywhere, in all its channels; the rest stays as it is.",
+    equation="y = 0 in a square of side s around a random pixel, x elsewhere",
+    paper="DeVries and Taylor 2017, arXiv:1708.04552",
+    grain="square of an image",
+    place="on the input, once it is normalised: zero is the mean colour then",
+    avoid="on feature maps, where DropBlock is made for it; on inputs whose small details are the label",
+    default="16 on CIFAR-10, 8 on CIFAR-100, 20 on SVHN, all of 32 x 32",
+    cost="two numbers a sample, and a selection",
+    elsewhere="torchvision RandomErasing, which draws area and ratio too and never cuts at the border",
+    domain="none: the side says how much is cut",
+    mean=mean,
+    variance=variance,
+    definition=definition,
+    noise="uniform",
+    noise_shape=lambda shape, **_: (shape[0], 2),
+    independent=False,
+)
+
+
+def _cut(key: NoiseKey, x: Tensor, size: int) -> Tensor:
+    if x.ndim != 4:
+        raise ValueError(
+            f"{key.function}: x must be (N, C, H, W); got shape {tuple(x.shape)}. Add a batch axis with x.unsqueeze(0)."
+        )
+    check_input(x, key.function)
+    u, cut = key.uniform((len(x), 2)), torch.ones((), dtype=torch.bool, device=x.device)
+    for axis in (0, 1):
+        length = x.shape[2 + axis]
+        first = (u[:, axis, None] * length).long() - size // 2  # u length is below length in float32 too
+        place = torch.arange(length, device=x.device)
+        inside = (first <= place) & (place < first + size)
+        cut = cut & (inside[:, None, :, None] if axis == 0 else inside[:, None, None, :])
+    return x.clone().masked_fill_(cut, 0)  # in the memory format of x
+
+
+def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Generator | None = None) -> Tensor:
+    """Sets one square of each image to zero; the centre is any pixel, so that a square may lie partly outside.
+
+    y = 0 in a square of side s around a random pixel, x elsewhere.
+
+    Args:
+        x: `(N, C, H, W)`.
+        size: the side of the square in pixels.
+        training: whether anything is cut. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`. It is not scaled: an image loses what is cut.
+
+    Raises:
+        ValueError: `size` is no positive integer, or `x` has other axes.
+        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+
+    Source: DeVries and Taylor 2017, arXiv:1708.04552.
+
+    >>> y = cutout(torch.ones(64, 3, 32, 32), 16, training=True)
+    >>> y.shape, int((y == 0).sum(dim=(1, 2, 3)).max()) <= 3 * 16 * 16
+    (torch.Size([64, 3, 32, 32]), True)
+    """
+    size = checked("cutout", size)
+    key = draw_key("cutout", x, 1.0, training, generator)  # every image loses its square
+    return x if key is None else _cut(key, x, size)
+
+
+class Cutout(Site):
+    """Sets one square of each image to zero in training; does nothing in eval.
+
+    y = 0 in a square of side s around a random pixel, x elsewhere.
+
+    Args:
+        size: the side of the square in pixels.
+
+    Shapes: `(N, C, H, W)`, the same out as in.
+
+    Raises: ValueError where `size` is no positive integer, or an input has other axes.
+
+    Source: DeVries and Taylor 2017, arXiv:1708.04552.
+
+    >>> Cutout(16)(torch.randn(8, 3, 32, 32)).shape
+    torch.Size([8, 3, 32, 32])
+    """
+
+    def __init__(self, size: int = 16) -> None:
+        super().__init__(p=None)
+        self.size = checked("Cutout", size)
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Draws one pixel for each sample."""
+        key = self.key(x)
+        return x if key is None else _cut(key, x, self.size)
+
+    def extra_repr(self) -> str:
+        """Returns the side."""
+        return f"size={self.size}"

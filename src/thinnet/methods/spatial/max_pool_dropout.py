@@ -1,0 +1,253 @@
+"""Max-pooling dropout: units are dropped before a max-pooling, so the second largest has its turn; eval is the expectation.
+
+    y = max over the window of (x if kept, 0 if dropped)                                  in training
+    y = sum over i of q p^(i-1) max(b_i, 0) + q^n min(b_1, 0),  b_1 >= b_2 >= ... >= b_n   in eval,  q = 1 - p
+
+b are the n units of a window. For b >= 0, as the paper has them behind a rectifier, that is its probability-weighted pooling:
+b_i is the largest that is kept with probability q p^(i-1). A dropped unit counts as 0, also where the others are negative, and
+then only a window that keeps all of them is below 0: the last term. Nothing is scaled, as eval is the exact expectation.
+Wu and Gu 2015, arXiv:1512.00242.
+"""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thinnet.methods.call import draw_key
+from thinnet.methods.facts import Facts
+from thinnet.rng import NoiseKey, Site, rates
+
+Size = int | tuple[int, ...]
+
+
+def sizes(function: str, name: str, value: Size, dims: int, least: int) -> tuple[int, ...]:
+    """Returns a setting of a pooling for each axis of the map, or says what is wrong with it."""
+    each = (value,) * dims if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
+    if len(each) != dims or not all(type(size) is int and size >= least for size in each):
+        rule = f"an integer from {least} up" + (f", or {dims} of them" if dims > 1 else "")
+        raise ValueError(f"{function}: {name} must be {rule}; got {value!r}. It is that of torch.nn.MaxPool{dims}d.")
+    return each
+
+
+def checked(function: str, dims: int, kernel_size: Size, stride: Size | None, padding: Size) -> tuple[tuple[int, ...], ...]:
+    """Returns kernel, stride and padding for each axis of the map."""
+    kernel = sizes(function, "kernel_size", kernel_size, dims, 1)
+    step = kernel if stride is None else sizes(function, "stride", stride, dims, 1)
+    edge = sizes(function, "padding", padding, dims, 0)
+    if any(2 * outside > side for outside, side in zip(edge, kernel, strict=True)):
+        raise ValueError(f"{function}: padding must be at most half of kernel_size {kernel}; got {edge}. Use less padding.")
+    return kernel, step, edge
+
+
+def windows(x: Tensor, kernel: tuple[int, ...], step: tuple[int, ...], edge: tuple[int, ...], outside: float) -> Tensor:
+    """Returns the units of each window of `(N, C, ...)` in the last axis, what lies outside of the map as `outside`."""
+    x = F.pad(x, [side for outside in reversed(edge) for side in (outside, outside)], value=outside)
+    for axis, (size, stride) in enumerate(zip(kernel, step, strict=True), 2):
+        x = x.unfold(axis, size, stride)
+    return x.flatten(-len(kernel))
+
+
+def _weighted(x: Tensor, p: float | Tensor, pool: tuple[tuple[int, ...], ...], power: int = 1) -> Tensor:
+    """Returns the expectation of a power of the training output: each value of a window times its chance to come out."""
+    ranked = windows(x, *pool, outside=-torch.inf).sort(dim=-1, descending=True).values
+    units = windows(torch.ones_like(x[:1, :1]), *pool, outside=0.0).sum(-1)
+    rank = torch.arange(ranked.shape[-1], device=x.device)
+    positive = ((1 - p) * p**rank * ranked.clamp(min=0) ** power).sum(-1)
+    return positive + (1 - p) ** units * ranked[..., 0].clamp(max=0) ** power
+
+
+def expected(x: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
+    """Returns the expectation of the training output: what eval computes."""
+    return _weighted(x, p, checked("max_pool_dropout", x.ndim - 2, kernel_size, stride, padding))
+
+
+def variance(x: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
+    """Returns the variance of the training output: the expected square less the square of the expectation."""
+    pool = checked("max_pool_dropout", x.ndim - 2, kernel_size, stride, padding)
+    return _weighted(x, p, pool, power=2) - _weighted(x, p, pool) ** 2
+
+
+def definition(x: Tensor, u: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
+    """Returns the largest unit of each window of what is kept (u >= p), and zeros."""
+    pool = checked("max_pool_dropout", x.ndim - 2, kernel_size, stride, padding)
+    return windows(torch.where(u >= p, x, 0), *pool, outside=-torch.inf).amax(-1)
+
+
+FACTS = Facts(
+    name="Max-pooling dropout",
+    summary="Drops units before a max-pooling; in eval each window gives its values weighted by their chance to come out.",
+    equation="y = max over the window of x m,  m ~ Bernoulli(1 - p);  in eval E[y]",
+    paper="Wu and Gu 2015, arXiv:1512.00242",
+    grain="element",
+    place="in the place of a max-pooling behind a rectifier",
+    avoid="where windows overlap much or are large: the larger of many kept units hides that others were dropped",
+    default="0.5",
+    cost="dropout before the pooling; a sort of each window in eval, whose units are copied for it",
+    elsewhere="no library; torch.nn.Dropout before torch.nn.MaxPool2d scales by 1 / (1 - p) and pools its eval too high",
+    mean=expected,
+    variance=variance,
+    definition=definition,
+    in_eval=expected,
+)
+
+POOLS: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d}
+
+
+def _pool(key: NoiseKey | None, x: Tensor, p: Tensor, pool: tuple[tuple[int, ...], ...], function: str) -> Tensor:
+    """Returns the largest of what is kept of each window; without coins the expectation of that."""
+    dims = len(pool[0])
+    if x.ndim != 2 + dims:
+        axes = "(N, C, L)" if dims == 1 else "(N, C, H, W)"
+        raise ValueError(f"{function}: x must be {axes}; got shape {tuple(x.shape)}. Add a batch axis with x.unsqueeze(0).")
+    p = p.to(x.dtype if x.dtype == torch.float64 else torch.float32).reshape(1)
+    if key is None:
+        return _weighted(x, p, pool).to(x.dtype)
+    return POOLS[dims](key.apply_noise((x * (1 - p)).to(x.dtype)), *pool)  # less first and then more: nothing overflows
+
+
+def _functional(dims, x, p, kernel_size, stride, padding, training, generator) -> Tensor:
+    function = f"max_pool_dropout{dims}d"
+    pool = checked(function, dims, kernel_size, stride, padding)
+    key = draw_key(function, x, p, training, generator)
+    rate = torch.ones((), dtype=torch.float64, device=x.device) * p  # the one form that keeps a changing float out of the code
+    return _pool(key, x, (rate * rates.RESOLUTION).round() / rates.RESOLUTION, pool, function)
+
+
+def max_pool_dropout1d(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    kernel_size: Size = 2,
+    stride: Size | None = None,
+    padding: Size = 0,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Returns the largest of the kept units of each window in training, and in eval the expectation of that.
+
+    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+
+    Args:
+        x: `(N, C, L)`.
+        p: fraction of units that count as zero, on average; honoured to 1/65536.
+        kernel_size: the sides of a window.
+        stride: the steps from window to window; their sides if left out.
+        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
+        training: whether units are dropped. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: `(N, C, L')`, as `torch.nn.MaxPool1d` has it.
+
+    Raises: ValueError where `p` is not in [0, 1], a size is none, or `x` has other axes.
+
+    Source: Wu and Gu 2015, arXiv:1512.00242.
+
+    >>> x = torch.tensor([[[1.0, 4.0, 2.0]]])
+    >>> max_pool_dropout1d(x, 0.5, kernel_size=3, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
+    2.625
+    """
+    return _functional(1, x, p, kernel_size, stride, padding, training, generator)
+
+
+def max_pool_dropout2d(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    kernel_size: Size = 2,
+    stride: Size | None = None,
+    padding: Size = 0,
+    training: bool,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Returns the largest of the kept units of each window in training, and in eval the expectation of that.
+
+    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+
+    Args:
+        x: `(N, C, H, W)`.
+        p: fraction of units that count as zero, on average; honoured to 1/65536.
+        kernel_size: the sides of a window.
+        stride: the steps from window to window; their sides if left out.
+        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
+        training: whether units are dropped. There is no default to forget.
+        generator: where the seed of this call is drawn.
+
+    Returns: `(N, C, H', W')`, as `torch.nn.MaxPool2d` has it.
+
+    Raises: ValueError where `p` is not in [0, 1], a size is none, or `x` has other axes.
+
+    Source: Wu and Gu 2015, arXiv:1512.00242.
+
+    >>> x = torch.tensor([[[[1.0, 4.0], [0.0, 2.0]]]])
+    >>> max_pool_dropout2d(x, 0.5, kernel_size=2, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
+    2.625
+    """
+    return _functional(2, x, p, kernel_size, stride, padding, training, generator)
+
+
+class _MaxPoolDropout(Site):
+    dims: int
+
+    def __init__(self, p: float = 0.5, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> None:
+        super().__init__(p)
+        pool = checked(type(self).__name__, self.dims, kernel_size, stride, padding)
+        self.kernel_size, self.stride, self.padding = pool
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each unit before the pooling; pools by probabilities in eval."""
+        rate = self._rate(x.device).double() / rates.RESOLUTION
+        return _pool(self.key(x), x, rate, (self.kernel_size, self.stride, self.padding), type(self).__name__)
+
+    def extra_repr(self) -> str:
+        """Returns the rate and the pooling."""
+        return f"p={self.p}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class MaxPoolDropout1d(_MaxPoolDropout):
+    """Drops units before a max-pooling in training; in eval gives the expectation of that. Takes the place of a max-pooling.
+
+    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+
+    Args:
+        p: fraction of units that count as zero, on average; honoured to 1/65536.
+        kernel_size: the sides of a window.
+        stride: the steps from window to window; their sides if left out.
+        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
+
+    Shapes: `(N, C, L)` to `(N, C, L')`, as `torch.nn.MaxPool1d`.
+
+    Raises: ValueError where `p` is not in [0, 1], a size is none, or an input has other axes.
+
+    Source: Wu and Gu 2015, arXiv:1512.00242.
+
+    >>> MaxPoolDropout1d(0.5, 2)(torch.randn(2, 3, 8)).shape
+    torch.Size([2, 3, 4])
+    """
+
+    dims = 1
+
+
+class MaxPoolDropout2d(_MaxPoolDropout):
+    """Drops units before a max-pooling in training; in eval gives the expectation of that. Takes the place of a max-pooling.
+
+    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+
+    Args:
+        p: fraction of units that count as zero, on average; honoured to 1/65536.
+        kernel_size: the sides of a window.
+        stride: the steps from window to window; their sides if left out.
+        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
+
+    Shapes: `(N, C, H, W)` to `(N, C, H', W')`, as `torch.nn.MaxPool2d`.
+
+    Raises: ValueError where `p` is not in [0, 1], a size is none, or an input has other axes.
+
+    Source: Wu and Gu 2015, arXiv:1512.00242.
+
+    >>> MaxPoolDropout2d(0.5, 2)(torch.randn(2, 3, 8, 6)).shape
+    torch.Size([2, 3, 4, 3])
+    """
+
+    dims = 2

@@ -1,0 +1,237 @@
+"""Spatial dropout: one coin drops a whole channel of a sample, because neighbours in a feature map say the same.
+
+    y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
+
+The toss of `Dropout` with another grain. Tompson, Goroshin, Jain, LeCun, Bregler 2015, CVPR, arXiv:1411.4280.
+"""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from thinnet.methods.call import call
+from thinnet.methods.elementwise import dropout
+from thinnet.methods.facts import Facts
+from thinnet.methods.noise_shapes import channels, noise_shape_of
+from thinnet.rng import Site
+
+FACTS = Facts(
+    name="Spatial dropout",
+    summary="Drops each channel of each sample by one coin and scales the kept ones by 1 / (1 - p).",
+    equation="y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)",
+    paper="Tompson et al. 2015, arXiv:1411.4280",
+    grain="channel of a sample",
+    place="early convolutional layers, whose neighbours in a map say the same; after pooling",
+    avoid="just before batch normalisation, whose statistics it shifts; on sequences (B, T, D), where it drops time steps",
+    default="0.1 to 0.5",
+    cost="one coin a channel: a copy of the input",
+    elsewhere="torch.nn.Dropout1d/2d/3d; Keras SpatialDropout1D/2D/3D, channels last by default",
+    expected_drop=dropout.FACTS.expected_drop,
+    mean=dropout.FACTS.mean,
+    variance=dropout.FACTS.variance,
+    definition=dropout.definition,
+    noise_shape=noise_shape_of(channels),
+)
+
+
+def batched(x: Tensor, dims: int, training: bool) -> tuple[Tensor, bool]:
+    """Returns `x` as `(N, C, ...)` and whether a batch axis was added: PyTorch's shape rules, warnings and errors."""
+    function, axes = f"dropout{dims}d", x.ndim
+    if dims == 1 and axes not in (2, 3):
+        raise RuntimeError(f"{function}: Expected 2D or 3D input, but received a {axes}D input. Channels are axis -2.")
+    if dims > 1 and axes not in (dims + 1, dims + 2):
+        warnings.warn(
+            f"{function}: Received a {axes}-D input to {function}. Give it (N, C, ...), or use dropout.", stacklevel=5
+        )
+    if dims == 2 and axes == 3:
+        warnings.warn(
+            f"{function}: Received a 3-D input to {function}, assuming that channel-wise 1D dropout behavior is desired:"
+            " (N, C, L). Use dropout1d for that, or add a batch axis to (C, H, W).",
+            stacklevel=5,
+        )
+    unbatched = dims != 2 and axes != dims + 2
+    whole = x.unsqueeze(0) if unbatched else x
+    if training and whole.ndim < 2:
+        raise RuntimeError(f"{function}: x must have channels, (N, C, ...); got shape {tuple(x.shape)}. Use dropout.")
+    return whole, unbatched
+
+
+def _functional(dims, x, p, training, inplace, generator) -> Tensor:
+    whole, unbatched = batched(x, dims, training)
+    y = call(f"dropout{dims}d", whole, p, training, inplace, generator, shared_axes=channels(whole.ndim))
+    return y.squeeze(0) if unbatched else y
+
+
+def dropout1d(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    training: bool,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops whole channels of `(N, C, L)` or `(C, L)` and scales the kept ones by 1 / (1 - p).
+
+    y[n, c, :] = x[n, c, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        x: `(N, C, L)` or `(C, L)`.
+        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        training: whether coins are tossed. There is no default to forget.
+        inplace: writes the result into `x`.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises:
+        ValueError: `p` is not in [0, 1].
+        RuntimeError: `x` has neither 2 nor 3 axes.
+
+    Source: Tompson et al. 2015, arXiv:1411.4280.
+
+    >>> kept = dropout1d(torch.ones(4, 8, 5), 0.5, training=True).count_nonzero(dim=2)
+    >>> bool(((kept == 0) | (kept == 5)).all())
+    True
+    """
+    return _functional(1, x, p, training, inplace, generator)
+
+
+def dropout2d(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    training: bool,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops whole channels of `(N, C, H, W)` and scales the kept ones by 1 / (1 - p).
+
+    y[n, c, :, :] = x[n, c, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        x: `(N, C, H, W)`. Three axes are taken as `(N, C, L)`, with a warning, as PyTorch does.
+        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        training: whether coins are tossed. There is no default to forget.
+        inplace: writes the result into `x`.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises: ValueError where `p` is not in [0, 1].
+
+    Source: Tompson et al. 2015, arXiv:1411.4280.
+
+    >>> kept = dropout2d(torch.ones(4, 8, 5, 5), 0.5, training=True).count_nonzero(dim=(2, 3))
+    >>> bool(((kept == 0) | (kept == 25)).all())
+    True
+    """
+    return _functional(2, x, p, training, inplace, generator)
+
+
+def dropout3d(
+    x: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    training: bool,
+    inplace: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Drops whole channels of `(N, C, D, H, W)` or `(C, D, H, W)` and scales the kept ones by 1 / (1 - p).
+
+    y[n, c, :, :, :] = x[n, c, :, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        x: `(N, C, D, H, W)` or `(C, D, H, W)`.
+        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        training: whether coins are tossed. There is no default to forget.
+        inplace: writes the result into `x`.
+        generator: where the seed of this call is drawn.
+
+    Returns: a tensor like `x`.
+
+    Raises: ValueError where `p` is not in [0, 1].
+
+    Source: Tompson et al. 2015, arXiv:1411.4280.
+
+    >>> kept = dropout3d(torch.ones(4, 8, 5, 5, 2), 0.5, training=True).count_nonzero(dim=(2, 3, 4))
+    >>> bool(((kept == 0) | (kept == 50)).all())
+    True
+    """
+    return _functional(3, x, p, training, inplace, generator)
+
+
+class _SpatialDropout(Site):
+    dims: int
+
+    def drop(self, x: Tensor) -> Tensor:
+        """Tosses one coin for each channel."""
+        whole, unbatched = batched(x, self.dims, self.training)
+        y = self.apply_noise(whole, shared_axes=channels(whole.ndim))
+        return y.squeeze(0) if unbatched else y
+
+
+class Dropout1d(_SpatialDropout):
+    """Drops whole channels of `(N, C, L)` in training. Takes the place of `torch.nn.Dropout1d`.
+
+    y[n, c, :] = x[n, c, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        inplace: writes the result into the input.
+
+    Shapes: `(N, C, L)` or `(C, L)`, the same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1]; RuntimeError at an input of other shapes.
+
+    Source: Tompson et al. 2015, arXiv:1411.4280.
+
+    >>> Dropout1d(0.5)(torch.ones(2, 8, 5)).shape
+    torch.Size([2, 8, 5])
+    """
+
+    dims = 1
+
+
+class Dropout2d(_SpatialDropout):
+    """Drops whole channels of `(N, C, H, W)` in training. Takes the place of `torch.nn.Dropout2d`.
+
+    y[n, c, :, :] = x[n, c, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        inplace: writes the result into the input.
+
+    Shapes: `(N, C, H, W)`, the same out as in; `(N, C, L)` with a warning.
+
+    Raises: ValueError where `p` is not in [0, 1].
+
+    Source: Tompson et al. 2015, arXiv:1411.4280.
+
+    >>> Dropout2d(0.5)(torch.ones(2, 8, 5, 5)).shape
+    torch.Size([2, 8, 5, 5])
+    """
+
+    dims = 2
+
+
+class Dropout3d(_SpatialDropout):
+    """Drops whole channels of `(N, C, D, H, W)` in training. Takes the place of `torch.nn.Dropout3d`.
+
+    y[n, c, :, :, :] = x[n, c, :, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+
+    Args:
+        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        inplace: writes the result into the input.
+
+    Shapes: `(N, C, D, H, W)` or `(C, D, H, W)`, the same out as in.
+
+    Raises: ValueError where `p` is not in [0, 1].
+
+    Source: Tompson et al. 2015, arXiv:1411.4280.
+
+    >>> Dropout3d(0.5)(torch.ones(2, 8, 2, 5, 5)).shape
+    torch.Size([2, 8, 2, 5, 5])
+    """
+
+    dims = 3

@@ -1,0 +1,204 @@
+"""What an audit reads off the sites of a model."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from thinnet.methods import REGISTRY
+from thinnet.models import declared
+from thinnet.models.audit.findings import Finding, Rule
+from thinnet.models.edit.pin import Pinned
+from thinnet.models.found import FoundSite, Sites
+
+RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
+ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
+MULTIPLIED = ("bernoulli", "rand", "rand_like", "uniform", "native_dropout")
+OFF_BY = 0.02  # what a rate, or a scale, may be off beside the noise of its measurement
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is audited: the model, how it is run, and what is random in it.
+
+    Args:
+        given: the model as it was given, compiled or wrapped, say.
+        model: the model itself.
+        call: runs one of them.
+        sites: what is random in it.
+        modes: the training flag of each module as the caller had it.
+        forgotten: the paths of modules whose penalty was not read since they last ran in training.
+        seed: of what is run.
+    """
+
+    given: nn.Module
+    model: nn.Module
+    call: Callable[[nn.Module], Any]
+    sites: Sites
+    modes: dict[str, bool]
+    forgotten: tuple[str, ...]
+    seed: int = 0
+
+    def module(self, name: str) -> nn.Module | None:
+        """Returns the module of a path, if there is one."""
+        return dict(self.model.named_modules()).get(name)
+
+
+def at(site: FoundSite, rule: Rule, evidence: str, remedy: str) -> Finding:
+    """Returns a finding at a site."""
+    return Finding(rule, site.name, site.line, evidence, remedy)
+
+
+def pinned(module: nn.Module | None) -> bool:
+    """Returns whether `thinnet.freeze` keeps the mode of a module as it is."""
+    return module is not None and isinstance(vars(module).get("train"), Pinned)
+
+
+IN_EVAL = Rule("AUD101", "random in eval", "error")
+IN_EVAL_NOTE = Rule("AUD102", "random in eval, but no dropout", "note")
+
+
+def random_in_eval(case: Case) -> Iterator[Finding]:
+    """Coins that are tossed in evaluation mode."""
+    for site in case.sites:
+        if site.on_in_eval and site.kind in RANDOM:
+            rate = "" if site.measured is None else f" and dropped {site.measured:.3f} of its units"
+            remedy = "Tie it to the mode: training=self.training, or dropout_p=p if self.training else 0.0 for attention."
+            yield at(site, IN_EVAL, f"{site.op} drew in model.eval(){rate}.", remedy)
+        elif site.on_in_eval and site.kind == "additive noise":
+            evidence = f"{site.op} drew in model.eval() and was added: a sample of a distribution."
+            yield at(site, IN_EVAL_NOTE, evidence, "Take the mean in eval if the output should be the same each time.")
+
+
+SILENT = Rule("AUD103", "silent in training", "error")
+LEFT_IN_EVAL = Rule("AUD104", "left in eval while the model trains", "error")
+DEAD = Rule("AUD105", "no pass came by", "note")
+ZERO = Rule("AUD106", "its rate is 0", "note")
+ONE_LAYER = Rule("AUD502", "dropout between the layers of one layer", "error")
+
+
+def silent(case: Case) -> Iterator[Finding]:
+    """Sites that are declared and toss nothing."""
+    for site in case.sites:
+        module = case.module(site.name)
+        if site.kind not in ("silent", "not reached") or site.p is None or pinned(module):
+            continue
+        if isinstance(module, nn.RNNBase) and module.num_layers == 1 and site.p > 0:
+            evidence = f"{type(module).__name__}(dropout={site.p:g}) has one layer: its dropout goes between layers alone."
+            yield at(site, ONE_LAYER, evidence, "Put a dropout layer behind it, or LockedDropout before it.")
+        elif site.p == 0:
+            yield at(site, ZERO, "It drops nothing.", "Give it a rate, or take it out.")
+        elif site.kind == "silent":
+            yield at(site, SILENT, f"It declares p = {site.p:g}, ran, and drew nothing.", "Look for training=False.")
+        else:
+            evidence = f"It declares p = {site.p:g}, and no forward pass of it ran."
+            yield at(site, DEAD, evidence, "A fused path may take its place; if nothing does, take it out.")
+
+
+def left_in_eval(case: Case) -> Iterator[Finding]:
+    """Modules that are in eval although the model is in training."""
+    for name, training in case.modes.items():
+        rate = declared.rate(case.module(name))
+        if case.modes.get("") and not training and rate and not pinned(case.module(name)):
+            remedy = "Call model.train() after every evaluation."
+            yield Finding(LEFT_IN_EVAL, name, None, f"model.training is True, here it is False; p = {rate:g}.", remedy)
+
+
+RATE = Rule("AUD201", "another rate than was asked for", "error")
+SCALE = Rule("AUD202", "scaled by another rate", "warning")
+
+
+def rates(case: Case) -> Iterator[Finding]:
+    """Rates and scales that are not what was asked for."""
+    for site in case.sites:
+        if site.measured is None or site.interval is None or site.kind not in RANDOM:
+            continue
+        p, (low, high) = site.p, site.interval
+        if p is not None and not low - OFF_BY <= p <= high + OFF_BY:
+            evidence = f"p = {p:g} was asked for, {site.measured:.3f} was delivered (99 % interval {low:.3f} to {high:.3f})."
+            yield at(site, RATE, evidence, "Use a method that solves for its rate, as thinnet.nn.DropBlock2d does.")
+        alpha = type(case.module(site.name)).__name__ in ALPHA
+        kept = 1 - (site.measured if p is None else p)
+        if site.scale is not None and kept > 0 and abs(site.scale * kept - 1) > 2 * OFF_BY and not alpha:
+            evidence = f"Kept units times {site.scale:.3f} are {site.scale * kept:.2f} of the input on average."
+            yield at(site, SCALE, evidence, "Scale by 1 / (1 - p), unless inference scales instead.")
+
+
+OUTPUT = Rule("AUD301", "dropout on the output", "error")
+HEAD = Rule("AUD302", "dropout right before a head of one output", "warning")
+TWICE = Rule("AUD303", "dropout twice in a row", "warning")
+EVERYWHERE = Rule("AUD304", "dropout behind every layer", "note")
+INPUT = Rule("AUD305", "dropout on the input", "note")
+SHARING = tuple(method.module for method in REGISTRY if method.module is not None and method.facts.per_batch)
+SAME_MASK = Rule("AUD401", "one mask for all samples", "warning")
+NO_SELU = Rule("AUD501", "alpha dropout without SELU", "error")
+LEAK = Rule("AUD503", "infinite values leak as NaN", "note")
+
+
+def placement(case: Case) -> Iterator[Finding]:
+    """Where dropout stands, and what comes before and after it."""
+    dropouts = [site for site in case.sites if site.on_in_train and site.kind in ("dropout", "multiplicative noise")]
+    for site in dropouts:
+        yield from _placed(case, site)
+    layers = [m for m in case.model.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
+    behind = [site for site in dropouts if site.target == "activations" and site.grain == "element"]
+    if len(layers) >= 4 and len(behind) >= len(layers):
+        evidence = f"{len(behind)} sites for {len(layers)} layers."
+        yield Finding(EVERYWHERE, "", None, evidence, "Start with the widest hidden layers; measure with thinnet study.")
+
+
+def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
+    if site.at_output:
+        yield at(site, OUTPUT, "What the model returns is what it made.", "Move it before the last layer.")
+    if site.feeds == 1:
+        evidence = "A layer of one output reads what it made, and that is the model's output: noise in a regression's target."
+        yield at(site, HEAD, evidence, "Move it one layer back, or lower the rate.")
+    if site.follows:
+        yield at(site, TWICE, "What it drops from was made by another site, with nothing in between.", "Take one out.")
+    if site.target == "input":
+        yield at(site, INPUT, f"It drops from what the model is called with, p = {site.p}.", "0.2 at most on clean input.")
+    if "0" in site.grain.partition("along ")[2].partition(" of ")[0].replace("axes", "").replace("axis", "").split():
+        meant = isinstance(case.module(site.name), SHARING)
+        if site.target == "activations" and site.kind == "dropout" and not meant:
+            evidence = f"{site.grain}: every sample of a batch is dropped by the same coins."
+            yield at(site, SAME_MASK, evidence, "Draw a mask of the batch's length, unless that is the method.")
+    if type(case.module(site.name)).__name__ in ALPHA and site.after not in ("elu", "selu"):
+        evidence = f"What it drops from was made by {site.after or 'no operation'}, and not by SELU."
+        yield at(site, NO_SELU, evidence, "Use Dropout, or SELU before it.")
+
+
+def leaks(case: Case) -> Iterator[Finding]:
+    """Masks that multiply."""
+    found = [site for site in case.sites if site.kind == "dropout" and site.scale is not None and site.op in MULTIPLIED]
+    if found:
+        evidence = f"{len(found)} sites, the first at {found[0].name or 'the model'!r}: an infinite value dropped is NaN."
+        yield Finding(LEAK, "", None, evidence, "thinnet.nn selects zeros, and does not multiply by them.")
+
+
+PENALTY = Rule("AUD504", "its penalty is not in the loss", "error")
+REACH = Rule("AUD505", "a switch by class misses sites", "note")
+
+
+def learned(case: Case) -> Iterator[Finding]:
+    """Learned noise whose penalty nobody reads."""
+    for name in case.forgotten:
+        evidence = "It ran in training, and thinnet.penalty was not called since."
+        yield Finding(PENALTY, name, None, evidence, "Add thinnet.penalty(model, samples=N) to the loss.")
+
+
+def reach(case: Case) -> Iterator[Finding]:
+    """Sites that Monte-Carlo dropout would not reach by turning on modules of PyTorch's dropout classes."""
+    random = [site for site in case.sites if site.on_in_train and site.kind in RANDOM]
+    known = (nn.modules.dropout._DropoutNd,)
+    missed = [site.name or "the model" for site in random if not isinstance(case.module(site.name), known)]
+    if missed:
+        evidence = (
+            f"isinstance(module, nn.Dropout) finds {len(random) - len(missed)} of {len(random)} sites; not {missed[0]!r}."
+        )
+        yield Finding(
+            REACH, "", None, evidence, "For Monte-Carlo dropout switch sites, not classes: thinnet.inference.stochastic(model)."
+        )
+
+
+CHECKS = (random_in_eval, silent, left_in_eval, rates, placement, leaks, learned, reach)

@@ -1,0 +1,87 @@
+"""What `thinnet sites` and `thinnet audit` do: load a model, look at it, print."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from torch import nn
+
+from thinnet.models.audit.audit import audit
+from thinnet.models.audit.findings import Finding, Findings
+from thinnet.models.loading import LoadError, example, load
+from thinnet.models.sites import sites
+from thinnet.models.table import HEAD, rows
+
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: Path | None) -> int:
+    """Prints the sites of a model; returns the exit status."""
+    try:
+        model, given = load(place, "sites"), [example(text, "sites") for text in inputs]
+    except LoadError as error:
+        return _refused(error)
+    found = sites(model, *given, passes=passes)
+    if html is not None:
+        from thinnet.models.picture import draw
+
+        draw(model, found).write_html(html, include_plotlyjs=True)
+    if as_json:
+        sys.stdout.write(found.json() + "\n")
+        return 0
+    table = Table(box=None, pad_edge=False)
+    for column, title in enumerate(HEAD):
+        table.add_column(title, no_wrap=column in (1, 3, 4), overflow="fold")
+    for site, row in zip(found, rows(found), strict=True):
+        table.add_row(*map(Text, row), style="bold red" if site.on_in_eval and site.kind != "additive noise" else None)
+    console = Console()
+    console.print(table if found else "nothing is random in this model")
+    for what in found.unseen:
+        console.print(Text(f"not seen: {what}", style="dim"))
+    return 0
+
+
+def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], form: str) -> int:
+    """Prints what an audit finds; returns the exit status: 1 where something counts."""
+    try:
+        model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
+        findings = _audited(model, given, passes, allow)
+    except LoadError as error:
+        return _refused(error)
+    if form != "text":
+        sys.stdout.write({"json": findings.json, "sarif": findings.sarif, "junit": findings.junit}[form]() + "\n")
+        return int(findings.failed)
+    console = Console()
+    for finding in findings:
+        console.print(_printed(finding))
+    counted = sum(finding.fails for finding in findings)
+    summary = f"{_number(counted, 'finding')}, {_number(len(findings) - counted, 'note')}"
+    console.print(Text(summary, style="bold red" if counted else "bold green"))
+    return int(findings.failed)
+
+
+def _audited(model: nn.Module, given: list, passes: int, allow: list[str]) -> Findings:
+    pairs = [text.partition("=") for text in allow]
+    for pattern, _, reason in pairs:
+        if not pattern.strip() or not reason.strip():
+            raise LoadError(f"audit: --allow must be CODE PLACE=REASON; got {pattern!r} without a reason.")
+    if not given:
+        raise LoadError("audit: --input must be given: a model is audited as it runs. Try --input 4x3x32x32.")
+    return audit(model, *given, passes=passes, allow={pattern.strip(): reason for pattern, _, reason in pairs})
+
+
+def _printed(finding: Finding) -> Text:
+    head, *rest = str(Findings([finding])).splitlines()
+    style = "dim" if finding.allowed else COLOURS[finding.rule.severity]
+    return Text.assemble((head, style), *(f"\n{line}" for line in rest))
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _refused(error: LoadError) -> int:
+    sys.stderr.write(f"{error}\n")
+    return 2

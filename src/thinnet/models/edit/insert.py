@@ -1,0 +1,128 @@
+"""Dropout put into a model that has none: at places that are named, or where the catalogue advises it."""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from torch import nn
+
+from thinnet.methods.elementwise.dropout import Dropout
+from thinnet.methods.recurrent.locked_dropout import LockedDropout
+from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.models.edit.behind import BEFORE, BEHIND, inserted
+from thinnet.models.edit.change import Change, Edit, made
+from thinnet.models.edit.naming import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.edit.order import Order, order_of
+from thinnet.models.edit.owners import is_dropout
+from thinnet.models.edit.placement import placement
+from thinnet.rng import Site, rates
+
+What = float | Site | type[Site] | Callable[[nn.Module], Site]
+
+
+def insert(model: nn.Module, policy: Literal["auto"] | Mapping[str, What] = "auto", example: Any = None) -> Edit:
+    """Puts dropout behind the outputs of modules. No class, no index of a `Sequential` and no key of the `state_dict` changes.
+
+    A site becomes the child "dropout_behind" of the module, and a forward hook of the module applies it: to a tensor, or to the
+    first part of a tuple, as recurrent layers return. So it has a path for its coins, follows the mode and the device, and is
+    copied, pickled and compiled with the model. A module that runs over its own `children()` would run the site too, and one
+    that asks for hooks before it takes a fused path, as `nn.TransformerEncoderLayer` in eval, takes the other one.
+
+    With "auto" the catalogue's advice for the architecture places it: behind the hidden activations of fully connected layers,
+    behind pooling in convolutional networks, and with normalisation only before their head; around recurrent layers, one mask
+    for all time steps; and in transformers, whose sites are there, it sets the rates that are zero. The output layer is left
+    alone, and what has dropout already. Each line of the edit has its reason.
+
+    Args:
+        model: any module but a compiled one.
+        policy: "auto", or by path, or by `fnmatch` pattern over the paths of modules, what is put behind them: a rate, which
+            makes `Dropout`, or `LockedDropout` behind a recurrent layer; a site, of which each place gets a copy; a class of
+            sites; or a function of the module that makes one. Where several match, the last one counts.
+        example: what the model is called with: a tensor, a tuple of arguments, or a mapping of named ones. It is run once, so
+            that places and the output layer are found by the order in which modules run, and not by that of their definition.
+
+    Returns: the edit.
+
+    Raises:
+        ValueError: a pattern matches nothing, or the output layer, which has to be named in full; a place has a site already;
+            "auto" finds no place; or the model's coins are bound. Nothing is changed then.
+        TypeError: what is to be put in is no site.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> print(insert(model))
+    + 1: thinnet.nn.Dropout(p=0.5, inplace=False) behind ReLU  (hidden activation)
+    # a fully connected network
+    # places by the order in which the modules are defined; give an example= to go by the order in which they run
+    """
+    model = checked("insert", model)
+    check_unbound("insert", model)
+    if policy != "auto" and not isinstance(policy, Mapping):
+        raise ValueError(f'insert: policy must be "auto" or a mapping from patterns; got {policy!r}. Try {{"layers.*": 0.1}}.')
+    order = order_of(model, example)
+    if policy == "auto":
+        changes, notes = placement(model, order)
+        return made(model, changes, [*notes, order.note])
+    return made(model, _named(model, policy, order), [order.note] if order.ran else [])
+
+
+def _named(model: nn.Module, policy: Mapping[str, What], order: Order) -> list[Change]:
+    names = {name: module for name, module in model.named_modules() if name and not _inside_a_site(name)}
+    output, chosen = order.output(), dict[nn.Module, tuple[str, What]]()
+    for pattern, what in policy.items():
+        _check(pattern, what)
+        found = [name for name in names if matches(name, pattern) and (name == pattern or _takes(names[name]))]
+        if not found:
+            refuse_unmatched("insert", pattern, names, "a module")
+        for name in found:
+            if name != pattern and name in output:
+                rule = f"insert: pattern {pattern!r} must leave the output layer alone; it matches {name!r}"
+                raise ValueError(f"{rule}. Narrow it, or name {name!r} in full.")
+            path, module = _end(name, names[name])
+            chosen[module] = path, what
+    for module, (path, _) in chosen.items():
+        if BEHIND in module._modules:
+            raise ValueError(f"insert: {path!r} must have no site yet; it has {module._modules[BEHIND]}. Use set_rates.")
+    return [inserted(model, path, _site(what, module, path)) for module, (path, what) in chosen.items()]
+
+
+def _inside_a_site(name: str) -> bool:
+    return any(part in (BEHIND, BEFORE) for part in name.split("."))
+
+
+def _takes(module: nn.Module) -> bool:
+    """Returns whether a pattern may mean a module: it is called, and no dropout itself."""
+    return not isinstance(module, (nn.ModuleList, nn.ModuleDict)) and not is_dropout(module)
+
+
+def _end(name: str, module: nn.Module) -> tuple[str, nn.Module]:
+    """Returns the module whose output is that of a `Sequential`, where a child would be one more layer."""
+    while type(module).forward is nn.Sequential.forward and len(module._modules):
+        key, last = list(module._modules.items())[-1]
+        assert last is not None
+        name, module = f"{name}.{key}", last
+    if isinstance(module, (nn.Sequential, nn.ModuleList, nn.ModuleDict)):
+        kind = type(module).__name__
+        raise ValueError(f"insert: a place must be one module that is called; {name!r} is a {kind}. Name a module in it.")
+    return name, module
+
+
+def _check(pattern: str, what: Any) -> None:
+    if isinstance(what, (int, float)):
+        rates.check("insert", what)
+    elif not isinstance(what, Site) and not callable(what):
+        raise TypeError(f"insert: {pattern!r} must be given a rate, a site or a function that makes one; got {what!r}.")
+
+
+def _site(what: What, module: nn.Module, path: str) -> Site:
+    if isinstance(what, (int, float)):
+        site: Any = LockedDropout(what, module.batch_first) if isinstance(module, nn.RNNBase) else Dropout(what)
+    elif isinstance(what, nn.Module):
+        site = copy.deepcopy(what)
+    else:
+        site = what() if isinstance(what, type) else what(module)
+    if not isinstance(site, Site) or isinstance(site, Wrapped):
+        raise TypeError(f"insert: {path!r} must be given a site that takes a tensor; got {site!r}. Try thinnet.nn.Dropout(p).")
+    if site.state_dict():
+        keys = ", ".join(site.state_dict())
+        raise ValueError(f"insert: a site must have no state of its own; {path!r} would add {keys}. Build it into the model.")
+    return site

@@ -1,0 +1,71 @@
+"""Who owns a rate: sites, PyTorch's dropout modules, and modules that hold a rate as a number."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.models import declared
+from thinnet.models.edit.change import Write
+from thinnet.models.edit.slots import Entry, Rate
+from thinnet.rng import Site
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A module that owns a rate.
+
+    Args:
+        name: the path of a site or a dropout module; the path and the attribute of a number in another module.
+        path: of the module.
+        module: that owns it.
+        attribute: that holds it.
+        p: as it is now.
+    """
+
+    name: str
+    path: str
+    module: nn.Module
+    attribute: str
+    p: float
+
+    @property
+    def idle(self) -> bool:
+        """Whether the rate has no effect: dropout between the layers of a recurrent network that has one."""
+        return isinstance(self.module, nn.RNNBase) and self.module.num_layers == 1
+
+    def write(self, p: float) -> Write:
+        """Returns what sets the rate."""
+        slot = Rate(self.module) if isinstance(self.module, Site) else Entry(self.module, "__dict__", self.attribute)
+        return Write(slot, p)
+
+
+def owners(model: nn.Module) -> list[Owner]:
+    """Returns every owner of a rate under every name that it has: a shared module has several."""
+    return [owner for path, module in model.named_modules(remove_duplicate=False) for owner in _of(path, module)]
+
+
+def is_dropout(module: nn.Module) -> bool:
+    """Returns whether a module does nothing but drop.
+
+    >>> is_dropout(nn.Dropout(0.1)), is_dropout(nn.LSTM(2, 2, dropout=0.0))
+    (True, False)
+    """
+    named = any(part in type(module).__name__.lower() for part in declared.NAMED)
+    return not isinstance(module, Wrapped) and (isinstance(module, (Site, _DropoutNd)) or named)
+
+
+def _of(path: str, module: nn.Module) -> Iterator[Owner]:
+    if isinstance(module, (Site, _DropoutNd)):
+        if module.p is not None:
+            yield Owner(path, path, module, "p", module.p)
+        return
+    named = is_dropout(module)
+    for attribute, value in vars(module).items():
+        if (attribute == "p" and named) or "drop" in attribute.lower():
+            number = isinstance(value, float) or (type(value) is int and (named or attribute in declared.RATES))
+            if number and 0 <= value <= 1:
+                name = path if named and attribute in ("p", *declared.RATES) else f"{path}.{attribute}".lstrip(".")
+                yield Owner(name, path, module, attribute, value)

@@ -1,0 +1,93 @@
+"""All dropout taken out of a model: what is deployed tosses no coin, in whatever mode."""
+
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from thinnet.methods import REGISTRY
+from thinnet.methods.adaptive.targeted_dropout import TargetedDropout
+from thinnet.methods.losses.multi_sample import MultiSample
+from thinnet.methods.recurrent.locked_dropout import LockedDropout
+from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout
+from thinnet.methods.weights.drop_connect import DropConnect
+from thinnet.methods.weights.weight_drop import WeightDrop
+from thinnet.models.edit.behind import BEFORE, BEHIND, removed
+from thinnet.models.edit.calls import CALLS
+from thinnet.models.edit.change import Change, Edit, Write, made
+from thinnet.models.edit.freeze import pin
+from thinnet.models.edit.naming import Place, checked, places
+from thinnet.models.edit.owners import owners
+from thinnet.models.edit.set_rates import rate_change
+from thinnet.models.edit.slots import Entry
+from thinnet.models.edit.swap import swapped
+from thinnet.rng import Site
+
+FACTS = {method.module: method.facts for method in REGISTRY}
+BARE = (WeightDrop, EmbeddingDropout, MultiSample)  # wrappers that are their layer in eval
+
+
+def strip(model: nn.Module) -> Edit:
+    """Takes the dropout out of a model: nothing of it is random in training mode, and eval gives the same bits as before.
+
+    Sites and PyTorch's dropout modules become `torch.nn.Identity`, with a `p` of 0 for those who read it; wrappers give their
+    layer back; what was inserted goes, with its hooks; rates in other modules become 0. A site of another kind, one that has
+    parameters, several inputs, or a map of its own in eval, stays and keeps its eval mode. Paths and keys of the `state_dict`
+    stay. What a forward method writes as a constant, `F.dropout(x, 0.5)`, is out of reach, unless
+    `replace(model, functional=True, example=x)` comes first.
+
+    Args:
+        model: any module.
+
+    Returns: the edit; it is empty where there is nothing to strip.
+
+    Raises: TypeError where `model` is no module.
+
+    >>> model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3))
+    >>> print(strip(model))
+    ~ 1: torch.nn.Dropout(p=0.3, inplace=False) -> torch.nn.Identity()
+    """
+    model = checked("strip", model)
+    held = places(model)
+    changes: list[Change] = []
+    for path, module in model.named_modules():
+        changes += removed(path, module)
+        if isinstance(module, (Site, _DropoutNd)) and path.rpartition(".")[2] not in (BEHIND, BEFORE):
+            changes.append(_without(path, module, held))
+    numbers = {(id(owner.module), owner.attribute): owner for owner in owners(model) if owner.p > 0}
+    changes += [rate_change(owner, 0.0) for owner in numbers.values() if not isinstance(owner.module, (Site, _DropoutNd))]
+    return made(model, changes)
+
+
+def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -> Change:
+    """Returns the change that takes the noise out of one module."""
+    if module in held and _bare(module):
+        return swapped(held[module], module, module.layer)  # type: ignore[arg-type]
+    if module in held and _is_nothing_in_eval(module) and not _read_by_ours(held[module]):
+        identity = nn.Identity()
+        identity.p = 0.0  # type: ignore[assignment]
+        return swapped(held[module], module, identity)
+    kept = pin(path, module, False)
+    if isinstance(module, _DropoutNd):  # a forward method of its own may not ask for the mode
+        return Change(kept.sign, path, f"{kept.text}, its rate 0", [*kept.writes, Write(Entry(module, "__dict__", "p"), 0.0)])
+    return kept
+
+
+def _bare(module: nn.Module) -> bool:
+    return (
+        isinstance(module, BARE)
+        or (isinstance(module, DropConnect) and module.inference == "mean")
+        or (isinstance(module, TargetedDropout) and not module.prune_in_eval)
+    )
+
+
+def _is_nothing_in_eval(module: nn.Module) -> bool:
+    """Returns whether a module, in eval, returns the one tensor that it is given."""
+    if isinstance(module, _DropoutNd):
+        return type(module).__module__ == nn.Dropout.__module__
+    facts = FACTS.get(type(module))
+    plain = type(module).forward is Site.forward or type(module) is LockedDropout
+    return facts is not None and plain and facts.in_eval is None and not module.state_dict() and not list(module.children())
+
+
+def _read_by_ours(held: list[Place]) -> bool:
+    """Returns whether a module of thinnet reads a site, or a call is served by it."""
+    return any(type(parent).__module__.startswith("thinnet.") or CALLS in path.split(".") for parent, _, path in held)

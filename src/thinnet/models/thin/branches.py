@@ -1,0 +1,171 @@
+"""Finds the residual branches that `DropPath` ends, and makes them run on the kept samples alone."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from thinnet.methods.residual.drop_path import DropPath
+from thinnet.models.edit.change import Change, Write, made
+from thinnet.models.edit.naming import Place, device_near, places, shown
+from thinnet.models.edit.slots import Entry
+from thinnet.models.edit.swap import ours, swapped, to_device
+from thinnet.models.state import preserve_state
+from thinnet.models.thin.piece import Obstacle, Piece
+from thinnet.models.thin.proof import disproved
+from thinnet.models.thin.residual import CallCounter, Residual, outside, residual_at
+from thinnet.models.thin.skipping import Gather, SkippedSite, Skipping
+from thinnet.rng import Site
+
+KEY = -2  # of the hook: PyTorch numbers hooks upwards from 0
+Held = Mapping[nn.Module, list[Place]]
+
+
+def ends_branch(module: nn.Module) -> bool:
+    """Returns whether a module is a site that drops a branch's output for whole samples."""
+    return type(module) is DropPath
+
+
+def branches(
+    model: nn.Module,
+    call: Callable[[], Any],
+    leave: Callable[[str], bool],
+    seed: int,
+    named: Collection[nn.Module] = (),
+    groups: int = 1,
+) -> tuple[list[Piece], list[str]]:
+    """Returns the branches of a model that can run on the samples that are kept, and of the others why they cannot.
+
+    Each is tried on the example, with every second sample dropped, against the branch that runs on all samples.
+
+    Args:
+        model: the model.
+        call: runs it with the example.
+        leave: whether a site is left as it is.
+        seed: of the trial.
+        named: dropout that will share its coins in groups of samples; PyTorch's dropout beside it is given names here.
+        groups: how many.
+    """
+    names = {module: name for name, module in model.named_modules() if ends_branch(module)}
+    if not names:
+        return [], []
+    found, reasons = _found(model, call, names, leave, seed)
+    if groups > 1:
+        found = [uses for uses in found if not _grouped(uses, named, names, reasons)]
+    pieces = _pieces(model, found, named=())
+    wrong = _tried(model, call, pieces, seed)
+    own = {id(tensor) for tensor in (*model.parameters(), *model.buffers())}
+    for uses in found:
+        place = names[uses[0].site.module]  # type: ignore[index]
+        if place in wrong:
+            reasons[place] = f"tried with every second sample: {wrong[place]}" + next(
+                filter(None, (outside(use, own) for use in uses)), ""
+            )
+    pieces = _pieces(model, [uses for uses in found if names[uses[0].site.module] not in wrong], named)  # type: ignore[index]
+    return pieces, [f"{name} is not thinned: {reason}" for name, reason in reasons.items()]
+
+
+def _found(
+    model: nn.Module, call: Callable[[], Any], names: Mapping[nn.Module, str], leave: Callable[[str], bool], seed: int
+) -> tuple[list[list[Residual]], dict[str, str]]:
+    """Returns the branches of each site, one for each use of it."""
+    flow = CallCounter(model, lambda module: isinstance(module, Site) or _tosses(module) or _one(module))
+    with preserve_state(model, seed):
+        model.train()
+        flow.run(call)
+    found, reasons = [], {}
+    for module, name in names.items():
+        try:
+            if leave(name):
+                raise Obstacle("it was left out, as asked")
+            uses = [residual_at(flow, node) for node in flow.nodes if node.module is module]
+            if not uses:
+                raise Obstacle("no pass came by")
+            _check_readers(uses, flow, [call.module for others in found for use in others for call in use.readers])
+            found.append(uses)
+        except Obstacle as obstacle:
+            reasons[name] = str(obstacle)
+    return found, reasons
+
+
+def _grouped(
+    uses: Sequence[Residual], named: Collection[nn.Module], names: Mapping[nn.Module, str], reasons: dict[str, str]
+) -> bool:
+    inside = next((node for use in uses for node in use.nodes if node.module in named), None)
+    if inside is not None:
+        place = names[uses[0].site.module]  # type: ignore[index]
+        reasons[place] = f"{inside} shares its coins in groups, which are counted in the whole batch"
+    return inside is not None
+
+
+def _tosses(module: nn.Module) -> bool:
+    """Returns whether a module of PyTorch drops, and one of ours can take its place."""
+    return bool(getattr(module, "p", getattr(module, "dropout", 0))) and ours(module) is not None
+
+
+def _one(module: nn.Module) -> bool:
+    return type(module).__module__.startswith("torch.nn") and not list(module.children())
+
+
+def _check_readers(uses: Sequence[Residual], flow: CallCounter, taken: Sequence[nn.Module]) -> None:
+    """Says where a module that reads an entry runs at another place too, where it would gather as well."""
+    readers = [call for use in uses for call in use.readers]
+    for reader in readers:
+        if reader.module in taken or sum(call.module is reader.module for call in flow.calls) != sum(
+            call.module is reader.module for call in readers
+        ):
+            raise Obstacle(f"{reader.name} runs at another place too")
+
+
+def _pieces(model: nn.Module, found: Sequence[Sequence[Residual]], named: Collection[nn.Module]) -> list[Piece]:
+    held, swaps = places(model), dict[nn.Module, list[Write]]()
+    pieces = []
+    for uses in found:
+        site = uses[0].site.module
+        assert isinstance(site, Site)
+        tossing = dict.fromkeys(m for use in uses for node in use.nodes if (m := node.module) is not None and _site_in(m))
+        skipping = Skipping(site, [(parent, key) for module in tossing for parent, key, _ in held.get(module, ())])
+        writes = [write for module in tossing if module not in named for write in _swap(model, module, held, swaps)]
+        writes.append(Write(Entry(site, "__dict__", "forward"), SkippedSite(skipping)))
+        for module, first in {call.module: call is use.readers[0] for use in uses for call in use.readers}.items():
+            writes.append(Write(Entry(module, "_forward_pre_hooks", KEY), Gather(skipping, first)))
+            writes.append(Write(Entry(module, "_forward_pre_hooks_with_kwargs", KEY), True))
+        name = held[site][0][2] if site in held else ""
+        text = _told(uses, site, [held[module][0][2] for module in tossing if _tosses(module) and module not in named])
+        pieces.append(Piece(name, [Change("~", name, text, writes)], skipping))
+    return pieces
+
+
+def _site_in(module: nn.Module) -> bool:
+    return _tosses(module) or any(isinstance(each, Site) for each in module.modules())
+
+
+def _swap(model: nn.Module, old: nn.Module, held: Held, swaps: dict[nn.Module, list[Write]]) -> list[Write]:
+    """Returns what puts a site in the place of PyTorch's dropout, once for each module."""
+    new = None if old in swaps or isinstance(old, Site) or not _tosses(old) else ours(old)
+    if new is None:
+        return []
+    new = to_device(new, device_near(model, held[old][0][2]))
+    swaps[old] = list(swapped(held[old], old, new.train(old.training)).writes)
+    return swaps[old]
+
+
+def _told(uses: Sequence[Residual], site: Site, swapped: Sequence[str]) -> str:
+    starts = " and ".join(dict.fromkeys(use.readers[0].name for use in uses))
+    what = "what begins at" if len(uses) == 1 else "all that begins at"
+    with_names = f"; with names, by thinnet: {', '.join(swapped)}" if swapped else ""
+    return f"{what} {starts} runs on the samples that are kept; {shown(site)}{with_names}"
+
+
+def _tried(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
+    """Returns the pieces that make the network another one where every second sample is dropped."""
+    if not pieces:
+        return {}
+    switches: list[Any] = [piece.switch for piece in pieces]
+    edit = made(model, [change for piece in pieces for change in piece.changes])
+    try:
+        for switch in switches:
+            switch.probing = True
+        return disproved(model, call, pieces, seed)
+    finally:
+        edit.undo()

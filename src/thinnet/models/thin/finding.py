@@ -1,0 +1,161 @@
+"""Finds what can be thinned in a model, from one pass of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from torch import nn
+
+from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
+from thinnet.methods.elementwise.dropout import Dropout
+from thinnet.methods.elementwise.kept import Count, width_of
+from thinnet.methods.residual.stochastic_depth import StochasticDepth
+from thinnet.methods.spatial.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
+from thinnet.models.edit.change import Change, Write
+from thinnet.models.edit.naming import device_near, places, shown
+from thinnet.models.edit.slots import Entry
+from thinnet.models.edit.swap import same_forward, swapped, to_device
+from thinnet.models.state import preserve_state
+from thinnet.models.thin.chains import Found, Probe, chain_at, used_elsewhere
+from thinnet.models.thin.layers import layer_of
+from thinnet.models.thin.piece import Obstacle, Piece
+from thinnet.models.thin.units import Chain, ThinnedLayer, ThinnedNorm, ThinnedSite
+from thinnet.models.trace.flow import Node, flow
+from thinnet.rng import Site
+
+AXES: Mapping[type[nn.Module], int] = {
+    nn.Dropout: -1,
+    Dropout: -1,
+    nn.Dropout1d: 1,
+    nn.Dropout2d: 1,
+    nn.Dropout3d: 1,
+    Dropout1d: 1,
+    Dropout2d: 1,
+    Dropout3d: 1,
+}
+
+
+def axis_of(module: nn.Module) -> int | None:
+    """Returns the axis whose units a site drops; None where it drops none that can be thinned."""
+    if type(module) is BatchwiseDropout:
+        return module.axis
+    return next((axis for kind, axis in AXES.items() if same_forward(module, kind) and _plain(module, kind)), None)
+
+
+def _plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    return not issubclass(kind, Site) or type(module) is kind
+
+
+def pieces(
+    model: nn.Module, call: Callable[[], Any], groups: int, count: Count, leave: Callable[[str], bool], seed: int
+) -> tuple[list[Piece], list[str]]:
+    """Returns the chains of a model that can be thinned, and of its other sites why they cannot."""
+    sites = {module: name for name, module in model.named_modules() if axis_of(module) is not None}
+    nodes = _watched(model, call, sites, seed)
+    found, notes = _chains(nodes, sites, groups, leave)
+    return _pieces(model, found, groups, count), notes
+
+
+def _watched(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module, str], seed: int) -> Sequence[Node]:
+    def whole(module: nn.Module) -> bool:
+        norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        branch = isinstance(module, StochasticDepth) and module.mode == "row"  # it is looked into
+        return module in sites or (isinstance(module, Site) and not branch) or norm or layer_of(module) is not None
+
+    with preserve_state(model, seed):
+        model.train()
+        for module in sites:
+            vars(module)["forward"] = Probe(axis_of(module))  # type: ignore[arg-type]
+        return flow(model, call, whole)
+
+
+def _chains(
+    nodes: Sequence[Node], sites: Mapping[nn.Module, str], groups: int, leave: Callable[[str], bool]
+) -> tuple[list[Found], list[str]]:
+    found, reasons = [], {}
+    for site in (node for node in nodes if node.module in sites):
+        assert site.module is not None
+        try:
+            if leave(site.name):
+                raise Obstacle("it was left out, as asked")
+            chain = chain_at(nodes, site, axis_of(site.module))  # type: ignore[arg-type]
+            _check(chain, groups)
+            found.append(chain)
+        except Obstacle as obstacle:
+            reasons.setdefault(site.name, str(obstacle))
+    while elsewhere := used_elsewhere(found, nodes):  # what is left out may be what another one shares with it
+        reasons |= {chain.site.name: reason for chain, reason in elsewhere.items()}
+        found = [chain for chain in found if chain not in elsewhere]
+    ran = {node.module for node in nodes}
+    reasons |= {name: "no pass came by" for module, name in sites.items() if module not in ran}
+    return found, [f"{name} is not thinned: {reason}" for name, reason in reasons.items()]
+
+
+def _check(found: Found, groups: int) -> None:
+    site: Any = found.site.module
+    groups = site.groups if type(site) is BatchwiseDropout else groups
+    if found.norms and groups > 1:
+        raise Obstacle(f"{found.norms[0]} normalises over the batch, and {groups} groups of it keep other channels")
+    if site.p and width_of(found.units, site.p) == found.units:
+        raise Obstacle(f"at p = {site.p} its {found.units} units leave nothing out")
+
+
+def _pieces(model: nn.Module, found: Sequence[Found], groups: int, count: Count) -> list[Piece]:
+    """Returns the changes of every chain; a layer that reads one chain and makes another one belongs to both."""
+    held, sites, chains = places(model), dict[nn.Module, BatchwiseDropout](), dict[nn.Module, Chain]()
+    reads: dict[nn.Module, tuple[Chain, int]] = {}
+    makes: dict[nn.Module, tuple[Chain, bool]] = {}
+    for one in found:
+        old = one.site.module
+        assert old is not None
+        if old in chains:
+            continue
+        sites[old] = _site(model, old, one, groups, count)
+        direct = all(other.direct for other in found if other.site.module is old)
+        chain = chains[old] = Chain(sites[old], one.units, direct)
+        reads |= {node.module: (chain, run) for node, run in one.consumers}  # type: ignore[misc]
+        makes |= {node.module: (chain, node is one.producers[0]) for node in one.producers}  # type: ignore[misc]
+    made: dict[nn.Module, ThinnedLayer] = {}
+    for layer in {**makes, **reads}:
+        read, run = reads.get(layer, (None, 1))
+        make, first = makes.get(layer, (None, False))
+        made[layer] = ThinnedLayer(layer, read, run, make, first)
+    done: dict[nn.Module, Piece] = {}
+    for one in found:
+        old = one.site.module
+        if old is not None and old not in done:
+            done[old] = _piece(one, held[old], sites[old], chains[old], made)
+    return list(done.values())
+
+
+def _site(model: nn.Module, old: nn.Module, found: Found, groups: int, count: Count) -> BatchwiseDropout:
+    if type(old) is BatchwiseDropout:
+        return old
+    site = BatchwiseDropout(old.p, found.axis, groups, count)  # type: ignore[arg-type]
+    to_device(site, device_near(model, found.site.name))
+    return site.train(old.training)
+
+
+def _piece(found: Found, held: list, site: BatchwiseDropout, chain: Chain, made: Mapping[nn.Module, ThinnedLayer]) -> Piece:
+    old = found.site.module
+    assert old is not None
+    writes = [Write(Entry(site, "__dict__", "forward"), ThinnedSite(chain))]
+    for node in (*found.producers, *(node for node, _ in found.consumers)):
+        assert node.module is not None
+        writes.append(Write(Entry(node.module, "__dict__", "forward"), made[node.module]))
+    for node in found.norms:
+        assert isinstance(node.module, nn.modules.batchnorm._BatchNorm)
+        writes.append(Write(Entry(node.module, "__dict__", "forward"), ThinnedNorm(node.module, chain)))
+    if site is not old:
+        writes = [*swapped(held, old, site).writes, *writes]
+    return Piece(found.site.name, [Change("~", found.site.name, _told(found, site), writes)], chain)
+
+
+def _told(found: Found, site: BatchwiseDropout) -> str:
+    makes, reads = found.producers, [node for node, _ in found.consumers]
+    width = width_of(found.units, site.p or 0.0)
+    made = f"{_named(makes)} {'make' if len(makes) > 1 else 'makes'} {width} of {found.units} units"
+    return f"{made}, which {_named(reads)} {'read' if len(reads) > 1 else 'reads'}; {shown(site)}"
+
+
+def _named(nodes: Sequence[Node]) -> str:
+    return " and ".join(node.name for node in nodes)

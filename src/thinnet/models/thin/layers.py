@@ -1,0 +1,69 @@
+"""The layers of weights that can run on a part of their inputs and outputs, and how they do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thinnet.models.edit.swap import same_forward
+from thinnet.ops.dtensor import is_sharded
+
+Run = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What thinning has to know of a layer.
+
+    Args:
+        axis: of the units in what it reads and makes: -1 for features, 1 for channels.
+        inputs: how many it reads.
+        outputs: how many it makes.
+        transposed: whether its weight is `(inputs, outputs)` and not `(outputs, inputs, ...)`.
+        run: computes the module from an input, a weight and a bias.
+        refuses: why it cannot be thinned, if it cannot; else "".
+    """
+
+    axis: int
+    inputs: int
+    outputs: int
+    transposed: bool
+    run: Run
+    refuses: str = ""
+
+
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
+
+def layer_of(module: nn.Module) -> Layer | None:
+    """Returns what there is to know of a layer of weights; None where it is none that can be thinned.
+
+    >>> layer_of(nn.Linear(4, 8)).outputs, layer_of(nn.ReLU())
+    (8, None)
+    """
+    layer = _described(module)
+    return replace(layer, refuses="has a sharded weight") if layer is not None and is_sharded(module.weight) else layer  # type: ignore[arg-type]
+
+
+def _linear(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.linear(x, weight, bias)
+
+
+def _transposed(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return F.linear(x, weight.T, bias)
+
+
+def _convolution(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return module._conv_forward(x, weight, bias)  # type: ignore[operator]
+
+
+def _described(module: nn.Module) -> Layer | None:
+    if same_forward(module, nn.Linear):
+        return Layer(-1, module.in_features, module.out_features, False, _linear)  # type: ignore[arg-type]
+    if any(same_forward(module, kind) for kind in CONVOLUTIONS):
+        grouped = "" if module.groups == 1 else f"has {module.groups} groups of channels"
+        return Layer(1, module.in_channels, module.out_channels, False, _convolution, grouped)  # type: ignore[arg-type]
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # the linear layer of Hugging Face's GPT-2
+        return Layer(-1, *module.weight.shape, True, _transposed)  # type: ignore[misc]
+    return None

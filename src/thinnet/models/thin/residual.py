@@ -1,0 +1,169 @@
+"""Which part of a pass is the residual branch that a site ends: all between what its shortcut carries and the site."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.methods.residual.separable import mixing
+from thinnet.models.thin.piece import Obstacle
+from thinnet.models.trace.flow import Flow, Node, Value
+
+ADDS = ("aten::add.Tensor", "aten::add_.Tensor")
+
+
+@dataclass(eq=False)
+class Call:
+    """A call of a module in the pass.
+
+    Args:
+        module: what was called.
+        name: its path.
+        entry: its first argument, where that is a tensor.
+        start: how many nodes there were before it.
+        end: how many there were behind it.
+    """
+
+    module: nn.Module
+    name: str
+    entry: Value | None
+    start: int
+    end: int = -1
+
+
+class CallCounter(Flow):
+    """A flow that knows the calls of all modules too."""
+
+    def __init__(self, model: nn.Module, whole: Callable[[nn.Module], bool]) -> None:
+        super().__init__(model, whole)
+        self.calls: list[Call] = []
+        self._running: list[Call] = []
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        entry = self._value(args[0]) if args and isinstance(args[0], Tensor) else None
+        super()._enter(module, args, kwargs)
+        self._running.append(Call(module, self._stack[-1], entry, len(self.nodes)))
+        self.calls.append(self._running[-1])
+
+    def _leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
+        super()._leave(module, args, kwargs, out)
+        self._running.pop().end = len(self.nodes)
+
+
+@dataclass(eq=False)
+class Residual:
+    """A branch of one pass.
+
+    Args:
+        site: that ends it.
+        entry: the value that its shortcut carries, too.
+        nodes: what it computes, in order.
+        readers: the calls of modules that read the entry, in order.
+    """
+
+    site: Node
+    entry: Value
+    nodes: list[Node]
+    readers: list[Call] = field(default_factory=list)
+
+
+def residual_at(flow: CallCounter, site: Node) -> Residual:
+    """Returns the branch that a site ends.
+
+    Raises:
+        Obstacle: there is none that can run on some samples; it says why.
+    """
+    if len(site.inputs) != 1 or len(site.outputs) != 1:
+        raise Obstacle("it is not called with one tensor")
+    before = flow.nodes[: flow.nodes.index(site)]
+    for entry in _shortcuts(site.outputs[0]):
+        nodes = _between(before, entry, site.inputs[0])
+        if nodes:
+            break
+    else:
+        raise Obstacle("no shortcut is added to what it makes")
+    found = Residual(site, entry, nodes)
+    samples = entry.tensor.shape[:1]
+    if samples != site.inputs[0].tensor.shape[:1]:
+        raise Obstacle("its branch changes the number of samples")
+    if not samples or samples[0] < 2:
+        raise Obstacle("the example has one sample, which does not show whether samples are told apart; give it two")
+    _check(found)
+    _find_readers(found, flow)
+    return found
+
+
+def _shortcuts(value: Value) -> list[Value]:
+    """Returns what is added to a value, also behind functions of it alone."""
+    found = []
+    for node in value.uses:
+        if node.module is None and any(operation.name() in ADDS for operation in node.operations):
+            found += [other for other in node.inputs if other is not value]
+        elif node.module is None and len(node.outputs) == 1:
+            found += _shortcuts(node.outputs[0])
+    return found
+
+
+def _between(nodes: Sequence[Node], entry: Value, last: Value) -> list[Node]:
+    """Returns the nodes that make `last` of `entry`."""
+    after, before = {entry}, {last}
+    behind = [node for node in nodes if after & set(node.inputs) and not after.update(node.outputs)]
+    return [node for node in reversed(behind) if before & set(node.outputs) and not before.update(node.inputs)][::-1]
+
+
+def _check(found: Residual) -> None:
+    inside = {*found.nodes, found.site}
+    for node in found.nodes:
+        stranger = next((use for value in node.outputs for use in value.uses if use not in inside), None)
+        if stranger is not None or any(value.returned for value in node.outputs):
+            raise Obstacle(f"{stranger or 'the caller of the model'} reads what {node} makes too")
+        if node.module is not None and mixing(node.module.modules()) is not None:
+            raise Obstacle(f"{node} ({type(node.module).__name__}) looks at several samples at once")
+        if any(_draws(operation) for operation in node.operations):
+            step = "call thinnet.replace(model, functional=True, example=x) first"
+            raise Obstacle(f"{node} tosses coins that have no name; {step}")
+
+
+def _draws(operation: Any) -> bool:
+    """Returns whether an operation draws; attention may or may not, which the trial shows."""
+    return torch.Tag.nondeterministic_seeded in operation.tags and "attention" not in operation.name()
+
+
+def _find_readers(found: Residual, flow: CallCounter) -> None:
+    """Finds the modules that read the entry: each function that does has to be inside of one that was called with it."""
+    at = {node: index for index, node in enumerate(flow.nodes)}
+    inside = set(found.nodes)
+    reading = [node for node in found.nodes if found.entry in node.inputs]
+    for node in sorted(reading, key=lambda node: node.module is not None):
+        index = at[node]
+        if any(call.start <= index < call.end for call in found.readers):
+            continue
+        holding = [call for call in flow.calls if call.start <= index < call.end and call.entry is found.entry]
+        holding = [call for call in holding if all(each in inside for each in flow.nodes[call.start : call.end])]
+        if not holding:
+            raise Obstacle(f"{node} reads its entry, and is in no module of the branch that is called with it")
+        found.readers.append(holding[-1])
+    outer = [call for call in found.readers if not any(_holds(other, call) for other in found.readers)]
+    found.readers = sorted(outer, key=lambda call: call.start)
+
+
+def _holds(outer: Call, inner: Call) -> bool:
+    return outer is not inner and outer.start <= inner.start and inner.end <= outer.end
+
+
+def outside(found: Residual, own: set[int]) -> str:
+    """Returns what the branch reads beside its entry that may have samples, as a part of a sentence; "" where there is none.
+
+    Args:
+        found: the branch.
+        own: the numbers of the model's parameters and buffers.
+    """
+    inside, size = set(found.nodes), len(found.entry.tensor)
+    for node in found.nodes:
+        for value in node.inputs:
+            elsewhere = value is not found.entry and value.made not in inside and id(value.tensor) not in own
+            if elsewhere and value.tensor.ndim and len(value.tensor) == size:
+                return f"; {node} reads {value.made or 'an argument of the model'} too, whose samples are not gathered"
+    return ""

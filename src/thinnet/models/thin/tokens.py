@@ -1,0 +1,161 @@
+"""Layers that read a sequence of which tokens were dropped: a dropped token is zeros, and what a layer makes of it is its bias.
+
+    y[b, t] = W x[b, t] / (1 - p) + b where the token is kept, else b
+
+So a Linear layer right behind `TokenDropout` runs on the kept tokens alone, exactly. Attention does not: a query may attend
+to a token of zeros, whose key and value are biases. Where tokens should cost nothing at all, `PatchDropout` takes them out.
+"""
+
+import weakref
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.methods.residual.separable import countable
+from thinnet.methods.tokens.token_dropout import TokenDropout
+from thinnet.models.edit.change import Change, Write
+from thinnet.models.edit.naming import shown
+from thinnet.models.edit.slots import Entry
+from thinnet.models.edit.swap import same_forward
+from thinnet.models.state import preserve_state
+from thinnet.models.thin.piece import Piece
+from thinnet.models.trace.flow import Node, flow
+from thinnet.models.trace.watch import watched_now
+
+
+class Tokens:
+    """What a site tells the layers that read it: which tensor it made last, and which of its tokens are kept.
+
+    Args:
+        site: that drops tokens.
+    """
+
+    def __init__(self, site: TokenDropout) -> None:
+        self.site = site
+        self.on = True
+        self._made: weakref.ref[Tensor] | None = None  # its graph is not kept alive
+        self._rows: Tensor | None = None
+
+    def mark(self, x: Tensor | None, rows: Tensor | None) -> None:
+        """Remembers what the site made and the tokens that are kept of it; or that there is nothing to leave out."""
+        self._made, self._rows = None if x is None else weakref.ref(x), rows
+
+    def rows_of(self, x: Tensor) -> Tensor | None:
+        """Returns the kept tokens of `x`, counted over all samples; None where it is not what the site made."""
+        return self._rows if self._made is not None and x is self._made() else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_made": None, "_rows": None}
+
+
+class MarkedSite:
+    """Takes the place of a site's `forward`: drops tokens as before, and remembers which.
+
+    Args:
+        tokens: of the site.
+    """
+
+    def __init__(self, tokens: Tokens) -> None:
+        self.tokens = tokens
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the toss of `x`."""
+        tokens, site = self.tokens, self.tokens.site
+        if not countable(x):
+            return type(site).forward(site, x)
+        tokens.mark(None, None)
+        if not (tokens.on and site.training and site.p) or x.ndim != 3 or watched_now():
+            return type(site).forward(site, x)
+        key = site.key(x)
+        assert key is not None
+        y = key.apply_noise(x, shared_axes=(2,), inplace=site.inplace)
+        tokens.mark(y, key.mask(x.shape[:2]).flatten().nonzero().flatten())
+        return y
+
+
+class OnTokens:
+    """Takes the place of a Linear layer's `forward`: runs on the kept tokens, and gives the others its bias.
+
+    Args:
+        layer: that reads the site.
+        tokens: of the site.
+    """
+
+    def __init__(self, layer: nn.Linear, tokens: Tokens) -> None:
+        self.layer, self.tokens = layer, tokens
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns what the layer makes of every token."""
+        layer = self.layer
+        rows = None if torch.compiler.is_compiling() else self.tokens.rows_of(x)
+        if rows is None:
+            return nn.Linear.forward(layer, x)
+        flat = x.flatten(0, 1)
+        y = nn.functional.linear(flat.index_select(0, rows), layer.weight, layer.bias)
+        shape = len(flat), y.shape[1]
+        base = y.new_zeros(shape) if layer.bias is None else layer.bias.to(y.dtype).expand(shape)
+        return base.index_copy(0, rows, y).unflatten(0, x.shape[:2])
+
+
+def drops_tokens(module: nn.Module) -> bool:
+    """Returns whether a module is a site that drops the vectors of whole positions."""
+    return type(module) is TokenDropout
+
+
+def tokens(
+    model: nn.Module, call: Callable[[], Any], leave: Callable[[str], bool], seed: int, taken: Collection[nn.Module] = ()
+) -> tuple[list[Piece], list[str]]:
+    """Returns the Linear layers that can run on the tokens that `TokenDropout` keeps, and of the other sites why they cannot.
+
+    Args:
+        model: the model.
+        call: runs it with the example.
+        leave: whether a site is left as it is.
+        seed: of the pass.
+        taken: layers that are thinned in another way.
+    """
+    sites = {module: name for name, module in model.named_modules() if type(module) is TokenDropout}
+    if not sites:
+        return [], []
+    with preserve_state(model, seed):
+        model.train()
+        nodes = flow(model, call, lambda module: module in sites or same_forward(module, nn.Linear))
+    pieces, notes = [], []
+    for site, name in sites.items():
+        uses = [node for node in nodes if node.module is site]
+        reading = dict.fromkeys(layer for node in uses for layer in _readers(node))
+        readers = [layer for layer in reading if layer not in taken]
+        if leave(name) or not readers:
+            unread = "what reads it is thinned in another way" if reading else UNREAD
+            reason = "it was left out, as asked" if leave(name) else unread if uses else "no pass came by"
+            notes.append(f"{name} is not thinned: {reason}")
+            continue
+        pieces.append(_piece(model, name, Tokens(site), readers))
+        taken = {*taken, *readers}
+    return pieces, notes
+
+
+UNREAD = "no Linear layer of its own reads it; attention and sums read a dropped token's zeros. PatchDropout takes tokens out"
+
+
+def _readers(node: Node) -> list[nn.Module]:
+    value = node.outputs[0]
+    if value.tensor.ndim != 3:
+        return []
+    return [
+        use.module for use in value.uses if use.module is not None and use.inputs == [value] and use.module is not node.module
+    ]
+
+
+def _piece(model: nn.Module, name: str, switch: Tokens, readers: list[nn.Module]) -> Piece:
+    paths = {module: path for path, module in model.named_modules()}
+    writes = [Write(Entry(switch.site, "__dict__", "forward"), MarkedSite(switch))]
+    for layer in readers:
+        assert isinstance(layer, nn.Linear)
+        writes.append(Write(Entry(layer, "__dict__", "forward"), OnTokens(layer, switch)))
+    told = (
+        f"{' and '.join(paths[layer] for layer in readers)} {'run' if len(readers) > 1 else 'runs'} on the tokens that are kept"
+    )
+    return Piece(name, [Change("~", name, f"{told}; {shown(switch.site)}", writes)], switch)

@@ -1,0 +1,196 @@
+"""A chain at work: layers run on the kept units alone, and the site in between scales them.
+
+    y = (W2[:, k] / (1 - p)) f(W1[k] x + b1[k]) + b2,  k = the kept units of the group
+
+Each layer of a chain has a `forward` of its own, an attribute of the instance. The parameters stay where and as they are: a
+layer takes what it needs of them, and its gradient is put back into zeros. So a dropped unit's weights get a gradient of
+exactly zero, as they do from the masked network.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
+from thinnet.methods.elementwise.kept import Kept, width_of
+from thinnet.models.edit.forward import Forward
+from thinnet.models.thin.layers import layer_of
+from thinnet.models.trace.watch import watched_now
+from thinnet.ops.take import take
+
+
+class Chain:
+    """What the modules of one chain tell each other during a pass: the units that are kept in it.
+
+    Args:
+        site: where units are dropped.
+        units: how many there are.
+        direct: whether the consumers read what the site makes, with nothing in between. They then scale their weights, and no
+            scaled copy of the units is kept for backward.
+    """
+
+    def __init__(self, site: BatchwiseDropout, units: int, direct: bool) -> None:
+        self.site, self.units, self.direct = site, units, direct
+        self.on = True
+        self.kept: Kept | None = None
+        self.task = -1
+
+    def begin(self, x: Tensor) -> None:
+        """Tosses the coins of a pass; the first producer calls it. Where nothing or everything is dropped the pass is dense."""
+        compiled = torch.compiler.is_compiling()
+        self.kept = None if self._dense(compiled) else self.site.keep(x, self.units)
+        if not compiled:
+            self.task = torch._C._current_graph_task_id()
+
+    def _dense(self, compiled: bool) -> bool:
+        site = self.site
+        if not self.on or not site.training or site.p in (0, 1):
+            return True
+        if site.count == "bernoulli" and compiled:  # their number is not fixed, and compiled code has one shape
+            return True
+        nothing_out = site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
+        return nothing_out or (not compiled and watched_now())
+
+    def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
+        """Returns what is kept, for a module that reads `x`; None where it got all units.
+
+        Raises:
+            RuntimeError: the coins are of another pass: a checkpoint cut the chain, or the batch was cut in between.
+        """
+        kept = self.kept
+        if kept is None or x.shape[axis] == self.units * run:
+            return None
+        if not torch.compiler.is_compiling() and self.task != torch._C._current_graph_task_id():
+            raise RuntimeError(self._broken("all its layers must be recomputed together; a checkpoint begins inside of it"))
+        if x.shape[axis] != kept.width * run or x.shape[0] != kept.starts[-1]:
+            rule = f"its modules must see one batch of {kept.starts[-1]} samples and {kept.width} kept units"
+            raise RuntimeError(self._broken(f"{rule}; got a tensor of shape {tuple(x.shape)}"))
+        return kept
+
+    def in_weights(self, kept: Kept) -> bool:
+        """Returns whether the units are scaled in the weights of the layers that read them."""
+        return self.direct and kept.live is None
+
+    def _broken(self, rule: str) -> str:
+        name = self.site.name or "of a thinned chain"
+        return f"site {name}: {rule}. Leave it out: thinnet.thin(model, x, leave=[...])."
+
+
+def _by_group(x: Tensor, kept: Kept) -> tuple[Tensor, ...]:
+    """Returns the samples of each group."""
+    if len(kept.starts) == 2:
+        return (x,)
+    return x.split(kept.sizes)
+
+
+class ThinnedLayer(Forward):
+    """Takes the place of a layer's `forward`: computes what is kept from what is kept, and everything in eval.
+
+    Args:
+        module: the layer.
+        reads: the chain whose units it reads, if it does.
+        run: how many of its inputs belong to one unit.
+        makes: the chain whose units it makes, if it does.
+        first: whether it is the first of that chain.
+    """
+
+    def __init__(self, module: nn.Module, reads: Chain | None, run: int, makes: Chain | None, first: bool) -> None:
+        super().__init__(module)
+        self.reads, self.run, self.makes, self.first = reads, run, makes, first
+        layer = layer_of(module)
+        assert layer is not None
+        self.layer = layer
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns what the layer makes, of the kept units alone."""
+        if self.makes is not None and self.first:
+            self.makes.begin(x)
+        axis = self.layer.axis if self.run == 1 else -1
+        made = None if self.makes is None else self.makes.kept
+        read = None if self.reads is None else self.reads.now(x, axis, self.run)
+        if made is None and read is None:
+            return self.method(x)
+        rows, columns = (None if made is None else made.units), (None if read is None else read.units)
+        weight, bias = self.module.weight, self.module.bias
+        if self.layer.transposed:
+            weights = take(weight, columns, rows)  # type: ignore[arg-type]
+        else:
+            weights = take(weight, rows, columns, self.run)  # type: ignore[arg-type]
+        if read is not None and self.reads is not None and self.reads.in_weights(read):
+            weights = weights * read.scale
+        biases = [bias] * len(weights) if bias is None or rows is None else take(bias, rows, None)  # type: ignore[arg-type]
+        parts = _by_group(x, made or read)  # type: ignore[arg-type]
+        outs = [self.layer.run(self.module, *part) for part in zip(parts, weights, biases, strict=True)]  # type: ignore[arg-type]
+        return outs[0] if len(outs) == 1 else torch.cat(outs)
+
+
+class ThinnedNorm(Forward):
+    """Takes the place of a batch normalisation's `forward`: the kept channels, with their part of all it holds.
+
+    Statistics of a batch are those of the dense network, channel by channel. The running statistics of a channel rest in the
+    steps that drop it.
+
+    Args:
+        module: the normalisation.
+        chain: whose units it normalises.
+    """
+
+    def __init__(self, module: _BatchNorm, chain: Chain) -> None:
+        super().__init__(module)
+        self.chain = chain
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the normalised channels."""
+        norm, kept = self.module, self.chain.now(x, 1)
+        if kept is None:
+            return self.method(x)
+        assert isinstance(norm, _BatchNorm)
+        units = kept.units[0]
+        running = [None if buffer is None else buffer[units] for buffer in (norm.running_mean, norm.running_var)]
+        weight, bias = (None if each is None else take(each, kept.units, None)[0] for each in (norm.weight, norm.bias))
+        batch = norm.training or norm.running_mean is None
+        momentum = 0.0 if norm.momentum is None else norm.momentum
+        y = F.batch_norm(x, running[0], running[1], weight, bias, batch, momentum, norm.eps)
+        if norm.training and norm.running_mean is not None and norm.running_var is not None:
+            with torch.no_grad():
+                norm.running_mean.index_copy_(0, units, running[0])  # type: ignore[arg-type]
+                norm.running_var.index_copy_(0, units, running[1])  # type: ignore[arg-type]
+                norm.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+        return y
+
+
+class ThinnedSite:
+    """Takes the place of the site's `forward`: scales the kept units, or leaves that to the layers that read them.
+
+    A hook on the site sees what it returns: in the second case the kept units as they were.
+
+    Args:
+        chain: whose site it is.
+    """
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain = chain
+
+    def __call__(self, x: Tensor) -> Any:
+        """Returns the kept units, scaled; a unit that only fills the width up is zero."""
+        site, axis = self.chain.site, self.chain.site.axis
+        kept = self.chain.now(x, axis)
+        everything = self.chain.kept  # of independent coins it may be that one group keeps all units
+        if kept is None and everything is not None and everything.width == self.chain.units:
+            kept = everything
+        if kept is None:
+            return type(site).forward(site, x)
+        if self.chain.in_weights(kept):
+            return x
+        scale = kept.scale.to(torch.promote_types(x.dtype, torch.float32))
+        if kept.live is None:
+            return (x * scale).to(x.dtype)
+        shape = [size if other == axis % x.ndim else 1 for other, size in enumerate(x.shape)]
+        parts = [
+            torch.where(live.reshape(shape), part * scale, 0).to(x.dtype)
+            for live, part in zip(kept.live, _by_group(x, kept), strict=True)
+        ]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,93 @@
+"""The toss of a DTensor: every rank tosses its own part of the one mask that the whole tensor has.
+
+A coin depends on the logical index of its element in the whole tensor, and a shard knows where it begins. So the ranks of
+a sharded tensor together toss what one process would, those of a replicated tensor all toss the same, and they talk to
+each other only where the coins have no name: each rank draws a seed from its own generator, so that the generators stay in
+step, and the one that the first rank of the mesh drew is broadcast to the others. This costs one message a toss, and
+compiled code breaks its graph for it; named coins cost nothing.
+
+`ColwiseParallel` and others hand a plain local tensor to the next module unless they are told `use_local_output=False`.
+Such a tensor does not say what it is a part of, and its units are counted from 0 on each rank.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+from thinnet.ops.reference import Where
+
+if TYPE_CHECKING:
+    from torch.distributed.tensor import DTensor
+
+
+def is_sharded(x: Tensor) -> bool:
+    """Returns whether `x` is a DTensor, without importing what makes DTensors."""
+    return hasattr(x, "placements") and hasattr(x, "device_mesh")
+
+
+def part(x: "DTensor", where: Where, units: list[int], function: str) -> tuple[Tensor, Where, int]:
+    """Returns what this rank holds of `x`, its part of the coins' name, and the unit at which it begins.
+
+    Args:
+        x: placed by `Shard` and `Replicate`; the samples of `where` are those of the whole tensor.
+        units: the unit strides of the whole tensor, which are those of the part too.
+
+    Raises: TypeError where `x` is placed in another way, such as by `Partial`.
+    """
+    starts = _starts(x, function)
+    rate, seed, step, site, samples = (_plain(value) for value in where)
+    assert rate is not None and seed is not None
+    if step is None and site is None:
+        seed = _agree(seed, x.device_mesh)
+    if samples is not None:
+        rows, first = x.to_local().shape[0], starts[0]
+        samples = samples + first if samples.numel() == 1 else samples[first : first + rows]
+        starts[0] = 0
+    offset = sum(start * stride for start, stride in zip(starts, units, strict=True))
+    return _plain(x), (rate, seed, step, site, samples), offset
+
+
+def whole(y: Tensor, x: "DTensor") -> Tensor:
+    """Returns the DTensor whose part on this rank is `y`, placed as `x` is."""
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(y, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())
+
+
+def _starts(x: "DTensor", function: str) -> list[int]:
+    """Returns the index along each axis at which the part of this rank begins."""
+    from torch.distributed.tensor import Replicate, Shard
+
+    here = x.device_mesh.get_coordinate()
+    starts, sizes = [0] * x.ndim, list(x.shape)
+    for placement, ranks, rank in zip(x.placements, x.device_mesh.shape, here or (), strict=True):
+        if type(placement) is Shard:  # as torch.chunk cuts: equal chunks, the last ones smaller or empty
+            axis, chunk = placement.dim, -(-sizes[placement.dim] // ranks)
+            start = min(rank * chunk, sizes[axis])
+            starts[axis], sizes[axis] = starts[axis] + start, min(chunk, sizes[axis] - start)
+        elif type(placement) is not Replicate:
+            raise TypeError(
+                f"{function}: x must be placed by Shard or Replicate; got {placement}."
+                " Call x.redistribute(placements=[Replicate()]) first."
+            )
+    return starts
+
+
+def _plain(value: Any) -> Any:
+    """Returns the local tensor of a DTensor, once it has arrived, and anything else as it is."""
+    if value is None or not is_sharded(value):
+        return value
+    local = value.to_local()
+    return local.wait() if hasattr(local, "trigger_wait") else local
+
+
+def _agree(seed: Tensor, mesh: Any) -> Tensor:
+    """Returns the seed that the first rank of the mesh drew, so that replicas toss the same coins without a name."""
+    if torch.compiler.is_compiling():
+        torch._dynamo.graph_break("the ranks agree on a seed, and coins with names need none, see thinnet.DropoutRNG")
+    seed = seed.clone()
+    for axis in range(mesh.ndim):
+        torch.distributed.broadcast(seed, group=mesh.get_group(axis), group_src=0)
+    return seed

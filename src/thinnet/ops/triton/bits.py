@@ -1,0 +1,125 @@
+"""DropoutRNG, noise and rules as a Triton kernel computes them: the arithmetic of ops/reference.py, operation by operation.
+
+Bits are the same only without contraction to fused multiply-adds: every launch says `enable_fp_fusion=False`.
+"""
+
+# pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
+# (in a kernel, Triton's compiler and not Python says what these mean)
+
+import triton
+import triton.language as tl
+from triton import knobs
+
+from thinnet.ops import reference
+
+ROUNDS = tl.constexpr(reference.ROUNDS)
+ALPHA = tl.constexpr(reference.ALPHA)
+LOG = tl.constexpr(reference.LOG)
+CENTRAL = tl.constexpr(reference.CENTRAL)
+TAIL = tl.constexpr(reference.TAIL)
+
+INVERTED = tl.constexpr(int(reference.NoiseKind.INVERTED))
+AFFINE = tl.constexpr(int(reference.NoiseKind.ALPHA))
+GAUSSIAN = tl.constexpr(int(reference.NoiseKind.GAUSSIAN))
+UNIFORM = tl.constexpr(int(reference.NoiseKind.UNIFORM))
+INTERPRETED = tl.constexpr(knobs.runtime.interpret)
+
+
+@triton.jit
+def number(pointer):
+    """Returns the 32 bits of a coordinate of a coin's name, which is 0 where there is none."""
+    if pointer is None:
+        return tl.full((), 0, tl.uint32)
+    else:
+        return tl.load(pointer).to(tl.uint32)
+
+
+@triton.jit
+def words(block, sample, step, site, seed):
+    """Returns the four 32-bit words of blocks; each is as large as `block` and `sample` together."""
+    return tl.philox(seed, block, sample, step, site, ROUNDS)
+
+
+@triton.jit
+def polynomial(COEFFICIENTS: tl.constexpr, x):
+    """Returns the polynomial by Horner's rule, highest power first."""
+    value = tl.full(x.shape, COEFFICIENTS[0], tl.float32)
+    for i in tl.static_range(1, 9):
+        value = value * x + COEFFICIENTS[i]
+    return value
+
+
+@triton.jit
+def normal(word):
+    """Returns the standard normal number of each 32-bit word, in float32."""
+    tail = ((word >> 1).to(tl.int32).to(tl.float32) + 0.5) * 2.0**-32
+    x = 1.0 - 2.0 * tail
+    t = 4.0 * tail * (1.0 - tail)
+    bits = t.to(tl.int32, bitcast=True)
+    exponent = (bits - 0x3F2AAAAB) >> 23
+    f = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1.0
+    w = 0.0 - (exponent.to(tl.float32) * 0.6931472 + polynomial(LOG, f) * f)
+    z = tl.where(w < 5.0, polynomial(CENTRAL, w - 2.5), polynomial(TAIL, tl.sqrt_rn(w) - 3.5)) * x
+    return tl.where((word & 1) == 1, 0.0 - z, z)
+
+
+@triton.jit
+def uniform(word):
+    """Returns the number in (-1, 1) of each 32-bit word, in float32."""
+    return ((word >> 9).to(tl.int32) * 2 - 0x7FFFFF).to(tl.float32) * 2.0**-23
+
+
+@triton.jit
+def constants(KIND: tl.constexpr, LINEAR: tl.constexpr, rate):
+    """Returns what a kept unit is multiplied by, what is then added, what a dropped unit becomes; or noise's width first."""
+    dropped = rate.to(tl.float32)
+    kept = 65536.0 - dropped
+    zero = dropped * 0.0
+    if KIND == INVERTED:
+        return tl.where(kept == 0.0, 0.0, tl.div_rn(zero + 65536.0, kept)), zero, zero
+    elif KIND == GAUSSIAN:
+        return tl.sqrt_rn(tl.div_rn(dropped, kept)), zero, zero
+    elif KIND == UNIFORM:
+        return tl.sqrt_rn(tl.div_rn(3.0 * dropped, kept)), zero, zero
+    else:
+        p = tl.div_rn(dropped, zero + 65536.0)
+        q = tl.div_rn(kept, zero + 65536.0)
+        alpha = zero + ALPHA
+        a = tl.where(kept == 0.0, 0.0, tl.div_rn(zero + 1.0, tl.sqrt_rn(q * (1.0 + p * (alpha * alpha)))))
+        b = a * p * alpha
+        if LINEAR:
+            return a, zero, zero
+        else:
+            return a, b, b - a * alpha
+
+
+@triton.jit
+def apply(KIND: tl.constexpr, LINEAR: tl.constexpr, x, coin, rate, scale, shift, dropped):
+    """Returns what the rule makes of `x` and its coins, in the dtype of `x`; computed in float32, or float64 where `x` is."""
+    if x.dtype == tl.float64:
+        wide = x
+    elif INTERPRETED and x.dtype == tl.bfloat16:
+        wide = (x.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+    else:
+        wide = x.to(tl.float32)
+    if KIND == GAUSSIAN:
+        y = wide * (1.0 + scale * normal(coin)).to(wide.dtype)
+    elif KIND == UNIFORM:
+        y = wide * (1.0 + scale * uniform(coin)).to(wide.dtype)
+    else:
+        kept = wide * scale.to(wide.dtype)
+        if KIND == AFFINE and not LINEAR:
+            kept += shift.to(wide.dtype)
+        y = tl.where(coin >= rate, kept, dropped.to(wide.dtype))
+    if INTERPRETED and x.dtype == tl.bfloat16:
+        return nearest_bfloat16(y)
+    else:
+        return y.to(x.dtype)
+
+
+@triton.jit
+def nearest_bfloat16(x):
+    """Rounds float32 to nearest, ties to even, as a GPU does by itself; Triton's interpreter cuts the bits off."""
+    bits = x.to(tl.uint32, bitcast=True)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return tl.where(x == x, rounded, 0x7FC0).to(tl.uint16).to(tl.bfloat16, bitcast=True)

@@ -1,0 +1,252 @@
+"""What an audit finds, each defect alone in a small network, and that it is silent about a network that is right."""
+
+import json
+from xml.etree import ElementTree
+
+import pytest
+import torch
+import torch._functorch.config as functorch
+import torch.nn.functional as F
+from networks import Checkpointed, Everything, FixedDropBlock, HandWritten
+from rows import ROWS
+from rows.row import Row
+from torch import Tensor, nn
+
+import thinnet
+from thinnet.models.audit.audit import assert_dropout_right, audit
+
+X = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+MAPS = torch.randn(8, 4, 7, 7, generator=torch.Generator().manual_seed(1))
+
+
+class CallCounter(nn.Module):
+    """A network whose forward pass is a function of its layers and the input."""
+
+    def __init__(self, forward, **layers: nn.Module) -> None:
+        super().__init__()
+        self.run = forward
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(self, x)
+
+
+def mlp(*middle: nn.Module, outputs: int = 10) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(32, 64), nn.ReLU(), *middle, nn.Linear(64, outputs))
+
+
+def between(middle: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(4, 8, 1), middle, nn.Conv2d(8, 4, 1))
+
+
+class TrainedInEval(nn.Dropout):
+    """Looks like dropout, and its mode is never asked for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, training=False)
+
+
+def same_for_all(self: nn.Module, x: Tensor) -> Tensor:
+    x = torch.relu(self.linear(x))  # type: ignore[operator]
+    return x.sin() * torch.bernoulli(torch.full((1, 32), 0.5)) / 0.5 if self.training else x.sin()
+
+
+def unscaled(self: nn.Module, x: Tensor) -> Tensor:
+    x = torch.relu(self.linear(x))  # type: ignore[operator]
+    x = x * torch.bernoulli(torch.full(x.shape, 0.5)) if self.training else x
+    return self.last(x)  # type: ignore[operator]
+
+
+def attend(x: Tensor) -> Tensor:
+    return F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None], dropout_p=0.2)
+
+
+LAST = dict(linear=nn.Linear(32, 32), last=nn.Linear(32, 4))
+DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
+    "functional dropout that knows no mode": (
+        "AUD101",
+        CallCounter(lambda self, x: self.last(F.dropout(torch.relu(self.linear(x)), 0.5)), **LAST),
+        X,
+    ),
+    "attention dropout that knows no mode": (
+        "AUD101",
+        CallCounter(
+            lambda self, x: self.last(F.scaled_dot_product_attention(*[self.linear(x)[:, None, None]] * 3, dropout_p=0.2)),
+            **LAST,
+        ),
+        X,
+    ),
+    "dropout that is never on": ("AUD103", mlp(TrainedInEval(0.5)), X),
+    "drop block with seeds anywhere": (
+        "AUD201",
+        nn.Sequential(nn.Conv2d(4, 8, 1), FixedDropBlock(0.1, 7), nn.Conv2d(8, 4, 1)),
+        MAPS,
+    ),
+    "kept units that are not scaled": ("AUD202", CallCounter(unscaled, **LAST), X),
+    "a checkpoint without the generator's state": ("AUD203", Checkpointed(False, nn.Dropout(0.5)), X),
+    "a checkpoint without the generator's state, our dropout": ("AUD203", Checkpointed(False, thinnet.nn.Dropout(0.5)), X),
+    "dropout on the output": ("AUD301", nn.Sequential(mlp(), nn.Dropout(0.5)), X),
+    "dropout before one output": ("AUD302", mlp(nn.Dropout(0.5), outputs=1), X),
+    "dropout twice": ("AUD303", mlp(nn.Dropout(0.5), nn.Dropout(0.1)), X),
+    "dropout before batch normalisation": ("AUD306", mlp(nn.Dropout(0.5), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()), X),
+    "one mask for all samples": ("AUD401", CallCounter(same_for_all, **LAST), X),
+    "alpha dropout behind a ReLU": ("AUD501", mlp(nn.AlphaDropout(0.1)), X),
+    "dropout of a single layer": ("AUD502", CallCounter(lambda self, x: self.rnn(x)[0], rnn=nn.GRU(32, 8, dropout=0.5)), X),
+}
+NOTES: dict[str, tuple[str, nn.Module, Tensor]] = {
+    "a sample of a distribution": ("AUD102", CallCounter(lambda self, x: self.linear(x) + torch.randn_like(x), **LAST), X),
+    "a module that nothing runs": ("AUD105", CallCounter(lambda self, x: self.linear(x), unused=nn.Dropout(0.5), **LAST), X),
+    "rate zero": ("AUD106", mlp(nn.Dropout(0.0)), X),
+    "behind every layer": (
+        "AUD304",
+        nn.Sequential(
+            *(layer for _ in range(5) for layer in (nn.Linear(32, 32), nn.ReLU(), thinnet.nn.Dropout(0.1))), nn.Identity()
+        ),
+        X,
+    ),
+    "on the input": ("AUD305", nn.Sequential(nn.Dropout(0.5), nn.Linear(32, 4)), X),
+    "a mask that multiplies": ("AUD503", mlp(nn.Dropout(0.5)), X),
+    "dropout that is no module": ("AUD505", nn.Sequential(nn.Linear(32, 32), HandWritten(0.2, False), nn.Linear(32, 4)), X),
+}
+RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
+    "dropout": (mlp(nn.Dropout(0.5)), X),
+    "our dropout": (mlp(thinnet.nn.Dropout(0.5)), X),
+    "alpha dropout": (nn.Sequential(nn.Linear(32, 64), nn.SELU(), nn.AlphaDropout(0.1), nn.Linear(64, 4)), X),
+    "drop-path by hand": (mlp(HandWritten(0.3, True), nn.Linear(64, 64), HandWritten(0.3, False)), X),
+    "drop block": (between(thinnet.nn.DropBlock2d(0.1, 7)), MAPS),
+    "behind batch normalisation": (mlp(nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5)), X),
+    "a checkpoint": (Checkpointed(True, nn.Dropout(0.5)), X),
+    "an encoder layer": (nn.TransformerEncoderLayer(32, 2, 64, batch_first=True), X[:, None]),
+}
+
+
+def codes(model: nn.Module, x: Tensor, counted: bool = True) -> set[str]:
+    return {finding.rule.code for finding in audit(model, x) if finding.fails or not counted}
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_defect_is_found(name: str) -> None:
+    code, model, x = DEFECTS[name]
+    assert code in codes(model, x)
+
+
+@pytest.mark.parametrize("name", NOTES)
+def test_a_note_is_made_and_does_not_count(name: str) -> None:
+    code, model, x = NOTES[name]
+    findings = audit(model, x)
+    assert code in {finding.rule.code for finding in findings}
+    assert not [finding for finding in findings if finding.rule.code == code and finding.fails]
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_what_is_right_is_left_alone(name: str) -> None:
+    model, x = RIGHT[name]
+    assert_dropout_right(model, x)
+
+
+@pytest.mark.parametrize("dropout", [nn.Dropout(0.5), thinnet.nn.Dropout(0.5)])
+def test_the_place_that_draws_again_for_backward_is_named(dropout: nn.Module) -> None:
+    places = [finding.place for finding in audit(Checkpointed(False, dropout), X) if finding.rule.code == "AUD203"]
+    assert places == ["block.2"]
+
+
+def test_names_make_a_checkpoint_right() -> None:
+    model = Checkpointed(False, thinnet.nn.Dropout(0.5))
+    thinnet.DropoutRNG(1).bind(model).at(0)
+    assert_dropout_right(model, X)
+
+
+def test_compiled_code_that_recomputes_other_masks() -> None:
+    """PyTorch's defect, pytorch#190717: with a memory budget, masks are drawn anew for the backward pass."""
+    torch.manual_seed(0)
+    block = nn.Sequential(nn.Linear(32, 128), nn.ReLU(), nn.Dropout(0.4), nn.Linear(128, 32))
+    for budget, expected in ((1.0, set()), (0.0, {"AUD203"})):
+        torch._dynamo.reset()
+        with functorch.patch(activation_memory_budget=budget):
+            assert codes(torch.compile(nn.Sequential(block, nn.Tanh(), nn.Linear(32, 4))), X) == expected  # type: ignore[arg-type]
+
+
+def test_a_part_that_was_left_in_eval() -> None:
+    model = mlp(nn.Dropout(0.5))
+    model[2].eval()
+    assert "AUD104" in codes(model, X)
+    assert "AUD104" not in codes(model.eval(), X)
+
+
+def test_what_is_frozen_off_is_meant_to_be_off() -> None:
+    model = mlp(nn.Dropout(0.5))
+    thinnet.freeze(model)
+    assert codes(model.train(), X) == set()
+
+
+def test_a_penalty_that_is_not_in_the_loss() -> None:
+    model = nn.Sequential(nn.Linear(32, 8), thinnet.nn.VariationalDropout(8), nn.Linear(8, 2))
+    assert "AUD504" not in codes(model, X)
+    model(X)
+    assert "AUD504" in codes(model, X)
+    model(X)
+    thinnet.penalty(model, samples=100)
+    assert "AUD504" not in codes(model, X)
+
+
+def test_what_is_meant_to_be_so_is_allowed_with_a_reason() -> None:
+    model = DEFECTS["functional dropout that knows no mode"][1]
+    allowed = audit(model, X, allow={"AUD101 *": "the decoder samples"})
+    assert not allowed.failed and any(finding.allowed == "the decoder samples" for finding in allowed)
+    with pytest.raises(ValueError, match=r"^audit: allow must give a reason"):
+        audit(model, X, allow={"AUD101": " "})
+
+
+def test_the_example_may_come_from_a_loader() -> None:
+    loader = [(X, torch.zeros(64)), (X, torch.zeros(64))]
+    assert {finding.rule.code for finding in audit(DEFECTS["dropout twice"][1], loader=loader) if finding.fails} == {"AUD303"}
+    with pytest.raises(ValueError, match=r"^audit: example must be what the model is called with"):
+        audit(mlp())
+
+
+def test_findings_are_data_for_other_programs() -> None:
+    findings = audit(Everything(), torch.randn(16, 10, 16))
+    assert findings.failed
+    assert [entry["rule"]["code"] for entry in json.loads(findings.json())] == [finding.rule.code for finding in findings]
+    run = json.loads(findings.sarif())["runs"][0]
+    assert {result["ruleId"] for result in run["results"]} == {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    places = [result["locations"][0]["physicalLocation"] for result in run["results"] if "locations" in result]
+    assert all(place["region"]["startLine"] > 0 and place["artifactLocation"]["uri"].endswith(".py") for place in places)
+    suite = ElementTree.fromstring(findings.junit())
+    assert int(suite.get("failures", 0)) == len(suite.findall("testcase/failure")) == sum(f.fails for f in findings)
+    assert all(finding.evidence in str(findings) and finding.remedy in str(findings) for finding in findings)
+
+
+def test_the_assertion_names_the_findings() -> None:
+    with pytest.raises(AssertionError, match=r"1 to mend\nAUD303 warning: dropout twice in a row at 3"):
+        assert_dropout_right(DEFECTS["dropout twice"][1], X)
+
+
+def test_ranks_with_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gather(states: list[object], mine: object) -> None:
+        states[:] = [mine] * len(states)
+
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    ours = mlp(thinnet.nn.Dropout(0.5))
+    assert "AUD402" in codes(mlp(nn.Dropout(0.5)), X) and "AUD402" in codes(ours, X)
+    thinnet.DropoutRNG(1).bind(ours).at(0, torch.arange(64))
+    assert "AUD402" not in codes(ours, X)  # names tell the samples of the ranks apart
+
+
+class Between(nn.Module):
+    """A method between two functions, so that it stands neither on the input nor on the output."""
+
+    def __init__(self, method: nn.Module) -> None:
+        super().__init__()
+        self.method, self.weight = method, nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin(self.method(F.selu(x * self.weight)) * self.weight)
+
+
+@pytest.mark.parametrize("row", {row.name: row for row in ROWS}.values(), ids=lambda row: row.name)
+def test_every_method_of_ours_is_right(row: Row) -> None:
+    assert_dropout_right(Between(row.module(0.3)), row.inputs((32, *row.shapes[-1][1:])), passes=4)

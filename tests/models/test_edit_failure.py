@@ -1,0 +1,23 @@
+"""An edit that fails halfway leaves the model as it was."""
+
+import pytest
+from torch import nn
+
+import thinnet
+from thinnet.models.edit.change import Write
+
+
+def test_what_was_changed_before_a_failure_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 4), nn.Dropout(0.2))
+    before, make, made = list(model), Write.make, []
+
+    def fails_the_second_time(self: Write) -> None:
+        made.append(self)
+        if len(made) == 2:
+            raise RuntimeError("no more")
+        make(self)
+
+    monkeypatch.setattr(Write, "make", fails_the_second_time)
+    with pytest.raises(RuntimeError, match="no more"):
+        thinnet.replace(model)
+    assert len(made) == 2 and all(now is then for now, then in zip(model, before, strict=True))

@@ -1,0 +1,11 @@
+"""Rows: methods that toss several masks in one step."""
+
+from rows.row import Row
+
+ROWS: tuple[Row, ...] = ()
+OWN_TESTS: dict[str, str] = {
+    "MultiSample": "methods/test_multi_sample.py",
+    "r_drop_loss": "methods/test_losses.py",
+    "fraternal_loss": "methods/test_losses.py",
+    "consistency_loss": "methods/test_losses.py",
+}

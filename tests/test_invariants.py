@@ -1,0 +1,338 @@
+"""The laws that every method obeys. A law never asks for a method's name: differences live in its facts and its row."""
+
+import copy
+import io
+import itertools
+import pickle
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch._dynamo.testing
+from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_same_bits, assert_variance
+from rows import ROWS
+from rows.row import Row
+from torch import Tensor, nn
+
+import thinnet
+from thinnet.ops import reference
+from thinnet.rng import Site, rates
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+
+
+def each(condition: Callable[[Row], object] = lambda row: True) -> pytest.MarkDecorator:
+    """All methods of which something holds, or that state something."""
+    return pytest.mark.parametrize("row", [row for row in ROWS if condition(row)], ids=lambda row: row.name)
+
+
+def each_shape(condition: Callable[[Row], object] = lambda row: True) -> pytest.MarkDecorator:
+    pairs = [(row, shape) for row in ROWS if condition(row) for shape in row.shapes]
+    return pytest.mark.parametrize(("row", "shape"), pairs, ids=lambda value: getattr(value, "name", str(value)))
+
+
+def delivered(p: float) -> float:
+    return rates.count(p) / rates.RESOLUTION
+
+
+def named(row: Row, p: float) -> tuple[nn.Module, thinnet.DropoutRNG]:
+    model = nn.Sequential(row.module(p))
+    return model, thinnet.DropoutRNG(seed=11).bind(model)
+
+
+def run(model: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The output and the gradient of its sum, weighted or not."""
+    x = x.detach().requires_grad_()
+    y = model(x)
+    (gradient,) = torch.autograd.grad((y if weight is None else y * weight).sum(), x)
+    return y.detach(), gradient
+
+
+def many(row: Row, layer: nn.Module, case: Tensor, draws: int) -> tuple[Tensor, Tensor]:
+    """Outputs and gradients of one case under independent masks, `(draws, ...)`."""
+    if not row.facts.per_batch:
+        return run(layer, case.expand(draws, *case.shape))
+    ys, gradients = zip(*(run(layer, case[None]) for _ in range(draws // 20)), strict=True)
+    return torch.cat(ys), torch.cat(gradients)
+
+
+def noise_of(row: Row, shape: tuple[int, ...], ids: Tensor, step: int) -> Tensor:
+    """The noise of module "0" as the definition wants it, broadcast over the grain."""
+    shape = row.noise_shape(shape)
+    ids = ids if not row.facts.per_batch else ids[:1] if row.facts.after_first else ids[:1] * 0
+    count = torch.Size(shape).numel() // len(ids)
+    where = torch.tensor(11), torch.tensor(step), torch.tensor(thinnet.rng.site_number("0")), ids
+    if row.facts.noise == "bits":
+        return (reference.unit_bits(*where, count) / rates.RESOLUTION).double().reshape(shape)
+    words = reference.noise(*where, count)
+    numbers = reference.normal(words) if row.facts.noise == "normal" else (1 + reference.uniform(words)) / 2
+    return numbers.double().reshape(shape)
+
+
+def shared_axes(row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(axis for axis, (size, rng) in enumerate(zip(shape, row.noise_shape(shape), strict=True)) if rng < size)
+
+
+@each_shape(lambda row: not row.resized)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_shape_and_dtype_are_kept(row: Row, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x = row.inputs(shape).to(dtype)
+    y = row.module(0.5).to(dtype)(x)
+    assert (y.shape, y.dtype, y.stride()) == (x.shape, x.dtype, x.stride())
+
+
+@each_shape()
+def test_eval_is_what_is_declared_and_so_is_rate_zero(row: Row, shape: tuple[int, ...]) -> None:
+    x = row.inputs(shape)
+    expected = row.in_eval(x, 0.5)
+    torch.testing.assert_close(row.module(0.5).eval()(x), expected)
+    assert_same_bits(row.module(0.5).eval()(x), row.module(0.5).eval()(x))
+    for p in (0.0, 1e-9)[: 2 * (0.0 in row.edges)]:  # the second rounds to rate 0 but is tossed
+        torch.testing.assert_close(row.module(p)(x), row.in_eval(x, 0.0))
+
+
+@each_shape(lambda row: row.facts.in_eval is None)
+def test_the_identity_is_the_same_bits(row: Row, shape: tuple[int, ...]) -> None:
+    x = row.inputs(shape)
+    assert row.module(0.5).eval()(x) is x
+    for p in (0.0, 1e-9)[: 2 * (0.0 in row.edges)]:
+        assert_same_bits(row.module(p)(x), x)
+
+
+@each(lambda row: row.method.function and row.facts.in_eval is None)
+def test_the_stateless_form_is_the_identity_where_it_should(row: Row) -> None:
+    x = row.inputs(row.shapes[0])
+    assert row.function(x, 0.5, training=False) is x
+    assert_same_bits(row.function(x, 0.0, training=True), x)
+
+
+@each(lambda row: row.edges)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_edges_are_finite_forward_and_backward(row: Row, dtype: torch.dtype) -> None:
+    for p, shape in itertools.product(row.edges, row.shapes):
+        y, gradient = run(row.module(p).to(dtype), row.inputs(shape).to(dtype))
+        assert bool(y.isfinite().all() and gradient.isfinite().all())
+
+
+@each(lambda row: row.edges and row.facts.expected_drop)
+def test_at_the_edges_the_drop_is_exact(row: Row) -> None:
+    for p, shape in itertools.product(row.edges, row.shapes):
+        _, gradient = run(row.module(p), row.inputs(shape))
+        assert float((gradient == 0).double().mean()) == row.facts.expected_drop(p, **row.settings)
+
+
+@each(lambda row: row.facts.expected_drop and row.facts.independent and row.facts.expected_drop(0.5, **row.settings) > 0)
+def test_what_is_dropped_does_not_leak(row: Row) -> None:
+    x = torch.full((64, *row.shapes[0][1:]), torch.inf)
+    layer = row.module(0.5)
+    torch.manual_seed(3)
+    y = layer(x)
+    torch.manual_seed(3)
+    _, gradient = run(layer, torch.ones_like(x))
+    assert bool((y.isfinite() == (gradient == 0)).all()) and bool((gradient == 0).any())
+
+
+@each()
+def test_a_seed_gives_one_mask_and_a_call_a_new_one(row: Row) -> None:
+    x, layer = row.inputs((50, *row.shapes[0][1:])), row.module(0.5)
+    torch.manual_seed(3)
+    first, second = layer(x), layer(x)
+    torch.manual_seed(3)
+    assert_same_bits(layer(x), first)
+    assert not torch.equal(first, second)
+    with torch.random.fork_rng():
+        layer(x)
+
+
+@each(lambda row: row.method.function)
+def test_the_stateless_form_draws_as_the_module_does(row: Row) -> None:
+    x, layer = row.inputs((50, *row.shapes[0][1:])), row.module(0.5)
+    torch.manual_seed(3)
+    first = layer(x)
+    torch.manual_seed(3)
+    assert_same_bits(row.function(x, 0.5, training=True), first)
+    assert_same_bits(row.function(x, 0.5, training=True, generator=torch.Generator().manual_seed(3)), first)
+
+
+@each(lambda row: row.facts.expected_drop)
+def test_the_delivered_rate_is_the_declared_one(row: Row) -> None:
+    for p, shape in itertools.product(row.rates, row.shapes):
+        declared = row.facts.expected_drop(delivered(p), **row.settings)
+        draws = max(1, 400_000 // torch.Size(shape[1:]).numel())
+        _, gradient = many(row, row.module(p), row.inputs(shape[1:]), draws)
+        if row.facts.independent:
+            shared = shared_axes(row, shape)
+            assert_rate((gradient.amax(shared) if shared else gradient) == 0, declared)
+        else:  # a mask is the unit, as the elements of one depend on each other
+            share = (gradient == 0).double().flatten(1).mean(1, keepdim=True)
+            assert_mean(share, torch.tensor([declared]).double(), share.var(0))
+
+
+@each(lambda row: row.facts.mean and row.facts.variance)
+def test_mean_and_variance_are_the_declared_ones(row: Row) -> None:
+    for p, shape in itertools.product(row.rates, row.shapes):
+        case = row.inputs(shape[1:])
+        y, _ = many(row, row.module(p), case, 200_000 // max(1, case.numel()) + 2000)
+        given = case.double()[None], delivered(p)
+        mean, variance = row.facts.mean(*given, **row.settings)[0], row.facts.variance(*given, **row.settings)[0]
+        assert_mean(y.double(), mean, variance)
+        assert_variance(y.double(), mean, variance)
+
+
+@each_shape(lambda row: row.facts.definition)
+def test_it_is_what_its_paper_says(row: Row, shape: tuple[int, ...]) -> None:
+    ids = torch.arange(shape[0]) * 3 + 5
+    for p in row.rates:
+        model, rng = named(row, p)
+        x = row.inputs(shape).double()
+        model.double()
+        weight = torch.randn(1, dtype=torch.float64) + torch.arange(1.0, 1.0 + len(x), dtype=torch.float64)
+        weight = weight.reshape(-1, *[1] * (x.ndim - 1))
+        noise = noise_of(row, shape, ids, 7)
+        ours = run(lambda x, model=model, rng=rng: rng.at(7, ids) and model(x), x, weight)
+        theirs = run(lambda x, p=p, u=noise: row.facts.definition(x, u, delivered(p), **row.settings), x, weight)
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+@each(lambda row: row.facts.independent and row.facts.expected_drop)
+def test_a_grain_has_one_coin_and_its_neighbour_another(row: Row) -> None:
+    shape = (200, *row.shapes[-1][1:])
+    _, gradient = run(row.module(0.5), torch.ones(shape))
+    shared = shared_axes(row, shape)
+    units = gradient.amax(shared, keepdim=True) if shared else gradient
+    assert bool((gradient == units).all())
+    for axis in [axis for axis in range(units.ndim) if units.shape[axis] > 1 and row.facts.expected_drop(0.5) > 0]:
+        apart = units.narrow(axis, 1, units.shape[axis] - 1) != units.narrow(axis, 0, units.shape[axis] - 1)
+        assert float(apart.double().mean()) > 0.4
+
+
+@each(lambda row: not row.facts.per_batch)
+def test_samples_keep_their_coins_in_any_order_and_batch(row: Row) -> None:
+    x, ids = row.inputs((12, *row.shapes[0][1:])), torch.randperm(1000)[:12]
+    model, rng = named(row, 0.5)
+    whole = rng.at(3, ids) and model(x)
+    order = torch.randperm(12)
+    torch.testing.assert_close(rng.at(3, ids[order]) and model(x[order]), whole[order])
+    parts = [rng.at(3, ids[i : i + 1]) and model(x[i : i + 1]) for i in range(12)]
+    torch.testing.assert_close(torch.cat(parts), whole)
+    assert not torch.equal(rng.at(4, ids) and model(x), whole)
+
+
+@each(lambda row: row.facts.per_batch)
+def test_a_batch_has_one_mask_whatever_its_samples_are(row: Row) -> None:
+    x = row.inputs(row.shapes[0][1:]).expand(12, *row.shapes[0][1:])
+    model, rng = named(row, 0.5)
+    ids = torch.cat((torch.tensor([7 if row.facts.after_first else 0]), 10 + torch.randperm(1000)[:11]))
+    whole = rng.at(3, ids) and model(x)
+    torch.testing.assert_close(rng.at(3, int(ids[0])) and model(x), whole)
+    torch.testing.assert_close(whole, whole[:1].expand_as(whole))
+    assert not torch.equal(rng.at(4) and model(x), whole)
+
+
+@each(lambda row: row.derivative)
+def test_gradients(row: Row) -> None:
+    model, rng = named(row, 0.5)
+    rng.at(3)
+    x = row.inputs((3, *row.shapes[0][1:])).double().requires_grad_()
+    torch.autograd.gradcheck(model.double(), x)
+
+
+@each(lambda row: row.twice)
+def test_gradients_of_gradients(row: Row) -> None:
+    model, rng = named(row, 0.5)
+    rng.at(3)
+    x = row.inputs((3, *row.shapes[0][1:])).double().requires_grad_()
+    torch.autograd.gradgradcheck(model.double(), x)
+
+
+@each()
+def test_nothing_of_the_size_of_the_input_is_kept(row: Row) -> None:
+    x = row.inputs((64, *row.shapes[0][1:])).requires_grad_()
+    layer = row.module(0.5)
+    assert_keeps_nothing(lambda: layer(x), x, *layer.parameters(), most=row.kept)
+
+
+@each()
+def test_state_copies_and_pickles(row: Row) -> None:
+    layer = row.module(0.3)
+    x = row.inputs((20, *row.shapes[0][1:]))
+    stored = io.BytesIO()
+    torch.save(layer, stored)
+    stored.seek(0)
+    fresh = row.module(0.3)
+    fresh.load_state_dict(layer.state_dict())
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.load(stored, weights_only=False), fresh):
+        torch.manual_seed(5)
+        expected = layer(x)
+        torch.manual_seed(5)
+        assert_same_bits(twin(x), expected)
+        assert getattr(twin, "p", None) == getattr(layer, "p", None)
+
+
+@each(lambda row: row.facts.in_eval is None)
+def test_a_checkpoint_has_the_keys_that_are_declared_of_it(row: Row) -> None:
+    assert tuple(row.module(0.3).state_dict()) == row.state
+
+
+@each(lambda row: row.compiles)
+def test_one_graph_for_all_rates_and_steps(row: Row) -> None:
+    model, rng = named(row, 0.5)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for step in range(12):
+        if row.edges:
+            model[0].p = step / 13
+        x = row.inputs((4, *row.shapes[0][1:]))
+        rng.at(step, torch.randperm(100)[:4])
+        torch.testing.assert_close(run(compiled, x), run(model, x))
+    assert counter.frame_count == 1
+    rng.unbind()
+    compiled(row.inputs((4, *row.shapes[0][1:])).requires_grad_())
+    assert counter.frame_count == 2  # drawn seeds are other code than named coins; rates still are not
+    if row.edges:
+        model[0].p = 0.77
+    compiled(row.inputs((4, *row.shapes[0][1:])).requires_grad_())
+    assert counter.frame_count == 2
+
+
+@each(lambda row: row.outside)
+def test_bad_rates_are_refused_before_anything_changes(row: Row) -> None:
+    layer = row.module(0.25)
+    for p in row.outside:
+        with pytest.raises(ValueError, match=rf"^{row.name}: p must be a number in .*; got {p!r}\."):
+            row.module(p)
+        with pytest.raises(ValueError, match=rf"^{row.name}: p must be"):
+            layer.p = p
+    assert layer.p == 0.25
+    with pytest.raises(TypeError, match="p must not require grad"):
+        row.module(torch.tensor(0.5, requires_grad=True))
+
+
+@each(lambda row: row.outside and row.method.function)
+def test_the_stateless_form_refuses_bad_rates_and_a_forgotten_mode(row: Row) -> None:
+    x, function = row.inputs((2, *row.shapes[0][1:])), row.method.function.__name__
+    for p in row.outside:
+        with pytest.raises(ValueError, match=rf"^{function}: p must be"):
+            row.function(x, p, training=True)
+    with pytest.raises(TypeError, match="training"):
+        row.function(x, 0.5)
+
+
+@each(lambda row: row.facts.in_eval is None and row.method.function)
+def test_inputs_that_cannot_be_tossed_are_refused(row: Row) -> None:
+    shape = (2, *row.shapes[0][1:])
+    for x, step in (
+        (torch.ones(shape, dtype=torch.int64), r"Call x\.float\(\) first"),
+        (torch.ones(shape, dtype=torch.bool), r"Call x\.float\(\) first"),
+        (torch.quantize_per_tensor(torch.ones(shape), 0.1, 0, torch.qint8), r"Call x\.dequantize\(\) first"),
+        (torch.ones(shape).to_sparse(), r"x\.to_dense\(\)"),
+    ):
+        with pytest.raises(TypeError, match=step):
+            row.module(0.5)(x)
+        with pytest.raises(TypeError, match=step):
+            row.function(x, 0.5, training=True)
+
+
+@each()
+def test_the_methods_of_a_model_are_its_sites(row: Row) -> None:
+    assert any(isinstance(module, Site) for module in row.module(0.5).modules())

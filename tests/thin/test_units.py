@@ -1,0 +1,528 @@
+"""Chains of units run thinned: exactly the masked network, and the work of dropped units is not done."""
+
+import copy
+import io
+import re
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch._dynamo.testing
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import thinnet
+from thinnet.models.thin.units import Chain
+from thinnet.nn import BatchwiseDropout
+
+
+class Gated(nn.Module):
+    """A feed-forward part with a gate, as in Llama: two layers make the units."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop = nn.LayerNorm(12), nn.Dropout(0.5)
+        self.gate, self.up, self.down = nn.Linear(12, 37, bias=False), nn.Linear(12, 37), nn.Linear(37, 12)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.norm(x)
+        return x + self.down(self.drop(F.silu(self.gate(h)) * self.up(h)))
+
+
+class Residual(nn.Module):
+    """A block of a residual network, channels dropped between its convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(8, 8, 3, padding=1, bias=False) for _ in range(2))
+        self.norm, self.after, self.drop = nn.BatchNorm2d(8), nn.BatchNorm2d(8), nn.Dropout2d(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.after(self.second(self.drop(F.relu(self.norm(self.first(x)))))))
+
+
+def perceptron(p: float = 0.5, inplace: bool = False) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(13, 40), nn.ReLU(inplace), nn.Dropout(p), nn.Linear(40, 33), nn.GELU(), nn.Dropout(p), nn.Linear(33, 5)
+    )
+
+
+def convolutional() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 18, 3, padding=1, padding_mode="reflect"),
+        nn.BatchNorm2d(18),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout2d(0.5),
+        nn.Conv2d(18, 24, 3, stride=2, dilation=2),
+        nn.Dropout2d(0.25),
+        nn.LeakyReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(96, 50),
+        nn.Tanh(),
+        nn.Dropout(0.4),
+        nn.Linear(50, 4),
+    )
+
+
+def encoder() -> nn.Module:
+    return nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 40, dropout=0.4, batch_first=True), 2)
+
+
+Case = tuple[Callable[[], nn.Module], tuple[int, ...], int]
+CASES: dict[str, Case] = {
+    "perceptron": (perceptron, (7, 13), 2),
+    "in place": (lambda: perceptron(inplace=True), (7, 13), 2),
+    "residual perceptron": (lambda: nn.Sequential(Gated(), Gated()), (3, 5, 12), 2),
+    "convolutional": (convolutional, (5, 3, 14, 14), 3),
+    "residual network": (lambda: nn.Sequential(nn.Conv2d(3, 8, 3), Residual(), Residual()), (5, 3, 9, 9), 2),
+    "1d and 3d": (
+        lambda: nn.Sequential(
+            nn.Conv1d(3, 16, 3), nn.Dropout1d(0.5), nn.Conv1d(16, 4, 3), nn.Unflatten(1, (4, 1, 1)),
+            nn.Conv3d(4, 16, 1), nn.ELU(), nn.Dropout3d(0.5), nn.Conv3d(16, 2, 1),
+        ),
+        (4, 3, 11),
+        2,
+    ),
+    "transformer": (encoder, (3, 6, 16), 2),
+}  # fmt: skip
+
+
+def each() -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+
+
+def chains(model: nn.Module) -> list[Chain]:
+    forwards = [vars(module).get("forward") for module in model.modules()]
+    return [forward.chain for forward in forwards if type(forward).__name__ == "ThinnedSite"]
+
+
+def stepped(model: nn.Module, x: Tensor, on: bool) -> tuple[Tensor, dict[str, Tensor]]:
+    """Output and gradients of one pass, thinned or masked, with the same coins and the same of everything else."""
+    for chain in chains(model):
+        chain.on = on
+    state = copy.deepcopy(model.state_dict())
+    model.zero_grad()
+    torch.manual_seed(5)
+    x = x.clone().requires_grad_()
+    y = model(x)
+    y.backward(torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape))
+    assert x.grad is not None
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None} | {"x": x.grad}
+    model.load_state_dict(state)
+    return y.detach(), gradients
+
+
+def assert_thinned(model: nn.Module, x: Tensor, **tolerance: float) -> None:
+    """The thinned step is that of the masked network: output, gradients, and which gradients are zero."""
+    thinned, masked = stepped(model, x, on=True), stepped(model, x, on=False)
+    torch.testing.assert_close(thinned, masked, **tolerance)
+    for name, gradient in masked[1].items():
+        if "forward" in vars(model.get_submodule(name.rpartition(".")[0])) and name.endswith("weight"):
+            assert bool((thinned[1][name][gradient == 0] == 0).all()), name
+
+
+@each()
+@pytest.mark.parametrize("count", ["fixed", "bernoulli"])
+def test_the_thinned_network_is_the_masked_one(case: Case, count: str) -> None:
+    make, shape, number = case
+    torch.manual_seed(0)
+    x = torch.randn(shape, dtype=torch.float64)
+    model = make().double()
+    thinning = thinnet.thin(model, x, count=count)
+    assert len(thinning.thinned) == len(chains(model)) == number
+    rng = thinnet.DropoutRNG(3).bind(model.train())
+    for step in range(4):
+        rng.at(step)
+        assert_thinned(model, x, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("groups", [2, 3, 16])
+@pytest.mark.parametrize("name", ["perceptron", "residual perceptron", "1d and 3d", "transformer"])
+def test_groups_have_coins_of_their_own(name: str, groups: int) -> None:
+    make, shape, number = CASES[name]
+    x = torch.randn((7, *shape[1:]), dtype=torch.float64)
+    model = make().double()
+    thinnet.thin(model, x, groups=groups)
+    rng = thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    assert len(chains(model)) == number
+    assert_thinned(model, x, rtol=1e-9, atol=1e-10)
+    sites = [chain.site for chain in chains(model)]
+    kept = [site(torch.ones(7, chain.units)) != 0 for site, chain in zip(sites, chains(model), strict=True)]
+    assert all(len(set(map(tuple, mask.tolist()))) > 1 for mask in kept)
+    rng.unbind()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_other_dtypes_to_their_rounding(dtype: torch.dtype) -> None:
+    model, x = perceptron().to(dtype), torch.randn(7, 13, dtype=dtype)
+    thinnet.thin(model, x, groups=2)
+    thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    rounding = torch.finfo(dtype).eps
+    assert_thinned(model, x, rtol=8 * rounding, atol=8 * rounding)
+
+
+def test_autocast_computes_thinned_in_bfloat16() -> None:
+    model, x = perceptron(), torch.randn(7, 13)
+    thinnet.thin(model, x)
+    thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(x).dtype == torch.bfloat16
+        assert_thinned(model, x, rtol=0.05, atol=0.05)
+
+
+def test_units_that_are_dropped_are_not_computed() -> None:
+    model, x = perceptron(), torch.randn(7, 13)
+    seen = []
+    model[1].register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    model[4].register_forward_hook(lambda module, args, out: seen.append(out.shape))
+    thinnet.thin(model, x)
+    seen.clear()
+    model.train()(x)
+    assert seen == [(7, 20), (7, 18)]
+    model.eval()(x)
+    assert seen[2:] == [(7, 40), (7, 33)]
+
+
+def test_activations_of_dropped_units_are_never_allocated() -> None:
+    model, x = nn.Sequential(nn.Linear(4, 512), nn.Tanh(), nn.Dropout(0.75), nn.Linear(512, 2)), torch.randn(1000, 4)
+    thinnet.thin(model, x)
+
+    def kept() -> int:
+        sizes: dict[int, int] = {}
+
+        def note(tensor: Tensor) -> Tensor:
+            if tensor.shape[:1] == (1000,):
+                sizes[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            model.train()(x)
+        return sum(sizes.values())
+
+    thinned = kept()
+    chains(model)[0].on = False
+    assert thinned < 0.2 * kept()  # a quarter of the units, once; masked they are kept twice
+
+
+def test_a_dropped_units_weights_rest_but_for_momentum_and_decay() -> None:
+    model, x = perceptron(), torch.randn(7, 13)
+    thinnet.thin(model, x)
+    rng = thinnet.DropoutRNG(1).bind(model.train())
+    rng.at(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = model[0].weight.detach().clone()
+    model(x).square().sum().backward()
+    optimizer.step()
+    moved = (model[0].weight != before).any(1)
+    chain = chains(model)[0]
+    assert chain.kept is not None and chain.kept.live is None
+    assert set(moved.nonzero().flatten().tolist()) <= set(chain.kept.units[0].tolist()) and int(moved.sum()) > 10
+
+
+@each()
+def test_state_eval_and_what_there_was_before_are_unchanged(case: Case) -> None:
+    make, shape, _ = case
+    model, x = make(), torch.randn(shape)
+    modules, keys = dict(model.named_modules()), list(model.state_dict())
+    parameters = [id(parameter) for parameter in model.parameters()]
+    expected = model.eval()(x)
+    model.train()
+    thinning = thinnet.thin(model, x)
+    assert list(model.state_dict()) == keys and [id(parameter) for parameter in model.parameters()] == parameters
+    assert torch.equal(model.eval()(x), expected)
+    thinnet.thin(model, undo=True)
+    assert dict(model.named_modules()) == modules
+    assert not any("forward" in vars(module) for module in model.modules())
+    assert torch.equal(model.eval()(x), expected)
+    with pytest.raises(ValueError, match="it is not"):
+        thinnet.thin(model, undo=True)
+    assert thinning.edit is not None and thinning.edit.undone
+
+
+def test_running_statistics_of_dropped_channels_rest() -> None:
+    model, x = nn.Sequential(Residual()), torch.randn(6, 8, 7, 7)
+    thinnet.thin(model, x)
+    rng = thinnet.DropoutRNG(0).bind(model.train()).at(0)
+    before = model[0].norm.running_mean.clone()
+    assert model[0].norm.num_batches_tracked == 0
+    model(x)
+    chain = chains(model)[0]
+    assert chain.kept is not None
+    moved = (model[0].norm.running_mean != before).nonzero().flatten().tolist()
+    assert moved == chain.kept.units[0].tolist() and model[0].norm.num_batches_tracked == 1
+    rng.unbind()
+
+
+def test_a_group_has_the_name_of_its_first_sample() -> None:
+    whole, part = perceptron(), perceptron()
+    x, ids = torch.randn(8, 13), torch.arange(8) * 5 + 2
+    part.load_state_dict(whole.state_dict())
+    thinnet.thin(whole, x, groups=2)
+    thinnet.thin(part, x)
+    one, other = thinnet.DropoutRNG(9).bind(whole.train()), thinnet.DropoutRNG(9).bind(part.train())
+    y = one.at(3, ids) and whole(x)
+    parts = [other.at(3, ids[i : i + 4]) and part(x[i : i + 4]) for i in (0, 4)]
+    torch.testing.assert_close(torch.cat(parts), y)
+
+
+def test_nothing_is_compiled_again_from_step_to_step() -> None:
+    model, x = perceptron(), torch.randn(8, 13)
+    thinnet.thin(model, x, groups=2)
+    rng = thinnet.DropoutRNG(0).bind(model.train())
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for step in range(5):
+        rng.at(step)
+        torch.testing.assert_close(compiled(x), model(x))
+    assert counter.frame_count == 1
+
+
+def test_without_an_example_the_first_batch_in_training_is_the_example() -> None:
+    model, x = perceptron(), torch.randn(7, 13)
+    thinning = thinnet.thin(model)
+    assert str(thinning) == "# waits for the first batch in training mode" and thinning.thinned == ()
+    model.eval()(x)
+    assert thinning.thinned == ()
+    state = copy.deepcopy(model.state_dict())
+    torch.manual_seed(0)
+    model.train()(x)
+    assert thinning.thinned == ("2", "5") and len(chains(model)) == 2
+    torch.testing.assert_close(dict(model.state_dict()), dict(state))
+    thinnet.thin(model, undo=True)
+    waiting = thinnet.thin(model)
+    waiting.undo()
+    model(x)
+    assert not chains(model)
+
+
+def test_copies_and_pickles_stay_thinned() -> None:
+    model, x = perceptron(), torch.randn(7, 13)
+    thinnet.thin(model, x)
+    stored = io.BytesIO()
+    torch.save(model, stored)
+    stored.seek(0)
+    for other in (copy.deepcopy(model), torch.load(stored, weights_only=False)):
+        assert len(chains(other)) == 2 and chains(other)[0] is not chains(model)[0]
+        torch.manual_seed(1)
+        expected = model.train()(x)
+        torch.manual_seed(1)
+        assert torch.equal(other.train()(x), expected)
+        thinnet.thin(other, undo=True)
+        assert not chains(other) and len(chains(model)) == 2
+
+
+NOT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
+    "input": (lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(13, 4)), (7, 13), "no layer makes what it drops"),
+    "output": (lambda: nn.Sequential(nn.Linear(13, 40), nn.Dropout(0.2)), (7, 13), "the model returns what it makes"),
+    "layer norm": (
+        lambda: nn.Sequential(nn.Linear(13, 40), nn.LayerNorm(40), nn.Dropout(0.5), nn.Linear(40, 4)),
+        (7, 13),
+        "layer_norm in 1 mixes units",
+    ),
+    "sigmoid": (
+        lambda: nn.Sequential(nn.Linear(13, 40), nn.Dropout(0.5), nn.Sigmoid(), nn.Linear(40, 4)),
+        (7, 13),
+        "sigmoid in 2 makes something of a dropped unit",
+    ),
+    "elements of a map": (
+        lambda: nn.Sequential(nn.Conv2d(3, 40, 3), nn.Dropout(0.5), nn.Conv2d(40, 4, 3)),
+        (7, 3, 8, 8),
+        "it drops elements of a feature map",
+    ),
+    "groups of channels": (
+        lambda: nn.Sequential(nn.Conv2d(3, 40, 3), nn.Dropout2d(0.5), nn.Conv2d(40, 40, 3, groups=40)),
+        (7, 3, 8, 8),
+        "2 has 40 groups of channels",
+    ),
+    "too few": (lambda: nn.Sequential(nn.Linear(13, 4), nn.Dropout(0.1), nn.Linear(4, 2)), (7, 13), "leave nothing out"),
+    "all steps": (
+        lambda: nn.Sequential(nn.Linear(13, 40), nn.BatchNorm1d(40, momentum=None), nn.Dropout(0.5), nn.Linear(40, 2)),
+        (7, 13),
+        "momentum=None",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOT.values(), ids=NOT.keys())
+def test_what_cannot_be_thinned_is_left_alone_and_says_why(case: tuple[Callable[[], nn.Module], tuple[int, ...], str]) -> None:
+    make, shape, why = case
+    model = make()
+    site = next(module for module in model.modules() if type(module).__name__.startswith("Dropout"))
+    thinning = thinnet.thin(model, torch.randn(shape))
+    assert thinning.thinned == () and any(why in note for note in thinning.notes), thinning
+    assert site in model.modules() and not chains(model)
+
+
+class Written(nn.Module):
+    """As in many introductions: the sizes behind the convolutions are written out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.drop, self.head = nn.Conv2d(1, 20, 5), nn.Dropout2d(0.5), nn.Linear(320, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(F.relu(self.drop(self.conv(x))).view(-1, 320))
+
+
+class Shared(nn.Module):
+    """A layer in front of a dropout, whose output is read past it too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.second = nn.Linear(13, 40), nn.Dropout(0.5), nn.Linear(40, 40)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        return self.second(self.drop(h)) + h
+
+
+class Twice(nn.Module):
+    """A layer in a chain and out of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.second = nn.Linear(13, 13), nn.Dropout(0.5), nn.Linear(13, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(self.drop(self.first(self.first(x).tanh()).relu()))
+
+
+class Counted(nn.Module):
+    """It divides by the number of units that it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.second = nn.Linear(13, 40), nn.Dropout(0.5), nn.Linear(40, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.drop(self.first(x).relu())
+        return self.second(h / h.shape[-1])
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "why"),
+    [
+        (Counted, (7, 13), "it differs from the masked network by"),
+        (Written, (4, 1, 8, 8), "it gives other shapes"),
+        (Shared, (7, 13), "add in the model reads what first makes too"),
+        (Twice, (7, 13), "first runs at another place too"),
+    ],
+)
+def test_chains_that_only_look_like_one(make: type[nn.Module], shape: tuple[int, ...], why: str) -> None:
+    model, x = make(), torch.randn(shape)
+    thinning = thinnet.thin(model, x)
+    assert thinning.thinned == () and any(why in note for note in thinning.notes), thinning
+    assert model.train()(x).shape == model.eval()(x).shape
+
+
+def test_a_layer_that_is_used_twice_in_the_same_chain() -> None:
+    block = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Dropout(0.5), nn.Linear(40, 12))
+    model, x = nn.Sequential(block, block).double(), torch.randn(5, 12, dtype=torch.float64)
+    assert thinnet.thin(model, x).thinned == ("0.2",)
+    thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    assert_thinned(model, x, rtol=1e-9, atol=1e-10)
+
+
+def test_calls_to_functions_are_thinned_once_they_are_sites() -> None:
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(13, 40), nn.Linear(40, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.second(F.dropout(F.relu(self.first(x)), 0.5, training=self.training))
+
+    model, x = Functional(), torch.randn(7, 13)
+    with pytest.raises(ValueError, match=r"replace\(model, functional=True"):
+        thinnet.thin(model, x)
+    thinnet.replace(model, functional=True, example=x)
+    assert thinnet.thin(model, x).thinned == ("dropout_calls.0",)
+    thinnet.DropoutRNG(0).bind(model.train()).at(0)
+    assert_thinned(model, x)
+
+
+def test_a_checkpoint_inside_of_a_chain_is_refused_and_one_around_it_is_right() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    model, x = perceptron(), torch.randn(7, 13, requires_grad=True)
+    thinnet.thin(model, x)
+    thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    model(x).sum().backward()
+    expected = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
+    model.zero_grad()
+    checkpoint(model, x, use_reentrant=False).sum().backward()
+    torch.testing.assert_close([parameter.grad for parameter in model.parameters()], expected)
+    h = model[0](x)
+    with pytest.raises(RuntimeError, match="a checkpoint begins inside of it"):
+        checkpoint(model[1:], h, use_reentrant=False).sum().backward()
+
+
+def test_whoever_waits_for_gradients_does_not_hear_of_the_proof() -> None:
+    model, x, heard = perceptron(), torch.randn(7, 13), []
+    for parameter in model.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda parameter: heard.append(parameter))
+    thinnet.thin(model)
+    model.train()(x).sum().backward()
+    assert len(chains(model)) == 2 and len(heard) == len(list(model.parameters()))
+
+
+def test_a_reentrant_checkpoint_around_a_chain() -> None:
+    from torch.utils.checkpoint import checkpoint
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.chain = nn.Linear(13, 13), perceptron()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return checkpoint(self.chain, self.first(x), use_reentrant=True)
+
+    model, x = Checkpointed(), torch.randn(7, 13)
+    assert thinnet.thin(model, x).thinned == ("chain.2", "chain.5")
+    model.train()(x).sum().backward()
+    assert bool((model.chain[0].weight.grad == 0).all(1).any())
+
+
+def test_a_rate_that_is_scheduled_may_pass_zero_and_one() -> None:
+    model, x = perceptron(0.0).double(), torch.randn(7, 13, dtype=torch.float64)
+    thinnet.thin(model, x)
+    thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    for p in (0.0, 0.3, 0.999, 1.0, 0.5):
+        for chain in chains(model):
+            chain.site.p = p
+        assert_thinned(model, x, rtol=1e-9, atol=1e-10)
+
+
+def test_bad_input_is_refused_before_anything_changes() -> None:
+    model, x = perceptron(), torch.randn(7, 13)
+    for options, why in (
+        ({"groups": 0}, "groups must be a positive integer; got 0"),
+        ({"count": "some"}, 'count must be "fixed" or "bernoulli"'),
+        ({"leave": ["9"]}, "pattern '9' must match a site; there are: 2, 5"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(why)):
+            thinnet.thin(model, x, **options)
+    with pytest.raises(ValueError, match="it holds none"):
+        thinnet.thin(nn.Linear(3, 3), x)
+    with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
+        thinnet.thin("model", x)
+    with pytest.raises(RuntimeError):
+        thinnet.thin(model, torch.randn(7, 12))
+    assert not chains(model) and not any("forward" in vars(module) for module in model.modules())
+    thinning = thinnet.thin(model, x, leave=["2"])
+    assert thinning.thinned == ("5",) and thinning.notes == ("2 is not thinned: it was left out, as asked",)
+    with pytest.raises(ValueError, match=r"it is\. Call"):
+        thinnet.thin(model, x)
+    thinning.undo()
+    named = nn.Sequential(nn.Linear(3, 8), thinnet.nn.Dropout(0.5), nn.Linear(8, 2))
+    thinnet.DropoutRNG(0).bind(named)
+    with pytest.raises(ValueError, match="coins must not be bound yet"):
+        thinnet.thin(named, torch.randn(2, 3))
+
+
+def test_a_site_of_ones_own_keeps_its_settings() -> None:
+    site = BatchwiseDropout(0.5, groups=3, count="bernoulli")
+    model = nn.Sequential(nn.Linear(13, 40), site, nn.Linear(40, 2))
+    assert thinnet.thin(model, torch.randn(7, 13)).thinned == ("1",) and model[1] is site and site.groups == 3
