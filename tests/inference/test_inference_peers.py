@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout of other libraries on the model of test_switch.py, with every kind of coin: what each of them misses."""
+"""Monte-Carlo dropout of other libraries on the model of test_mc_mode.py, with every kind of coin: what each of them misses."""
 
 import importlib.util
 from collections.abc import Callable
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from inference.test_switch import KINDS, Everything, X
+from inference.test_mc_mode import KINDS, Everything, X
 from torch import Tensor, nn
 
-from thinnet.inference import sample, stochastic
+from thinnet.inference import mc_mode, sample
 
 OURS, THEIRS, FUNCTION, SDPA, HAND, ENCODER, LSTM, HUGGING = KINDS
 NoiseKey = Callable[[nn.Module], Tensor]
@@ -59,7 +59,7 @@ def seen(draws: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> set[str]:
 
 def test_thinnet_sees_all_of_them() -> None:
     def inside(model: nn.Module) -> tuple[Tensor, Tensor]:
-        with stochastic(model):
+        with mc_mode(model):
             return model(X), model(X)
 
     assert seen(inside) == KINDS.keys()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import thinnet
 from thinnet.inference import sample
-from thinnet.inference.mc_mode.structure import structure
+from thinnet.inference.mode.structure import structure
 from thinnet.inference.monte_carlo import drawing
 from thinnet.models.edit.order import call_with
 from thinnet.ops import NoiseKind, reference, schema

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from thinnet.inference.deterministic.gaussian import moments as moments
     from thinnet.inference.deterministic.scaling import weight_scaled as weight_scaled
     from thinnet.inference.exact.enumeration import exact as exact
-    from thinnet.inference.mc_mode.switch import stochastic as stochastic
+    from thinnet.inference.mode.mc_mode import mc_mode as mc_mode
     from thinnet.inference.monte_carlo.prediction import Prediction as Prediction
     from thinnet.inference.monte_carlo.regression import precision as precision
     from thinnet.inference.monte_carlo.sampling import sample as sample
@@ -19,10 +19,10 @@ _PLACES = {
     "calibrate": "calibration.calibration",
     "distill": "deterministic.distillation",
     "exact": "exact.enumeration",
+    "mc_mode": "mode.mc_mode",
     "moments": "deterministic.gaussian",
     "precision": "monte_carlo.regression",
     "sample": "monte_carlo.sampling",
-    "stochastic": "mc_mode.switch",
     "weight_scaled": "deterministic.scaling",
 }
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.inference.calibration import fitting
-from thinnet.inference.mc_mode.switches import count_rows, take_rows
+from thinnet.inference.mode.switches import count_rows, take_rows
 from thinnet.inference.monte_carlo.outputs import Choice, chosen
 from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.inference.monte_carlo.sampling import TWO, sample

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thinnet.inference.mc_mode.structure import structure
+from thinnet.inference.mode.structure import structure
 from thinnet.models.edit.naming import checked
 from thinnet.models.edit.pin import Mode, Pinned
 from thinnet.models.edit.slots import ABSENT

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from thinnet.inference.mc_mode.serving import Served
-from thinnet.inference.mc_mode.structure import generators_kept, seed_all, structure
-from thinnet.inference.mc_mode.switches import Switches, count_rows, few_rows, take_rows
+from thinnet.inference.mode.addressed import Served
+from thinnet.inference.mode.structure import generators_kept, seed_all, structure
+from thinnet.inference.mode.switches import Switches, count_rows, few_rows, take_rows
 from thinnet.inference.monte_carlo.outputs import Choice, chosen
 from thinnet.inference.monte_carlo.progress import Progress, progressing
 from thinnet.rng.calls import mix

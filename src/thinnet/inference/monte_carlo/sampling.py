@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.inference.mc_mode.switches import count_rows, switches
+from thinnet.inference.mode.switches import count_rows, switches
 from thinnet.inference.monte_carlo.drawing import Drawing
 from thinnet.inference.monte_carlo.outputs import Choice, check_numbers, kind_of
 from thinnet.inference.monte_carlo.prediction import KINDS, Prediction

@@ -197,7 +197,7 @@ def reach(case: Case) -> Iterator[Finding]:
             f"isinstance(module, nn.Dropout) finds {len(random) - len(missed)} of {len(random)} sites; not {missed[0]!r}."
         )
         yield Finding(
-            REACH, "", None, evidence, "For Monte-Carlo dropout switch sites, not classes: thinnet.inference.stochastic(model)."
+            REACH, "", None, evidence, "For Monte-Carlo dropout switch sites, not classes: thinnet.inference.mc_mode(model)."
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.inference.mc_mode.hold import Held
+from thinnet.inference.mode.norms_in_eval import Held
 
 CLOSED = ("torch.nn.", "thinnet.")  # modules of these call no norm as a function
 

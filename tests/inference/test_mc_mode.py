@@ -12,7 +12,7 @@ import transformers
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.inference import stochastic
+from thinnet.inference import mc_mode
 from thinnet.models.edit.naming import matches
 
 WIDTH = 8
@@ -123,7 +123,7 @@ def assert_as_it_was(model: nn.Module, before: tuple[list[object], dict[str, Ten
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_coin_is_on_by_itself(model: nn.Module, kind: str) -> None:
     plain, before = model(X), snapshot(model)
-    with stochastic(model, only=KINDS[kind]) as inside:
+    with mc_mode(model, only=KINDS[kind]) as inside:
         one, other = model(X), model(X)
         owners = inside.owners()
     assert not torch.equal(one, other), kind
@@ -144,7 +144,7 @@ def test_norms_and_what_else_hangs_on_the_mode_are_in_eval(model: nn.Module, tra
     plain = model(X)
     model.train(training)
     before = snapshot(model)
-    with stochastic(model):
+    with mc_mode(model):
         assert (model(X) - plain).abs().max() < 1e-4
         assert not model.norm.training and not model.always.training and model.function.training
     assert_as_it_was(model, before)
@@ -152,7 +152,7 @@ def test_norms_and_what_else_hangs_on_the_mode_are_in_eval(model: nn.Module, tra
 
 def test_one_model_with_all_kinds_is_as_it_was(model: nn.Module) -> None:
     before, state = snapshot(model), torch.get_rng_state()
-    with stochastic(model, example=X) as inside:
+    with mc_mode(model, example=X) as inside:
         assert torch.equal(torch.get_rng_state(), state)
         model(X)
         assert {"ours", "theirs", "function", "attention", "mask", "encoder.self_attn", "lstm"} <= inside.owners().keys()
@@ -171,7 +171,7 @@ def test_an_error_restores_everything(model: nn.Module, error: type[BaseExceptio
     def fail(*_: object) -> None:
         raise error
 
-    with pytest.raises(error), stochastic(model):
+    with pytest.raises(error), mc_mode(model):
         model(X)
         handle = model.lstm.register_forward_pre_hook(fail)
         try:
@@ -185,7 +185,7 @@ def test_a_generator_that_is_closed_restores_everything(model: nn.Module) -> Non
     before, plain = snapshot(model), model(X)
 
     def draws() -> Iterator[Tensor]:
-        with stochastic(model):
+        with mc_mode(model):
             while True:
                 yield model(X)
 
@@ -200,9 +200,9 @@ def test_a_generator_that_is_closed_restores_everything(model: nn.Module) -> Non
 
 def test_contexts_nest(model: nn.Module) -> None:
     before = snapshot(model)
-    outer = stochastic(model, only="ours", example=X)
+    outer = mc_mode(model, only="ours", example=X)
     with outer:
-        with stochastic(model, only=["theirs", "ours"], example=X):
+        with mc_mode(model, only=["theirs", "ours"], example=X):
             assert model.ours.training and model.theirs.training
         assert model.ours.training and not model.theirs.training
         with outer:
@@ -227,7 +227,7 @@ def test_another_thread_sees_no_coin(model: nn.Module) -> None:
     def draw() -> None:
         with torch.no_grad():
             for _ in range(3):
-                with stochastic(model):
+                with mc_mode(model):
                     inside.set()
                     for _ in range(3):
                         if torch.equal(model(X), plain):
@@ -246,7 +246,7 @@ def test_another_thread_sees_no_coin(model: nn.Module) -> None:
 
 def test_copies_made_inside_are_plain_modules(model: nn.Module) -> None:
     plain = model(X)
-    with stochastic(model, example=X):
+    with mc_mode(model, example=X):
         second, third = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
         assert type(second) is type(third) is Everything and type(second.lstm) is nn.LSTM
         assert torch.equal(second(X), plain) and torch.equal(third(X), plain)
@@ -257,11 +257,11 @@ def test_pinned_sites_stay_as_they_are() -> None:
     model = nn.Sequential(thinnet.nn.Dropout(0.5), nn.Dropout(0.5), nn.Dropout(0.5)).eval()
     thinnet.freeze(model, "0")
     thinnet.freeze(model, "1", training=True)
-    with stochastic(model, example=torch.ones(4, 2)) as inside:
+    with mc_mode(model, example=torch.ones(4, 2)) as inside:
         assert [module.training for module in model] == [False, True, True]
     assert [module.training for module in model] == [False, True, False]
     assert "0" not in inside.owners()
-    with stochastic(model):  # as far as modules declare it
+    with mc_mode(model):  # as far as modules declare it
         assert [module.training for module in model] == [False, True, True]
 
 
@@ -269,7 +269,7 @@ def test_a_fused_encoder_with_padding_tosses_its_coins() -> None:
     layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, 0.5, batch_first=True)
     model, padding = nn.TransformerEncoder(layer, 2).eval(), torch.zeros(4, 5, dtype=torch.bool)
     padding[:, 3:] = True
-    with stochastic(model, only="layers.1.dropout2"):
+    with mc_mode(model, only="layers.1.dropout2"):
         one, other = (model(X, src_key_padding_mask=padding) for _ in range(2))
     assert not torch.equal(one[:, :3], other[:, :3])
 
@@ -284,9 +284,9 @@ def test_compiled_models_toss_their_coins(way: str) -> None:
         model.compile(backend="eager")
     x = torch.ones(16, 2)
     plain, kinds = run(x), [type(module) for module in run.modules()]
-    with stochastic(run, example=x):
+    with mc_mode(run, example=x):
         assert not torch.equal(run(x), run(x))
-    with stochastic(run):
+    with mc_mode(run):
         assert not torch.equal(run(x), run(x))
     assert torch.equal(run(x), plain) and kinds == [type(module) for module in run.modules()]
 
@@ -294,14 +294,14 @@ def test_compiled_models_toss_their_coins(way: str) -> None:
 def test_bad_input_is_refused() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval()
     with pytest.raises(ValueError, match=r"pattern 'head.\*' must match a module that owns coins; there are: 1\."):
-        stochastic(model, only="head.*")
-    with pytest.raises(ValueError, match=r"pattern '0' must match a module that owns coins"), stochastic(model, only="0"):
+        mc_mode(model, only="head.*")
+    with pytest.raises(ValueError, match=r"pattern '0' must match a module that owns coins"), mc_mode(model, only="0"):
         model(torch.ones(1, 2))
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module; got type"):
-        stochastic(nn.Dropout)  # type: ignore[arg-type]
+        mc_mode(nn.Dropout)  # type: ignore[arg-type]
     plain = nn.Sequential(nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="model must have a coin that may drop"), stochastic(plain):
+    with pytest.raises(ValueError, match="model must have a coin that may drop"), mc_mode(plain):
         plain(torch.ones(1, 2))
     with pytest.raises(ValueError, match="model must have a coin that may drop"):
-        stochastic(nn.Sequential(nn.Dropout(0.0)), example=torch.ones(1, 2))
+        mc_mode(nn.Sequential(nn.Dropout(0.0)), example=torch.ones(1, 2))
     assert type(plain) is nn.Sequential and type(model) is nn.Sequential

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.inference.mc_mode.attending import attended, normed, serves
-from thinnet.inference.mc_mode.hold import STATISTICS, Held, held
+from thinnet.inference.mode.norms_in_eval import STATISTICS, Held, held
+from thinnet.inference.mode.vmap_rules import attended, normed, serves
 from thinnet.models.edit.calls import ATTENTION, CALLS, SITES, Call, call_of, innermost
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.pin import Pinned

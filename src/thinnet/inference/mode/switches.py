@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from thinnet.inference.mc_mode.serving import Served
-from thinnet.inference.mc_mode.structure import generators_kept, structure
+from thinnet.inference.mode.addressed import Served
+from thinnet.inference.mode.structure import generators_kept, structure
 from thinnet.models.edit.owners import is_dropout, owners
 from thinnet.models.trace.draws import Drawn
 from thinnet.models.trace.operation import Operation

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from thinnet.inference.mc_mode import modes
-from thinnet.inference.mc_mode.serving import Arguments
-from thinnet.inference.mc_mode.switches import declared, switches
+from thinnet.inference.mode import thread_modes
+from thinnet.inference.mode.addressed import Arguments
+from thinnet.inference.mode.switches import declared, switches
 from thinnet.models.edit.naming import checked, matches, refuse_unmatched
 from thinnet.models.edit.pin import Pinned
 
 
-class stochastic:
+class mc_mode:
     """A context in which a model tosses its coins as in training, and is in eval in everything else.
 
     All kinds of coins are on: sites of thinnet, PyTorch's dropout modules, dropout that a forward method calls as a function or
@@ -44,7 +44,7 @@ class stochastic:
     Source: Gal and Ghahramani 2016, arXiv:1506.02142.
 
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5)).eval()
-    >>> with stochastic(model):
+    >>> with mc_mode(model):
     ...     model[1].training, model[2].training
     (False, True)
     >>> model[2].training
@@ -52,10 +52,10 @@ class stochastic:
     """
 
     def __init__(self, model: nn.Module, only: str | Iterable[str] | None = None, example: Any = None) -> None:
-        self.model = checked("stochastic", model)
+        self.model = checked("mc_mode", model)
         self.compiled = [part for part in model.modules() if "_orig_mod" in part._modules]
         if isinstance(self.model, torch.jit.ScriptModule):
-            raise TypeError("stochastic: model must be no ScriptModule, whose modes are compiled in. Give the module itself.")
+            raise TypeError("mc_mode: model must be no ScriptModule, whose modes are compiled in. Give the module itself.")
         self.only = None if only is None else (only,) if isinstance(only, str) else tuple(only)
         self.found = frozenset[str]()
         self.certain = example is not None
@@ -66,13 +66,13 @@ class stochastic:
         self._entered: list[_Entry] = []
 
     def _find(self, example: Any) -> frozenset[str]:
-        found = switches("stochastic", self.model, example)
+        found = switches("mc_mode", self.model, example)
         if not found.rng:
             step = "Insert dropout: thinnet.insert(model)"
-            raise ValueError(f"stochastic: model must have a coin that may drop; this one has none. {step}.")
+            raise ValueError(f"mc_mode: model must have a coin that may drop; this one has none. {step}.")
         for pattern in self.only or ():
             if not any(matches(path, pattern) for path in found.paths):
-                refuse_unmatched("stochastic", pattern, found.paths, "a module that owns coins")
+                refuse_unmatched("mc_mode", pattern, found.paths, "a module that owns coins")
         return found.paths
 
     def learn(self, example: Any) -> None:
@@ -85,14 +85,14 @@ class stochastic:
         paths = [path for path, _ in self.model.named_modules()]
         for pattern in self.only or ():
             if not any(matches(path, pattern) for path in paths):
-                refuse_unmatched("stochastic", pattern, self.found, "a module that owns coins")
+                refuse_unmatched("mc_mode", pattern, self.found, "a module that owns coins")
 
-    def __enter__(self) -> "stochastic":
+    def __enter__(self) -> "mc_mode":
         self._entered.append(_Entry(self))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        mine = [entry for entry in self._entered if entry.counts is modes.inside.counts]
+        mine = [entry for entry in self._entered if entry.counts is thread_modes.inside.counts]
         entry = (mine or self._entered)[-1]  # a generator may be closed by another thread than the one that it ran in
         self._entered.remove(entry)
         entry.undo()
@@ -106,8 +106,8 @@ class stochastic:
 class _Entry:
     """One time that a context was entered, by one thread."""
 
-    def __init__(self, context: stochastic) -> None:
-        self.context, self.counts = context, modes.inside.counts
+    def __init__(self, context: mc_mode) -> None:
+        self.context, self.counts = context, thread_modes.inside.counts
         self.on, self.off, self.changed = self._turned()
         if not context.certain:
             self.counts.first.setdefault(id(context.model), []).append(self._first_call)
@@ -119,7 +119,7 @@ class _Entry:
         there = list(model.modules())
         on = [module for module in there if id(module) in owners]
         off = [module for module in there if vars(module).get("training") and id(module) not in owners and not _pinned(module)]
-        changed = modes.enter({id(module): module for module in (*on, *off, model, *self.context.compiled)}.values())
+        changed = thread_modes.enter({id(module): module for module in (*on, *off, model, *self.context.compiled)}.values())
         self.counts.turn(on, True, 1)
         self.counts.turn(off, False, 1)
         return on, off, changed
@@ -142,7 +142,7 @@ class _Entry:
     def _back(self, on: list[nn.Module], off: list[nn.Module], changed: list[nn.Module]) -> None:
         self.counts.turn(on, True, -1)
         self.counts.turn(off, False, -1)
-        modes.leave(changed)
+        thread_modes.leave(changed)
 
 
 def _pinned(module: nn.Module) -> bool:
