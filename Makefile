@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SOURCES := $(wildcard src/thinnet/ops/csrc/*)
 
-.PHONY: setup study test check docs bench clean
+.PHONY: setup study test check docs bench gpu clean
 
 setup: $(VENV)/.ready
 
@@ -40,5 +40,9 @@ bench: setup
 	$(RUN) -m benchmarks
 	$(RUN) -m docs.generate
 
+# On a machine that has a GPU, PyTorch and Triton: no set-up and no network, at most five minutes.
+gpu:
+	$(PYTHON) -m benchmarks.on_gpu --out gpu-report
+
 clean:
-	rm -rf $(VENV) build dist report *.egg-info src/*.egg-info src/thinnet/ops/_C*.so
+	rm -rf $(VENV) build dist report gpu-report *.egg-info src/*.egg-info src/thinnet/ops/_C*.so

@@ -81,14 +81,14 @@ def kept_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
 def functions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
     """Returns every kind of dropout, as a function of the tensor."""
     torch._dynamo.reset()
-    named = thinnet.nn.Dropout(P).cuda()
-    thinnet.DropoutRNG(0).bind(named).at(1)
+    addressed = thinnet.nn.Dropout(P).cuda()
+    thinnet.DropoutRNG(0).bind(addressed).at(1)
     rows = x.view(-1, 1024).shape
     return {
         "F.dropout": lambda x: F.dropout(x, P),
         "compiled F.dropout": torch.compile(lambda x: F.dropout(x, P), dynamic=False),
         "thinnet": lambda x: thinnet.functional.dropout(x, P, training=True),
-        "thinnet, named": lambda x: named(x.view(rows)).view(-1),
+        "thinnet, addressed": lambda x: addressed(x.view(rows)).view(-1),
     }
 
 

@@ -19,12 +19,12 @@ def network(dropout: type[nn.Module] | None, width: int = 1024) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(width, 10))
 
 
-def step(dropout: type[nn.Module] | None, batch: int, named: bool = False) -> Callable[[], object]:
+def step(dropout: type[nn.Module] | None, batch: int, addressed: bool = False) -> Callable[[], object]:
     """Returns one step of stochastic gradient descent on random data."""
     torch.manual_seed(0)
     model, x, target = network(dropout), torch.randn(batch, 784), torch.randint(0, 10, (batch,))
     optimiser = torch.optim.SGD(model.parameters(), lr=0.01)
-    rng = thinnet.DropoutRNG(0).bind(model) if named else None
+    rng = thinnet.DropoutRNG(0).bind(model) if addressed else None
     ids = torch.arange(batch)
 
     def run() -> None:
@@ -44,7 +44,7 @@ def rows() -> list[dict[str, object]]:
         candidates = {
             "no dropout": step(None, batch),
             "thinnet": step(thinnet.nn.Dropout, batch),
-            "thinnet, named coins": step(thinnet.nn.Dropout, batch, named=True),
+            "thinnet, addressed": step(thinnet.nn.Dropout, batch, addressed=True),
             "nn.Dropout": step(nn.Dropout, batch),
         }
         times = interleaved(candidates, rounds)

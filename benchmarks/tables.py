@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from benchmarks import thin_tables
 from benchmarks.markdown import load, table, times
+from benchmarks.measure import RESULTS
 
 
 def noise() -> str:
@@ -56,6 +57,31 @@ def methods() -> str:
     return table(["method", "shape", "forward", "forward + backward", "`Dropout` beside a copy"], body)
 
 
+def readme() -> str:
+    """Returns five rows that say what thinnet costs: a floor, PyTorch and thinnet, as multiples of the floor."""
+    body = []
+    for size, dtype in (("1 M", "float32"), ("16 M", "bfloat16")):
+        label = "forward + backward"
+        row = next(r for r in load("noise")["rows"] if (r["elements"], r["dtype"], r["pass"]) == (size, dtype, label))
+        body.append(_ratios(f"dropout of {size} {dtype}, {label}", "`torch.relu`", row["microseconds"], "relu", "F.dropout"))
+    row = load("step")["rows"][-1]
+    body.append(_ratios(f"training step of an MLP, batch {row['batch']}", "no dropout", row["milliseconds"], "no dropout"))
+    row = next(r for r in load("thin")["rows"] if r["kind"] == "step" and "batch 2048" in r["network"])
+    body.append(_ratios("the same, dropped units skipped", "no dropout", row["milliseconds"], "no dropout", ours="thinned"))
+    row = load("gpu")["rows"][-1]
+    title = f"dropout of {row['elements']} {row['dtype']}, {row['pass']}, on a GPU"
+    body.append(_ratios(title, "a copy", row["microseconds"], "copy", "F.dropout"))
+    cpu, gpu = load("noise")["machine"], load("gpu")["machine"]
+    machines = f"CPU: {cpu['processor']}, {cpu['threads']} threads, {cpu['path']}. GPU: {gpu['gpu']}."
+    return table(["", "floor", "PyTorch", "thinnet"], body) + f"\n\n{machines}"
+
+
+def _ratios(
+    title: str, floor: str, found: dict[str, float], base: str, theirs: str = "nn.Dropout", ours: str = "thinnet"
+) -> list[str]:
+    return [title, floor, times(found[theirs], found[base]), f"**{times(found[ours], found[base])}**"]
+
+
 PRINTED = {10: (1.90, 0.40), 25: (1.35, 0.40), 50: (1.24, 0.33), 100: (1.26, 0.24), 1000: (1.04, 0.23), 10000: (1.00, 0.16)}
 
 
@@ -87,6 +113,21 @@ def gpu() -> str:
     return table(head, body)
 
 
+def gpu_steps() -> str:
+    """Returns training steps on a GPU as ratios to the step without dropout, and their peak memory."""
+    if not (RESULTS / "gpu_steps.json").exists():
+        return "No result yet: run `make gpu` on a machine with a GPU."
+    body = []
+    for row in load("gpu_steps")["rows"]:
+        found, memory = row["milliseconds"], row["peak MiB"]
+        floor, ours = found["no dropout"], next(name for name in found if name.startswith("thin"))
+        ratios = [times(found[name], floor) for name in ("nn.Dropout", ours)]
+        shares = [times(memory[name], memory["no dropout"]) for name in ("nn.Dropout", ours)]
+        body.append([row["model"], row["mode"], f"{floor:.2f} ms", *ratios, *shares])
+    head = ["model", "mode", "no dropout", "nn.Dropout", "thinnet", "nn.Dropout, peak memory", "thinnet, peak memory"]
+    return table(head, body)
+
+
 def inference() -> str:
     """Returns what 50 draws cost in plain passes of the same network, one row a network."""
     rows = load("inference")["rows"]
@@ -99,11 +140,13 @@ def inference() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
+    "readme": readme,
     "noise": noise,
     "step": step,
     "memory": memory,
     "recurrent": recurrent,
     "gpu": gpu,
+    "gpu_steps": gpu_steps,
     "methods": methods,
     "concrete": concrete,
     "inference": inference,
