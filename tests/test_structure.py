@@ -15,7 +15,7 @@ from thinnet.methods import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("lint", "ops"),
+    ("lint", "ops", "report"),
     ("rng",),
     ("methods", "schedules", "integrations"),
     ("functional", "nn", "losses", "models"),

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from thinnet.report.findings import Format
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
 
 app = typer.Typer(
@@ -129,15 +130,6 @@ def sites(
     raise typer.Exit(show_sites(model, inputs or [], passes, as_json, html))
 
 
-class AuditFormat(str, Enum):
-    """How findings are printed."""
-
-    text = "text"
-    json = "json"
-    sarif = "sarif"
-    junit = "junit"
-
-
 @app.command()
 def audit(
     model: ModelArgument,
@@ -146,7 +138,7 @@ def audit(
     allow: Annotated[
         list[str] | None, typer.Option(help="What is meant to be so: 'AUD101 decoder.prenet*=why'. May be repeated.")
     ] = None,
-    as_format: Annotated[AuditFormat, typer.Option("--format", help="How to print the findings.")] = AuditFormat.text,
+    output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
     """Runs a model and says what is wrong with its randomness: on in eval, off in training, wrong rates, wrong places.
@@ -157,7 +149,7 @@ def audit(
     """
     from thinnet.models.command import show_findings
 
-    raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], "json" if as_json else as_format.value))
+    raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], Format.json if as_json else output))
 
 
 @app.command(

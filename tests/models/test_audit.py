@@ -147,7 +147,7 @@ def test_what_is_right_is_left_alone(name: str) -> None:
 
 @pytest.mark.parametrize("dropout", [nn.Dropout(0.5), thinnet.nn.Dropout(0.5)])
 def test_the_place_that_draws_again_for_backward_is_named(dropout: nn.Module) -> None:
-    places = [finding.place for finding in audit(Checkpointed(False, dropout), X) if finding.rule.code == "AUD203"]
+    places = [finding.module for finding in audit(Checkpointed(False, dropout), X) if finding.rule.code == "AUD203"]
     assert places == ["block.2"]
 
 
@@ -208,14 +208,14 @@ def test_the_example_may_come_from_a_loader() -> None:
 def test_findings_are_data_for_other_programs() -> None:
     findings = audit(Everything(), torch.randn(16, 10, 16))
     assert findings.failed
-    assert [entry["rule"]["code"] for entry in json.loads(findings.json())] == [finding.rule.code for finding in findings]
+    assert [entry["code"] for entry in json.loads(findings.json())] == [finding.rule.code for finding in findings]
     run = json.loads(findings.sarif())["runs"][0]
     assert {result["ruleId"] for result in run["results"]} == {rule["id"] for rule in run["tool"]["driver"]["rules"]}
     places = [result["locations"][0]["physicalLocation"] for result in run["results"] if "locations" in result]
     assert all(place["region"]["startLine"] > 0 and place["artifactLocation"]["uri"].endswith(".py") for place in places)
     suite = ElementTree.fromstring(findings.junit())
     assert int(suite.get("failures", 0)) == len(suite.findall("testcase/failure")) == sum(f.fails for f in findings)
-    assert all(finding.evidence in str(findings) and finding.remedy in str(findings) for finding in findings)
+    assert all(finding.message in str(findings) and finding.remedy in str(findings) for finding in findings)
 
 
 def test_the_assertion_names_the_findings() -> None:

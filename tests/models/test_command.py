@@ -73,7 +73,7 @@ def test_an_audit_fails_with_findings_and_passes_without(network: str) -> None:
 
 def test_formats_for_other_programs(network: str) -> None:
     arguments = ("audit", f"{network}:make", "--input", "64x32")
-    assert json.loads(run(*arguments, "--json").stdout)[0]["rule"]["code"] == "AUD101"
+    assert json.loads(run(*arguments, "--json").stdout)[0]["code"] == "AUD101"
     assert json.loads(run(*arguments, "--format", "sarif").stdout)["version"] == "2.1.0"
     assert ElementTree.fromstring(run(*arguments, "--format", "junit").stdout).get("failures") == "1"
 

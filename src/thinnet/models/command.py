@@ -9,10 +9,10 @@ from rich.text import Text
 from torch import nn
 
 from thinnet.models.audit.audit import audit
-from thinnet.models.audit.findings import Finding, Findings
 from thinnet.models.loading import LoadError, example, load
 from thinnet.models.sites import sites
 from thinnet.models.table import HEAD, rows
+from thinnet.report.findings import Finding, Findings, Format
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -43,15 +43,15 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
     return 0
 
 
-def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], form: str) -> int:
+def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format) -> int:
     """Prints what an audit finds; returns the exit status: 1 where something counts."""
     try:
         model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
         findings = _audited(model, given, passes, allow)
     except LoadError as error:
         return _refused(error)
-    if form != "text":
-        sys.stdout.write({"json": findings.json, "sarif": findings.sarif, "junit": findings.junit}[form]() + "\n")
+    if output is not Format.text:
+        sys.stdout.write(findings.render(output) + "\n")
         return int(findings.failed)
     console = Console()
     for finding in findings:
@@ -73,7 +73,7 @@ def _audited(model: nn.Module, given: list, passes: int, allow: list[str]) -> Fi
 
 
 def _printed(finding: Finding) -> Text:
-    head, *rest = str(Findings([finding])).splitlines()
+    head, *rest = str(finding).splitlines()
     style = "dim" if finding.allowed else COLOURS[finding.rule.severity]
     return Text.assemble((head, style), *(f"\n{line}" for line in rest))
 

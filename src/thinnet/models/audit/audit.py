@@ -10,9 +10,9 @@ from torch import nn
 from thinnet.methods.learned.penalty import forgotten
 from thinnet.models.audit import checks, measures
 from thinnet.models.audit.checks import CHECKS, Case
-from thinnet.models.audit.findings import Finding, Findings, Rule
 from thinnet.models.audit.measures import MEASURES
 from thinnet.models.sites import sites
+from thinnet.report.findings import Finding, Findings, Rule
 from thinnet.rng.names import unwrap
 
 RULES = sorted(
@@ -66,7 +66,7 @@ def audit(
     call = run or (lambda model: model(*example, **named))
     case = Case(model, unwrap(model), call, seen, *before, seed)
     findings = [finding for check in (*CHECKS, *MEASURES) for finding in check(case)]
-    return Findings(_allowed(finding, allow or {}) for finding in findings)
+    return Findings(_allowed(finding, allow or {}) for finding in findings).by_severity()
 
 
 def _looked_before(model: nn.Module) -> tuple[dict[str, bool], tuple[str, ...]]:
@@ -85,7 +85,7 @@ def _batch(loader: Iterable[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _allowed(finding: Finding, allow: Mapping[str, str]) -> Finding:
-    name = f"{finding.rule.code} {finding.place}"
+    name = f"{finding.rule.code} {finding.module}"
     reasons = [reason for pattern, reason in allow.items() if fnmatchcase(name, pattern) or pattern == finding.rule.code]
     return replace(finding, allowed=reasons[0]) if reasons else finding
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from thinnet.methods import REGISTRY
 from thinnet.models import declared
-from thinnet.models.audit.findings import Finding, Rule
 from thinnet.models.edit.pin import Pinned
 from thinnet.models.found import FoundSite, Sites
+from thinnet.report.findings import Finding, Location, Rule
 
 RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
 ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
@@ -47,7 +47,7 @@ class Case:
 
 def at(site: FoundSite, rule: Rule, evidence: str, remedy: str) -> Finding:
     """Returns a finding at a site."""
-    return Finding(rule, site.name, site.line, evidence, remedy)
+    return Finding(rule, site.name, Location.parse(site.line), evidence, remedy)
 
 
 def pinned(module: nn.Module | None) -> bool:

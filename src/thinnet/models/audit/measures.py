@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from thinnet.models.audit.checks import Case
-from thinnet.models.audit.findings import Finding, Rule
 from thinnet.models.state import preserve_state
 from thinnet.models.trace.passes import keys
 from thinnet.models.trace.watch import watching
+from thinnet.report.findings import Finding, Location, Rule
 
 SHIFT = Rule("AUD306", "a shift of variance into a normalisation", "warning")
 SHIFTED = 1.1  # the ratio of variances from which it is said
@@ -93,7 +93,7 @@ def _recomputed(case: Case) -> Iterator[Finding]:
         if first is not None and event.digest not in first:
             evidence = f"{event.op} drew again for the backward pass, and drew something else."
             remedy = "checkpoint(..., preserve_rng_state=True), or coins with names."
-            yield Finding(BACKWARD, event.name, event.line, evidence, remedy)
+            yield Finding(BACKWARD, event.name, Location.parse(event.line), evidence, remedy)
             return
 
 

@@ -1,0 +1,1 @@
+"""Tables, figures, pages, progress and findings: how every tool of thinnet shows its results."""
