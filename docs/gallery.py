@@ -7,8 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from thinnet.methods import REGISTRY, catalogue
+from thinnet.methods import catalogue
 from thinnet.methods.facts import Method
+from thinnet.methods.registry import REGISTRY
 
 FOLDER = Path(__file__).parent / "gallery"
 PIXELS = 4  # the side of one element

@@ -8,7 +8,8 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from thinnet.cli import app
-from thinnet.methods import REGISTRY, catalogue
+from thinnet.methods import cards, catalogue
+from thinnet.methods.registry import REGISTRY
 
 PICTURED = [method for method in REGISTRY if method.picture is not None]
 
@@ -25,12 +26,18 @@ def test_the_list_names_every_method() -> None:
 
 
 @pytest.mark.parametrize("method", REGISTRY, ids=lambda method: method.name)
-def test_a_card_says_all_that_is_declared(method) -> None:
-    console = Console(width=400)
+def test_a_card_shows_every_section(method) -> None:
+    console = Console(width=600)
     with console.capture() as captured:
         console.print(catalogue.card(method))
-    words = [getattr(method.facts, word) for word in catalogue.WORDS]
-    assert [word for word in words if not all(line.strip() in captured.get() for line in word.splitlines())] == []
+    card = cards.read(method)
+    assert card.summary and card.equation and len(card.sections) >= 5
+    lines = [
+        line.strip()
+        for text in (card.title, card.summary, card.equation, *card.sections.values())
+        for line in text.splitlines()
+    ]
+    assert [line for line in lines if line not in captured.get()] == []
 
 
 @pytest.mark.parametrize("method", PICTURED, ids=lambda method: method.name)

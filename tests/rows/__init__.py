@@ -1,4 +1,4 @@
-"""One row a method that turns a tensor into a tensor: the laws hold for every row. The others name the tests of their own."""
+"""One row for each method that maps a tensor to a tensor: every invariant holds for it. Other methods name their own tests."""
 
 from rows import (
     adaptive,

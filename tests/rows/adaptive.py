@@ -5,12 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from rows.row import Row
-from thinnet.methods.adaptive import METHODS
+from rows.row import METHODS, Row
 from thinnet.methods.adaptive.importance_dropout import ImportanceDropout
 from thinnet.methods.adaptive.standout import Standout
-
-_by_name = {method.name: method for method in METHODS}
 
 IMPORTANCE = {"importance": torch.tensor([0.7, 1.1, 0.9, 9.0, 1.2, 1.0, 0.8]), "floor": 0.2}
 with torch.random.fork_rng():
@@ -32,7 +29,7 @@ def positive(shape: tuple[int, ...]) -> Tensor:
 
 ROWS = (
     Row(
-        _by_name["ImportanceDropout"],
+        METHODS["ImportanceDropout"],
         ((5, 7), (3, 2, 7)),
         settings=IMPORTANCE,
         build=importance_at,
@@ -40,7 +37,7 @@ ROWS = (
         state=("importance",),
     ),
     Row(
-        _by_name["Jumpout"],
+        METHODS["Jumpout"],
         ((5, 7), (3, 130), (2, 3, 4, 5)),
         settings={"p_min": 0.02, "p_max": 0.5},
         edges=(0.0,),
@@ -48,7 +45,7 @@ ROWS = (
         kept=600,  # rates and scales of the samples
     ),
     Row(
-        _by_name["Standout"]._replace(function=None),  # which takes a layer where others take a rate
+        METHODS["Standout"]._replace(function=None),  # which takes a layer where others take a rate
         ((6, 5), (3, 2, 5)),
         settings=LAYER,
         rates=(0.5,),

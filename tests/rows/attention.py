@@ -6,14 +6,12 @@ import torch
 from torch import Tensor
 
 from rows.elementwise import BELOW_ONE
-from rows.row import Row
-from thinnet.methods.attention import METHODS
+from rows.row import METHODS, Row
 
-_by_name = {method.name: method for method in METHODS}
 WEIGHTS = ((2, 3, 4, 5), (3, 2, 7, 33))
 KEPT = 64 * 3 * 4 * (5 + 4) * 4  # the weights after the toss, and a few numbers a row
 
-_drop_head = _by_name["DropHead"]
+_drop_head = METHODS["DropHead"]
 SHARED = _drop_head._replace(facts=replace(_drop_head.facts, per_batch=True))
 
 
@@ -23,11 +21,11 @@ def softmax(shape: tuple[int, ...]) -> Tensor:
 
 
 ROWS: tuple[Row, ...] = (
-    Row(_by_name["AttentionDropout"], WEIGHTS, inputs=softmax),
-    Row(_by_name["DropAttention"], WEIGHTS, inputs=softmax, kept=KEPT, **BELOW_ONE),
-    Row(_by_name["DropAttention"], WEIGHTS, dict(columns=True), inputs=softmax, kept=KEPT, **BELOW_ONE),
-    Row(_by_name["DropHead"], ((4, 8, 5, 3), (2, 5, 3, 4)), kept=64 * 8 * 5, **BELOW_ONE),  # a coin and a scale a head
-    Row(_by_name["DropHead"], ((4, 8, 5, 3), (2, 1, 3)), dict(rescale="rate"), **BELOW_ONE),
+    Row(METHODS["AttentionDropout"], WEIGHTS, inputs=softmax),
+    Row(METHODS["DropAttention"], WEIGHTS, inputs=softmax, kept=KEPT, **BELOW_ONE),
+    Row(METHODS["DropAttention"], WEIGHTS, dict(columns=True), inputs=softmax, kept=KEPT, **BELOW_ONE),
+    Row(METHODS["DropHead"], ((4, 8, 5, 3), (2, 5, 3, 4)), kept=64 * 8 * 5, **BELOW_ONE),  # a coin and a scale a head
+    Row(METHODS["DropHead"], ((4, 8, 5, 3), (2, 1, 3)), dict(rescale="rate"), **BELOW_ONE),
     Row(SHARED, ((4, 8, 5, 3), (2, 5, 3, 4)), dict(shared=True), **BELOW_ONE),
     Row(SHARED, ((4, 8, 5, 3), (2, 1, 3)), dict(shared=True, rescale="rate"), **BELOW_ONE),
 )

@@ -8,15 +8,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from rows.row import Row
-from thinnet.methods.learned import METHODS
+from rows.row import METHODS, Row
 from thinnet.methods.learned.concrete_dropout import ConcreteDropout
 from thinnet.methods.learned.information_dropout import LEAST, InformationDropout
 from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout
 from thinnet.methods.learned.variational_dropout import VariationalDropout
 from thinnet.methods.learned.variational_weight_dropout import VariationalWeightDropout
 
-_by_name = {method.name: method for method in METHODS}
 WEIGHT = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
 LEARNED = dict(edges=(), outside=())
 LIMIT = 0.999  # of alpha, so that 0.5 is what a side layer's 0 means
@@ -54,7 +52,7 @@ def linear() -> nn.Linear:
 
 ROWS: tuple[Row, ...] = (
     Row(
-        _by_name["ConcreteDropout"],
+        METHODS["ConcreteDropout"],
         ((5, 7), (2, 3, 4, 7)),
         dict(temperature=0.1),
         rates=(0.125, 0.5, 0.75),
@@ -64,7 +62,7 @@ ROWS: tuple[Row, ...] = (
         **LEARNED,
     ),
     Row(
-        _by_name["ConcreteDropout"],
+        METHODS["ConcreteDropout"],
         ((4, 8, 5, 3), (2, 130, 1, 2)),
         dict(temperature=2 / 3, spatial=True),
         rates=(0.125, 0.5),
@@ -74,7 +72,7 @@ ROWS: tuple[Row, ...] = (
         **LEARNED,
     ),
     Row(
-        _by_name["VariationalDropout"],
+        METHODS["VariationalDropout"],
         ((5, 7), (2, 3, 4, 7)),
         rates=(0.125, 0.25, 0.5),
         build=lambda p: VariationalDropout(7, p),
@@ -83,7 +81,7 @@ ROWS: tuple[Row, ...] = (
         **LEARNED,
     ),
     Row(
-        _by_name["VariationalWeightDropout"],
+        METHODS["VariationalWeightDropout"],
         ((4, 7), (2, 3, 7)),
         dict(weight=WEIGHT),
         rates=(0.125, 0.25, 0.5),
@@ -94,7 +92,7 @@ ROWS: tuple[Row, ...] = (
         **LEARNED,
     ),
     Row(
-        _by_name["SparseVariationalDropout"],
+        METHODS["SparseVariationalDropout"],
         ((4, 7), (2, 3, 7)),
         dict(weight=WEIGHT),
         rates=(0.125, 0.5, 0.75),
@@ -105,7 +103,7 @@ ROWS: tuple[Row, ...] = (
         **LEARNED,
     ),
     Row(
-        _by_name["InformationDropout"],
+        METHODS["InformationDropout"],
         ((5, 7), (2, 3, 4, 7)),
         rates=(0.125, 0.25, 0.5),
         build=lambda alpha: InformationDropout(Same(alpha), limit=LIMIT),

@@ -3,10 +3,7 @@
 import torch
 from torch import nn
 
-from rows.row import Row
-from thinnet.methods.moments import METHODS
-
-_by_name = {method.name: method for method in METHODS}
+from rows.row import METHODS, Row
 
 with torch.random.fork_rng():
     torch.manual_seed(7)
@@ -14,7 +11,7 @@ with torch.random.fork_rng():
 
 ROWS: tuple[Row, ...] = (
     Row(
-        _by_name["FastDropout"],
+        METHODS["FastDropout"],
         ((6, 5), (3, 2, 5)),
         LINEAR,
         edges=(0.0,),

@@ -2,21 +2,18 @@
 
 from torch import nn
 
-from rows.row import Row
-from thinnet.methods.residual import METHODS
-
-_by_name = {method.name: method for method in METHODS}
+from rows.row import METHODS, Row
 
 ROWS: tuple[Row, ...] = (
-    Row(_by_name["DropPath"], ((5,), (4, 7), (3, 6, 2), (2, 3, 4, 5))),
+    Row(METHODS["DropPath"], ((5,), (4, 7), (3, 6, 2), (2, 3, 4, 5))),
     Row(
-        _by_name["StochasticDepth"],
+        METHODS["StochasticDepth"],
         ((5, 3), (4, 3, 2)),
         settings={"branch": nn.LeakyReLU(0.3)},
         kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their numbers, and what the branch read of them
         outside=(-0.1, 1.5, float("nan"), True, "0.5", 40),
     ),
-    Row(_by_name["ShakeDrop"], ((5, 3), (4, 3, 2)), kept=400, derivative=False),
+    Row(METHODS["ShakeDrop"], ((5, 3), (4, 3, 2)), kept=400, derivative=False),
 )
 
 OWN_TESTS: dict[str, str] = {

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.registry import REGISTRY
+
+METHODS = {method.name: method for method in REGISTRY}
 
 RATES_OUTSIDE = (-0.1, 1.5, float("nan"), True, "0.5", 40)
 

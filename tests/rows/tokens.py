@@ -1,15 +1,12 @@
 """Rows of the methods whose coin decides a word, a token or a patch."""
 
 from rows.elementwise import BELOW_ONE
-from rows.row import Row
-from thinnet.methods.tokens import METHODS
-
-_by_name = {method.name: method for method in METHODS}
+from rows.row import METHODS, Row
 
 ROWS = (
-    Row(_by_name["TokenDropout"], ((4, 8, 5), (3, 130, 2), (2, 5, 2, 3))),
+    Row(METHODS["TokenDropout"], ((4, 8, 5), (3, 130, 2), (2, 5, 2, 3))),
     Row(
-        _by_name["PatchDropout"],
+        METHODS["PatchDropout"],
         ((3, 10, 4), (2, 130, 2)),
         dict(prefix=1),
         resized=True,
@@ -18,7 +15,7 @@ ROWS = (
         **BELOW_ONE,
     ),
     Row(
-        _by_name["PatchDropout"],
+        METHODS["PatchDropout"],
         ((3, 9, 4),),
         dict(prefix=0, ordered=False),
         resized=True,
@@ -26,7 +23,7 @@ ROWS = (
         kept=5000,
         **BELOW_ONE,
     ),
-    Row(_by_name["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates of whole tokens
+    Row(METHODS["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates of whole tokens
 )
 
 OWN_TESTS: dict[str, str] = {

@@ -5,11 +5,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from rows.row import Row
+from rows.row import METHODS, Row
 from thinnet.methods.facts import Method
-from thinnet.methods.weights import METHODS
-
-_by_name = {method.name: method for method in METHODS}
 
 
 def layer(make: type[nn.Module], *arguments: object, **options: object) -> dict[str, object]:
@@ -21,7 +18,7 @@ def layer(make: type[nn.Module], *arguments: object, **options: object) -> dict[
 
 def per_batch(name: str) -> Method:
     """The method where the samples of a batch share their coins."""
-    method = _by_name[name]
+    method = METHODS[name]
     return method._replace(facts=replace(method.facts, per_batch=True))
 
 
@@ -32,10 +29,10 @@ MOVED = SMALL | {"target": torch.linspace(-1, 1, 15).reshape(3, 5)}
 FLAT = (6, 5), (3, 2, 5)
 
 ROWS: tuple[Row, ...] = (
-    Row(_by_name["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
-    Row(_by_name["DropConnect"], ((5, 2, 4),), CONV, resized=True, kept=1024),
+    Row(METHODS["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
+    Row(METHODS["DropConnect"], ((5, 2, 4),), CONV, resized=True, kept=1024),
     Row(per_batch("DropConnect"), FLAT[1:], SMALL | {"shared": True}, resized=True, kept=1024),
-    Row(_by_name["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
-    Row(_by_name["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
+    Row(METHODS["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
+    Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
 )
 OWN_TESTS: dict[str, str] = {"max_norm_": "methods/test_max_norm.py"}

@@ -1,9 +1,9 @@
-"""The methods for a reader: a list of all of them, and a card for one, with a picture of what its coins do."""
+"""What `thinnet methods` shows: a list of all methods, or the card of one with a picture."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 from difflib import get_close_matches
 from itertools import groupby
+from textwrap import indent
 
 import torch
 from rich.console import Group, RenderableType
@@ -11,16 +11,16 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from thinnet.methods import FOLDERS, REGISTRY
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.cards import SECTIONS, read
+from thinnet.methods.facts import Method
+from thinnet.methods.registry import FOLDERS, REGISTRY
 
 SHADES = " ░▒▓█"
 SIZE = 24, 64  # of the picture: rows and columns, one character each
-WORDS = tuple(field.name for field in fields(Facts) if field.type is str or field.type == "str")
 
 
 def scene(height: int = SIZE[0], width: int = SIZE[1]) -> Tensor:
-    """Returns the picture that every method is shown on: rings, between 0.25 and 1, so that what is dropped stands out.
+    """Returns the picture that every method is applied to: rings between 0.25 and 1, so that zeros stand out.
 
     >>> scene(2, 4).shape
     torch.Size([2, 4])
@@ -30,7 +30,7 @@ def scene(height: int = SIZE[0], width: int = SIZE[1]) -> Tensor:
 
 
 def masked(method: Method, height: int = SIZE[0], width: int = SIZE[1], seed: int = 1) -> Tensor | None:
-    """Returns what a method makes of the picture in training, always with the same coins; None where it has no picture."""
+    """Returns the picture after one training step of a method with a fixed seed; None where the method has no picture."""
     if method.picture is None:
         return None
     with torch.random.fork_rng(devices=()):
@@ -39,60 +39,67 @@ def masked(method: Method, height: int = SIZE[0], width: int = SIZE[1], seed: in
 
 
 def find(name: str) -> Method:
-    """Returns a method by the name of its module, of its function, or of the method itself, in any case.
+    """Returns a method by the name of its class, of its function, or in prose; case does not matter.
 
     Raises:
-        ValueError: there is none; the message names those that are like it.
+        ValueError: there is no such method; the message suggests similar names.
     """
-    named = {alias.lower(): method for method in reversed(REGISTRY) for alias in aliases(method)}
+    named = {alias.lower(): (alias, method) for method in reversed(REGISTRY) for alias in aliases(method)}
     if name.lower() in named:
-        return named[name.lower()]
-    names = {alias.lower(): alias for method in REGISTRY for alias in aliases(method)}
-    close = [names[match] for match in get_close_matches(name.lower(), names, n=3)]
+        return named[name.lower()][1]
+    close = [named[match][0] for match in get_close_matches(name.lower(), named, n=3)]
     hint = f"Did you mean {' or '.join(close)}?" if close else "`thinnet methods` lists them."
     raise ValueError(f"thinnet methods: NAME must be a method; got {name!r}. {hint}")
 
 
 def aliases(method: Method) -> list[str]:
-    """Returns the names that a method goes by."""
-    return [thing.__name__ for thing in (method.module, method.function) if thing is not None] + [method.facts.name]
+    """Returns the names of a method: of its class, of its function, and in prose."""
+    return [thing.__name__ for thing in (method.module, method.function) if thing is not None] + [read(method).title]
 
 
 def plain(method: Method) -> dict[str, str | None]:
-    """Returns what a method declares in words, and the names that it goes by, as data that JSON can hold."""
+    """Returns the card of a method and the names of its class and function, as JSON can hold them."""
     module, function = (thing.__name__ if thing is not None else None for thing in (method.module, method.function))
-    return {"module": module, "function": function} | {word: getattr(method.facts, word) for word in WORDS}
+    found = read(method)
+    words = {name.lower().replace(" ", "_"): found.sections.get(name, "") for name in SECTIONS}
+    names = {"module": module, "function": function, "name": found.title}
+    return names | {"summary": found.summary, "equation": found.equation, "domain": method.facts.domain} | words
 
 
 def families(methods: Iterable[Method]) -> list[tuple[Method, ...]]:
-    """Returns the methods, those together that share their facts: one method for inputs of several shapes."""
+    """Returns the methods in groups that share their facts: each group is one method for inputs of several shapes."""
     return [tuple(family) for _, family in groupby(methods, key=lambda method: id(method.facts))]
 
 
 def listing() -> RenderableType:
     """Returns a table of all methods, folder by folder."""
-    table = Table("method", "what it does", "rate to start with", box=None, pad_edge=False, title_justify="left")
+    table = Table("method", "what it does", "start with", box=None, pad_edge=False, title_justify="left")
     for folder, methods in FOLDERS.items():
         table.add_section()
         table.add_row(Text(folder, style="bold"))
         for family in families(methods):
-            names = Text("\n".join(method.name for method in family), style="cyan")
-            table.add_row(names, family[0].facts.summary, family[0].facts.default)
+            names, found = Text("\n".join(method.name for method in family), style="cyan"), read(family[0])
+            table.add_row(names, found.summary, found.sections.get("Start with", ""))
     return table
 
 
 def card(method: Method) -> RenderableType:
-    """Returns all that a method declares, with its equation and a picture."""
-    facts = method.facts
+    """Returns the card of a method for the terminal, with its equation and a picture."""
+    found = read(method)
     grid = Table.grid(padding=(0, 2))
-    places = (("thinnet.nn", method.module), ("thinnet.functional", method.function))
-    grid.add_row("use", Text("\n".join(f"{place}.{thing.__name__}" for place, thing in places if thing is not None)))
-    labels = {"grain": "grain", "place": "take it", "avoid": "not", "default": "start with", "domain": "p in"}
-    for word, label in (labels | {"cost": "cost", "elsewhere": "elsewhere", "paper": "paper"}).items():
-        if getattr(facts, word):
-            grid.add_row(Text(label, style="bold"), Text(getattr(facts, word)))
-    title = Text(facts.name, style="bold cyan")
-    return Group(title, facts.summary, "", Text(f"    {facts.equation}", style="italic"), "", grid, *_picture(method))
+    grid.add_row("use", Text("\n".join(f"thinnet.{name}" for name in public_names(method))))
+    rows = found.sections | {"p in": method.facts.domain}
+    for heading, text in rows.items():
+        grid.add_row(Text(heading.lower(), style="bold"), Text(text))
+    title = Text(found.title, style="bold cyan")
+    return Group(title, found.summary, "", Text(indent(found.equation, "    "), style="italic"), "", grid, *_picture(method))
+
+
+def public_names(method: Method) -> list[str]:
+    """Returns where a method is public: `nn.Dropout` and `functional.dropout`, for example."""
+    functions = "losses" if method in FOLDERS["losses"] else "functional"
+    places = (("nn", method.module), (functions, method.function))
+    return [f"{place}.{thing.__name__}" for place, thing in places if thing is not None]
 
 
 def _picture(method: Method) -> list[RenderableType]:
@@ -101,12 +108,12 @@ def _picture(method: Method) -> list[RenderableType]:
         return []
     before = scene()
     lines = [f"{one}  {other}" for one, other in zip(shaded(before[::2, ::2]), shaded(after[::2, ::2]), strict=True)]
-    note = "a picture, and what one step of training sees of it; '·' is zero"
+    note = "left: the input; right: the output of one training step; '·' is zero"
     return ["", Text("\n".join(lines)), Text(note, style="dim")]
 
 
 def shaded(picture: Tensor) -> list[str]:
-    """Returns a picture as lines of text: darker is larger, a zero is a dot, and what is below zero a minus.
+    """Returns a picture as lines of text: darker is larger, '·' is zero, '-' is negative.
 
     >>> shaded(torch.tensor([[0.0, 0.3, 1.0, -0.5]]))
     ['·▒█-']

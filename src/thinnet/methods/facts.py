@@ -1,4 +1,4 @@
-"""What a method declares of itself; the laws in tests/ hold every method to its own statement."""
+"""What a method states in numbers, and its entry in the registry."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,46 +9,37 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Facts:
-    """The statement of one method: words for a reader, and functions that the laws compare with what is measured.
+    """What the invariant tests need to know about a method; the words stand in the docstring of its class.
 
-    The functions take the method's other arguments by name: a method called with `block=7` declares `mean(x, p, block=7)`.
+    The functions take the method's other arguments by name: a method called with `block=7` states `mean(x, p, block=7)`.
 
     Args:
-        name: the field's name of the method.
-        summary: one sentence: what one coin decides and what becomes of the unit.
-        equation: what is computed in training, as in the docstring.
-        paper: authors, year, venue or arXiv number.
-        grain: what shares a coin, in words.
-        place: where it goes in a network, and when it is the one to take.
-        avoid: when another one, or none, is better.
-        default: the rate, and what else there is, to start with.
-        cost: what it adds to a step of training.
-        elsewhere: who else has it, and how theirs differs.
-        domain: the rates that it is defined for.
+        domain: the rates for which the method is defined.
         expected_drop: the exact expected fraction of dropped units at rate p.
-        mean: the exact expectation of the output, element by element, given the input and p.
-        variance: the exact variance of the output, element by element, given the input and p.
-        covariance: of two units of a sample, as a multiple of x_i x_j, given p and the number of units; None where they are
-            independent, or it is not stated.
+        mean: the exact expectation of each element of the output, given the input and p.
+        variance: the exact variance of each element of the output, given the input and p.
+        covariance: of two units of a sample, as a multiple of x_i x_j, given p and the number of units. None where the units
+            are independent, or where it is not stated.
         definition: the method as its paper states it: a pure function of the input, the noise and p.
-        noise: what the definition takes: coins, uniform in [0, 1), or numbers of a continuous distribution.
-        noise_shape: the shape of that noise for an input of a shape; an axis that shares a coin has size one.
-        independent: whether each coin decides by itself what it is broadcast to, and nothing else.
-        per_batch: whether the samples of a batch share their coins.
-        after_first: whether shared coins have the name of the batch's first sample, and not of none.
-        in_eval: what the method is in eval, where it is not the identity.
+        noise: what the definition takes: random bits as uniform numbers in [0, 1), or numbers of a continuous distribution.
+        noise_shape: the shape of that noise for the shape of an input. A shared axis has size one.
+        independent: whether each random decision covers its own units and no others.
+        per_batch: whether the samples of a batch share their mask.
+        after_first: whether a shared mask has the address of the first sample of the batch, instead of no sample.
+        in_eval: what the method computes in eval, where that is not the identity.
     """
 
-    name: str
-    summary: str
-    equation: str
-    paper: str
-    grain: str
-    place: str
-    avoid: str
-    default: str
-    cost: str
-    elsewhere: str
+    # The words of methods that are not converted yet.
+    name: str = ""
+    summary: str = ""
+    equation: str = ""
+    paper: str = ""
+    grain: str = ""
+    place: str = ""
+    avoid: str = ""
+    default: str = ""
+    cost: str = ""
+    elsewhere: str = ""
     domain: str = "[0, 1]"
     expected_drop: Callable[..., float] | None = None
     mean: Callable[..., Tensor] | None = None
@@ -64,21 +55,28 @@ class Facts:
 
 
 class Method(NamedTuple):
-    """One line of the registry.
+    """One entry of the registry. Methods that share their `facts` are one method for inputs of several shapes.
 
     Args:
-        facts: what the method declares.
-        module: its module, if it has one.
-        function: its stateless form, if it has one.
-        picture: what it makes of a picture of one channel, `(H, W)`, for the gallery.
+        facts: what the method states.
+        module: its class, if it has one.
+        function: its functional form, if it has one.
+        picture: the method applied to a picture of one channel, `(H, W)`, for the gallery.
+        title: its name in prose, where that does not follow from the name of the class.
     """
 
     facts: Facts
     module: type[Any] | None = None
     function: Callable[..., Any] | None = None
     picture: Callable[[Tensor], Tensor] | None = None
+    title: str = ""
 
     @property
     def name(self) -> str:
-        """The name it is called by: that of its module, or of its function."""
-        return (self.module or self.function).__name__  # type: ignore[union-attr]
+        """The name of the class, or else of the function."""
+        return self.documented.__name__
+
+    @property
+    def documented(self) -> Any:
+        """The class, or else the function: its docstring describes the method."""
+        return self.module or self.function

@@ -15,7 +15,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.adaptive.selection import noise, selected
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
 NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
@@ -246,3 +246,13 @@ class ImportanceDropout(Site):
 
 def _forget(layer: ImportanceDropout, *_: object) -> None:
     layer.passes.fill_(NEVER)
+
+
+METHODS = (
+    Method(
+        FACTS,
+        ImportanceDropout,
+        importance_dropout,
+        lambda x: importance_dropout(x, 0.3, importance=x.square().mean(0).sqrt(), training=True),
+    ),
+)

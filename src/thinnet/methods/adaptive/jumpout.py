@@ -21,7 +21,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.adaptive.selection import noise, select, selected
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
 
 POWER = 0.75
@@ -189,3 +189,13 @@ class Jumpout(Site):
     def extra_repr(self) -> str:
         """Returns the rate and its bounds."""
         return f"p={self.p}, p_min={self.p_min}, p_max={self.p_max}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        Jumpout,
+        jumpout,
+        lambda x: jumpout(x, 0.3, training=True),
+    ),
+)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -200,3 +200,20 @@ class Standout(Wrapped):
     def extra_repr(self) -> str:
         """Returns how the units decide."""
         return f"alpha={self.alpha}, beta={self.beta}, reading={self.reading!r}"
+
+
+def _identity(size: int) -> nn.Linear:
+    """Returns a layer that changes nothing, so that the picture shows the mask."""
+    layer = nn.Linear(size, size, bias=False)
+    layer.weight = nn.Parameter(torch.eye(size), requires_grad=False)
+    return layer
+
+
+METHODS = (
+    Method(
+        FACTS,
+        Standout,
+        standout,
+        lambda x: standout(x, _identity(x.shape[1]), alpha=8.0, beta=-2.0, training=True),
+    ),
+)

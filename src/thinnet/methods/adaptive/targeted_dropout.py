@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -199,3 +199,13 @@ class TargetedDropout(Wrapped):
     def extra_repr(self) -> str:
         """Returns the rate and what it is for."""
         return f"p={self.p}, targeted={self.targeted}, grain={self.grain!r}, prune_in_eval={self.prune_in_eval}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        TargetedDropout,
+        targeted_dropout,
+        lambda x: targeted_dropout(x, 0.6, training=True),
+    ),
+)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import Site
 
 FACTS = Facts(
@@ -88,3 +88,13 @@ class AttentionDropout(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each weight."""
         return self.apply_noise(x)
+
+
+METHODS = (
+    Method(
+        FACTS,
+        AttentionDropout,
+        attention_dropout,
+        lambda x: attention_dropout(x, 0.3, training=True),
+    ),
+)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
 
 
@@ -140,3 +140,13 @@ class DropAttention(Site):
     def extra_repr(self) -> str:
         """Returns rate, window and grain."""
         return f"p={self.p}, window={self.window}, columns={self.columns}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        DropAttention,
+        drop_attention,
+        lambda x: drop_attention(x[None], 0.3, window=4, columns=True, training=True)[0],
+    ),
+)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.rng import NoiseKey, Site
 
@@ -179,3 +179,6 @@ class DropHead(Site):
     def extra_repr(self) -> str:
         """Returns rate and settings."""
         return f"p={self.p}, rescale={self.rescale!r}" + (", shared=True" if self.shared else "")
+
+
+METHODS = (Method(FACTS, DropHead, drop_head),)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
 
 
@@ -110,3 +110,6 @@ class DropKey(Site):
     def extra_repr(self) -> str:
         """Returns the rate."""
         return f"p={self.p}"
+
+
+METHODS = (Method(FACTS, DropKey, drop_key),)

@@ -11,13 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.attention.attention import logits, softmax
+from thinnet.methods.attention.attention import attention, logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.attention.drop_key import DropKey
 from thinnet.methods.attention.kept_heads import Heads, kept_heads
 from thinnet.methods.attention.masks import added
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import Site
 from thinnet.rng.context import capturing
 
@@ -233,3 +233,6 @@ def _drops(site: Site, x: Tensor) -> bool:
     """Returns whether a site is on. Code and graphs that are kept may not hang on its rate, as a schedule changes it."""
     kept = torch.compiler.is_compiling() or capturing(x.device)
     return site.training and (kept or site.p != 0)
+
+
+METHODS = (Method(FACTS, MultiheadAttention, attention),)

@@ -1,11 +1,4 @@
-"""Alpha dropout: dropped units take SELU's saturation value, and an affine map gives mean and variance back.
-
-    y = a (x m + alpha' (1 - m)) + b,  m ~ Bernoulli(1 - p),  alpha' = -1.7580993408473766
-    a = (q (1 + p alpha'^2))^(-1/2),   b = -a p alpha',        q = 1 - p
-
-Feature alpha dropout is the same toss with the grain of spatial dropout.
-Klambauer, Unterthiner, Mayr, Hochreiter 2017, NeurIPS, arXiv:1706.02515.
-"""
+"""Alpha dropout: dropped units take SELU's saturation value, and an affine map restores mean and variance."""
 
 from dataclasses import replace
 
@@ -13,7 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
@@ -34,34 +27,24 @@ def constants(p: float) -> tuple[float, float]:
 
 
 def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
-    """Returns a x + b for the kept elements (u >= p) and a alpha' + b for the others."""
+    """Returns a x + b for the kept elements (u >= p) and a s + b for the others."""
     a, b = constants(p)
     return a * torch.where(u >= p, x, SATURATION) + b
 
 
 def mean(x: Tensor, p: float) -> Tensor:
-    """Returns a (q x + p alpha') + b, the expectation for a given input; it is x only on average over N(0, 1)."""
+    """Returns a (q x + p s) + b, the expectation for a given input; it is x only on average over N(0, 1)."""
     a, b = constants(p)
     return a * ((1 - p) * x + p * SATURATION) + b
 
 
 def variance(x: Tensor, p: float) -> Tensor:
-    """Returns a^2 p q (x - alpha')^2."""
+    """Returns a^2 p q (x - s)^2."""
     a, _ = constants(p)
     return a * a * p * (1 - p) * (x - SATURATION) ** 2
 
 
 FACTS = Facts(
-    name="Alpha dropout",
-    summary="Sets dropped elements to SELU's saturation value and restores zero mean and unit variance.",
-    equation="y = a (x m + alpha' (1 - m)) + b,  m ~ Bernoulli(1 - p),  alpha' = -1.7581",
-    paper="Klambauer et al. 2017, arXiv:1706.02515",
-    grain="element",
-    place="after SELU in a network with LeCun-normal weights",
-    avoid="after any other activation: there it shifts mean and variance",
-    default="0.05 to 0.1",
-    cost="one coin an element, as dropout",
-    elsewhere="torch.nn.AlphaDropout, which ignores inplace=True; Keras AlphaDropout",
     expected_drop=lambda p: p,
     mean=mean,
     variance=variance,
@@ -70,12 +53,6 @@ FACTS = Facts(
 
 FEATURE_FACTS = replace(
     FACTS,
-    name="Feature alpha dropout",
-    summary="Alpha dropout with one coin for each channel of each sample.",
-    grain="channel of a sample",
-    place="after SELU in convolutional layers",
-    cost="one coin a channel: a copy of the input",
-    elsewhere="torch.nn.FeatureAlphaDropout, which ignores inplace=True",
     noise_shape=noise_shape_of(channels),
 )
 
@@ -88,22 +65,12 @@ def alpha_dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Sets elements to SELU's saturation value at random and keeps mean 0 and variance 1.
-
-    y = a (x m + alpha' (1 - m)) + b, with m ~ Bernoulli(1 - p) for each element.
+    """Functional form of `AlphaDropout`.
 
     Args:
         x: any shape, floating point; mean 0 and variance 1 over its elements.
-        p: fraction of elements dropped, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`; zeros at p = 1.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Klambauer et al. 2017, arXiv:1706.02515.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = alpha_dropout(torch.randn(100_000), 0.3, training=True)
     >>> bool(y.mean().abs() < 0.03), bool((y.var() - 1).abs() < 0.03)
@@ -120,24 +87,12 @@ def feature_alpha_dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Sets whole channels of `(N, C, ...)` to SELU's saturation value at random and keeps mean 0 and variance 1.
-
-    y = a (x m + alpha' (1 - m)) + b, with m ~ Bernoulli(1 - p) for each channel of each sample.
+    """Functional form of `FeatureAlphaDropout`.
 
     Args:
         x: `(N, C, ...)`, floating point; mean 0 and variance 1 over its elements.
-        p: fraction of channels dropped, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`; zeros at p = 1.
-
-    Raises:
-        ValueError: `p` is not in [0, 1].
-        RuntimeError: `x` has fewer than 2 axes.
-
-    Source: Klambauer et al. 2017, arXiv:1706.02515.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> feature_alpha_dropout(torch.randn(2, 3, 4), 0.5, training=True).shape
     torch.Size([2, 3, 4])
@@ -160,17 +115,29 @@ def _shared(x: Tensor, training: bool) -> tuple[int, ...]:
 
 
 class AlphaDropout(Site):
-    """Sets elements to SELU's saturation value in training. Takes the place of `torch.nn.AlphaDropout`.
+    """Sets dropped elements to SELU's saturation value and restores mean 0 and variance 1. Replaces `torch.nn.AlphaDropout`.
 
-    y = a (x m + alpha' (1 - m)) + b, with m ~ Bernoulli(1 - p) for each element.
+        y = a (x m + s (1 - m)) + b,  m ~ Bernoulli(1 - p),  s = -1.7580993408473766
+        a = (q (1 + p s^2))^(-1/2),  b = -a p s,  q = 1 - p
+
+    The output is zero at p = 1.
+
+    Noise shape: one decision per element.
+    Use when: after SELU in a network with LeCun-normal weights.
+    Avoid when: after any other activation: there it shifts mean and variance.
+    Start with: 0.05 to 0.1.
+    Cost: as dropout.
+    Other implementations: torch.nn.AlphaDropout, which ignores inplace=True; Keras AlphaDropout.
 
     Args:
-        p: fraction of elements dropped, on average; honoured to 1/65536.
-        inplace: writes the result into the input.
+        p: fraction of elements dropped, on average; rounded to 1/65536.
+        inplace: write the result into the input.
 
-    Shapes: any, the same out as in.
+    Shapes: any; the output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1].
+    Raises:
+        ValueError: `p` is not in [0, 1].
+        TypeError: the input is complex, or no floating point tensor.
 
     Source: Klambauer et al. 2017, arXiv:1706.02515.
 
@@ -179,22 +146,32 @@ class AlphaDropout(Site):
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses by the affine rule."""
+        """Drops elements."""
         return self.apply_noise(real(x, "AlphaDropout"), kind=NoiseKind.ALPHA)
 
 
 class FeatureAlphaDropout(Site):
-    """Sets whole channels to SELU's saturation value in training. Takes the place of `torch.nn.FeatureAlphaDropout`.
+    """Alpha dropout of whole channels. Replaces `torch.nn.FeatureAlphaDropout`.
 
-    y = a (x m + alpha' (1 - m)) + b, with m ~ Bernoulli(1 - p) for each channel of each sample.
+        y = a (x m + s (1 - m)) + b, as in `AlphaDropout`
+
+    Noise shape: one decision per channel of a sample.
+    Use when: after SELU in convolutional layers.
+    Avoid when: after any other activation: there it shifts mean and variance.
+    Start with: 0.05 to 0.1.
+    Cost: a copy of the input.
+    Other implementations: torch.nn.FeatureAlphaDropout, which ignores inplace=True.
 
     Args:
-        p: fraction of channels dropped, on average; honoured to 1/65536.
-        inplace: writes the result into the input.
+        p: fraction of channels dropped, on average; rounded to 1/65536.
+        inplace: write the result into the input.
 
-    Shapes: `(N, C, ...)`, the same out as in.
+    Shapes: `(N, C, ...)`; the output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1]; RuntimeError at an input with fewer than 2 axes.
+    Raises:
+        ValueError: `p` is not in [0, 1].
+        RuntimeError: the input has fewer than 2 axes.
+        TypeError: the input is complex, or no floating point tensor.
 
     Source: Klambauer et al. 2017, arXiv:1706.02515.
 
@@ -203,5 +180,16 @@ class FeatureAlphaDropout(Site):
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses by the affine rule."""
+        """Drops channels."""
         return self.apply_noise(x, shared_axes=_shared(real(x, "FeatureAlphaDropout"), self.training), kind=NoiseKind.ALPHA)
+
+
+METHODS = (
+    Method(
+        FACTS,
+        AlphaDropout,
+        alpha_dropout,
+        lambda x: alpha_dropout(x, 0.3, training=True),
+    ),
+    Method(FEATURE_FACTS, FeatureAlphaDropout, feature_alpha_dropout),
+)

@@ -1,10 +1,4 @@
-"""Batchwise dropout: the samples of a group share their coins, so that a dropped unit is dropped for all of them.
-
-    y[n, i] = x[n, i] m[g(n), i] / (1 - p),  of the coins m[g] of a group exactly K are kept, E[K] = (1 - p) n
-
-What a whole group drops need not be computed: `thinnet.thin` runs the layers around on the kept units alone.
-Graham, Reizenstein, Robinson 2015, "Efficient batchwise dropout training using submatrices", arXiv:1502.02478.
-"""
+"""Batchwise dropout: the samples of a group share one mask."""
 
 from itertools import pairwise
 
@@ -14,12 +8,12 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key
 from thinnet.methods.elementwise.kept import Count, Kept, grouped_coins, independent, keep
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
 
 def definition(x: Tensor, u: Tensor, p: float, axis: int = -1, count: Count = "fixed", groups: int = 1) -> Tensor:
-    """Returns x / (1 - p) at the units whose numbers are among the K smallest, or, of independent coins, at least p."""
+    """Returns x / (1 - p) at the units with the K smallest numbers or, for independent decisions, numbers >= p."""
     units = x.shape[axis]
     shape = [1] * x.ndim
     shape[axis] = units
@@ -36,7 +30,7 @@ def definition(x: Tensor, u: Tensor, p: float, axis: int = -1, count: Count = "f
 def covariance(p: float, units: int, count: Count = "fixed") -> float:
     """Returns the covariance of two units of a sample as a multiple of x_i x_j.
 
-    E[K (K - 1)] / (n (n - 1) (1 - p)^2) - 1, which is -p / ((1 - p) (n - 1)) where (1 - p) n is whole; 0 for independent coins.
+    It is E[K (K - 1)] / (n (n - 1) (1 - p)^2) - 1, which is -p / ((1 - p) (n - 1)) where (1 - p) n is whole.
 
     >>> round(covariance(0.5, 12), 6), round(-1 / 11, 6)
     (-0.090909, -0.090909)
@@ -50,16 +44,6 @@ def covariance(p: float, units: int, count: Count = "fixed") -> float:
 
 
 FACTS = Facts(
-    name="Batchwise dropout",
-    summary="Drops units for a whole group of samples, exactly a share p of them, and scales the kept ones by 1 / (1 - p).",
-    equation="y[n, i] = x[n, i] m[g(n), i] / (1 - p),  K of n coins are kept, E[K] = (1 - p) n",
-    paper="Graham, Reizenstein, Robinson 2015, arXiv:1502.02478",
-    grain="unit of a group of samples, exactly K of n",
-    place="between two wide layers, in the place of Dropout or Dropout2d: thinnet.thin(model) puts it there",
-    avoid="narrow layers, small gains; a batch that is one sample, or few steps: there are as many thinned networks as groups",
-    default="the rate of the dropout that it replaces, one group",
-    cost="a sort of n numbers a group; with thinnet.thin less than no dropout: dropped units are not computed",
-    elsewhere="the authors' CUDA code; SparseDrop (arXiv:2411.01238) drops blocks of rows and features, on CUDA only",
     expected_drop=lambda p, **_: p,
     mean=lambda x, p, **_: x * (p < 1),
     variance=lambda x, p, **_: x * x * (p / (1 - p) if p < 1 else 0),
@@ -97,7 +81,7 @@ def _drop(key: NoiseKey, x: Tensor, p: float, axis: int, groups: int, count: Cou
 
 
 def checked_axis(function: str, x: Tensor, axis: int) -> int:
-    """Returns the axis of the units from the front, or says what is wrong with it."""
+    """Returns the axis of the units counted from the front, or raises ValueError."""
     if x.ndim < 2 or not 1 <= axis % x.ndim or not -x.ndim <= axis < x.ndim:
         raise ValueError(
             f"{function}: axis must be one of x behind the first, which counts samples; got {axis} for x of shape"
@@ -107,7 +91,7 @@ def checked_axis(function: str, x: Tensor, axis: int) -> int:
 
 
 def check_settings(function: str, groups: object, count: object) -> None:
-    """Says what is wrong with the settings."""
+    """Raises ValueError for settings that are invalid."""
     if type(groups) is not int or groups < 1:
         raise ValueError(f"{function}: groups must be a positive integer; got {groups!r}. 1 is one mask for the batch.")
     if count not in ("fixed", "bernoulli"):
@@ -124,24 +108,12 @@ def batchwise_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops units of `x` for whole groups of samples and scales the kept ones by 1 / (1 - p).
-
-    y[n, i] = x[n, i] m[g(n), i] / (1 - p), with K of n coins kept in each group and E[K] = (1 - p) n.
+    """Functional form of `BatchwiseDropout`.
 
     Args:
         x: `(N, ..., D)`, or with the units in another axis.
-        p: fraction of units set to zero; honoured to 1/65536: where (1 - p) n is no whole number, K is one of its neighbours.
-        axis: of the units: -1 for features, 1 for channels.
-        groups: how many contiguous groups the batch is cut into; each has coins of its own.
-        count: "fixed" for exactly K of n; "bernoulli" for independent coins, whose number differs from step to step.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`. Two units of a sample have the covariance -p / ((1 - p) (n - 1)) x_i x_j with a fixed count.
-
-    Raises: ValueError where `p` is not in [0, 1], `groups` or `count` is none, or `axis` is not behind the first.
-
-    Source: Graham, Reizenstein, Robinson 2015, arXiv:1502.02478.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = batchwise_dropout(torch.ones(4, 64), 0.25, groups=2, training=True) != 0
     >>> kept.sum(1).tolist(), torch.equal(kept[0], kept[1])
@@ -153,22 +125,33 @@ def batchwise_dropout(
 
 
 class BatchwiseDropout(Site):
-    """Drops units for whole groups of samples in training; does nothing in eval.
+    """Drops exactly a share p of the units, the same for a whole group of samples, and scales the others by 1 / (1 - p).
 
-    y[n, i] = x[n, i] m[g(n), i] / (1 - p), with K of n coins kept in each group and E[K] = (1 - p) n.
+        y[n, i] = x[n, i] m[g(n), i] / (1 - p),  each mask m[g] keeps exactly K units, E[K] = (1 - p) D
 
-    With named coins a group has the name of its first sample. So ranks that each hold a part of a batch toss what one process
-    with as many groups would. A rate decides how many units are computed: under `torch.compile` another rate is other code.
+    Units that a whole group drops need not be computed: `thinnet.thin` runs the layers around on the kept units alone. With a
+    fixed count two units of a sample have the covariance -p / ((1 - p) (D - 1)) x_i x_j.
+
+    With addressed masks a group has the address of its first sample, so ranks with parts of a batch draw the masks that one
+    process with as many groups draws. Under `torch.compile` each rate has its own code, as the number of kept units is a shape.
+
+    Noise shape: one decision per unit of a group of samples.
+    Use when: between two wide layers, instead of Dropout or Dropout2d; `thinnet.thin(model)` inserts it.
+    Avoid when: narrow layers gain little; batches of one sample or few steps see few sub-networks, one for each group.
+    Start with: the rate of the dropout that it replaces, one group.
+    Cost: a sort of D numbers per group; with thinnet.thin less than no dropout, as dropped units are not computed.
+    Other implementations: the authors' CUDA code; SparseDrop (arXiv:2411.01238) drops blocks of rows and features on CUDA.
 
     Args:
-        p: fraction of units set to zero; honoured to 1/65536.
+        p: fraction of units set to zero; rounded to 1/65536. Where (1 - p) D is not whole, K is one of its two neighbours.
         axis: of the units: -1 for features, 1 for channels.
-        groups: how many contiguous groups the batch is cut into; each has coins of its own.
-        count: "fixed" for exactly K of n; "bernoulli" for independent coins.
+        groups: number of contiguous groups of the batch; each has its own mask.
+        count: "fixed" keeps exactly K units; "bernoulli" decides for each unit independently.
 
-    Shapes: `(N, ..., D)`, or with the units in another axis; the same out as in.
+    Shapes: `(N, ..., D)`, or with the units in another axis; the output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1], `groups` or `count` is none, or `axis` is not behind the first.
+    Raises:
+        ValueError: `p` is not in [0, 1], `groups` or `count` is invalid, or `axis` is the batch axis or missing.
 
     Source: Graham, Reizenstein, Robinson 2015, arXiv:1502.02478.
 
@@ -183,7 +166,7 @@ class BatchwiseDropout(Site):
         self.count: Count = count
 
     def keep(self, x: Tensor, units: int) -> Kept | None:
-        """Returns what each group of the batch `x` keeps of a number of units in this use; None in eval."""
+        """Returns the units that each group of the batch `x` keeps, of `units` ones; None in eval."""
         key = self.key(x)
         return None if key is None else keep(key, x.shape[0], units, self.p or 0.0, self.groups, self.count)
 
@@ -196,3 +179,13 @@ class BatchwiseDropout(Site):
     def extra_repr(self) -> str:
         """Returns rate and settings."""
         return f"p={self.p}, axis={self.axis}, groups={self.groups}, count={self.count!r}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        BatchwiseDropout,
+        batchwise_dropout,
+        lambda x: batchwise_dropout(x, 0.3, training=True),
+    ),
+)

@@ -1,15 +1,10 @@
-"""Dropout: each unit of each training case is dropped by a coin of its own, the kept ones are scaled up.
-
-    y = x m / (1 - p),  m ~ Bernoulli(1 - p)
-
-Srivastava, Hinton, Krizhevsky, Sutskever, Salakhutdinov 2014, JMLR 15:1929; Hinton et al. 2012, arXiv:1207.0580.
-"""
+"""Dropout: drops each element by its own random decision."""
 
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import Site
 
 
@@ -19,16 +14,6 @@ def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Dropout",
-    summary="Drops each element by its own coin and scales the kept ones by 1 / (1 - p).",
-    equation="y = x m / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Srivastava et al. 2014, JMLR 15:1929",
-    grain="element",
-    place="after the activation of fully connected layers, and on inputs",
-    avoid="on the output layer; between a layer and its batch normalisation; inside the time steps of a recurrent network",
-    default="0.5 on hidden layers, 0.2 on real-valued inputs",
-    cost="one coin an element: little more than a copy of the input",
-    elsewhere="torch.nn.Dropout, which keeps the mask and multiplies by it, so that infinite values leak as NaN; Keras Dropout",
     expected_drop=lambda p: p,
     mean=lambda x, p: x * (p < 1),
     variance=lambda x, p: x * x * (p / (1 - p) if p < 1 else 0),
@@ -44,24 +29,13 @@ def dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops elements of `x` at random and scales the kept ones by 1 / (1 - p).
-
-    y = x m / (1 - p), with m ~ Bernoulli(1 - p) for each element.
+    """Functional form of `Dropout`.
 
     Args:
         x: any shape; floating point or complex.
-        p: fraction of elements set to zero, on average; honoured to 1/65536. A 0-d tensor is read at run time.
-        training: whether coins are tossed; `x` is returned as it is where not. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn; torch's default generator of the device if left out.
-
-    Returns: a tensor like `x`.
-
-    Raises:
-        ValueError: `p` is not in [0, 1].
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: Srivastava et al. 2014, JMLR 15:1929.
+        p: as in the class; a 0-d tensor is read at run time.
+        training: whether to drop; `x` itself is returned if not. It has no default, so it cannot be forgotten.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> _ = torch.manual_seed(0)
     >>> dropout(torch.ones(6), 0.5, training=True)
@@ -71,19 +45,28 @@ def dropout(
 
 
 class Dropout(Site):
-    """Drops elements at random in training; does nothing in eval. Takes the place of `torch.nn.Dropout`.
+    """Drops each element with probability p and scales the kept ones by 1 / (1 - p). Replaces `torch.nn.Dropout`.
 
-    y = x m / (1 - p), with m ~ Bernoulli(1 - p) for each element.
+        y = x m / (1 - p),  m ~ Bernoulli(1 - p)
+
+    Noise shape: one decision per element.
+    Use when: after the activation of fully connected layers, and on inputs.
+    Avoid when: on the output layer; between a layer and its batch normalisation; inside the time steps of a recurrent network.
+    Start with: 0.5 on hidden layers, 0.2 on real-valued inputs.
+    Cost: little more than a copy of the input.
+    Other implementations: torch.nn.Dropout, which stores the mask and turns dropped infinite values into NaN; Keras Dropout.
 
     Args:
-        p: fraction of elements set to zero, on average; honoured to 1/65536.
-        inplace: writes the result into the input.
+        p: fraction of elements set to zero, on average; rounded to 1/65536.
+        inplace: write the result into the input.
 
-    Shapes: any, the same out as in; floating point or complex.
+    Shapes: any; the output has the shape of the input. Floating point or complex.
 
-    Raises: ValueError where `p` is not in [0, 1].
+    Raises:
+        ValueError: `p` is not in [0, 1].
+        TypeError: the input is an integer, bool, quantised or sparse tensor.
 
-    Source: Srivastava et al. 2014, JMLR 15:1929.
+    Source: Srivastava et al. 2014, JMLR 15:1929; Hinton et al. 2012, arXiv:1207.0580.
 
     >>> layer = Dropout(0.5)
     >>> layer.eval()(torch.ones(3))
@@ -91,5 +74,8 @@ class Dropout(Site):
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each element."""
+        """Drops elements."""
         return self.apply_noise(x)
+
+
+METHODS = (Method(FACTS, Dropout, dropout, lambda x: dropout(x, 0.3, training=True)),)

@@ -1,15 +1,10 @@
-"""Gaussian dropout: every unit is multiplied by noise with the mean and variance of dropout's, and none is lost.
-
-    y = x (1 + sqrt(p / (1 - p)) z),  z ~ N(0, 1)
-
-Srivastava et al. 2014, JMLR 15:1929, section 10; Wang and Manning 2013, ICML.
-"""
+"""Gaussian dropout: multiplies each unit by normal noise with the mean and variance of dropout's."""
 
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
 
@@ -20,16 +15,6 @@ def definition(x: Tensor, z: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Gaussian dropout",
-    summary="Multiplies each element by 1 + sqrt(p / (1 - p)) z with z standard normal; nothing is set to zero.",
-    equation="y = x (1 + sqrt(p / (1 - p)) z),  z ~ N(0, 1)",
-    paper="Srivastava et al. 2014, JMLR 15:1929, section 10",
-    grain="element",
-    place="where dropout goes, at the same rate",
-    avoid="where signs matter: at p = 0.5 one factor in six is negative",
-    default="as dropout: 0.5 on hidden layers",
-    cost="one normal number an element: five to six times dropout, as it takes two words of noise and a polynomial",
-    elsewhere="Keras GaussianDropout; not in PyTorch",
     domain="[0, 1)",
     expected_drop=lambda p: 0.0,
     mean=lambda x, p: x,
@@ -47,22 +32,12 @@ def gaussian_dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Multiplies each element of `x` by Gaussian noise with the mean and variance of dropout at rate `p`.
-
-    y = x (1 + sqrt(p / (1 - p)) z), with z ~ N(0, 1) for each element.
+    """Functional form of `GaussianDropout`.
 
     Args:
-        x: any shape; floating point or complex (one z a number).
-        p: the rate of the dropout whose variance p / (1 - p) the noise has; honoured to 1/65536.
-        training: whether noise is drawn. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1).
-
-    Source: Srivastava et al. 2014, JMLR 15:1929, section 10.
+        x: any shape; floating point or complex.
+        training: whether to apply noise; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = gaussian_dropout(torch.ones(100_000), 0.5, training=True)
     >>> bool((y.mean() - 1).abs() < 0.03), bool((y.var() - 1).abs() < 0.03)
@@ -72,19 +47,28 @@ def gaussian_dropout(
 
 
 class GaussianDropout(Site):
-    """Multiplies elements by Gaussian noise in training; does nothing in eval.
+    """Multiplies each element by normal noise with the mean and variance of dropout's; nothing is set to zero.
 
-    y = x (1 + sqrt(p / (1 - p)) z), with z ~ N(0, 1) for each element.
+        y = x (1 + sqrt(p / (1 - p)) z),  z ~ N(0, 1)
+
+    Noise shape: one number per element; one per complex element too.
+    Use when: where dropout goes, at the same rate.
+    Avoid when: where signs matter: at p = 0.5 one factor in six is negative.
+    Start with: 0.5 on hidden layers, as dropout.
+    Cost: five to six times dropout, as each element takes two words of noise and a polynomial.
+    Other implementations: Keras GaussianDropout; not in PyTorch.
 
     Args:
-        p: the rate of the dropout whose variance p / (1 - p) the noise has; honoured to 1/65536.
-        inplace: writes the result into the input.
+        p: the rate of the dropout with the same variance, p / (1 - p); rounded to 1/65536.
+        inplace: write the result into the input.
 
-    Shapes: any, the same out as in; floating point or complex.
+    Shapes: any; the output has the shape of the input. Floating point or complex.
 
-    Raises: ValueError where `p` is not in [0, 1).
+    Raises:
+        ValueError: `p` is not in [0, 1).
+        TypeError: the input is an integer, bool, quantised or sparse tensor.
 
-    Source: Srivastava et al. 2014, JMLR 15:1929, section 10.
+    Source: Srivastava et al. 2014, JMLR 15:1929, section 10; Wang and Manning 2013, ICML.
 
     >>> GaussianDropout(0.2)(torch.randn(8, 16)).shape
     torch.Size([8, 16])
@@ -93,5 +77,15 @@ class GaussianDropout(Site):
     below_one = True
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one normal number for each element."""
+        """Applies normal noise."""
         return self.apply_noise(x, kind=NoiseKind.GAUSSIAN)
+
+
+METHODS = (
+    Method(
+        FACTS,
+        GaussianDropout,
+        gaussian_dropout,
+        lambda x: gaussian_dropout(x, 0.3, training=True),
+    ),
+)

@@ -1,18 +1,10 @@
-"""Uniform dropout: every unit is multiplied by uniform noise with the mean and variance of dropout's, and none is lost.
-
-    y = x (1 + beta r),  r ~ Uniform(-1, 1),  beta = sqrt(3 p / (1 - p))
-
-The "Uout" of its paper, which gives beta itself: the rate of a beta is p = beta^2 / (3 + beta^2). The noise is bounded: up
-to p = 1/4, where beta = 1, no factor is negative. A batch normalisation behind it sees a second moment that is larger by the
-factor 1 + beta^2 / 3 = 1 / (1 - p), as behind any noise with dropout's variance: a small beta keeps that shift small.
-Li, Chen, Hu, Yang 2019, CVPR, arXiv:1801.05134.
-"""
+"""Uniform dropout: multiplies each unit by uniform noise with the mean and variance of dropout's."""
 
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
 
@@ -23,16 +15,6 @@ def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Uniform dropout",
-    summary="Multiplies each element by 1 + sqrt(3 p / (1 - p)) r with r uniform in (-1, 1); nothing is set to zero.",
-    equation="y = x (1 + sqrt(3 p / (1 - p)) r),  r ~ Uniform(-1, 1)",
-    paper="Li et al. 2019, arXiv:1801.05134",
-    grain="element",
-    place="where dropout goes and nothing may be lost or turn far out: its noise is bounded; before batch normalisation, small",
-    avoid="where signs matter, above p = 1/4: from there on some factors are negative",
-    default="as dropout; before batch normalisation p = 0.0033, a beta of 0.1 (the rate of a beta is beta^2 / (3 + beta^2))",
-    cost="one word of noise an element, twice the words of dropout; no mask is kept",
-    elsewhere="no library; the paper's beta is sqrt(3 p / (1 - p)) here, so that a rate means the same as in dropout",
     domain="[0, 1)",
     expected_drop=lambda p: 0.0,
     mean=lambda x, p: x,
@@ -50,23 +32,12 @@ def uniform_dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Multiplies each element of `x` by uniform noise with the mean and variance of dropout at rate `p`.
-
-    y = x (1 + sqrt(3 p / (1 - p)) r), with r ~ Uniform(-1, 1) for each element.
+    """Functional form of `UniformDropout`.
 
     Args:
-        x: any shape; floating point or complex (one r a number).
-        p: the rate of the dropout whose variance p / (1 - p) the noise has; honoured to 1/65536. For noise of half-width
-            beta it is beta^2 / (3 + beta^2).
-        training: whether noise is drawn. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1).
-
-    Source: Li et al. 2019, arXiv:1801.05134.
+        x: any shape; floating point or complex.
+        training: whether to apply noise; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = uniform_dropout(torch.ones(100_000), 0.25, training=True)  # beta = 1
     >>> bool((y.mean() - 1).abs() < 0.02), bool((y - 1).abs().max() < 1)
@@ -76,20 +47,32 @@ def uniform_dropout(
 
 
 class UniformDropout(Site):
-    """Multiplies elements by uniform noise in training; does nothing in eval.
+    """Multiplies each element by uniform noise with the mean and variance of dropout's; nothing is set to zero.
 
-    y = x (1 + sqrt(3 p / (1 - p)) r), with r ~ Uniform(-1, 1) for each element.
+        y = x (1 + beta r),  r ~ Uniform(-1, 1),  beta = sqrt(3 p / (1 - p))
+
+    The paper ("Uout") gives beta itself: its rate is p = beta^2 / (3 + beta^2). Up to p = 1/4, where beta = 1, no factor is
+    negative. The noise multiplies the second moment by 1 + beta^2 / 3 = 1 / (1 - p), which shifts a batch normalisation behind
+    it; a small beta keeps that shift small.
+
+    Noise shape: one number per element; one per complex element too.
+    Use when: instead of dropout, if no unit may be lost and noise must be bounded; with a small p before batch normalisation.
+    Avoid when: where signs matter, above p = 1/4: there some factors are negative.
+    Start with: as dropout; before batch normalisation p = 0.0033, which is beta = 0.1.
+    Cost: twice the random bits of dropout; no mask is kept.
+    Other implementations: none known; the paper's parameter is beta.
 
     Args:
-        p: the rate of the dropout whose variance p / (1 - p) the noise has; honoured to 1/65536. For noise of half-width
-            beta it is beta^2 / (3 + beta^2).
-        inplace: writes the result into the input.
+        p: the rate of the dropout with the same variance, p / (1 - p); rounded to 1/65536.
+        inplace: write the result into the input.
 
-    Shapes: any, the same out as in; floating point or complex.
+    Shapes: any; the output has the shape of the input. Floating point or complex.
 
-    Raises: ValueError where `p` is not in [0, 1).
+    Raises:
+        ValueError: `p` is not in [0, 1).
+        TypeError: the input is an integer, bool, quantised or sparse tensor.
 
-    Source: Li et al. 2019, arXiv:1801.05134.
+    Source: Li et al. 2019, CVPR, arXiv:1801.05134.
 
     >>> UniformDropout(0.2)(torch.randn(8, 16)).shape
     torch.Size([8, 16])
@@ -98,5 +81,15 @@ class UniformDropout(Site):
     below_one = True
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one uniform number for each element."""
+        """Applies uniform noise."""
         return self.apply_noise(x, kind=NoiseKind.UNIFORM)
+
+
+METHODS = (
+    Method(
+        FACTS,
+        UniformDropout,
+        uniform_dropout,
+        lambda x: uniform_dropout(x, 0.3, training=True),
+    ),
+)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
 from thinnet.rng import NoiseKey, Site, rates
 
@@ -177,3 +177,6 @@ class DropEdge(Site):
         """Returns rate and settings."""
         settings = f"rescale={self.rescale}, force_undirected={self.force_undirected}, exact_count={self.exact_count}"
         return f"p={self.p}, {settings}"
+
+
+METHODS = (Method(FACTS, DropEdge, drop_edge),)

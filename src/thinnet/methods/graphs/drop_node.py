@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
@@ -89,3 +89,13 @@ class DropNode(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each node."""
         return self.apply_noise(x, shared_axes=samples(x.ndim))
+
+
+METHODS = (
+    Method(
+        FACTS,
+        DropNode,
+        drop_node,
+        lambda x: drop_node(x, 0.3, training=True),
+    ),
+)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
 from thinnet.rng import NoiseKey, Site
 
@@ -130,3 +130,6 @@ class DropNodes(Site):
     def extra_repr(self) -> str:
         """Returns the rate."""
         return f"p={self.p}"
+
+
+METHODS = (Method(FACTS, DropNodes, drop_nodes),)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.noise_shapes import channels, noise_shape_of
@@ -184,3 +184,13 @@ class ConcreteDropout(Penalised, Wrapped):
     def extra_repr(self) -> str:
         """Returns the rate, rounded, and what else was given."""
         return f"p={self.learned_p.item():.3g}, length={self.length:g}, temperature={self.temperature:.3g}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        ConcreteDropout,
+        concrete_dropout,
+        lambda x: concrete_dropout(x, 0.3, training=True),
+    ),
+)

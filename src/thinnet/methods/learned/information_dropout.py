@@ -12,7 +12,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.rng import NoiseKey
@@ -184,3 +184,13 @@ class InformationDropout(Penalised):
     def extra_repr(self) -> str:
         """Returns what it was made with."""
         return f"prior={self.prior!r}, beta={self.beta:g}, limit={self.limit:g}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        InformationDropout,
+        information_dropout,
+        lambda x: information_dropout(x, 0.5, training=True),
+    ),
+)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import local, rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.weights.wrapped import Wrapped
@@ -149,3 +149,6 @@ class SparseVariationalDropout(Penalised, Wrapped):
     def extra_repr(self) -> str:
         """Returns the threshold and the share that is pruned."""
         return f"threshold={self.threshold:g}, sparsity={self.sparsity():.3g}"
+
+
+METHODS = (Method(FACTS, SparseVariationalDropout),)

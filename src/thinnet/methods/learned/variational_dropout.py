@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.elementwise import gaussian_dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.rng import NoiseKey
@@ -173,3 +173,13 @@ class VariationalDropout(Penalised):
     def extra_repr(self) -> str:
         """Returns how many units there are, and their mean rate, rounded."""
         return f"{self.features}, p={self.learned_p.mean().item():.3g}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        VariationalDropout,
+        variational_dropout,
+        lambda x: variational_dropout(x, 0.3, training=True),
+    ),
+)

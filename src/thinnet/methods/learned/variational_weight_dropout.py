@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import local, rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.learned.variational_dropout import at_most_zero, divergence, log_alpha_of
@@ -108,3 +108,6 @@ class VariationalWeightDropout(Penalised, Wrapped):
     def extra_repr(self) -> str:
         """Returns the mean rate, rounded."""
         return f"p={self.learned_p.mean().item():.3g}"
+
+
+METHODS = (Method(FACTS, VariationalWeightDropout),)

@@ -9,7 +9,7 @@ import math
 
 from torch import Tensor
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.losses.reduction import Reduction, check, log_predictions, reduce
 
 FACTS = Facts(
@@ -53,3 +53,6 @@ def consistency_loss(logits: Tensor, *, reduction: Reduction = "mean") -> Tensor
     each = log_predictions(logits, 2)
     mean = each.logsumexp(0) - math.log(len(each))
     return reduce((each.exp() * (each - mean)).sum(2).mean(0), reduction).to(logits.dtype)
+
+
+METHODS = (Method(FACTS, function=consistency_loss),)

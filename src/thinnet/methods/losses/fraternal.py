@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.losses.reduction import Reduction, check, check_pair, counted, reduce
 
 FACTS = Facts(
@@ -64,3 +64,6 @@ def fraternal_loss(
     one, two = first.to(wide), second.to(wide)
     right = sum(F.cross_entropy(z, target, ignore_index=ignore_index, reduction="none") for z in (one, two)) / 2
     return reduce(right + kappa * (one - two).square().mean(1), reduction, counted(target, ignore_index)).to(first.dtype)
+
+
+METHODS = (Method(FACTS, function=fraternal_loss),)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.wrapped import Wrapped
 
 FACTS = Facts(
@@ -99,3 +99,6 @@ def multi_sample_loss(
         rule = "multi_sample_loss: logits must be (M, N, ...)"
         raise ValueError(f"{rule}; got shape {tuple(logits.shape)}. In eval there is one pass: call the loss itself.")
     return torch.stack([loss(each, target) for each in logits]).mean(0)
+
+
+METHODS = (Method(FACTS, MultiSample, multi_sample_loss),)

@@ -8,7 +8,7 @@ Wu, Li, Wang, Liang, Qin, Chen, Zhang, Zhou, Liu 2021, NeurIPS, arXiv:2106.14448
 from torch import Tensor
 from torch.nn import functional as F
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.losses.reduction import Reduction, check, check_pair, counted, log_predictions, reduce
 
 FACTS = Facts(
@@ -75,3 +75,6 @@ def r_drop_loss(
     right = sum(F.cross_entropy(z.to(one.dtype), target, ignore_index=ignore_index, reduction="none") for z in (first, second))
     apart = ((one.exp() - two.exp()) * (one - two)).sum(1) / 2
     return reduce(right + alpha * apart, reduction, counted(target, ignore_index)).to(first.dtype)
+
+
+METHODS = (Method(FACTS, function=r_drop_loss),)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.methods import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.wrapped import Wrapped
@@ -132,3 +132,6 @@ class FastDropout(Wrapped):
     def moments(self, m: Moments) -> Moments:
         """Returns the moments of the output for those of the input, as `propagate` asks for them."""
         return moments.layer(moments.dropout(m, self.p or 0.0), self.layer)
+
+
+METHODS = (Method(FACTS, FastDropout, fast_dropout),)

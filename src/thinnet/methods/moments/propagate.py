@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.elementwise.gaussian_dropout import GaussianDropout
 from thinnet.methods.elementwise.uniform_dropout import UniformDropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.affine import AFFINE
@@ -121,3 +121,6 @@ def _through(module: nn.Module, m: Moments, rules: Mapping[type[nn.Module], Nois
     for name, part in module.named_children():
         m = _through(part, m, rules, f"{path}.{name}")
     return m
+
+
+METHODS = (Method(FACTS, None, propagate),)

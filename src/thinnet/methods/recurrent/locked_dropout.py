@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.packed import padded, repacked
 from thinnet.rng import Site
 
@@ -142,3 +142,13 @@ class LockedDropout(Site):
     def extra_repr(self) -> str:
         """Returns the rate and the order of the axes."""
         return f"{super().extra_repr()}, batch_first={self.batch_first}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        LockedDropout,
+        locked_dropout,
+        lambda x: locked_dropout(x[:, None], 0.3, training=True)[:, 0],
+    ),
+)

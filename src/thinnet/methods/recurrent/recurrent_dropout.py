@@ -7,7 +7,7 @@ Of a GRU it is the candidate: h_t = z h_{t-1} + (1 - z) m n / (1 - p). Semeniuta
 
 from typing import Any
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers
 from thinnet.methods.recurrent.sites import Update
 
@@ -119,3 +119,9 @@ class RecurrentDropoutGRU(GRULayers):
     ) -> None:
         super().__init__("GRU", (input_size, hidden_size, num_layers), bias, batch_first, bidirectional, 0, device, dtype)
         self.place("update", "p", p, Update, hidden_size, per_step)
+
+
+METHODS = (
+    Method(FACTS, RecurrentDropoutLSTM),
+    Method(FACTS, RecurrentDropoutGRU),
+)

@@ -8,7 +8,7 @@ A unit keeps its place in the loop or loses it, so the scale must not be in the 
 
 from typing import Any
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.layers import LSTMLayers
 from thinnet.methods.recurrent.sites import Memory
 
@@ -72,3 +72,6 @@ class RNNDropLSTM(LSTMLayers):
         sizes = (input_size, hidden_size, num_layers)
         super().__init__("LSTM", sizes, bias, batch_first, bidirectional, proj_size, device, dtype)
         self.place("memory", "p", p, Memory, hidden_size)
+
+
+METHODS = (Method(FACTS, RNNDropLSTM),)

@@ -7,7 +7,7 @@ With a mask for each gate they are "untied". Gal, Ghahramani 2016, NeurIPS, arXi
 
 from typing import Any
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers
 from thinnet.methods.recurrent.sites import Input, Read
 
@@ -138,3 +138,9 @@ def _place(layers: Layers, p_input: float, p_hidden: float, p_output: float, tie
     layers.place("input", "p_input", p_input, Input, gates)
     layers.place("hidden", "p_hidden", p_hidden, Read, layers.state_size, gates)
     layers.add_module("output", Input(layers.checked("p_output", p_output)))
+
+
+METHODS = (
+    Method(FACTS, VariationalLSTM),
+    Method(FACTS, VariationalGRU),
+)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_of
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers
 from thinnet.methods.recurrent.sites import Zone
 from thinnet.rng import NoiseKey, Site, rates
@@ -225,3 +225,15 @@ class ZoneoutGRU(GRULayers):
     ) -> None:
         super().__init__("GRU", (input_size, hidden_size, num_layers), bias, batch_first, bidirectional, 0, device, dtype)
         self.place("hidden", "p", p, Zone, hidden_size, "zone_h")
+
+
+METHODS = (
+    Method(
+        FACTS,
+        Zoneout,
+        zoneout,
+        lambda x: zoneout(x, 0.3, old=x.roll(8, 1), training=True),
+    ),
+    Method(LAYER_FACTS, ZoneoutLSTM),
+    Method(LAYER_FACTS, ZoneoutGRU),
+)

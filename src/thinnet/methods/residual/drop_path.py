@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
@@ -95,3 +95,6 @@ class DropPath(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each sample."""
         return self.apply_noise(x, shared_axes=samples(x.ndim))
+
+
+METHODS = (Method(FACTS, DropPath, drop_path),)

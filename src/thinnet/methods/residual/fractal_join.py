@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
 
 
@@ -209,3 +209,9 @@ class FractalJoin(Site):
             single = column == torch.arange(first, self.path.columns, device=weights.device)
             weights = torch.where(column < 0, weights, single.to(weights.dtype))
         return _join(columns, weights)
+
+
+METHODS = (
+    Method(FACTS, FractalJoin, fractal_join),
+    Method(FACTS, FractalPath),
+)

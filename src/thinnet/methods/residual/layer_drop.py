@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.residual.skipped import decide, selecting, tied
 from thinnet.rng import Site
 
@@ -156,3 +156,6 @@ class LayerDrop(Site):
     def extra_repr(self) -> str:
         """Returns the rate."""
         return f"p={self.p}"
+
+
+METHODS = (Method(FACTS, LayerDrop, layer_drop),)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
 Level = Literal["batch", "sample", "channel", "pixel"]
@@ -211,3 +211,13 @@ class ShakeDrop(Site):
     def extra_repr(self) -> str:
         """Returns the rate and the settings."""
         return f"p={self.p}, level={self.level!r}, alpha={self.alpha}, beta={self.beta}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        ShakeDrop,
+        shake_drop,
+        lambda x: shake_drop(x[None, None], 1.0, level="pixel", training=True)[0, 0],
+    ),
+)

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.methods.residual.kept import Kept, keep, scale, tell
 from thinnet.methods.residual.separable import countable, mixing, served
@@ -156,3 +156,6 @@ class StochasticDepth(Wrapped):
     def extra_repr(self) -> str:
         """Returns rate and mode, and what was chosen of `skip`."""
         return f"p={self.p}, mode={self.mode!r}" + ("" if self.skip is None else f", skip={self.skip}")
+
+
+METHODS = (Method(FACTS, StochasticDepth),)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site
 
@@ -156,3 +156,6 @@ class Cutout(Site):
     def extra_repr(self) -> str:
         """Returns the side."""
         return f"size={self.size}"
+
+
+METHODS = (Method(FACTS, Cutout, cutout, lambda x: cutout(x[None, None], x.shape[0] // 2, training=True)[0, 0]),)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.spatial import blocks
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
@@ -265,3 +265,15 @@ class DropBlock3d(_DropBlock):
     """
 
     dims = 3
+
+
+METHODS = (
+    Method(FACTS, DropBlock1d, drop_block1d),
+    Method(
+        FACTS,
+        DropBlock2d,
+        drop_block2d,
+        lambda x: drop_block2d(x[None, None], 0.3, block=5, training=True)[0, 0],
+    ),
+    Method(FACTS, DropBlock3d, drop_block3d),
+)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
 Size = int | tuple[int, ...]
@@ -251,3 +251,14 @@ class MaxPoolDropout2d(_MaxPoolDropout):
     """
 
     dims = 2
+
+
+METHODS = (
+    Method(FACTS, MaxPoolDropout1d, max_pool_dropout1d),
+    Method(
+        FACTS,
+        MaxPoolDropout2d,
+        max_pool_dropout2d,
+        lambda x: max_pool_dropout2d(x[None, None], 0.5, training=True)[0, 0].repeat_interleave(2, 0).repeat_interleave(2, 1),
+    ),
+)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
+from thinnet.methods.pictures import tiles, untiled
 from thinnet.rng import Site
 
 FACTS = Facts(
@@ -235,3 +236,20 @@ class Dropout3d(_SpatialDropout):
     """
 
     dims = 3
+
+
+METHODS = (
+    Method(
+        FACTS,
+        Dropout1d,
+        dropout1d,
+        lambda x: dropout1d(x[None], 0.3, training=True)[0],
+    ),
+    Method(
+        FACTS,
+        Dropout2d,
+        dropout2d,
+        lambda x: untiled(dropout2d(tiles(x), 0.3, training=True), x.shape[1]),
+    ),
+    Method(FACTS, Dropout3d, dropout3d),
+)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -128,3 +128,12 @@ class EmbeddingDropout(Wrapped):
     def extra_repr(self) -> str:
         """Returns the rate."""
         return f"p={self.p}"
+
+
+def _picture(picture: Tensor) -> Tensor:
+    """Returns a picture whose columns are a text of sixteen repeating words."""
+    ids = torch.arange(picture.shape[1]) % 16
+    return picture * embedding_dropout(ids, torch.ones(16, 1), 0.3, training=True).T
+
+
+METHODS = (Method(FACTS, EmbeddingDropout, embedding_dropout, _picture),)

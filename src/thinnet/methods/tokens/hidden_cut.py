@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
 
@@ -168,3 +168,13 @@ class HiddenCut(Site):
     def extra_repr(self) -> str:
         """Returns the rate."""
         return f"p={self.p}"
+
+
+METHODS = (
+    Method(
+        FACTS,
+        HiddenCut,
+        hidden_cut,
+        lambda x: hidden_cut(x.T[None], 0.3, training=True)[0].T,
+    ),
+)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
+from thinnet.methods.pictures import TILE, tiles, untiled
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
 
@@ -153,3 +154,14 @@ class PatchDropout(Site):
     def extra_repr(self) -> str:
         """Returns rate and settings."""
         return f"p={self.p}, prefix={self.prefix}, ordered={self.ordered}, return_indices={self.return_indices}"
+
+
+def _picture(picture: Tensor) -> Tensor:
+    """Returns a picture without its dropped patches."""
+    patches = tiles(picture).flatten(2)
+    kept, places = patch_dropout(patches, 0.5, prefix=0, return_indices=True, training=True)
+    whole = torch.zeros_like(patches).scatter(1, places[..., None].expand_as(kept), kept)
+    return untiled(whole.unflatten(2, TILE), picture.shape[1])
+
+
+METHODS = (Method(FACTS, PatchDropout, patch_dropout, _picture),)

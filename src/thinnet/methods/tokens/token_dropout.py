@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels as positions
 from thinnet.methods.noise_shapes import noise_shape_of
 from thinnet.rng import Site
@@ -92,3 +92,13 @@ class TokenDropout(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Tosses one coin for each position."""
         return self.apply_noise(x, shared_axes=positions(x.ndim))
+
+
+METHODS = (
+    Method(
+        FACTS,
+        TokenDropout,
+        token_dropout,
+        lambda x: token_dropout(x.T[None], 0.3, training=True)[0].T,
+    ),
+)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
 
 
@@ -125,3 +125,6 @@ class WordDropout(Site):
     def extra_repr(self) -> str:
         """Returns rate and fill."""
         return f"p={self.p}, fill={self.fill}"
+
+
+METHODS = (Method(FACTS, WordDropout, word_dropout),)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from thinnet.methods import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.affine import AFFINE, affine, affine_each
@@ -209,3 +209,6 @@ class DropConnect(Wrapped):
     def extra_repr(self) -> str:
         """Returns the rate and the settings."""
         return f"p={self.p}, shared={self.shared}, inference={self.inference!r}"
+
+
+METHODS = (Method(FACTS, DropConnect, drop_connect),)

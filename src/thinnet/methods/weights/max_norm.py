@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 import torch
 from torch import Tensor, nn
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.affine import AFFINE
 
 
@@ -115,3 +115,6 @@ def _shorten(weight: Tensor, dims: tuple[int, ...], norm: float) -> Tensor:
     long = length > norm
     weight.copy_(torch.where(long, (weight * (norm / length)).to(weight.dtype), weight))
     return long.sum()
+
+
+METHODS = (Method(FACTS, None, max_norm_),)

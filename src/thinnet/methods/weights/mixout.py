@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods import call
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.affine import AFFINE, affine
 from thinnet.methods.weights.weight_drop import run_with
 from thinnet.methods.weights.wrapped import Wrapped
@@ -143,3 +143,6 @@ class Mixout(Wrapped):
             return self.layer(x)
         mixed = self.target + key.apply_noise(self.layer.weight - self.target)
         return run_with(self.layer, {"weight": mixed}, x)
+
+
+METHODS = (Method(FACTS, Mixout, mixout),)

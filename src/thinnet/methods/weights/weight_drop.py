@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from thinnet.methods.facts import Facts
+from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.affine import affine
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
@@ -141,3 +141,6 @@ class WeightDrop(Wrapped):
     def extra_repr(self) -> str:
         """Returns the rate and the names of the weights."""
         return f"p={self.p}, weights={list(self.weights)}"
+
+
+METHODS = (Method(FACTS, WeightDrop),)

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.methods import REGISTRY
+from thinnet.methods.registry import REGISTRY
 from thinnet.models import declared
 from thinnet.models.edit.pin import Pinned
 from thinnet.models.found import FoundSite, Sites

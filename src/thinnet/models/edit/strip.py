@@ -3,10 +3,10 @@
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.methods import REGISTRY
 from thinnet.methods.adaptive.targeted_dropout import TargetedDropout
 from thinnet.methods.losses.multi_sample import MultiSample
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
+from thinnet.methods.registry import REGISTRY
 from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout
 from thinnet.methods.weights.drop_connect import DropConnect
 from thinnet.methods.weights.weight_drop import WeightDrop

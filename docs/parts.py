@@ -1,0 +1,66 @@
+"""The generated parts of the documentation: methods from their files, figures from benchmarks/results."""
+
+import re
+from collections.abc import Callable
+
+from benchmarks import lint, markdown, tables
+from benchmarks.quality import inference_parts
+from thinnet.lint import table as rules
+from thinnet.methods import cards, catalogue
+from thinnet.methods.facts import Method
+from thinnet.methods.registry import FOLDERS
+from thinnet.models.audit.audit import RULES
+
+
+def overview() -> str:
+    """Returns one row a method, folder by folder."""
+    rows = []
+    for folder, methods in FOLDERS.items():
+        for family in catalogue.families(methods):
+            card = cards.read(family[0])
+            names = ", ".join(f"`{method.name}`" for method in family)
+            link = f"[{card.title}](#{anchor(card.title)})"
+            rows.append([folder, link, names, card.summary, card.sections.get("Start with", "")])
+    return markdown.table(["", "method", "names", "what it does", "start with"], rows)
+
+
+def anchor(title: str) -> str:
+    """Returns the anchor of a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def all_cards() -> str:
+    """Returns a section for each method: what it does, when to use it, its cost, and other implementations."""
+    sections = []
+    for folder, methods in FOLDERS.items():
+        sections.append(f"## {folder.capitalize()}")
+        sections += [section(family) for family in catalogue.families(methods)]
+    return "\n\n".join(sections)
+
+
+def section(family: tuple[Method, ...]) -> str:
+    """Returns the section of a method."""
+    card = cards.read(family[0])
+    names = "; ".join(", ".join(f"`{name}`" for name in catalogue.public_names(method)) for method in family)
+    rows = {"Names": names} | card.sections | {"p in": family[0].facts.domain}
+    lines = [f"### {card.title}", card.summary, f"```text\n{card.equation}\n```"]
+    lines += [f"![{method.name}](gallery/{method.name}.png)" for method in family if method.picture is not None]
+    table = [[f"**{name.lower()}**", text.replace("|", "\\|")] for name, text in rows.items() if text]
+    return "\n\n".join([*lines, markdown.table(["", ""], table)])
+
+
+def audit() -> str:
+    """Returns one row for each rule of the audit."""
+    return markdown.table(["code", "severity", "finding"], [[rule.code, rule.severity, rule.name] for rule in RULES])
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "overview": overview,
+    "cards": all_cards,
+    "audit": audit,
+    "rules": rules,
+    "lint": lint.precision,
+    "lint_speed": lint.speed,
+    **inference_parts.PARTS,
+    **tables.TABLES,
+}
