@@ -184,5 +184,5 @@ def test_plotting() -> None:
 
 def test_plotting_without_plotly_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "plotly", None)
-    with pytest.raises(ImportError, match=r"Install thinnet\[study\]"):
+    with pytest.raises(ImportError, match=r"^plot: plotly must be installed; it is not\. Run pip install plotly\."):
         plot(Constant(0.1), steps=5)

@@ -15,7 +15,8 @@ from thinnet.methods.registry import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("lint", "ops", "report"),
+    ("_lazy", "report"),
+    ("lint", "ops"),
     ("rng",),
     ("methods", "schedules", "integrations"),
     ("functional", "nn", "losses", "models"),

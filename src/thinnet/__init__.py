@@ -1,9 +1,10 @@
 """Dropout for PyTorch: every random decision has a name, and costs no more than a copy of the tensor."""
 
-from importlib import import_module as _import_module
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
+
+from thinnet._lazy import lazy as _lazy
 
 if TYPE_CHECKING:
     from thinnet import functional as functional
@@ -50,15 +51,4 @@ except _PackageNotFoundError:  # a source tree that was not installed
     __version__ = "unknown"
 
 
-def __getattr__(name: str) -> object:
-    """Loads a part when it is asked for: a command that needs no PyTorch, such as `thinnet lint`, does not wait for it."""
-    if name in _MODULES:
-        return _import_module(f"thinnet.{name}")
-    if name in _PLACES:
-        globals()[name] = getattr(_import_module(_PLACES[name]), name)
-        return globals()[name]
-    raise AttributeError(f"module 'thinnet' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULES, *_PLACES})
+__getattr__, __dir__ = _lazy(__name__, _PLACES, _MODULES)  # `thinnet lint` does not wait for PyTorch

@@ -1,7 +1,8 @@
 """After training: what can be read off the 2^n thinned networks that dropout trained."""
 
-from importlib import import_module as _import_module
 from typing import TYPE_CHECKING
+
+from thinnet._lazy import lazy as _lazy
 
 if TYPE_CHECKING:
     from thinnet.inference.calibration.calibration import calibrate as calibrate
@@ -15,25 +16,15 @@ if TYPE_CHECKING:
     from thinnet.inference.monte_carlo.sampling import sample as sample
 
 _PLACES = {
-    "Prediction": "monte_carlo.prediction",
-    "calibrate": "calibration.calibration",
-    "distill": "deterministic.distillation",
-    "exact": "exact.enumeration",
-    "mc_mode": "mode.mc_mode",
-    "moments": "deterministic.gaussian",
-    "precision": "monte_carlo.regression",
-    "sample": "monte_carlo.sampling",
-    "weight_scaled": "deterministic.scaling",
+    "Prediction": "thinnet.inference.monte_carlo.prediction",
+    "calibrate": "thinnet.inference.calibration.calibration",
+    "distill": "thinnet.inference.deterministic.distillation",
+    "exact": "thinnet.inference.exact.enumeration",
+    "mc_mode": "thinnet.inference.mode.mc_mode",
+    "moments": "thinnet.inference.deterministic.gaussian",
+    "precision": "thinnet.inference.monte_carlo.regression",
+    "sample": "thinnet.inference.monte_carlo.sampling",
+    "weight_scaled": "thinnet.inference.deterministic.scaling",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Loads a part when it is asked for."""
-    if name in _PLACES:
-        globals()[name] = getattr(_import_module(f"thinnet.inference.{_PLACES[name]}"), name)
-        return globals()[name]
-    raise AttributeError(f"module 'thinnet.inference' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_PLACES})
+__getattr__, __dir__ = _lazy(__name__, _PLACES)

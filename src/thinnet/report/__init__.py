@@ -1,1 +1,1 @@
-"""Tables, figures, pages, progress and findings: how every tool of thinnet shows its results."""
+"""The report kit that every tool shares: tables, figures, pages, progress and intervals. It imports no torch."""

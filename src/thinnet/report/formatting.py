@@ -1,0 +1,60 @@
+"""Numbers and lists as people read them."""
+
+import math
+import re
+from collections.abc import Sequence
+
+MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+
+
+def cell(value: object) -> str:
+    """Format one cell of a table: floats with three significant digits, None as nothing.
+
+    >>> cell(0.12345), cell(12), cell(None), cell("a")
+    ('0.123', '12', '', 'a')
+    """
+    if value is None:
+        return ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun.
+
+    >>> counted(1, "seed"), counted(3, "seed")
+    ('1 seed', '3 seeds')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Write names as a list.
+
+    >>> listed(["0.2", "0.5", "0.8"])
+    '0.2, 0.5 and 0.8'
+    """
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def decimals(size: float) -> int:
+    """Return how many decimals show two digits of a number of this size.
+
+    >>> decimals(0.05), decimals(12.0)
+    (3, 0)
+    """
+    return max(0, 1 - math.floor(math.log10(abs(size)))) if size else 2
+
+
+def signed(value: float, digits: int) -> str:
+    """Write a number with its sign and a true minus.
+
+    >>> signed(0.5, 1), signed(-0.01, 1)
+    ('+0.5', '+0.0')
+    """
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    return f"{rounded:+.{digits}f}".replace("-", MINUS)
+
+
+def unbroken(text: str) -> str:
+    """Keep `p = 0.5` and `95 %` on one line."""
+    return re.sub(r"(?<=\bp) = (?=\d)", f"{NO_BREAK}={NO_BREAK}", text).replace(" %", f"{NO_BREAK}%")

@@ -1,0 +1,125 @@
+"""One table of plain data: as text, in Rich and as HTML."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from thinnet.report.formatting import cell
+
+NUMBER = re.compile(r"[-+\u2212±]?\d")
+STYLES = {"strong": "bold", "alarm": "bold red", "quiet": "dim"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain data. `str` gives text, `rich` prints it, and notebooks show HTML.
+
+    A column whose cells all start with a number is aligned to the right; the first column is always aligned to the left.
+
+    Args:
+        head: the names of the columns.
+        rows: text, numbers or None; a float is shown with three significant digits.
+        title: the heading.
+        meaning: one sentence on what the numbers mean.
+        notes: sentences below the table.
+        marks: "strong", "alarm" or "quiet" for the row at a position.
+
+    >>> print(Table(("rate", "loss"), [("0.1", 0.25), ("0.5", 12.0)]))
+    rate  loss
+    0.1   0.25
+    0.5     12
+    """
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    title: str = ""
+    meaning: str = ""
+    notes: Sequence[str] = ()
+    marks: Mapping[int, str] = field(default_factory=dict)
+
+    def cells(self) -> list[list[str]]:
+        """Return the rows as text."""
+        return [[cell(value) for value in row] for row in self.rows]
+
+    def __str__(self) -> str:
+        lines = [list(self.head), *([text.replace("\n", ", ") for text in row] for row in self.cells())]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        right = self._right()
+        text = [self.title + (f": {self.meaning}" if self.meaning else "")] if self.title else []
+        for line in lines if self.rows else []:
+            padded = [
+                value.rjust(width) if number in right else value.ljust(width)
+                for number, (value, width) in enumerate(zip(line, widths, strict=True))
+            ]
+            text.append("  ".join(padded).rstrip())
+        return "\n".join([*text, *(f"note: {note}" for note in self.notes)])
+
+    def html(self) -> str:
+        """Return the table as an HTML fragment; the title and the notes are part of it."""
+        right = self._right()
+
+        def line(values: Sequence[str], tag: str, mark: str = "") -> str:
+            cells = (
+                f'<{tag} style="text-align: {"right" if number in right else "left"}">{_lines(value)}</{tag}>'
+                for number, value in enumerate(values)
+            )
+            return f"<tr{f' class={mark!r}' if mark else ''}>{''.join(cells)}</tr>"
+
+        caption = f"<b>{escape(self.title)}</b> {escape(self.meaning)}".strip()
+        head = f"<thead>{line(self.head, 'th')}</thead>"
+        body = "".join(line(row, "td", self.marks.get(number, "")) for number, row in enumerate(self.cells()))
+        table = f"<table>{head}<tbody>{body}</tbody></table>" if self.rows else ""
+        notes = "".join(f"<p><small>{escape(note)}</small></p>" for note in self.notes)
+        return (f"<p>{caption}</p>" if self.title else "") + table + notes
+
+    _repr_html_ = html
+
+    def __rich__(self) -> Any:
+        from rich.box import SIMPLE_HEAD
+        from rich.console import Group
+        from rich.table import Table as Grid
+        from rich.text import Text
+
+        right = self._right()
+        title = Text.assemble((self.title, "bold"), f"  {self.meaning}" if self.meaning else "")
+        grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for number, name in enumerate(self.head):
+            side = "right" if number in right else "left"
+            grid.add_column(Text(name), justify=side, no_wrap=number in right, overflow="fold")
+        for number, row in enumerate(self.cells()):
+            grid.add_row(*map(Text, row), style=STYLES.get(self.marks.get(number, "")))
+        notes = [Text(f"note: {note}", style="dim") for note in self.notes]
+        return Group(*([title] if self.title else []), *([grid] if self.rows else []), *notes)
+
+    def _right(self) -> set[int]:
+        columns = list(zip(*self.cells(), strict=True))[1:]
+        return {
+            number
+            for number, column in enumerate(columns, 1)
+            if any(column) and all(NUMBER.match(value) for value in column if value)
+        }
+
+
+class Tabular:
+    """A result that lists its tables gets its text, its Rich form and its HTML for notebooks from them."""
+
+    def tables(self) -> list[Table]:
+        """Return the result as tables of plain data."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables()))
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+
+        return Group(*self.tables())
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table.html() for table in self.tables())
+
+
+def _lines(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
