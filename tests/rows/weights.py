@@ -35,4 +35,4 @@ ROWS: tuple[Row, ...] = (
     Row(METHODS["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
     Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
 )
-OWN_TESTS: dict[str, str] = {"max_norm_": "methods/test_max_norm.py"}
+OWN_TESTS: dict[str, str] = {"TargetedDropout": "methods/test_targeted_dropout.py", "max_norm_": "methods/test_max_norm.py"}

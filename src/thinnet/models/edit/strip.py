@@ -3,12 +3,12 @@
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.methods.adaptive.targeted_dropout import TargetedDropout
 from thinnet.methods.losses.multi_sample import MultiSample
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.registry import REGISTRY
 from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout
 from thinnet.methods.weights.drop_connect import DropConnect
+from thinnet.methods.weights.targeted_dropout import TargetedDropout
 from thinnet.methods.weights.weight_drop import WeightDrop
 from thinnet.models.edit.behind import BEFORE, BEHIND, removed
 from thinnet.models.edit.calls import CALLS

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import thinnet
-from thinnet.methods.adaptive import importance_dropout, jumpout, standout
-from thinnet.methods.adaptive.importance_dropout import ImportanceDropout, unit_rates
-from thinnet.methods.adaptive.jumpout import Jumpout
-from thinnet.methods.adaptive.standout import Standout
+from thinnet.methods.elementwise import importance_dropout, jumpout, standout
+from thinnet.methods.elementwise.importance_dropout import ImportanceDropout, unit_rates
+from thinnet.methods.elementwise.jumpout import Jumpout
+from thinnet.methods.elementwise.standout import Standout
 from thinnet.ops import reference
 
 IMPORTANCES = (

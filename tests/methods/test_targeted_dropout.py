@@ -10,8 +10,8 @@ from assertions import assert_mean, assert_rate, assert_same_bits, assert_varian
 from torch import nn
 
 import thinnet
-from thinnet.methods.adaptive import targeted_dropout
-from thinnet.methods.adaptive.targeted_dropout import TargetedDropout, candidates
+from thinnet.methods.weights import targeted_dropout
+from thinnet.methods.weights.targeted_dropout import TargetedDropout, candidates
 from thinnet.ops import reference
 
 LAYERS = (

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.methods.adaptive.selection import noise, selected
 from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.elementwise.selection import noise, selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
