@@ -1,81 +1,216 @@
-"""A context after which a model, and everything that draws random numbers, is as it was before."""
+"""Restores a model and every random generator: tensors, gradients, modes, attributes."""
 
+import copy
 import random
 import sys
-from collections.abc import Iterator
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+CONTAINERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
+OPAQUE = (str, bytes, int, float, complex, Tensor, type, FunctionType, MethodType, ModuleType)
+DEPTH = 6  # how many attributes and containers away from a module a generator is looked for
+
+
+class State:
+    """What a model is made of at one time: the values of its tensors, its gradients and its attributes."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._attributes = [(module, _noted(module)) for module in model.modules()]
+        self._tensors = [_Saved(tensor) for tensor in _tensors(model)]
+        self.devices = sorted({saved.tensor.device for saved in self._tensors if saved.tensor.device.type == "cuda"}, key=str)
+
+    def restore(self) -> None:
+        """Puts everything back, in place; the random generators go on."""
+        for module, attributes in self._attributes:
+            _put_back(module, attributes)
+        with torch.no_grad():
+            for saved in self._tensors:
+                saved.restore()
 
 
 @contextmanager
-def preserve_state(model: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Puts back parameters, buffers, gradients, modes and attributes of every module, and the states of all generators.
+def preserve_state(model: nn.Module, seed: int | None = None) -> Iterator[State]:
+    """Restores on exit the parameters, buffers, gradients, modes, attributes and random generators of a model.
 
-    Tensors are put back in place, so that whoever holds one sees its old values. Lists, dicts and sets that a module holds
-    are put back one level deep.
+    Tensors are restored in place: the same objects with the same memory and the old values, whatever wrote to them. Lists,
+    dicts and sets that a module holds are restored one level deep. The generators are those of PyTorch, Python and NumPy, and
+    every `torch.Generator`, `random.Random`, `numpy.random.RandomState` and `numpy.random.Generator` reachable from a module.
 
     Args:
-        model: what may be run, and change, in the meantime.
-        seed: seeds the generators of PyTorch, Python and NumPy in the meantime.
+        model: what may run, and change, in the context.
+        seed: seeds the global generators of PyTorch, Python and NumPy in the context.
+
+    >>> layer = nn.Linear(2, 2)
+    >>> with preserve_state(layer):
+    ...     layer.weight.data = torch.zeros(2, 2)
+    >>> bool(layer.weight.any())
+    True
     """
-    modules = [(module, _noted(module)) for module in model.modules()]
-    tensors = [(tensor, tensor.detach().clone(), tensor.grad) for tensor in _tensors(model)]
-    generators = [(value, value.get_state()) for module in model.modules() for value in _generators(module)]
-    numpy = sys.modules.get("numpy")
-    states = random.getstate(), None if numpy is None else numpy.random.get_state()
-    devices = sorted({tensor.device for tensor, *_ in tensors if tensor.device.type == "cuda"}, key=str)
+    state = State(model)
+    put_back = [_restorer(generator) for generator in (*_global_generators(), *_generators(model))]
     try:
-        with torch.random.fork_rng(devices=devices):
+        with torch.random.fork_rng(devices=state.devices):
             if seed is not None:
-                torch.manual_seed(seed)
-                random.seed(seed)
-                if numpy is not None:
-                    numpy.random.seed(seed)
-            yield
+                seed_all(seed)
+            yield state
     finally:
-        random.setstate(states[0])
-        if numpy is not None:
-            numpy.random.set_state(states[1])
-        for generator, state in generators:
-            generator.set_state(state)
-        for module, attributes in modules:
-            _put_back(module, attributes)
-        with torch.no_grad():
-            for tensor, values, gradient in tensors:
-                tensor.grad = gradient
-                if tensor.shape != values.shape:
-                    tensor.data = values
-                elif not torch.equal(tensor, values):
-                    tensor.copy_(values)
+        for each in put_back:
+            each()
+        state.restore()
+
+
+def seed_all(seed: int) -> None:
+    """Seeds the global generators of PyTorch, Python and NumPy."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(seed % (1 << 32))
 
 
 def _tensors(model: nn.Module) -> list[Tensor]:
-    found = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers()) if not tensor.is_meta}
-    return list(found.values())
+    """Returns parameters, buffers and tensors in attributes, each once; without those that hold no values."""
+    held = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    found = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers(), *held)}
+    return [tensor for tensor in found.values() if not tensor.is_meta and not is_lazy(tensor)]
 
 
-def _generators(module: nn.Module) -> list[torch.Generator]:
-    return [value for value in vars(module).values() if isinstance(value, torch.Generator)]
+class _Saved:
+    """The memory and the values of a tensor, and its gradient; of a wrapper subclass those of the tensors that it holds."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+        with torch._C.DisableTorchFunctionSubclass():
+            self.parts = {name: _Saved(getattr(tensor, name)) for name in _part_names(tensor)}
+            self.memory = None if self.parts else tensor.data.as_subclass(Tensor)
+            self.values = None if self.memory is None else self.memory.clone()
+            self.grad = tensor.grad if tensor.is_leaf else None
+        self.saved_grad = None if self.grad is None else _Saved(self.grad)
+
+    def restore(self) -> None:
+        with torch._C.DisableTorchFunctionSubclass():
+            for name, part in self.parts.items():
+                if getattr(self.tensor, name) is not part.tensor:
+                    setattr(self.tensor, name, part.tensor)
+                part.restore()
+            if self.memory is not None and self.values is not None:
+                if not _same_memory(self.tensor, self.memory):
+                    self.tensor.data = self.memory
+                if not _same_values(self.memory, self.values):
+                    self.memory.copy_(self.values)
+            if self.tensor.is_leaf and self.tensor.grad is not self.grad:
+                self.tensor.grad = self.grad
+        if self.saved_grad is not None:
+            self.saved_grad.restore()
+
+
+def _part_names(tensor: Tensor) -> list[str]:
+    """Returns the attributes in which a wrapper subclass holds its tensors; none for a tensor with memory of its own."""
+    if is_traceable_wrapper_subclass(tensor):
+        return list(tensor.__tensor_flatten__()[0])
+    held = [name for name, value in getattr(tensor, "__dict__", {}).items() if isinstance(value, Tensor)]
+    return [] if not held or _has_memory(tensor) else held
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    try:
+        return tensor.layout != torch.strided or tensor.numel() == 0 or tensor.data_ptr() != 0
+    except (RuntimeError, NotImplementedError):
+        return False
+
+
+def _same_memory(tensor: Tensor, memory: Tensor) -> bool:
+    kind = tensor.shape, tensor.dtype, tensor.device, tensor.layout
+    if kind != (memory.shape, memory.dtype, memory.device, memory.layout):
+        return False
+    return tensor.layout != torch.strided or (tensor.data_ptr(), tensor.stride()) == (memory.data_ptr(), memory.stride())
+
+
+def _same_values(one: Tensor, other: Tensor) -> bool:
+    try:
+        return one.layout == torch.strided and torch.equal(one, other)
+    except (RuntimeError, NotImplementedError):  # a dtype that PyTorch does not compare
+        return False
 
 
 def _noted(module: nn.Module) -> dict[str, tuple[Any, Any]]:
     """Returns each attribute, and a copy of what it holds."""
-    return {name: (value, _copied(value)) for name, value in vars(module).items()}
-
-
-def _copied(value: Any) -> Any:
-    return type(value)(value) if type(value) in (list, dict, set) else value
+    return {name: (value, copy.copy(value) if type(value) in CONTAINERS else None) for name, value in vars(module).items()}
 
 
 def _put_back(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
     now = vars(module)
     for name in now.keys() - attributes.keys():
         del now[name]
-    for name, (held, value) in attributes.items():
+    for name, (held, content) in attributes.items():
         now[name] = held
-        if type(held) in (list, dict, set):
+        if content is not None and not _same_content(held, content):
             held.clear()
-            held.extend(value) if isinstance(held, list) else held.update(value)
+            held.extend(content) if isinstance(held, (list, deque)) else held.update(content)
+
+
+def _same_content(held: Any, content: Any) -> bool:
+    """Returns whether a container holds the very same objects; tensors have no truth value to compare them by."""
+    if isinstance(held, dict) and not all(held[name] is content.get(name) for name in held):
+        return False
+    return len(held) == len(content) and all(one is other for one, other in zip(held, content, strict=True))
+
+
+def _global_generators() -> list[Any]:
+    """Returns the global generators of Python and NumPy; `fork_rng` restores those of PyTorch."""
+    numpy = sys.modules.get("numpy")
+    return [random] if numpy is None else [random, numpy.random]
+
+
+def _generators(model: nn.Module) -> list[Any]:
+    """Returns every generator that a module reaches through its attributes, containers and plain objects."""
+    kinds = _kinds()
+    found: dict[int, Any] = {}
+    seen: set[int] = set()
+    level: list[Any] = [vars(module) for module in model.modules()]
+    for _ in range(DEPTH):
+        following: list[Any] = []
+        for value in (each for holder in level for each in _held(holder)):
+            if isinstance(value, OPAQUE) or value is None or id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, kinds):
+                found[id(value)] = value
+            elif not isinstance(value, nn.Module):
+                following.append(value)
+        level = following
+    return list(found.values())
+
+
+def _kinds() -> tuple[type, ...]:
+    numpy = sys.modules.get("numpy")
+    own = () if numpy is None else (numpy.random.RandomState, numpy.random.Generator, numpy.random.BitGenerator)
+    return (torch.Generator, random.Random, *own)
+
+
+def _held(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return list(value)
+    return list(getattr(value, "__dict__", {}).values())
+
+
+def _restorer(generator: Any) -> Callable[[], None]:
+    """Returns what sets a generator back to its state of now."""
+    if hasattr(generator, "getstate"):
+        state = generator.getstate()
+        return lambda: generator.setstate(state)
+    if hasattr(generator, "get_state"):
+        state = generator.get_state()
+        return lambda: generator.set_state(state)
+    bits = getattr(generator, "bit_generator", generator)
+    state = copy.deepcopy(bits.state)
+    return lambda: setattr(bits, "state", state)
