@@ -58,10 +58,13 @@ def sites(
         return found
     model = unwrap(model)
     inputs = example, named
-    with preserve_state(model, seed):
+    with preserve_state(model, seed) as state:
         train = [watched(model, call, training=True, inputs=inputs) for _ in range(passes)]
+        state.restore()
         evaluated = [watched(model, call, training=False) for _ in range(2)]
+        state.restore()
         switched = watched(model, call, training=True, off={place for watch in train for place, _ in keys(watch)})
+        state.restore()
         tried = {key for watch in train for key, event in zip(keys(watch), watch.drawn, strict=True) if event.use != "decides"}
         effect_of = effects(model, call, tried, seed)
     return _merge(model, train, evaluated, switched, effect_of)

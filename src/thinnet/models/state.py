@@ -31,9 +31,12 @@ class State:
         """Puts everything back, in place; the random generators go on."""
         for module, attributes in self._attributes:
             _put_back(module, attributes)
+        self.restore_tensors()
+
+    def restore_tensors(self) -> bool:
+        """Puts the tensors back alone; returns whether any had changed."""
         with torch.no_grad():
-            for saved in self._tensors:
-                saved.restore()
+            return any([saved.restore() for saved in self._tensors])
 
 
 @contextmanager
@@ -94,21 +97,26 @@ class _Saved:
             self.grad = tensor.grad if tensor.is_leaf else None
         self.saved_grad = None if self.grad is None else _Saved(self.grad)
 
-    def restore(self) -> None:
+    def restore(self) -> bool:
+        """Returns whether the tensor, or its gradient, had changed."""
+        changed = False
         with torch._C.DisableTorchFunctionSubclass():
             for name, part in self.parts.items():
                 if getattr(self.tensor, name) is not part.tensor:
                     setattr(self.tensor, name, part.tensor)
-                part.restore()
+                    changed = True
+                changed |= part.restore()
             if self.memory is not None and self.values is not None:
                 if not _same_memory(self.tensor, self.memory):
                     self.tensor.data = self.memory
+                    changed = True
                 if not _same_values(self.memory, self.values):
                     self.memory.copy_(self.values)
+                    changed = True
             if self.tensor.is_leaf and self.tensor.grad is not self.grad:
                 self.tensor.grad = self.grad
-        if self.saved_grad is not None:
-            self.saved_grad.restore()
+                changed = True
+        return changed | (self.saved_grad is not None and self.saved_grad.restore())
 
 
 def _part_names(tensor: Tensor) -> list[str]:

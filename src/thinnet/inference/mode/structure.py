@@ -1,10 +1,6 @@
 """A second model around the same parameters: what is done to it leaves the first one as it is, and costs no memory."""
 
 import copy
-import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -45,28 +41,3 @@ def structure(function: str, model: nn.Module) -> nn.Module:
     except Exception as error:
         step = "Give the module that holds what cannot be copied a __deepcopy__"
         raise TypeError(f"{function}: model must be one that copy.deepcopy copies; {error}. {step}.") from error
-
-
-@contextmanager
-def generators_kept(model: nn.Module, seed: int | None = None) -> Iterator[None]:
-    """Puts back the states of the global generators of PyTorch, Python and NumPy; in between they are seeded, if asked."""
-    devices = sorted({str(tensor.device) for tensor in model.parameters() if tensor.device.type == "cuda"})
-    numpy = sys.modules.get("numpy")
-    states = random.getstate(), None if numpy is None else numpy.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=devices):
-            if seed is not None:
-                seed_all(seed)
-            yield
-    finally:
-        random.setstate(states[0])
-        if numpy is not None:
-            numpy.random.set_state(states[1])
-
-
-def seed_all(seed: int) -> None:
-    """Seeds the global generators of PyTorch, Python and NumPy."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed % (1 << 32))

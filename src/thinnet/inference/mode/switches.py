@@ -14,8 +14,9 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from thinnet.inference.mode.addressed import Served
-from thinnet.inference.mode.structure import generators_kept, structure
+from thinnet.inference.mode.structure import structure
 from thinnet.models.edit.owners import is_dropout, owners
+from thinnet.models.state import preserve_state
 from thinnet.models.trace.draws import Drawn
 from thinnet.models.trace.operation import Operation
 from thinnet.models.trace.outside import recorded
@@ -174,7 +175,7 @@ def _parent(path: str, paths: set[str]) -> str:
 def _pass(served: Served, example: Any, paths: set[str], seed: int) -> Measured:
     served.switch(paths)
     copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, example)
-    with generators_kept(served.model, seed), torch.no_grad(), _watching(served.model) as watch:
+    with preserve_state(served.model, seed), torch.no_grad(), _watching(served.model) as watch:
         watch.ended(served.call(copied, torch.tensor(seed), None))
     return watch
 

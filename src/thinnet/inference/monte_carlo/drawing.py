@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from thinnet.inference.mode.addressed import Served
-from thinnet.inference.mode.structure import generators_kept, seed_all, structure
+from thinnet.inference.mode.structure import structure
 from thinnet.inference.mode.switches import Switches, count_rows, few_rows, take_rows
 from thinnet.inference.monte_carlo.outputs import Choice, chosen
 from thinnet.inference.monte_carlo.progress import Progress, progressing
+from thinnet.models.state import State, preserve_state, seed_all
 from thinnet.rng.calls import mix
 
 MEMORY = 1 << 24  # bytes of the largest tensor of an enlarged batch: more than this leaves the caches, and is slower
@@ -35,6 +36,8 @@ class Drawing:
         self.rows = count_rows(x)
         self.notes: list[str] = []
         self.apart = True
+        self.state: State | None = None  # the parameters are those of the model: a forward pass may write into them
+        self.written = True
         self.vectorised = not found.unnamed
 
     @property
@@ -44,7 +47,12 @@ class Drawing:
 
     def run(self, n: int, ids: Tensor, batch_size: int | None, shown: bool | None) -> tuple[Tensors, tuple[str, ...]]:
         """Returns the draws `(n, B, ...)`, and what a reader should know beside."""
-        with torch.no_grad(), generators_kept(self.served.model), progressing(n * self.rows, shown) as progress:
+        with (
+            torch.no_grad(),
+            preserve_state(self.served.model) as state,
+            progressing(n * self.rows, shown) as progress,
+        ):
+            self.state = state
             self.apart = self.rows == 1 or self._rows_apart()
             self.served.switch(self.found.paths)
             draws = self._in_parts(n, ids, batch_size, progress)
@@ -92,13 +100,19 @@ class Drawing:
                 return torch.func.vmap(lambda step: self._call(x, step, ids), randomness="error")(steps)
             except Exception as error:  # whatever is wrong with the model comes up again below
                 self.vectorised = False
+                if self.state is not None:
+                    self.state.restore_tensors()
                 self.notes.append(f"draws ran one by one: {str(error).strip().splitlines()[0][:120]}")
         return tuple(torch.stack(each) for each in zip(*(self._one(x, step, ids) for step in steps), strict=True))
 
     def _one(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
         if self.found.unnamed:
             seed_all((self.seed ^ mix(int(step) + 1)) & ((1 << 63) - 1))
-        return self._call(x, step, ids)
+        out = self._call(x, step, ids)
+        if self.written and self.state is not None:  # each draw starts from the weights that the model has
+            out = tuple(each.clone() for each in out)
+            self.written = self.state.restore_tensors()
+        return out
 
     def _call(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
