@@ -1,9 +1,4 @@
-"""Scaled dot-product attention whose dropout is off in eval: it is told whether it trains, and there is no default to forget.
-
-    y = drop(softmax(q k' / sqrt(d) + mask)) v
-
-Vaswani et al. 2017, arXiv:1706.03762. A query that may attend to nothing reads zeros, as from PyTorch's function.
-"""
+"""Scaled dot-product attention whose dropout needs `training` to be passed."""
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +8,7 @@ from thinnet.methods.call import draw_key
 
 
 def logits(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None) -> Tensor:
-    """Returns q k' scale + mask, `(..., T, S)`: what the softmax of attention takes."""
+    """Returns q k' scale + mask, `(..., T, S)`: the input of the softmax."""
     z = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(-2, -1)
     if is_causal:
         past = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).tril()
@@ -24,7 +19,7 @@ def logits(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: fl
 
 
 def softmax(z: Tensor, masked: bool) -> Tensor:
-    """Returns the softmax over keys, and zeros instead of NaN where all keys of a query are masked."""
+    """Returns the softmax over keys, with zeros instead of NaN where all keys of a query are masked."""
     if not masked:
         return z.softmax(-1)
     nothing = z.amax(-1, keepdim=True) == -torch.inf
@@ -45,26 +40,25 @@ def attention(
 ) -> Tensor:
     """Scaled dot-product attention with dropout on its weights in training, and without in eval.
 
-    y = (A m / (1 - p)) v, with A = softmax(q k' / sqrt(d) + mask) and m ~ Bernoulli(1 - p) for each weight.
+        y = (A m / (1 - p)) v,  A = softmax(q k' / sqrt(d) + mask),  m ~ Bernoulli(1 - p)
 
-    Where no coin is tossed it is `torch.nn.functional.scaled_dot_product_attention`, at its speed. For other noise, put
-    `drop_key` before the softmax or `drop_attention` behind it, or pass them to `MultiheadAttention`.
+    One random decision covers a weight. Without dropout it calls `torch.nn.functional.scaled_dot_product_attention`, at its
+    speed. For other noise, apply `drop_key` before the softmax or `drop_attention` after it, or pass them to
+    `MultiheadAttention`. A query that may attend to nothing returns zeros, as in PyTorch.
 
     Args:
         q: queries, `(B, H, T, D)`.
         k: keys, `(B, H, S, D)`.
         v: values, `(B, H, S, E)`.
-        p: fraction of attention weights set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed.
-        mask: broadcast to `(B, H, T, S)`; bool, True where a query may attend; or numbers that are added to the logits.
+        p: probability that an attention weight is dropped, rounded to 1/65536.
+        training: True drops weights; False does not.
+        mask: broadcasts to `(B, H, T, S)`; bool, True where a query may attend, or numbers that are added to the logits.
         is_causal: whether query t may attend to the keys 0 .. t only.
-        scale: of the logits; 1 / sqrt(D) if left out.
-        generator: where the seed of this call is drawn.
+        scale: factor of the logits; 1 / sqrt(D) if None.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     Returns: `(B, H, T, E)`.
-
-    Raises: ValueError where `p` is not in [0, 1], or both a mask and `is_causal` are given.
-
+    Raises: ValueError if `p` is not in [0, 1], or both a mask and `is_causal` are given.
     Source: Vaswani et al. 2017, arXiv:1706.03762.
 
     >>> q = k = v = torch.randn(2, 4, 6, 8)

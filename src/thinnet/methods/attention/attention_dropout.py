@@ -1,9 +1,4 @@
-"""Attention dropout: each weight of the softmax is dropped by a coin of its own, so that no query leans on one key alone.
-
-    y[b, h, t, s] = A[b, h, t, s] m[b, h, t, s] / (1 - p),  A = softmax(q k' / sqrt(d)),  m ~ Bernoulli(1 - p)
-
-The toss of `Dropout` at another place. Vaswani et al. 2017, arXiv:1706.03762, by way of its published code.
-"""
+"""Attention dropout: drops weights of the softmax."""
 
 import torch
 from torch import Tensor
@@ -39,44 +34,42 @@ def attention_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops attention weights at random and scales the kept ones by 1 / (1 - p): the sum of a row is 1 on average only.
-
-    y = A m / (1 - p), with m ~ Bernoulli(1 - p) for each weight.
+    """Functional form of `AttentionDropout`.
 
     Args:
         weights: `(B, H, T, S)`, after the softmax.
-        p: fraction of weights set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `weights`.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Vaswani et al. 2017, arXiv:1706.03762.
+        training: True drops weights; False returns `weights` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> rows = attention_dropout(torch.full((1, 1, 2, 4), 0.25), 0.5, training=True).sum(-1)
-    >>> bool((rows * 2 == (rows * 2).round()).all())  # of four halves, as many as were kept
+    >>> bool((rows * 2 == (rows * 2).round()).all())  # each kept weight is 0.5
     True
     """
     return call("attention_dropout", weights, p, training, False, generator)
 
 
 class AttentionDropout(Site):
-    """Drops attention weights at random in training; does nothing in eval.
+    """Drops each attention weight, after the softmax, and scales the kept ones by 1 / (1 - p).
 
-    y = A m / (1 - p), with m ~ Bernoulli(1 - p) for each weight.
+        y[b, h, t, s] = A[b, h, t, s] m[b, h, t, s] / (1 - p),  A = softmax(q k' / sqrt(d)),  m ~ Bernoulli(1 - p)
 
-    It is never in place: the softmax before it needs its own output for backward.
+    One random decision covers a weight: a query and a key of a head. The sum of a row is 1 on average only. It never works in
+    place, because the softmax needs its output for backward. In eval it is the identity.
+
+    Use when: between the softmax of an attention layer and its values.
+    Avoid when: rows must sum to 1 in training: use DropAttention or DropKey; or each training example is seen once.
+    Start with: p = 0.1.
+    Cost: one random decision per weight. The (B, H, T, S) weights must exist and are stored twice for backward, before and
+        after dropout; fused attention without dropout stores none. No mask is stored.
+    Other implementations: dropout_p of torch's scaled_dot_product_attention, which also drops in eval unless the caller passes
+        0.
 
     Args:
-        p: fraction of weights set to zero, on average; honoured to 1/65536.
+        p: probability that a weight is dropped, rounded to 1/65536.
 
-    Shapes: `(B, H, T, S)`, the same out as in.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Vaswani et al. 2017, arXiv:1706.03762.
+    Shapes: `(B, H, T, S)`; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1].
+    Source: Vaswani et al. 2017, arXiv:1706.03762, and its published code.
 
     >>> AttentionDropout(0.1)(torch.rand(2, 4, 6, 6).softmax(-1)).shape
     torch.Size([2, 4, 6, 6])
@@ -86,7 +79,6 @@ class AttentionDropout(Site):
         super().__init__(p)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each weight."""
         return self.apply_noise(x)
 
 

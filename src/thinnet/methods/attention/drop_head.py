@@ -1,11 +1,4 @@
-"""DropHead: whole attention heads of a sample are dropped, so that the others learn to do without them.
-
-    y[b, h] = x[b, h] m[b, h] H / K[b],  K[b] = sum of m[b, h] over the H heads,  m ~ Bernoulli(1 - p)
-
-A sample that would lose all heads loses none. So the expectation is x exactly: with K > 0, E[m H / K] = E[K / K] by the
-symmetry of the heads, and the sample without a head adds p^H x.
-Zhou, Ge, Xu, Wei, Zhou 2020, "Scheduled DropHead", arXiv:2004.13342.
-"""
+"""DropHead: drops whole attention heads."""
 
 from collections.abc import Sequence
 from math import comb
@@ -24,7 +17,7 @@ Rescale = Literal["count", "rate"]
 
 
 def definition(x: Tensor, u: Tensor, p: float, rescale: Rescale = "count", shared: bool = False) -> Tensor:
-    """Returns the kept heads (u >= p), scaled by what their number, or by what the rate says."""
+    """Returns the kept heads (u >= p), scaled by their count or by the rate."""
     return torch.where(u >= p, x / (1 - p), 0) if rescale == "rate" else _by_count(x, u >= p)
 
 
@@ -63,7 +56,7 @@ FACTS = Facts(
 
 
 def _by_count(x: Tensor, kept: Tensor) -> Tensor:
-    """Scales by H / K in float32 at least: a scale rounded to bfloat16 would be a bias of the mean."""
+    """Scales by H / K in at least float32: a scale rounded to bfloat16 would bias the mean."""
     kept = kept | ~kept.any(1, keepdim=True)
     count = kept.sum(1, keepdim=True)
     scale = (x.shape[1] / count).to(torch.promote_types(x.dtype, torch.float32))
@@ -95,27 +88,15 @@ def drop_head(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops whole attention heads of samples and scales the kept ones.
-
-    y[b, h] = x[b, h] m[b, h] H / K[b], with m ~ Bernoulli(1 - p) and K the number of kept heads; a sample that would lose all
-    heads loses none. The expectation is x, as with the 1 / (1 - p) that H / K comes to with many heads.
+    """Functional form of `DropHead`.
 
     Args:
-        x: `(B, H, T, D)`, what the heads read from the values.
-        p: probability that a head is dropped; honoured to 1/65536.
-        rescale: "count" for H / K; "rate" for 1 / (1 - p), one coin a head and a sample without heads all zeros.
-        shared: whether the samples of the batch lose the same heads.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1), `rescale` is another word, or `x` has fewer than 3 axes.
-
-    Source: Zhou et al. 2020, arXiv:2004.13342.
+        x: `(B, H, T, D)`, the outputs of the heads.
+        training: True drops heads; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> scales = drop_head(torch.ones(3, 8, 1, 1), 0.2, training=True).flatten(1)
-    >>> bool((scales.sum(1) == 8).all())  # of a sample, the heads weigh as much as before
+    >>> bool((scales.sum(1) == 8).all())  # the scales of a sample's heads sum to H
     True
     """
     rescale = _check("drop_head", rescale)
@@ -124,24 +105,32 @@ def drop_head(
 
 
 class DropHead(Site):
-    """Drops whole attention heads of samples in training; does nothing in eval.
+    """Drops each attention head of each sample and scales the kept ones by H / K: all heads over kept heads.
 
-    y[b, h] = x[b, h] m[b, h] H / K[b], with m ~ Bernoulli(1 - p) and K the number of kept heads; a sample that would lose all
-    heads loses none.
+        y[b, h] = x[b, h] m[b, h] H / K[b],  K[b] = sum of m[b, h] over the H heads,  m ~ Bernoulli(1 - p)
+
+    One random decision covers a head of a sample, or of the batch if `shared`. A sample that would lose all heads loses none,
+    so the expectation is exactly x: for K > 0, E[m H / K] = E[K / K] by the symmetry of the heads, and a sample that loses none
+    adds p^H x. In eval it is the identity.
+
+    Use when: on the heads of attention, between the values and the output projection.
+    Avoid when: a layer has one or two heads, whose decisions often agree; or its heads are pruned or shared.
+    Start with: p = 0.2, falling to 0 while the learning rate warms up, then rising back: thinnet.schedules.Piecewise.
+    Cost: one random decision per head, a copy of the input, and one stored number per head of a sample. Shared heads in
+        MultiheadAttention reduce the cost: dropped heads are not computed.
+    Other implementations: not in PyTorch, Keras or timm.
 
     Args:
-        p: probability that a head is dropped; honoured to 1/65536.
-        rescale: "count" for H / K; "rate" for 1 / (1 - p).
-        shared: whether the samples of the batch lose the same heads, and all ranks too where the coins have names. Then
-            `thinnet.nn.MultiheadAttention` does not compute the dropped heads, and the work of attention is that of the others.
+        p: probability that a head is dropped, rounded to 1/65536.
+        rescale: "count" scales by H / K; "rate" scales by 1 / (1 - p), and a sample that loses all heads is zero.
+        shared: whether all samples of the batch, and all ranks with addressed masks, lose the same heads. Then
+            `thinnet.nn.MultiheadAttention` does not compute the dropped heads.
 
-    Shapes: `(B, H, T, D)`, the same out as in.
+    Shapes: `(B, H, T, D)`; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1), `rescale` is neither, or the input has fewer than 3 axes.
+    Source: Zhou, Ge, Xu, Wei, Zhou 2020, "Scheduled DropHead", arXiv:2004.13342.
 
-    Raises: ValueError where `p` is not in [0, 1), `rescale` is another word, or the input has fewer than 3 axes.
-
-    Source: Zhou et al. 2020, arXiv:2004.13342.
-
-    The V of the paper, for 10 000 steps, of which the first 2 000 warm up:
+    The V-shaped schedule of the paper, for 10 000 steps with 2 000 warm-up steps:
 
     >>> import thinnet
     >>> fall_and_rise = thinnet.schedules.Piecewise(((0, 0.2), (2_000, 0.0), (10_000, 0.2)))
@@ -159,14 +148,13 @@ class DropHead(Site):
         self.shared = shared
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops heads and scales the others."""
         key = self.key(x, None if self.shared else 0)
         return x if key is None else _drop(key, x, self.rescale, self.shared)
 
     def keep(self, x: Tensor, count: int) -> tuple[Tensor, float]:
-        """Returns which of `count` shared heads are kept in this use, a bool tensor, and what they are multiplied by.
+        """Returns which of `count` shared heads this use keeps, a bool tensor, and their scale.
 
-        The scale is rounded to float32 as it is where heads are computed and then dropped.
+        The scale is rounded to float32, as where heads are computed and then dropped.
         """
         key = self.key(x, None)
         assert key is not None and self.shared
@@ -177,7 +165,6 @@ class DropHead(Site):
         return kept, float(count / kept.sum())
 
     def extra_repr(self) -> str:
-        """Returns rate and settings."""
         return f"p={self.p}, rescale={self.rescale!r}" + (", shared=True" if self.shared else "")
 
 

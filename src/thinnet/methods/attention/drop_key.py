@@ -1,10 +1,4 @@
-"""DropKey: keys are dropped before the softmax, each query losing its own, so that what is left is a distribution again.
-
-    y[t, s] = z[t, s] where m[t, s], else -inf;  A = softmax(y);  m ~ Bernoulli(1 - p)
-
-Nothing is scaled: the softmax does it. A query that would lose every key it may attend to loses none.
-Li, Hu, Nie, Han, Jiang, Guo, Liu 2023, "DropKey", CVPR, arXiv:2208.02646.
-"""
+"""DropKey: drops keys before the softmax of attention."""
 
 import torch
 from torch import Tensor
@@ -16,7 +10,7 @@ from thinnet.rng import NoiseKey, Site
 
 
 def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
-    """Returns the logits of kept keys (u >= p), -inf for the others; rows of which nothing would be left as they are."""
+    """Returns the logits of kept keys (u >= p) and -inf for the others; rows that would lose every key stay unchanged."""
     return _masked(x, u >= p)
 
 
@@ -55,21 +49,12 @@ def drop_key(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops keys from attention before the softmax: their logits become -inf, and the softmax shares their weight out.
-
-    y[t, s] = z[t, s] where m[t, s], else -inf, with m ~ Bernoulli(1 - p); a query that would lose all keys loses none.
+    """Functional form of `DropKey`.
 
     Args:
         logits: `(B, H, T, S)`, before the softmax; -inf where a query may not attend.
-        p: probability that a query loses a key; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `logits`.
-
-    Raises: ValueError where `p` is not in [0, 1).
-
-    Source: Li et al. 2023, arXiv:2208.02646.
+        training: True drops keys; False returns `logits` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> weights = drop_key(torch.randn(2, 4, 6, 6), 0.3, training=True).softmax(-1)
     >>> bool((weights == 0).any()), torch.allclose(weights.sum(-1), torch.ones(2, 4, 6))
@@ -80,18 +65,27 @@ def drop_key(
 
 
 class DropKey(Site):
-    """Drops keys from attention in training, before the softmax; does nothing in eval.
+    """Sets the logits of dropped keys to -inf before the softmax, so that each row remains a distribution.
 
-    y[t, s] = z[t, s] where m[t, s], else -inf, with m ~ Bernoulli(1 - p); a query that would lose all keys loses none.
+        y[t, s] = z[t, s] where m[t, s], else -inf;  A = softmax(y);  m ~ Bernoulli(1 - p)
+
+    One random decision covers a logit: a query and a key of a head. Nothing is scaled, because the softmax normalises. A query
+    that would lose every key it may attend to loses none. In eval it is the identity.
+
+    Use when: on the logits of attention in vision transformers, with higher rates in early layers.
+    Avoid when: attention must have the same mean in training and in eval, because the softmax of the kept keys has another; or
+        on causal rows of few keys.
+    Start with: p = 0.3 in the first layer, decreasing with depth: thinnet.schedules.DepthWise.
+    Cost: a random decision and a stored bool per logit, beside the (B, H, T, S) weights that fused attention does not store.
+    Other implementations: not in PyTorch, Keras or timm. Some code adds -1e12 instead, which overflows in float16 and can drop
+        every key of a query.
 
     Args:
-        p: probability that a query loses a key; honoured to 1/65536.
+        p: probability that a query loses a key, rounded to 1/65536.
 
-    Shapes: logits `(B, H, T, S)`, the same out as in.
-
-    Raises: ValueError where `p` is not in [0, 1).
-
-    Source: Li et al. 2023, arXiv:2208.02646.
+    Shapes: logits `(B, H, T, S)`; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1).
+    Source: Li, Hu, Nie, Han, Jiang, Guo, Liu 2023, "DropKey", CVPR, arXiv:2208.02646.
 
     >>> DropKey(0.3)(torch.zeros(1, 1, 2, 8)).softmax(-1).sum(-1)
     tensor([[[1., 1.]]])
@@ -103,12 +97,10 @@ class DropKey(Site):
         super().__init__(p)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Masks the dropped keys."""
         key = self.key(x)
         return x if key is None else _drop(key, x)
 
     def extra_repr(self) -> str:
-        """Returns the rate."""
         return f"p={self.p}"
 
 

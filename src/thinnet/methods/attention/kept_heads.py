@@ -1,7 +1,4 @@
-"""Attention on the kept heads alone: their rows of the projections, their columns of the one that joins them.
-
-y = W_o[:, k] [heads_k] H / K,  heads_k of q, k, v = W[k] x,  k = the K of H heads that are kept
-"""
+"""Attention on the kept heads alone: y = W_o[:, k] [heads_k] H / K, with heads_k = W[k] x for the K kept of H heads."""
 
 from typing import NamedTuple
 
@@ -20,9 +17,9 @@ class Heads(NamedTuple):
     """The heads that a pass computes.
 
     Args:
-        rows: their numbers, `(K,)`, int64, ascending. Where none is kept it is one, and the scale is 0.
-        among: how many there are in all.
-        scale: what they are multiplied by.
+        rows: their numbers, `(K,)`, int64, ascending. If none is kept it is one head with scale 0.
+        among: number of all heads.
+        scale: factor of the kept heads.
     """
 
     rows: Tensor
@@ -30,22 +27,22 @@ class Heads(NamedTuple):
     scale: float
 
     def projection(self, weight: Tensor, parts: int = 1) -> Tensor:
-        """Returns the rows of a weight, or of a bias, that make the kept heads of each of its parts."""
+        """Returns the rows of a weight or bias that compute the kept heads, in each of its `parts`."""
         places = torch.cat([self.rows + self.among * part for part in range(parts)])[None]
         rows = take(weight.unflatten(0, (parts * self.among, -1)), places, None)[0]
         return rows.flatten(0, 1)
 
     def select(self, x: Tensor) -> Tensor:
-        """Returns the kept heads of a tensor that has all of them, or one for all, in axis 1."""
+        """Returns the kept heads of axis 1, or `x` itself where axis 1 does not count the heads."""
         return x if x.shape[1] != self.among or self.among == 1 else x.index_select(1, self.rows)
 
     def tossed(self, site: Site, x: Tensor) -> Tensor:
-        """Returns what a site makes of the kept heads, which have the coins that they would have among all."""
+        """Returns the output of a site on the kept heads, with the masks that they have among all heads."""
         shape = x.shape[0], self.among, *x.shape[2:]
         return site(x.new_zeros(shape).index_copy(1, self.rows, x)).index_select(1, self.rows)
 
     def joined(self, y: Tensor, layer: nn.Module) -> Tensor:
-        """Returns the last projection of the kept heads, `(..., K D)`, scaled."""
+        """Returns the output projection of the scaled kept heads, `(..., K D)`."""
         y = y * self.scale if self.scale else torch.where(torch.zeros((), dtype=torch.bool, device=y.device), y, 0)
         if not _plain(layer):
             full = y.new_zeros(*y.shape[:-1], self.among, y.shape[-1] // len(self.rows))
@@ -56,14 +53,7 @@ class Heads(NamedTuple):
 
 
 def kept_heads(site: Site | None, attention: nn.Module, x: Tensor, count: int) -> Heads | None:
-    """Returns the heads to compute; None where they are all, or where work cannot be left out.
-
-    Args:
-        site: that drops heads.
-        attention: whose heads they are.
-        x: the queries.
-        count: of all heads.
-    """
+    """Returns the heads to compute; None if all are computed, or if work cannot be skipped."""
     if not isinstance(site, DropHead) or not site.shared or type(site).drop is not DropHead.drop or not countable(x):
         return None
     if not (site.training and site.p) or served() or any(is_sharded(p) for p in attention.parameters()):
@@ -74,7 +64,7 @@ def kept_heads(site: Site | None, attention: nn.Module, x: Tensor, count: int) -
 
 
 def _plain(layer: nn.Module) -> bool:
-    """Returns whether a layer is nothing but its weight and its bias."""
+    """Returns whether a layer computes exactly its weight and bias."""
     linear = isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward and "forward" not in vars(layer)
     hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
     return linear and not any(hooks) and not is_parametrized(layer)

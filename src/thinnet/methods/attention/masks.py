@@ -1,15 +1,15 @@
-"""The two masks of an attention layer as one that is added to its logits."""
+"""Combines the two masks of an attention layer."""
 
 import torch
 from torch import Tensor
 
 
 def added(attn_mask: Tensor | None, padding: Tensor | None, q: Tensor, keys: int, heads: int) -> Tensor | None:
-    """Returns the sum of both masks as numbers for the logits, broadcast to `(B, H, T, S)`; None where there is none.
+    """Returns the sum of both masks, broadcast to `(B, H, T, S)` and added to the logits; None if there is none.
 
     Args:
-        attn_mask: `(T, S)` or `(B H, T, S)`: True where a query may not attend; or numbers.
-        padding: `(B, S)` or `(S,)`: True where a key is no key; or numbers.
+        attn_mask: `(T, S)` or `(B H, T, S)`: True where a query may not attend, or numbers.
+        padding: `(B, S)` or `(S,)`: True at padding, or numbers.
         q: queries, `(B, ..., T, D)`.
         keys: S.
         heads: H.

@@ -1,9 +1,4 @@
-"""Multi-head attention whose dropout is a site: it has a name, a rate to schedule, and a kind to choose.
-
-    y = W_o [heads_1; ...; heads_H],  heads = drop_head(drop(softmax(q k' / sqrt(d) + mask)) v)
-
-Vaswani et al. 2017, arXiv:1706.03762. The weights that it returns are those before dropout: their rows sum to 1.
-"""
+"""Multi-head attention whose dropout is a dropout site."""
 
 from functools import partial
 
@@ -37,38 +32,49 @@ FACTS = Facts(
 
 
 class MultiheadAttention(nn.Module):
-    """Attention of several heads. Takes the place of `torch.nn.MultiheadAttention`: same arguments, state and results in eval.
+    """Multi-head attention whose dropout is a site, of any kind. Replaces `torch.nn.MultiheadAttention`.
 
-    y = W_o [heads_1; ...; heads_H], heads = drop_head(drop(softmax(q k' / sqrt(d) + mask)) v)
+        y = W_o [heads_1; ...; heads_H],  heads = drop_head(drop(softmax(q k' / sqrt(d) + mask)) v)
 
-    The children "dropout" and "heads" are its sites. Each follows its own mode: `layer.dropout.train()` in a model that is in
-    eval tosses, also inside of `torch.nn.TransformerEncoderLayer`, whose fused path it keeps closed. What differs from PyTorch:
-    weights are returned as they are before dropout; a query that may attend to nothing gets zeros in all cases, never NaN;
-    `is_causal` needs no mask beside it.
+    Arguments, state and results in eval are those of PyTorch's class. One random decision covers a weight, a key or a head, as
+    the chosen site says.
 
-    With `drop_head=DropHead(p, shared=True)` dropped heads are not computed in training: neither their rows of the projections
-    nor their columns of the last one, whose gradients are zero. All are where the weights are asked for, which are those of
-    all heads (`need_weights` is True by default, as in PyTorch), and in what is compiled or captured.
+    The sites are the children "dropout" and "heads". Each follows its own mode: `layer.dropout.train()` in a model in eval
+    drops, also inside `torch.nn.TransformerEncoderLayer`, whose fused path stays disabled. Differences from PyTorch: the
+    returned weights are those before dropout, so their rows sum to 1; a query that may attend to nothing returns zeros, never
+    NaN; `is_causal` needs no mask.
+
+    With `drop_head=DropHead(p, shared=True)` training does not compute the dropped heads: neither their rows of the projections
+    nor their columns of the output projection, whose gradients are zero. It computes all heads if the weights are requested
+    (`need_weights` is True by default, as in PyTorch), and in compiled or captured code.
+
+    Use when: in place of PyTorch's attention; a checkpoint of torch.nn.MultiheadAttention loads.
+    Avoid when: in training with weight dropout on long sequences, because the (B, H, T, S) weights are stored. Dropping only
+        heads stores none.
+    Start with: p = 0.1 on the weights, no dropped heads.
+    Cost: PyTorch's fused kernel if no weight is dropped or requested; else the weights are stored before and after dropout.
+    Other implementations: torch.nn.MultiheadAttention. Its dropout is no module, so tools that search modules miss it. In
+        training it returns the weights after dropout. In eval its encoder layer calls a fused kernel that bypasses all modules.
 
     Args:
-        embed_dim: numbers in a query and in an output, E.
+        embed_dim: features of a query and of an output, E.
         num_heads: H; it divides E.
-        dropout: the rate of attention dropout, or the site that drops: `DropKey(p)` takes the logits, any other one, such as
-            `DropAttention(p)`, the weights; there is no such site if left out. A rate of 0 is one, for a schedule to raise: so
-            compiled training then takes the path of a site that drops.
+        dropout: rate of attention dropout, or a site: `DropKey(p)` drops logits, any other, such as `DropAttention(p)`,
+            weights. None adds no site. A rate of 0 adds one that a schedule can raise, so compiled training then uses the path
+            of a site.
         bias: whether the projections have biases.
         add_bias_kv: whether a learned key and value is appended.
         add_zero_attn: whether a key and value of zeros is appended.
-        kdim: numbers in a key; E if left out.
-        vdim: numbers in a value; E if left out.
+        kdim: features of a key; E if None.
+        vdim: features of a value; E if None.
         batch_first: whether sequences are `(B, T, E)`; else `(T, B, E)`. Without a batch, `(T, E)`.
         device: of the parameters.
         dtype: of the parameters.
-        drop_head: the rate of `DropHead`, or a site that takes `(B, H, T, D)`; there is no such site if left out.
+        drop_head: rate of `DropHead`, or a site that takes `(B, H, T, D)`; None adds no site.
 
-    Raises: ValueError where E is no multiple of H, or a rate is not in its domain; TypeError where `dropout` is another
-        module than a site.
-
+    Shapes: queries `(T, B, E)`, `(B, T, E)` or `(T, E)` to outputs of that shape, and weights `(B, T, S)` or `(B, H, T, S)`.
+    Raises: ValueError if E is no multiple of H, or a rate is outside of its domain; TypeError if `dropout` is a module but no
+        site.
     Source: Vaswani et al. 2017, arXiv:1706.03762; Zhou et al. 2020, arXiv:2004.13342.
 
     >>> layer, x = MultiheadAttention(16, 4, dropout=DropKey(0.3), drop_head=0.2, batch_first=True), torch.randn(2, 5, 16)
@@ -129,7 +135,7 @@ class MultiheadAttention(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the parameters as `torch.nn.MultiheadAttention` does."""
+        """Initialises the parameters as `torch.nn.MultiheadAttention` does."""
         for name, parameter in self.named_parameters(recurse=False):
             if name == "in_proj_bias":
                 nn.init.zeros_(parameter)
@@ -148,17 +154,17 @@ class MultiheadAttention(nn.Module):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns outputs shaped as `query`, and the attention weights before dropout, `(B, T, S)` or `(B, H, T, S)`, if asked.
+        """Returns outputs shaped as `query`, and the attention weights before dropout, or None.
 
         Args:
             query: `(T, B, E)`, `(B, T, E)` or `(T, E)`.
             key: the same with S for T and `kdim` for E.
             value: the same with S for T and `vdim` for E.
-            key_padding_mask: `(B, S)` or `(S,)`: True where a key is no key; or numbers that are added to its logits.
-            need_weights: whether the weights are returned, which then have to be computed.
-            attn_mask: `(T, S)` or `(B H, T, S)`: True where a query may not attend; or numbers that are added to the logits.
-            average_attn_weights: whether the weights are averaged over the heads.
-            is_causal: whether query t attends to the keys 0 .. t only; a hint where `attn_mask` says so already.
+            key_padding_mask: `(B, S)` or `(S,)`: True at padding, or numbers that are added to the logits.
+            need_weights: whether the weights are computed and returned, `(B, T, S)` or `(B, H, T, S)`.
+            attn_mask: `(T, S)` or `(B H, T, S)`: True where a query may not attend, or numbers that are added to the logits.
+            average_attn_weights: whether the returned weights are averaged over the heads.
+            is_causal: whether query t attends to the keys 0 .. t only; a hint if `attn_mask` is given.
         """
         heads = None if need_weights else kept_heads(self.heads, self, query, self.num_heads)
         q, k, v = self._projected(query, key, value, heads)
@@ -203,7 +209,7 @@ class MultiheadAttention(nn.Module):
         return x.transpose(1, 2) if batch_first else x.permute(1, 2, 0, 3)
 
     def _extended(self, k: Tensor, v: Tensor, heads: Heads | None) -> tuple[Tensor, Tensor]:
-        """Appends the learned key and value, and those of zeros, which every query may attend to."""
+        """Appends the learned key and value, and those of zeros."""
         if self.bias_k is not None and self.bias_v is not None:
             more = [self._split(each, True) for each in (self.bias_k, self.bias_v)]
             more = more if heads is None else [heads.select(each) for each in more]
@@ -213,7 +219,7 @@ class MultiheadAttention(nn.Module):
     def _attended(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool, heads: Heads | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns what the heads read, and the weights before dropout if they are needed."""
+        """Returns the outputs of the heads, and the weights before dropout if requested."""
         site = self.dropout if self.dropout is not None and _drops(self.dropout, q) else None
         if site is None and not need_weights:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
@@ -225,12 +231,11 @@ class MultiheadAttention(nn.Module):
         return apply_noise(weights) @ v, weights if need_weights else None
 
     def extra_repr(self) -> str:
-        """Returns the sizes."""
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
 
 
 def _drops(site: Site, x: Tensor) -> bool:
-    """Returns whether a site is on. Code and graphs that are kept may not hang on its rate, as a schedule changes it."""
+    """Returns whether a site drops. Compiled and captured code must not depend on its rate, which a schedule changes."""
     kept = torch.compiler.is_compiling() or capturing(x.device)
     return site.training and (kept or site.p != 0)
 

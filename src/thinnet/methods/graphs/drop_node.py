@@ -1,9 +1,4 @@
-"""DropNode: all features of a node are dropped by one coin, so that its neighbours have to speak for it.
-
-    y[i] = x[i] m[i] / (1 - p),  m ~ Bernoulli(1 - p) for each node i
-
-The toss of `Dropout` with a node for a sample. Feng et al. 2020, "Graph random neural networks", NeurIPS, arXiv:2005.11079.
-"""
+"""DropNode: drops all features of a node."""
 
 import torch
 from torch import Tensor
@@ -40,21 +35,12 @@ def drop_node(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops all features of nodes at random and scales those of the others by 1 / (1 - p).
-
-    y[i] = x[i] m[i] / (1 - p), with m ~ Bernoulli(1 - p) for each node i.
+    """Functional form of `DropNode`.
 
     Args:
         x: `(N, ...)`, the features of N nodes.
-        p: fraction of nodes whose features are set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Feng et al. 2020, arXiv:2005.11079.
+        training: True drops nodes; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> kept = drop_node(torch.ones(50, 8), 0.5, training=True).count_nonzero(dim=1)
     >>> bool(((kept == 0) | (kept == 8)).all())
@@ -64,20 +50,25 @@ def drop_node(
 
 
 class DropNode(Site):
-    """Drops all features of nodes at random in training; does nothing in eval.
+    """Drops all features of each node and scales those of the kept nodes by 1 / (1 - p).
 
-    y[i] = x[i] m[i] / (1 - p), with m ~ Bernoulli(1 - p) for each node i.
+        y[i] = x[i] m[i] / (1 - p),  m ~ Bernoulli(1 - p) for each node i
 
-    With named coins a node is a sample: `rng.at(step, samples=node_ids)` gives a node the same coin in every subgraph.
+    One random decision covers a node. With addressed masks a node is a sample: `rng.at(step, samples=node_ids)` gives a node
+    the same decision in every subgraph. In eval it is the identity.
+
+    Use when: on the input of a graph network, before features propagate to neighbours; repeatedly for several views.
+    Avoid when: neighbours differ, because they then carry no information about a dropped node; or on the output layer.
+    Start with: p = 0.5.
+    Cost: one random decision per node, and a copy of the input.
+    Other implementations: not in PyTorch Geometric, whose dropout_node removes nodes and their edges: that is DropNodes.
 
     Args:
-        p: fraction of nodes whose features are set to zero, on average; honoured to 1/65536.
+        p: probability that a node is dropped, rounded to 1/65536.
 
-    Shapes: `(N, ...)`, the same out as in.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Feng et al. 2020, arXiv:2005.11079.
+    Shapes: `(N, ...)`; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1].
+    Source: Feng et al. 2020, "Graph random neural networks", NeurIPS, arXiv:2005.11079.
 
     >>> DropNode(0.5)(torch.randn(50, 8)).shape
     torch.Size([50, 8])
@@ -87,7 +78,6 @@ class DropNode(Site):
         super().__init__(p)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each node."""
         return self.apply_noise(x, shared_axes=samples(x.ndim))
 
 

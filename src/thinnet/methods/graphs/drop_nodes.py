@@ -1,10 +1,4 @@
-"""Dropping nodes with their edges: a step of training sees the graph between the nodes that are kept, and no other.
-
-    edges' = {(i, j) in edges : m[i] m[j] = 1},  m ~ Bernoulli(1 - p) for each node
-
-An edge between two nodes is kept with probability (1 - p)^2, a self loop with 1 - p. You et al. 2020, "Graph contrastive
-learning with augmentations", NeurIPS, arXiv:2010.13902, where it makes a second view of a graph.
-"""
+"""Node dropping: removes nodes of a graph together with their edges."""
 
 from typing import NamedTuple
 
@@ -18,10 +12,10 @@ from thinnet.rng import NoiseKey, Site
 
 
 class Nodes(NamedTuple):
-    """The graph between the nodes that are kept.
+    """The subgraph of the kept nodes.
 
     Args:
-        edge_index: `(2, E')`, the edges whose two nodes are kept, in their order; nodes have the numbers that they had.
+        edge_index: `(2, E')`, the edges between kept nodes in their order; nodes keep their numbers.
         edge_mask: `(E,)`, True where an edge is kept.
         node_mask: `(N,)`, True where a node is kept.
     """
@@ -32,7 +26,7 @@ class Nodes(NamedTuple):
 
 
 def definition(edge_index: Tensor, u: Tensor, p: float) -> Tensor:
-    """Returns the edges of which the coins u of both nodes are p at least."""
+    """Returns the edges whose nodes both have u >= p."""
     return edge_index[:, (u >= p)[edge_index].all(0)]
 
 
@@ -75,22 +69,15 @@ def drop_nodes(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Nodes:
-    """Takes nodes out of a graph at random, together with their edges.
-
-    edges' = {(i, j) in edges : m[i] m[j] = 1}, with m ~ Bernoulli(1 - p) for each node.
+    """Functional form of `DropNodes`.
 
     Args:
         edge_index: `(2, E)`, nodes from and nodes to.
-        p: fraction of nodes that are dropped, on average; honoured to 1/65536.
-        num_nodes: N; one more than the highest number in an edge if left out.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        num_nodes: N; one more than the highest number in an edge if None.
+        training: True drops nodes; False keeps all.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     Returns: the kept `edge_index`, the mask `(E,)` of edges and the mask `(N,)` of nodes, a named tuple.
-
-    Raises: ValueError where `p` is not in [0, 1], a shape is wrong, or there are more nodes than `num_nodes`.
-
-    Source: You et al. 2020, arXiv:2010.13902.
 
     >>> ring = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
     >>> kept, _, nodes = drop_nodes(ring, 0.5, training=True)
@@ -101,20 +88,27 @@ def drop_nodes(
 
 
 class DropNodes(Site):
-    """Takes nodes out of a graph at random in training, together with their edges; in eval all are kept.
+    """Removes nodes of a graph together with their edges; nothing is scaled.
 
-    edges' = {(i, j) in edges : m[i] m[j] = 1}, with m ~ Bernoulli(1 - p) for each node.
+        edges' = {(i, j) in edges : m[i] m[j] = 1},  m ~ Bernoulli(1 - p) for each node
 
-    A graph, or a batch of them in one edge list, is one case: the name of a coin is the number of its node.
+    One random decision covers a node with all its edges. An edge between two nodes stays with probability (1 - p)^2, a self
+    loop with 1 - p. A graph, or a batch of graphs in one edge list, is one sample: the unit of a mask's address is the number
+    of its node. In eval all nodes stay.
+
+    Use when: once per step before degrees are counted, in graphs with redundant nodes; for views in contrastive learning.
+    Avoid when: every node has a label, because a dropped node receives no messages; or on small graphs.
+    Start with: p from 0.1 to 0.2.
+    Cost: a random decision per node, and a copy of the kept edges; torch.compile breaks its graph here.
+    Other implementations: torch_geometric.utils.dropout_node.
 
     Args:
-        p: fraction of nodes that are dropped, on average; honoured to 1/65536.
+        p: probability that a node is dropped, rounded to 1/65536.
 
-    Shapes: `(2, E)`; `Nodes` with E' edges.
-
-    Raises: ValueError where `p` is not in [0, 1], a shape is wrong, or there are more nodes than `num_nodes`.
-
-    Source: You et al. 2020, arXiv:2010.13902.
+    Shapes: `(2, E)` to `Nodes` with E' kept edges.
+    Raises: ValueError if `p` is not in [0, 1], a shape is wrong, or an edge has a node number of `num_nodes` or more.
+    Source: You et al. 2020, "Graph contrastive learning with augmentations", NeurIPS, arXiv:2010.13902: a second view of a
+        graph.
 
     >>> DropNodes(0.1).eval()(torch.tensor([[0, 1], [1, 2]]), num_nodes=4).node_mask
     tensor([True, True, True, True])
@@ -128,7 +122,6 @@ class DropNodes(Site):
         return _dropped(type(self).__name__, self.key(edge_index, batch=None), edge_index, num_nodes)
 
     def extra_repr(self) -> str:
-        """Returns the rate."""
         return f"p={self.p}"
 
 

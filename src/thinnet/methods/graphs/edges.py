@@ -1,11 +1,11 @@
-"""What is an edge list: two rows of node numbers, from and to, as PyTorch Geometric has it."""
+"""Edge lists: two rows of node numbers, from and to, as in PyTorch Geometric."""
 
 import torch
 from torch import Tensor
 
 
 def check(function: str, edge_index: Tensor) -> None:
-    """Raises a ValueError where `edge_index` is no `(2, E)` tensor of integers."""
+    """Raises a ValueError if `edge_index` is no `(2, E)` tensor of integers."""
     whole = not (edge_index.is_floating_point() or edge_index.is_complex() or edge_index.dtype == torch.bool)
     if edge_index.ndim != 2 or edge_index.shape[0] != 2 or not whole:
         got = f"{tuple(edge_index.shape)} of {edge_index.dtype}"
@@ -14,7 +14,7 @@ def check(function: str, edge_index: Tensor) -> None:
 
 
 def pairs(edge_index: Tensor) -> tuple[int, Tensor]:
-    """Returns how many pairs of nodes have an edge, in whatever direction, and which of them each edge joins.
+    """Returns the number of node pairs with an edge in either direction, and the pair that each edge joins.
 
     >>> pairs(torch.tensor([[0, 1, 2, 2], [1, 0, 0, 2]]))
     (3, tensor([0, 0, 1, 2]))

@@ -165,7 +165,6 @@ class ConcreteDropout(Penalised, Wrapped):
         return self.logit.sigmoid()
 
     def drop(self, x: Tensor) -> Tensor:
-        """Puts noise on what the layer reads."""
         key = self.key(x)
         if key is None:
             return self.layer(x)
@@ -182,7 +181,6 @@ class ConcreteDropout(Penalised, Wrapped):
         return (self.length**2 / 2 * squares - features * entropy) / samples
 
     def extra_repr(self) -> str:
-        """Returns the rate, rounded, and what else was given."""
         return f"p={self.learned_p.item():.3g}, length={self.length:g}, temperature={self.temperature:.3g}"
 
 

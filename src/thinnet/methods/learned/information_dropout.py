@@ -182,7 +182,6 @@ class InformationDropout(Penalised):
         return self.__dict__ | {"_divergence": None}
 
     def extra_repr(self) -> str:
-        """Returns what it was made with."""
         return f"prior={self.prior!r}, beta={self.beta:g}, limit={self.limit:g}"
 
 

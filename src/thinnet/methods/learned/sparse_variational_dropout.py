@@ -136,7 +136,6 @@ class SparseVariationalDropout(Penalised, Wrapped):
         return torch.where(self.log_alpha < self.threshold, self.layer.weight, 0)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Draws the outputs in training, and computes them with the weights that are left in eval."""
         key = self.key(x)
         if key is None:
             return local.apply(self.layer, x, self._kept(), self.layer.bias)
@@ -147,7 +146,6 @@ class SparseVariationalDropout(Penalised, Wrapped):
         return divergence(self.log_alpha).sum() / samples
 
     def extra_repr(self) -> str:
-        """Returns the threshold and the share that is pruned."""
         return f"threshold={self.threshold:g}, sparsity={self.sparsity():.3g}"
 
 

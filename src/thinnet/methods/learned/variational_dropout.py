@@ -159,7 +159,6 @@ class VariationalDropout(Penalised):
         return at_most_zero(self.log_alpha).sigmoid()
 
     def drop(self, x: Tensor) -> Tensor:
-        """Multiplies by noise."""
         if x.ndim == 0 or x.shape[-1] != self.features:
             shape = tuple(x.shape)
             raise ValueError(f"VariationalDropout: the last axis of x must have {self.features} units; got shape {shape}.")
@@ -171,7 +170,6 @@ class VariationalDropout(Penalised):
         return divergence(at_most_zero(self.log_alpha)).expand(self.features).sum() / samples
 
     def extra_repr(self) -> str:
-        """Returns how many units there are, and their mean rate, rounded."""
         return f"{self.features}, p={self.learned_p.mean().item():.3g}"
 
 

@@ -94,7 +94,6 @@ class VariationalWeightDropout(Penalised, Wrapped):
         return at_most_zero(self.log_alpha).sigmoid()
 
     def drop(self, x: Tensor) -> Tensor:
-        """Draws the outputs."""
         key = self.key(x)
         if key is None:
             return self.layer(x)
@@ -106,7 +105,6 @@ class VariationalWeightDropout(Penalised, Wrapped):
         return divergence(at_most_zero(self.log_alpha)).expand(self.layer.weight.shape).sum() / samples
 
     def extra_repr(self) -> str:
-        """Returns the mean rate, rounded."""
         return f"p={self.learned_p.mean().item():.3g}"
 
 

@@ -134,13 +134,11 @@ class LockedDropout(Site):
         return repacked(self.apply_noise(rows.transpose(0, 1), shared_axes=(1,)).transpose(0, 1), lengths, x)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each feature of a sequence."""
         rows = _batch_first("LockedDropout", x, self.batch_first)
         y = self.apply_noise(rows, shared_axes=(1,))
         return x if y is rows else y if self.batch_first else y.transpose(0, 1)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the order of the axes."""
         return f"{super().extra_repr()}, batch_first={self.batch_first}"
 
 

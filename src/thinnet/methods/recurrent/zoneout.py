@@ -132,7 +132,6 @@ class Zoneout(Site):
         return expectation(new, self._rate(new.device) / rates.RESOLUTION, old) if key is None else _zone(key, new, old)
 
     def extra_repr(self) -> str:
-        """Returns the rate."""
         return f"p={self.p}"
 
 

@@ -93,7 +93,6 @@ class DropPath(Site):
         super().__init__(p, inplace)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each sample."""
         return self.apply_noise(x, shared_axes=samples(x.ndim))
 
 

@@ -152,7 +152,6 @@ class FractalPath(Site):
         self.column: Tensor | None = None  # of the forward pass that runs, or of the last one
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses whether one column is to survive, and which."""
         key = self.key(x, batch=None)
         if key is None:
             self.column = None
@@ -162,7 +161,6 @@ class FractalPath(Site):
         return x
 
     def extra_repr(self) -> str:
-        """Returns the number of columns and the rate."""
         return f"columns={self.columns}, p={self.p}"
 
 

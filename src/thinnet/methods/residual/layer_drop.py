@@ -154,7 +154,6 @@ class LayerDrop(Site):
         return nn.ModuleList(self[index] for index in keep)
 
     def extra_repr(self) -> str:
-        """Returns the rate."""
         return f"p={self.p}"
 
 

@@ -202,14 +202,12 @@ class ShakeDrop(Site):
         self.level, self.alpha, self.beta = level, alpha, beta
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses b, alpha and beta at once."""
         key = self.key(x, batch=None if self.level == "batch" else 0)
         if key is None:
             return _mean(x, rates.count(self.p or 0.0) / rates.RESOLUTION, self.level, self.alpha)
         return _shake(key, x, self.level, self.alpha, self.beta)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the settings."""
         return f"p={self.p}, level={self.level!r}, alpha={self.alpha}, beta={self.beta}"
 
 

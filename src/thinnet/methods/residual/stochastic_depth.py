@@ -154,7 +154,6 @@ class StochasticDepth(Wrapped):
         self._told = kept is not None
 
     def extra_repr(self) -> str:
-        """Returns rate and mode, and what was chosen of `skip`."""
         return f"p={self.p}, mode={self.mode!r}" + ("" if self.skip is None else f", skip={self.skip}")
 
 

@@ -1,4 +1,4 @@
-"""The work of DropBlock: where a block fits, how many blocks cover a position, how many seeds a rate takes, what is dropped."""
+"""Geometry of DropBlock: where blocks fit, how many cover a position, and the seed rate that gives a drop rate."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ SPACING = 2.0**23  # uniform noise has 2^23 values
 
 
 def checked(function: str, block: int | Sequence[int], dims: int) -> tuple[int, ...]:
-    """Returns the size of a block along each axis of the map, or says what is wrong with it."""
+    """Returns the size of a block along each axis of the map, or raises a ValueError."""
     sizes = (block,) * dims if isinstance(block, int) else tuple(block) if isinstance(block, (tuple, list)) else ()
     if len(sizes) != dims or not all(type(size) is int and size >= 1 for size in sizes):
         rule = "a positive integer" + (f", or {dims} of them" if dims > 1 else "")
@@ -27,7 +27,7 @@ def checked(function: str, block: int | Sequence[int], dims: int) -> tuple[int, 
 
 
 def check_fits(function: str, x: Tensor, block: tuple[int, ...]) -> None:
-    """Refuses an `x` that is no map of the block's dimensions, and a block that fits nowhere."""
+    """Raises a ValueError if `x` is no map of the block's dimensions, or a block fits nowhere."""
     axes = "(N, C, " + ", ".join("DHW"[-len(block) :] if len(block) > 1 else "L") + ")"
     if x.ndim != 2 + len(block):
         raise ValueError(f"{function}: x must be {axes}; got shape {tuple(x.shape)}. Add a batch axis with x.unsqueeze(0).")
@@ -40,7 +40,7 @@ def check_fits(function: str, x: Tensor, block: tuple[int, ...]) -> None:
 
 
 def coverage(sizes: Sequence[int], block: tuple[int, ...], device: torch.device | None = None) -> Tensor:
-    """Returns how many of the blocks that fit into a map cover each position, in float64.
+    """Returns the number of blocks that can cover each position of a map, in float64.
 
     >>> coverage((4, 5), (2, 4)).int().tolist()
     [[1, 2, 2, 2, 1], [2, 4, 4, 4, 2], [2, 4, 4, 4, 2], [1, 2, 2, 2, 1]]
@@ -53,10 +53,10 @@ def coverage(sizes: Sequence[int], block: tuple[int, ...], device: torch.device 
 
 
 def seed_rate(rate: Tensor, covered: Tensor) -> Tensor:
-    """Returns gamma, the rate of seeds at which positions are dropped at `rate` (in 65536ths) on average over the map.
+    """Returns gamma, the rate of block seeds that drops `rate` 65536ths of all positions on average.
 
-    mean over positions of (1 - gamma)^n = 1 - p, solved for t = -log(1 - gamma): the logarithm of the left side is convex and
-    falls in t, so Newton's method rises from t = 0 to the root and never passes it. Rounded to what the noise can tell apart.
+    Solves mean over positions of (1 - gamma)^n = 1 - p for t = -log(1 - gamma). The logarithm of the left side is convex and
+    decreasing in t, so Newton's method from t = 0 approaches the root from below. Rounded to the resolution of the noise.
     """
     n, kept = covered.flatten(), 1 - rate.double() / rates.RESOLUTION
     t = torch.zeros_like(kept)
@@ -69,7 +69,7 @@ def seed_rate(rate: Tensor, covered: Tensor) -> Tensor:
 
 @lru_cache(maxsize=256)
 def solved(sizes: tuple[int, ...], block: tuple[int, ...], counted: int) -> float:
-    """Returns gamma as a number that is solved for once, for a rate in 65536ths.
+    """Returns gamma as a cached Python number, for a rate in 65536ths.
 
     >>> solved((14, 14), (7, 7), 6554)
     0.006764769554138184
@@ -78,10 +78,10 @@ def solved(sizes: tuple[int, ...], block: tuple[int, ...], counted: int) -> floa
 
 
 def spread(seeds: Tensor, block: tuple[int, ...]) -> Tensor:
-    """Returns which positions the blocks of some seeds cover, `(N, C, ...)`: the union of shifts, doubled in width each time.
+    """Returns the positions that the blocks of some seeds cover, `(N, C, ...)`.
 
-    Every row, and every map, begins with the zeros of the places where no block fits. A shift of the flat memory reads them
-    where it runs over the end of a row before, so the union is one long OR.
+    The union of shifts doubles its width at each step. Every row and every map begins with the zeros of the places where no
+    block fits. A shift of the flat memory reads these at the end of the previous row, so the union is one long OR.
 
     >>> spread(torch.tensor([[[True, False, False, True]]]), (3,)).int().tolist()
     [[[1, 1, 1, 1, 1, 1]]]
@@ -100,7 +100,7 @@ def spread(seeds: Tensor, block: tuple[int, ...]) -> Tensor:
 
 
 def grid(shape: Sequence[int], block: int | Sequence[int] = 7, shared: bool = False) -> tuple[int, ...]:
-    """Returns the shape of the seeds of `(N, C, ...)`: one wherever a whole block fits.
+    """Returns the shape of the seeds of `(N, C, ...)`: one seed wherever a whole block fits.
 
     >>> grid((2, 3, 14, 9), 7)
     (2, 3, 8, 3)
@@ -117,36 +117,32 @@ def select(key: NoiseKey, x: Tensor, gamma: float | Tensor, scale: Tensor, block
 
 
 class Selected(torch.autograd.Function):
-    """The selection, which is linear in `x`: its derivative is the same one, and draws its seeds again."""
+    """Applies `select`. It is linear in `x`, so its derivative is itself: backward draws the same seeds again."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, gamma: Any, scale: Tensor, block: Any, shared: bool, rate: Tensor, *name: Any) -> Tensor:
-        """Selects."""
         return select(NoiseKey("drop_block", rate, name), x, gamma, scale, block, shared)  # type: ignore[arg-type]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keeps the name of the seeds, and not the seeds."""
         _, ctx.gamma, scale, ctx.block, ctx.shared, *where = inputs
         ctx.save_for_backward(scale, *where)
         ctx.save_for_forward(scale, *where)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
-        """Selects of the tangent."""
         scale, *where = ctx.saved_tensors
         return Selected.apply(tangents[0], ctx.gamma, scale, ctx.block, ctx.shared, *where)  # type: ignore[return-value]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        """Selects of the gradient."""
         return Selected.jvp(ctx, *gradients), *[None] * (3 + len(ctx.saved_tensors))
 
 
 def places(shape: Sequence[int], block: int | Sequence[int]) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Returns where a block fits: the place of its seed, and the positions that it covers; for the definition."""
+    """Returns where each block fits: the index of its seed and the slices that it covers; used by the definition."""
     sides = checked("drop_block", block, len(shape) - 2)
     return [
         (at, tuple(slice(i, i + side) for i, side in zip(at, sides, strict=True)))
@@ -155,7 +151,7 @@ def places(shape: Sequence[int], block: int | Sequence[int]) -> list[tuple[tuple
 
 
 def keep_probability(shape: Sequence[int], p: float, block: int | Sequence[int]) -> tuple[float, Tensor]:
-    """Returns gamma, by bisection and with each block counted, and each position's chance to be kept; for the definition."""
+    """Returns gamma, by bisection over explicitly counted blocks, and the keep probability of each position."""
     covered = torch.zeros(tuple(shape[2:]), dtype=torch.float64)
     for _, positions in places(shape, block):
         covered[positions] += 1

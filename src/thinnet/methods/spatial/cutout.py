@@ -1,12 +1,4 @@
-"""Cutout: one square of each input image is cut out, so that a classifier cannot rely on one part of what it sees.
-
-    y[n, c, i, j] = 0 where a <= i < a + s and b <= j < b + s, else x;  a = k - floor(s/2), b = l - floor(s/2)
-    k ~ Uniform{0 .. H-1},  l ~ Uniform{0 .. W-1}
-
-The centre is any pixel, so a square may lie partly outside of the image, and nothing is scaled: it is an augmentation, whose
-output is smaller on average. It has no rate; the side decides how much is cut.
-DeVries and Taylor 2017, arXiv:1708.04552. Their code cuts s - 1 where s is odd; here a side is what it says.
-"""
+"""Cutout: sets one square of each input image to zero."""
 
 from collections.abc import Sequence
 
@@ -20,16 +12,16 @@ from thinnet.rng import NoiseKey, Site
 
 
 def checked(function: str, size: object) -> int:
-    """Returns the side of the square, or says what is wrong with it."""
+    """Returns the side of the square, or raises a ValueError."""
     if type(size) is not int or size < 1:
         raise ValueError(f"{function}: size must be a positive integer; got {size!r}. It is a side in pixels: 16 on 32 x 32.")
     return size
 
 
 def cut_share(length: int, size: int) -> Tensor:
-    """Returns the chance of each place of an axis to be cut: the share of the centres whose square covers it.
+    """Returns the probability of each position of an axis to be cut: the share of centres whose square covers it.
 
-    >>> (4 * cut_share(4, 2)).tolist()  # the paper's square reaches further to the left
+    >>> (4 * cut_share(4, 2)).tolist()  # the square of the paper extends further to the left
     [2.0, 2.0, 2.0, 1.0]
     """
     place, half = torch.arange(length, dtype=torch.float64), size // 2
@@ -37,12 +29,12 @@ def cut_share(length: int, size: int) -> Tensor:
 
 
 def expected_drop(shape: Sequence[int], size: int = 16) -> float:
-    """Returns the exact share of an image that is cut on average: the shape decides it, and not the side alone."""
+    """Returns the exact expected share of an image that is cut; it depends on the shape as well as on the side."""
     return float(cut_share(shape[-2], size).mean() * cut_share(shape[-1], size).mean())
 
 
 def mean(x: Tensor, size: int = 16) -> Tensor:
-    """Returns x (1 - c), with c the chance of a pixel to be cut."""
+    """Returns x (1 - c), with c the probability of a pixel to be cut."""
     return x * (1 - torch.outer(cut_share(x.shape[-2], size), cut_share(x.shape[-1], size)))
 
 
@@ -99,23 +91,12 @@ def _cut(key: NoiseKey, x: Tensor, size: int) -> Tensor:
 
 
 def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Generator | None = None) -> Tensor:
-    """Sets one square of each image to zero; the centre is any pixel, so that a square may lie partly outside.
-
-    y = 0 in a square of side s around a random pixel, x elsewhere.
+    """Functional form of `Cutout`.
 
     Args:
         x: `(N, C, H, W)`.
-        size: the side of the square in pixels.
-        training: whether anything is cut. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`. It is not scaled: an image loses what is cut.
-
-    Raises:
-        ValueError: `size` is no positive integer, or `x` has other axes.
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: DeVries and Taylor 2017, arXiv:1708.04552.
+        training: True cuts; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> y = cutout(torch.ones(64, 3, 32, 32), 16, training=True)
     >>> y.shape, int((y == 0).sum(dim=(1, 2, 3)).max()) <= 3 * 16 * 16
@@ -127,17 +108,28 @@ def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Genera
 
 
 class Cutout(Site):
-    """Sets one square of each image to zero in training; does nothing in eval.
+    """Sets one square of each image to zero, at a random place and in all channels; the other pixels are unchanged.
 
-    y = 0 in a square of side s around a random pixel, x elsewhere.
+        y[n, c, i, j] = 0 where a <= i < a + s and b <= j < b + s, else x
+        a = k - floor(s/2),  b = l - floor(s/2),  k ~ Uniform{0 .. H-1},  l ~ Uniform{0 .. W-1}
+
+    One random place per image. The centre is any pixel, so a square may lie partly outside of the image. Nothing is scaled: it
+    is an augmentation, and its output is smaller on average. It has no rate; the side decides how much is cut. In eval it is
+    the identity.
+
+    Use when: on normalised input images, whose zero is the mean colour.
+    Avoid when: on feature maps: use DropBlock; or where small details decide the label.
+    Start with: size 16 on CIFAR-10, 8 on CIFAR-100, 20 on SVHN, all of 32 x 32 pixels.
+    Cost: two random numbers per sample, and a selection.
+    Other implementations: torchvision RandomErasing also draws area and aspect ratio, and never cuts at the border. The
+        authors' code cuts a side of s - 1 for odd s.
 
     Args:
-        size: the side of the square in pixels.
+        size: side of the square in pixels.
 
-    Shapes: `(N, C, H, W)`, the same out as in.
-
-    Raises: ValueError where `size` is no positive integer, or an input has other axes.
-
+    Shapes: `(N, C, H, W)`; the output has the shape of the input.
+    Raises: ValueError if `size` is no positive integer, or the input has other axes; TypeError if it is an integer, bool,
+        quantised or sparse tensor.
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
 
     >>> Cutout(16)(torch.randn(8, 3, 32, 32)).shape
@@ -149,12 +141,10 @@ class Cutout(Site):
         self.size = checked("Cutout", size)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Draws one pixel for each sample."""
         key = self.key(x)
         return x if key is None else _cut(key, x, self.size)
 
     def extra_repr(self) -> str:
-        """Returns the side."""
         return f"size={self.size}"
 
 

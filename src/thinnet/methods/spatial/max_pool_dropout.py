@@ -1,13 +1,4 @@
-"""Max-pooling dropout: units are dropped before a max-pooling, so the second largest has its turn; eval is the expectation.
-
-    y = max over the window of (x if kept, 0 if dropped)                                  in training
-    y = sum over i of q p^(i-1) max(b_i, 0) + q^n min(b_1, 0),  b_1 >= b_2 >= ... >= b_n   in eval,  q = 1 - p
-
-b are the n units of a window. For b >= 0, as the paper has them behind a rectifier, that is its probability-weighted pooling:
-b_i is the largest that is kept with probability q p^(i-1). A dropped unit counts as 0, also where the others are negative, and
-then only a window that keeps all of them is below 0: the last term. Nothing is scaled, as eval is the exact expectation.
-Wu and Gu 2015, arXiv:1512.00242.
-"""
+"""Max-pooling dropout: drops units before a max-pooling."""
 
 from collections.abc import Callable
 
@@ -23,7 +14,7 @@ Size = int | tuple[int, ...]
 
 
 def sizes(function: str, name: str, value: Size, dims: int, least: int) -> tuple[int, ...]:
-    """Returns a setting of a pooling for each axis of the map, or says what is wrong with it."""
+    """Returns a pooling argument for each axis of the map, or raises a ValueError."""
     each = (value,) * dims if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(each) != dims or not all(type(size) is int and size >= least for size in each):
         rule = f"an integer from {least} up" + (f", or {dims} of them" if dims > 1 else "")
@@ -42,7 +33,7 @@ def checked(function: str, dims: int, kernel_size: Size, stride: Size | None, pa
 
 
 def windows(x: Tensor, kernel: tuple[int, ...], step: tuple[int, ...], edge: tuple[int, ...], outside: float) -> Tensor:
-    """Returns the units of each window of `(N, C, ...)` in the last axis, what lies outside of the map as `outside`."""
+    """Returns the units of each window of `(N, C, ...)` in the last axis; `outside` is the padding value."""
     x = F.pad(x, [side for outside in reversed(edge) for side in (outside, outside)], value=outside)
     for axis, (size, stride) in enumerate(zip(kernel, step, strict=True), 2):
         x = x.unfold(axis, size, stride)
@@ -50,7 +41,7 @@ def windows(x: Tensor, kernel: tuple[int, ...], step: tuple[int, ...], edge: tup
 
 
 def _weighted(x: Tensor, p: float | Tensor, pool: tuple[tuple[int, ...], ...], power: int = 1) -> Tensor:
-    """Returns the expectation of a power of the training output: each value of a window times its chance to come out."""
+    """Returns the expectation of a power of the training output: a sum over the ranked values of a window."""
     ranked = windows(x, *pool, outside=-torch.inf).sort(dim=-1, descending=True).values
     units = windows(torch.ones_like(x[:1, :1]), *pool, outside=0.0).sum(-1)
     rank = torch.arange(ranked.shape[-1], device=x.device)
@@ -59,18 +50,18 @@ def _weighted(x: Tensor, p: float | Tensor, pool: tuple[tuple[int, ...], ...], p
 
 
 def expected(x: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
-    """Returns the expectation of the training output: what eval computes."""
+    """Returns the expectation of the training output: the output in eval."""
     return _weighted(x, p, checked("max_pool_dropout", x.ndim - 2, kernel_size, stride, padding))
 
 
 def variance(x: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
-    """Returns the variance of the training output: the expected square less the square of the expectation."""
+    """Returns the variance of the training output."""
     pool = checked("max_pool_dropout", x.ndim - 2, kernel_size, stride, padding)
     return _weighted(x, p, pool, power=2) - _weighted(x, p, pool) ** 2
 
 
 def definition(x: Tensor, u: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
-    """Returns the largest unit of each window of what is kept (u >= p), and zeros."""
+    """Returns the maximum of each window after dropping (u < p counts as zero)."""
     pool = checked("max_pool_dropout", x.ndim - 2, kernel_size, stride, padding)
     return windows(torch.where(u >= p, x, 0), *pool, outside=-torch.inf).amax(-1)
 
@@ -96,7 +87,7 @@ POOLS: dict[int, Callable[..., Tensor]] = {1: F.max_pool1d, 2: F.max_pool2d}
 
 
 def _pool(key: NoiseKey | None, x: Tensor, p: Tensor, pool: tuple[tuple[int, ...], ...], function: str) -> Tensor:
-    """Returns the largest of what is kept of each window; without coins the expectation of that."""
+    """Returns the maximum of the kept units of each window; without a key, its expectation."""
     dims = len(pool[0])
     if x.ndim != 2 + dims:
         axes = "(N, C, L)" if dims == 1 else "(N, C, H, W)"
@@ -125,24 +116,12 @@ def max_pool_dropout1d(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns the largest of the kept units of each window in training, and in eval the expectation of that.
-
-    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+    """Functional form of `MaxPoolDropout1d`.
 
     Args:
         x: `(N, C, L)`.
-        p: fraction of units that count as zero, on average; honoured to 1/65536.
-        kernel_size: the sides of a window.
-        stride: the steps from window to window; their sides if left out.
-        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
-        training: whether units are dropped. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: `(N, C, L')`, as `torch.nn.MaxPool1d` has it.
-
-    Raises: ValueError where `p` is not in [0, 1], a size is none, or `x` has other axes.
-
-    Source: Wu and Gu 2015, arXiv:1512.00242.
+        training: True drops units; False returns the expectation.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> x = torch.tensor([[[1.0, 4.0, 2.0]]])
     >>> max_pool_dropout1d(x, 0.5, kernel_size=3, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
@@ -161,24 +140,12 @@ def max_pool_dropout2d(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns the largest of the kept units of each window in training, and in eval the expectation of that.
-
-    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+    """Functional form of `MaxPoolDropout2d`.
 
     Args:
         x: `(N, C, H, W)`.
-        p: fraction of units that count as zero, on average; honoured to 1/65536.
-        kernel_size: the sides of a window.
-        stride: the steps from window to window; their sides if left out.
-        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
-        training: whether units are dropped. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: `(N, C, H', W')`, as `torch.nn.MaxPool2d` has it.
-
-    Raises: ValueError where `p` is not in [0, 1], a size is none, or `x` has other axes.
-
-    Source: Wu and Gu 2015, arXiv:1512.00242.
+        training: True drops units; False returns the expectation.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> x = torch.tensor([[[[1.0, 4.0], [0.0, 2.0]]]])
     >>> max_pool_dropout2d(x, 0.5, kernel_size=2, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
@@ -196,30 +163,39 @@ class _MaxPoolDropout(Site):
         self.kernel_size, self.stride, self.padding = pool
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each unit before the pooling; pools by probabilities in eval."""
         rate = self._rate(x.device).double() / rates.RESOLUTION
         return _pool(self.key(x), x, rate, (self.kernel_size, self.stride, self.padding), type(self).__name__)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the pooling."""
         return f"p={self.p}, kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
 
 
 class MaxPoolDropout1d(_MaxPoolDropout):
-    """Drops units before a max-pooling in training; in eval gives the expectation of that. Takes the place of a max-pooling.
+    """Drops units before a max-pooling in training; in eval returns the exact expectation. Replaces a max-pooling layer.
 
-    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+        training:  y = max over the window of x m,  m ~ Bernoulli(1 - p)
+        eval:      y = sum over i of q p^(i-1) max(b_i, 0) + q^n min(b_1, 0),  q = 1 - p
+
+    b_1 >= ... >= b_n are the units of a window. One random decision covers a unit. For b >= 0, after a rectifier as in the
+    paper, eval is its probability-weighted pooling: b_i is the largest kept unit with probability q p^(i-1). A dropped unit
+    counts as 0 even if the others are negative, so only a window that keeps all its units is below 0: the last term. Nothing is
+    scaled.
+
+    Use when: in place of a max-pooling after a rectifier.
+    Avoid when: windows are large or overlap much: the maximum of many kept units hides the dropped ones.
+    Start with: p = 0.5.
+    Cost: dropout before the pooling; in eval a copy and a sort of each window.
+    Other implementations: no library. torch.nn.Dropout before torch.nn.MaxPool2d scales by 1 / (1 - p), so its output in eval
+        is too large.
 
     Args:
-        p: fraction of units that count as zero, on average; honoured to 1/65536.
-        kernel_size: the sides of a window.
-        stride: the steps from window to window; their sides if left out.
-        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
+        p: probability that a unit is dropped, rounded to 1/65536.
+        kernel_size: size of a window.
+        stride: step between windows; `kernel_size` if None.
+        padding: how far windows extend beyond the edge. Padded positions are never the maximum.
 
     Shapes: `(N, C, L)` to `(N, C, L')`, as `torch.nn.MaxPool1d`.
-
-    Raises: ValueError where `p` is not in [0, 1], a size is none, or an input has other axes.
-
+    Raises: ValueError if `p` is not in [0, 1], an argument is no size, or the input has other axes.
     Source: Wu and Gu 2015, arXiv:1512.00242.
 
     >>> MaxPoolDropout1d(0.5, 2)(torch.randn(2, 3, 8)).shape
@@ -230,20 +206,16 @@ class MaxPoolDropout1d(_MaxPoolDropout):
 
 
 class MaxPoolDropout2d(_MaxPoolDropout):
-    """Drops units before a max-pooling in training; in eval gives the expectation of that. Takes the place of a max-pooling.
-
-    y = sum over i of q p^(i-1) b_i in eval, for the units b_1 >= b_2 >= ... >= 0 of a window and q = 1 - p.
+    """Drops units before a max-pooling over `(H, W)`, as `MaxPoolDropout1d` does. Replaces a max-pooling layer.
 
     Args:
-        p: fraction of units that count as zero, on average; honoured to 1/65536.
-        kernel_size: the sides of a window.
-        stride: the steps from window to window; their sides if left out.
-        padding: by how much windows reach over the edge. What lies there is no unit, and never comes out.
+        p: probability that a unit is dropped, rounded to 1/65536.
+        kernel_size: sides of a window, or one side of a square.
+        stride: steps between windows; `kernel_size` if None.
+        padding: how far windows extend beyond the edges. Padded positions are never the maximum.
 
     Shapes: `(N, C, H, W)` to `(N, C, H', W')`, as `torch.nn.MaxPool2d`.
-
-    Raises: ValueError where `p` is not in [0, 1], a size is none, or an input has other axes.
-
+    Raises: ValueError if `p` is not in [0, 1], an argument is no size, or the input has other axes.
     Source: Wu and Gu 2015, arXiv:1512.00242.
 
     >>> MaxPoolDropout2d(0.5, 2)(torch.randn(2, 3, 8, 6)).shape

@@ -1,9 +1,4 @@
-"""Spatial dropout: one coin drops a whole channel of a sample, because neighbours in a feature map say the same.
-
-    y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
-
-The toss of `Dropout` with another grain. Tompson, Goroshin, Jain, LeCun, Bregler 2015, CVPR, arXiv:1411.4280.
-"""
+"""Spatial dropout: drops whole channels of a sample."""
 
 import warnings
 
@@ -37,7 +32,7 @@ FACTS = Facts(
 
 
 def batched(x: Tensor, dims: int, training: bool) -> tuple[Tensor, bool]:
-    """Returns `x` as `(N, C, ...)` and whether a batch axis was added: PyTorch's shape rules, warnings and errors."""
+    """Returns `x` as `(N, C, ...)` and whether a batch axis was added, with the shape rules, warnings and errors of PyTorch."""
     function, axes = f"dropout{dims}d", x.ndim
     if dims == 1 and axes not in (2, 3):
         raise RuntimeError(f"{function}: Expected 2D or 3D input, but received a {axes}D input. Channels are axis -2.")
@@ -72,24 +67,12 @@ def dropout1d(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops whole channels of `(N, C, L)` or `(C, L)` and scales the kept ones by 1 / (1 - p).
-
-    y[n, c, :] = x[n, c, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Functional form of `Dropout1d`.
 
     Args:
         x: `(N, C, L)` or `(C, L)`.
-        p: fraction of channels set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises:
-        ValueError: `p` is not in [0, 1].
-        RuntimeError: `x` has neither 2 nor 3 axes.
-
-    Source: Tompson et al. 2015, arXiv:1411.4280.
+        training: True drops channels; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> kept = dropout1d(torch.ones(4, 8, 5), 0.5, training=True).count_nonzero(dim=2)
     >>> bool(((kept == 0) | (kept == 5)).all())
@@ -106,22 +89,12 @@ def dropout2d(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops whole channels of `(N, C, H, W)` and scales the kept ones by 1 / (1 - p).
-
-    y[n, c, :, :] = x[n, c, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Functional form of `Dropout2d`.
 
     Args:
-        x: `(N, C, H, W)`. Three axes are taken as `(N, C, L)`, with a warning, as PyTorch does.
-        p: fraction of channels set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Tompson et al. 2015, arXiv:1411.4280.
+        x: `(N, C, H, W)`; three axes mean `(N, C, L)`, with a warning, as in PyTorch.
+        training: True drops channels; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> kept = dropout2d(torch.ones(4, 8, 5, 5), 0.5, training=True).count_nonzero(dim=(2, 3))
     >>> bool(((kept == 0) | (kept == 25)).all())
@@ -138,22 +111,12 @@ def dropout3d(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops whole channels of `(N, C, D, H, W)` or `(C, D, H, W)` and scales the kept ones by 1 / (1 - p).
-
-    y[n, c, :, :, :] = x[n, c, :, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Functional form of `Dropout3d`.
 
     Args:
         x: `(N, C, D, H, W)` or `(C, D, H, W)`.
-        p: fraction of channels set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Tompson et al. 2015, arXiv:1411.4280.
+        training: True drops channels; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> kept = dropout3d(torch.ones(4, 8, 5, 5, 2), 0.5, training=True).count_nonzero(dim=(2, 3, 4))
     >>> bool(((kept == 0) | (kept == 50)).all())
@@ -166,26 +129,32 @@ class _SpatialDropout(Site):
     dims: int
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each channel."""
         whole, unbatched = batched(x, self.dims, self.training)
         y = self.apply_noise(whole, shared_axes=channels(whole.ndim))
         return y.squeeze(0) if unbatched else y
 
 
 class Dropout1d(_SpatialDropout):
-    """Drops whole channels of `(N, C, L)` in training. Takes the place of `torch.nn.Dropout1d`.
+    """Drops whole channels of each sample and scales the kept ones by 1 / (1 - p). Replaces `torch.nn.Dropout1d`.
 
-    y[n, c, :] = x[n, c, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+        y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
+
+    One random decision covers a channel of a sample. In eval it is the identity.
+
+    Use when: neighbouring positions of a feature map are correlated: early convolutional layers, or after pooling.
+    Avoid when: batch normalisation follows directly, because its statistics shift; or the input is `(B, T, D)`, where it drops
+        time steps.
+    Start with: p from 0.1 to 0.5.
+    Cost: one random decision per channel, and a copy of the input.
+    Other implementations: torch.nn.Dropout1d/2d/3d; Keras SpatialDropout1D/2D/3D, channels last by default.
 
     Args:
-        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        p: probability that a channel is dropped, rounded to 1/65536.
         inplace: writes the result into the input.
 
-    Shapes: `(N, C, L)` or `(C, L)`, the same out as in.
-
-    Raises: ValueError where `p` is not in [0, 1]; RuntimeError at an input of other shapes.
-
-    Source: Tompson et al. 2015, arXiv:1411.4280.
+    Shapes: `(N, C, L)` or `(C, L)`; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1]; RuntimeError if the input has neither 2 nor 3 axes.
+    Source: Tompson, Goroshin, Jain, LeCun, Bregler 2015, CVPR, arXiv:1411.4280.
 
     >>> Dropout1d(0.5)(torch.ones(2, 8, 5)).shape
     torch.Size([2, 8, 5])
@@ -195,19 +164,15 @@ class Dropout1d(_SpatialDropout):
 
 
 class Dropout2d(_SpatialDropout):
-    """Drops whole channels of `(N, C, H, W)` in training. Takes the place of `torch.nn.Dropout2d`.
-
-    y[n, c, :, :] = x[n, c, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Drops whole channels of `(N, C, H, W)`, as `Dropout1d` does. Replaces `torch.nn.Dropout2d`.
 
     Args:
-        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        p: probability that a channel is dropped, rounded to 1/65536.
         inplace: writes the result into the input.
 
-    Shapes: `(N, C, H, W)`, the same out as in; `(N, C, L)` with a warning.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Tompson et al. 2015, arXiv:1411.4280.
+    Shapes: `(N, C, H, W)`, or `(N, C, L)` with a warning; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1].
+    Source: Tompson et al. 2015, CVPR, arXiv:1411.4280.
 
     >>> Dropout2d(0.5)(torch.ones(2, 8, 5, 5)).shape
     torch.Size([2, 8, 5, 5])
@@ -217,19 +182,15 @@ class Dropout2d(_SpatialDropout):
 
 
 class Dropout3d(_SpatialDropout):
-    """Drops whole channels of `(N, C, D, H, W)` in training. Takes the place of `torch.nn.Dropout3d`.
-
-    y[n, c, :, :, :] = x[n, c, :, :, :] m[n, c] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Drops whole channels of `(N, C, D, H, W)`, as `Dropout1d` does. Replaces `torch.nn.Dropout3d`.
 
     Args:
-        p: fraction of channels set to zero, on average; honoured to 1/65536.
+        p: probability that a channel is dropped, rounded to 1/65536.
         inplace: writes the result into the input.
 
-    Shapes: `(N, C, D, H, W)` or `(C, D, H, W)`, the same out as in.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Tompson et al. 2015, arXiv:1411.4280.
+    Shapes: `(N, C, D, H, W)` or `(C, D, H, W)`; the output has the shape of the input.
+    Raises: ValueError if `p` is not in [0, 1].
+    Source: Tompson et al. 2015, CVPR, arXiv:1411.4280.
 
     >>> Dropout3d(0.5)(torch.ones(2, 8, 2, 5, 5)).shape
     torch.Size([2, 8, 2, 5, 5])

@@ -1,11 +1,4 @@
-"""Embedding dropout: words of the vocabulary are dropped, each of them wherever it stands in the batch.
-
-    y[b, t, :] = W[ids[b, t], :] m[ids[b, t]] / (1 - p),  m ~ Bernoulli(1 - p), one coin a word
-
-That is a lookup in the thinned table diag(m) W / (1 - p), but the table is never made: rows are looked up first and then
-dropped, so that a step costs the tokens of the batch and one coin a word, and not |V| x D. The weight is never written to.
-Gal and Ghahramani 2016, NeurIPS, arXiv:1512.05287; for a whole batch, Merity, Keskar, Socher 2018, arXiv:1708.02182.
-"""
+"""Embedding dropout: drops words of the vocabulary."""
 
 from collections.abc import Callable
 
@@ -20,7 +13,7 @@ from thinnet.rng import NoiseKey
 
 
 def definition(ids: Tensor, weight: Tensor, u: Tensor, p: float) -> Tensor:
-    """Returns the rows of the thinned table: those of the words with u >= p over 1 - p, the others zero."""
+    """Returns the rows of the masked table: words with u >= p over 1 - p, the others zero."""
     table = torch.where((u >= p)[:, None], weight / (1 - p) if p < 1 else weight, 0)
     return table[ids]
 
@@ -43,7 +36,7 @@ FACTS = Facts(
 
 
 def _drop(key: NoiseKey | None, ids: Tensor, rows: Tensor, words: int) -> Tensor:
-    """Returns the rows of `ids` without those of dropped words."""
+    """Returns the rows of `ids`, with zeros for dropped words."""
     if key is None:
         return rows
     kept = key.mask((words,))[ids][..., None]
@@ -63,31 +56,21 @@ def embedding_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Looks up the rows of `weight`, without the words that are dropped from the whole batch.
-
-    y[b, t, :] = W[ids[b, t], :] m[ids[b, t]] / (1 - p), with m ~ Bernoulli(1 - p) for each word.
+    """Functional form of `EmbeddingDropout`.
 
     Args:
         ids: integers of any shape.
         weight: `(V, D)`, the table.
-        p: fraction of words that are dropped, on average; honoured to 1/65536.
-        padding_idx: as `torch.nn.functional.embedding` takes it, and so the four that follow.
-        max_norm: rows that are used are shortened to it, in `weight` itself, as PyTorch does.
-        norm_type: the norm that is meant.
-        scale_grad_by_freq: divides gradients by how often a word is in the batch.
-        sparse: makes the gradient of `weight` a sparse tensor.
-        training: whether words are dropped. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        padding_idx, norm_type, scale_grad_by_freq, sparse: as in `torch.nn.functional.embedding`.
+        max_norm: maximum norm of the rows that are used; `weight` itself is renormalised, as in PyTorch.
+        training: True drops words; False looks them up.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     Returns: `(*ids.shape, D)`.
 
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Gal and Ghahramani 2016, arXiv:1512.05287; Merity et al. 2018, arXiv:1708.02182.
-
     >>> ids = torch.tensor([[0, 1, 2, 0, 1, 2]])
     >>> y = embedding_dropout(ids, torch.ones(3, 4), 0.5, training=True)
-    >>> torch.equal(y[:, :3], y[:, 3:])  # the same words are dropped, wherever they stand
+    >>> torch.equal(y[:, :3], y[:, 3:])  # a word is dropped everywhere
     True
     """
     key = draw_key("embedding_dropout", weight, p, training, generator)
@@ -96,19 +79,28 @@ def embedding_dropout(
 
 
 class EmbeddingDropout(Wrapped):
-    """Drops words of the vocabulary in training, everywhere in the batch; the bare embedding in eval.
+    """Drops words of the vocabulary, everywhere in the batch, and scales the vectors of the others by 1 / (1 - p).
 
-    y[b, t, :] = W[ids[b, t], :] m[ids[b, t]] / (1 - p), with m ~ Bernoulli(1 - p) for each word.
+        y[b, t, :] = W[ids[b, t], :] m[ids[b, t]] / (1 - p),  m ~ Bernoulli(1 - p)
+
+    One random decision covers a word of the vocabulary. The result is a lookup in the masked table diag(m) W / (1 - p), which
+    is never computed: rows are looked up first and then dropped. So a step costs the tokens of the batch and V decisions, not V
+    x D. The weight is never written. In eval it is the wrapped embedding.
+
+    Use when: in place of the embedding of a language model or a tagger, followed by dropout that is fixed over time.
+    Avoid when: tokens are subwords, where a piece is no word. If the table is also the output layer, that layer is not dropped.
+    Start with: p = 0.1.
+    Cost: one random decision per word of the vocabulary, and a selection of the tokens' vectors; no copy of the table.
+    Other implementations: AWD-LSTM and fastai copy and mask the whole table; scale of fastai changes the weight itself in eval.
 
     Args:
-        layer: the embedding, which becomes the child `layer`. Its own settings hold, and the checkpoint has its keys.
-        p: fraction of words that are dropped, on average; honoured to 1/65536.
+        layer: the embedding, which becomes the child `layer`. Its own settings apply, and the checkpoint has its keys.
+        p: probability that a word is dropped, rounded to 1/65536.
 
     Shapes: integers of any shape to `(*, D)`.
-
-    Raises: ValueError where `p` is not in [0, 1]; TypeError where `layer` is no `torch.nn.Embedding`.
-
-    Source: Gal and Ghahramani 2016, arXiv:1512.05287; Merity et al. 2018, arXiv:1708.02182.
+    Raises: ValueError if `p` is not in [0, 1]; TypeError if `layer` is no `torch.nn.Embedding`.
+    Source: Gal and Ghahramani 2016, NeurIPS, arXiv:1512.05287; for a whole batch, Merity, Keskar, Socher 2018,
+        arXiv:1708.02182.
 
     >>> layer = EmbeddingDropout(nn.Embedding(1000, 16), 0.1)
     >>> layer(torch.tensor([[3, 7, 3]])).shape, list(layer.state_dict())
@@ -122,11 +114,9 @@ class EmbeddingDropout(Wrapped):
         super().__init__(layer, p)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each word of the vocabulary."""
         return _drop(self.key(x, batch=None), x, self.layer(x), self.num_embeddings)
 
     def extra_repr(self) -> str:
-        """Returns the rate."""
         return f"p={self.p}"
 
 

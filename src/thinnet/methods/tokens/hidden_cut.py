@@ -1,13 +1,4 @@
-"""HiddenCut: a span of each sequence's hidden states is cut out, so that the rest of a sentence has to say what it means.
-
-    y[b, t, :] = 0 where a[b] <= t < a[b] + k, else x[b, t, :];  k = p T to the nearest whole number
-    a ~ Uniform{0 .. T-k}, or with chances in proportion to the attention that the span receives
-
-Nothing is scaled. The paper cuts behind the feed-forward part of every layer, chooses spans by the attention received in that
-layer, and trains with a Jensen-Shannon term between cut and uncut passes, which is a loss of several masks and not part of
-this. How it turns attention into a span is not copied here: a start is as likely as the attention of its span.
-Chen, Shen, Chen, Yang 2021, ACL, arXiv:2106.00149.
-"""
+"""HiddenCut: sets one span of each sequence's hidden states to zero."""
 
 import torch
 from torch import Tensor
@@ -19,7 +10,7 @@ from thinnet.rng import NoiseKey, Site, rates
 
 
 def span(tokens: int, p: float) -> int:
-    """Returns how many of a sequence's tokens are cut, to the nearest whole number, halves up.
+    """Returns the number of tokens that are cut, p T rounded to the nearest integer, halves up.
 
     >>> span(20, 0.1), span(7, 0.5)
     (2, 4)
@@ -28,14 +19,14 @@ def span(tokens: int, p: float) -> int:
 
 
 def cut_share(tokens: int, p: float) -> Tensor:
-    """Returns the chance of each token to be cut where all spans are as likely: inner tokens are in more of them."""
+    """Returns the probability of each token to be cut by a uniform span: inner tokens are in more spans."""
     place, cut = torch.arange(tokens, dtype=torch.float64), span(tokens, p)
     covering = torch.minimum(place + 1, tokens - place).clamp(max=min(cut, tokens - cut + 1))
     return covering / (tokens - cut + 1)
 
 
 def mean(x: Tensor, p: float) -> Tensor:
-    """Returns x (1 - c), with c the chance of a token to be cut."""
+    """Returns x (1 - c), with c the probability of a token to be cut."""
     return x * (1 - cut_share(x.shape[1], p)[:, None])
 
 
@@ -75,7 +66,7 @@ FACTS = Facts(
 
 
 def _starts(u: Tensor, scores: Tensor, cut: Tensor) -> Tensor:
-    """Returns the first token of each span, `(B, 1)`, with chances in proportion to the scores of the span."""
+    """Returns the first token of each span, `(B, 1)`, with probability proportional to the scores of the span."""
     tokens = scores.shape[1]
     upto = torch.nn.functional.pad(scores.detach().double(), (1, 0)).cumsum(1)
     first = torch.arange(tokens + 1, device=u.device)
@@ -107,26 +98,15 @@ def hidden_cut(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Sets the hidden states of one contiguous span of each sequence to zero.
-
-    y[b, t, :] = 0 where a[b] <= t < a[b] + round(p T), else x[b, t, :].
+    """Functional form of `HiddenCut`.
 
     Args:
         x: `(B, T, D)`.
-        p: the length of the span as a fraction of the sequence; honoured to a whole number of tokens.
-        scores: `(B, T)`, not negative: how much attention each token receives. A span is as likely as the sum of its scores,
-            so that what the model looks at is cut more often, and a stretch of padding never. All spans are as likely if it
-            is left out, or where nothing has a score.
-        training: whether anything is cut. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`. It is not scaled.
-
-    Raises:
-        ValueError: `p` is not in [0, 1], `x` has other axes, or `scores` another shape.
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: Chen et al. 2021, arXiv:2106.00149.
+        scores: `(B, T)`, not negative: the attention that each token receives. A span has probability proportional to the sum
+            of its scores, so attended tokens are cut more often, and padding without scores never. None, or scores of zero,
+            make all spans equally likely.
+        training: True cuts; False returns `x` unchanged.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
     >>> hidden_cut(torch.ones(1, 5, 1), 0.4, scores=torch.tensor([[0.0, 0, 0, 1, 1]]), training=True).sum()
     tensor(3.)
@@ -136,18 +116,29 @@ def hidden_cut(
 
 
 class HiddenCut(Site):
-    """Sets the hidden states of one contiguous span of each sequence to zero in training; does nothing in eval.
+    """Sets the hidden states of one contiguous span of each sequence to zero, and scales nothing.
 
-    y[b, t, :] = 0 where a[b] <= t < a[b] + round(p T), else x[b, t, :].
+        y[b, t, :] = 0 where a[b] <= t < a[b] + k, else x[b, t, :];  k = p T rounded to the nearest integer
+        a ~ Uniform{0 .. T-k}, or with probability proportional to the attention that the span receives
+
+    One random place per sequence. The paper cuts after the feed-forward part of every layer, chooses spans by the attention in
+    that layer, and adds a Jensen-Shannon loss between cut and uncut passes, which this method does not include. It also differs
+    in how attention selects a span: here a start has probability proportional to the attention of its span. In eval it is the
+    identity.
+
+    Use when: after the feed-forward part of the layers of a transformer in fine-tuning, with a consistency loss.
+    Avoid when: each position is predicted; or sequences are mostly padding, unless `scores` exclude it.
+    Start with: p = 0.1.
+    Cost: one random number per sequence and a selection; one byte per token is stored.
+    Other implementations: the authors' code for one model; no library.
 
     Args:
-        p: the length of the span as a fraction of the sequence; honoured to a whole number of tokens.
+        p: length of the span as a fraction of the sequence, rounded to a whole number of tokens.
 
-    Shapes: `(B, T, D)`, the same out as in. `forward(x, scores)` takes the attention received, `(B, T)`.
-
-    Raises: ValueError where `p` is not in [0, 1], or an input has other axes.
-
-    Source: Chen et al. 2021, arXiv:2106.00149.
+    Shapes: `(B, T, D)`; the output has the shape of the input. `forward(x, scores)` takes the attention received, `(B, T)`.
+    Raises: ValueError if `p` is not in [0, 1], or an input has other axes; TypeError if it is an integer, bool, quantised or
+        sparse tensor.
+    Source: Chen, Shen, Chen, Yang 2021, ACL, arXiv:2106.00149.
 
     >>> int((HiddenCut(0.25)(torch.ones(2, 8, 3)) == 0).sum())  # two tokens of each
     12
@@ -157,16 +148,13 @@ class HiddenCut(Site):
         super().__init__(p)
 
     def forward(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
-        """Returns `x` without its spans in training."""
         return super().forward(x) if scores is None else self.drop(x, scores)
 
     def drop(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
-        """Draws one number for each sequence."""
         key = self.key(x)
         return x if key is None else _cut(key, x, scores)
 
     def extra_repr(self) -> str:
-        """Returns the rate."""
         return f"p={self.p}"
 
 

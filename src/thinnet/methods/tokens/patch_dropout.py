@@ -1,11 +1,4 @@
-"""Patch dropout: a vision transformer sees a random part of each image's patches, and is not charged for the rest.
-
-    y[n] = (prefix tokens of x[n], k of its L patches),  k = max(1, L (1 - p) to the nearest whole number)
-
-The k patches with the smallest of L uniform numbers are a subset without replacement. What is left out is not zero but absent:
-all that comes behind costs k / L of the time, attention its square. Nothing is scaled; eval has all tokens.
-Liu, Matsoukas, Strand, Azizpour, Smith 2023, WACV, arXiv:2208.07220. There k is rounded down, as binary fractions have it.
-"""
+"""Patch dropout: keeps a random subset of each image's patches."""
 
 import torch
 from torch import Tensor
@@ -18,7 +11,7 @@ from thinnet.rng import NoiseKey, Site, rates
 
 
 def kept_patches(patches: int, p: float) -> int:
-    """Returns how many of an image's patches stay at the delivered rate.
+    """Returns the number of patches that stay.
 
     >>> kept_patches(196, 0.5), kept_patches(10, 0.3), kept_patches(4, 0.99)
     (98, 7, 1)
@@ -27,7 +20,7 @@ def kept_patches(patches: int, p: float) -> int:
 
 
 def definition(x: Tensor, u: Tensor, p: float, prefix: int = 1, ordered: bool = True) -> Tensor:
-    """Returns the prefix and the patches with the smallest noise, where they were or, not ordered, by their noise."""
+    """Returns the prefix and the patches with the smallest noise, in their own order or in that of their noise."""
     kept = kept_patches(x.shape[1] - prefix, p)
     order = [sorted(range(u.shape[1]), key=lambda patch, row=row: float(row[patch]))[:kept] for row in u]
     rows = [[*range(prefix), *(prefix + patch for patch in (sorted(row) if ordered else row))] for row in order]
@@ -54,7 +47,7 @@ FACTS = Facts(
 
 
 def _kept(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool, function: str) -> tuple[Tensor, Tensor]:
-    """Returns the tokens that stay, and where in `x` they were."""
+    """Returns the tokens that stay, and their indices in `x`."""
     if x.ndim != 3 or x.shape[1] <= prefix:
         raise ValueError(f"{function}: x must be (N, T, D) with T > prefix = {prefix}; got shape {tuple(x.shape)}.")
     check_input(x, function)
@@ -69,7 +62,7 @@ def _kept(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool,
 
 
 def checked(function: str, prefix: object) -> int:
-    """Returns the number of prefix tokens, or says what is wrong with it."""
+    """Returns the number of prefix tokens, or raises a ValueError."""
     if type(prefix) is not int or prefix < 0:
         raise ValueError(f"{function}: prefix must be an integer from 0 up; got {prefix!r}. It counts class tokens.")
     return prefix
@@ -85,26 +78,14 @@ def patch_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """Keeps a random subset of the patches of each sample, and the prefix tokens in front of them.
-
-    y = (prefix, k of L patches), with k = max(1, round(L (1 - p))).
+    """Functional form of `PatchDropout`.
 
     Args:
-        x: `(N, T, D)`, prefix tokens first, L = T - prefix patches behind them.
-        p: fraction of patches that are left out; honoured to 1/65536 and to a whole number of patches.
-        prefix: how many tokens in front always stay: 1 for a class token, more with registers, 0 for none.
-        ordered: whether patches stay in their order. It matters where positions are given later, as rotary ones are.
-        return_indices: whether places in `x` are returned too, for what else is given by token, such as positions or targets.
-        training: whether patches are left out. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        x: `(N, T, D)`, prefix tokens first, then L = T - prefix patches.
+        training: True drops patches; False returns all tokens.
+        generator: draws the seed of this call; PyTorch's default generator if None.
 
-    Returns: `(N, prefix + k, D)`, and if asked the places `(N, prefix + k)` in axis 1 of `x`; all of them in eval.
-
-    Raises:
-        ValueError: `p` is not in [0, 1), `prefix` is below 0, or `x` has other axes or no patches.
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: Liu et al. 2023, arXiv:2208.07220.
+    Returns: `(N, prefix + k, D)`, and if requested the indices `(N, prefix + k)` in axis 1 of `x`.
 
     >>> x = torch.randn(8, 1 + 196, 32)
     >>> y, places = patch_dropout(x, 0.75, return_indices=True, training=True)
@@ -118,21 +99,29 @@ def patch_dropout(
 
 
 class PatchDropout(Site):
-    """Keeps a random subset of each sample's patches in training; all tokens in eval.
+    """Keeps a random subset of each image's patches, of fixed size, and removes the others from the sequence.
 
-    y = (prefix, k of L patches), with k = max(1, round(L (1 - p))).
+        y[n] = (prefix tokens of x[n], k of its L patches),  k = max(1, L (1 - p) rounded to the nearest integer)
+
+    One random subset per sample: the k patches with the smallest of L uniform numbers. Removed patches are absent, not zero:
+    the following layers cost k / L of the time, attention its square. Nothing is scaled. In eval all tokens stay.
+
+    Use when: in a vision transformer after positions are added, to train on large images or for longer.
+    Avoid when: layers need the grid, such as windows and convolutions; or every patch is predicted.
+    Start with: p = 0.5 with one prefix token.
+    Cost: it saves time: the following layers process k of L tokens. The indices are stored.
+    Other implementations: timm PatchDropout rounds L (1 - p) down, as the paper does, and keeps the order only on request.
 
     Args:
-        p: fraction of patches that are left out; honoured to 1/65536 and to a whole number of patches.
-        prefix: how many tokens in front always stay: 1 for a class token, more with registers, 0 for none.
-        ordered: whether patches stay in their order. It matters where positions are given later, as rotary ones are.
-        return_indices: whether places in the input are returned too.
+        p: fraction of patches that are removed, rounded to 1/65536 and to a whole number of patches.
+        prefix: number of leading tokens that always stay: 1 for a class token, more with registers, 0 for none.
+        ordered: whether patches stay in order. It matters if positions are added later, as rotary ones are.
+        return_indices: whether indices into the input are returned too, for other data by token such as positions or targets.
 
-    Shapes: `(N, T, D)` to `(N, prefix + k, D)`, and if asked places `(N, prefix + k)`; all of them in eval.
-
-    Raises: ValueError where `p` is not in [0, 1), `prefix` is below 0, or an input has other axes or no patches.
-
-    Source: Liu et al. 2023, arXiv:2208.07220.
+    Shapes: `(N, T, D)` to `(N, prefix + k, D)`, and if requested indices `(N, prefix + k)`; all tokens in eval.
+    Raises: ValueError if `p` is not in [0, 1), `prefix` is below 0, or an input has other axes or no patches; TypeError if it
+        is an integer, bool, quantised or sparse tensor.
+    Source: Liu, Matsoukas, Strand, Azizpour, Smith 2023, WACV, arXiv:2208.07220.
 
     >>> PatchDropout(0.5)(torch.randn(8, 1 + 196, 32)).shape
     torch.Size([8, 99, 32])
@@ -146,13 +135,11 @@ class PatchDropout(Site):
         self.ordered, self.return_indices = ordered, return_indices
 
     def drop(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Draws one number for each patch."""
         key = self.key(x)
         y, places = _kept(key, x, self.p or 0.0, self.prefix, self.ordered, "PatchDropout")
         return (y, places) if self.return_indices else y
 
     def extra_repr(self) -> str:
-        """Returns rate and settings."""
         return f"p={self.p}, prefix={self.prefix}, ordered={self.ordered}, return_indices={self.return_indices}"
 
 
