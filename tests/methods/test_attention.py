@@ -1,4 +1,4 @@
-"""Attention: what it shares with PyTorch's in eval, what its sites do in training, and that each follows its own mode."""
+"""Attention: equality with PyTorch in eval, its sites in training, and the mode of each site."""
 
 import copy
 import itertools
@@ -67,7 +67,7 @@ def assert_same_results(ours: nn.Module, theirs: nn.Module, inputs: list[Tensor]
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_it_takes_the_place_of_pytorchs(options, batch_first) -> None:
+def test_it_equals_pytorch_in_eval(options, batch_first) -> None:
     theirs, ours = pair(batch_first, **options)
     assert list(ours.state_dict()) and ours.state_dict().keys() == theirs.state_dict().keys()
     for name, parameter in theirs.state_dict().items():
@@ -97,7 +97,7 @@ def test_self_attention_and_its_gradients() -> None:
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_causal_mask_need_not_be_written_out() -> None:
+def test_is_causal_needs_no_mask() -> None:
     _, ours = pair(True, add_bias_kv=True)
     x = torch.randn(3, 6, 8)
     for need, padding in itertools.product((True, False), (None, PADDING)):
@@ -106,7 +106,7 @@ def test_a_causal_mask_need_not_be_written_out() -> None:
         torch.testing.assert_close(y, expected)
 
 
-def test_a_query_that_may_attend_to_nothing_gets_zeros() -> None:
+def test_a_query_that_may_attend_to_nothing_returns_zeros() -> None:
     theirs, _ = pair(True, bias=False)
     x = torch.randn(3, 6, 8, requires_grad=True)
     nothing = torch.zeros(3, 6, dtype=torch.bool)
@@ -121,7 +121,7 @@ def test_a_query_that_may_attend_to_nothing_gets_zeros() -> None:
 
 
 @pytest.mark.parametrize("site", KINDS, ids=str)
-def test_the_weights_that_are_returned_are_those_before_dropout(site) -> None:
+def test_the_returned_weights_are_those_before_dropout(site) -> None:
     layer = MultiheadAttention(8, 4, copy.deepcopy(site), drop_head=0.2, batch_first=True)
     x = torch.randn(3, 6, 8)
     (y, weights), (off, expected) = layer(x, x, x), copy.deepcopy(layer).eval()(x, x, x)
@@ -135,7 +135,7 @@ def test_the_weights_that_are_returned_are_those_before_dropout(site) -> None:
 
 
 @pytest.mark.parametrize("site", KINDS, ids=str)
-def test_named_coins_follow_their_sample(site) -> None:
+def test_addressed_masks_follow_their_sample(site) -> None:
     for batch_first in (True, False):
         layer = MultiheadAttention(8, 4, copy.deepcopy(site), drop_head=0.4, batch_first=batch_first)
         rng = thinnet.DropoutRNG(5).bind(nn.ModuleDict({"attention": layer}))
@@ -151,7 +151,7 @@ def test_named_coins_follow_their_sample(site) -> None:
         torch.testing.assert_close(run(order), run(torch.arange(12))[order])
 
 
-def test_the_definition_holds_for_named_coins() -> None:
+def test_it_equals_its_definition_with_addressed_masks() -> None:
     layer = MultiheadAttention(8, 2, 0.5, drop_head=0.5, batch_first=True)
     rng = thinnet.DropoutRNG(5).bind(layer).at(3, [7, 9])
     x = torch.randn(2, 4, 8)
@@ -172,7 +172,7 @@ def encoder_layer(site: float = 0.5) -> nn.TransformerEncoderLayer:
     return layer
 
 
-def test_inside_of_pytorchs_encoder_layer_it_is_on_and_off_when_meant() -> None:
+def test_each_site_follows_its_mode_inside_pytorchs_encoder_layer() -> None:
     x = torch.randn(3, 6, 8)
     plain = nn.TransformerEncoderLayer(8, 4, 16, dropout=0.0, batch_first=True).eval()
     layer = encoder_layer().eval()
@@ -182,23 +182,23 @@ def test_inside_of_pytorchs_encoder_layer_it_is_on_and_off_when_meant() -> None:
             assert_same_bits(layer(x), layer(x))
             torch.testing.assert_close(layer(x), plain(x), rtol=1e-4, atol=1e-5)
             assert not torch.equal(layer.train()(x), layer(x))
-            layer.eval().self_attn.dropout.train()  # sampling: coins on, all else in eval
+            layer.eval().self_attn.dropout.train()  # sampling: dropout on, the rest in eval
             assert not torch.equal(layer(x), layer(x))
             layer.eval()
 
 
-def test_pytorchs_own_layer_ignores_a_dropout_that_was_left_on() -> None:
+def test_pytorchs_encoder_layer_ignores_dropout_in_training_mode() -> None:
     x = torch.randn(3, 6, 8)
     layer = nn.TransformerEncoderLayer(8, 4, 16, dropout=0.5, batch_first=True).eval()
     layer.dropout1.train()
     with torch.no_grad():
         assert_same_bits(layer(x), layer(x))  # the fused path
         layer.self_attn = MultiheadAttention(8, 4, 0.5, batch_first=True).eval()
-        assert not torch.equal(layer(x), layer(x))  # with ours it is closed for the other sites as well
+        assert not torch.equal(layer(x), layer(x))  # our attention disables it for the other sites too
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
-def test_an_encoder_that_packs_its_batch_says_what_to_do() -> None:
+def test_a_nested_batch_is_refused_with_a_next_step() -> None:
     x, padding = torch.randn(3, 6, 8), PADDING
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 4, 16, batch_first=True), 2).eval()
     with torch.no_grad():
@@ -214,7 +214,7 @@ def test_an_encoder_that_packs_its_batch_says_what_to_do() -> None:
     torch.testing.assert_close(found[~padding], expected[~padding], rtol=1e-4, atol=1e-5)
 
 
-def test_heads_alone_leave_the_fused_kernel_open(monkeypatch) -> None:
+def test_dropped_heads_alone_use_the_fused_kernel(monkeypatch) -> None:
     calls = []
     kernel = F.scaled_dot_product_attention
     monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or kernel(*a, **k))
@@ -225,7 +225,7 @@ def test_heads_alone_leave_the_fused_kernel_open(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize(("site", "fused"), [(None, True), (0.0, False)])
-def test_compiled_training_without_a_site_takes_the_fused_kernel(site, fused) -> None:
+def test_compiled_training_without_a_site_uses_the_fused_kernel(site, fused) -> None:
     taken = []
 
     def backend(graph: torch.fx.GraphModule, _):
@@ -264,14 +264,14 @@ def test_it_is_copied_and_pickled_with_its_sites() -> None:
     assert low[0].dtype == low[1].dtype == torch.bfloat16
 
 
-def test_attention_knows_eval() -> None:
+def test_attention_in_eval_equals_pytorch() -> None:
     q, k, v = torch.randn(2, 4, 6, 8), torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 3)
     allowed = torch.rand(6, 5) > 0.3
     for options in ({}, {"mask": allowed}, {"mask": torch.randn(2, 1, 6, 5)}, {"is_causal": True}, {"scale": 0.1}):
         theirs = {"attn_mask" if name == "mask" else name: value for name, value in options.items()}
         expected = F.scaled_dot_product_attention(q, k, v, **theirs)
         assert_same_bits(attention(q, k, v, p=0.5, training=False, **options), expected)
-        torch.testing.assert_close(attention(q, k, v, p=1e-9, training=True, **options), expected)  # tossed at rate 0
+        torch.testing.assert_close(attention(q, k, v, p=1e-9, training=True, **options), expected)  # rounds to rate 0
         assert not torch.equal(F.scaled_dot_product_attention(q, k, v, dropout_p=0.5, **theirs), expected)
     with pytest.raises(TypeError, match="training"):
         attention(q, k, v, p=0.5)
@@ -289,14 +289,14 @@ def test_attention_has_the_mean_and_the_variance_of_dropout_on_its_weights() -> 
     assert_variance(draws, (weights @ v)[0].double(), variance[0].double())
 
 
-def test_attention_keeps_weights_and_no_mask() -> None:
+def test_attention_stores_weights_and_no_mask() -> None:
     q, k, v = (torch.randn(2, 4, 32, 8, requires_grad=True) for _ in range(3))
     stored = 2 * 4 * 32 * 32 * 4
     scaled = 2 * (2 * 4 * 32 * 8 * 4)
     assert_keeps_nothing(lambda: attention(q, k, v, p=0.1, training=True), q, k, v, most=2 * stored + scaled + 64)
 
 
-def test_drop_key_is_what_its_paper_says() -> None:
+def test_drop_key_equals_its_paper() -> None:
     site, ids = DropKey(0.4).double(), torch.tensor([4, 8])
     rng = thinnet.DropoutRNG(11).bind(nn.Sequential(site)).at(7, ids)
     x = torch.randn(2, 3, 4, 5, dtype=torch.float64)
@@ -312,13 +312,13 @@ def test_drop_key_is_what_its_paper_says() -> None:
     assert bool((gradient[expected == -torch.inf] == 0).all() and gradient.any())
 
 
-def test_drop_key_drops_at_its_rate_and_keeps_a_row_that_would_be_empty() -> None:
+def test_drop_key_drops_at_its_rate_and_empties_no_row() -> None:
     y = DropKey(0.5)(torch.zeros(20_000, 1, 1, 3))
     empty = 0.5**3  # all three dropped: none is
     assert_rate(y[..., 0] == -torch.inf, 0.5 - empty)
     assert bool((y.amax(-1) == 0).all())
     masked = torch.zeros(2000, 1, 1, 3)
-    masked[..., 0] = -torch.inf  # may not attend: it is not brought back
+    masked[..., 0] = -torch.inf  # a masked key stays masked
     y = DropKey(0.9)(masked)
     assert bool((y[..., 0] == -torch.inf).all() and (y.amax(-1) == 0).all())
     assert bool((DropKey(0.5)(torch.full((9, 1, 1, 3), -torch.inf)) == -torch.inf).all())
@@ -336,7 +336,7 @@ def test_drop_key_is_the_identity_in_eval_and_at_rate_zero() -> None:
     assert DropKey(0.5)(x.bfloat16()).dtype == torch.bfloat16
 
 
-def test_the_rows_that_drop_attention_scales_have_the_sum_that_they_had() -> None:
+def test_drop_attention_preserves_the_sums_of_rows() -> None:
     x = torch.rand(500, 2, 4, 6)
     for window, columns in itertools.product((1, 3, 9), (False, True)):
         y = DropAttention(0.6, window, columns)(x)
@@ -348,7 +348,7 @@ def test_the_rows_that_drop_attention_scales_have_the_sum_that_they_had() -> Non
             assert bool(((dropped == 0) | (dropped == 1)).all())
 
 
-def test_the_mean_of_drop_attention_is_the_sum_over_all_masks() -> None:
+def test_the_mean_of_drop_attention_equals_the_sum_over_all_masks() -> None:
     row, p = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64), 0.375
     masks = torch.tensor(list(itertools.product((0.0, 1.0), repeat=4)), dtype=torch.float64)
     chance = torch.where(masks == 0, p, 1 - p).prod(1, keepdim=True)
@@ -362,7 +362,7 @@ def test_the_mean_of_drop_attention_is_the_sum_over_all_masks() -> None:
 
 
 @pytest.mark.parametrize("window", [1, 2, 4, 9])
-def test_windows_cover_every_key_at_the_rate_asked_for(window) -> None:
+def test_windows_cover_every_key_at_the_rate(window) -> None:
     x = torch.full((20_000, 1, 1, 60), 1 / 60)  # so many keys that no row is emptied
     dropped = DropAttention(0.25, window)(x)[:, 0, 0] == 0
     for key in (0, 1, 30, 59):
@@ -372,7 +372,7 @@ def test_windows_cover_every_key_at_the_rate_asked_for(window) -> None:
 
 
 @pytest.mark.parametrize("columns", [False, True])
-def test_windows_are_what_the_definition_says(columns) -> None:
+def test_windows_equal_the_definition(columns) -> None:
     site, x = DropAttention(0.4, 3, columns), torch.randn(3, 2, 5, 7).softmax(-1)
     rng = thinnet.DropoutRNG(11).bind(site).at(7, [2, 4, 6])
     u = site.key(x).uniform((3, 2, 1 if columns else 5, 9))
@@ -413,16 +413,16 @@ def test_bad_settings_are_refused() -> None:
         DropKey(0.5)(torch.ones(2, 2, dtype=torch.int64))
 
 
-def test_heads_that_fall_are_counted_exactly() -> None:
+def test_dropped_heads_have_the_exact_rate() -> None:
     x = torch.ones(60_000, 4, 1, 1)
     dropped = DropHead(0.5)(x) == 0
-    assert_rate(dropped[:, 0], 0.5 - 0.5**4)  # the sample that would lose all four keeps them
+    assert_rate(dropped[:, 0], 0.5 - 0.5**4)  # a sample that would lose all four loses none
     assert_rate(dropped.sum(1) == 3, 4 * 0.5**4)
     assert not bool(dropped.all(1).any())
     assert_rate(DropHead(0.5, rescale="rate")(x) == 0, 0.5)
 
 
-def test_the_v_of_scheduled_drop_head() -> None:
+def test_the_v_shaped_schedule_of_scheduled_drop_head() -> None:
     model = nn.ModuleDict({"attention": MultiheadAttention(8, 4, 0.1, drop_head=0.25)})
     v = thinnet.schedules.Piecewise(((0, 0.25), (100, 0.0), (500, 0.25)))
     rng = thinnet.DropoutRNG(0, schedules={"*.heads": v}).bind(model)

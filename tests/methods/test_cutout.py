@@ -1,4 +1,4 @@
-"""The laws of cutout, which has a side where other methods have a rate."""
+"""The invariants of Cutout, which has a side instead of a rate."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ SHAPES = [(2, 9, 12), (1, 5, 4), (3, 8, 8)]
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("size", [1, 3, 4, 7, 40])
-def test_the_share_of_what_is_cut_is_exact(shape: tuple[int, ...], size: int) -> None:
+def test_the_expected_share_is_exact(shape: tuple[int, ...], size: int) -> None:
     _, height, width = shape
     cut = torch.zeros(height, width)
     for row in range(height):
@@ -39,14 +39,14 @@ def test_mean_and_variance_are_the_declared_ones(shape: tuple[int, ...], size: i
     assert_variance(y, mean, variance)
 
 
-def test_every_pixel_is_a_centre_as_often_as_another() -> None:
+def test_every_pixel_is_equally_likely_to_be_the_centre() -> None:
     cut = cutout(torch.ones(60_000, 1, 3, 5), 1, training=True)[:, 0] == 0
     for row in range(3):
         for column in range(5):
             assert_rate(cut[:, row, column], 1 / 15)
 
 
-def test_it_is_what_its_paper_says_with_its_gradient() -> None:
+def test_output_and_gradient_equal_the_paper() -> None:
     ids, x = torch.arange(6) * 3 + 5, torch.randn(6, 3, 11, 8, dtype=torch.float64, requires_grad=True)
     model = torch.nn.Sequential(Cutout(4))
     thinnet.DropoutRNG(11).bind(model).at(7, ids)
@@ -70,7 +70,7 @@ def test_eval_is_the_identity() -> None:
     assert Cutout(3).eval()(x) is x and cutout(x, 3, training=False) is x
 
 
-def test_the_stateless_form_draws_as_the_module_does() -> None:
+def test_the_functional_form_draws_like_the_module() -> None:
     x, layer = torch.randn(20, 3, 8, 8), Cutout(3)
     torch.manual_seed(3)
     first, second = layer(x), layer(x)
@@ -78,7 +78,7 @@ def test_the_stateless_form_draws_as_the_module_does() -> None:
     assert_same_bits(cutout(x, 3, training=True, generator=torch.Generator().manual_seed(3)), first)
 
 
-def test_samples_keep_their_squares_in_any_order_and_batch() -> None:
+def test_samples_keep_their_squares_in_any_batch_order() -> None:
     model, x, ids = torch.nn.Sequential(Cutout(3)), torch.randn(12, 2, 8, 8), torch.randperm(1000)[:12]
     rng = thinnet.DropoutRNG(1).bind(model)
     whole = rng.at(3, ids) and model(x)
@@ -88,7 +88,7 @@ def test_samples_keep_their_squares_in_any_order_and_batch() -> None:
     assert not torch.equal(rng.at(4, ids) and model(x), whole)
 
 
-def test_what_is_cut_does_not_leak_and_little_is_kept() -> None:
+def test_cut_values_do_not_leak_and_little_is_stored() -> None:
     y = Cutout(4)(torch.full((8, 3, 8, 8), torch.nan))
     assert bool((y.isnan() | (y == 0)).all()) and bool((y == 0).any())
     x = torch.randn(8, 3, 8, 8, requires_grad=True)

@@ -1,4 +1,4 @@
-"""What DropBlock promises beyond the laws: the rate on every map, the limits of its block, and blocks that are blocks."""
+"""DropBlock beyond the invariants: the rate on every map, the limits of the block, and the shape of what is dropped."""
 
 import pytest
 import torch
@@ -38,7 +38,7 @@ def test_the_rate_is_delivered_on_every_map(sizes: tuple[int, ...], block: tuple
 
 
 @pytest.mark.parametrize("p", [0.3, 0.9, 1.0])
-def test_a_block_of_one_is_dropout_and_one_of_the_whole_map_is_spatial_dropout(p: float) -> None:
+def test_block_one_equals_dropout_and_the_whole_map_equals_spatial_dropout(p: float) -> None:
     for layer, sizes, spatial in (
         (DropBlock1d, (6,), nn.Dropout1d),
         (DropBlock2d, (5, 6), nn.Dropout2d),
@@ -55,38 +55,38 @@ def test_a_block_of_one_is_dropout_and_one_of_the_whole_map_is_spatial_dropout(p
         assert bool(((y == 0).flatten(1).all(1) | (y != 0).flatten(1).all(1)).all())
 
 
-def test_rows_and_columns_are_tosses_too() -> None:
+def test_rows_and_columns_have_shared_axes() -> None:
     x = torch.randn(50, 20, 5, 6)
     rows = drop_block2d(x, 0.3, block=(1, 6), training=True) == 0
     assert torch.equal(rows, rows[..., :1].expand_as(rows))
     assert_rate(rows[..., 0], 19661 / 65536)
 
 
-def test_seven_by_seven_with_block_seven_drops_what_is_asked() -> None:
+def test_seven_by_seven_with_block_seven_has_the_rate() -> None:
     dropped = drop_block2d(torch.ones(1000, 64, 7, 7), 0.1, training=True)[..., 0, 0] == 0
     assert_rate(dropped, rates.count(0.1) / rates.RESOLUTION)
 
 
-def test_what_is_dropped_is_a_union_of_blocks() -> None:
+def test_dropped_positions_are_a_union_of_blocks() -> None:
     dropped = drop_block2d(torch.ones(100, 8, 12, 9), 0.2, block=(4, 3), training=True) == 0
     seeds = dropped.unfold(2, 4, 1).unfold(3, 3, 1).flatten(-2).all(-1)
     assert torch.equal(blocks.spread(seeds, (4, 3)), dropped)
 
 
-def test_channels_lose_blocks_of_their_own_or_the_same_ones() -> None:
+def test_channels_drop_their_own_or_shared_blocks() -> None:
     x = torch.ones(50, 8, 12, 9)
     own, same = (drop_block2d(x, 0.2, block=3, shared=shared, training=True) == 0 for shared in (False, True))
     assert torch.equal(same, same[:, :1].expand_as(same))
     assert not torch.equal(own, own[:, :1].expand_as(own))
 
 
-def test_what_is_dropped_does_not_leak() -> None:
+def test_dropped_values_do_not_leak() -> None:
     y = drop_block1d(torch.full((50, 8, 20), torch.inf), 0.5, block=4, training=True)
     assert bool((y.isinf() | (y == 0)).all()) and bool((y == 0).any())
 
 
 @pytest.mark.parametrize("p", [0.999, 65535 / 65536])
-def test_rates_next_to_one_stay_finite_in_each_precision(p: float) -> None:
+def test_rates_near_one_stay_finite_in_each_precision(p: float) -> None:
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         x = torch.ones(2, 3, 16, 16, dtype=dtype, requires_grad=True)
         y = drop_block2d(x, p, block=7, training=True)
@@ -99,7 +99,7 @@ def test_the_memory_format_is_kept() -> None:
     assert DropBlock2d(0.1)(x).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_transforms_of_pytorch_go_through_it() -> None:
+def test_the_transforms_of_torch_func_work() -> None:
     x = torch.randn(3, 2, 9, 9, dtype=torch.float64)
 
     def seeded(x: torch.Tensor) -> torch.Tensor:
@@ -130,10 +130,10 @@ def test_a_bad_block_is_refused(block: object) -> None:
         drop_block2d(torch.ones(1, 1, 9, 9), block=block, training=False)  # type: ignore[arg-type]
 
 
-def test_a_block_that_does_not_fit_names_the_map() -> None:
+def test_a_block_larger_than_the_map_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^DropBlock2d: block must be at most \(7, 9\), the map of x; got \(9, 9\)\. Use a"):
         DropBlock2d(0.1, 9)(torch.ones(1, 1, 7, 9))
     with pytest.raises(ValueError, match=r"^drop_block3d: x must be \(N, C, D, H, W\); got shape \(3, 4, 5, 6\)\. Add"):
         drop_block3d(torch.ones(3, 4, 5, 6), block=2, training=True)
     x = torch.ones(1, 1, 7, 9)
-    assert DropBlock2d(0.1, 9).eval()(x) is x  # an evaluation may see smaller maps
+    assert DropBlock2d(0.1, 9).eval()(x) is x  # eval accepts smaller maps

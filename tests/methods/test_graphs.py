@@ -1,4 +1,4 @@
-"""Graphs: what is dropped, what a sum over neighbours is on average, and a small network that learns with both."""
+"""Graphs: what is dropped, the mean of a sum over neighbours, and a small network that trains with both."""
 
 import copy
 import itertools
@@ -25,12 +25,12 @@ def many_edges(count: int = 100_000, nodes: int = 1000) -> Tensor:
 
 
 def summed(edge_index: Tensor, weight: Tensor | None, x: Tensor) -> Tensor:
-    """What every node receives: the weighted sum over the edges that come in."""
+    """The weighted sum over the incoming edges of every node."""
     messages = x[edge_index[0]] if weight is None else x[edge_index[0]] * weight[:, None]
     return torch.zeros_like(x).index_add(0, edge_index[1], messages)
 
 
-def test_edges_fall_at_the_rate_asked_for() -> None:
+def test_edges_are_dropped_at_the_rate() -> None:
     edge_index = many_edges()
     for p in (0.1, 0.5, 0.85):
         kept, weight, mask = drop_edge(edge_index, p=p, training=True)
@@ -38,7 +38,7 @@ def test_edges_fall_at_the_rate_asked_for() -> None:
         assert weight is None and torch.equal(kept, edge_index[:, mask])
 
 
-def test_the_paper_keeps_a_fixed_number() -> None:
+def test_exact_count_keeps_a_fixed_number() -> None:
     edge_index = many_edges(1001)
     for p in (0.0, 0.25, 0.9, 1.0):
         masks = [drop_edge(edge_index, p=p, exact_count=True, training=True).mask for _ in range(3)]
@@ -47,11 +47,11 @@ def test_the_paper_keeps_a_fixed_number() -> None:
     masks = torch.stack([drop_edge(edge_index[:, :10], p=0.5, exact_count=True, training=True).mask for _ in range(4000)])
     for edge in range(10):
         assert_rate(masks[:, edge], 0.5)
-    assert_rate(masks[:, 0] & masks[:, 1], 0.5 * 4 / 9)  # drawn without return
+    assert_rate(masks[:, 0] & masks[:, 1], 0.5 * 4 / 9)  # drawn without replacement
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_both_directions_of_an_edge_share_its_coin(exact) -> None:
+def test_both_directions_of_an_edge_share_a_decision(exact) -> None:
     one_way = many_edges(20_000)
     one_way[1] = torch.where(one_way[0] == one_way[1], (one_way[0] + 1) % 1000, one_way[1])
     order = torch.randperm(40_000)
@@ -72,7 +72,7 @@ def test_both_directions_of_an_edge_share_its_coin(exact) -> None:
         assert_rate(~rng, 19661 / 65536)
 
 
-def test_a_self_loop_is_an_edge_as_others_and_stays_one() -> None:
+def test_a_self_loop_is_an_edge_like_others() -> None:
     for undirected in (False, True):
         drawn = [drop_edge(PATH, p=0.5, force_undirected=undirected, training=True) for _ in range(500)]
         loops = torch.tensor([int((kept[0] == kept[1]).sum()) for kept, _, _ in drawn])
@@ -81,8 +81,8 @@ def test_a_self_loop_is_an_edge_as_others_and_stays_one() -> None:
 
 
 @pytest.mark.parametrize("undirected", [False, True])
-def test_rescaled_sums_are_those_of_the_whole_graph_over_all_masks(undirected) -> None:
-    """Every mask with its probability, summed up: no sampling."""
+def test_the_mean_over_all_masks_of_rescaled_sums_is_exact(undirected) -> None:
+    """Enumerates every mask with its probability."""
     x, weight, p = torch.randn(4, 3, dtype=torch.float64), torch.rand(7, dtype=torch.float64), 0.3
     which = torch.tensor([0, 0, 1, 1, 2, 2, 3] if undirected else range(7))
     units = int(which.max()) + 1
@@ -96,7 +96,7 @@ def test_rescaled_sums_are_those_of_the_whole_graph_over_all_masks(undirected) -
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("undirected", [False, True])
-def test_rescaled_sums_are_those_of_the_whole_graph_on_average(undirected, exact) -> None:
+def test_the_sampled_mean_of_rescaled_sums_is_right(undirected, exact) -> None:
     x, weight = torch.randn(4, 3, dtype=torch.float64), torch.rand(7, dtype=torch.float64)
     layer = DropEdge(0.25, rescale=True, force_undirected=undirected, exact_count=exact)
     draws = torch.stack([summed(*layer(PATH, weight)[:2], x) for _ in range(3000)])
@@ -105,7 +105,7 @@ def test_rescaled_sums_are_those_of_the_whole_graph_on_average(undirected, exact
     assert_mean(plain, summed(PATH, None, x), plain.var(0))
 
 
-def test_without_rescaling_weights_are_only_chosen() -> None:
+def test_without_rescaling_weights_are_unchanged() -> None:
     attributes = torch.randn(7, 5, requires_grad=True)
     _, kept, mask = drop_edge(PATH, attributes, 0.5, training=True)
     assert kept is not None
@@ -116,7 +116,7 @@ def test_without_rescaling_weights_are_only_chosen() -> None:
     assert low is not None and low.dtype == torch.bfloat16
 
 
-def test_in_eval_and_at_rate_zero_nothing_falls() -> None:
+def test_eval_and_rate_zero_drop_nothing() -> None:
     weight = torch.rand(7)
     for result in (DropEdge(0.5).eval()(PATH, weight), drop_edge(PATH, weight, 0.5, training=False)):
         assert result.edge_index is PATH and result.edge_weight is weight and bool(result.mask.all())
@@ -129,7 +129,7 @@ def test_in_eval_and_at_rate_zero_nothing_falls() -> None:
     assert nodes.edge_index is PATH and bool(nodes.edge_mask.all()) and nodes.node_mask.tolist() == [True] * 6
 
 
-def test_everything_can_fall_and_a_graph_can_be_empty() -> None:
+def test_rate_one_and_empty_graphs_work() -> None:
     empty = torch.empty(2, 0, dtype=torch.int64)
     for undirected, exact, rescale in itertools.product((False, True), repeat=3):
         layer = DropEdge(1.0, rescale, undirected, exact)
@@ -139,7 +139,7 @@ def test_everything_can_fall_and_a_graph_can_be_empty() -> None:
     assert DropNodes(0.5)(empty, 3).node_mask.shape == (3,)
 
 
-def test_nodes_take_their_edges_with_them() -> None:
+def test_dropped_nodes_drop_their_edges() -> None:
     edge_index = many_edges(20_000, 20_000)
     kept, edge_mask, node_mask = drop_nodes(edge_index, 0.3, num_nodes=30_000, training=True)
     p = 19661 / 65536
@@ -153,7 +153,7 @@ def test_nodes_take_their_edges_with_them() -> None:
 
 
 @pytest.mark.parametrize("layer", [DropEdge(0.5), DropEdge(0.5, force_undirected=True, exact_count=True), DropNodes(0.5)])
-def test_named_coins_are_those_of_the_step(layer) -> None:
+def test_addressed_masks_depend_on_the_step(layer) -> None:
     layer, edge_index = copy.deepcopy(layer), many_edges(500, 40)
     rng = thinnet.DropoutRNG(3).bind(nn.ModuleDict({"drop": layer}))
     first = rng.at(4, [9, 8, 7]) and layer(edge_index)[0]
@@ -161,7 +161,7 @@ def test_named_coins_are_those_of_the_step(layer) -> None:
     assert not torch.equal(rng.at(5) and layer(edge_index)[0], first)
 
 
-def test_an_undirected_coin_is_named_by_its_nodes_and_not_by_the_order_of_the_edges() -> None:
+def test_undirected_masks_do_not_depend_on_the_order_of_the_edges() -> None:
     edge_index, order = many_edges(500, 40), torch.randperm(500)
     layer = DropEdge(0.5, force_undirected=True)
     rng = thinnet.DropoutRNG(3).bind(layer).at(4)
@@ -169,7 +169,7 @@ def test_an_undirected_coin_is_named_by_its_nodes_and_not_by_the_order_of_the_ed
     assert torch.equal(rng.at(4) and layer(edge_index[:, order]).mask, mask[order])
 
 
-def test_a_node_has_one_coin_in_all_subgraphs() -> None:
+def test_a_node_has_the_same_mask_in_all_subgraphs() -> None:
     x, layer = torch.randn(50, 8), DropNode(0.5)
     rng = thinnet.DropoutRNG(3).bind(layer)
     whole = rng.at(2, range(50)) and layer(x)
@@ -192,7 +192,7 @@ def test_seeds_copies_and_pickles() -> None:
         assert torch.equal(function(generator=torch.Generator().manual_seed(3))[0], expected)
 
 
-def test_compiled_it_breaks_the_graph_and_gives_the_same() -> None:
+def test_compiled_code_breaks_the_graph_and_equals_eager() -> None:
     class Sum(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -228,7 +228,7 @@ def test_bad_arguments_are_refused() -> None:
 
 
 class GCN(nn.Module):
-    """Two layers of Kipf and Welling: self loops are added and degrees counted after edges have fallen."""
+    """Two layers of Kipf and Welling: edges are dropped, then self loops are added and degrees counted."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
@@ -248,14 +248,14 @@ class GCN(nn.Module):
 
 
 def blocks(nodes: int = 300, classes: int = 3) -> tuple[Tensor, Tensor, Tensor]:
-    """A stochastic block model: neighbours are of one class mostly, and features say little about it."""
+    """A stochastic block model: most neighbours share a class, and features carry little information."""
     labels = torch.arange(nodes) % classes
     chance = torch.where(labels[:, None] == labels, 0.09, 0.01).triu(1)
     one_way = (torch.rand(nodes, nodes) < chance).nonzero().T
     return torch.cat((one_way, one_way.flip(0)), 1), torch.randn(nodes, 8) + 0.7 * F.one_hot(labels, 8), labels
 
 
-def test_a_graph_network_learns_with_edges_and_nodes_dropped() -> None:
+def test_a_graph_network_trains_with_dropped_edges_and_nodes() -> None:
     edge_index, x, labels = blocks()
     model = GCN(8, 3)
     thinnet.DropoutRNG(7).bind(model)
@@ -273,5 +273,5 @@ def test_a_graph_network_learns_with_edges_and_nodes_dropped() -> None:
     assert_same_bits(first, again)
     others = torch.ones(300, dtype=torch.bool).index_fill(0, train, False)
     accuracy = float((first.argmax(1) == labels)[others].double().mean())
-    alone = x[:, :3].argmax(1) == labels  # what the features of a node say without its neighbours
+    alone = x[:, :3].argmax(1) == labels  # prediction from the features of a node alone
     assert accuracy > 0.85 > float(alone.double().mean())

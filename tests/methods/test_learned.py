@@ -1,4 +1,4 @@
-"""Noise that is learned: the penalties are the divergences that they stand for, nobody forgets one unseen, and it prunes."""
+"""Learned noise: penalties equal their divergences, unread penalties are counted, and noisy weights are pruned."""
 
 import copy
 import math
@@ -76,7 +76,7 @@ def test_a_module_that_is_used_twice_counts_once() -> None:
 
 
 @pytest.mark.parametrize("tau", [0.5, 4.0])
-def test_with_a_precision_it_is_what_the_authors_of_concrete_dropout_write(tau: float) -> None:
+def test_with_a_precision_it_equals_the_formula_of_concrete_dropout(tau: float) -> None:
     site, n, length = ConcreteDropout(nn.Linear(6, 3), p=0.3, length=0.2), 40, 0.2
     weight, entropy = length**2 / (tau * n), 2 / (tau * n)  # l^2 / (tau N) and 2 / (tau N)
     expected = weight * float(site.weight.square().sum()) / 0.7 + entropy * 6 * negative_entropy(0.3)
@@ -95,12 +95,12 @@ def test_the_precision_is_checked(precision: float) -> None:
         penalty(site_of("ConcreteDropout"), samples=3, precision=precision)
 
 
-def test_a_model_without_learned_noise_is_told() -> None:
+def test_a_model_without_learned_noise_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^penalty: model must have a site with a penalty; Sequential has none\."):
         penalty(nn.Sequential(thinnet.nn.Dropout(0.5)), samples=3)
 
 
-def test_others_may_join() -> None:
+def test_user_classes_can_have_a_penalty() -> None:
     class Mine(Penalised):
         def __init__(self) -> None:
             super().__init__(None)
@@ -120,7 +120,7 @@ def test_others_may_join() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_learned_rate_is_neither_set_nor_scheduled(kind: str) -> None:
+def test_a_learned_rate_cannot_be_set_or_scheduled(kind: str) -> None:
     site = site_of(kind)
     assert site.p is None
     with pytest.raises(ValueError, match=f"^{kind}: p must be left to the optimiser, as it is learned; got 0.3"):
@@ -146,7 +146,7 @@ def test_passes_for_training_are_counted_until_the_penalty_is_read(kind: str) ->
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_backward_recomputes_does_not_count(kind: str) -> None:
+def test_recomputed_passes_do_not_count(kind: str) -> None:
     site, x = site_of(kind), torch.randn(4, 6, requires_grad=True)
     y = checkpoint(site, x, use_reentrant=False)
     loss = y.square().sum() + penalty(site, samples=5)
@@ -158,7 +158,7 @@ def test_what_backward_recomputes_does_not_count(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_compiled_code_notes_it_too_in_one_graph(kind: str) -> None:
+def test_compiled_code_counts_in_one_graph(kind: str) -> None:
     site = site_of(kind)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(site, backend=counter, fullgraph=True)
@@ -173,19 +173,19 @@ def test_compiled_checkpoints_are_one_graph(kind: str) -> None:
     site, x = site_of(kind), torch.randn(4, 6, requires_grad=True)
     compiled = torch.compile(lambda x: checkpoint(site, x, use_reentrant=False), backend="aot_eager", fullgraph=True)
     compiled(x).sum().backward()
-    assert bool(x.grad.isfinite().all()) and site.forgotten == 0  # which is not noted there
+    assert bool(x.grad.isfinite().all()) and site.forgotten == 0  # not counted there
 
 
 # Concrete dropout
 
 
-def test_a_cold_coin_is_dropouts() -> None:
+def test_low_temperature_equals_dropout() -> None:
     x = torch.ones(40_000, 8)
     for p in (0.1, 0.6):
         y = concrete_dropout(x, p, temperature=1e-4, training=True)
         decided = (y < 1e-3) | ((y - 1 / (1 - p)).abs() < 1e-3)
         assert float(decided.double().mean()) > 0.998
-        assert_rate(y < 0.5 / (1 - p), p)  # exact at every temperature: the coin is past one half with probability p
+        assert_rate(y < 0.5 / (1 - p), p)  # exact at every temperature: d exceeds 1/2 with probability p
 
 
 @pytest.mark.parametrize("p", [1e-4, 0.1, 0.5, 0.9, 0.999])
@@ -208,7 +208,7 @@ def test_the_gradient_of_the_rate_is_finite_and_not_zero(p: float) -> None:
     ],
     ids=lambda site: f"{type(site).__name__}-{type(getattr(site, 'layer', None)).__name__}",
 )
-def test_the_path_has_the_gradient_of_finite_differences_and_so_has_the_penalty(site: Penalised) -> None:
+def test_gradients_of_output_and_penalty_equal_finite_differences(site: Penalised) -> None:
     site = copy.deepcopy(site).double()
     thinnet.DropoutRNG(3).bind(site).at(0)
     sizes = (4, 4)[: getattr(site, "weight", torch.ones(1)).ndim - 2] if hasattr(site, "layer") else ()
@@ -223,7 +223,7 @@ def test_the_path_has_the_gradient_of_finite_differences_and_so_has_the_penalty(
     torch.autograd.gradcheck(run, values)
 
 
-def test_a_channel_shares_its_coin_and_a_batch_is_no_need() -> None:
+def test_a_channel_shares_its_noise_with_and_without_a_batch() -> None:
     class Seen(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
             return x
@@ -234,7 +234,7 @@ def test_a_channel_shares_its_coin_and_a_batch_is_no_need() -> None:
         assert bool((y == y[..., :1]).all()) and len(y[..., 0].unique()) == y[..., 0].numel()
 
 
-def test_the_penalty_of_concrete_dropout_draws_the_rate_to_a_half_and_the_weights_to_zero() -> None:
+def test_the_penalty_of_concrete_dropout_moves_the_rate_to_a_half_and_weights_to_zero() -> None:
     for p, sign in ((0.2, -1), (0.8, 1)):
         site = ConcreteDropout(nn.Linear(50, 2), p=p)
         penalty(site, samples=1).backward()
@@ -245,7 +245,7 @@ def test_the_penalty_of_concrete_dropout_draws_the_rate_to_a_half_and_the_weight
     torch.testing.assert_close(site.weight.grad, 4 * site.weight.detach() / 0.5)
 
 
-def test_the_penalty_needs_its_precision_even_in_half() -> None:
+def test_the_penalty_is_computed_in_float32_for_half_precision() -> None:
     for dtype in (torch.bfloat16, torch.float16):
         site = ConcreteDropout(nn.Linear(512, 512), p=0.2).to(dtype)
         assert penalty(site, samples=10).dtype == torch.float32
@@ -253,7 +253,7 @@ def test_the_penalty_needs_its_precision_even_in_half() -> None:
 
 
 @pytest.mark.parametrize("p", [0, 1.0, -0.1, 1.5, math.nan, True, "0.5"])
-def test_bad_rates_to_start_from_are_refused(p: object) -> None:
+def test_bad_initial_rates_are_refused(p: object) -> None:
     with pytest.raises(ValueError, match=r"^ConcreteDropout: p must be a number in"):
         ConcreteDropout(nn.Linear(2, 2), p=p)  # type: ignore[arg-type]
     if p != 1.0 or p is True:
@@ -284,7 +284,7 @@ def test_bad_arguments_are_refused(make, rule: str) -> None:
 
 
 @pytest.mark.parametrize("function", [concrete_dropout, variational_dropout, information_dropout])
-def test_the_stateless_forms_refuse_bad_numbers(function) -> None:
+def test_the_functional_forms_refuse_bad_numbers(function) -> None:
     x = torch.ones(2, 3)
     bad = [-0.1, math.nan, math.inf, True, "0.5", torch.tensor([0.1, -0.1, 0.2])]
     for number in bad + [1.0] * (function is not information_dropout):
@@ -303,15 +303,15 @@ def test_other_layers_are_refused(kind: type[nn.Module]) -> None:
 # Variational dropout
 
 
-def test_the_cubic_is_the_divergence_up_to_one() -> None:
+def test_the_cubic_approximates_the_divergence_up_to_one() -> None:
     for log_alpha in torch.linspace(-8, 0, 17).tolist():
         assert abs(float(variational.divergence(torch.tensor(log_alpha))) - divergence(log_alpha)) < 0.05
     log_alpha = torch.linspace(-8, 0, 200, requires_grad=True)
     variational.divergence(log_alpha).sum().backward()
-    assert bool((log_alpha.grad < 0).all())  # more noise is nearer to the prior
+    assert bool((log_alpha.grad < 0).all())  # more noise is closer to the prior
 
 
-def test_the_penalty_counts_the_units_whatever_shares_a_rate() -> None:
+def test_the_penalty_counts_units_that_share_a_rate() -> None:
     one = divergence(math.log(0.25))
     for site, count in (
         (VariationalDropout(6, p=0.2), 6),
@@ -321,7 +321,7 @@ def test_the_penalty_counts_the_units_whatever_shares_a_rate() -> None:
         assert penalty(site, samples=2).item() == pytest.approx(count * one / 2, abs=0.02 * count)
 
 
-def test_a_rate_stops_at_a_half_and_comes_back() -> None:
+def test_a_rate_stops_at_a_half_and_can_decrease_again() -> None:
     site = VariationalDropout(3, p=0.5)
     with torch.no_grad():
         site.log_alpha.copy_(torch.tensor([-1.0, 0.0, 2.0]))
@@ -343,7 +343,7 @@ CONVOLUTIONS = [
 
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=lambda layer: type(layer).__name__)
 @pytest.mark.parametrize("kind", [VariationalWeightDropout, SparseVariationalDropout])
-def test_the_outputs_have_the_variance_that_the_weights_have(layer: nn.Module, kind: type[nn.Module]) -> None:
+def test_outputs_have_the_variance_of_the_noisy_weights(layer: nn.Module, kind: type[nn.Module]) -> None:
     layer = copy.deepcopy(layer).double()
     x = torch.randn(1, 6, *(4, 4, 4)[: layer.weight.ndim - 2], dtype=torch.float64)
     site = kind(layer) if kind is VariationalWeightDropout else kind(layer, log_sigma2=-1.0)
@@ -354,12 +354,12 @@ def test_the_outputs_have_the_variance_that_the_weights_have(layer: nn.Module, k
     with torch.no_grad():
         variance = sum(
             v * (y - nothing).square() for v, y in zip(each.flatten(), outputs, strict=True)
-        )  # each weight by itself
+        )  # each weight separately
         draws = torch.cat([site(x.expand(2000, *x.shape[1:])) for _ in range(10)])
         assert_variance(draws, layer(x)[0], variance[0])
 
 
-def test_no_noise_where_nothing_comes_in_and_its_gradient_is_zero() -> None:
+def test_zero_inputs_have_no_noise_and_zero_gradient() -> None:
     for site in (VariationalWeightDropout(nn.Linear(6, 4)), SparseVariationalDropout(nn.Linear(6, 4))):
         x = torch.zeros(3, 6, requires_grad=True)
         y = site(x)
@@ -371,7 +371,7 @@ def test_no_noise_where_nothing_comes_in_and_its_gradient_is_zero() -> None:
 # Sparse variational dropout
 
 
-def test_the_approximation_is_the_divergence_up_to_a_constant() -> None:
+def test_the_approximation_equals_the_divergence_up_to_a_constant() -> None:
     at = torch.linspace(math.log(0.01), math.log(100), 25).tolist()
     apart = [float(sparse.divergence(torch.tensor(log_alpha))) - divergence(log_alpha) for log_alpha in at]
     assert max(apart) - min(apart) < 0.02
@@ -389,7 +389,7 @@ def test_weights_of_exactly_zero_have_a_finite_gradient() -> None:
 
 
 @pytest.mark.parametrize("layer", CONVOLUTIONS, ids=lambda layer: type(layer).__name__)
-def test_the_pruned_layer_is_what_eval_computes(layer: nn.Module) -> None:
+def test_the_pruned_layer_equals_eval(layer: nn.Module) -> None:
     site = SparseVariationalDropout(copy.deepcopy(layer), log_sigma2=-1.5)
     pruned = site.prune()
     assert type(pruned) is type(layer) and 0 < site.sparsity() < 1
@@ -399,8 +399,8 @@ def test_the_pruned_layer_is_what_eval_computes(layer: nn.Module) -> None:
     assert torch.equal(site.weight, layer.weight)  # a copy was pruned
 
 
-def test_what_the_data_do_not_ask_for_is_pruned() -> None:
-    """5 of 50 inputs matter. By a classical test of each weight: what is told from 0 stays, what is near to it goes."""
+def test_weights_that_the_data_do_not_need_are_pruned() -> None:
+    """5 of 50 inputs matter. Weights that a z-test separates from 0 stay, weights near 0 are pruned."""
     x, noise = torch.randn(300, 50), 0.5
     truth = torch.zeros(50).index_copy_(0, torch.arange(5), torch.tensor([2.0, -1.5, 1.0, -2.5, 1.2]))
     y = x @ truth + noise * torch.randn(300)
@@ -423,7 +423,7 @@ def test_what_the_data_do_not_ask_for_is_pruned() -> None:
 # Information dropout
 
 
-def test_the_divergence_of_information_dropout_is_that_of_the_distributions() -> None:
+def test_the_divergence_of_information_dropout_equals_the_closed_form() -> None:
     x, alpha = torch.rand(4, 3) + 0.1, torch.rand(4, 3) * 0.6 + 0.05
     mean, sigma = torch.tensor(0.3), torch.tensor(1.4)
     theirs = kl_divergence(LogNormal(x.log(), alpha), LogNormal(mean, sigma))
@@ -432,7 +432,7 @@ def test_the_divergence_of_information_dropout_is_that_of_the_distributions() ->
 
 
 @pytest.mark.parametrize("prior", ["log-uniform", "log-normal"])
-def test_the_penalty_is_that_of_the_last_pass_for_training(prior: str) -> None:
+def test_the_penalty_is_that_of_the_last_training_pass(prior: str) -> None:
     site = InformationDropout(nn.Linear(6, 6), prior=prior, beta=2.0)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match=r"^InformationDropout: penalty must be asked for after .* Call model\(x\)"):
         penalty(site, samples=10)
@@ -449,7 +449,7 @@ def test_the_penalty_is_that_of_the_last_pass_for_training(prior: str) -> None:
     torch.testing.assert_close(penalty(site, samples=10), expected)
 
 
-def test_the_source_says_how_much_noise() -> None:
+def test_the_source_sets_the_size_of_the_noise() -> None:
     site = InformationDropout(nn.Linear(3, 6))
     source = torch.randn(8, 3)
     thinnet.DropoutRNG(1).bind(site).at(0)
@@ -462,7 +462,7 @@ def test_the_source_says_how_much_noise() -> None:
     assert site.eval()(x, source) is x
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+def test_gradients_of_micro_batches_add_up() -> None:
     whole, parts = (InformationDropout(nn.Linear(6, 6)) for _ in range(2))
     parts.load_state_dict(whole.state_dict())
     x = torch.rand(8, 6)
@@ -487,7 +487,7 @@ def test_checkpointing_keeps_the_penalty_and_its_gradient() -> None:
     torch.testing.assert_close(gradients[1], gradients[0])
 
 
-def test_copies_and_pickles_leave_the_graph_behind() -> None:
+def test_copies_and_pickles_drop_the_graph() -> None:
     site = InformationDropout(nn.Linear(6, 6))
     site(torch.rand(8, 6))
     for twin in (copy.deepcopy(site), pickle.loads(pickle.dumps(site))):
@@ -500,7 +500,7 @@ def test_copies_and_pickles_leave_the_graph_behind() -> None:
 
 
 @pytest.mark.parametrize("kind", [ConcreteDropout, VariationalWeightDropout, SparseVariationalDropout])
-def test_a_checkpoint_of_the_bare_layer_fits(kind: type[nn.Module]) -> None:
+def test_a_checkpoint_of_the_plain_layer_loads(kind: type[nn.Module]) -> None:
     bare, site = nn.Linear(4, 3), kind(nn.Linear(4, 3))
     missing = site.load_state_dict(bare.state_dict(), strict=False)
     assert len(missing.missing_keys) == 1 and not missing.unexpected_keys

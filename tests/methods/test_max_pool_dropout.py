@@ -1,4 +1,4 @@
-"""What max-pooling dropout promises beyond the laws: it is PyTorch's pooling of what is kept, and eval is its expectation."""
+"""Max-pooling dropout beyond the invariants: training equals PyTorch's pooling of kept units, eval its expectation."""
 
 import itertools
 
@@ -21,7 +21,7 @@ POOLS = [dict(kernel_size=2), dict(kernel_size=3, stride=1), dict(kernel_size=3,
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
 @pytest.mark.parametrize("lift", [0.0, 3.0, -3.0])
-def test_eval_is_the_mean_over_all_masks(pool: dict[str, int], lift: float) -> None:
+def test_eval_equals_the_mean_over_all_masks(pool: dict[str, int], lift: float) -> None:
     x, p = torch.randn(1, 1, 3, 3, dtype=torch.float64) + lift, rates.count(0.3) / rates.RESOLUTION
     total = 0
     for mask in itertools.product((0, 1), repeat=9):
@@ -31,7 +31,7 @@ def test_eval_is_the_mean_over_all_masks(pool: dict[str, int], lift: float) -> N
 
 
 @pytest.mark.parametrize("pool", POOLS, ids=str)
-def test_training_is_pytorchs_pooling_of_what_is_kept(pool: dict[str, int]) -> None:
+def test_training_equals_pytorchs_pooling_of_kept_units(pool: dict[str, int]) -> None:
     for x, layer, pooled in (
         (torch.randn(4, 3, 20), MaxPoolDropout1d, F.max_pool1d),
         (torch.randn(4, 3, 8, 9), MaxPoolDropout2d, F.max_pool2d),
@@ -44,7 +44,7 @@ def test_training_is_pytorchs_pooling_of_what_is_kept(pool: dict[str, int]) -> N
         assert_same_bits(layer(0.0, **pool)(x), pooled(x, **pool))
 
 
-def test_each_value_comes_out_with_its_chance() -> None:
+def test_each_value_is_the_maximum_with_its_probability() -> None:
     x, p = torch.arange(1.0, 5.0).expand(100_000, 1, 4), rates.count(0.4) / rates.RESOLUTION
     y = max_pool_dropout1d(x, 0.4, kernel_size=4, training=True).round()
     for i in range(1, 5):

@@ -1,4 +1,4 @@
-"""Recurrent layers: PyTorch's own without noise, their papers' networks with it, and the coins of each sequence its own."""
+"""Recurrent layers: equal to PyTorch without noise, to their papers with it, and one mask per sequence."""
 
 import copy
 import itertools
@@ -69,7 +69,7 @@ def all_settings(kind: type[Any]) -> list[dict[str, Any]]:
 
 
 @each
-def test_it_takes_and_gives_what_pytorch_does(kind: type[Any]) -> None:
+def test_inputs_and_outputs_are_those_of_pytorch(kind: type[Any]) -> None:
     for settings in all_settings(kind):
         reference = theirs(kind)(INPUT, HIDDEN, **settings)
         for p in (0.0, NO_DROP):
@@ -83,7 +83,7 @@ def test_it_takes_and_gives_what_pytorch_does(kind: type[Any]) -> None:
 
 @each
 @pytest.mark.parametrize("seed", [3])
-def test_it_starts_as_pytorch_does_and_loads_both_ways(kind: type[Any], seed: int) -> None:
+def test_initial_weights_and_checkpoints_are_those_of_pytorch(kind: type[Any], seed: int) -> None:
     torch.manual_seed(seed)
     layer = make(kind, 0.5, INPUT, HIDDEN, 2)
     torch.manual_seed(seed)
@@ -94,7 +94,7 @@ def test_it_starts_as_pytorch_does_and_loads_both_ways(kind: type[Any], seed: in
 
 
 @each
-def test_eval_and_rate_zero_are_pytorchs_bits(kind: type[Any]) -> None:
+def test_eval_and_rate_zero_equal_pytorch_bit_for_bit(kind: type[Any]) -> None:
     reference, x = theirs(kind)(INPUT, HIDDEN), torch.randn(STEPS, 3, INPUT)
     zero, off = make(kind, 0.0), make(kind, 0.0 if "Zoneout" in kind.__name__ else 0.5).eval()
     for layer in (zero, off):
@@ -134,7 +134,7 @@ NOISE: dict[tuple[type[Any], tuple[tuple[str, Any], ...]], Callable[[Drawn, int]
 
 
 def shares(x: Tensor, layer: Any, k: int, drawn: Drawn, gates: int) -> tuple[Tensor, ...]:
-    """W_ih x + b_ih, with the input's mask where there is one, and W_hh and b_hh."""
+    """W_ih x + b_ih, with the input's mask if there is one, W_hh and b_hh."""
     end = "_l0_reverse" if k else "_l0"
     w, w_hh, b, b_hh = (getattr(layer, name + end) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     if not hasattr(layer, "input0"):
@@ -145,7 +145,7 @@ def shares(x: Tensor, layer: Any, k: int, drawn: Drawn, gates: int) -> tuple[Ten
 
 
 @pytest.mark.parametrize("case", NOISE, ids=lambda case: f"{case[0].__name__}{dict(case[1]) or ''}")
-def test_it_is_the_network_of_its_paper_under_its_named_coins(case: tuple[type[Any], Any]) -> None:
+def test_it_equals_its_paper_with_addressed_masks(case: tuple[type[Any], Any]) -> None:
     kind, settings = case
     layer = make(kind, 0.5, bidirectional=True, **dict(settings)).double()
     rng, ids = thinnet.DropoutRNG(seed=5).bind(layer), torch.tensor([30, 10, 20])
@@ -172,7 +172,7 @@ def test_it_is_the_network_of_its_paper_under_its_named_coins(case: tuple[type[A
 
 
 @each
-def test_a_sequence_keeps_its_coins_in_any_batch_and_packing(kind: type[Any]) -> None:
+def test_a_sequence_keeps_its_masks_in_any_batch_and_packing(kind: type[Any]) -> None:
     model = nn.ModuleDict({"rnn": make(kind, 0.5, INPUT, HIDDEN, 2, batch_first=True, bidirectional=True)})
     rng, layer = thinnet.DropoutRNG(seed=5).bind(model), model["rnn"]
     x, ids = torch.randn(3, STEPS, INPUT), torch.tensor([30, 10, 20])
@@ -230,7 +230,7 @@ def test_copies_and_other_dtypes(kind: type[Any]) -> None:
 
 
 @each
-def test_what_is_wrong_is_said(kind: type[Any]) -> None:
+def test_bad_arguments_are_refused(kind: type[Any]) -> None:
     for name, p in itertools.product(RATES[kind], (-0.1, 1.5, float("nan"), True)):
         with pytest.raises(ValueError, match=rf"^{kind.__name__}: {name} must be a number in \[0, 1\]"):
             kind(INPUT, HIDDEN, **{name: p})
@@ -248,8 +248,8 @@ def test_what_is_wrong_is_said(kind: type[Any]) -> None:
 
 
 @each
-def test_coins_alone_can_be_on(kind: type[Any]) -> None:
-    """Sampling of thinned networks: the model is in eval, its sites are in training."""
+def test_sites_can_drop_in_a_model_in_eval(kind: type[Any]) -> None:
+    """Samples sub-networks: the model is in eval, its sites are in training mode."""
     layer, x = make(kind, 0.5).eval(), torch.randn(STEPS, 3, INPUT)
     for site in layer.children():
         site.train()

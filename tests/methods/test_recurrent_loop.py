@@ -1,4 +1,4 @@
-"""The loop by hand against the same network written step by step and left to autograd."""
+"""The hand-written loop equals the same network in autograd, step by step."""
 
 import itertools
 
@@ -36,7 +36,7 @@ def times(x: Tensor, masks: Tensor | None) -> Tensor:
 
 
 def lstm(a, w, h, c, w_hr, noise: Noise, reverse: bool) -> tuple[Tensor, ...]:
-    """As in the papers; the output, and the last h and c."""
+    """One layer as in the papers: the output, and the last h and c."""
     ys = {}
     for t in reversed(range(len(a))) if reverse else range(len(a)):
         i, f, g, o = (a[t] + read(h, w, noise.read)).chunk(4, 1)
@@ -97,7 +97,7 @@ def noises(gates: int, size: int) -> list[Noise]:
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("projected", [False, True])
-def test_an_lstm_is_what_autograd_makes_of_its_steps(projected: bool, reverse: bool) -> None:
+def test_the_lstm_loop_equals_autograd(projected: bool, reverse: bool) -> None:
     size = PROJECTED if projected else HIDDEN
     for noise in noises(4, size):
         inputs = [numbers(STEPS, BATCH, 4 * HIDDEN), numbers(4 * HIDDEN, size), numbers(BATCH, size), numbers(BATCH, HIDDEN)]
@@ -107,14 +107,14 @@ def test_an_lstm_is_what_autograd_makes_of_its_steps(projected: bool, reverse: b
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_gru_is_what_autograd_makes_of_its_steps(reverse: bool) -> None:
+def test_the_gru_loop_equals_autograd(reverse: bool) -> None:
     for noise in noises(3, HIDDEN):
         noise = noise._replace(memory=None, zone_c=None)
         inputs = [numbers(STEPS, BATCH, 3 * HIDDEN), numbers(3 * HIDDEN, HIDDEN), numbers(3 * HIDDEN), numbers(BATCH, HIDDEN)]
         assert_same(our_gru(*inputs, noise, reverse), gru(*inputs, noise, reverse), inputs)
 
 
-def test_gradients_by_finite_differences() -> None:
+def test_gradients_equal_finite_differences() -> None:
     inputs = [numbers(3, 2, 4 * 3), numbers(4 * 3, 2), numbers(2, 2), numbers(2, 3), numbers(2, 3)]
     noise = Noise(mask(4, 2, 2), mask(3, 2, 3), mask(2, 3), torch.rand(3, 2, 3) < 0.5, torch.rand(3, 2, 2) < 0.5)
     torch.autograd.gradcheck(lambda *given: operations.lstm(*given, *noise, True)[:2], inputs)  # all slots, the first as well
@@ -123,7 +123,7 @@ def test_gradients_by_finite_differences() -> None:
     torch.autograd.gradcheck(lambda *given: operations.gru(*given, noise.read, noise.update, noise.zone_h, False)[0], inputs)
 
 
-def test_the_operations_keep_the_contract_of_pytorch() -> None:
+def test_the_operations_pass_opcheck() -> None:
     tests = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_static")
     a, w, h0, c0 = numbers(2, 2, 8), numbers(8, 2), numbers(2, 2), numbers(2, 2)
     noise = Noise(mask(2, 2), mask(2, 2, 2), mask(2, 2), torch.rand(2, 2, 2) < 0.5, torch.rand(2, 2, 2) < 0.5)

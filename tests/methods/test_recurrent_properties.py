@@ -1,4 +1,4 @@
-"""What each recurrent method promises of a time step, of a sequence and of their expectation."""
+"""Properties of each recurrent method: by time step, by sequence and in expectation."""
 
 import torch
 from assertions import FALSE_ALARM, assert_mean, assert_rate, assert_same_bits
@@ -49,7 +49,7 @@ def test_a_packed_sequence_has_the_masks_of_the_padded_one() -> None:
 
 
 def test_a_variational_mask_is_read_at_every_step() -> None:
-    """The gradient of a state by the one before vanishes where it was dropped, at each step for the same features."""
+    """The gradient by the previous state is zero at the dropped features, the same at each step."""
     layer = VariationalLSTM(3, 16, p_input=0.0, p_hidden=0.5)
     rng, ids = thinnet.DropoutRNG(seed=5).bind(layer), torch.arange(8)
     kept = rng.mask("hidden0", step=0, samples=ids, shape=(16,))
@@ -71,7 +71,7 @@ def test_a_dropped_unit_of_rnndrop_has_no_memory_at_any_step() -> None:
 
 
 def test_a_memory_is_not_scaled_from_step_to_step() -> None:
-    """With gates that do not read the state, what a kept unit of rnndrop remembers is what it remembers without dropout."""
+    """With gates that do not read the state, the memory of a kept unit equals that without dropout."""
     layer = RNNDropLSTM(3, 64, p=0.5)
     with torch.no_grad():
         layer.weight_hh_l0.zero_()
@@ -88,7 +88,7 @@ def gates(layer, x: Tensor, h: Tensor) -> list[Tensor]:
     return list(a.sigmoid().chunk(4 if layer.mode == "LSTM" else 3, 1))
 
 
-def test_a_dropped_update_leaves_the_memory_to_the_forget_gate() -> None:
+def test_a_dropped_update_leaves_only_the_forget_gate() -> None:
     layer, x, h, c = RecurrentDropoutLSTM(3, 64, p=0.5), torch.randn(20, 3), torch.randn(20, 64), torch.randn(20, 64)
     remembered = gates(layer, x, h)[1] * c
     _, (_, after) = layer(x[None], (h[None], c[None]))
@@ -98,12 +98,12 @@ def test_a_dropped_update_leaves_the_memory_to_the_forget_gate() -> None:
     torch.testing.assert_close(layer(x[None], (h[None], c[None]))[1][1][0], remembered)
 
 
-def test_a_dropped_update_of_a_gru_leaves_the_state_to_its_gate() -> None:
+def test_a_dropped_update_of_a_gru_leaves_only_its_gate() -> None:
     layer, x, h = RecurrentDropoutGRU(3, 64, p=1.0), torch.randn(20, 3), torch.randn(20, 64)
     torch.testing.assert_close(layer(x[None], h[None])[1][0], gates(layer, x, h)[1] * h)
 
 
-def test_coins_are_fresh_at_each_step_or_one_a_sequence() -> None:
+def test_masks_are_new_at_each_step_or_shared_by_a_sequence() -> None:
     x = torch.randn(2, 50, 3)
     for per_step in (True, False):
         layer = RecurrentDropoutLSTM(3, 64, p=0.5, per_step=per_step)
@@ -112,7 +112,7 @@ def test_coins_are_fresh_at_each_step_or_one_a_sequence() -> None:
         first = y[0] == 0
         assert_rate(first, 0.5)
         second = (rng.at(0) and layer(x[1:], (torch.zeros(1, 50, 64), torch.zeros(1, 50, 64))))[0][0] == 0
-        assert torch.equal(first, second)  # the same name, the same coin
+        assert torch.equal(first, second)  # the same address, the same mask
         if not per_step:  # what is never written to is 0 at the end as well
             assert bool((y[1][first] == 0).all())
         else:
@@ -128,7 +128,7 @@ def test_a_zone_of_one_copies_the_states() -> None:
         assert torch.equal(ZoneoutGRU(3, 8, p=1.0).train(training)(torch.randn(6, 4, 3), h)[1], h)
 
 
-def test_zoneout_in_eval_is_the_expectation_of_a_step() -> None:
+def test_zoneout_in_eval_equals_the_expectation_of_a_step() -> None:
     draws, x, h, c = 20_000, torch.randn(1, 1, 3), torch.randn(1, 1, 8), torch.randn(1, 1, 8)
     layer = ZoneoutLSTM(3, 8, p_cell=0.5, p_hidden=0.25)
     wide = [each.expand(1, draws, -1).contiguous() for each in (x, h, c)]

@@ -1,4 +1,4 @@
-"""Stochastic depth by batch, ShakeDrop at all levels, the joins of FractalNet: beyond what the laws hold for every row."""
+"""Stochastic depth by batch, ShakeDrop at all levels and the joins of FractalNet, beyond the invariants."""
 
 import copy
 import itertools
@@ -36,7 +36,7 @@ def block(p: float = 0.5) -> StochasticDepth:
     return StochasticDepth(Counted(3, 3), p, mode="batch")
 
 
-def test_a_dropped_branch_is_not_computed_and_the_kept_ones_make_up_for_it() -> None:
+def test_a_dropped_branch_is_not_computed_and_kept_ones_are_scaled() -> None:
     layer, x, steps = block(0.3), torch.randn(4, 3), 3000
     y = torch.stack([layer(x) for _ in range(steps)]).detach()
     kept = (y != x).flatten(1).any(1)
@@ -46,7 +46,7 @@ def test_a_dropped_branch_is_not_computed_and_the_kept_ones_make_up_for_it() -> 
     assert_same_bits(y[~kept], x.expand(int((~kept).sum()), 4, 3).contiguous())
 
 
-def test_at_its_edges_and_in_eval_it_is_exact() -> None:
+def test_rates_zero_and_one_and_eval_are_exact() -> None:
     x = torch.randn(4, 3)
     for p, y in ((0.0, lambda layer: x + layer.layer(x)), (1.0, lambda layer: x)):
         layer = block(p)
@@ -78,7 +78,7 @@ def test_a_dropped_branch_has_gradients_of_zero_and_what_follows_may_write_in_pl
     for parameter in layer.parameters():
         assert torch.equal(parameter.grad, torch.zeros_like(parameter))
         assert parameter.grad.is_contiguous()
-    layer(x).sum().backward()  # and again, onto gradients that are there
+    layer(x).sum().backward()  # again, accumulated
 
 
 def test_a_frozen_branch_and_a_step_without_gradients_are_tied_to_nothing() -> None:
@@ -95,7 +95,7 @@ def test_second_derivatives_go_through_a_dropped_branch() -> None:
     torch.autograd.gradgradcheck(lambda x: layer(x) ** 2, x)
 
 
-def test_named_coins_decide_alike_for_every_batch_and_with_checkpoints() -> None:
+def test_addressed_decisions_do_not_depend_on_batch_or_checkpointing() -> None:
     model = nn.Sequential(*(block() for _ in range(12)))
     rng, x = thinnet.DropoutRNG(4).bind(model), torch.randn(6, 3, requires_grad=True)
 
@@ -124,7 +124,7 @@ def test_named_coins_decide_alike_for_every_batch_and_with_checkpoints() -> None
 
 
 @pytest.mark.parametrize("mode", ["row", "batch"])
-def test_compiled_it_selects_what_eager_code_leaves_out(mode: str) -> None:
+def test_compiled_code_selects_what_eager_code_skips(mode: str) -> None:
     model = nn.Sequential(*(StochasticDepth(nn.Linear(3, 3), 0.5, mode=mode) for _ in range(4)))
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     rng, compiled = thinnet.DropoutRNG(4).bind(model), torch.compile(model, backend=counter, fullgraph=True)
@@ -138,7 +138,7 @@ def test_compiled_it_selects_what_eager_code_leaves_out(mode: str) -> None:
     assert counter.frame_count == 1
 
 
-def test_a_symbolic_trace_takes_a_block_whole() -> None:
+def test_a_symbolic_trace_keeps_a_block_as_one_node() -> None:
     traced = fx.symbolic_trace(nn.Sequential(block(), DropPath(0.5)))
     assert [node.op for node in traced.graph.nodes] == ["placeholder", "call_module", "call_module", "output"]
 
@@ -149,14 +149,14 @@ def test_a_checkpoint_has_the_keys_of_the_branch() -> None:
     assert (twin.p, twin.mode) == (1.0, "batch")
 
 
-def test_what_is_no_mode_or_branch_is_refused() -> None:
+def test_bad_modes_and_branches_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^StochasticDepth: mode must be 'row' or 'batch'; got 'sample'"):
         StochasticDepth(nn.ReLU(), 0.5, mode="sample")
     with pytest.raises(TypeError, match="StochasticDepth"):
         StochasticDepth(torch.relu, 0.5)
 
 
-def test_the_rates_of_a_stack_are_those_of_the_three_conventions() -> None:
+def test_linear_rates_cover_the_three_conventions() -> None:
     p, depth = 0.4, 7
     timm = torch.linspace(0, p, depth).tolist()
     paper = [p * layer / depth for layer in range(1, depth + 1)]
@@ -171,7 +171,7 @@ def test_the_rates_of_a_stack_are_those_of_the_three_conventions() -> None:
         linear_rates(40, 3)
 
 
-def test_a_schedule_that_starts_at_zero_has_a_layer_to_drive() -> None:
+def test_a_schedule_that_starts_at_zero_works() -> None:
     model = nn.Sequential(*(DropPath(p) for p in linear_rates(0.0, 3)), block(0.0))
     rng = thinnet.DropoutRNG(0, {"*": DepthWise(Linear(0.0, 0.6, steps=10))}).bind(model)
     assert [rng.at(step) and model[2].p for step in (0, 5, 10)] == pytest.approx([0.0, 0.2, 0.4])
@@ -195,7 +195,7 @@ def test_a_level_has_its_own_factors_forward_and_backward(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["channel", "pixel"])
-def test_a_level_is_its_definition_in_any_batch(level: str) -> None:
+def test_a_level_equals_its_definition_in_any_batch(level: str) -> None:
     x, ids = torch.randn(6, 4, 5, dtype=torch.float64, requires_grad=True), torch.tensor([4, 9, 2, 7, 0, 1])
     layer = ShakeDrop(0.5, level=level, alpha=(-0.5, 2.0), beta=(0.1, 0.2))
     rng = thinnet.DropoutRNG(3).bind(nn.Sequential(layer))
@@ -211,7 +211,7 @@ def test_a_level_is_its_definition_in_any_batch(level: str) -> None:
     torch.testing.assert_close(rng.at(8, ids[3:]) and layer(x[3:]), y[3:])
 
 
-def test_the_batch_level_is_the_published_one_with_one_number_for_all() -> None:
+def test_level_batch_has_one_b_for_the_batch() -> None:
     layer, case, draws = ShakeDrop(0.5, level="batch"), torch.tensor([[2.0]]), 4000
     y = torch.stack([layer(case.expand(3, 1))[:, 0] for _ in range(draws)])
     assert torch.equal(y, y[:, :1].expand(draws, 3))
@@ -222,7 +222,7 @@ def test_the_batch_level_is_the_published_one_with_one_number_for_all() -> None:
     assert_variance(y[:, :1].double(), mean, variance)
 
 
-def test_eval_is_the_expectation_for_any_ranges() -> None:
+def test_eval_equals_the_expectation_for_any_ranges() -> None:
     x = torch.randn(3, 2)
     layer = ShakeDrop(0.25, alpha=(0.0, 1.0)).eval()
     torch.testing.assert_close(layer(x), x * (0.75 + 0.25 * 0.5))
@@ -230,7 +230,7 @@ def test_eval_is_the_expectation_for_any_ranges() -> None:
     assert_same_bits(ours, layer(x))
 
 
-def test_what_is_no_level_or_range_is_refused() -> None:
+def test_bad_levels_and_ranges_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^ShakeDrop: level must be one of batch, sample, channel, pixel; got 'image'"):
         ShakeDrop(0.5, level="image")
     for pair in ((1.0, 0.0), (float("nan"), 1.0), (0.0, float("inf")), (0.0,)):
@@ -239,7 +239,7 @@ def test_what_is_no_level_or_range_is_refused() -> None:
 
 
 def enumerated(columns: list[Tensor], p: float) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the local join, by all outcomes."""
+    """Mean and variance of the local join, over all outcomes."""
     count, chances, values = len(columns), [], []
     for kept in itertools.product((0.0, 1.0), repeat=count):
         chance = torch.tensor([1 - p if k else p for k in kept], dtype=torch.float64).prod()
@@ -254,14 +254,14 @@ def enumerated(columns: list[Tensor], p: float) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 @pytest.mark.parametrize("p", [0.15, 0.5, 0.9, 1.0])
-def test_the_facts_of_a_join_are_those_of_all_its_outcomes(count: int, p: float) -> None:
+def test_the_facts_of_a_join_equal_the_sum_over_all_outcomes(count: int, p: float) -> None:
     columns = list(torch.randn(count, 2, 3, dtype=torch.float64))
     mean, variance = enumerated(columns, p)
     torch.testing.assert_close(fractal_join.FACTS.mean(columns, p), mean)
     torch.testing.assert_close(fractal_join.FACTS.variance(columns, p), variance)
 
 
-def test_a_local_join_is_what_is_declared() -> None:
+def test_a_local_join_has_its_declared_moments() -> None:
     count, draws, p = 3, 60_000, thinnet.rng.rates.count(0.6) / 65536
     case = torch.randn(count, 1, 2)
     columns = [column.expand(draws, 2).clone().requires_grad_() for column in case]
@@ -271,7 +271,7 @@ def test_a_local_join_is_what_is_declared() -> None:
     dropped = (gradients == 0).double().mean(0)
     assert_mean(dropped[:, None], torch.tensor([fractal_join.FACTS.expected_drop(p, columns=count)]), dropped.var(0))
     single = gradients[:, (gradients > 0).sum(0) == 1]
-    for weights in single:  # symmetric: whoever is left alone is each of them alike
+    for weights in single:  # symmetric: each column survives alone equally often
         assert_rate(weights > 0, 1 / count)
     given = [column.double() for column in case], p
     mean, variance = fractal_join.FACTS.mean(*given)[0], fractal_join.FACTS.variance(*given)[0]
@@ -279,7 +279,7 @@ def test_a_local_join_is_what_is_declared() -> None:
     assert_variance(y.detach().double(), mean, variance)
 
 
-def test_a_join_is_its_definition_with_named_coins_in_any_batch() -> None:
+def test_a_join_equals_its_definition_with_addressed_masks_in_any_batch() -> None:
     columns, ids = list(torch.randn(3, 6, 2, dtype=torch.float64)), torch.tensor([4, 9, 2, 7, 0, 1])
     layer = FractalJoin(0.5)
     rng = thinnet.DropoutRNG(3).bind(nn.Sequential(layer))
@@ -290,7 +290,7 @@ def test_a_join_is_its_definition_with_named_coins_in_any_batch() -> None:
     torch.testing.assert_close(rng.at(8, ids[2:]) and layer([column[2:] for column in columns]), y[2:])
 
 
-def test_the_forms_of_a_join_agree_and_what_falls_does_not_leak() -> None:
+def test_both_forms_of_a_join_agree_and_dropped_columns_do_not_leak() -> None:
     columns = [torch.full((200, 2), torch.inf), torch.ones(200, 2), torch.zeros(200, 2)]
     torch.manual_seed(5)
     y = FractalJoin(0.5)(columns)
@@ -305,7 +305,7 @@ def test_the_forms_of_a_join_agree_and_what_falls_does_not_leak() -> None:
 
 
 class Fractal(nn.Module):
-    """Two joins: an inner one of the last two columns, an outer one of all three."""
+    """Two joins: an inner one of the last two columns and an outer one of all three."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -331,9 +331,9 @@ def test_a_path_cuts_the_whole_network_to_one_column() -> None:
         assert_rate(torch.tensor(seen) == column, 1 / 3)
 
 
-def test_a_path_leaves_the_joins_local_as_often_as_it_says() -> None:
+def test_a_path_keeps_joins_local_at_its_rate() -> None:
     model, x = Fractal(0.25), torch.ones(60, 1)
-    local = torch.tensor([len(model(x)[1].unique()) > 1 for _ in range(1000)])  # 60 samples hardly ever agree by chance
+    local = torch.tensor([len(model(x)[1].unique()) > 1 for _ in range(1000)])  # 60 samples rarely agree by chance
     assert_rate(~local, 0.25)
     inner, outer = model.eval()(x)
     torch.testing.assert_close((inner, outer), (2.5 * x, 2 * x))
@@ -348,10 +348,10 @@ def test_a_network_with_a_path_is_one_graph() -> None:
     for step in range(6):
         rng.at(step)
         torch.testing.assert_close(compiled(x), model(x))
-    assert counter.frame_count <= 2  # the first pass finds no column of an earlier one
+    assert counter.frame_count <= 2  # the first pass has no earlier column
 
 
-def test_what_cannot_be_joined_is_refused() -> None:
+def test_bad_columns_are_refused() -> None:
     for columns in ([], [torch.ones(2), torch.ones(3)], [torch.ones(())]):
         with pytest.raises(ValueError, match=r"^FractalJoin: columns must be tensors of one shape"):
             FractalJoin()(columns)

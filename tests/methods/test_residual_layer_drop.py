@@ -1,4 +1,4 @@
-"""LayerDrop: which layers run, what becomes of those that do not, and what a checkpoint, a compiler and a pruned stack see."""
+"""LayerDrop: which layers run, gradients of skipped ones, checkpoints, compiled code and pruned stacks."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ DEPTH = 6
 
 
 class Digit(nn.Module):
-    """Appends its digit to a number, so that the number tells which layers ran, and in which order."""
+    """Appends its digit to a number, which so lists the layers that ran, in order."""
 
     def __init__(self, digit: int) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ def read(y: Tensor) -> list[int]:
 ZERO = torch.zeros(1, dtype=torch.float64)
 
 
-def test_each_layer_runs_as_often_as_declared_and_by_a_coin_of_its_own() -> None:
+def test_each_layer_runs_independently_at_the_rate() -> None:
     layers, steps = digits(0.3), 4000
     ran = torch.zeros(steps, DEPTH, dtype=torch.bool)
     for row in ran:
@@ -53,7 +53,7 @@ def test_each_layer_runs_as_often_as_declared_and_by_a_coin_of_its_own() -> None
     assert_rate(~ran, p)  # the number of layers that run is binomial
 
 
-def test_nothing_is_scaled_and_eval_runs_all() -> None:
+def test_nothing_is_scaled_and_eval_runs_every_layer() -> None:
     layers = digits(0.5)
     for _ in range(20):
         ran = read(layers(ZERO))
@@ -64,7 +64,7 @@ def test_nothing_is_scaled_and_eval_runs_all() -> None:
     assert read(digits(1.0)(ZERO)) == []
 
 
-def test_a_loop_passes_over_the_layers_that_run() -> None:
+def test_a_loop_iterates_over_the_layers_that_run() -> None:
     layers = digits(0.5)
     torch.manual_seed(3)
     ran = read(layers(ZERO))
@@ -80,7 +80,7 @@ def test_a_loop_passes_over_the_layers_that_run() -> None:
     assert repr(layers).count("Digit") == DEPTH and len(layers) == DEPTH
 
 
-def test_layers_take_what_the_stack_is_called_with() -> None:
+def test_layers_get_the_arguments_of_the_stack() -> None:
     layers = digits(0.5)
     torch.manual_seed(3)
     once = layers(ZERO)
@@ -89,7 +89,7 @@ def test_layers_take_what_the_stack_is_called_with() -> None:
 
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["called", "in a loop"])
-def test_what_is_skipped_has_gradients_of_zero_and_the_rest_its_own(by_hand: bool) -> None:
+def test_skipped_layers_have_zero_gradients_and_others_their_own(by_hand: bool) -> None:
     layers = digits(0.5)
     rng = thinnet.DropoutRNG(1).bind(layers).at(4)
     kept = layers.decide()
@@ -107,15 +107,15 @@ def test_what_is_skipped_has_gradients_of_zero_and_the_rest_its_own(by_hand: boo
     assert rng.context.calls.depth == 0
 
 
-def test_it_is_its_definition() -> None:
+def test_it_equals_its_definition() -> None:
     layers = digits(0.5)
     rng = thinnet.DropoutRNG(1).bind(nn.Sequential(layers))
     for step in range(10):
-        u = rng.mask("0", step=step, samples=[0], shape=(DEPTH,)).double()  # a kept coin is one of at least p
+        u = rng.mask("0", step=step, samples=[0], shape=(DEPTH,)).double()  # kept where u >= p
         assert rng.at(step) and layers(ZERO) == layer_drop.definition(ZERO, u, 0.5, list(layers.children()))
 
 
-def test_named_coins_skip_the_same_layers_for_every_batch_and_when_recomputed() -> None:
+def test_addressed_decisions_do_not_depend_on_the_batch_or_recomputation() -> None:
     layers = LayerDrop([nn.Linear(3, 3) for _ in range(DEPTH)], 0.5)
     rng, x = thinnet.DropoutRNG(1).bind(layers), torch.randn(4, 3, requires_grad=True)
     whole = rng.at(3, [5, 2, 9, 1]) and layers(x)
@@ -135,7 +135,7 @@ def test_named_coins_skip_the_same_layers_for_every_batch_and_when_recomputed() 
     assert_same_bits(plain[0], again[0])
 
 
-def test_a_checkpoint_has_the_keys_of_a_plain_stack_and_a_pruned_stack_loads_its_part() -> None:
+def test_checkpoints_equal_those_of_a_plain_stack_and_load_into_a_pruned_one() -> None:
     layers = LayerDrop([nn.Linear(3, 3) for _ in range(DEPTH)], 0.5).eval()
     plain = nn.ModuleList([nn.Linear(3, 3) for _ in range(DEPTH)])
     assert list(layers.state_dict()) == list(plain.state_dict())
@@ -156,7 +156,7 @@ def test_it_copies_and_pickles() -> None:
     assert layers.half()(torch.zeros(1, dtype=torch.float16)).dtype == torch.float16
 
 
-def test_compiled_it_selects_and_layers_compiled_one_by_one_are_left_out() -> None:
+def test_compiled_code_selects_and_separately_compiled_layers_are_skipped() -> None:
     layers = digits(0.5)
     rng = thinnet.DropoutRNG(1).bind(layers)
     whole = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
@@ -177,12 +177,12 @@ def test_compiled_it_selects_and_layers_compiled_one_by_one_are_left_out() -> No
     assert parts.frame_count <= 2  # with and without gradients of x
 
 
-def test_a_symbolic_trace_takes_a_stack_whole() -> None:
+def test_a_symbolic_trace_keeps_a_stack_as_one_node() -> None:
     traced = fx.symbolic_trace(nn.Sequential(digits(0.5)))
     assert [node.op for node in traced.graph.nodes] == ["placeholder", "call_module", "output"]
 
 
-def test_what_is_no_rate_is_refused() -> None:
+def test_bad_rates_are_refused() -> None:
     for p in (-0.1, 1.5, float("nan"), True, 40):
         with pytest.raises(ValueError, match=r"^LayerDrop: p must be a number in \[0, 1\]"):
             digits(p)

@@ -1,4 +1,4 @@
-"""The laws of embedding dropout: it is a lookup in the thinned table, which it never makes."""
+"""The invariants of embedding dropout: it equals a lookup in the masked table, which it never computes."""
 
 import copy
 import pickle
@@ -27,7 +27,7 @@ SETTINGS = [
 
 
 def kept_words(words: int, p: float, step: int) -> Tensor:
-    """The coins of site "0" under seed 11, one for each word."""
+    """The mask of site "0" under seed 11, one value per word."""
     where = (
         torch.tensor(11),
         torch.tensor(step),
@@ -39,14 +39,14 @@ def kept_words(words: int, p: float, step: int) -> Tensor:
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("p", [0.0, 0.3, 1.0])
-def test_it_is_the_lookup_in_a_masked_copy_with_its_gradient(settings: dict, p: float) -> None:
+def test_output_and_gradient_equal_a_lookup_in_the_masked_table(settings: dict, p: float) -> None:
     ids = torch.randint(20, (5, 7))
     bare = nn.Embedding(20, 6, **settings, dtype=torch.float64)
     model = nn.Sequential(EmbeddingDropout(copy.deepcopy(bare), p))
     thinnet.DropoutRNG(11).bind(model).at(4)
     kept = kept_words(20, p, 4)[:, None]
     scale = 65536 / (65536 - rates.count(p)) if p < 1 else 0.0
-    bare(ids)  # shortens rows where there is a largest norm
+    bare(ids)  # renormalises rows if max_norm is set
     copied = F.embedding(ids, torch.where(kept, bare.weight * scale, 0))
     gathered = torch.where(kept[ids], bare(ids) * scale, 0)
     y = model(ids)
@@ -62,7 +62,7 @@ def test_it_is_the_lookup_in_a_masked_copy_with_its_gradient(settings: dict, p: 
         torch.testing.assert_close(ours, whole, rtol=1e-7, atol=1e-12)
 
 
-def test_it_is_what_its_papers_say() -> None:
+def test_it_equals_its_papers() -> None:
     ids, weight, p = torch.randint(20, (5, 7)), torch.randn(20, 6, dtype=torch.float64), 0.25
     model = nn.Sequential(EmbeddingDropout(nn.Embedding.from_pretrained(weight), p))
     thinnet.DropoutRNG(11).bind(model).at(4)
@@ -86,7 +86,7 @@ def test_a_word_is_dropped_everywhere_in_the_batch_or_nowhere() -> None:
     assert len({bool(where.any()) for where in by_word}) == 2
 
 
-def test_named_coins_are_those_of_the_step_whatever_the_batch_is() -> None:
+def test_addressed_masks_do_not_depend_on_the_batch() -> None:
     model, ids = nn.Sequential(EmbeddingDropout(nn.Embedding(50, 4), 0.5)), torch.randint(50, (8, 9))
     rng = thinnet.DropoutRNG(11).bind(model)
     whole = rng.at(3, torch.arange(8)) and model(ids)
@@ -94,14 +94,14 @@ def test_named_coins_are_those_of_the_step_whatever_the_batch_is() -> None:
     assert not torch.equal(rng.at(4) and model(ids), whole)
 
 
-def test_eval_and_rate_zero_are_the_bare_lookup() -> None:
+def test_eval_and_rate_zero_equal_the_plain_lookup() -> None:
     bare, ids = nn.Embedding(20, 6), torch.randint(20, (5, 7))
     assert_same_bits(EmbeddingDropout(bare, 0.4).eval()(ids), bare(ids))
     assert_same_bits(EmbeddingDropout(bare, 0.0)(ids), bare(ids))
     assert_same_bits(embedding_dropout(ids, bare.weight, 0.4, training=False), bare(ids))
 
 
-def test_the_stateless_form_draws_as_the_module_does() -> None:
+def test_the_functional_form_draws_like_the_module() -> None:
     layer, ids = EmbeddingDropout(nn.Embedding(20, 6), 0.4), torch.randint(20, (5, 7))
     torch.manual_seed(3)
     first, second = layer(ids), layer(ids)
@@ -110,7 +110,7 @@ def test_the_stateless_form_draws_as_the_module_does() -> None:
     assert_same_bits(embedding_dropout(ids, layer.weight, 0.4, training=True, generator=generator), first)
 
 
-def test_no_tensor_of_the_size_of_the_table_is_made_and_none_is_written() -> None:
+def test_the_table_is_neither_copied_nor_written() -> None:
     made: list[int] = []
 
     class Sizes(TorchDispatchMode):
@@ -123,11 +123,11 @@ def test_no_tensor_of_the_size_of_the_table_is_made_and_none_is_written() -> Non
     before, version = layer.weight.detach().clone(), layer.weight._version
     with Sizes():
         layer(ids)
-    assert max(made) <= 1000  # coins
+    assert max(made) <= 1000  # the mask
     assert layer.weight._version == version and torch.equal(layer.weight, before)
 
 
-def test_what_is_dropped_does_not_leak() -> None:
+def test_dropped_values_do_not_leak() -> None:
     weight = torch.full((50, 4), torch.inf)
     y = embedding_dropout(torch.arange(50), weight, 0.5, training=True)
     assert bool((y.isinf() | (y == 0)).all()) and bool((y == 0).any())
@@ -141,7 +141,7 @@ def test_the_scale_is_exact_in_half_precision(dtype: torch.dtype) -> None:
     assert y.dtype == dtype and bool(((y == 0) | (y == exact)).all())
 
 
-def test_checkpoints_are_those_of_the_bare_embedding() -> None:
+def test_checkpoints_equal_those_of_the_plain_embedding() -> None:
     bare = nn.Sequential(nn.Embedding(20, 6), nn.Linear(6, 20))
     ours = nn.Sequential(EmbeddingDropout(nn.Embedding(20, 6), 0.2), nn.Linear(6, 20))
     ours.load_state_dict(bare.state_dict())

@@ -1,4 +1,4 @@
-"""What token dropout, patch dropout and HiddenCut promise beyond the laws."""
+"""Token dropout, patch dropout and HiddenCut beyond the invariants."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from thinnet.methods.tokens.patch_dropout import PatchDropout, kept_patches, pat
 from thinnet.methods.tokens.token_dropout import token_dropout
 
 
-def test_token_dropout_is_pytorchs_dropout1d_in_what_it_drops() -> None:
+def test_token_dropout_drops_like_dropout1d() -> None:
     y = token_dropout(torch.ones(30, 40, 6), 0.25, training=True)
     assert set(y.unique().tolist()) == {0.0, float(torch.tensor(4 / 3))}
     assert bool(((y == 0).all(-1) | (y != 0).all(-1)).all())
@@ -20,7 +20,7 @@ def test_token_dropout_is_pytorchs_dropout1d_in_what_it_drops() -> None:
 
 @pytest.mark.parametrize("ordered", [True, False])
 @pytest.mark.parametrize("prefix", [0, 1, 5])
-def test_a_subset_of_the_patches_stays_behind_the_prefix(prefix: int, ordered: bool) -> None:
+def test_a_subset_of_the_patches_follows_the_prefix(prefix: int, ordered: bool) -> None:
     x = torch.randn(16, prefix + 49, 8)
     layer = PatchDropout(0.3, prefix, ordered, return_indices=True)
     y, places = layer(x)
@@ -33,7 +33,7 @@ def test_a_subset_of_the_patches_stays_behind_the_prefix(prefix: int, ordered: b
     assert whole is x and torch.equal(everything, torch.arange(prefix + 49).expand(16, -1))
 
 
-def test_every_patch_and_every_pair_is_as_likely() -> None:
+def test_every_patch_and_every_pair_is_equally_likely() -> None:
     _, places = patch_dropout(torch.ones(60_000, 6, 1), 0.5, prefix=0, return_indices=True, training=True)
     kept = torch.zeros(60_000, 6).scatter(1, places, 1.0)
     for first in range(6):
@@ -43,7 +43,7 @@ def test_every_patch_and_every_pair_is_as_likely() -> None:
 
 
 @pytest.mark.parametrize(("patches", "p", "kept"), [(196, 0.5, 98), (10, 0.3, 7), (100, 0.41, 59), (1, 0.9, 1), (7, 0.0, 7)])
-def test_the_number_of_patches_is_the_nearest(patches: int, p: float, kept: int) -> None:
+def test_the_number_of_patches_is_rounded_to_the_nearest(patches: int, p: float, kept: int) -> None:
     assert kept_patches(patches, p) == kept
     assert patch_dropout(torch.ones(2, 1 + patches, 3), p, training=True).shape == (2, 1 + kept, 3)
 
@@ -70,7 +70,7 @@ def test_patch_dropout_refuses_bad_arguments() -> None:
 
 
 @pytest.mark.parametrize(("tokens", "p"), [(8, 0.25), (7, 0.5), (5, 0.05), (9, 0.9), (4, 1.0)])
-def test_one_span_is_cut_and_every_span_is_as_likely(tokens: int, p: float) -> None:
+def test_one_span_is_cut_and_every_span_is_equally_likely(tokens: int, p: float) -> None:
     cut = (hidden_cut(torch.ones(40_000, tokens, 2), p, training=True) == 0).all(-1)
     length = span(tokens, p)
     assert bool((cut.sum(1) == length).all())
@@ -82,7 +82,7 @@ def test_one_span_is_cut_and_every_span_is_as_likely(tokens: int, p: float) -> N
     assert_mean(cut.double(), share, share * (1 - share))
 
 
-def test_a_span_is_cut_as_often_as_it_is_looked_at() -> None:
+def test_a_span_is_cut_in_proportion_to_its_scores() -> None:
     scores = torch.tensor([0.5, 0.0, 0.0, 0.1, 0.9, 0.0])
     layer, x = HiddenCut(1 / 3), torch.ones(60_000, 6, 1)
     cut = layer(x, scores.expand(60_000, 6))[..., 0] == 0
@@ -92,7 +92,7 @@ def test_a_span_is_cut_as_often_as_it_is_looked_at() -> None:
     assert layer.eval()(x, scores.expand(60_000, 6)) is x
 
 
-def test_without_any_score_every_span_is_as_likely() -> None:
+def test_without_scores_every_span_is_equally_likely() -> None:
     cut = hidden_cut(torch.ones(20_000, 5, 1), 0.4, scores=torch.zeros(20_000, 5), training=True)[..., 0] == 0
     for first in range(4):
         assert_rate(cut[:, first : first + 2].all(1), 1 / 4)
@@ -115,7 +115,7 @@ def test_scores_are_one_graph_and_get_no_gradient() -> None:
     assert not model(x, scores).requires_grad
 
 
-def test_what_is_cut_does_not_leak() -> None:
+def test_cut_values_do_not_leak() -> None:
     y = hidden_cut(torch.full((8, 6, 2), torch.nan), 0.5, training=True)
     assert int((y == 0).sum()) == 8 * 3 * 2 and int(y.isnan().sum()) == 8 * 3 * 2
 

@@ -1,4 +1,4 @@
-"""The laws of word dropout, which takes integers and gives integers."""
+"""The invariants of word dropout, which maps integers to integers."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from thinnet.rng import rates
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 0.85])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32])
-def test_ids_are_replaced_at_the_rate_that_was_asked(p: float, dtype: torch.dtype) -> None:
+def test_ids_are_replaced_at_the_rate(p: float, dtype: torch.dtype) -> None:
     ids = torch.randint(5, 100, (300, 200), dtype=dtype)
     y = WordDropout(p, fill=3)(ids)
     assert y.dtype == dtype and bool(((y == 3) | (y == ids)).all())
@@ -32,7 +32,7 @@ def test_special_ids_stay() -> None:
     assert torch.equal(word_dropout(ids, 1.0, fill=3, keep=torch.arange(50) == 0, training=True)[:, 0], ids[:, 0])
 
 
-def test_it_is_what_its_paper_says() -> None:
+def test_it_equals_its_paper() -> None:
     ids, samples = torch.randint(5, 100, (6, 9)), torch.arange(6) * 3 + 5
     model = nn.Sequential(WordDropout(0.3, fill=1))
     thinnet.DropoutRNG(11).bind(model).at(7, samples)
@@ -47,7 +47,7 @@ def test_eval_and_rate_zero_are_the_identity() -> None:
     assert torch.equal(WordDropout(0.0, fill=1)(ids), ids)
 
 
-def test_the_stateless_form_draws_as_the_module_does() -> None:
+def test_the_functional_form_draws_like_the_module() -> None:
     ids, layer = torch.randint(5, 100, (6, 9)), WordDropout(0.5, fill=1)
     torch.manual_seed(3)
     first, second = layer(ids), layer(ids)
@@ -55,7 +55,7 @@ def test_the_stateless_form_draws_as_the_module_does() -> None:
     assert torch.equal(word_dropout(ids, 0.5, fill=1, training=True, generator=torch.Generator().manual_seed(3)), first)
 
 
-def test_samples_keep_their_coins_in_any_order_and_batch() -> None:
+def test_samples_keep_their_masks_in_any_batch_order() -> None:
     model, ids, samples = nn.Sequential(WordDropout(0.5, fill=1)), torch.randint(5, 100, (12, 9)), torch.randperm(1000)[:12]
     rng = thinnet.DropoutRNG(11).bind(model)
     whole, order = rng.at(3, samples) and model(ids), torch.randperm(12)

@@ -51,14 +51,16 @@ def attention(
         k: keys, `(B, H, S, D)`.
         v: values, `(B, H, S, E)`.
         p: probability that an attention weight is dropped, rounded to 1/65536.
-        training: True drops weights; False does not.
+        training: whether to drop.
         mask: broadcasts to `(B, H, T, S)`; bool, True where a query may attend, or numbers that are added to the logits.
         is_causal: whether query t may attend to the keys 0 .. t only.
         scale: factor of the logits; 1 / sqrt(D) if None.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: `(B, H, T, E)`.
+
     Raises: ValueError if `p` is not in [0, 1], or both a mask and `is_causal` are given.
+
     Source: Vaswani et al. 2017, arXiv:1706.03762.
 
     >>> q = k = v = torch.randn(2, 4, 6, 8)

@@ -9,17 +9,6 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.rng import Site
 
 FACTS = Facts(
-    name="Attention dropout",
-    summary="Drops each attention weight, after the softmax, by its own coin and scales the kept ones by 1 / (1 - p).",
-    equation="y = A m / (1 - p),  A = softmax(q k' / sqrt(d)),  m ~ Bernoulli(1 - p)",
-    paper="Vaswani et al. 2017, arXiv:1706.03762",
-    grain="weight: query and key of a head",
-    place="between the softmax of an attention layer and its values",
-    avoid="where rows have to sum to 1 in training: take DropAttention or DropKey; where data are seen once",
-    default="0.1",
-    cost="one coin a weight, and the weights have to exist: fused attention without dropout never stores the (B, H, T, S) that"
-    " are kept here twice for backward, before and after the toss; no mask is kept",
-    elsewhere="the dropout_p of torch's scaled_dot_product_attention, which is on in eval too unless the caller sees to it",
     expected_drop=dropout.FACTS.expected_drop,
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
@@ -38,8 +27,8 @@ def attention_dropout(
 
     Args:
         weights: `(B, H, T, S)`, after the softmax.
-        training: True drops weights; False returns `weights` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `weights` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> rows = attention_dropout(torch.full((1, 1, 2, 4), 0.25), 0.5, training=True).sum(-1)
     >>> bool((rows * 2 == (rows * 2).round()).all())  # each kept weight is 0.5
@@ -53,9 +42,9 @@ class AttentionDropout(Site):
 
         y[b, h, t, s] = A[b, h, t, s] m[b, h, t, s] / (1 - p),  A = softmax(q k' / sqrt(d)),  m ~ Bernoulli(1 - p)
 
-    One random decision covers a weight: a query and a key of a head. The sum of a row is 1 on average only. It never works in
-    place, because the softmax needs its output for backward. In eval it is the identity.
+    The sum of a row is 1 on average only. It never works in place, because the softmax needs its output for backward.
 
+    Noise shape: one decision per weight: query and key of a head.
     Use when: between the softmax of an attention layer and its values.
     Avoid when: rows must sum to 1 in training: use DropAttention or DropKey; or each training example is seen once.
     Start with: p = 0.1.
@@ -68,7 +57,9 @@ class AttentionDropout(Site):
         p: probability that a weight is dropped, rounded to 1/65536.
 
     Shapes: `(B, H, T, S)`; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1].
+
     Source: Vaswani et al. 2017, arXiv:1706.03762, and its published code.
 
     >>> AttentionDropout(0.1)(torch.rand(2, 4, 6, 6).softmax(-1)).shape

@@ -22,16 +22,6 @@ def _noise(shape: tuple[int, ...], window: int = 1, columns: bool = False) -> tu
 
 
 FACTS = Facts(
-    name="DropAttention",
-    summary="Drops attention weights, or the keys of a head, in windows if asked, and scales each row back to its sum.",
-    equation="y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]),  m ~ Bernoulli(1 - p)",
-    paper="Zehui et al. 2019, arXiv:1907.11065",
-    grain="weight, or key of a head; with a window, that many keys in a row",
-    place="between the softmax of an attention layer and its values, where rows have to stay distributions",
-    avoid="where the expectation of a weight has to be exact: that of a ratio is not the ratio's; on causal rows of few keys",
-    default="0.1 to 0.2 on weights, window 1",
-    cost="attention dropout, two sums over a row and a division; with a window, 32 bits drawn and a bool kept a weight or key",
-    elsewhere="not in PyTorch, Keras or timm",
     domain="[0, 1)",
     definition=definition,
     noise_shape=_noise,
@@ -49,7 +39,7 @@ def _drop(key: NoiseKey, x: Tensor, window: int, columns: bool) -> Tensor:
     if columns and x.ndim < 3:
         rule = "must have a batch axis, (B, ..., T, S), where columns are dropped"
         raise ValueError(f"{key.function}: weights {rule}; got shape {tuple(x.shape)}. Use weights[None].")
-    if window == 1:  # the scale of the toss cancels, and no mask is kept
+    if window == 1:  # the scale of the noise cancels, and no mask is stored
         return _normalised(x, key.apply_noise(x, (x.ndim - 2,) if columns else ()))
     ops.check_input(x, key.function)
     noise = key.uniform(_noise(tuple(x.shape), window, columns))
@@ -76,8 +66,8 @@ def drop_attention(
 
     Args:
         weights: `(B, H, T, S)`, after the softmax.
-        training: True drops weights; False returns `weights` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `weights` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = drop_attention(torch.rand(2, 4, 6, 6).softmax(-1), 0.3, columns=True, training=True)
     >>> torch.allclose(y.sum(-1), torch.ones(2, 4, 6))
@@ -93,9 +83,9 @@ class DropAttention(Site):
 
         y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]),  m ~ Bernoulli(1 - p)
 
-    One random decision covers a weight, or a key of a head with `columns`; with a window it covers that many neighbouring keys.
-    sum(A[t]) is 1 after a softmax. A row that would lose all its weights stays unchanged. In eval it is the identity.
+    sum(A[t]) is 1 after a softmax. A row that would lose all its weights stays unchanged.
 
+    Noise shape: one decision per weight, or per key of a head with `columns`; a window covers that many neighbouring keys.
     Use when: between the softmax of an attention layer and its values, and rows must remain distributions.
     Avoid when: the expectation of a weight must be exact, because the expectation of a ratio is not the ratio of expectations;
         or on causal rows of few keys.
@@ -111,7 +101,9 @@ class DropAttention(Site):
         columns: whether all queries of a head lose the same keys.
 
     Shapes: `(B, H, T, S)`; the output has the shape and the row sums of the input.
+
     Raises: ValueError if `p` is not in [0, 1), or `window` is no integer of at least 1.
+
     Source: Zehui, Liu, Huang, Chen, Qiu, Huang 2019, "DropAttention", arXiv:1907.11065.
 
     >>> DropAttention(0.2, window=2)(torch.full((1, 1, 3, 5), 0.2)).sum(-1).allclose(torch.ones(1, 1, 3))

@@ -35,17 +35,6 @@ def _noise_shape(shape: Sequence[int], rescale: Rescale = "count", shared: bool 
 
 
 FACTS = Facts(
-    name="DropHead",
-    summary="Drops each attention head of each sample by a coin and scales the kept ones by H / K, all heads over those kept.",
-    equation="y[b, h] = x[b, h] m[b, h] H / K[b],  K[b] = sum of m[b, h],  m ~ Bernoulli(1 - p)",
-    paper="Zhou et al. 2020, arXiv:2004.13342",
-    grain="head of a sample, or of the batch if shared",
-    place="on the heads of attention, between the values and the projection that joins them",
-    avoid="layers of one or two heads, where the coins often agree; layers whose heads are pruned or shared",
-    default="0.2, from there to 0 while the learning rate warms up, and back again: thinnet.schedules.Piecewise",
-    cost="one coin a head: a copy of the input, and a number for each head of a sample kept; shared in MultiheadAttention"
-    " less than none: dropped heads are not computed",
-    elsewhere="not in PyTorch, Keras or timm",
     domain="[0, 1)",
     mean=lambda x, p, **_: x,
     variance=variance,
@@ -92,8 +81,8 @@ def drop_head(
 
     Args:
         x: `(B, H, T, D)`, the outputs of the heads.
-        training: True drops heads; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> scales = drop_head(torch.ones(3, 8, 1, 1), 0.2, training=True).flatten(1)
     >>> bool((scales.sum(1) == 8).all())  # the scales of a sample's heads sum to H
@@ -109,10 +98,10 @@ class DropHead(Site):
 
         y[b, h] = x[b, h] m[b, h] H / K[b],  K[b] = sum of m[b, h] over the H heads,  m ~ Bernoulli(1 - p)
 
-    One random decision covers a head of a sample, or of the batch if `shared`. A sample that would lose all heads loses none,
-    so the expectation is exactly x: for K > 0, E[m H / K] = E[K / K] by the symmetry of the heads, and a sample that loses none
-    adds p^H x. In eval it is the identity.
+    A sample that would lose all heads loses none, so the expectation is exactly x: for K > 0, E[m H / K] = E[K / K] by the
+    symmetry of the heads, and a sample that loses none adds p^H x.
 
+    Noise shape: one decision per head of a sample, or of the batch if `shared`.
     Use when: on the heads of attention, between the values and the output projection.
     Avoid when: a layer has one or two heads, whose decisions often agree; or its heads are pruned or shared.
     Start with: p = 0.2, falling to 0 while the learning rate warms up, then rising back: thinnet.schedules.Piecewise.
@@ -127,12 +116,12 @@ class DropHead(Site):
             `thinnet.nn.MultiheadAttention` does not compute the dropped heads.
 
     Shapes: `(B, H, T, D)`; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1), `rescale` is neither, or the input has fewer than 3 axes.
+
     Source: Zhou, Ge, Xu, Wei, Zhou 2020, "Scheduled DropHead", arXiv:2004.13342.
 
-    The V-shaped schedule of the paper, for 10 000 steps with 2 000 warm-up steps:
-
-    >>> import thinnet
+    >>> import thinnet  # the V-shaped schedule of the paper: 2 000 warm-up steps of 10 000
     >>> fall_and_rise = thinnet.schedules.Piecewise(((0, 0.2), (2_000, 0.0), (10_000, 0.2)))
     >>> model = torch.nn.Sequential(DropHead(0.2))
     >>> rng = thinnet.DropoutRNG(seed=0, schedules={"*": fall_and_rise}).bind(model)

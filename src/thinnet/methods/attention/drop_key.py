@@ -15,17 +15,6 @@ def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="DropKey",
-    summary="Sets the logits of dropped keys to -inf before the softmax, by a coin for each query and key; nothing is scaled.",
-    equation="A = softmax(z where m, else -inf),  m ~ Bernoulli(1 - p)",
-    paper="Li et al. 2023, arXiv:2208.02646",
-    grain="logit: query and key of a head",
-    place="on the logits of attention in vision transformers, more in early layers than in late ones",
-    avoid="where attention has to be the same on average in training and in eval: the softmax of what is kept is not; on causal"
-    " rows of few keys",
-    default="0.3 in the first layer, less with depth: thinnet.schedules.DepthWise",
-    cost="a coin a logit; a bool for each is kept beside the (B, H, T, S) weights, which fused attention does not store",
-    elsewhere="not in PyTorch, Keras or timm; adding -1e12 instead, as some code does, overflows in float16 and has no guard",
     domain="[0, 1)",
     definition=definition,
     independent=False,
@@ -53,8 +42,8 @@ def drop_key(
 
     Args:
         logits: `(B, H, T, S)`, before the softmax; -inf where a query may not attend.
-        training: True drops keys; False returns `logits` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `logits` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> weights = drop_key(torch.randn(2, 4, 6, 6), 0.3, training=True).softmax(-1)
     >>> bool((weights == 0).any()), torch.allclose(weights.sum(-1), torch.ones(2, 4, 6))
@@ -69,9 +58,9 @@ class DropKey(Site):
 
         y[t, s] = z[t, s] where m[t, s], else -inf;  A = softmax(y);  m ~ Bernoulli(1 - p)
 
-    One random decision covers a logit: a query and a key of a head. Nothing is scaled, because the softmax normalises. A query
-    that would lose every key it may attend to loses none. In eval it is the identity.
+    Nothing is scaled, because the softmax normalises. A query that would lose every key it may attend to loses none.
 
+    Noise shape: one decision per logit: query and key of a head.
     Use when: on the logits of attention in vision transformers, with higher rates in early layers.
     Avoid when: attention must have the same mean in training and in eval, because the softmax of the kept keys has another; or
         on causal rows of few keys.
@@ -84,7 +73,9 @@ class DropKey(Site):
         p: probability that a query loses a key, rounded to 1/65536.
 
     Shapes: logits `(B, H, T, S)`; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1).
+
     Source: Li, Hu, Nie, Han, Jiang, Guo, Liu 2023, "DropKey", CVPR, arXiv:2208.02646.
 
     >>> DropKey(0.3)(torch.zeros(1, 1, 2, 8)).softmax(-1).sum(-1)

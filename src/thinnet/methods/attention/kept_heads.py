@@ -36,7 +36,7 @@ class Heads(NamedTuple):
         """Returns the kept heads of axis 1, or `x` itself where axis 1 does not count the heads."""
         return x if x.shape[1] != self.among or self.among == 1 else x.index_select(1, self.rows)
 
-    def tossed(self, site: Site, x: Tensor) -> Tensor:
+    def apply(self, site: Site, x: Tensor) -> Tensor:
         """Returns the output of a site on the kept heads, with the masks that they have among all heads."""
         shape = x.shape[0], self.among, *x.shape[2:]
         return site(x.new_zeros(shape).index_copy(1, self.rows, x)).index_select(1, self.rows)

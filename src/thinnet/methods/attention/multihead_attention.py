@@ -16,19 +16,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.rng import Site
 from thinnet.rng.context import capturing
 
-FACTS = Facts(
-    name="Attention with dropout",
-    summary="Scaled dot-product attention with dropout on its weights, of a kind to choose, and on whole heads if asked.",
-    equation="y = drop(softmax(q k' / sqrt(d) + mask)) v",
-    paper="Vaswani et al. 2017, arXiv:1706.03762",
-    grain="that of the kind: a weight, a key, a head",
-    place="wherever PyTorch's attention is; a checkpoint of torch.nn.MultiheadAttention fits",
-    avoid="in training with dropout on long sequences: the (B, H, T, S) weights are stored; drop heads only, and they are not",
-    default="0.1 on the weights, heads kept",
-    cost="where no weight is dropped and none is asked for, PyTorch's fused kernel; else the weights before and after the toss",
-    elsewhere="torch.nn.MultiheadAttention: its dropout is no module, so tools that look for modules miss it; the weights it"
-    " returns in training are those after dropout; in eval its encoder layer takes a fused kernel past all modules",
-)
+FACTS = Facts()
 
 
 class MultiheadAttention(nn.Module):
@@ -36,8 +24,7 @@ class MultiheadAttention(nn.Module):
 
         y = W_o [heads_1; ...; heads_H],  heads = drop_head(drop(softmax(q k' / sqrt(d) + mask)) v)
 
-    Arguments, state and results in eval are those of PyTorch's class. One random decision covers a weight, a key or a head, as
-    the chosen site says.
+    Arguments, state and results in eval are those of PyTorch's class.
 
     The sites are the children "dropout" and "heads". Each follows its own mode: `layer.dropout.train()` in a model in eval
     drops, also inside `torch.nn.TransformerEncoderLayer`, whose fused path stays disabled. Differences from PyTorch: the
@@ -48,6 +35,7 @@ class MultiheadAttention(nn.Module):
     nor their columns of the output projection, whose gradients are zero. It computes all heads if the weights are requested
     (`need_weights` is True by default, as in PyTorch), and in compiled or captured code.
 
+    Noise shape: that of the chosen site: a weight, a key or a head.
     Use when: in place of PyTorch's attention; a checkpoint of torch.nn.MultiheadAttention loads.
     Avoid when: in training with weight dropout on long sequences, because the (B, H, T, S) weights are stored. Dropping only
         heads stores none.
@@ -73,8 +61,10 @@ class MultiheadAttention(nn.Module):
         drop_head: rate of `DropHead`, or a site that takes `(B, H, T, D)`; None adds no site.
 
     Shapes: queries `(T, B, E)`, `(B, T, E)` or `(T, E)` to outputs of that shape, and weights `(B, T, S)` or `(B, H, T, S)`.
+
     Raises: ValueError if E is no multiple of H, or a rate is outside of its domain; TypeError if `dropout` is a module but no
         site.
+
     Source: Vaswani et al. 2017, arXiv:1706.03762; Zhou et al. 2020, arXiv:2004.13342.
 
     >>> layer, x = MultiheadAttention(16, 4, dropout=DropKey(0.3), drop_head=0.2, batch_first=True), torch.randn(2, 5, 16)
@@ -90,7 +80,7 @@ class MultiheadAttention(nn.Module):
     v_proj_weight: Tensor
     bias_k: Tensor | None
     bias_v: Tensor | None
-    _qkv_same_embed_dim = False  # what PyTorch's encoder asks before it takes a fused path, which would call no site
+    _qkv_same_embed_dim = False  # keeps PyTorch's encoder from its fused path, which would call no site
 
     def __init__(
         self,
@@ -224,7 +214,7 @@ class MultiheadAttention(nn.Module):
         if site is None and not need_weights:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
         z, masked = logits(q, k, mask, causal, None), mask is not None
-        apply_noise = (lambda x: x) if site is None else site if heads is None else partial(heads.tossed, site)
+        apply_noise = (lambda x: x) if site is None else site if heads is None else partial(heads.apply, site)
         if isinstance(site, DropKey):
             return softmax(apply_noise(z), masked) @ v, softmax(z, masked) if need_weights else None
         weights = softmax(z, masked)
@@ -240,4 +230,4 @@ def _drops(site: Site, x: Tensor) -> bool:
     return site.training and (kept or site.p != 0)
 
 
-METHODS = (Method(FACTS, MultiheadAttention, attention),)
+METHODS = (Method(FACTS, MultiheadAttention, attention, title="Attention with dropout"),)

@@ -1,1 +1,1 @@
-"""Methods whose coin decides an edge or a node of a graph."""
+"""Methods that drop edges or nodes of a graph."""

@@ -31,18 +31,6 @@ def definition(edge_index: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="DropEdge",
-    summary="Drops each edge of a graph by its own coin; what is left is normalised by the layer as if it were all.",
-    equation="edges' = {e in edges : m[e] = 1},  m ~ Bernoulli(1 - p)",
-    paper="Rong et al. 2020, arXiv:1907.10903",
-    grain="edge; or edge in both its directions",
-    place="before self loops are added and degrees counted, once a step; deep graph networks, which smooth too much without",
-    avoid="after normalisation, unless rescaled: what a node receives then shrinks by 1 - p in training only",
-    default="0.2 to 0.5, and dropout of 0.5 on features",
-    cost="a coin an edge and a copy of those kept; layers then do less. The number of kept edges is known at run time only, so"
-    " that torch.compile breaks its graph here: Dropout on the weights of edges does not",
-    elsewhere="torch_geometric.utils.dropout_edge: no fixed count, no rescaling, with force_undirected it doubles self loops,"
-    " and answers with numbers of edges in training, with a mask in eval",
     expected_drop=lambda p: p,
     definition=definition,
     per_batch=True,
@@ -100,8 +88,8 @@ def drop_edge(
     Args:
         edge_index: `(2, E)`, nodes from and nodes to. A self loop is an edge like others: add self loops later to keep them.
         edge_weight: `(E, ...)`, weights or attributes of the edges, or None.
-        training: True drops edges; False keeps all.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; all edges are kept if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: the kept `edge_index`, `edge_weight` and the mask `(E,)` of all edges, a named tuple.
 
@@ -119,10 +107,10 @@ class DropEdge(Site):
 
         edges' = {e in edges : m[e] = 1},  m ~ Bernoulli(1 - p), or int((1 - p) E) random edges
 
-    One random decision covers an edge, or all edges between two nodes. Nothing is scaled unless requested. A graph, or a batch
-    of graphs in one edge list, is one sample: the unit of a mask's address is the number of its edge, or with
-    `force_undirected` that of its node pair in sorted order. In eval all edges stay.
+    Nothing is scaled unless requested. A graph, or a batch of graphs in one edge list, is one sample: the unit of a mask's
+    address is the number of its edge, or with `force_undirected` that of its node pair in sorted order. In eval all edges stay.
 
+    Noise shape: one decision per edge, or per node pair with `force_undirected`.
     Use when: once per step, before self loops are added and degrees counted, in deep graph networks that over-smooth.
     Avoid when: after normalisation without `rescale`: what a node receives then shrinks by 1 - p in training only.
     Start with: p from 0.2 to 0.5, and dropout of 0.5 on features.
@@ -140,7 +128,9 @@ class DropEdge(Site):
             `force_undirected` it counts node pairs.
 
     Shapes: `(2, E)` and weights `(E, ...)` or None, to `Edges` with E' kept edges.
+
     Raises: ValueError if `p` is not in [0, 1], or a shape is wrong.
+
     Source: Rong, Huang, Xu, Huang 2020, "DropEdge", ICLR, arXiv:1907.10903.
 
     >>> edge_index, edge_weight, mask = DropEdge(0.3).eval()(torch.tensor([[0, 1], [1, 0]]))

@@ -10,16 +10,6 @@ from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
 FACTS = Facts(
-    name="DropNode",
-    summary="Drops all features of each node by one coin and scales those of the kept nodes by 1 / (1 - p).",
-    equation="y[i] = x[i] m[i] / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Feng et al. 2020, arXiv:2005.11079",
-    grain="node",
-    place="on the input of a graph network, before features are spread over neighbours; several times for several views",
-    avoid="graphs whose neighbours differ: nothing then speaks for a dropped node; and the output layer",
-    default="0.5",
-    cost="one coin a node: a copy of the input",
-    elsewhere="not in PyTorch Geometric, whose dropout_node takes nodes and their edges out of the graph: that is DropNodes",
     expected_drop=dropout.FACTS.expected_drop,
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
@@ -39,8 +29,8 @@ def drop_node(
 
     Args:
         x: `(N, ...)`, the features of N nodes.
-        training: True drops nodes; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = drop_node(torch.ones(50, 8), 0.5, training=True).count_nonzero(dim=1)
     >>> bool(((kept == 0) | (kept == 8)).all())
@@ -54,9 +44,9 @@ class DropNode(Site):
 
         y[i] = x[i] m[i] / (1 - p),  m ~ Bernoulli(1 - p) for each node i
 
-    One random decision covers a node. With addressed masks a node is a sample: `rng.at(step, samples=node_ids)` gives a node
-    the same decision in every subgraph. In eval it is the identity.
+    With addressed masks a node is a sample: `rng.at(step, samples=node_ids)` gives a node the same decision in every subgraph.
 
+    Noise shape: one decision per node.
     Use when: on the input of a graph network, before features propagate to neighbours; repeatedly for several views.
     Avoid when: neighbours differ, because they then carry no information about a dropped node; or on the output layer.
     Start with: p = 0.5.
@@ -67,7 +57,9 @@ class DropNode(Site):
         p: probability that a node is dropped, rounded to 1/65536.
 
     Shapes: `(N, ...)`; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1].
+
     Source: Feng et al. 2020, "Graph random neural networks", NeurIPS, arXiv:2005.11079.
 
     >>> DropNode(0.5)(torch.randn(50, 8)).shape

@@ -31,16 +31,6 @@ def definition(edge_index: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Node dropping",
-    summary="Takes nodes, each by its own coin, out of a graph together with their edges; nothing is scaled.",
-    equation="edges' = {(i, j) in edges : m[i] m[j] = 1},  m ~ Bernoulli(1 - p)",
-    paper="You et al. 2020, arXiv:2010.13902",
-    grain="node, with all its edges",
-    place="once a step before degrees are counted, where a graph has nodes to spare; for views in contrastive learning",
-    avoid="where every node has a label to learn from: a dropped node hears nothing; and small graphs",
-    default="0.1 to 0.2",
-    cost="a coin a node, and a copy of the kept edges; torch.compile breaks its graph here",
-    elsewhere="torch_geometric.utils.dropout_node",
     expected_drop=lambda p: p,
     definition=definition,
     per_batch=True,
@@ -74,8 +64,8 @@ def drop_nodes(
     Args:
         edge_index: `(2, E)`, nodes from and nodes to.
         num_nodes: N; one more than the highest number in an edge if None.
-        training: True drops nodes; False keeps all.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; all nodes are kept if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: the kept `edge_index`, the mask `(E,)` of edges and the mask `(N,)` of nodes, a named tuple.
 
@@ -92,10 +82,10 @@ class DropNodes(Site):
 
         edges' = {(i, j) in edges : m[i] m[j] = 1},  m ~ Bernoulli(1 - p) for each node
 
-    One random decision covers a node with all its edges. An edge between two nodes stays with probability (1 - p)^2, a self
-    loop with 1 - p. A graph, or a batch of graphs in one edge list, is one sample: the unit of a mask's address is the number
-    of its node. In eval all nodes stay.
+    An edge between two nodes stays with probability (1 - p)^2, a self loop with 1 - p. A graph, or a batch of graphs in one
+    edge list, is one sample: the unit of a mask's address is the number of its node. In eval all nodes stay.
 
+    Noise shape: one decision per node, with all its edges.
     Use when: once per step before degrees are counted, in graphs with redundant nodes; for views in contrastive learning.
     Avoid when: every node has a label, because a dropped node receives no messages; or on small graphs.
     Start with: p from 0.1 to 0.2.
@@ -106,7 +96,9 @@ class DropNodes(Site):
         p: probability that a node is dropped, rounded to 1/65536.
 
     Shapes: `(2, E)` to `Nodes` with E' kept edges.
+
     Raises: ValueError if `p` is not in [0, 1], a shape is wrong, or an edge has a node number of `num_nodes` or more.
+
     Source: You et al. 2020, "Graph contrastive learning with augmentations", NeurIPS, arXiv:2010.13902: a second view of a
         graph.
 
@@ -125,4 +117,4 @@ class DropNodes(Site):
         return f"p={self.p}"
 
 
-METHODS = (Method(FACTS, DropNodes, drop_nodes),)
+METHODS = (Method(FACTS, DropNodes, drop_nodes, title="Node dropping"),)

@@ -1,1 +1,1 @@
-"""Methods whose noise is learned with the weights, and whose penalty belongs in the loss."""
+"""Methods that learn their noise with the weights, through a penalty in the loss."""

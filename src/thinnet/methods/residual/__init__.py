@@ -1,1 +1,1 @@
-"""Methods whose coin decides a branch or a whole layer."""
+"""Methods that drop residual branches or whole layers."""

@@ -1,1 +1,1 @@
-"""Methods whose coin decides a channel, or a region of one."""
+"""Methods that drop a channel, or a region of one."""

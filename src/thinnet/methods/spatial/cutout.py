@@ -54,16 +54,6 @@ def definition(x: Tensor, u: Tensor, size: int = 16) -> Tensor:
 
 
 FACTS = Facts(
-    name="Cutout",
-    summary="Sets one square of each image to zero, anywhere, in all its channels; the rest stays as it is.",
-    equation="y = 0 in a square of side s around a random pixel, x elsewhere",
-    paper="DeVries and Taylor 2017, arXiv:1708.04552",
-    grain="square of an image",
-    place="on the input, once it is normalised: zero is the mean colour then",
-    avoid="on feature maps, where DropBlock is made for it; on inputs whose small details are the label",
-    default="16 on CIFAR-10, 8 on CIFAR-100, 20 on SVHN, all of 32 x 32",
-    cost="two numbers a sample, and a selection",
-    elsewhere="torchvision RandomErasing, which draws area and ratio too and never cuts at the border",
     domain="none: the side says how much is cut",
     mean=mean,
     variance=variance,
@@ -95,8 +85,8 @@ def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Genera
 
     Args:
         x: `(N, C, H, W)`.
-        training: True cuts; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to cut; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = cutout(torch.ones(64, 3, 32, 32), 16, training=True)
     >>> y.shape, int((y == 0).sum(dim=(1, 2, 3)).max()) <= 3 * 16 * 16
@@ -113,10 +103,10 @@ class Cutout(Site):
         y[n, c, i, j] = 0 where a <= i < a + s and b <= j < b + s, else x
         a = k - floor(s/2),  b = l - floor(s/2),  k ~ Uniform{0 .. H-1},  l ~ Uniform{0 .. W-1}
 
-    One random place per image. The centre is any pixel, so a square may lie partly outside of the image. Nothing is scaled: it
-    is an augmentation, and its output is smaller on average. It has no rate; the side decides how much is cut. In eval it is
-    the identity.
+    The centre is any pixel, so a square may lie partly outside of the image. Nothing is scaled: it is an augmentation, and its
+    output is smaller on average. It has no rate; the side decides how much is cut.
 
+    Noise shape: one place per image.
     Use when: on normalised input images, whose zero is the mean colour.
     Avoid when: on feature maps: use DropBlock; or where small details decide the label.
     Start with: size 16 on CIFAR-10, 8 on CIFAR-100, 20 on SVHN, all of 32 x 32 pixels.
@@ -128,8 +118,10 @@ class Cutout(Site):
         size: side of the square in pixels.
 
     Shapes: `(N, C, H, W)`; the output has the shape of the input.
+
     Raises: ValueError if `size` is no positive integer, or the input has other axes; TypeError if it is an integer, bool,
         quantised or sparse tensor.
+
     Source: DeVries and Taylor 2017, arXiv:1708.04552.
 
     >>> Cutout(16)(torch.randn(8, 3, 32, 32)).shape

@@ -28,16 +28,6 @@ def variance(x: Tensor, p: float, block: Block = 7, shared: bool = False) -> Ten
 
 
 FACTS = Facts(
-    name="DropBlock",
-    summary="Drops contiguous blocks of each channel; the share that is dropped is p on every map and for every block.",
-    equation="y = x m / (1 - gamma)^n,  m = no block covers it,  gamma solves mean(1 - (1 - gamma)^n) = p",
-    paper="Ghiasi, Lin, Le 2018, arXiv:1810.12890",
-    grain="block of a channel",
-    place="late groups of a convolutional network, behind the convolutions and on the skip connections too",
-    avoid="rates above 0.3 with blocks much smaller than the map: the kept middle of the map is scaled up by 1 / (1 - gamma)^n",
-    default="p = 0.1 with block 7, rising linearly from 0",
-    cost="a uniform number for each place of a block, and its mask: several times dropout; no mask is kept",
-    elsewhere="torchvision delivers less than p, with odd blocks only; timm more: 93 % where 10 % was asked at 7 x 7, block 7",
     expected_drop=lambda p, block=7, shared=False: p,
     mean=lambda x, p, block=7, shared=False: x * (p < 1),
     variance=variance,
@@ -52,7 +42,7 @@ def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: flo
     """Returns `x` without its blocks. With `p` as a Python number, gamma is solved once and cached."""
     blocks.check_fits(key.function, x, block)
     sizes = tuple(x.shape[2:])
-    if all(side in (1, size) for side, size in zip(block, sizes, strict=True)):  # no two overlap: a toss with another grain
+    if all(side in (1, size) for side, size in zip(block, sizes, strict=True)):  # no overlap: shared axes do
         whole = tuple(axis for axis, side in enumerate(block, 2) if side == x.shape[axis])
         return key.apply_noise(x, shared_axes=(1, *whole) if shared else whole)
     check_input(x, key.function)
@@ -60,7 +50,7 @@ def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: flo
     gamma = blocks.seed_rate(key.rate, covered) if p is None else blocks.solved(sizes, block, rates.count(p))
     scale = ((1 - gamma) ** -covered).clamp(max=torch.finfo(torch.float32).max)  # finite where nothing is ever kept
     scale = scale if x.dtype == torch.float64 else scale.float()
-    if torch.compiler.is_compiling():  # the compiler decides what is kept, and cannot trace a toss in a backward of ours
+    if torch.compiler.is_compiling():  # the compiler chooses what to store, and cannot trace noise in an autograd.Function
         return blocks.select(key, x, gamma, scale, block, shared)
     return blocks.Selected.apply(x, gamma, scale, block, shared, key.rate, *key.name)  # type: ignore[return-value]
 
@@ -86,8 +76,8 @@ def drop_block1d(
 
     Args:
         x: `(N, C, L)`.
-        training: True drops blocks; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = drop_block1d(torch.ones(8, 64, 100), 0.1, block=10, training=True)
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
@@ -109,8 +99,8 @@ def drop_block2d(
 
     Args:
         x: `(N, C, H, W)`.
-        training: True drops blocks; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = drop_block2d(torch.ones(8, 64, 14, 14), 0.1, block=7, training=True)
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
@@ -132,8 +122,8 @@ def drop_block3d(
 
     Args:
         x: `(N, C, D, H, W)`.
-        training: True drops blocks; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> y = drop_block3d(torch.ones(8, 64, 6, 8, 8), 0.1, block=3, training=True)
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
@@ -167,10 +157,11 @@ class DropBlock1d(_DropBlock):
 
     A seed ~ Bernoulli(gamma) drops a block wherever a whole block fits; n blocks can cover a position. Every position has its
     exact expectation. The paper scales by the share that the batch kept: there a sample's scale depends on the other samples,
-    and the expectation is right only on average. In eval it is the identity.
+    and the expectation is right only on average.
 
     The paper raises the rate linearly from 0: `DropoutRNG(schedules={"drop*": thinnet.schedules.Linear(0.0, 0.1, steps)})`.
 
+    Noise shape: one decision per place where a whole block fits, in each channel of a sample.
     Use when: in late groups of a convolutional network, after the convolutions and on the skip connections.
     Avoid when: the rate is above 0.3 and blocks are much smaller than the map: kept positions in the middle of the map are
         scaled by a large 1 / (1 - gamma)^n.
@@ -185,7 +176,9 @@ class DropBlock1d(_DropBlock):
         shared: whether the channels of a sample drop the same blocks.
 
     Shapes: `(N, C, L)`; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1], or `block` is no size or larger than the map; TypeError if the input is integer.
+
     Source: Ghiasi, Lin, Le 2018, NeurIPS, arXiv:1810.12890.
 
     >>> DropBlock1d(0.1, block=10)(torch.ones(2, 3, 20)).shape
@@ -196,16 +189,12 @@ class DropBlock1d(_DropBlock):
 
 
 class DropBlock2d(_DropBlock):
-    """Drops rectangular blocks of each channel of `(N, C, H, W)`, as `DropBlock1d` does.
+    """`DropBlock1d` for images, `(N, C, H, W)`.
 
     Args:
-        p: share of positions dropped on average over the map, rounded to 1/65536.
         block: sides of a block, or one side of a square. Size 1 equals `Dropout`, the size of the map equals `Dropout2d`.
-        shared: whether the channels of a sample drop the same blocks.
 
     Shapes: `(N, C, H, W)`; the output has the shape of the input.
-    Raises: ValueError if `p` is not in [0, 1], or `block` is no size or larger than the map; TypeError if the input is integer.
-    Source: Ghiasi, Lin, Le 2018, NeurIPS, arXiv:1810.12890.
 
     >>> DropBlock2d(0.1, block=7)(torch.ones(2, 3, 14, 14)).shape
     torch.Size([2, 3, 14, 14])
@@ -215,16 +204,12 @@ class DropBlock2d(_DropBlock):
 
 
 class DropBlock3d(_DropBlock):
-    """Drops boxes of each channel of `(N, C, D, H, W)`, as `DropBlock1d` does.
+    """`DropBlock1d` for volumes, `(N, C, D, H, W)`.
 
     Args:
-        p: share of positions dropped on average over the map, rounded to 1/65536.
         block: sides of a box, or one side of a cube. Size 1 equals `Dropout`, the size of the map equals `Dropout3d`.
-        shared: whether the channels of a sample drop the same blocks.
 
     Shapes: `(N, C, D, H, W)`; the output has the shape of the input.
-    Raises: ValueError if `p` is not in [0, 1], or `block` is no size or larger than the map; TypeError if the input is integer.
-    Source: Ghiasi, Lin, Le 2018, NeurIPS, arXiv:1810.12890.
 
     >>> DropBlock3d(0.1, block=3)(torch.ones(2, 3, 6, 8, 8)).shape
     torch.Size([2, 3, 6, 8, 8])
@@ -234,7 +219,7 @@ class DropBlock3d(_DropBlock):
 
 
 METHODS = (
-    Method(FACTS, DropBlock1d, drop_block1d),
+    Method(FACTS, DropBlock1d, drop_block1d, title="DropBlock"),
     Method(
         FACTS,
         DropBlock2d,

@@ -18,7 +18,7 @@ def sizes(function: str, name: str, value: Size, dims: int, least: int) -> tuple
     each = (value,) * dims if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
     if len(each) != dims or not all(type(size) is int and size >= least for size in each):
         rule = f"an integer from {least} up" + (f", or {dims} of them" if dims > 1 else "")
-        raise ValueError(f"{function}: {name} must be {rule}; got {value!r}. It is that of torch.nn.MaxPool{dims}d.")
+        raise ValueError(f"{function}: {name} must be {rule}; got {value!r}. See torch.nn.MaxPool{dims}d.")
     return each
 
 
@@ -67,16 +67,6 @@ def definition(x: Tensor, u: Tensor, p: float, kernel_size: Size = 2, stride: Si
 
 
 FACTS = Facts(
-    name="Max-pooling dropout",
-    summary="Drops units before a max-pooling; in eval each window gives its values weighted by their chance to come out.",
-    equation="y = max over the window of x m,  m ~ Bernoulli(1 - p);  in eval E[y]",
-    paper="Wu and Gu 2015, arXiv:1512.00242",
-    grain="element",
-    place="in the place of a max-pooling behind a rectifier",
-    avoid="where windows overlap much or are large: the larger of many kept units hides that others were dropped",
-    default="0.5",
-    cost="dropout before the pooling; a sort of each window in eval, whose units are copied for it",
-    elsewhere="no library; torch.nn.Dropout before torch.nn.MaxPool2d scales by 1 / (1 - p) and pools its eval too high",
     mean=expected,
     variance=variance,
     definition=definition,
@@ -95,14 +85,14 @@ def _pool(key: NoiseKey | None, x: Tensor, p: Tensor, pool: tuple[tuple[int, ...
     p = p.to(x.dtype if x.dtype == torch.float64 else torch.float32).reshape(1)
     if key is None:
         return _weighted(x, p, pool).to(x.dtype)
-    return POOLS[dims](key.apply_noise((x * (1 - p)).to(x.dtype)), *pool)  # less first and then more: nothing overflows
+    return POOLS[dims](key.apply_noise((x * (1 - p)).to(x.dtype)), *pool)  # scaled down first: no overflow
 
 
 def _functional(dims, x, p, kernel_size, stride, padding, training, generator) -> Tensor:
     function = f"max_pool_dropout{dims}d"
     pool = checked(function, dims, kernel_size, stride, padding)
     key = draw_key(function, x, p, training, generator)
-    rate = torch.ones((), dtype=torch.float64, device=x.device) * p  # the one form that keeps a changing float out of the code
+    rate = torch.ones((), dtype=torch.float64, device=x.device) * p  # a product keeps a changing float out of the compiled code
     return _pool(key, x, (rate * rates.RESOLUTION).round() / rates.RESOLUTION, pool, function)
 
 
@@ -120,8 +110,8 @@ def max_pool_dropout1d(
 
     Args:
         x: `(N, C, L)`.
-        training: True drops units; False returns the expectation.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; the expectation is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> x = torch.tensor([[[1.0, 4.0, 2.0]]])
     >>> max_pool_dropout1d(x, 0.5, kernel_size=3, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
@@ -144,8 +134,8 @@ def max_pool_dropout2d(
 
     Args:
         x: `(N, C, H, W)`.
-        training: True drops units; False returns the expectation.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; the expectation is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> x = torch.tensor([[[[1.0, 4.0], [0.0, 2.0]]]])
     >>> max_pool_dropout2d(x, 0.5, kernel_size=2, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
@@ -176,11 +166,11 @@ class MaxPoolDropout1d(_MaxPoolDropout):
         training:  y = max over the window of x m,  m ~ Bernoulli(1 - p)
         eval:      y = sum over i of q p^(i-1) max(b_i, 0) + q^n min(b_1, 0),  q = 1 - p
 
-    b_1 >= ... >= b_n are the units of a window. One random decision covers a unit. For b >= 0, after a rectifier as in the
-    paper, eval is its probability-weighted pooling: b_i is the largest kept unit with probability q p^(i-1). A dropped unit
-    counts as 0 even if the others are negative, so only a window that keeps all its units is below 0: the last term. Nothing is
-    scaled.
+    b_1 >= ... >= b_n are the units of a window. For b >= 0, after a rectifier as in the paper, eval is its probability-weighted
+    pooling: b_i is the largest kept unit with probability q p^(i-1). A dropped unit counts as 0 even if the others are
+    negative, so only a window that keeps all its units is below 0: the last term. Nothing is scaled.
 
+    Noise shape: one decision per element.
     Use when: in place of a max-pooling after a rectifier.
     Avoid when: windows are large or overlap much: the maximum of many kept units hides the dropped ones.
     Start with: p = 0.5.
@@ -195,7 +185,9 @@ class MaxPoolDropout1d(_MaxPoolDropout):
         padding: how far windows extend beyond the edge. Padded positions are never the maximum.
 
     Shapes: `(N, C, L)` to `(N, C, L')`, as `torch.nn.MaxPool1d`.
+
     Raises: ValueError if `p` is not in [0, 1], an argument is no size, or the input has other axes.
+
     Source: Wu and Gu 2015, arXiv:1512.00242.
 
     >>> MaxPoolDropout1d(0.5, 2)(torch.randn(2, 3, 8)).shape
@@ -206,17 +198,12 @@ class MaxPoolDropout1d(_MaxPoolDropout):
 
 
 class MaxPoolDropout2d(_MaxPoolDropout):
-    """Drops units before a max-pooling over `(H, W)`, as `MaxPoolDropout1d` does. Replaces a max-pooling layer.
+    """`MaxPoolDropout1d` for images, `(N, C, H, W)`. Replaces a max-pooling layer.
 
     Args:
-        p: probability that a unit is dropped, rounded to 1/65536.
-        kernel_size: sides of a window, or one side of a square.
-        stride: steps between windows; `kernel_size` if None.
-        padding: how far windows extend beyond the edges. Padded positions are never the maximum.
+        kernel_size, stride, padding: as in `torch.nn.MaxPool2d`: a number, or one for each axis.
 
     Shapes: `(N, C, H, W)` to `(N, C, H', W')`, as `torch.nn.MaxPool2d`.
-    Raises: ValueError if `p` is not in [0, 1], an argument is no size, or the input has other axes.
-    Source: Wu and Gu 2015, arXiv:1512.00242.
 
     >>> MaxPoolDropout2d(0.5, 2)(torch.randn(2, 3, 8, 6)).shape
     torch.Size([2, 3, 4, 3])
@@ -226,7 +213,7 @@ class MaxPoolDropout2d(_MaxPoolDropout):
 
 
 METHODS = (
-    Method(FACTS, MaxPoolDropout1d, max_pool_dropout1d),
+    Method(FACTS, MaxPoolDropout1d, max_pool_dropout1d, title="Max-pooling dropout"),
     Method(
         FACTS,
         MaxPoolDropout2d,

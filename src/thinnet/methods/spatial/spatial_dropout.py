@@ -13,16 +13,6 @@ from thinnet.methods.pictures import tiles, untiled
 from thinnet.rng import Site
 
 FACTS = Facts(
-    name="Spatial dropout",
-    summary="Drops each channel of each sample by one coin and scales the kept ones by 1 / (1 - p).",
-    equation="y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Tompson et al. 2015, arXiv:1411.4280",
-    grain="channel of a sample",
-    place="early convolutional layers, whose neighbours in a map say the same; after pooling",
-    avoid="just before batch normalisation, whose statistics it shifts; on sequences (B, T, D), where it drops time steps",
-    default="0.1 to 0.5",
-    cost="one coin a channel: a copy of the input",
-    elsewhere="torch.nn.Dropout1d/2d/3d; Keras SpatialDropout1D/2D/3D, channels last by default",
     expected_drop=dropout.FACTS.expected_drop,
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
@@ -71,8 +61,8 @@ def dropout1d(
 
     Args:
         x: `(N, C, L)` or `(C, L)`.
-        training: True drops channels; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = dropout1d(torch.ones(4, 8, 5), 0.5, training=True).count_nonzero(dim=2)
     >>> bool(((kept == 0) | (kept == 5)).all())
@@ -93,8 +83,8 @@ def dropout2d(
 
     Args:
         x: `(N, C, H, W)`; three axes mean `(N, C, L)`, with a warning, as in PyTorch.
-        training: True drops channels; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = dropout2d(torch.ones(4, 8, 5, 5), 0.5, training=True).count_nonzero(dim=(2, 3))
     >>> bool(((kept == 0) | (kept == 25)).all())
@@ -115,8 +105,8 @@ def dropout3d(
 
     Args:
         x: `(N, C, D, H, W)` or `(C, D, H, W)`.
-        training: True drops channels; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = dropout3d(torch.ones(4, 8, 5, 5, 2), 0.5, training=True).count_nonzero(dim=(2, 3, 4))
     >>> bool(((kept == 0) | (kept == 50)).all())
@@ -139,8 +129,7 @@ class Dropout1d(_SpatialDropout):
 
         y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
 
-    One random decision covers a channel of a sample. In eval it is the identity.
-
+    Noise shape: one decision per channel of a sample.
     Use when: neighbouring positions of a feature map are correlated: early convolutional layers, or after pooling.
     Avoid when: batch normalisation follows directly, because its statistics shift; or the input is `(B, T, D)`, where it drops
         time steps.
@@ -150,10 +139,12 @@ class Dropout1d(_SpatialDropout):
 
     Args:
         p: probability that a channel is dropped, rounded to 1/65536.
-        inplace: writes the result into the input.
+        inplace: write the result into the input.
 
     Shapes: `(N, C, L)` or `(C, L)`; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1]; RuntimeError if the input has neither 2 nor 3 axes.
+
     Source: Tompson, Goroshin, Jain, LeCun, Bregler 2015, CVPR, arXiv:1411.4280.
 
     >>> Dropout1d(0.5)(torch.ones(2, 8, 5)).shape
@@ -164,15 +155,9 @@ class Dropout1d(_SpatialDropout):
 
 
 class Dropout2d(_SpatialDropout):
-    """Drops whole channels of `(N, C, H, W)`, as `Dropout1d` does. Replaces `torch.nn.Dropout2d`.
+    """`Dropout1d` for images, `(N, C, H, W)`. Replaces `torch.nn.Dropout2d`.
 
-    Args:
-        p: probability that a channel is dropped, rounded to 1/65536.
-        inplace: writes the result into the input.
-
-    Shapes: `(N, C, H, W)`, or `(N, C, L)` with a warning; the output has the shape of the input.
-    Raises: ValueError if `p` is not in [0, 1].
-    Source: Tompson et al. 2015, CVPR, arXiv:1411.4280.
+    Shapes: `(N, C, H, W)`, or `(N, C, L)` with a warning, as in PyTorch; the output has the shape of the input.
 
     >>> Dropout2d(0.5)(torch.ones(2, 8, 5, 5)).shape
     torch.Size([2, 8, 5, 5])
@@ -182,15 +167,9 @@ class Dropout2d(_SpatialDropout):
 
 
 class Dropout3d(_SpatialDropout):
-    """Drops whole channels of `(N, C, D, H, W)`, as `Dropout1d` does. Replaces `torch.nn.Dropout3d`.
-
-    Args:
-        p: probability that a channel is dropped, rounded to 1/65536.
-        inplace: writes the result into the input.
+    """`Dropout1d` for volumes, `(N, C, D, H, W)`. Replaces `torch.nn.Dropout3d`.
 
     Shapes: `(N, C, D, H, W)` or `(C, D, H, W)`; the output has the shape of the input.
-    Raises: ValueError if `p` is not in [0, 1].
-    Source: Tompson et al. 2015, CVPR, arXiv:1411.4280.
 
     >>> Dropout3d(0.5)(torch.ones(2, 8, 2, 5, 5)).shape
     torch.Size([2, 8, 2, 5, 5])
@@ -205,6 +184,7 @@ METHODS = (
         Dropout1d,
         dropout1d,
         lambda x: dropout1d(x[None], 0.3, training=True)[0],
+        title="Spatial dropout",
     ),
     Method(
         FACTS,

@@ -1,1 +1,1 @@
-"""Methods whose coin decides a word, a token or a patch."""
+"""Methods that drop a word, a token or a patch."""

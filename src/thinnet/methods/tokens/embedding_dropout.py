@@ -19,16 +19,6 @@ def definition(ids: Tensor, weight: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Embedding dropout",
-    summary="Drops words of the vocabulary, everywhere in the batch, and scales the vectors of the others by 1 / (1 - p).",
-    equation="y[b, t, :] = W[ids[b, t], :] m[ids[b, t]] / (1 - p),  m ~ Bernoulli(1 - p), one coin a word",
-    paper="Gal and Ghahramani 2016, arXiv:1512.05287; Merity et al. 2018, arXiv:1708.02182",
-    grain="word of the vocabulary",
-    place="in the place of the embedding of a language model or a tagger, with dropout that is fixed over time behind it",
-    avoid="with subwords, where a piece is no word; a table that is the output layer too stays whole there",
-    default="0.1",
-    cost="one coin a word of the vocabulary, and a selection of the tokens' vectors; no copy of the table",
-    elsewhere="AWD-LSTM and fastai build a masked copy of the whole table; fastai's scale in eval changes the weight itself",
     expected_drop=lambda p: p,
     definition=definition,
     per_batch=True,
@@ -63,8 +53,8 @@ def embedding_dropout(
         weight: `(V, D)`, the table.
         padding_idx, norm_type, scale_grad_by_freq, sparse: as in `torch.nn.functional.embedding`.
         max_norm: maximum norm of the rows that are used; `weight` itself is renormalised, as in PyTorch.
-        training: True drops words; False looks them up.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: `(*ids.shape, D)`.
 
@@ -83,10 +73,11 @@ class EmbeddingDropout(Wrapped):
 
         y[b, t, :] = W[ids[b, t], :] m[ids[b, t]] / (1 - p),  m ~ Bernoulli(1 - p)
 
-    One random decision covers a word of the vocabulary. The result is a lookup in the masked table diag(m) W / (1 - p), which
-    is never computed: rows are looked up first and then dropped. So a step costs the tokens of the batch and V decisions, not V
-    x D. The weight is never written. In eval it is the wrapped embedding.
+    The result is a lookup in the masked table diag(m) W / (1 - p), which is never computed: rows are looked up first and then
+    dropped. So a step costs the tokens of the batch and V decisions, not V x D. The weight is never written. In eval it is the
+    wrapped embedding.
 
+    Noise shape: one decision per word of the vocabulary.
     Use when: in place of the embedding of a language model or a tagger, followed by dropout that is fixed over time.
     Avoid when: tokens are subwords, where a piece is no word. If the table is also the output layer, that layer is not dropped.
     Start with: p = 0.1.
@@ -98,7 +89,9 @@ class EmbeddingDropout(Wrapped):
         p: probability that a word is dropped, rounded to 1/65536.
 
     Shapes: integers of any shape to `(*, D)`.
+
     Raises: ValueError if `p` is not in [0, 1]; TypeError if `layer` is no `torch.nn.Embedding`.
+
     Source: Gal and Ghahramani 2016, NeurIPS, arXiv:1512.05287; for a whole batch, Merity, Keskar, Socher 2018,
         arXiv:1708.02182.
 

@@ -45,16 +45,6 @@ def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="HiddenCut",
-    summary="Sets the hidden states of one contiguous span of each sequence to zero, and scales nothing.",
-    equation="y[b, t, :] = 0 where a[b] <= t < a[b] + round(p T), else x[b, t, :]",
-    paper="Chen et al. 2021, arXiv:2106.00149",
-    grain="span of a sample",
-    place="behind the feed-forward part of the layers of a transformer that is fine-tuned, with a consistency loss",
-    avoid="where each position is predicted; in sequences that are mostly padding, unless scores say where the words are",
-    default="0.1",
-    cost="one number a sequence and a selection; one byte a token is kept",
-    elsewhere="the authors' code for one model; no library",
     expected_drop=lambda p: p,
     mean=mean,
     variance=variance,
@@ -105,8 +95,8 @@ def hidden_cut(
         scores: `(B, T)`, not negative: the attention that each token receives. A span has probability proportional to the sum
             of its scores, so attended tokens are cut more often, and padding without scores never. None, or scores of zero,
             make all spans equally likely.
-        training: True cuts; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to cut; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> hidden_cut(torch.ones(1, 5, 1), 0.4, scores=torch.tensor([[0.0, 0, 0, 1, 1]]), training=True).sum()
     tensor(3.)
@@ -121,11 +111,11 @@ class HiddenCut(Site):
         y[b, t, :] = 0 where a[b] <= t < a[b] + k, else x[b, t, :];  k = p T rounded to the nearest integer
         a ~ Uniform{0 .. T-k}, or with probability proportional to the attention that the span receives
 
-    One random place per sequence. The paper cuts after the feed-forward part of every layer, chooses spans by the attention in
-    that layer, and adds a Jensen-Shannon loss between cut and uncut passes, which this method does not include. It also differs
-    in how attention selects a span: here a start has probability proportional to the attention of its span. In eval it is the
-    identity.
+    The paper cuts after the feed-forward part of every layer, chooses spans by the attention in that layer, and adds a
+    Jensen-Shannon loss between cut and uncut passes, which this method does not include. It also differs in how attention
+    selects a span: here a start has probability proportional to the attention of its span.
 
+    Noise shape: one place per sequence.
     Use when: after the feed-forward part of the layers of a transformer in fine-tuning, with a consistency loss.
     Avoid when: each position is predicted; or sequences are mostly padding, unless `scores` exclude it.
     Start with: p = 0.1.
@@ -136,8 +126,10 @@ class HiddenCut(Site):
         p: length of the span as a fraction of the sequence, rounded to a whole number of tokens.
 
     Shapes: `(B, T, D)`; the output has the shape of the input. `forward(x, scores)` takes the attention received, `(B, T)`.
+
     Raises: ValueError if `p` is not in [0, 1], or an input has other axes; TypeError if it is an integer, bool, quantised or
         sparse tensor.
+
     Source: Chen, Shen, Chen, Yang 2021, ACL, arXiv:2106.00149.
 
     >>> int((HiddenCut(0.25)(torch.ones(2, 8, 3)) == 0).sum())  # two tokens of each

@@ -28,16 +28,6 @@ def definition(x: Tensor, u: Tensor, p: float, prefix: int = 1, ordered: bool = 
 
 
 FACTS = Facts(
-    name="Patch dropout",
-    summary="Keeps a random subset of each image's patches, always of the same size, and leaves the rest out of the sequence.",
-    equation="y = (prefix, k of L patches),  k = max(1, round(L (1 - p)))",
-    paper="Liu et al. 2023, arXiv:2208.07220",
-    grain="patch of a sample, exactly k of L",
-    place="in a vision transformer once positions are added; to train on large images, or for longer",
-    avoid="in front of layers that need the grid, such as windows and convolutions; where every patch is predicted",
-    default="p = 0.5 with one prefix token",
-    cost="less than none: the layers behind see k of L tokens; the indices are kept",
-    elsewhere="timm PatchDropout, which rounds L (1 - p) down and does not keep the order unless asked",
     domain="[0, 1)",
     definition=definition,
     noise="uniform",
@@ -82,8 +72,8 @@ def patch_dropout(
 
     Args:
         x: `(N, T, D)`, prefix tokens first, then L = T - prefix patches.
-        training: True drops patches; False returns all tokens.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; all tokens are returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: `(N, prefix + k, D)`, and if requested the indices `(N, prefix + k)` in axis 1 of `x`.
 
@@ -103,9 +93,10 @@ class PatchDropout(Site):
 
         y[n] = (prefix tokens of x[n], k of its L patches),  k = max(1, L (1 - p) rounded to the nearest integer)
 
-    One random subset per sample: the k patches with the smallest of L uniform numbers. Removed patches are absent, not zero:
-    the following layers cost k / L of the time, attention its square. Nothing is scaled. In eval all tokens stay.
+    The k patches with the smallest of L uniform numbers. Removed patches are absent, not zero: the following layers cost k / L
+    of the time, attention its square. Nothing is scaled. In eval all tokens stay.
 
+    Noise shape: exactly k of the L patches of a sample.
     Use when: in a vision transformer after positions are added, to train on large images or for longer.
     Avoid when: layers need the grid, such as windows and convolutions; or every patch is predicted.
     Start with: p = 0.5 with one prefix token.
@@ -119,8 +110,10 @@ class PatchDropout(Site):
         return_indices: whether indices into the input are returned too, for other data by token such as positions or targets.
 
     Shapes: `(N, T, D)` to `(N, prefix + k, D)`, and if requested indices `(N, prefix + k)`; all tokens in eval.
+
     Raises: ValueError if `p` is not in [0, 1), `prefix` is below 0, or an input has other axes or no patches; TypeError if it
         is an integer, bool, quantised or sparse tensor.
+
     Source: Liu, Matsoukas, Strand, Azizpour, Smith 2023, WACV, arXiv:2208.07220.
 
     >>> PatchDropout(0.5)(torch.randn(8, 1 + 196, 32)).shape

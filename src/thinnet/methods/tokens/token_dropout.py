@@ -11,16 +11,6 @@ from thinnet.methods.noise_shapes import noise_shape_of
 from thinnet.rng import Site
 
 FACTS = Facts(
-    name="Token dropout",
-    summary="Drops the whole vector of each position by one coin and scales the kept ones by 1 / (1 - p).",
-    equation="y[b, t, :] = x[b, t, :] m[b, t] / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Iyyer et al. 2015, ACL P15-1162",
-    grain="position of a sample",
-    place="behind the embedding of a classifier or encoder of text, before positions are added",
-    avoid="where each position is predicted from itself, as in tagging",
-    default="0.1 to 0.3",
-    cost="one coin a position: a copy of the input",
-    elsewhere="torch.nn.Dropout1d does the same to (B, T, D), by another name",
     expected_drop=dropout.FACTS.expected_drop,
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
@@ -40,8 +30,8 @@ def token_dropout(
 
     Args:
         x: `(B, T, D)`, or any shape with the positions in axis 1. `word_dropout` takes ids.
-        training: True drops positions; False returns `x` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = token_dropout(torch.ones(4, 8, 5), 0.5, training=True).count_nonzero(dim=2)
     >>> bool(((kept == 0) | (kept == 5)).all())
@@ -55,9 +45,7 @@ class TokenDropout(Site):
 
         y[b, t, ...] = x[b, t, ...] m[b, t] / (1 - p),  m ~ Bernoulli(1 - p)
 
-    One random decision covers a position of a sample: spatial dropout, with positions in axis 1 in place of channels. In eval
-    it is the identity.
-
+    Noise shape: one decision per position of a sample: spatial dropout, with positions in axis 1 in place of channels.
     Use when: after the embedding of a text classifier or encoder, before positions are added.
     Avoid when: each position is predicted from itself, as in tagging.
     Start with: p from 0.1 to 0.3.
@@ -66,10 +54,12 @@ class TokenDropout(Site):
 
     Args:
         p: probability that a position is dropped, rounded to 1/65536.
-        inplace: writes the result into the input.
+        inplace: write the result into the input.
 
     Shapes: `(B, T, D)`, or any with the positions in axis 1; the output has the shape of the input.
+
     Raises: ValueError if `p` is not in [0, 1]; TypeError if the input is an integer, bool, quantised or sparse tensor.
+
     Source: Iyyer, Manjunatha, Boyd-Graber, Daume III 2015, ACL, P15-1162 ("word dropout" before an average of word vectors).
 
     >>> TokenDropout(0.2)(torch.randn(2, 7, 16)).shape

@@ -15,16 +15,6 @@ def definition(ids: Tensor, u: Tensor, p: float, fill: int, keep: Tensor | None 
 
 
 FACTS = Facts(
-    name="Word dropout",
-    summary="Replaces ids of words by the id of the unknown word, each position by its own coin.",
-    equation="y = ids m + fill (1 - m),  m ~ Bernoulli(1 - p)",
-    paper="Bowman et al. 2016, arXiv:1511.06349",
-    grain="position of a sample",
-    place="on the ids before the embedding: of a decoder that should rely on its latent code, of a classifier of text",
-    avoid="on ids that are also the targets: replace them in the input alone; without keep, on sequences with special tokens",
-    default="0.1 to 0.3; more for the decoder of a variational autoencoder",
-    cost="one coin a position of integers",
-    elsewhere="no library; the collators of masked language models choose targets, and do not only drop",
     expected_drop=lambda p: p,
     definition=definition,
 )
@@ -60,8 +50,8 @@ def word_dropout(
     Args:
         ids: `(B, T)`, or any shape of integers.
         keep: bool, broadcasts to `ids`: True where an id stays, such as padding and sentence boundaries.
-        training: True replaces ids; False returns `ids` unchanged.
-        generator: draws the seed of this call; PyTorch's default generator if None.
+        training: whether to replace; `ids` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> ids = torch.tensor([[1, 17, 23, 5, 2]])
     >>> word_dropout(ids, 1.0, fill=3, keep=ids < 3, training=True)
@@ -77,9 +67,9 @@ class WordDropout(Site):
 
         y[b, t] = ids[b, t] if m[b, t] else fill,  m ~ Bernoulli(1 - p);  m = 1 where keep[b, t]
 
-    One random decision covers a position of a sample. Nothing is scaled: an id has no magnitude. The embedding of `fill` learns
-    to represent unknown words. In eval it is the identity.
+    Nothing is scaled: an id has no magnitude. The embedding of `fill` learns to represent unknown words.
 
+    Noise shape: one decision per position of a sample.
     Use when: on ids before the embedding of a text classifier, or of a decoder that should rely on its latent code.
     Avoid when: the ids are also the targets: replace them only in the input; or sequences have special tokens and no `keep`.
     Start with: p from 0.1 to 0.3; more for the decoder of a variational autoencoder.
@@ -92,8 +82,10 @@ class WordDropout(Site):
 
     Shapes: `(B, T)`, or any of integers; the output has the shape of the input. `forward(ids, keep)` leaves ids where `keep` is
         True.
+
     Raises: ValueError if `p` is not in [0, 1], or `fill` is no integer; TypeError if ids are no integers, or `keep` is not
         bool.
+
     Source: Bowman, Vilnis, Vinyals, Dai, Jozefowicz, Bengio 2016, CoNLL, arXiv:1511.06349.
 
     >>> WordDropout(1.0, fill=3)(torch.tensor([[8, 17, 23]]))
