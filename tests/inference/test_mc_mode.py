@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import thinnet
 from thinnet.inference import mc_mode
-from thinnet.models.edit.naming import matches
+from thinnet.models.edit.checks import matches
 
 WIDTH = 8
 

@@ -4,7 +4,7 @@ import pytest
 from torch import nn
 
 import thinnet
-from thinnet.models.edit.change import Write
+from thinnet.models.rewrite.edits import Write
 
 
 def test_what_was_changed_before_a_failure_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_more_refusals() -> None:
     with pytest.raises(ValueError, match="must have no site yet"):
         insert(model, {"1": 0.5})
     thinnet.DropoutRNG(0).bind(model)
-    with pytest.raises(ValueError, match="coins must not be bound"):
+    with pytest.raises(ValueError, match="sites must not be bound"):
         insert(model, {"4": 0.5})
     with pytest.raises(ValueError, match="must be one module that is called"):
         insert(nn.ModuleDict({"held": nn.ModuleList([nn.Linear(1, 1)]), "last": nn.Linear(1, 1)}), {"held": 0.5})

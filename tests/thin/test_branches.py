@@ -18,7 +18,7 @@ import thinnet
 from thinnet.methods.residual.drop_path import DropPath
 from thinnet.methods.residual.layer_drop import LayerDrop
 from thinnet.methods.residual.stochastic_depth import StochasticDepth
-from thinnet.models.edit.change import Edit, made
+from thinnet.models.rewrite.edits import Edit, made
 from thinnet.models.thin.already import already
 from thinnet.models.thin.branches import branches
 

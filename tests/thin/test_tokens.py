@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import thinnet
-from thinnet.models.edit.change import Edit, made
+from thinnet.models.rewrite.edits import Edit, made
 from thinnet.models.thin.tokens import tokens
 
 

@@ -518,7 +518,7 @@ def test_bad_input_is_refused_before_anything_changes() -> None:
     thinning.undo()
     named = nn.Sequential(nn.Linear(3, 8), thinnet.nn.Dropout(0.5), nn.Linear(8, 2))
     thinnet.DropoutRNG(0).bind(named)
-    with pytest.raises(ValueError, match="coins must not be bound yet"):
+    with pytest.raises(ValueError, match="sites must not be bound yet"):
         thinnet.thin(named, torch.randn(2, 3))
 
 

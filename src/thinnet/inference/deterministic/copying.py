@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet.inference.mode.structure import structure
-from thinnet.models.edit.naming import checked
-from thinnet.models.edit.pin import Mode, Pinned
-from thinnet.models.edit.slots import ABSENT
+from thinnet.models.edit.checks import checked
+from thinnet.models.rewrite.edits import ABSENT
+from thinnet.models.rewrite.methods import Mode, Pinned
 from thinnet.rng.calls import CallCounter
 
 

@@ -13,20 +13,19 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from thinnet.inference.deterministic.copying import norms_still
-from thinnet.models.edit.behind import BEFORE, BEHIND
-from thinnet.models.edit.calls import CALLS, innermost
-from thinnet.models.edit.functions import served_calls
-from thinnet.models.edit.naming import Place, places
+from thinnet.models.edit.calls import CALLS, served_calls
+from thinnet.models.edit.equivalents import MODULES, same_forward
 from thinnet.models.edit.order import call_with
-from thinnet.models.edit.owners import is_dropout, owners
-from thinnet.models.edit.swap import OURS, same_forward
+from thinnet.models.edit.rates import is_dropout, owners
+from thinnet.models.rewrite.functions import running_module
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places
 from thinnet.nn import DropPath, LockedDropout, TokenDropout
 from thinnet.rng import Site, rates
 
 LAYERS = nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
 MASKS = (
-    *(kind for kind in OURS if "Alpha" not in kind.__name__),
-    *(kind for kind in OURS.values() if "Alpha" not in kind.__name__),
+    *(kind for kind in MODULES if "Alpha" not in kind.__name__),
+    *(kind for kind in MODULES.values() if "Alpha" not in kind.__name__),
 )
 KINDS = (*MASKS, DropPath, TokenDropout, LockedDropout)
 MOVES = {"reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "transpose", "permute", "contiguous", "clone"}
@@ -79,7 +78,7 @@ class Followed(TorchFunctionMode):
         out = func(*args, **kwargs or {})
         inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
         read = frozenset().union(*(self._from.get(id(leaf), frozenset()) for leaf in inputs))
-        module: Any = innermost()[1] if read or any(id(leaf) in self._weights for leaf in inputs) else None
+        module: Any = running_module()[1] if read or any(id(leaf) in self._weights for leaf in inputs) else None
         for leaf in inputs:
             self.elsewhere |= {owner for owner in self._weights.get(id(leaf), ()) if owner is not module}
         outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]

@@ -78,7 +78,7 @@ def _still(model: nn.Module, example: Any) -> None:
     """Takes out dropout that is called as a function, and names what is random all the same."""
     if not _random(model, example):
         return
-    vars(model)["forward"] = Undropped(model)
+    Undropped(model).put()
     for place in _random(model, example):
         where = f"{place.name or 'the model'} ({place.op}{f' at {place.line}' if place.line else ''})"
         raise ValueError(f"weight_scaled: nothing random may be left; {where} is. Make it a site of thinnet.")

@@ -11,7 +11,7 @@ from torch import fx, nn
 from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.moments import moments, propagate
 from thinnet.methods.moments.moments import Moments
-from thinnet.models.edit.calls import SITES, call_of
+from thinnet.models.edit.equivalents import FUNCTIONS, call_of
 from thinnet.rng import Site
 
 Rules = Mapping[type[nn.Module], Any]
@@ -94,7 +94,7 @@ def _function(node: fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
     m, rest = args[0], args[1:]
     if m is not uncertain[0]:
         _refused(node, f"{name}, which has no rule")
-    if SITES.get(target) is Dropout:
+    if FUNCTIONS.get(target) is Dropout:
         return moments.dropout(m, call_of(target, args, kwargs).given.get("p", 0.5))
     if target in SHIFTS and not kwargs:
         mean = target(m.mean, rest[0])

@@ -1,4 +1,4 @@
-"""The coins of draws: sites of a copied model that read their names from a private clock, whose step counts the draws."""
+"""A copy of a model in which all dropout has an address, the step of which counts the draws."""
 
 from typing import Any, NamedTuple
 
@@ -6,27 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.inference.mode.norms_in_eval import STATISTICS, Held, held
-from thinnet.inference.mode.vmap_rules import attended, normed, serves
-from thinnet.models.edit.calls import ATTENTION, CALLS, SITES, Call, call_of, innermost
+from thinnet.inference.mode.norms_in_eval import STATISTICS, as_in_eval
+from thinnet.inference.mode.vmap_rules import attended, joins, normed
+from thinnet.models.edit.calls import CALLS
+from thinnet.models.edit.equivalents import ATTENTION, FUNCTIONS, Call, call_of, equivalent
 from thinnet.models.edit.order import call_with
-from thinnet.models.edit.pin import Pinned
 from thinnet.models.edit.replace import replace
-from thinnet.models.edit.swap import ours
+from thinnet.models.rewrite.functions import Intercepted, Rules, running_module
+from thinnet.models.rewrite.methods import is_pinned
 from thinnet.rng import Site, site_number
 from thinnet.rng.context import RNGContext
 from thinnet.rng.names import plain
 
 
 class Arguments(NamedTuple):
-    """What a model was called with."""
+    """The arguments of one call of a model."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
 
 
 class Draws(RNGContext):
-    """A clock whose step may be one number for each draw under `torch.func.vmap`."""
+    """An RNG context whose step may be one number for each draw under `torch.func.vmap`."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -39,24 +40,23 @@ class Draws(RNGContext):
         return seed, self.now.to(device), samples
 
     def rows(self, samples: Tensor | int | None) -> None:
-        """Goes to the samples of a batch."""
+        """Sets the sample ids of a batch."""
         self.at(None, samples)
         self._tensors.clear()
         self.started = True
 
 
-class Served(Held):
-    """Serves what a model calls as a function by sites of its own, under the names that `thinnet.replace` would give them.
+class Addressed:
+    """Runs a model with addressed masks. Sites serve its dropout functions, at the addresses that `thinnet.replace` gives.
 
     Args:
-        model: a copy, which this may change: PyTorch's dropout modules become sites.
-        seed: of the coins.
-        pooled: paths of modules that toss where axis 0 does not count samples: such coins are those of its indices.
+        model: a copy, which this changes: dropout modules of PyTorch become sites.
+        seed: of the masks.
+        pooled: paths of modules whose axis 0 does not count samples. Their masks are those of its indices.
     """
 
     def __init__(self, model: nn.Module, seed: int, pooled: frozenset[str] = frozenset()) -> None:
-        super().__init__()
-        own = ours(model)
+        own = equivalent(model)
         self.model = model if own is None else own
         if own is None:
             replace(self.model)
@@ -66,7 +66,7 @@ class Served(Held):
         self.names = {module: plain(name) for name, module in self.model.named_modules()}
         self.made: dict[str, Site] = {}
         self._counts: dict[int, int] = {}
-        self._frames: list[Any] = []  # so that no other frame gets the number of one
+        self._frames: list[Any] = []  # so that no other frame gets the id of one
         for module, name in self.names.items():
             if isinstance(module, Site):
                 self._bind(module, name)
@@ -79,20 +79,20 @@ class Served(Held):
         self.context.calls.sites.append(site)
 
     def switch(self, paths: set[str] | frozenset[str]) -> None:
-        """Turns on every site and the modules at `paths`, and nothing else; what is pinned stays."""
+        """Turns on every site and the modules at `paths`, and turns off the rest. A pinned module keeps its mode."""
         for module, name in self.names.items():
-            if not isinstance(vars(module).get("train"), Pinned):
+            if not is_pinned(module):
                 module.training = isinstance(module, Site) or name in paths
 
     def call(self, example: Any, step: Tensor, samples: Tensor | int | None) -> Any:
-        """Runs the model with the coins of a draw."""
+        """Runs the model with the masks of a draw."""
         self.context.now = self.pool.now = step
         self.context.rows(samples)
         self.pool.rows(None)
         self._counts, self._frames = {}, []
         self.context.calls.begin()
         try:
-            with self:
+            with Intercepted(RULES, self):
                 if isinstance(example, Arguments):
                     return self.model(*example.args, **example.kwargs)
                 return call_with(self.model, example)
@@ -100,20 +100,16 @@ class Served(Held):
             self.context.calls.end()
             self._frames = []
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Serves a dropout function that is told to drop; runs all others, norms as in eval."""
-        if func in STATISTICS:
-            args, kwargs = held(func, args, kwargs or {})
-            return (normed if func is F.batch_norm else func)(*args, **kwargs)
-        if func in SITES:
-            frame, module = innermost()
-            if module in self.names:
-                call, number = call_of(func, args, kwargs or {}), self._count(frame)
-                if call.p > 0:
-                    return call.served(self._site(f"{self.names[module]}.{CALLS}.{number}".lstrip("."), call))
-                if func is ATTENTION and serves(call.given):
-                    return attended(call.given)
-        return func(*args, **kwargs or {})
+    def serve(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Serves a call to a dropout function that may drop; runs any other."""
+        frame, module = running_module()
+        if module in self.names:
+            call, number = call_of(func, args, kwargs), self._count(frame)
+            if call.p > 0:
+                return call.through(self._site(f"{self.names[module]}.{CALLS}.{number}".lstrip("."), call))
+            if func is ATTENTION and joins(call.given):
+                return attended(call.given)
+        return func(*args, **kwargs)
 
     def _count(self, frame: Any) -> int:
         self._frames.append(frame)
@@ -122,9 +118,21 @@ class Served(Held):
 
     def _site(self, name: str, call: Call) -> Site:
         site = self.made.get(name)
-        if site is None or type(site) is not SITES[call.function]:
+        if site is None or type(site) is not FUNCTIONS[call.function]:
             site = self.made[name] = call.site()
             self._bind(site, name)
         if site.p != call.p:
             site.p = call.p
         return site
+
+
+def _norm(mode: Intercepted, func: Any, args: Any, kwargs: Any) -> Any:
+    args, kwargs = as_in_eval(func, args, kwargs)
+    return (normed if func is F.batch_norm else func)(*args, **kwargs)
+
+
+def _serve(mode: Intercepted, func: Any, args: Any, kwargs: Any) -> Any:
+    return mode.state.serve(func, args, kwargs)
+
+
+RULES: Rules = dict.fromkeys(STATISTICS, _norm) | dict.fromkeys(FUNCTIONS, _serve)

@@ -10,8 +10,8 @@ from torch import nn
 from thinnet.inference.mode import thread_modes
 from thinnet.inference.mode.addressed import Arguments
 from thinnet.inference.mode.switches import declared, switches
-from thinnet.models.edit.naming import checked, matches, refuse_unmatched
-from thinnet.models.edit.pin import Pinned
+from thinnet.models.edit.checks import checked, matches, refuse_unmatched
+from thinnet.models.rewrite.methods import is_pinned
 
 
 class mc_mode:
@@ -114,11 +114,13 @@ class _Entry:
 
     def _turned(self) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:
         """Turns modules on and off; returns those, and which have a class of their own now."""
-        model, owners = self.context.model, {id(module) for module in self.context.owners().values() if not _pinned(module)}
+        model, owners = self.context.model, {id(module) for module in self.context.owners().values() if not is_pinned(module)}
         owners |= {id(layer) for layer in _fused(model, owners)}
         there = list(model.modules())
         on = [module for module in there if id(module) in owners]
-        off = [module for module in there if vars(module).get("training") and id(module) not in owners and not _pinned(module)]
+        off = [
+            module for module in there if vars(module).get("training") and id(module) not in owners and not is_pinned(module)
+        ]
         changed = thread_modes.enter({id(module): module for module in (*on, *off, model, *self.context.compiled)}.values())
         self.counts.turn(on, True, 1)
         self.counts.turn(off, False, 1)
@@ -143,10 +145,6 @@ class _Entry:
         self.counts.turn(on, True, -1)
         self.counts.turn(off, False, -1)
         thread_modes.leave(changed)
-
-
-def _pinned(module: nn.Module) -> bool:
-    return isinstance(vars(module).get("train"), Pinned)
 
 
 def _fused(model: nn.Module, owners: set[int]) -> list[nn.Module]:

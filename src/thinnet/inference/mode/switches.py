@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
-from thinnet.inference.mode.addressed import Served
+from thinnet.inference.mode.addressed import Addressed
 from thinnet.inference.mode.structure import structure
-from thinnet.models.edit.owners import is_dropout, owners
+from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.state import preserve_state
 from thinnet.models.trace.draws import Drawn
 from thinnet.models.trace.operation import Operation
@@ -118,7 +118,7 @@ def few_rows(example: Any) -> Any:
 
 
 def _found(function: str, model: nn.Module, example: Any) -> Switches:
-    served = Served(structure(function, model), 0)
+    served = Addressed(structure(function, model), 0)
     rows, free = count_rows(example), {name for module, name in served.names.items() if not isinstance(module, _NormBase)}
     watches = [_pass(served, example, free, seed) for seed in SEEDS]
     events = [event for watch in watches for event in watch.drawn if _is_coin(event)]
@@ -149,7 +149,7 @@ def _is_coin(event: Drawn) -> bool:
     return bool(event.use) and kind_of(event) in COINS and "rrelu" not in event.op
 
 
-def _closed(served: Served, example: Any, events: list[Drawn], free: set[str]) -> set[str]:
+def _closed(served: Addressed, example: Any, events: list[Drawn], free: set[str]) -> set[str]:
     """Returns the paths whose modes are enough for every event that hangs on a mode; where one's own is not, a parent's is."""
     wanted = {(event.name, event.line) for event in events} - _seen(served, example, set())
     paths = {name for name, _ in wanted}
@@ -161,7 +161,7 @@ def _closed(served: Served, example: Any, events: list[Drawn], free: set[str]) -
         paths |= parents
 
 
-def _seen(served: Served, example: Any, paths: set[str]) -> set[Key]:
+def _seen(served: Addressed, example: Any, paths: set[str]) -> set[Key]:
     return {(event.name, event.line) for seed in SEEDS for event in _pass(served, example, paths, seed).drawn}
 
 
@@ -172,7 +172,7 @@ def _parent(path: str, paths: set[str]) -> str:
     return path
 
 
-def _pass(served: Served, example: Any, paths: set[str], seed: int) -> Measured:
+def _pass(served: Addressed, example: Any, paths: set[str], seed: int) -> Measured:
     served.switch(paths)
     copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, example)
     with preserve_state(served.model, seed), torch.no_grad(), _watching(served.model) as watch:

@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.inference.mode.norms_in_eval import Held
+from thinnet.inference.mode.norms_in_eval import NORMS
+from thinnet.models.rewrite.functions import Intercepted
 
 CLOSED = ("torch.nn.", "thinnet.")  # modules of these call no norm as a function
 
@@ -77,7 +78,7 @@ class Turned:
             return call(*args, **kwargs)
         counts.held = True
         try:
-            with Held():
+            with Intercepted(NORMS):
                 return call(*args, **kwargs)
         finally:
             counts.held = False

@@ -35,8 +35,8 @@ def _joined(x: Tensor, dim: int | None, n: int) -> Tensor:
     return (x.expand(n, *x.shape) if dim is None else x.movedim(dim, 0)).flatten(0, 1)
 
 
-def serves(given: Any) -> bool:
-    """Returns whether a call, by the names of its arguments, is one that joining serves: mapped, and with a batch on axis 0."""
+def joins(given: Any) -> bool:
+    """Returns whether `attended` takes a call, by the names of its arguments: it is mapped, and has a batch on axis 0."""
     parts = [given.get(name) for name in ("query", "key", "value", "attn_mask")]
     q, mask = parts[0], parts[3]
     if not any(is_batchedtensor(part) for part in parts if part is not None):

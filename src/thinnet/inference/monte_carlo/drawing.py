@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from thinnet.inference.mode.addressed import Served
+from thinnet.inference.mode.addressed import Addressed
 from thinnet.inference.mode.structure import structure
 from thinnet.inference.mode.switches import Switches, count_rows, few_rows, take_rows
 from thinnet.inference.monte_carlo.outputs import Choice, chosen
@@ -31,7 +31,7 @@ class Drawing:
     """
 
     def __init__(self, model: nn.Module, x: Any, found: Switches, seed: int, output: Choice, two: bool) -> None:
-        self.served = Served(structure("sample", model), seed, found.pooled)
+        self.served = Addressed(structure("sample", model), seed, found.pooled)
         self.x, self.found, self.seed, self.output, self.two = x, found, seed, output, two
         self.rows = count_rows(x)
         self.notes: list[str] = []

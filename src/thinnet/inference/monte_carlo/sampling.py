@@ -10,7 +10,7 @@ from thinnet.inference.mode.switches import count_rows, switches
 from thinnet.inference.monte_carlo.drawing import Drawing
 from thinnet.inference.monte_carlo.outputs import Choice, check_numbers, kind_of
 from thinnet.inference.monte_carlo.prediction import KINDS, Prediction
-from thinnet.models.edit.naming import checked
+from thinnet.models.edit.checks import checked
 from thinnet.rng.names import check_number, check_samples
 
 TWO = "mean_and_log_variance"

@@ -8,8 +8,8 @@ from torch import nn
 
 from thinnet.methods.registry import REGISTRY
 from thinnet.models import declared
-from thinnet.models.edit.pin import Pinned
 from thinnet.models.found import FoundSite, Sites
+from thinnet.models.rewrite.methods import Pinned
 from thinnet.report.findings import Finding, Location, Rule
 
 RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")

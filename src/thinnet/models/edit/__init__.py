@@ -1,9 +1,9 @@
 """Dropout put into a model, changed and taken out: every edit is a diff that a person can read, and can be undone."""
 
-from thinnet.models.edit.change import Change as Change
-from thinnet.models.edit.change import Edit as Edit
 from thinnet.models.edit.freeze import freeze as freeze
 from thinnet.models.edit.insert import insert as insert
+from thinnet.models.edit.rates import set_rates as set_rates
 from thinnet.models.edit.replace import replace as replace
-from thinnet.models.edit.set_rates import set_rates as set_rates
 from thinnet.models.edit.strip import strip as strip
+from thinnet.models.rewrite.edits import Change as Change
+from thinnet.models.rewrite.edits import Edit as Edit

@@ -4,10 +4,11 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from thinnet.models.edit.change import Change, Edit, Write, made
-from thinnet.models.edit.naming import checked, matches, refuse_unmatched, shown
-from thinnet.models.edit.owners import owners
-from thinnet.models.edit.pin import Mode, Pinned
+from thinnet.models.edit.checks import checked, matches, refuse_unmatched
+from thinnet.models.edit.rates import owners
+from thinnet.models.rewrite.edits import Change, Edit, Write, made
+from thinnet.models.rewrite.methods import Mode, Pinned
+from thinnet.models.rewrite.modules import shown
 from thinnet.rng import Site
 
 

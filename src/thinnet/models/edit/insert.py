@@ -9,12 +9,12 @@ from torch import nn
 from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.weights.wrapped import Wrapped
-from thinnet.models.edit.behind import BEFORE, BEHIND, inserted
-from thinnet.models.edit.change import Change, Edit, made
-from thinnet.models.edit.naming import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
 from thinnet.models.edit.order import Order, order_of
-from thinnet.models.edit.owners import is_dropout
 from thinnet.models.edit.placement import placement
+from thinnet.models.edit.rates import is_dropout
+from thinnet.models.rewrite.edits import Change, Edit, made
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, inserted
 from thinnet.rng import Site, rates
 
 What = float | Site | type[Site] | Callable[[nn.Module], Site]

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 
-from thinnet.models.edit.behind import BEFORE, BEHIND
+from thinnet.models.rewrite.modules import BEFORE, BEHIND
 from thinnet.models.state import preserve_state
 
 Ended = list[tuple[str, nn.Module]]

@@ -12,11 +12,10 @@ from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.spatial.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
 from thinnet.models import declared
-from thinnet.models.edit.behind import BEFORE, BEHIND, inserted
-from thinnet.models.edit.change import Change
 from thinnet.models.edit.order import Ended, Order
-from thinnet.models.edit.owners import Owner, is_dropout, owners
-from thinnet.models.edit.set_rates import rate_change
+from thinnet.models.edit.rates import Owner, is_dropout, owners, rate_change
+from thinnet.models.rewrite.edits import Change
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, inserted
 
 HIDDEN, SELU, HEAD, CHANNELS, TRANSFORMER = 0.5, 0.1, 0.2, 0.1, 0.1
 WORDS, BETWEEN, LAST = 0.4, 0.25, 0.4

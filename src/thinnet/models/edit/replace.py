@@ -6,10 +6,11 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.models.edit.change import Change, Edit, made
-from thinnet.models.edit.functions import served_calls
-from thinnet.models.edit.naming import check_unbound, checked, device_near, matches, places, refuse_unmatched, shown
-from thinnet.models.edit.swap import ours, same_forward, swapped, to_device
+from thinnet.models.edit.calls import served_calls
+from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.edit.equivalents import equivalent, same_forward
+from thinnet.models.rewrite.edits import Change, Edit, made
+from thinnet.models.rewrite.modules import device_near, places, shown, swapped, to_device
 from thinnet.rng import Site
 
 Key = str | type[nn.Module]
@@ -80,7 +81,7 @@ def _modules(model: nn.Module, mapping: Mapping[Key, Make] | None) -> tuple[list
         paths = [path for *_, path in held.get(module, ())] or [""]
         key = _key(module, paths, mapping or {})
         used |= {key} - {None}
-        new = ours(module) if mapping is None else None if key is None else _made(module, mapping[key])
+        new = equivalent(module) if mapping is None else None if key is None else _made(module, mapping[key])
         if new is None:
             notes += _left_alone(paths[0], module) if mapping is None else []
             continue

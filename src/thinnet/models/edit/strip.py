@@ -10,15 +10,12 @@ from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout
 from thinnet.methods.weights.drop_connect import DropConnect
 from thinnet.methods.weights.targeted_dropout import TargetedDropout
 from thinnet.methods.weights.weight_drop import WeightDrop
-from thinnet.models.edit.behind import BEFORE, BEHIND, removed
 from thinnet.models.edit.calls import CALLS
-from thinnet.models.edit.change import Change, Edit, Write, made
+from thinnet.models.edit.checks import checked
 from thinnet.models.edit.freeze import pin
-from thinnet.models.edit.naming import Place, checked, places
-from thinnet.models.edit.owners import owners
-from thinnet.models.edit.set_rates import rate_change
-from thinnet.models.edit.slots import Entry
-from thinnet.models.edit.swap import swapped
+from thinnet.models.edit.rates import owners, rate_change
+from thinnet.models.rewrite.edits import Change, Edit, Entry, Write, made
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places, removed, swapped
 from thinnet.rng import Site
 
 FACTS = {method.module: method.facts for method in REGISTRY}

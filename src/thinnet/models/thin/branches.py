@@ -6,10 +6,9 @@ from typing import Any
 from torch import nn
 
 from thinnet.methods.residual.drop_path import DropPath
-from thinnet.models.edit.change import Change, Write, made
-from thinnet.models.edit.naming import Place, device_near, places, shown
-from thinnet.models.edit.slots import Entry
-from thinnet.models.edit.swap import ours, swapped, to_device
+from thinnet.models.edit.equivalents import equivalent
+from thinnet.models.rewrite.edits import Change, Entry, Write, made
+from thinnet.models.rewrite.modules import Place, device_near, places, shown, swapped, to_device
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.piece import Obstacle, Piece
 from thinnet.models.thin.proof import disproved
@@ -99,8 +98,8 @@ def _grouped(
 
 
 def _tosses(module: nn.Module) -> bool:
-    """Returns whether a module of PyTorch drops, and one of ours can take its place."""
-    return bool(getattr(module, "p", getattr(module, "dropout", 0))) and ours(module) is not None
+    """Returns whether a module of PyTorch drops, and a site of thinnet is its equivalent."""
+    return bool(getattr(module, "p", getattr(module, "dropout", 0))) and equivalent(module) is not None
 
 
 def _one(module: nn.Module) -> bool:
@@ -126,7 +125,7 @@ def _pieces(model: nn.Module, found: Sequence[Sequence[Residual]], named: Collec
         tossing = dict.fromkeys(m for use in uses for node in use.nodes if (m := node.module) is not None and _site_in(m))
         skipping = Skipping(site, [(parent, key) for module in tossing for parent, key, _ in held.get(module, ())])
         writes = [write for module in tossing if module not in named for write in _swap(model, module, held, swaps)]
-        writes.append(Write(Entry(site, "__dict__", "forward"), SkippedSite(skipping)))
+        writes.append(SkippedSite(skipping).write())
         for module, first in {call.module: call is use.readers[0] for use in uses for call in use.readers}.items():
             writes.append(Write(Entry(module, "_forward_pre_hooks", KEY), Gather(skipping, first)))
             writes.append(Write(Entry(module, "_forward_pre_hooks_with_kwargs", KEY), True))
@@ -142,7 +141,7 @@ def _site_in(module: nn.Module) -> bool:
 
 def _swap(model: nn.Module, old: nn.Module, held: Held, swaps: dict[nn.Module, list[Write]]) -> list[Write]:
     """Returns what puts a site in the place of PyTorch's dropout, once for each module."""
-    new = None if old in swaps or isinstance(old, Site) or not _tosses(old) else ours(old)
+    new = None if old in swaps or isinstance(old, Site) or not _tosses(old) else equivalent(old)
     if new is None:
         return []
     new = to_device(new, device_near(model, held[old][0][2]))

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.thin.layers import Layer, layer_of
 from thinnet.models.thin.piece import Obstacle
 from thinnet.models.trace.flow import Node, Value, pointwise
@@ -20,14 +21,16 @@ POOLS = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "upsa
 RESHAPES = ("flatten", "view", "reshape")
 
 
-class Probe:
+class Probe(Replacement):
     """Takes the place of a site's `forward` while a pass is watched: every second unit is zero, whatever the rate is.
 
     Args:
+        module: the site.
         axis: of the units.
     """
 
-    def __init__(self, axis: int) -> None:
+    def __init__(self, module: nn.Module, axis: int) -> None:
+        super().__init__(module)
         self.axis = axis
 
     def __call__(self, x: Tensor) -> Tensor:

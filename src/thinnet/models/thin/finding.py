@@ -10,10 +10,9 @@ from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.elementwise.kept import Count, width_of
 from thinnet.methods.residual.stochastic_depth import StochasticDepth
 from thinnet.methods.spatial.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
-from thinnet.models.edit.change import Change, Write
-from thinnet.models.edit.naming import device_near, places, shown
-from thinnet.models.edit.slots import Entry
-from thinnet.models.edit.swap import same_forward, swapped, to_device
+from thinnet.models.edit.equivalents import same_forward
+from thinnet.models.rewrite.edits import Change
+from thinnet.models.rewrite.modules import device_near, places, shown, swapped, to_device
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.chains import Found, Probe, chain_at, used_elsewhere
 from thinnet.models.thin.layers import layer_of
@@ -64,7 +63,7 @@ def _watched(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module
     with preserve_state(model, seed):
         model.train()
         for module in sites:
-            vars(module)["forward"] = Probe(axis_of(module))  # type: ignore[arg-type]
+            Probe(module, axis_of(module)).put()  # type: ignore[arg-type]
         return flow(model, call, whole)
 
 
@@ -138,13 +137,13 @@ def _site(model: nn.Module, old: nn.Module, found: Found, groups: int, count: Co
 def _piece(found: Found, held: list, site: BatchwiseDropout, chain: Chain, made: Mapping[nn.Module, ThinnedLayer]) -> Piece:
     old = found.site.module
     assert old is not None
-    writes = [Write(Entry(site, "__dict__", "forward"), ThinnedSite(chain))]
+    writes = [ThinnedSite(chain).write()]
     for node in (*found.producers, *(node for node, _ in found.consumers)):
         assert node.module is not None
-        writes.append(Write(Entry(node.module, "__dict__", "forward"), made[node.module]))
+        writes.append(made[node.module].write())
     for node in found.norms:
         assert isinstance(node.module, nn.modules.batchnorm._BatchNorm)
-        writes.append(Write(Entry(node.module, "__dict__", "forward"), ThinnedNorm(node.module, chain)))
+        writes.append(ThinnedNorm(node.module, chain).write())
     if site is not old:
         writes = [*swapped(held, old, site).writes, *writes]
     return Piece(found.site.name, [Change("~", found.site.name, _told(found, site), writes)], chain)

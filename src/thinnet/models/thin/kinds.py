@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from thinnet.methods.elementwise.kept import Count
-from thinnet.models.edit.slots import Entry
+from thinnet.models.rewrite.edits import Entry
 from thinnet.models.thin.already import already
 from thinnet.models.thin.branches import branches, ends_branch
 from thinnet.models.thin.finding import axis_of, pieces

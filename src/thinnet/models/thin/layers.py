@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.models.edit.swap import same_forward
+from thinnet.models.edit.equivalents import same_forward
 from thinnet.ops.dtensor import is_sharded
 
 Run = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]

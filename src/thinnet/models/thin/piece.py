@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from thinnet.models.edit.change import Change
+from thinnet.models.rewrite.edits import Change
 
 
 class Switch(Protocol):

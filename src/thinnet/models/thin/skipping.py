@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from thinnet.methods.residual.kept import Kept, keep, scale, tell
 from thinnet.methods.residual.separable import countable
+from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.trace.watch import watched_now
 from thinnet.rng import Site
 
@@ -93,7 +94,7 @@ class Gather:
         return None if kept is None or kept.rows is None else kept.gathered(args[0], (args, kwargs))
 
 
-class SkippedSite:
+class SkippedSite(Replacement):
     """Takes the place of a site's `forward`: puts what was made of the kept samples among zeros, scaled.
 
     Args:
@@ -101,8 +102,8 @@ class SkippedSite:
     """
 
     def __init__(self, skipping: Skipping) -> None:
+        super().__init__(skipping.site)
         self.skipping = skipping
-        self.dense = vars(skipping.site).get("forward")
 
     def __call__(self, y: Tensor) -> Tensor:
         """Returns the output of the branch for all samples."""
@@ -112,4 +113,4 @@ class SkippedSite:
             return kept.put_back(y, 1.0 if self.skipping.probing else scale(site))
         if self.skipping.probing:
             return torch.where(every_second(y).reshape(-1, *[1] * (y.ndim - 1)), y, 0)
-        return type(site).forward(site, y) if self.dense is None else self.dense(y)
+        return self.method(y)

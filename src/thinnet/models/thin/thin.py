@@ -8,8 +8,8 @@ from torch import nn
 
 from thinnet.methods.elementwise.batchwise_dropout import check_settings
 from thinnet.methods.elementwise.kept import Count
-from thinnet.models.edit.change import Edit, made
-from thinnet.models.edit.naming import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.rewrite.edits import Edit, made
 from thinnet.models.thin.already import already
 from thinnet.models.thin.kinds import all_pieces, is_site
 from thinnet.models.thin.proof import disproved

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from thinnet.methods.residual.separable import countable
 from thinnet.methods.tokens.token_dropout import TokenDropout
-from thinnet.models.edit.change import Change, Write
-from thinnet.models.edit.naming import shown
-from thinnet.models.edit.slots import Entry
-from thinnet.models.edit.swap import same_forward
+from thinnet.models.edit.equivalents import same_forward
+from thinnet.models.rewrite.edits import Change
+from thinnet.models.rewrite.methods import Replacement
+from thinnet.models.rewrite.modules import shown
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.piece import Piece
 from thinnet.models.trace.flow import Node, flow
@@ -50,7 +50,7 @@ class Tokens:
         return vars(self) | {"_made": None, "_rows": None}
 
 
-class MarkedSite:
+class MarkedSite(Replacement):
     """Takes the place of a site's `forward`: drops tokens as before, and remembers which.
 
     Args:
@@ -58,16 +58,17 @@ class MarkedSite:
     """
 
     def __init__(self, tokens: Tokens) -> None:
+        super().__init__(tokens.site)
         self.tokens = tokens
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the toss of `x`."""
         tokens, site = self.tokens, self.tokens.site
         if not countable(x):
-            return type(site).forward(site, x)
+            return self.method(x)
         tokens.mark(None, None)
         if not (tokens.on and site.training and site.p) or x.ndim != 3 or watched_now():
-            return type(site).forward(site, x)
+            return self.method(x)
         key = site.key(x)
         assert key is not None
         y = key.apply_noise(x, shared_axes=(2,), inplace=site.inplace)
@@ -75,7 +76,7 @@ class MarkedSite:
         return y
 
 
-class OnTokens:
+class OnTokens(Replacement):
     """Takes the place of a Linear layer's `forward`: runs on the kept tokens, and gives the others its bias.
 
     Args:
@@ -84,15 +85,16 @@ class OnTokens:
     """
 
     def __init__(self, layer: nn.Linear, tokens: Tokens) -> None:
-        self.layer, self.tokens = layer, tokens
+        super().__init__(layer)
+        self.tokens = tokens
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns what the layer makes of every token."""
-        layer = self.layer
         rows = None if torch.compiler.is_compiling() else self.tokens.rows_of(x)
         if rows is None:
-            return nn.Linear.forward(layer, x)
-        flat = x.flatten(0, 1)
+            return self.method(x)
+        layer, flat = self.module, x.flatten(0, 1)
+        assert isinstance(layer, nn.Linear)
         y = nn.functional.linear(flat.index_select(0, rows), layer.weight, layer.bias)
         shape = len(flat), y.shape[1]
         base = y.new_zeros(shape) if layer.bias is None else layer.bias.to(y.dtype).expand(shape)
@@ -151,10 +153,10 @@ def _readers(node: Node) -> list[nn.Module]:
 
 def _piece(model: nn.Module, name: str, switch: Tokens, readers: list[nn.Module]) -> Piece:
     paths = {module: path for path, module in model.named_modules()}
-    writes = [Write(Entry(switch.site, "__dict__", "forward"), MarkedSite(switch))]
+    writes = [MarkedSite(switch).write()]
     for layer in readers:
         assert isinstance(layer, nn.Linear)
-        writes.append(Write(Entry(layer, "__dict__", "forward"), OnTokens(layer, switch)))
+        writes.append(OnTokens(layer, switch).write())
     told = (
         f"{' and '.join(paths[layer] for layer in readers)} {'run' if len(readers) > 1 else 'runs'} on the tokens that are kept"
     )

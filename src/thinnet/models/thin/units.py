@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.elementwise.kept import Kept, width_of
-from thinnet.models.edit.forward import Forward
+from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.thin.layers import layer_of
 from thinnet.models.trace.watch import watched_now
 from thinnet.ops.take import take
@@ -86,7 +86,7 @@ def _by_group(x: Tensor, kept: Kept) -> tuple[Tensor, ...]:
     return x.split(kept.sizes)
 
 
-class ThinnedLayer(Forward):
+class ThinnedLayer(Replacement):
     """Takes the place of a layer's `forward`: computes what is kept from what is kept, and everything in eval.
 
     Args:
@@ -127,7 +127,7 @@ class ThinnedLayer(Forward):
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 
 
-class ThinnedNorm(Forward):
+class ThinnedNorm(Replacement):
     """Takes the place of a batch normalisation's `forward`: the kept channels, with their part of all it holds.
 
     Statistics of a batch are those of the dense network, channel by channel. The running statistics of a channel rest in the
@@ -162,7 +162,7 @@ class ThinnedNorm(Forward):
         return y
 
 
-class ThinnedSite:
+class ThinnedSite(Replacement):
     """Takes the place of the site's `forward`: scales the kept units, or leaves that to the layers that read them.
 
     A hook on the site sees what it returns: in the second case the kept units as they were.
@@ -172,17 +172,18 @@ class ThinnedSite:
     """
 
     def __init__(self, chain: Chain) -> None:
+        super().__init__(chain.site)
         self.chain = chain
 
     def __call__(self, x: Tensor) -> Any:
         """Returns the kept units, scaled; a unit that only fills the width up is zero."""
-        site, axis = self.chain.site, self.chain.site.axis
+        axis = self.chain.site.axis
         kept = self.chain.now(x, axis)
         everything = self.chain.kept  # of independent coins it may be that one group keeps all units
         if kept is None and everything is not None and everything.width == self.chain.units:
             kept = everything
         if kept is None:
-            return type(site).forward(site, x)
+            return self.method(x)
         if self.chain.in_weights(kept):
             return x
         scale = kept.scale.to(torch.promote_types(x.dtype, torch.float32))

@@ -1,19 +1,98 @@
-"""An edit of a model: an ordered tuple of changes, which a person can read, and which can be taken back."""
+"""Edits of a model: writes that can be undone, grouped into changes that a person can read."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Protocol
 
 from torch import nn
 
-from thinnet.models.edit.slots import ABSENT, Entry, Slot
+from thinnet.rng import Site
+
+
+class Nothing(Enum):
+    """The value of a slot without an entry. It is an enum member because copies and pickles of a member are the member."""
+
+    HERE = "nothing"
+
+
+ABSENT = Nothing.HERE
+
+
+class Slot(Protocol):
+    """One place of a model that holds one value, or `ABSENT`."""
+
+    @property
+    def owner(self) -> nn.Module:
+        """The module that the place belongs to."""
+        ...
+
+    def get(self) -> Any:
+        """Returns the value, or `ABSENT`."""
+        ...
+
+    def put(self, value: Any) -> None:
+        """Writes the value; `ABSENT` removes the entry."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """An entry of a dictionary of a module: of `_modules`, of its hooks, or of its attributes in `__dict__`."""
+
+    owner: nn.Module
+    held: str
+    key: Any
+
+    @property
+    def mapping(self) -> MutableMapping[Any, Any]:
+        """The dictionary that the module has now."""
+        return getattr(self.owner, self.held)
+
+    def get(self) -> Any:
+        """Returns the value, or `ABSENT`."""
+        return self.mapping.get(self.key, ABSENT)
+
+    def put(self, value: Any) -> None:
+        """Writes, adds or removes the entry. The other entries keep their order."""
+        if value is ABSENT:
+            self.mapping.pop(self.key, None)
+        else:
+            self.mapping[self.key] = value
+
+    def following(self) -> list[Any]:
+        """Returns the keys behind this one: they say where the entry belongs."""
+        keys = list(self.mapping)
+        return keys[keys.index(self.key) + 1 :] if self.key in self.mapping else []
+
+    def move_before(self, keys: list[Any]) -> None:
+        """Moves the entry in front of these keys."""
+        for key in keys:
+            if key in self.mapping:
+                self.mapping[key] = self.mapping.pop(key)
+
+
+@dataclass(frozen=True, eq=False)
+class Rate:
+    """The rate of a site. Setting it checks the value."""
+
+    owner: Site
+
+    def get(self) -> Any:
+        """Returns the rate."""
+        return self.owner.p
+
+    def put(self, value: Any) -> None:
+        """Sets the rate."""
+        self.owner.p = value
 
 
 class Write:
-    """A value for one slot; once it is made it knows what was there before.
+    """One value for one slot. It remembers the value that it replaces.
 
     Args:
-        slot: where.
-        after: what is put there, or ABSENT.
+        slot: the place.
+        after: the new value, or `ABSENT`.
     """
 
     def __init__(self, slot: Slot, after: Any) -> None:
@@ -23,7 +102,7 @@ class Write:
         self._shared: list[str] = []
 
     def make(self) -> None:
-        """Puts the value there."""
+        """Writes the value."""
         self.before = self.slot.get()
         if isinstance(self.slot, Entry) and self.after is ABSENT:
             self._following = self.slot.following()
@@ -35,12 +114,12 @@ class Write:
         self.slot.put(self.after)
 
     def stands(self) -> bool:
-        """Returns whether the slot holds what was put there."""
+        """Returns whether the slot still holds the new value."""
         now = self.slot.get()
         return now is self.after or (isinstance(now, (int, float)) and now == self.after)
 
     def back(self) -> None:
-        """Puts back what was there; a module takes over the mode, and the parameters of its own, as they are now."""
+        """Restores the old value. An old module takes over the current mode, and the current parameters that both share."""
         if isinstance(self.before, nn.Module) and isinstance(self.after, nn.Module):
             self.before.training = self.after.training
             for name in self._shared:
@@ -51,14 +130,14 @@ class Write:
 
 
 class Change:
-    """One change of a model: what a line of the diff says, and the writes that make it.
+    """One line of an edit.
 
     Args:
-        sign: "+" for what is put in, "~" for what is changed, "-" for what is taken out.
-        place: the path of the module, and the attribute where it is one.
-        text: what is changed.
-        reason: why here, where the library chose.
+        sign: "+" for what is added, "-" for what is removed, "~" for what is changed.
+        place: the path of the module, followed by the attribute if there is one.
+        text: what changes.
         writes: in the order in which they are made.
+        reason: why the library chose this place.
     """
 
     def __init__(self, sign: str, place: str, text: str, writes: Sequence[Write], reason: str = "") -> None:
@@ -72,14 +151,14 @@ class Change:
     __repr__ = __str__
 
     def stands(self) -> bool:
-        """Returns whether the model is at this place as the change left it."""
+        """Returns whether every slot of the change still holds its new value."""
         return all(write.stands() for write in self.writes)
 
 
 class Edit(tuple[Change, ...]):
-    """What was changed in a model, in order. `print(edit)` shows it, one line a change; `edit.undo()` takes it back.
+    """The changes of a model, in order. `print(edit)` shows one line for each change; `edit.undo()` reverts them.
 
-    `notes` says what a reader should know beside: what was left as it was, and by which order places were chosen.
+    `notes` lists what was left unchanged and why.
 
     >>> from thinnet.models.edit import insert
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
@@ -100,10 +179,10 @@ class Edit(tuple[Change, ...]):
         return "\n".join([*map(str, self), *(f"# {note}" for note in self.notes)]) or "# nothing to change"
 
     def undo(self) -> None:
-        """Puts the model back: the same modules, hooks and attributes; parameters keep the values that they have now.
+        """Restores the modules, hooks and attributes. Parameters keep their current values.
 
         Raises:
-            ValueError: the model was changed at these places in the meantime, or the edit is undone; nothing is changed then.
+            ValueError: a later change touched one of these places, or the edit is undone already. The model is unchanged then.
         """
         if self.undone:
             raise ValueError("Edit.undo: an edit must be undone once; this one is undone already. Make the edit again.")
@@ -123,7 +202,7 @@ class Edit(tuple[Change, ...]):
 
 
 def made(model: nn.Module, changes: Iterable[Change], notes: Iterable[str] = ()) -> Edit:
-    """Makes changes that were planned and returns them as an edit; if one fails, those before it are taken back."""
+    """Applies planned changes and returns them as an edit. If one fails, the earlier ones are reverted."""
     edit = Edit(changes)
     edit.notes, edit.model = tuple(notes), model
     done: list[Write] = []

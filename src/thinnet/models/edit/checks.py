@@ -1,0 +1,43 @@
+"""Checks of the arguments that all edits share."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import NoReturn
+
+from torch import nn
+
+from thinnet.rng import Site
+from thinnet.rng.names import unwrap
+
+
+def checked(function: str, model: nn.Module) -> nn.Module:
+    """Returns the model without the wrappers of `torch.compile` and data parallelism.
+
+    Raises: TypeError where it is no module.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{function}: model must be a torch.nn.Module; got {type(model).__name__}. Call its factory first.")
+    return unwrap(model)
+
+
+def check_unbound(function: str, model: nn.Module) -> None:
+    """Raises a ValueError where a site is bound: a new site would have no address among the bound ones."""
+    bound = [name for name, module in model.named_modules() if isinstance(module, Site) and module.context is not None]
+    if bound:
+        rule = f"{function}: sites must not be bound yet, as new sites would have no address"
+        raise ValueError(f"{rule}; {bound[0]!r} is. Call rng.unbind(), edit, and bind again.")
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Returns whether a name equals a pattern, or matches it by `fnmatch`.
+
+    >>> matches("encoder.3.drop", "encoder.*"), matches("head", "encoder.*")
+    (True, False)
+    """
+    return name == pattern or fnmatchcase(name, pattern)
+
+
+def refuse_unmatched(function: str, pattern: str, names: Iterable[str], what: str) -> NoReturn:
+    """Raises a ValueError for a pattern that matches nothing, and lists the names."""
+    there = ", ".join(sorted(set(names) - {""})) or "none"
+    raise ValueError(f"{function}: pattern {pattern!r} must match {what}; there are: {there}.")

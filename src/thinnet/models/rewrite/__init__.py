@@ -1,0 +1,1 @@
+"""The one place that replaces what a module computes: its methods, the functions it calls, its children and its hooks."""
