@@ -22,7 +22,7 @@ LAYERS = (
     (lambda: nn.Conv3d(2, 4, 2), (5, 2, 3, 3, 3)),
 )
 each_layer = pytest.mark.parametrize(("make", "shape"), LAYERS)
-each_grain = pytest.mark.parametrize("grain", ("weight", "unit"))
+each_unit = pytest.mark.parametrize("per", ("weight", "unit"))
 
 
 @pytest.mark.parametrize("targeted", (0.0, 0.3, 0.5, 1.0))
@@ -42,37 +42,37 @@ def test_as_many_are_candidates_where_all_are_alike() -> None:
     assert candidates(torch.ones(8, 3), 0.25, "unit").flatten().tolist() == [True, True] + [False] * 6
 
 
-@each_grain
-def test_candidates_are_dropped_at_the_rate_and_others_never(grain: targeted_dropout.Grain) -> None:
+@each_unit
+def test_candidates_are_dropped_at_the_rate_and_others_never(per: targeted_dropout.Per) -> None:
     weight, thin = torch.randn(8, 40), targeted_dropout.targeted_dropout
-    chosen = candidates(weight, 0.75, grain)
-    draws = torch.stack([thin(weight, 0.4, targeted=0.75, grain=grain, training=True) for _ in range(3000)])
+    chosen = candidates(weight, 0.75, per)
+    draws = torch.stack([thin(weight, 0.4, targeted=0.75, per=per, training=True) for _ in range(3000)])
     assert bool(((draws == 0) | (draws == weight)).all())
     dropped = draws == 0
-    if grain == "unit":
+    if per == "unit":
         assert bool((dropped == dropped[:, :, :1]).all())
         dropped = dropped[:, :, :1]
     assert not bool(dropped[:, ~chosen].any())
     assert_rate(dropped[:, chosen], 26214 / 65536)
     given = weight.double(), 26214 / 65536
-    mean, variance = (fact(*given, targeted=0.75, grain=grain) for fact in (targeted_dropout.mean, targeted_dropout.variance))
+    mean, variance = (fact(*given, targeted=0.75, per=per) for fact in (targeted_dropout.mean, targeted_dropout.variance))
     assert_mean(draws.double(), mean, variance)
     assert_variance(draws.double(), mean, variance)
 
 
-@each_grain
+@each_unit
 @each_layer
-def test_it_runs_the_layer_with_the_weight_of_the_definition(make, shape: tuple[int, ...], grain) -> None:
+def test_it_runs_the_layer_with_the_weight_of_the_definition(make, shape: tuple[int, ...], per) -> None:
     layer, x = make().double(), torch.randn(shape).double()
     bare = copy.deepcopy(layer)
-    model = nn.Sequential(TargetedDropout(layer, 0.6, targeted=0.7, grain=grain))
+    model = nn.Sequential(TargetedDropout(layer, 0.6, targeted=0.7, per=per))
     rng = thinnet.DropoutRNG(11).bind(model)
     rng.at(7, torch.arange(len(x)) + 3)
-    of = targeted_dropout._noise_shape(tuple(layer.weight.shape), grain=grain)
+    of = targeted_dropout._noise_shape(tuple(layer.weight.shape), per=per)
     zero = torch.zeros(1, dtype=torch.int64)
     where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number("0")), zero
     u = (reference.unit_bits(*where, torch.Size(of).numel()) / 65536).double().reshape(of)
-    weight = targeted_dropout.definition(bare.weight, u, 39322 / 65536, targeted=0.7, grain=grain)
+    weight = targeted_dropout.definition(bare.weight, u, 39322 / 65536, targeted=0.7, per=per)
     expected = torch.func.functional_call(bare, {"weight": weight}, (x,))
     torch.testing.assert_close(model(x), expected)
     ours = torch.autograd.grad(model(x).square().sum(), list(layer.parameters()))
@@ -80,19 +80,19 @@ def test_it_runs_the_layer_with_the_weight_of_the_definition(make, shape: tuple[
     assert bool((ours[0][(weight == 0)] == 0).all())
 
 
-@each_grain
+@each_unit
 @each_layer
-def test_eval_is_the_layer_or_the_pruned_one_and_weights_are_never_written(make, shape, grain) -> None:
+def test_eval_is_the_layer_or_the_pruned_one_and_weights_are_never_written(make, shape, per) -> None:
     layer, x = make(), torch.randn(shape)
     before = layer.weight.detach().clone()
-    site = TargetedDropout(layer, 0.6, targeted=0.7, grain=grain)
-    pruning = TargetedDropout(layer, 0.6, targeted=0.7, grain=grain, prune_in_eval=True)
+    site = TargetedDropout(layer, 0.6, targeted=0.7, per=per)
+    pruning = TargetedDropout(layer, 0.6, targeted=0.7, per=per, prune_in_eval=True)
     site(x).sum().backward()
     assert_same_bits(site.eval()(x), layer(x))
     pruned = pruning.eval().prune()
     assert type(pruned) is type(layer) and pruned.weight is not layer.weight
     assert_same_bits(pruning(x), pruned(x))
-    assert_same_bits(pruned.weight == 0, candidates(before, 0.7, grain).expand_as(before).contiguous())
+    assert_same_bits(pruned.weight == 0, candidates(before, 0.7, per).expand_as(before).contiguous())
     assert_same_bits(layer.weight.detach(), before)
 
 
@@ -157,12 +157,12 @@ def test_what_cannot_be_done_is_refused() -> None:
         (dict(targeted=1.5), "targeted must be in .* got 1.5"),
         (dict(targeted=float("nan")), "targeted must be"),
         (dict(targeted=True), "targeted must be"),
-        (dict(grain="row"), "grain must be 'weight' or 'unit'; got 'row'"),
+        (dict(per="row"), "per must be 'weight' or 'unit'; got 'row'"),
     ):
         with pytest.raises(ValueError, match=match):
             TargetedDropout(nn.Linear(2, 2), **options)
-    with pytest.raises(ValueError, match="grain must be"):
-        targeted_dropout.targeted_dropout(torch.ones(2, 2), 0.5, grain="row", training=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="per must be"):
+        targeted_dropout.targeted_dropout(torch.ones(2, 2), 0.5, per="row", training=True)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="must be one of Linear, Conv1d, Conv2d, Conv3d; got LSTM"):
         TargetedDropout(nn.LSTM(2, 2))
     with pytest.raises(ValueError, match="remove_parametrizations"):

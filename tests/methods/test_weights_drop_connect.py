@@ -49,8 +49,8 @@ def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = nn.Linear(6, 4)
     x = torch.randn(9, 6)
     outputs = []
-    for tossed in (1, 60, 1 << 22):
-        monkeypatch.setattr(drop_connect, "TOSSED", tossed)
+    for chunk in (1, 60, 1 << 22):
+        monkeypatch.setattr(drop_connect, "CHUNK", chunk)
         model, rng = named(layer)
         torch.manual_seed(1)
         unnamed = DropConnect(layer, 0.5)(x)

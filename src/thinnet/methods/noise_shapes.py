@@ -1,12 +1,12 @@
-"""The grains: which axes of a tensor share a coin. Most structured methods are `Dropout` with another one of these."""
+"""Which axes of a tensor share a random decision: most structured methods are `Dropout` with other shared axes."""
 
 from collections.abc import Callable, Sequence
 
-Grain = Callable[[int], tuple[int, ...]]  # from the number of axes of a tensor to those that share a coin
+SharedAxes = Callable[[int], tuple[int, ...]]  # from the number of axes of a tensor to the shared ones
 
 
 def channels(axes: int) -> tuple[int, ...]:
-    """Returns the axes of `(N, C, ...)` that share a coin where a channel of a sample has one: all behind the channels.
+    """Returns the shared axes of `(N, C, ...)` with one decision per channel of a sample.
 
     >>> channels(4)
     (2, 3)
@@ -15,7 +15,7 @@ def channels(axes: int) -> tuple[int, ...]:
 
 
 def samples(axes: int) -> tuple[int, ...]:
-    """Returns the axes of `(N, ...)` that share a coin where a sample has one: all behind the first.
+    """Returns the shared axes of `(N, ...)` with one decision per sample.
 
     >>> samples(3)
     (1, 2)
@@ -23,15 +23,15 @@ def samples(axes: int) -> tuple[int, ...]:
     return tuple(range(1, axes))
 
 
-def noise_shape_of(grain: Grain) -> Callable[..., tuple[int, ...]]:
-    """Returns the shape of the coins of a tensor as `Facts.coins` states it: an axis that shares a coin has size one.
+def noise_shape_of(shared_axes: SharedAxes) -> Callable[..., tuple[int, ...]]:
+    """Returns a function from the shape of an input to its noise shape, for `Facts.noise_shape`: shared axes have size one.
 
     >>> noise_shape_of(channels)((8, 3, 5, 5))
     (8, 3, 1, 1)
     """
 
     def shape_of(shape: Sequence[int], **_: object) -> tuple[int, ...]:
-        shared = grain(len(shape))
+        shared = shared_axes(len(shape))
         return tuple(1 if axis in shared else size for axis, size in enumerate(shape))
 
     return shape_of

@@ -1,12 +1,12 @@
-"""Pictures of one channel as the inputs that methods take, and back: for the gallery."""
+"""Converts a picture of one channel to the input of a method and back, for the gallery."""
 
 from torch import Tensor
 
-TILE = 6, 8  # rows and columns of the picture that are one channel
+TILE = 6, 8  # rows and columns of the picture in one channel
 
 
 def tiles(picture: Tensor, height: int = TILE[0], width: int = TILE[1]) -> Tensor:
-    """Returns `(H, W)` cut into tiles, each of them a channel: `(1, C, height, width)`.
+    """Returns `(H, W)` cut into tiles, one per channel: `(1, C, height, width)`.
 
     >>> import torch
     >>> tiles(torch.zeros(24, 64)).shape
@@ -16,7 +16,7 @@ def tiles(picture: Tensor, height: int = TILE[0], width: int = TILE[1]) -> Tenso
 
 
 def untiled(channels: Tensor, columns: int) -> Tensor:
-    """Returns the picture of which `channels` are the tiles; `columns` is its width.
+    """Returns the picture with the tiles `channels`; `columns` is its width.
 
     >>> import torch
     >>> picture = torch.randn(24, 64)

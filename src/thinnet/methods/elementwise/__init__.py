@@ -1,1 +1,1 @@
-"""Methods whose coin decides an element."""
+"""Methods that drop or perturb single elements."""

@@ -104,7 +104,7 @@ def feature_alpha_dropout(
 def real(x: Tensor, function: str) -> Tensor:
     """Returns `x`, or refuses complex numbers: they have no saturation value."""
     if x.is_complex():
-        raise TypeError(f"{function}: x must be real; got {x.dtype}. Toss torch.view_as_real(x), or use dropout.")
+        raise TypeError(f"{function}: x must be real; got {x.dtype}. Use dropout, or pass torch.view_as_real(x).")
     return x
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key
-from thinnet.methods.elementwise.kept import Count, Kept, grouped_coins, independent, keep
+from thinnet.methods.elementwise.kept import Count, Kept, grouped_key, independent, keep
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
@@ -60,7 +60,7 @@ FACTS = Facts(
 def _mask(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Count) -> Tensor:
     """Returns the mask of each sample, `(batch, units)`, or the one of all, `(1, units)`."""
     if count == "bernoulli":
-        grouped, starts = grouped_coins(key, batch, groups)
+        grouped, starts = grouped_key(key, batch, groups)
         mask = independent(grouped, len(starts) - 1, units)
     else:
         kept = keep(key, batch, units, p, groups, count)
@@ -173,7 +173,8 @@ class BatchwiseDropout(Site):
     def drop(self, x: Tensor) -> Tensor:
         """Drops units for whole groups."""
         key = self.key(x)
-        p = 0.0 if self.count == "bernoulli" else self.p or 0.0  # independent coins read the rate as a tensor: one code for all
+        # independent masks read the rate as a tensor, so that a new rate does not recompile
+        p = 0.0 if self.count == "bernoulli" else self.p or 0.0
         return x if key is None else _drop(key, x, p, self.axis, self.groups, self.count)
 
     def extra_repr(self) -> str:

@@ -1,13 +1,4 @@
-"""Importance dropout: every unit has a rate of its own, the lower the more it is worth, and the mean of the rates is p.
-
-    y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  c such that mean_i(q_i) = 1 - p
-
-s_i is the importance of unit i: the root mean square of its activations, a running average over the steps of training.
-Why this one: noise m / q adds the variance sum_i E[x_i^2] (1 / q_i - 1), and of all keep probabilities with one mean it is
-these that make it least. The proportionality to the root mean square is derived from a risk bound by Li, Gong, Yang 2016,
-NeurIPS, arXiv:1602.02220 ("evolutional dropout"), who draw the kept units from a multinomial distribution, so that a unit may
-count twice. Here each unit of each case has a coin of its own, and no unit is kept more than always.
-"""
+"""Importance dropout: each unit has its own rate, which falls with its importance."""
 
 import torch
 from torch import Tensor
@@ -22,11 +13,11 @@ NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this on
 
 
 def unit_rates(p: float | Tensor, importance: Tensor, floor: float = 0.1) -> Tensor:
-    """Returns the rate of each unit, in 65536ths: 1 - min(1, c s) with mean p, for s = importance + floor * its mean.
+    """Returns the rate of each unit: 1 - min(1, c s) with mean p, for s = importance + floor * its mean.
 
-    Exact, and without a search: sum_i min(1, c s_i) is the least of the lines k + c (the sum of s but for its k largest), so
-    the c that brings it to units (1 - p) is the largest of those that one line asks for. Units of which none spoke yet,
-    all with importance 0, have one rate.
+    The function sum_i min(1, c s_i) is the least of the lines k + c (the sum of s without its k largest). So the c for which it
+    is units (1 - p) is the largest of those that the lines give: exact, and without a search. If all importances are 0, all
+    units have the same rate. Rates are rounded to 1/65536.
 
     >>> unit_rates(0.5, torch.tensor([4.0, 2.0, 1.0, 1.0]), floor=0.0).tolist()
     [0.0, 0.5, 0.75, 0.75]
@@ -41,7 +32,7 @@ def unit_rates(p: float | Tensor, importance: Tensor, floor: float = 0.1) -> Ten
 
 
 def _along(values: Tensor, x: Tensor, dim: int) -> Tensor:
-    """Returns a number for each unit, shaped to broadcast over `x`."""
+    """Returns one number per unit, shaped to broadcast over `x`."""
     shape = [1] * x.ndim
     shape[dim] = -1
     return values.reshape(shape)
@@ -60,16 +51,6 @@ def variance(x: Tensor, p: float, *, importance: Tensor, dim: int = -1, floor: f
 
 
 FACTS = Facts(
-    name="Importance dropout",
-    summary="Drops each element at its unit's own rate, low where the unit's root mean square is high; the mean rate is p.",
-    equation="y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  mean_i(q_i) = 1 - p",
-    paper="Li et al. 2016, arXiv:1602.02220",
-    grain="element, at the rate of its unit",
-    place="inputs and hidden layers whose units differ much in size, such as counts of words, at dropout's rate",
-    avoid="behind a normalisation that gives all units one size: there it is dropout; where a weak unit must be seen often",
-    default="0.5; floor 0.1, momentum 0.1",
-    cost="one word of noise an element, and a sort of the units; no mask is kept",
-    elsewhere="no library. The paper measures on the current batch alone, and draws a multinomial count for each unit",
     expected_drop=lambda p, **_: p,
     mean=lambda x, p, **_: x * (p < 1),
     variance=variance,
@@ -107,27 +88,14 @@ def importance_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops elements of `x` at a rate of their unit, which falls with the unit's importance; the mean of the rates is p.
-
-    y_i = x_i m_i / q_i, with m_i ~ Bernoulli(q_i), q_i = min(1, c s_i) and mean_i(q_i) = 1 - p.
+    """Functional form of `ImportanceDropout`.
 
     Args:
         x: any shape; floating point or complex.
-        p: fraction of elements set to zero, on average over units and coins; each rate is honoured to 1/65536.
-        importance: `(units,)`, not negative, in any measure: only its proportions count. Reciprocals turn the method round:
-            then strong units are dropped, as guided dropout does by a learned strength (Keshari et al., arXiv:1812.03965).
-        dim: the axis of `x` that counts the units: -1 for features, 1 for channels.
-        floor: this part of the mean importance is added to each unit's, so that none has rate 1.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises:
-        ValueError: `p` is not in [0, 1], `floor` is not positive, or `importance` does not fit the axis.
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: Li et al. 2016, arXiv:1602.02220.
+        importance: `(units,)`, not negative, in any measure: only its proportions count. With reciprocals strong units are
+            dropped, as guided dropout does by a learned strength (Keshari et al., arXiv:1812.03965).
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> x, importance = torch.ones(10_000, 2), torch.tensor([3.0, 1.0])
     >>> y = importance_dropout(x, 0.5, importance=importance, floor=0.3, training=True)
@@ -141,37 +109,48 @@ def importance_dropout(
 
 
 class ImportanceDropout(Site):
-    """Drops elements in training at a rate of their unit, which follows its measured importance; does nothing in eval.
+    """Drops each element at the rate of its unit, which falls with the unit's importance; the mean of the rates is p.
 
-    y_i = x_i m_i / q_i, with m_i ~ Bernoulli(q_i), q_i = min(1, c s_i) and mean_i(q_i) = 1 - p.
+        y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  c such that mean_i(q_i) = 1 - p
 
-    The importance is measured in training, where gradients are recorded: after each such pass the buffer `importance` takes
-    in the root mean square of every unit over the batch. Numbers that are not finite are left out. The buffer is part of the
-    `state_dict`, as the rates of a resumed run follow it. Samples of Monte Carlo dropout, without gradients, change nothing.
+    The importance s_i is the root mean square of unit i, a running average over training steps. Dropout adds the variance sum_i
+    E[x_i^2] (1 / q_i - 1); of all q with one mean, these make it least. The paper derives them from a risk bound and draws the
+    kept units from a multinomial distribution; here each element has its own decision.
 
-    A pass takes the importance that the passes *before* it have left, so no rate depends on the batch that it is used for:
-    with named coins all passes of a step share the rates of its start, and the first of them measures; without names each
-    pass measures. A recomputation by activation checkpointing takes the rates of its forward pass. Where it cannot, since
-    another pass without names, or another step, came in between, it refuses; in compiled code, where a checkpoint or a memory
-    budget below 1 recomputes from what the pass has written, PyTorch refuses it in backward.
+    Each training pass with gradients updates the buffer `importance` after its use, without numbers that are not finite. A pass
+    uses the importance of the passes before it, so no rate depends on its own batch. With addressed masks all passes of a step
+    use the rates of its start, and the first one updates them; otherwise each pass does. The buffer is saved, as a resumed run
+    needs it. Under DDP the buffers of rank 0 count.
 
-    Under DDP the buffers of rank 0 are everybody's, and so is its importance. For another measure, such as the
-    |x dL/dx| of Molchanov et al. 2019, arXiv:1906.10771, set `momentum=0` and write `importance` between two steps.
+    Activation checkpointing recomputes with the rates of the forward pass. It raises an error where another unaddressed pass,
+    or another step, has come in between; compiled code that recomputes raises PyTorch's error in backward.
+
+    For another measure, such as |x dL/dx| (Molchanov et al. 2019, arXiv:1906.10771), set `momentum=0` and write `importance`
+    between two steps.
+
+    Noise shape: one decision per element, at the rate of its unit.
+    Use when: on inputs and hidden layers whose units differ much in size, such as counts of words.
+    Avoid when: behind a normalisation that gives all units one size: there it is dropout; where weak units must be seen often.
+    Start with: 0.5; floor 0.1, momentum 0.1.
+    Cost: twice the random bits of dropout, and a sort of the units; no mask is kept.
+    Other implementations: none known. The paper measures on the current batch alone, and draws a multinomial count for each
+        unit.
 
     Args:
-        units: how many there are, the size of axis `dim`.
-        p: fraction of elements set to zero, on average over units and coins; each rate is honoured to 1/65536.
-        dim: the axis that counts the units: -1 for features, 1 for channels.
-        momentum: the weight of a new measurement in the running mean square; 0 for an importance that you write yourself.
-        floor: this part of the mean importance is added to each unit's, so that none has rate 1.
+        units: number of units, the size of axis `dim`.
+        p: fraction of elements set to zero, on average over all units; each rate is rounded to 1/65536.
+        dim: the axis of the units: -1 for features, 1 for channels.
+        momentum: weight of a new measurement in the running mean square; 0 for an importance that you write yourself.
+        floor: this part of the mean importance is added to each unit's, so that no rate is 1.
 
-    Shapes: any with `units` along `dim`, the same out as in; floating point or complex.
+    Shapes: any with `units` along `dim`; the output has the shape of the input. Floating point or complex.
 
     Raises:
         ValueError: `p` or `momentum` is not in [0, 1], `units` or `floor` is not positive, or an input does not fit.
-        RuntimeError: a recomputation for backward whose rates are gone.
+        TypeError: the input is an integer, bool, quantised or sparse tensor.
+        RuntimeError: activation checkpointing recomputes a pass whose rates are gone.
 
-    Source: Li et al. 2016, arXiv:1602.02220.
+    Source: Li, Gong, Yang 2016, NeurIPS, arXiv:1602.02220 ("evolutional dropout").
 
     >>> layer = ImportanceDropout(3, 0.5)
     >>> _ = layer(torch.tensor([[3.0, 1.0, 1.0], [-3.0, -1.0, 1.0]]))
@@ -198,11 +177,11 @@ class ImportanceDropout(Site):
         self.register_load_state_dict_post_hook(_forget)
 
     def unit_rates(self) -> Tensor:
-        """Returns the rate of each unit, `(units,)`, as the next step will have it."""
+        """Returns the rate of each unit in the next step, `(units,)`."""
         return unit_rates(self.p or 0.0, self.importance, self.floor)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses at the rates of the units, and measures them."""
+        """Drops at the rates of the units, and measures them."""
         _check("ImportanceDropout", x, self.importance, self.dim)
         key = self.key(x)
         if key is None:
@@ -212,7 +191,7 @@ class ImportanceDropout(Site):
 
     @torch.no_grad()
     def _importance(self, key: NoiseKey, x: Tensor, measures: bool) -> Tensor:
-        """Returns the importance that this pass takes, and measures `x` for the next."""
+        """Returns the importance for this pass, and measures `x` for the next."""
         seed, step, *_ = key.name
         now = seed if step is None else step
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and int(now) != int(self.passes[0]):
@@ -228,13 +207,13 @@ class ImportanceDropout(Site):
         return used
 
     def _average(self, x: Tensor) -> Tensor:
-        """Returns the running root mean square with a batch taken in, where that is finite."""
+        """Returns the running root mean square including this batch, where that is finite."""
         square = x.abs().float().movedim(self.dim, -1).square().reshape(-1, len(self.importance)).mean(0)
         running = torch.lerp(self.importance.float().square(), square, self.momentum).sqrt()
         return torch.where(running.isfinite(), running, self.importance).to(self.importance.dtype)
 
     def _apply(self, fn, recurse=True):
-        """Forgets the last pass after a move: `to_empty` leaves buffers that are not saved without values."""
+        """Forgets the last pass after a move: `to_empty` leaves unsaved buffers without values."""
         super()._apply(fn, recurse)
         _forget(self)
         return self

@@ -1,17 +1,4 @@
-"""Jumpout: dropout for ReLU layers with a rate drawn anew for each sample, made even over layers by how many units are active.
-
-    y = x m (1 - r)^(-3/4),  m ~ Bernoulli(1 - r),  r = min(max(sigma |z|, p_min) / a, p_max),  z ~ N(0, 1)
-
-a is the fraction of the sample's units that are active, x > 0, and sigma = p sqrt(pi / 2), so that p is the mean of
-sigma |z|. Small rates are the likely ones: most thinned networks are near the whole one. The division by a makes the
-fraction of all units that dropout silences, r a, the same in every layer. The power 3/4, between 1, which keeps the mean,
-and 1/2, which keeps the second moment, is a compromise for a batch normalisation behind it: the mean is
-x E[(1 - r)^(1/4)], a little less than x.
-Wang, Zhou, Bilmes 2019, ICML, PMLR 97:6668.
-
-Rate and fraction are those of a sample here. The paper speaks of training batches, and its first version of "every training
-sample/batch"; one rate for a batch would tie what a sample sees to the samples that it happens to be batched with.
-"""
+"""Jumpout: dropout for ReLU layers at a rate that is drawn for each sample."""
 
 import math
 
@@ -29,20 +16,20 @@ POINTS = 1 << 14  # of the midpoint rule over the drawn rates, for the declared 
 
 
 def _rate(deviate: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> Tensor:
-    """Returns the rate of each sample, `(N, 1)`, from |z| and the part of its units that is active."""
+    """Returns the rate of each sample, `(N, 1)`, from |z| and the fraction of its units that is active."""
     active = (x > 0).to(deviate.dtype).flatten(1).mean(1, keepdim=True)
     rate = ((p * math.sqrt(math.pi / 2) * deviate).clamp(min=p_min) / active).clamp(max=p_max)
     return torch.where(torch.as_tensor(p, device=x.device) > 0, rate, 0)
 
 
 def _rate_and_scale(u: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> tuple[Tensor, Tensor]:
-    """Returns what each sample's first number draws, shaped to broadcast over `x`."""
+    """Returns the rate and the scale that the first number of each sample gives, shaped to broadcast over `x`."""
     rate = _rate(math.sqrt(2) * torch.erfinv(u[:, :1]), x.detach(), p, p_min, p_max).reshape(-1, *[1] * (x.ndim - 1))
     return rate, (1 - rate) ** -POWER
 
 
 def definition(x: Tensor, u: Tensor, p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> Tensor:
-    """Returns what the noise `(N, 1 + units)` makes of `x`: the first column draws the rates, the others decide the units."""
+    """Returns the output for the noise `(N, 1 + units)`: the first column draws the rates, the others decide on units."""
     return select(x, u, *_rate_and_scale(u, x, p, p_min, p_max), 1)
 
 
@@ -76,16 +63,6 @@ def expected_drop(p: float, *, p_min: float = 0.0, p_max: float = 0.6) -> float:
 
 
 FACTS = Facts(
-    name="Jumpout",
-    summary="Drops each element at a rate drawn for its sample, more where fewer units are active; the kept ones are scaled.",
-    equation="y = x m (1 - r)^(-3/4),  m ~ Bernoulli(1 - r),  r = min(max(sigma |z|, p_min) / a, p_max)",
-    paper="Wang et al. 2019, ICML, PMLR 97:6668",
-    grain="element, at the rate of its sample",
-    place="after ReLU, in a network with batch normalisation where one rate should serve all layers",
-    avoid="after activations that are seldom exactly zero; where the mean has to be kept: it falls by E[(1 - r)^(1/4)]",
-    default="p = 0.1, p_max = 0.6",
-    cost="one word of noise an element and one a sample; no mask is kept",
-    elsewhere="no library. The paper gives sigma, which is p sqrt(pi / 2) here, so that a rate means what it does elsewhere",
     expected_drop=expected_drop,
     mean=mean,
     variance=variance,
@@ -125,25 +102,12 @@ def jumpout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops elements of `x`, what a ReLU gives, at a rate drawn for each sample, and scales the kept ones by (1 - r)^(-3/4).
-
-    y = x m (1 - r)^(-3/4), with r = min(max(sigma |z|, p_min) / a, p_max), z ~ N(0, 1) and a = mean(x > 0) of the sample.
+    """Functional form of `Jumpout`.
 
     Args:
-        x: `(N, ...)`, real; axis 0 counts the samples.
-        p: the mean of the drawn rates sigma |z|, before bounds and division: sigma = p sqrt(pi / 2). 0 is the identity.
-        p_min: the least rate that is drawn.
-        p_max: the most that any unit is dropped with; below 1.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises:
-        ValueError: `p` is not in [0, 1], the bounds are not 0 <= p_min <= p_max < 1, or `x` has no units.
-        TypeError: `x` is not real and floating point.
-
-    Source: Wang et al. 2019, ICML, PMLR 97:6668.
+        x: `(N, ...)`, real.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> jumpout(torch.randn(4, 8).relu(), 0.1, training=True).shape
     torch.Size([4, 8])
@@ -155,20 +119,37 @@ def jumpout(
 
 
 class Jumpout(Site):
-    """Drops elements in training, after a ReLU, at a rate drawn for each sample; does nothing in eval.
+    """Drops each element after a ReLU at a rate that is drawn for its sample, and scales the kept ones by (1 - r)^(-3/4).
 
-    y = x m (1 - r)^(-3/4), with r = min(max(sigma |z|, p_min) / a, p_max), z ~ N(0, 1) and a = mean(x > 0) of the sample.
+        y = x m (1 - r)^(-3/4),  m ~ Bernoulli(1 - r),  r = min(max(sigma |z|, p_min) / a, p_max),  z ~ N(0, 1)
+
+    a is the fraction of active units of the sample, x > 0, and sigma = p sqrt(pi / 2), so that p is the mean of sigma |z|.
+    Small rates are the most likely. The division by a makes the fraction of all units that are dropped while active, r a, the
+    same in every layer. The power 3/4 lies between 1, which keeps the mean, and 1/2, which keeps the second moment: a
+    compromise for a batch normalisation behind it. The mean is x E[(1 - r)^(1/4)], a little less than x.
+
+    The paper leaves open whether a rate belongs to a batch or to a sample. Here it belongs to a sample, so that a sample's
+    output does not depend on its batch.
+
+    Noise shape: one rate per sample, one decision per element.
+    Use when: after ReLU, in a network with batch normalisation, where one rate should serve all layers.
+    Avoid when: after activations that are seldom exactly zero; where the mean has to stay: it falls by E[(1 - r)^(1/4)].
+    Start with: p = 0.1, p_max = 0.6.
+    Cost: twice the random bits of dropout; no mask is kept.
+    Other implementations: none known. The paper's parameter is sigma.
 
     Args:
-        p: the mean of the drawn rates sigma |z|, before bounds and division: sigma = p sqrt(pi / 2). 0 is the identity.
-        p_min: the least rate that is drawn.
-        p_max: the most that any unit is dropped with; below 1.
+        p: the mean of sigma |z|, before bounds and division; 0 is the identity.
+        p_min: lower bound of sigma |z|.
+        p_max: upper bound of the rate of a sample; below 1.
 
-    Shapes: `(N, ...)`, the same out as in; real.
+    Shapes: `(N, ...)`, real; the output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1], or the bounds are not 0 <= p_min <= p_max < 1.
+    Raises:
+        ValueError: `p` is not in [0, 1], the bounds are not 0 <= p_min <= p_max < 1, or the input has fewer than two axes.
+        TypeError: the input is not a real floating point tensor.
 
-    Source: Wang et al. 2019, ICML, PMLR 97:6668.
+    Source: Wang, Zhou, Bilmes 2019, ICML, PMLR 97:6668.
 
     >>> layer = torch.nn.Sequential(torch.nn.ReLU(), Jumpout(0.1))
     >>> layer(torch.randn(8, 16)).shape
@@ -181,7 +162,7 @@ class Jumpout(Site):
         self.p_min, self.p_max = p_min, p_max
 
     def drop(self, x: Tensor) -> Tensor:
-        """Draws a rate for each sample and tosses at it."""
+        """Draws a rate for each sample and drops at it."""
         _check_input("Jumpout", x)
         key = self.key(x)
         return x if key is None else _drop(key, x, self.p_min, self.p_max)

@@ -1,4 +1,4 @@
-"""Which units the groups of a batch keep: exactly K of n, or as independent coins have it; and how many are computed."""
+"""Which units each group of a batch keeps, and how many are computed."""
 
 from itertools import pairwise
 from typing import Literal, NamedTuple
@@ -16,10 +16,10 @@ class Kept(NamedTuple):
     """The units that each group of a batch keeps.
 
     Args:
-        units: `(groups, width)`, int64, ascending; the units to compute.
-        live: `(groups, width)`, whether such a unit is kept, or only fills the width up; None where all are kept.
-        scale: what kept units are multiplied by, 1 / (1 - p): a 0-d float32 tensor of the CPU, which goes with any device.
-        starts: where in the batch each group starts, and where the last one ends.
+        units: `(groups, width)`, int64, ascending: the units to compute.
+        live: `(groups, width)`: whether such a unit is kept, or only fills the width; None where all are kept.
+        scale: the factor of kept units, 1 / (1 - p): a 0-d float32 tensor on the CPU, which works with any device.
+        starts: the first sample of each group, and the end of the last group.
     """
 
     units: Tensor
@@ -29,19 +29,19 @@ class Kept(NamedTuple):
 
     @property
     def width(self) -> int:
-        """How many units are computed."""
+        """The number of units to compute."""
         return self.units.shape[1]
 
     @property
     def sizes(self) -> list[int]:
-        """How many samples each group has."""
+        """The number of samples of each group."""
         return [end - start for start, end in pairwise(self.starts)]
 
 
 def width_of(units: int, p: float) -> int:
-    """Returns how many units are computed at the delivered rate: the kept ones, filled up to a multiple of 16.
+    """Returns how many units are computed at the delivered rate: the kept ones, rounded up to a multiple of 16.
 
-    Where that would be more than a sixteenth of all units, they are filled up to a smaller power of two.
+    Where that adds more than a sixteenth of all units, they are rounded up to a smaller power of two.
 
     >>> width_of(1024, 0.5), width_of(1000, 0.5), width_of(100, 0.5), width_of(10, 0.5), width_of(64, 1.0)
     (512, 512, 56, 5, 0)
@@ -51,9 +51,9 @@ def width_of(units: int, p: float) -> int:
 
 
 def keep(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Count) -> Kept:
-    """Returns what each group of a batch keeps of its units."""
+    """Returns the units that each group of a batch keeps."""
     scale = torch.tensor(rates.RESOLUTION / max(1, rates.RESOLUTION - rates.count(p)))  # at p = 1 nothing is scaled
-    grouped, starts = grouped_coins(key, batch, groups)
+    grouped, starts = grouped_key(key, batch, groups)
     if count == "bernoulli":
         return Kept(*_filled_up(independent(grouped, len(starts) - 1, units)), scale, starts)
     width = width_of(units, p)
@@ -67,8 +67,8 @@ def keep(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Co
     return Kept(chosen, live.gather(1, order), scale, starts)
 
 
-def grouped_coins(key: NoiseKey, batch: int, groups: int) -> tuple[NoiseKey, tuple[int, ...]]:
-    """Returns the coins of groups, each named after its first sample, and where they start; without names they are rows."""
+def grouped_key(key: NoiseKey, batch: int, groups: int) -> tuple[NoiseKey, tuple[int, ...]]:
+    """Returns a key with the address of each group's first sample (unaddressed: its number), and the starts of the groups."""
     groups = max(1, min(groups, batch))
     starts = tuple(batch * group // groups for group in range(groups + 1))
     *name, samples = key.name
@@ -79,12 +79,12 @@ def grouped_coins(key: NoiseKey, batch: int, groups: int) -> tuple[NoiseKey, tup
 
 
 def independent(key: NoiseKey, groups: int, units: int) -> Tensor:
-    """Returns `(groups, units)` coins, each by itself; of the numbers that a fixed count sorts."""
+    """Returns an independent mask, `(groups, units)`, from the numbers that a fixed count sorts."""
     return key.uniform((groups, units + 1))[:, :units] >= key.p
 
 
 def _filled_up(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the units to compute of coins whose number differs: as many for each group as the one that keeps most."""
+    """Returns the units to compute for masks that keep different numbers of units: as many as the largest group keeps."""
     most = max(1, int(mask.sum(1).max()))  # no layer runs on nothing
     width = min(mask.shape[1], -(-most // MULTIPLES[0]) * MULTIPLES[0])
     units = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :width].sort(dim=1).values

@@ -1,6 +1,6 @@
-"""Units kept at rates of their own, and no mask kept for backward: the noise is drawn again, as in a toss at one rate.
+"""Dropout at rates that broadcast over the input; the mask is drawn again for backward instead of kept.
 
-y = x s where u >= r, else 0:  linear in x, so that its derivative is the same selection of the gradient
+y = x s where u >= r, else 0. This is linear in x, so its derivative selects the same elements of the gradient.
 """
 
 import math
@@ -13,7 +13,7 @@ from thinnet.rng import NoiseKey
 
 
 def noise(key: NoiseKey, x: Tensor, first: int = 0) -> Tensor:
-    """Returns the uniform numbers of `x`: one an element, or `(N, first + units)`, the first ones of a sample for itself."""
+    """Returns uniform numbers for `x`: one per element, or `(N, first + units)` with `first` numbers per sample."""
     return key.uniform((len(x), first + math.prod(x.shape[1:])) if first else x.shape)
 
 
@@ -29,22 +29,22 @@ def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) ->
 
 
 class Selected(torch.autograd.Function):
-    """The selection of a draw: `rate` and `scale` broadcast over `x`, `u` is `noise(draw, x, first)`."""
+    """`select` with the noise `u = noise(key, x, first)`; `rate` and `scale` broadcast over `x`."""
 
     @staticmethod
     def forward(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int, *name: Tensor | None) -> Tensor:
-        """Selects by the noise as it was drawn."""
+        """Selects by the noise that is given."""
         return select(x, u, rate, scale, first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keeps the name of the noise, and not the noise."""
+        """Keeps the address of the noise instead of the noise."""
         _, _, rate, scale, ctx.first, *name = inputs
         ctx.save_for_backward(rate, scale, *name)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Draws it again."""
+        """Draws the noise again."""
         rate, scale, at, *name = ctx.saved_tensors
         (gradient,), key = gradients, NoiseKey("backward", at, tuple(name))
         again = noise(key, gradient, ctx.first)
@@ -52,7 +52,7 @@ class Selected(torch.autograd.Function):
 
 
 def selected(key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
-    """Returns x s where u >= r and zeros elsewhere, and keeps for backward the rates, the scales and a name alone."""
-    if torch.compiler.is_compiling():  # the compiler decides what is kept, and cannot trace a toss in a backward of ours
+    """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise."""
+    if torch.compiler.is_compiling():  # the compiler decides what is kept, and cannot trace noise in our backward
         return select(x, u, rate, scale, first)
     return Selected.apply(x, u, rate, scale, first, key.rate, *key.name)  # type: ignore[return-value]

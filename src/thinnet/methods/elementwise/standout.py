@@ -1,15 +1,4 @@
-"""Standout: a unit is kept with a probability that its own pre-activation gives, so that strong units stand out.
-
-    h = m f(z),  m ~ Bernoulli(pi),  pi = sigmoid(alpha z + beta),  z = W x + b        in training
-    h = pi f(z)                                                                       in eval, the exact expectation
-
-The weights of pi are the layer's own: the network that decides is tied to the one that computes. Nothing is scaled by 1 / pi.
-Ba, Frey 2013, NeurIPS, "Adaptive dropout for training deep neural networks".
-
-The paper writes the deciding weights as alpha W + beta, which is read in two ways. `reading="logit"` shifts the logit, as
-above: beta sets how sparse the layer is. `reading="weights"` adds beta to each weight and leaves the bias out,
-pi = sigmoid((alpha W + beta) x): its shift is beta sum(x), and changes sign with it.
-"""
+"""Standout: the probability to keep a unit is a function of its own pre-activation."""
 
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -34,7 +23,7 @@ def keep_probability(
     beta: float = 0.0,
     reading: Reading = "logit",
 ) -> Tensor:
-    """Returns pi of each unit, from the layer's input `x` and its output `z`, in float32 or better.
+    """Returns pi for each unit, from the layer's input `x` and its output `z`, in float32 or better.
 
     >>> x, z = torch.tensor([[2.0, 1.0]]), torch.tensor([[0.0]])
     >>> keep_probability(x, z, None).item(), round(keep_probability(x, z, None, beta=1.0, reading="weights").item(), 3)
@@ -55,7 +44,7 @@ def _parts(x: Tensor, layer: nn.Linear, activation: Activation, **decides) -> tu
 
 
 def definition(x: Tensor, u: Tensor, p: float | None = None, *, layer, activation=torch.relu, **decides) -> Tensor:
-    """Returns f(z) where u >= 1 - pi, zeros elsewhere. There is no rate `p`."""
+    """Returns f(z) where u >= 1 - pi, zeros elsewhere. `p` is ignored."""
     h, pi = _parts(x, layer, activation, **decides)
     return torch.where(u >= 1 - pi.detach(), h, 0)
 
@@ -73,16 +62,6 @@ def variance(x: Tensor, p: float | None = None, *, layer, activation=torch.relu,
 
 
 FACTS = Facts(
-    name="Standout",
-    summary="Keeps each unit with a probability that is a sigmoid of its own pre-activation; eval is the expectation.",
-    equation="h = m f(z),  m ~ Bernoulli(pi),  pi = sigmoid(alpha z + beta),  z = W x + b",
-    paper="Ba and Frey 2013, NeurIPS",
-    grain="element of the output, at its own probability",
-    place="in place of a hidden layer and its activation, in fully connected networks and auto-encoders",
-    avoid="the last layer; before code that expects the layer itself in eval: there it is pi f(z)",
-    default="alpha = 1, beta = 0; a lower beta keeps fewer units",
-    cost="one word of noise and a sigmoid a unit; one byte a unit is kept for backward",
-    elsewhere="no library. Lasagne code by gngdb adds beta to each weight, here reading='weights'",
     domain="no rate: it is that of each unit",
     mean=mean,
     variance=variance,
@@ -122,25 +101,12 @@ def standout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns a layer and its activation with units kept at sigmoid(alpha z + beta), and in eval their expectation.
-
-    h = m f(z), with m ~ Bernoulli(pi), pi = sigmoid(alpha z + beta) and z = W x + b; in eval h = pi f(z).
+    """Functional form of `Standout`.
 
     Args:
         x: `(..., in_features)`, real.
-        layer: the linear layer that gives z, and pi by the same weights.
-        activation: f, of any kind.
-        alpha: how sharply the pre-activation decides; at 0 all units have the rate sigmoid(-beta).
-        beta: how likely units are kept in general.
-        reading: "logit" adds beta to the logit; "weights" adds it to each weight: pi = sigmoid((alpha W + beta) x).
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: `(..., out_features)`. In training no gradient goes through pi; in eval the one of pi f(z) does.
-
-    Raises: ValueError where `alpha` or `beta` is not finite, or `reading` is another word.
-
-    Source: Ba and Frey 2013, NeurIPS.
+        training: whether to drop; if not, pi f(z) is returned, with its full gradient.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> standout(torch.randn(5, 3), nn.Linear(3, 4), training=True).shape
     torch.Size([5, 4])
@@ -151,27 +117,40 @@ def standout(
 
 
 class Standout(Wrapped):
-    """A linear layer and its activation whose units are kept at sigmoid(alpha z + beta) in training; pi f(z) in eval.
+    """Keeps each unit of a linear layer and its activation with a probability that depends on the unit's pre-activation.
 
-    h = m f(z), with m ~ Bernoulli(pi), pi = sigmoid(alpha z + beta) and z = W x + b; in eval h = pi f(z).
+        h = m f(z),  m ~ Bernoulli(pi),  pi = sigmoid(alpha z + beta),  z = W x + b   in training
+        h = pi f(z)                                                                   in eval: the exact expectation
 
-    In training no gradient goes through the mask or pi, so the weights learn from f(z) alone. The `state_dict` has the keys
-    of the bare layer. There is no one rate: `p` is None.
+    pi uses the weights of the layer itself, and nothing is scaled by 1 / pi. In training no gradient flows through the mask or
+    pi, so the weights learn from f(z) alone. The `state_dict` has the keys of the bare layer. There is no common rate: `p` is
+    None.
+
+    The paper writes the weights of pi as alpha W + beta, which has two readings. `reading="logit"` adds beta to the logit, as
+    above: beta sets how sparse the layer is. `reading="weights"` adds beta to each weight and omits the bias,
+    pi = sigmoid((alpha W + beta) x): the logit shifts by beta sum(x), and its sign follows that sum.
+
+    Noise shape: one decision per element of the output, at its own probability.
+    Use when: instead of a hidden layer and its activation, in fully connected networks and auto-encoders.
+    Avoid when: in the last layer; before code that expects the bare layer in eval.
+    Start with: alpha = 1, beta = 0; a lower beta keeps fewer units.
+    Cost: twice the random bits of dropout and a sigmoid; one byte per unit is kept for backward.
+    Other implementations: Lasagne code by gngdb, which adds beta to each weight, here reading="weights".
 
     Args:
-        layer: the linear layer that gives z, and pi by the same weights.
-        activation: f, of any kind; a module is part of this one.
-        alpha: how sharply the pre-activation decides; at 0 all units have the rate sigmoid(-beta).
-        beta: how likely units are kept in general.
+        layer: the linear layer, which gives z and pi.
+        activation: f, of any kind; a module becomes a submodule.
+        alpha: slope of the logit; at 0 all units have the rate sigmoid(-beta).
+        beta: offset of the logit.
         reading: "logit" adds beta to the logit; "weights" adds it to each weight: pi = sigmoid((alpha W + beta) x).
 
-    Shapes: `(..., in_features)` in, `(..., out_features)` out.
+    Shapes: `(..., in_features)` to `(..., out_features)`.
 
     Raises:
         TypeError: `layer` is not linear.
-        ValueError: `alpha` or `beta` is not finite, or `reading` is another word.
+        ValueError: `alpha` or `beta` is not finite, or `reading` is invalid.
 
-    Source: Ba and Frey 2013, NeurIPS.
+    Source: Ba and Frey 2013, NeurIPS, "Adaptive dropout for training deep neural networks".
 
     >>> layer = Standout(nn.Linear(3, 4), torch.tanh, beta=-1.0)
     >>> layer(torch.randn(5, 3)).shape, list(layer.state_dict())
@@ -194,11 +173,11 @@ class Standout(Wrapped):
         self.activation, self.alpha, self.beta, self.reading = activation, alpha, beta, reading
 
     def drop(self, x: Tensor) -> Tensor:
-        """Runs the layer, and tosses a coin for each unit of its output at the unit's probability."""
+        """Runs the layer, and drops each unit of its output at the unit's own rate."""
         return _run(self.key(x), x, self.layer, self.activation, self.alpha, self.beta, self.reading)
 
     def extra_repr(self) -> str:
-        """Returns how the units decide."""
+        """Returns alpha, beta and the reading."""
         return f"alpha={self.alpha}, beta={self.beta}, reading={self.reading!r}"
 
 

@@ -1,1 +1,1 @@
-"""Methods that toss several masks in one step."""
+"""Losses that use several masks for each sample."""

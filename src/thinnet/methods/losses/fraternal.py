@@ -1,9 +1,4 @@
-"""Fraternal dropout: two passes under two masks shall be right, and their outputs before the softmax close.
-
-    L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean((z1 - z2)^2)
-
-Zolna, Arpit, Suhubdy, Bengio 2018, ICLR, arXiv:1711.00066.
-"""
+"""Fraternal dropout: penalises the distance between the logits of two passes."""
 
 import torch
 from torch import Tensor
@@ -12,19 +7,7 @@ from torch.nn import functional as F
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.losses.reduction import Reduction, check, check_pair, counted, reduce
 
-FACTS = Facts(
-    name="Fraternal dropout",
-    summary="Takes the mean cross-entropy of two passes under two masks, and pulls their outputs before the softmax together.",
-    equation="L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean((z1 - z2)^2)",
-    paper="Zolna et al. 2018, arXiv:1711.00066",
-    grain="the masks of a whole pass",
-    place="in the loss of recurrent language models, and of classifiers with dropout",
-    avoid="where logits have no bound and a constant may be added to them: the penalty sees it, R-Drop's does not",
-    default="kappa = 0.15",
-    cost="a second forward and backward pass, or a batch of twice the size",
-    elsewhere="the authors' code; expectation-linear dropout takes a second pass without dropout, the Pi-model one without its"
-    " loss",
-)
+FACTS = Facts()
 
 
 def fraternal_loss(
@@ -36,23 +19,34 @@ def fraternal_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Returns the mean cross-entropy of two passes and kappa times the mean square between their outputs before the softmax.
+    """Returns the mean cross-entropy of two passes, plus kappa times the mean square distance of their logits.
 
-    L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean_c((z1 - z2)^2) at each place, with the mean over the classes c; then the mean.
+        L = (CE(z1, y) + CE(z2, y)) / 2 + kappa mean_c((z1 - z2)^2)
+
+    It is computed at each position, with the mean over the classes c.
+
+    Noise shape: one mask of the whole model per pass.
+    Use when: in the loss of recurrent language models, and of classifiers with dropout.
+    Avoid when: logits are unbounded and a constant may be added to them: this penalty changes with it, R-Drop's does not.
+    Start with: kappa = 0.15.
+    Cost: a second forward and backward pass, or a batch of twice the size.
+    Other implementations: the authors' code. Expectation-linear dropout uses a second pass without dropout; the Pi-model one
+        without its loss.
 
     Args:
-        first: outputs of the first pass before the softmax, `(N, C, ...)`.
-        second: those of the second pass, under other masks: with named coins, in `rng.view(1)`.
+        first: logits of the first pass, `(N, C, ...)`.
+        second: logits of the second pass, under different masks: with addressed masks, in `rng.view(1)`.
         target: classes, `(N, ...)`, or probabilities, `(N, C, ...)`.
         kappa: weight of the penalty.
         ignore_index: the class of padding, which counts in neither term.
-        reduction: "mean" over the places that count, "sum", or "none".
+        reduction: "mean" over the positions that count, "sum", or "none".
 
     Returns: a scalar, or `(N, ...)` without reduction; in the dtype of the logits.
 
-    Raises: ValueError where the shapes differ, `kappa` is negative or the reduction is unknown.
+    Raises:
+        ValueError: the shapes differ, `kappa` is negative, or the reduction is unknown.
 
-    Source: Zolna et al. 2018, arXiv:1711.00066.
+    Source: Zolna, Arpit, Suhubdy, Bengio 2018, ICLR, arXiv:1711.00066.
 
     >>> z, y = torch.zeros(2, 3), torch.tensor([0, 2])
     >>> round(float(fraternal_loss(z, z + 1, y, kappa=0.0)), 4), round(float(fraternal_loss(z, z + 1, y, kappa=0.5)), 4)
@@ -66,4 +60,4 @@ def fraternal_loss(
     return reduce(right + kappa * (one - two).square().mean(1), reduction, counted(target, ignore_index)).to(first.dtype)
 
 
-METHODS = (Method(FACTS, function=fraternal_loss),)
+METHODS = (Method(FACTS, function=fraternal_loss, title="Fraternal dropout"),)

@@ -1,9 +1,4 @@
-"""Multi-sample dropout: the head sees each sample under several masks in one step, and the loss is the mean of theirs.
-
-    z_m = head(x mask_m / (1 - p)),  m = 1 .. M;  L = 1/M sum_m loss(z_m, y);  z = head(x) in eval
-
-Inoue 2019, arXiv:1905.09788.
-"""
+"""Multi-sample dropout: the head sees each sample under several masks in one step."""
 
 from collections.abc import Callable
 
@@ -15,36 +10,34 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.wrapped import Wrapped
 
 FACTS = Facts(
-    name="Multi-sample dropout",
-    summary="Gives the head M copies of each sample, with a coin for each element of each; the losses are averaged.",
-    equation="z_m = head(x mask_m / (1 - p)),  L = 1/M sum_m loss(z_m, y)",
-    paper="Inoue 2019, arXiv:1905.09788",
-    grain="element, for each mask",
-    place="in the place of dropout before the head of a deep backbone, which runs once for all masks",
-    avoid="where the head is most of the network: then its work is M times as much",
-    default="M = 8 masks, p = 0.5",
-    cost="M forward and backward passes of the head, as one batch of M N samples; no mask is kept",
-    elsewhere="loops over M dropout modules before one head, in code of competitions; no library",
     expected_drop=lambda p, **_: p,
 )
 
 
 class MultiSample(Wrapped):
-    """Puts M masks of dropout before a head in training, as one batch of M N samples; only the head in eval.
+    """Applies M masks of dropout before a head, as one batch of M N samples in training; runs the head alone in eval.
 
-    z_m = head(x mask_m / (1 - p)) for m = 1 .. M, with masks of independent elements; z = head(x) in eval.
+        z_m = head(x mask_m / (1 - p)),  m = 1 .. M;  L = 1/M sum_m loss(z_m, y);  z = head(x) in eval
 
-    Batch normalisation in the head sees the M N samples together. The coins of a sample are its own, whatever its batch.
+    Batch normalisation in the head sees the M N samples together. A checkpoint has the keys of the head.
+
+    Noise shape: one decision per element, for each of the M masks.
+    Use when: instead of dropout before the head of a deep backbone, which runs once for all masks.
+    Avoid when: the head is most of the network: its work grows by the factor M.
+    Start with: M = 8 masks, p = 0.5.
+    Cost: M forward and backward passes of the head, as one batch; no mask is kept.
+    Other implementations: loops over M dropout modules before one head, in competition code.
 
     Args:
-        head: what follows the dropout, a module.
-        p: fraction of elements set to zero, on average; honoured to 1/65536.
+        head: the module behind the dropout.
+        p: fraction of elements set to zero, on average; rounded to 1/65536.
         masks: M, the number of masks.
 
-    Shapes: `(N, ...)` in; `(M, N, ...)` out in training, for `multi_sample_loss`, and `(N, ...)` in eval. A checkpoint has the
-    keys of the head.
+    Shapes: `(N, ...)` to `(M, N, ...)` in training, for `multi_sample_loss`, and to `(N, ...)` in eval.
 
-    Raises: ValueError where `p` is not in [0, 1] or `masks` is no positive integer; TypeError where `head` is no module.
+    Raises:
+        ValueError: `p` is not in [0, 1], or `masks` is not a positive integer.
+        TypeError: `head` is not a module.
 
     Source: Inoue 2019, arXiv:1905.09788.
 
@@ -61,7 +54,7 @@ class MultiSample(Wrapped):
         self.masks = masks
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each element of each copy, and gives all copies to the head at once."""
+        """Drops elements of M copies and runs the head on all copies at once."""
         if not self.training:
             return self.layer(x)
         copies = self.apply_noise(x.unsqueeze(1).expand(-1, self.masks, *x.shape[1:]))
@@ -77,16 +70,17 @@ def multi_sample_loss(
     target: Tensor,
     loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
 ) -> Tensor:
-    """Returns the mean of the losses of M masks: L = 1/M sum_m loss(z_m, y).
+    """Returns the mean of the losses under the M masks of `MultiSample`.
 
     Args:
-        logits: `(M, N, ...)`, what `MultiSample` gives in training.
-        target: what the loss takes for one mask.
-        loss: a loss of `(logits of one mask, target)`, with whatever reduction.
+        logits: `(M, N, ...)`, the output of `MultiSample` in training.
+        target: the target of the loss for one mask.
+        loss: a function of `(logits of one mask, target)`, with any reduction.
 
-    Returns: what the loss returns.
+    Returns: the mean of what `loss` returns.
 
-    Raises: ValueError where the logits have fewer than two axes, or there is no mask.
+    Raises:
+        ValueError: the logits have fewer than two axes, or there is no mask.
 
     Source: Inoue 2019, arXiv:1905.09788.
 
@@ -101,4 +95,4 @@ def multi_sample_loss(
     return torch.stack([loss(each, target) for each in logits]).mean(0)
 
 
-METHODS = (Method(FACTS, MultiSample, multi_sample_loss),)
+METHODS = (Method(FACTS, MultiSample, multi_sample_loss, title="Multi-sample dropout"),)

@@ -1,9 +1,4 @@
-"""R-Drop: two passes under two masks shall be right, and say the same.
-
-    L = CE(z1, y) + CE(z2, y) + alpha (KL(P1 || P2) + KL(P2 || P1)) / 2,  the mean over the batch
-
-Wu, Li, Wang, Liang, Qin, Chen, Zhang, Zhou, Liu 2021, NeurIPS, arXiv:2106.14448.
-"""
+"""R-Drop: penalises the divergence between the predictions of two passes."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,19 +6,7 @@ from torch.nn import functional as F
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.losses.reduction import Reduction, check, check_pair, counted, log_predictions, reduce
 
-FACTS = Facts(
-    name="R-Drop",
-    summary="Adds the two cross-entropies of two passes under two masks, and the divergence between what they predict.",
-    equation="L = CE(z1, y) + CE(z2, y) + alpha (KL(P1 || P2) + KL(P2 || P1)) / 2",
-    paper="Wu et al. 2021, arXiv:2106.14448",
-    grain="the masks of a whole pass",
-    place="in the loss of any classifier with dropout: translation, fine-tuning, vision transformers",
-    avoid="where a second pass costs more than another epoch would bring",
-    default="alpha between 0.3 and 5, chosen on held-out data; the rates as without it",
-    cost="a second forward and backward pass, or a batch of twice the size",
-    elsewhere="the authors' examples: their README takes the mean of the two cross-entropies, so the same alpha weighs twice as"
-    " much there, and their code sums the divergence over the batch, so that alpha depends on its size",
-)
+FACTS = Facts()
 
 
 def r_drop_loss(
@@ -35,28 +18,36 @@ def r_drop_loss(
     ignore_index: int = -100,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """Returns the loss of two passes: both cross-entropies, and alpha times the symmetric divergence of the predictions.
+    """Returns the sum of the cross-entropies of two passes, plus alpha times the symmetric divergence of their predictions.
 
-    L = CE(z1, y) + CE(z2, y) + alpha (KL(P1 || P2) + KL(P2 || P1)) / 2, as in the paper, at each place; then the mean.
+        L = CE(z1, y) + CE(z2, y) + alpha (KL(P1 || P2) + KL(P2 || P1)) / 2
 
-    The cross-entropy counts twice, so a learning rate or an L2 penalty that was tuned for one pass meets a loss twice as large.
-    Half of this loss is that of the authors' README at half of this alpha.
+    The cross-entropy counts twice, so a learning rate or an L2 penalty tuned for one pass now meets a loss twice as large.
+
+    Noise shape: one mask of the whole model per pass.
+    Use when: in the loss of any classifier with dropout: translation, fine-tuning, vision transformers.
+    Avoid when: a second pass costs more than another epoch would bring.
+    Start with: alpha between 0.3 and 5, chosen on a validation set; the dropout rates as without it.
+    Cost: a second forward and backward pass, or a batch of twice the size.
+    Other implementations: the authors' README has the mean of the two cross-entropies: half of this loss at half of this alpha.
+        Their code sums the divergence over the batch, so that alpha depends on its size.
 
     Args:
         first: logits of the first pass, `(N, C, ...)`.
-        second: logits of the second pass, under other masks.
+        second: logits of the second pass, under different masks.
         target: classes, `(N, ...)`, or probabilities, `(N, C, ...)`.
         alpha: weight of the divergence.
         ignore_index: the class of padding, which counts in neither term.
-        reduction: "mean" over the places that count, "sum", or "none".
+        reduction: "mean" over the positions that count, "sum", or "none".
 
     Returns: a scalar, or `(N, ...)` without reduction; in the dtype of the logits.
 
-    Raises: ValueError where the shapes differ, `alpha` is negative or the reduction is unknown.
+    Raises:
+        ValueError: the shapes differ, `alpha` is negative, or the reduction is unknown.
 
-    Source: Wu et al. 2021, arXiv:2106.14448.
+    Source: Wu et al. 2021, NeurIPS, arXiv:2106.14448.
 
-    With named coins the second pass is another view of the same samples:
+    With addressed masks the second pass is another view of the same samples:
 
     >>> import torch, thinnet
     >>> model = torch.nn.Sequential(thinnet.nn.Dropout(0.1), torch.nn.Linear(4, 3))
@@ -77,4 +68,4 @@ def r_drop_loss(
     return reduce(right + alpha * apart, reduction, counted(target, ignore_index)).to(first.dtype)
 
 
-METHODS = (Method(FACTS, function=r_drop_loss),)
+METHODS = (Method(FACTS, function=r_drop_loss, title="R-Drop"),)

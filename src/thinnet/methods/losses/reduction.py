@@ -1,4 +1,4 @@
-"""What the losses of several passes share: logarithms of predictions that are finite, and the mean over what is not padding."""
+"""Helpers of the losses of several passes: finite log predictions, and reductions without padding."""
 
 from typing import Literal
 
@@ -9,13 +9,13 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def log_predictions(logits: Tensor, axis: int) -> Tensor:
-    """Returns log softmax over the classes, in float32 at least; a class that is masked by -inf has the least finite number."""
+    """Returns log softmax over the classes, in float32 or better; logits of -inf give the least finite number."""
     wide = logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits
     return torch.log_softmax(wide, axis).clamp(min=torch.finfo(wide.dtype).min)
 
 
 def reduce(loss: Tensor, reduction: Reduction, counted: Tensor | None = None) -> Tensor:
-    """Returns mean or sum of a loss over its places, or the loss itself; places that are not `counted` are left out."""
+    """Returns mean or sum of a loss over its positions, or the loss itself; positions that are not `counted` are excluded."""
     if counted is not None:
         loss = torch.where(counted, loss, 0)
     if reduction == "none":
@@ -25,7 +25,7 @@ def reduce(loss: Tensor, reduction: Reduction, counted: Tensor | None = None) ->
 
 
 def check(function: str, reduction: object, **weights: float) -> None:
-    """Refuses a reduction that there is not, and a weight of a penalty that is negative, infinite or no number."""
+    """Raises ValueError for an unknown reduction, or a weight that is negative or not finite."""
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"{function}: reduction must be 'mean', 'sum' or 'none'; got {reduction!r}. 'mean' is common.")
     for name, weight in weights.items():
@@ -34,12 +34,12 @@ def check(function: str, reduction: object, **weights: float) -> None:
 
 
 def check_pair(function: str, first: Tensor, second: Tensor) -> None:
-    """Refuses two predictions that are not of one shape, `(N, C, ...)`."""
+    """Raises ValueError unless both predictions have one shape, `(N, C, ...)`."""
     if first.shape != second.shape or first.ndim < 2:
         shapes = f"{tuple(first.shape)} and {tuple(second.shape)}"
         raise ValueError(f"{function}: first and second must have one shape, (N, C, ...); got {shapes}. Classes are axis 1.")
 
 
 def counted(target: Tensor, ignore_index: int) -> Tensor | None:
-    """Returns which places have a class and are not padding; None where the targets are probabilities."""
+    """Returns which positions have a class and are not padding; None if the targets are probabilities."""
     return None if target.is_floating_point() else target != ignore_index

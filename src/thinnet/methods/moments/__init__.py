@@ -1,1 +1,1 @@
-"""Closed forms: what dropout does to a network on average, without a coin."""
+"""Closed forms: the mean effect of dropout on a network, without sampling."""

@@ -1,9 +1,4 @@
-"""Fast dropout: in the place of a mask for its input, a linear layer gets the Gaussian that all masks make of its output.
-
-    y = mu + s z,  mu = W x + b,  s^2 = p / (1 - p) (W o W)(x o x),  z ~ N(0, 1)
-
-Wang and Manning 2013, ICML, PMLR 28(2):118; the same step as local reparametrisation: Kingma et al. 2015, arXiv:1506.02557.
-"""
+"""Fast dropout: adds to a linear layer's output the Gaussian noise that dropout of its input would cause."""
 
 from typing import Any
 
@@ -20,7 +15,7 @@ from thinnet.rng import NoiseKey
 
 
 def definition(x: Tensor, z: Tensor, p: float, layer: Any) -> Tensor:
-    """Returns W x + b plus the deviation that dropout of the inputs at rate p has, times z."""
+    """Returns W x + b plus z times the standard deviation that dropout of the inputs at rate p causes."""
     return mean(x, p, layer) + variance(x, p, layer).sqrt() * z
 
 
@@ -35,16 +30,6 @@ def variance(x: Tensor, p: float, layer: Any) -> Tensor:
 
 
 FACTS = Facts(
-    name="Fast dropout",
-    summary="Samples a linear layer's output from the Gaussian with the mean and variance that dropout of its input gives it.",
-    equation="y = W x + b + s z,  s^2 = p / (1 - p) (W o W)(x o x),  z ~ N(0, 1)",
-    paper="Wang and Manning 2013, ICML, PMLR 28(2):118",
-    grain="output unit: the outputs of a layer are independent, while a mask for the input would be common to them",
-    place="linear layers with many inputs, in the place of a dropout before them",
-    avoid="layers with few inputs or a few large ones, whose sum is not nearly Gaussian",
-    default="0.5, as dropout before the layer",
-    cost="a second product of the layer's matrices, and a normal number an output; the deviations are kept for backward",
-    elsewhere="no library that is maintained",
     domain="[0, 1)",
     mean=mean,
     variance=variance,
@@ -63,24 +48,12 @@ def fast_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns the output of a linear layer with the noise that dropout of its input would give it, as a Gaussian.
-
-    y = W x + b + s z, with s^2 = p / (1 - p) (W o W)(x o x) and z ~ N(0, 1) for each output.
+    """Functional form of `FastDropout`.
 
     Args:
         x: `(..., in)`, without dropout.
-        p: the rate of the dropout that it stands for; honoured to 1/65536.
-        layer: the linear layer; it is not changed.
-        training: whether noise is drawn. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: `(..., out)`.
-
-    Raises:
-        ValueError: `p` is not in [0, 1).
-        TypeError: `layer` is not Linear.
-
-    Source: Wang and Manning 2013, ICML, PMLR 28(2):118.
+        training: whether to apply noise; `layer(x)` is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> fast_dropout(torch.randn(4, 3), 0.5, layer=nn.Linear(3, 2), training=True).shape
     torch.Size([4, 2])
@@ -101,15 +74,25 @@ def _drop(key: NoiseKey, x: Tensor, layer: nn.Linear) -> Tensor:
 
 
 class FastDropout(Wrapped):
-    """A linear layer that adds, in training, the noise that dropout of its input would give it; the layer itself in eval.
+    """Samples a linear layer's output from the Gaussian with the mean and variance that dropout of its input causes.
 
-    y = W x + b + s z, with s^2 = p / (1 - p) (W o W)(x o x) and z ~ N(0, 1) for each output.
+        y = mu + s z,  mu = W x + b,  s^2 = p / (1 - p) (W o W)(x o x),  z ~ N(0, 1)
+
+    The outputs of a layer are independent, while outputs behind a mask of the input depend on each other.
+
+    Noise shape: one number per output unit.
+    Use when: in linear layers with many inputs, instead of a dropout before them.
+    Avoid when: layers have few inputs or a few large ones, whose sum is not nearly Gaussian.
+    Start with: 0.5, as dropout before the layer.
+    Cost: a second matrix product, and a normal number per output; the standard deviations are kept for backward.
+    Other implementations: none that is maintained. Local reparametrisation (Kingma et al. 2015, arXiv:1506.02557) is the same
+        step.
 
     Args:
         layer: Linear.
-        p: the rate of the dropout before the layer that it stands for; honoured to 1/65536.
+        p: the rate of the dropout that it replaces; rounded to 1/65536.
 
-    Shapes: `(..., in)` in, `(..., out)` out.
+    Shapes: `(..., in)` to `(..., out)`.
 
     Raises:
         ValueError: `p` is not in [0, 1).
@@ -125,12 +108,12 @@ class FastDropout(Wrapped):
     below_one = True
 
     def drop(self, x: Tensor) -> Tensor:
-        """Draws one normal number for each output."""
+        """Adds normal noise to the output of the layer."""
         key = self.key(x)
         return self.layer(x) if key is None else _drop(key, x, self.layer)
 
     def moments(self, m: Moments) -> Moments:
-        """Returns the moments of the output for those of the input, as `propagate` asks for them."""
+        """Returns the moments of the output for those of the input."""
         return moments.layer(moments.dropout(m, self.p or 0.0), self.layer)
 
 

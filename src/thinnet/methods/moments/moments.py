@@ -1,7 +1,7 @@
 """Mean and variance of what a network with dropout computes, layer by layer and in closed form.
 
-Each function takes a `Moments`, the mean and the variance of independent units, and returns those of the layer's output:
-exact for dropout and for what is linear; for activations as if the units were Gaussian, as sums of many units nearly are.
+Each function takes the `Moments` of independent units and returns those of the layer's output. They are exact for dropout and
+linear layers. Activations take their inputs as Gaussian, as sums of many units nearly are.
 
     dropout   E y = E x,           Var y = Var x / q + (E x)^2 p / q
     linear    E y = W E x + b,     Var y = (W o W) Var x
@@ -45,12 +45,12 @@ class Moments(NamedTuple):
         return Moments(x, torch.zeros_like(x))
 
     def map(self, function: Callable[[Tensor], Tensor]) -> "Moments":
-        """Applies what only moves units, such as a reshape, to both."""
+        """Applies a function that only moves units, such as a reshape, to both."""
         return Moments(function(self.mean), function(self.variance))
 
 
 def dropout(m: Moments, p: float) -> Moments:
-    """Returns the moments behind dropout at rate p: exact, also for other noise with mean 1 and variance p / (1 - p).
+    """Returns the moments behind dropout at rate p, or other noise with mean 1 and variance p / (1 - p): exact.
 
     >>> dropout(Moments.of(torch.tensor([2.0])), 0.5)
     Moments(mean=tensor([2.]), variance=tensor([4.]))
@@ -85,8 +85,8 @@ def layer(m: Moments, layer: nn.Module) -> Moments:
 def relu(m: Moments) -> Moments:
     """Returns the exact moments of max(u, 0) for u ~ N(mean, variance), without cancellation far from zero.
 
-    With t = |mu| / s, r = phi(t) - t Phi(-t) and v = (1 + t^2) Phi(-t) - t phi(t), the two moments of what a normal number
-    exceeds t by:  mu < 0: E = s r, Var = s^2 (v - r^2);  mu >= 0: E = mu + s r, Var = s^2 (1 - v - 2 t r - r^2).
+    With t = |mu| / s, r = phi(t) - t Phi(-t) and v = (1 + t^2) Phi(-t) - t phi(t), the first two moments of the excess of a
+    normal number over t:  mu < 0: E = s r, Var = s^2 (v - r^2);  mu >= 0: E = mu + s r, Var = s^2 (1 - v - 2 t r - r^2).
 
     >>> relu(Moments(torch.tensor([0.0]), torch.tensor([1.0]))).mean
     tensor([0.3989])
@@ -112,8 +112,8 @@ def relu(m: Moments) -> Moments:
 def sigmoid(m: Moments) -> Moments:
     """Returns approximate moments of 1 / (1 + exp(-u)) for u ~ N(mean, variance): off by at most 0.018 and 0.011.
 
-    E = sigmoid(mu / sqrt(1 + pi s^2 / 8));  with v = E (1 - E), Var = v (1 - 1 / sqrt(1 + 2 v s^2)), which is right to
-    first order in s^2, and for a step.
+    E = sigmoid(mu / sqrt(1 + pi s^2 / 8));  with v = E (1 - E), Var = v (1 - 1 / sqrt(1 + 2 v s^2)), which is right to first
+    order in s^2, and for a step.
 
     >>> sigmoid(Moments(torch.tensor([0.8]), torch.tensor([2.5]))).mean
     tensor([0.6384])
@@ -127,10 +127,10 @@ def sigmoid(m: Moments) -> Moments:
 def softmax(m: Moments, dim: int = -1) -> Moments:
     """Returns approximate moments of the softmax of independent Gaussian logits.
 
-    A class is the sigmoid of its logit minus the log-sum-exp L_i of the others; with w the softmax of their means,
-    E L_i = log sum exp(mu) + sum w (1 - w) s^2 / 2 and Var L_i = sum w^2 s^2, to second and first order. The means are
-    normalised. The error grows with the variance: of five classes, at most 0.02 and 0.01 up to variances of 1, at most 0.07
-    and 0.02 up to 4. The pairs of K classes take K^2 numbers a sample.
+    A class is the sigmoid of its logit minus the log-sum-exp L_i of the others. With w the softmax of their means, E L_i = log
+    sum exp(mu) + sum w (1 - w) s^2 / 2 and Var L_i = sum w^2 s^2, to second and first order. The means are normalised. The
+    error grows with the variance: for five classes at most 0.02 (mean) and 0.01 (variance) up to variances of 1, at most 0.07
+    and 0.02 up to 4. K classes take K^2 numbers per sample.
 
     >>> softmax(Moments(torch.tensor([1.0, 1.0]), torch.tensor([2.0, 2.0]))).mean
     tensor([0.5000, 0.5000])
@@ -145,10 +145,10 @@ def softmax(m: Moments, dim: int = -1) -> Moments:
 
 
 def smooth(m: Moments, function: Callable[[Tensor], Tensor], nodes: int = 32) -> Moments:
-    """Returns the moments of any smooth function of each unit, by Gauss-Hermite quadrature with so many nodes.
+    """Returns the moments of any smooth function of each unit, by Gauss-Hermite quadrature with `nodes` nodes.
 
-    Exact without variance. For tanh, GELU, SiLU and softplus the error is below 3e-3 up to a standard deviation of 2; larger
-    ones take more nodes.
+    It is exact where the variance is zero. For tanh, GELU, SiLU and softplus the error is below 3e-3 up to a standard deviation
+    of 2; larger deviations need more nodes.
 
     >>> smooth(Moments(torch.tensor([1.0]), torch.tensor([4.0])), torch.square).mean.round(decimals=3)
     tensor([5.])

@@ -1,7 +1,4 @@
-"""Mean and variance of the output of a whole network over all its masks, in one pass and without a coin.
-
-Brach, Sick, Duerr 2020, "Single Shot MC Dropout Approximation", arXiv:2007.03293; Wang and Manning 2013, ICML.
-"""
+"""Moment propagation: mean and variance of a network's output over all its masks, in one pass."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,20 +15,9 @@ from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.affine import AFFINE
 from thinnet.rng import Site
 
-NoiseKind = Callable[[Any, Moments], Moments]
+Rule = Callable[[Any, Moments], Moments]
 
-FACTS = Facts(
-    name="Moment propagation",
-    summary="Computes mean and variance of a network's output over all its dropout masks in one pass, without sampling.",
-    equation="(E, Var) of each layer's output from (E, Var) of its input, units taken as independent and nearly Gaussian",
-    paper="Brach et al. 2020, arXiv:2007.03293; Wang and Manning 2013",
-    grain="no coin: all masks at once",
-    place="prediction with uncertainty where the passes of Monte-Carlo dropout take too long",
-    avoid="networks with attention, recurrence or spatial dropout, whose units are far from independent; layers without a rule",
-    default="the rates that the network was trained with",
-    cost="two products of matrices a layer: about two passes, where Monte-Carlo dropout takes tens",
-    elsewhere="kaibrach/Moment-Propagation, for TensorFlow; not in PyTorch",
-)
+FACTS = Facts()
 
 
 def _dropout(module: Any, m: Moments) -> Moments:
@@ -64,7 +50,7 @@ def _adaptive_average(module: nn.Module, m: Moments) -> Moments:
     return Moments(mean, module(m.variance) / math.prod(before // after for before, after in sizes))
 
 
-RULES: Mapping[type[nn.Module], NoiseKind] = {
+RULES: Mapping[type[nn.Module], Rule] = {
     **dict.fromkeys(AFFINE, lambda module, m: moments.layer(m, module)),
     **dict.fromkeys((nn.Dropout, Dropout, GaussianDropout, UniformDropout), _dropout),
     **dict.fromkeys((nn.Flatten, nn.Unflatten, nn.Identity), lambda module, m: m.map(module)),
@@ -78,26 +64,36 @@ RULES: Mapping[type[nn.Module], NoiseKind] = {
 }
 
 
-def propagate(model: nn.Module, x: Tensor | Moments, *, rules: Mapping[type[nn.Module], NoiseKind] | None = None) -> Moments:
-    """Returns mean and variance of the output of `model` over all masks of its dropout, in one pass, whatever its mode is.
+def propagate(model: nn.Module, x: Tensor | Moments, *, rules: Mapping[type[nn.Module], Rule] | None = None) -> Moments:
+    """Returns mean and variance of the output of `model` over all masks of its dropout, in one pass, in either mode.
 
-    Each layer maps the moments of its input to those of its output, with the units as independent, and nearly Gaussian
-    before an activation. Exact through one dropout and one linear layer; each hidden layer behind it adds an error, as its
-    units have inputs in common. Batch normalisation uses its running statistics.
+        (E, Var) of each layer's output from (E, Var) of its input
+
+    Units are taken as independent, and as nearly Gaussian before an activation. The result is exact through one dropout and one
+    linear layer; each hidden layer behind it adds an error, as its units have inputs in common. Batch normalisation uses its
+    running statistics.
+
+    Noise shape: no noise: all masks at once.
+    Use when: prediction with uncertainty, where the passes of Monte Carlo dropout take too long.
+    Avoid when: networks with attention, recurrence or spatial dropout, whose units are far from independent.
+    Start with: the rates that the network was trained with.
+    Cost: two matrix products per layer: about two passes, where Monte Carlo dropout takes tens.
+    Other implementations: kaibrach/Moment-Propagation, for TensorFlow; not in PyTorch.
 
     Args:
-        model: a layer, or an `nn.Sequential` of such, at any depth.
+        model: a layer, or an `nn.Sequential` of layers, at any depth.
         x: the input, or its moments.
-        rules: rules for more classes: functions of the module and the `Moments` of its input that return those of its output.
-            A class may have its rule itself, as a method `moments(m)`.
+        rules: rules for further classes: functions of the module and the `Moments` of its input that return those of its
+            output.
+            A class may instead have a method `moments(m)`.
 
     Returns: `Moments(mean, variance)` of the output; gradients flow through it.
 
     Raises:
-        TypeError: the model has a layer that no rule is for; the error names it.
-        ValueError: a pooling has windows of several sizes, or a batch normalisation no running statistics.
+        TypeError: the model has a layer without a rule; the error names it.
+        ValueError: a pooling has windows of several sizes, or a batch normalisation has no running statistics.
 
-    Source: Brach et al. 2020, arXiv:2007.03293.
+    Source: Brach, Sick, Duerr 2020, arXiv:2007.03293; Wang and Manning 2013, ICML.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
@@ -109,7 +105,7 @@ def propagate(model: nn.Module, x: Tensor | Moments, *, rules: Mapping[type[nn.M
     return _through(model, m, {**RULES, **(rules or {})}, "model")
 
 
-def _through(module: nn.Module, m: Moments, rules: Mapping[type[nn.Module], NoiseKind], path: str) -> Moments:
+def _through(module: nn.Module, m: Moments, rules: Mapping[type[nn.Module], Rule], path: str) -> Moments:
     if isinstance(module, Site) and hasattr(type(module), "moments"):
         return module.moments(m)  # type: ignore[operator]
     for kind in type(module).__mro__:  # a subclass that computes something else has no rule
@@ -123,4 +119,4 @@ def _through(module: nn.Module, m: Moments, rules: Mapping[type[nn.Module], Nois
     return m
 
 
-METHODS = (Method(FACTS, None, propagate),)
+METHODS = (Method(FACTS, None, propagate, title="Moment propagation"),)

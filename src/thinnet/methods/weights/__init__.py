@@ -1,1 +1,1 @@
-"""Methods whose coin decides a weight."""
+"""Methods that drop weights, and bounds on weights."""

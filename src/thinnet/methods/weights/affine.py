@@ -1,4 +1,4 @@
-"""The layers that are linear in weights and bias, computed with other weights than their own: one set, or one a sample."""
+"""Layers that are linear in weight and bias, run with other weights: one set, or one per sample."""
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,7 @@ TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 
 
 def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Returns what `layer` makes of `x` with this weight and bias in the place of its own.
+    """Returns the output of `layer` for `x` with this weight and bias instead of its own.
 
     >>> layer = nn.Linear(2, 1)
     >>> affine(layer, torch.tensor([[1.0, 2.0]]), torch.tensor([[3.0, 4.0]]), None)
@@ -30,7 +30,7 @@ def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
 
 
 def affine_each(layer: nn.Module, x: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
-    """Returns what `layer` makes of each sample of `x` with weights of its own: `weights` and `biases` count samples first.
+    """Returns the output of `layer` with other weights for each sample of `x`: axis 0 of `weights` and `biases` counts samples.
 
     A convolution of B samples with B kernels is one convolution with B times the groups.
 

@@ -1,9 +1,4 @@
-"""DropConnect: each weight of each training case is dropped by a coin of its own, the kept ones are scaled up.
-
-    y = ((M o W) x + m o b) / (1 - p),  M, m ~ Bernoulli(1 - p), fresh for each sample
-
-Wan, Zeiler, Zhang, LeCun, Fergus 2013, ICML, PMLR 28(3):1058.
-"""
+"""DropConnect: drops each weight of a layer, for each sample anew."""
 
 from typing import Any, Literal
 
@@ -19,7 +14,7 @@ from thinnet.methods.weights.affine import AFFINE, affine, affine_each
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey, rates
 
-TOSSED = 1 << 22  # weights at a time: 16 MiB in float32
+CHUNK = 1 << 22  # weights at a time: 16 MiB in float32
 
 
 def definition(x: Tensor, u: Tensor, p: float, layer: Any, shared: bool = False) -> Tensor:
@@ -48,19 +43,6 @@ def in_eval(x: Tensor, p: float, layer: Any, shared: bool = False) -> Tensor:
 
 
 FACTS = Facts(
-    name="DropConnect",
-    summary="Drops each weight and bias of a layer by its own coin, for each sample anew, and scales the kept ones.",
-    equation="y = ((M o W) x + m o b) / (1 - p),  M, m ~ Bernoulli(1 - p)",
-    paper="Wan et al. 2013, ICML, PMLR 28(3):1058",
-    grain="weight of a sample; with shared=True, weight of a batch",
-    place="fully connected layers at the end of a network, before the activation, where dropout would follow it",
-    avoid="wide layers at large batches, where the masks cost more than the layer; recurrent layers: take WeightDrop",
-    default="0.5, with a ReLU behind it and inference='gaussian'",
-    cost="a coin for each weight of each sample, forward and twice backward, in parts that fit a cache; shared=True: for each"
-    " weight. No mask is kept. A mask for the batch is another estimator: the same mean for each sample, but the samples of"
-    " a step share their noise, so a step's gradient has more variance",
-    elsewhere="pytorch-nlp's WeightDropLinear shares the mask over the batch; Baal's starts from new weights. None has the"
-    " Gaussian inference. `drop_connect` in EfficientNet code is stochastic depth",
     mean=mean,
     variance=variance,
     definition=definition,
@@ -79,25 +61,12 @@ def drop_connect(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns the output of `layer` with weights and biases dropped at random, and the kept ones scaled by 1 / (1 - p).
-
-    y = ((M o W) x + m o b) / (1 - p), with M, m ~ Bernoulli(1 - p) for each weight of each sample.
+    """Functional form of `DropConnect`.
 
     Args:
-        x: the input of the layer; axis 0 counts samples. The places of a sample share its mask: `(N, T, in)` has N masks.
-        p: fraction of the weights dropped, on average; honoured to 1/65536.
-        layer: Linear, Conv1d, Conv2d, Conv3d, or a transposed convolution; it is not changed.
-        shared: one mask for the batch: cheap, but the samples share their noise.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: what the layer returns for `x`.
-
-    Raises:
-        ValueError: `p` is not in [0, 1], or `x` has no axis for samples.
-        TypeError: `layer` is of another class.
-
-    Source: Wan et al. 2013, ICML, PMLR 28(3):1058.
+        x: the input of the layer; axis 0 counts samples.
+        training: whether to drop; `layer(x)` is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> layer = nn.Linear(3, 2)
     >>> drop_connect(torch.ones(4, 3), 1.0, layer=layer, training=True).count_nonzero()
@@ -114,12 +83,12 @@ def _names() -> str:
 
 
 def _flat(layer: Any) -> Tensor:
-    """Returns all that has a coin, in the order of its units: the weights, then the biases."""
+    """Returns all units, the weights and then the biases, as one vector."""
     return layer.weight.flatten() if layer.bias is None else torch.cat([layer.weight.flatten(), layer.bias])
 
 
 def _parts(layer: Any, flat: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Returns weight and bias out of their units, `(..., units)`."""
+    """Returns weight and bias from a tensor of units, `(..., units)`."""
     weight, count = layer.weight, layer.weight.numel()
     shaped = flat[..., :count].unflatten(-1, weight.shape)
     return shaped, None if layer.bias is None else flat[..., count:]
@@ -140,30 +109,43 @@ def _drop(key: NoiseKey, x: Tensor, layer: Any, shared: bool) -> Tensor:
         part = NoiseKey(key.function, key.rate, (seed, step, site, ids))
         return affine_each(layer, x, *_parts(layer, part.apply_noise(flat.expand(len(x), -1))))
 
-    rows = max(1, TOSSED // max(1, len(flat)))
-    tossed_again = [
-        checkpoint(some, *pair, flat, use_reentrant=False, preserve_rng_state=False)  # noqa: THN401 (the coins have names)
+    rows = max(1, CHUNK // max(1, len(flat)))
+    chunks = [
+        checkpoint(some, *pair, flat, use_reentrant=False, preserve_rng_state=False)  # noqa: THN401 (masks are addressed)
         for pair in zip(x.split(rows), ids.split(rows), strict=True)
     ]
-    return torch.cat(tossed_again)  # type: ignore[arg-type]
+    return torch.cat(chunks)  # type: ignore[arg-type]
 
 
 class DropConnect(Wrapped):
-    """A layer whose weights and biases are dropped at random in training; the whole layer in eval.
+    """Drops each weight and bias of a layer, for each sample anew, and scales the kept ones by 1 / (1 - p).
 
-    y = ((M o W) x + m o b) / (1 - p), with M, m ~ Bernoulli(1 - p) for each weight of each sample.
+        y = ((M o W) x + m o b) / (1 - p),  M, m ~ Bernoulli(1 - p)
+
+    With `shared=True` the batch has one mask. Each sample has the same mean and variance as before, but the samples share their
+    noise, so the gradient of a step has more variance.
+
+    Noise shape: one decision per weight of a sample; with shared=True per weight of a batch.
+    Use when: in fully connected layers at the end of a network, before the activation, instead of dropout behind it.
+    Avoid when: wide layers at large batches, where masks cost more than the layer; recurrent layers: use WeightDrop.
+    Start with: 0.5, with a ReLU behind it and inference="gaussian".
+    Cost: a mask of the weights for each sample, forward and twice backward, in parts that fit a cache. No mask is kept.
+    Other implementations: pytorch-nlp's WeightDropLinear shares the mask over the batch; Baal's starts from new weights. None
+        has
+        the Gaussian inference. `drop_connect` in EfficientNet code is stochastic depth.
 
     Args:
         layer: Linear, Conv1d, Conv2d, Conv3d, or a transposed convolution.
-        p: fraction of the weights dropped, on average; honoured to 1/65536.
-        shared: one mask for the batch: cheap, but the samples share their noise.
-        inference: "mean", the layer itself in eval; or "gaussian", for a layer that a ReLU follows: the mean over all masks of
-            the ReLU's output, whose input they make nearly Gaussian. It is not negative, so the ReLU leaves it as it is.
+        p: fraction of the weights dropped, on average; rounded to 1/65536.
+        shared: one mask for the batch instead of one for each sample.
+        inference: "mean", the layer itself in eval; or "gaussian", for a layer that a ReLU follows: the mean of the ReLU's
+            output
+            over all masks, whose input is taken as Gaussian. It is not negative, so the ReLU does not change it.
 
-    Shapes: those of the layer; axis 0 counts samples, and the places of a sample share its mask.
+    Shapes: those of the layer; axis 0 counts samples. `(N, T, in)` has N masks.
 
     Raises:
-        ValueError: `p` is not in [0, 1], or `inference` is another word.
+        ValueError: `p` is not in [0, 1], `inference` is invalid, or the input has no sample axis.
         TypeError: `layer` is of another class.
 
     Source: Wan et al. 2013, ICML, PMLR 28(3):1058.
@@ -189,7 +171,7 @@ class DropConnect(Wrapped):
         self.shared, self.inference = shared, inference
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each weight of each sample."""
+        """Drops weights for each sample."""
         key = self.key(x, batch=None if self.shared else 0)
         if key is not None:
             return _drop(key, x, self.layer, self.shared)
@@ -201,7 +183,7 @@ class DropConnect(Wrapped):
         return Moments(mean(*given), variance(*given))
 
     def moments(self, m: Moments) -> Moments:
-        """Returns the moments of the output for those of the input: dropout of the input, for each output by itself."""
+        """Returns the moments of the output for those of the input, for each output separately."""
         y = moments.layer(moments.dropout(m, self.p or 0.0), self.layer)
         constant = self.gaussian(torch.zeros_like(m.mean)).variance  # of the biases
         return Moments(y.mean * (self.p != 1), y.variance + constant)

@@ -1,9 +1,4 @@
-"""Max-norm: after each step of the optimiser, the incoming weights of a unit that got too long are shortened to a norm c.
-
-    w <- w min(1, c / ||w||_2)  for the incoming vector w of each unit
-
-Srebro and Shraibman 2005, COLT; with dropout: Srivastava et al. 2014, JMLR 15:1929, section 5.1.
-"""
+"""Max-norm: bounds the norm of each unit's incoming weights."""
 
 import math
 from collections.abc import Iterable
@@ -23,43 +18,44 @@ def definition(weight: Tensor, norm: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Max-norm",
-    summary="Bounds the length of each unit's incoming weight vector after every step of the optimiser.",
-    equation="w <- w min(1, c / ||w||_2)",
-    paper="Srivastava et al. 2014, JMLR 15:1929, section 5.1",
-    grain="incoming weights of a unit; no coin",
-    place="hidden layers of a network that trains with dropout and a high learning rate; after optimizer.step()",
-    avoid="layers before a normalisation, which takes the length away again",
-    default="3 to 4",
-    cost="one pass over the weights a step; nothing is kept",
-    elsewhere="Keras MaxNorm; torch.renorm does it for one axis of a tensor; torch.nn.Embedding(max_norm=) for rows"
-    " that are looked up",
     domain="a norm c > 0; no rate",
 )
 
 
 @torch.no_grad()
 def max_norm_(target: nn.Module | Tensor | Iterable[Tensor], norm: float = 3.0, *, names: str = "*") -> Tensor:
-    """Shortens, in place, each unit's incoming weight vector that is longer than `norm`; call it after `optimizer.step()`.
+    """Shortens, in place, the incoming weight vector of each unit to at most `norm`; call it after `optimizer.step()`.
 
-    w <- w min(1, c / ||w||_2). Vectors that are short enough keep their bits. A vector is `weight[i]` of a Linear or Conv
-    layer, all input channels and places of the kernel; in transposed convolutions it is `weight[:, i]` of the unit's group.
-    Sharded weights (DTensor, as FSDP2 makes them) are measured whole; the flat shards of FSDP1 are not supported.
+        w <- w min(1, c / ||w||_2)
+
+    Shorter vectors keep their bits. A vector is `weight[i]` of a Linear or Conv layer: all input channels and positions of the
+    kernel. In transposed convolutions it is `weight[:, i]` of the unit's group. Sharded weights (DTensor, as FSDP2 makes them)
+    are measured whole; the flat shards of FSDP1 are not supported.
+
+    Noise shape: no noise; one norm per unit.
+    Use when: hidden layers of a network that trains with dropout and a high learning rate.
+    Avoid when: layers before a normalisation, which cancels the norm.
+    Start with: 3 to 4.
+    Cost: one pass over the weights per step; nothing is kept.
+    Other implementations: Keras MaxNorm; torch.renorm for one axis of a tensor; torch.nn.Embedding(max_norm=) for the rows in
+        use.
 
     Args:
-        target: a module, whose Linear, Conv and ConvTranspose layers are taken, tied weights once and biases not at all; or a
-            weight, or several, of two axes or more, whose axis 0 counts units.
+        target: a module, whose Linear, Conv and ConvTranspose weights are bounded, tied weights once and biases not at all; or
+            one
+            or several weights of at least two axes, whose axis 0 counts units.
         norm: the largest length, c.
-        names: which weights of a module, as an `fnmatch` pattern over their names: `"encoder.*"`.
+        names: an `fnmatch` pattern for the names of a module's weights, such as `"encoder.*"`.
 
-    Returns: how many vectors were shortened: a 0-d int64 tensor, so that nothing waits for a GPU.
+    Returns: the number of shortened vectors as a 0-d int64 tensor, so that nothing waits for a GPU.
 
     Raises:
-        ValueError: `norm` is not a positive number, no weight has a name that fits, a weight is computed by a
-            parametrization, or has fewer than two axes.
+        ValueError: `norm` is not a positive number, no weight matches `names`, a weight is computed by a parametrization, or
+            has
+            fewer than two axes.
         TypeError: `target` is something else.
 
-    Source: Srivastava et al. 2014, JMLR 15:1929, section 5.1.
+    Source: Srivastava et al. 2014, JMLR 15:1929, section 5.1; Srebro and Shraibman 2005, COLT.
 
     >>> layer = nn.Linear(2, 2)
     >>> _ = nn.init.constant_(layer.weight, 3.0)
@@ -73,7 +69,7 @@ def max_norm_(target: nn.Module | Tensor | Iterable[Tensor], norm: float = 3.0, 
 
 
 def _vectors(target: nn.Module | Tensor | Iterable[Tensor], names: str) -> list[tuple[Tensor, tuple[int, ...]]]:
-    """Returns weights, and the axes over which their units' vectors run."""
+    """Returns each weight with the axes of its units' vectors."""
     if isinstance(target, nn.Module):
         return _of_module(target, names)
     weights = [target] if isinstance(target, Tensor) else list(target) if isinstance(target, Iterable) else None
@@ -117,4 +113,4 @@ def _shorten(weight: Tensor, dims: tuple[int, ...], norm: float) -> Tensor:
     return long.sum()
 
 
-METHODS = (Method(FACTS, None, max_norm_),)
+METHODS = (Method(FACTS, None, max_norm_, title="Max-norm"),)

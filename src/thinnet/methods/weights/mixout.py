@@ -1,9 +1,4 @@
-"""Mixout: a dropped weight is not zero but what it was before fine-tuning, and the mean is corrected.
-
-    W' = (m W + (1 - m) W0 - p W0) / (1 - p) = W0 + m (W - W0) / (1 - p),  m ~ Bernoulli(1 - p)
-
-Lee, Cho, Kang 2020, ICLR, arXiv:1909.11299.
-"""
+"""Mixout: a dropped weight takes its pre-trained value instead of zero."""
 
 from typing import Any
 
@@ -18,7 +13,7 @@ from thinnet.methods.weights.wrapped import Wrapped
 
 
 def definition(x: Tensor, u: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:
-    """Returns the layer's output with the weight that the paper states: kept where u >= p; `u` is `(1, weights)`."""
+    """Returns the layer's output with the weights of the paper: kept where u >= p; `u` is `(1, weights)`."""
     weight, before = layer.weight.to(x.dtype), _target(layer, target).to(x.dtype)
     kept = u.reshape(weight.shape) >= p
     mixed = (torch.where(kept, weight, before) - p * before) / (1 - p)
@@ -41,16 +36,6 @@ def _target(layer: Any, target: Tensor | None) -> Tensor:
 
 
 FACTS = Facts(
-    name="Mixout",
-    summary="Sets dropped weights back to the pre-trained ones and corrects the mean, so that fine-tuning stays near them.",
-    equation="W' = W0 + m (W - W0) / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Lee et al. 2020, arXiv:1909.11299",
-    grain="weight, one mask for a forward pass",
-    place="linear layers of a pre-trained network that is fine-tuned on little data, in the place of its dropout",
-    avoid="layers that are not pre-trained, such as a new head; training from scratch, where W0 means nothing",
-    default="0.5; more holds the network nearer to W0, up to 0.9 on very little data",
-    cost="one coin a weight and a copy of the weight, once for each forward pass, and the memory of W0",
-    elsewhere="the authors' MixLinear, a class of its own for nn.Linear; not in PyTorch",
     domain="[0, 1)",
     mean=mean,
     variance=variance,
@@ -70,22 +55,15 @@ def mixout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns `weight` with elements set to `target` at random, and the distance of the kept ones scaled by 1 / (1 - p).
-
-    W' = W0 + m (W - W0) / (1 - p), with m ~ Bernoulli(1 - p) for each element. The mean over m is W.
+    """Functional form of `Mixout`, applied to a weight instead of a layer.
 
     Args:
         weight: W, floating point, of any shape.
-        p: fraction of the elements set to `target`, on average; honoured to 1/65536.
-        target: W0, of the same shape; it gets a gradient where it requires one.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        target: W0, of the same shape; it receives a gradient if it requires one.
+        training: whether to drop; `weight` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: a tensor like `weight`.
-
-    Raises: ValueError where `p` is not in [0, 1), or the shapes differ.
-
-    Source: Lee et al. 2020, arXiv:1909.11299.
 
     >>> mixed = mixout(torch.ones(100), 0.5, target=torch.zeros(100), training=True)
     >>> sorted(set(mixed.tolist()))
@@ -103,15 +81,25 @@ def _check(function: str, weight: Tensor, target: Tensor) -> None:
 
 
 class Mixout(Wrapped):
-    """A layer whose weights are set back to the pre-trained ones at random in training; the layer itself in eval.
+    """Sets dropped weights back to the pre-trained ones and corrects the mean, so that fine-tuning stays near them.
 
-    W' = W0 + m (W - W0) / (1 - p), with m ~ Bernoulli(1 - p) for each weight, one mask for a forward pass. The bias stays.
+        W' = (m W + (1 - m) W0 - p W0) / (1 - p) = W0 + m (W - W0) / (1 - p),  m ~ Bernoulli(1 - p)
+
+    The bias is not changed.
+
+    Noise shape: one decision per weight, for the whole batch.
+    Use when: in linear layers of a pre-trained network that is fine-tuned on little data, instead of its dropout.
+    Avoid when: layers are not pre-trained, such as a new head; training from scratch, where W0 means nothing.
+    Start with: 0.5; a higher p keeps the network nearer to W0, up to 0.9 on very little data.
+    Cost: a mask and a copy of the weight for each forward pass, and the memory of W0.
+    Other implementations: the authors' MixLinear, a class of its own for nn.Linear; not in PyTorch.
 
     Args:
         layer: Linear, a convolution or Embedding: its `weight` is mixed.
-        p: fraction of the weights set back, on average; honoured to 1/65536.
-        target: W0; a copy of the layer's weight as it is now, if left out: wrap after loading the pre-trained weights.
-            It is the buffer `target`, is saved, and is no parameter.
+        p: fraction of the weights set back, on average; rounded to 1/65536.
+        target: W0; by default a copy of the layer's present weight, so wrap after loading the pre-trained weights. It is a
+            saved
+            buffer, not a parameter.
 
     Shapes: those of the layer.
 
@@ -119,7 +107,7 @@ class Mixout(Wrapped):
         ValueError: `p` is not in [0, 1), or `target` has another shape than the weight.
         TypeError: `layer` is of another class.
 
-    Source: Lee et al. 2020, arXiv:1909.11299.
+    Source: Lee, Cho, Kang 2020, ICLR, arXiv:1909.11299.
 
     >>> layer = Mixout(nn.Linear(3, 2), 0.9)
     >>> list(layer.state_dict()), [name for name, _ in layer.named_parameters()]
@@ -137,7 +125,7 @@ class Mixout(Wrapped):
         self.register_buffer("target", before.detach())
 
     def drop(self, x: Tensor) -> Tensor:
-        """Tosses one coin for each weight."""
+        """Runs the layer with mixed weights."""
         key = self.key(x, batch=None)
         if key is None:
             return self.layer(x)

@@ -1,9 +1,4 @@
-"""Weight-drop: the weights between the time steps are dropped once for a forward pass, so every step sees the same network.
-
-    h_t = LSTM(x_t, h_(t-1);  W_hh = M o U / (1 - p)),  M ~ Bernoulli(1 - p), one M for all t and all samples
-
-Merity, Keskar, Socher 2017, "Regularizing and Optimizing LSTM Language Models", arXiv:1708.02182.
-"""
+"""Weight-drop: drops weights of a recurrent layer once for all time steps."""
 
 import copy
 from collections.abc import Sequence
@@ -38,18 +33,6 @@ def variance(x: Tensor, p: float, layer: Any, **_: object) -> Tensor:
 
 
 FACTS = Facts(
-    name="Weight-drop",
-    summary="Drops the hidden-to-hidden weights of a recurrent layer, each by its own coin, once for each forward pass.",
-    equation="W_hh = M o U / (1 - p),  M ~ Bernoulli(1 - p), one M for all time steps and samples",
-    paper="Merity et al. 2017, arXiv:1708.02182",
-    grain="weight, one mask for a forward pass",
-    place="around nn.LSTM, nn.GRU or nn.RNN: the recurrent connections, where dropping units would damage the memory",
-    avoid="on input-to-hidden weights, where dropout of the input does the same for less; where each sample needs a mask",
-    default="0.5 on the hidden-to-hidden weights of all layers and directions",
-    cost="one coin a weight and a copy of the weights, once for each forward pass; the fused kernels of the layer stay in use."
-    " Kept for backward: the dropped weights, which the layer itself keeps",
-    elsewhere="torchnlp WeightDropLSTM (fails when it goes from training to eval and back, leaves out the reverse direction);"
-    " better_lstm (overwrites the weights, so that zeros add up); fastai WeightDropout (gives up cuDNN's layout)",
     mean=mean,
     variance=variance,
     definition=definition,
@@ -61,7 +44,7 @@ FACTS = Facts(
 
 
 def chosen(function: str, layer: nn.Module, patterns: str | Sequence[str]) -> tuple[str, ...]:
-    """Returns the names of the layer's parameters that match one of the patterns; each pattern has to match one.
+    """Returns the names of the layer's parameters that match a pattern; each pattern must match at least one.
 
     >>> chosen("example", nn.LSTM(2, 2, num_layers=2), "weight_hh_*")
     ('weight_hh_l0', 'weight_hh_l1')
@@ -74,20 +57,20 @@ def chosen(function: str, layer: nn.Module, patterns: str | Sequence[str]) -> tu
     return tuple(name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns))
 
 
-def toss_all(key: NoiseKey, tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the tensors with one coin an element, all of one draw: the units of each follow those of the one before."""
+def drop_all(key: NoiseKey, tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Returns the tensors with dropped elements; one key covers all, and the units of each follow those of the one before."""
     if len(tensors) == 1:
         return [key.apply_noise(tensors[0])]
-    tossed = key.apply_noise(torch.cat([tensor.flatten() for tensor in tensors]))
-    parts = tossed.split([tensor.numel() for tensor in tensors])
+    dropped = key.apply_noise(torch.cat([tensor.flatten() for tensor in tensors]))
+    parts = dropped.split([tensor.numel() for tensor in tensors])
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def run_with(layer: nn.Module, tensors: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
-    """Returns `layer(*args, **kwargs)` with these tensors in the place of its parameters, which are left as they are.
+    """Returns `layer(*args, **kwargs)` with these tensors instead of its parameters, which do not change.
 
-    A recurrent layer keeps a list of its weights and, on a GPU, moves them into one piece of memory for cuDNN: it is run as
-    a copy of itself there, with copies of all its weights, and nothing of it is left behind.
+    A recurrent layer lists its weights and, on a GPU, moves them into one piece of memory for cuDNN. There a copy of the layer
+    runs, with copies of all its weights.
     """
     if not isinstance(layer, nn.RNNBase):
         return functional_call(layer, tensors, args, kwargs)
@@ -99,22 +82,32 @@ def run_with(layer: nn.Module, tensors: dict[str, Tensor], *args: Any, **kwargs:
 
 
 class WeightDrop(Wrapped):
-    """A layer some of whose weights are dropped at random in training, once for each forward pass; the whole layer in eval.
+    """Drops hidden-to-hidden weights of a recurrent layer, the same for all time steps and samples of a forward pass.
 
-    W = M o U / (1 - p), with M ~ Bernoulli(1 - p) for each weight, the same for all time steps and samples.
+        W_hh = M o U / (1 - p),  M ~ Bernoulli(1 - p)
+
+    Noise shape: one decision per weight, for the whole batch and sequence.
+    Use when: around nn.LSTM, nn.GRU or nn.RNN: dropping units of the recurrent connections would damage the memory.
+    Avoid when: on input-to-hidden weights, where dropout of the input does the same for less; where each sample needs a mask.
+    Start with: 0.5 on the hidden-to-hidden weights of all layers and directions.
+    Cost: a mask and a copy of the weights for each forward pass; the fused kernels of the layer stay in use. The dropped
+        weights
+        are kept for backward by the layer itself.
+    Other implementations: torchnlp WeightDropLSTM (fails after eval, omits the reverse direction); better_lstm (overwrites the
+        weights, so that zeros accumulate); fastai WeightDropout (loses cuDNN's layout).
 
     Args:
         layer: nn.LSTM, nn.GRU or nn.RNN; or any other module.
-        p: fraction of the weights dropped, on average; honoured to 1/65536.
-        weights: which parameters, by name or `fnmatch` pattern; `"weight_hh*"` of a recurrent layer, all layers and directions,
-            and `"weight"` of others, if left out.
+        p: fraction of the weights dropped, on average; rounded to 1/65536.
+        weights: names or `fnmatch` patterns of parameters; by default `"weight_hh*"` for a recurrent layer, all layers and
+            directions, and `"weight"` for others.
 
     Shapes: those of the layer: also a PackedSequence, initial states, or no batch axis.
 
     Raises:
         ValueError: `p` is not in [0, 1], or `weights` names no parameter.
 
-    Source: Merity et al. 2017, arXiv:1708.02182.
+    Source: Merity, Keskar, Socher 2017, arXiv:1708.02182.
 
     >>> lstm = WeightDrop(nn.LSTM(3, 4), 0.5)
     >>> output, (h, c) = lstm(torch.randn(7, 2, 3))
@@ -129,18 +122,18 @@ class WeightDrop(Wrapped):
         self.weights = chosen("WeightDrop", layer, default if weights is None else weights)
 
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns what the layer returns, in training with dropped weights."""
+        """Returns the output of the layer, in training with dropped weights."""
         if isinstance(x, fx.Proxy):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *args), kwargs)  # type: ignore
         whole = [self.layer.get_parameter(name) for name in self.weights]
         key = self.key(whole[0], batch=None)
         if key is None:
             return self.layer(x, *args, **kwargs)
-        return run_with(self.layer, dict(zip(self.weights, toss_all(key, whole), strict=True)), x, *args, **kwargs)
+        return run_with(self.layer, dict(zip(self.weights, drop_all(key, whole), strict=True)), x, *args, **kwargs)
 
     def extra_repr(self) -> str:
         """Returns the rate and the names of the weights."""
         return f"p={self.p}, weights={list(self.weights)}"
 
 
-METHODS = (Method(FACTS, WeightDrop),)
+METHODS = (Method(FACTS, WeightDrop, title="Weight-drop"),)

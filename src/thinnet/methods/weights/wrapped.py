@@ -1,7 +1,7 @@
-"""A site around a layer that leaves no trace in a checkpoint: the keys are those of the bare layer, both ways.
+"""A dropout site around a layer that does not change the checkpoint: its keys are those of the bare layer.
 
-What is wrapped is the child `layer`. Its parameters stay the objects that they were, so an optimiser made before still holds
-them and tied weights stay tied. `named_parameters` and `named_modules` tell the truth: their names have the part `layer.`.
+The wrapped layer is the child `layer`, and its parameters stay the same objects: an optimiser that was made before still holds
+them, and tied weights stay tied. Names in `named_parameters` and `named_modules` start with `layer.`.
 """
 
 from collections.abc import MutableMapping
@@ -15,20 +15,21 @@ INNER = "layer."
 
 
 class Wrapped(Site):
-    """A site that holds the layer whose weights it tosses. Subclasses write `forward`, or `drop`, and name what they can wrap.
+    """A dropout site that holds the layer whose weights or input it changes. Subclasses write `drop` or `forward`, and
+        `layers`.
 
-    `state_dict` has the keys of the bare layer ("weight", and not "layer.weight"), at any depth of a model, so checkpoints of
-    the bare and the wrapped layer are each other's. What a subclass registers itself keeps its own key. The layer's attributes
-    are read as the wrapper's own (`wrapped.weight`, `wrapped.in_features`), and a parameter or buffer of it is set in it:
-    `wrapped.weight = other.weight` ties. A tool that registers something at a layer, as pruning does, is given `wrapped.layer`.
+    The keys in `state_dict` are those of the bare layer ("weight" instead of "layer.weight"), at any depth of a model, so bare
+    and wrapped layers load each other's checkpoints. What a subclass registers keeps its own key. The attributes of the layer
+    are attributes of the wrapper (`wrapped.weight`, `wrapped.in_features`), and `wrapped.weight = other.weight` ties the
+    layer's weight. Give `wrapped.layer` to tools that register something on a layer, such as pruning.
 
     Args:
-        layer: what is wrapped; an instance of one of the classes in `layers`.
-        p: the rate, as of every site; None where there is no one rate.
+        layer: an instance of one of the classes in `layers`.
+        p: the rate; None if there is no common rate.
 
     Raises:
         TypeError: `layer` is of another class.
-        ValueError: `p` is no rate.
+        ValueError: `p` is not a rate.
 
     >>> import torch
     >>> bare = nn.Linear(3, 2)
@@ -52,7 +53,7 @@ class Wrapped(Site):
         self.register_load_state_dict_pre_hook(_inner_keys)
 
     def __getattr__(self, name: str) -> Any:
-        """Returns an attribute of the layer where the wrapper has none of that name."""
+        """Returns an attribute of the layer if the wrapper has none of that name."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -62,7 +63,7 @@ class Wrapped(Site):
             return getattr(layer, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Sets a parameter or a buffer of the layer in the layer, where the wrapper has none of that name."""
+        """Sets a parameter or buffer of the layer in the layer, unless the wrapper has that name."""
         layer = self.__dict__.get("_modules", {}).get("layer")
         inner = layer is not None and (name in layer._parameters or name in layer._buffers)
         if inner and not (name in self.__dict__ or name in self._buffers or hasattr(type(self), name)):
