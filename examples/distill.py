@@ -30,7 +30,7 @@ for _ in range(40):
 
 unlabelled = torch.cat([x[train], noisy[train]])[torch.randperm(2 * len(train))]
 held_out = torch.cat([x[test], noisy[test]])
-found = thinnet.inference.distill(model, unlabelled.split(100), heldout=held_out, epochs=25)
+found = thinnet.inference.distill(model, unlabelled.split(100), held_out=held_out, epochs=25)
 print(found)
 
 

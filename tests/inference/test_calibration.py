@@ -1,4 +1,4 @@
-"""Calibration: scores as others define them, fits with known answers, no test case in a fit, the model as it was."""
+"""Calibration: scores equal their definitions, fits have known answers, no test case enters a fit."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 import thinnet
 from thinnet.inference.calibration import fitting, scores
 from thinnet.inference.calibration.calibration import calibrate
-from thinnet.inference.calibration.reliability import Judge, ends
+from thinnet.inference.calibration.scorer import Scorer, ends
 from thinnet.inference.monte_carlo.prediction import Prediction
 
 PARTS = {"validation": slice(20), "test": slice(20, None)}
@@ -46,7 +46,7 @@ def assert_rows_equal(one, other) -> None:
 
 @pytest.mark.parametrize("cases", [7, 100, 333])
 @pytest.mark.parametrize("bins", [1, 5, 15])
-def test_the_resampled_form_of_an_error_is_the_library_s_on_the_cases_themselves(cases: int, bins: int) -> None:
+def test_the_weighted_calibration_error_equals_torchmetrics_with_equal_weights(cases: int, bins: int) -> None:
     draws, y = predicted(cases)
     p = fitting.log_probabilities(draws).exp()
     confidence, guess = p.max(-1)
@@ -62,7 +62,7 @@ def test_the_resampled_form_of_an_error_is_the_library_s_on_the_cases_themselves
 def test_the_scores_of_labels_are_their_definitions() -> None:
     draws, y = predicted(60)
     p = draws.softmax(-1).mean(0)
-    row = Judge(y, 15, 100, 0).labels("row", draws)
+    row = Scorer(y, 15, 100, 0).labels("row", draws)
     found = {name: score.value for name, score in row.scores.items()}
     assert found["NLL"] == pytest.approx(-p[range(60), y].log().mean().item())
     squares = [(p[i, c].item() - int(y[i] == c)) ** 2 for i in range(60) for c in range(4)]
@@ -80,7 +80,7 @@ def test_the_scores_of_values_are_their_definitions() -> None:
     generator = torch.Generator().manual_seed(1)
     draws, y = torch.randn(5, 30, 2, generator=generator).double(), torch.randn(30, 2, generator=generator).double()
     variance = torch.tensor(0.3).double()
-    row = Judge(y, 15, 100, 0).values("row", draws, variance)
+    row = Scorer(y, 15, 100, 0).values("row", draws, variance)
     p = (-(y - draws).square() / 0.6).exp().mean(0) / math.sqrt(0.6 * math.pi)
     assert row.scores["NLL"].value == pytest.approx(-p.log().mean().item())
     assert row.scores["RMSE"].value == pytest.approx((draws.mean(0) - y).square().mean().sqrt().item(), rel=1e-6)
@@ -101,7 +101,7 @@ def test_a_temperature_scales_with_the_logits_and_takes_the_loss_down() -> None:
     draws, _ = predicted(4000, n=1)
     y = torch.multinomial((draws[0] / 2).softmax(-1), 1, generator=torch.Generator().manual_seed(0))[:, 0]
     cool = fitting.fit_temperature(draws, y)
-    assert fitting.fit_temperature(3 * draws, y) == pytest.approx(3 * cool, rel=1e-2)  # but for the prior
+    assert fitting.fit_temperature(3 * draws, y) == pytest.approx(3 * cool, rel=1e-2)  # up to the prior
 
     def loss(temperature: float) -> float:
         return nn.functional.nll_loss(fitting.log_probabilities(draws, temperature), y).item()
@@ -109,12 +109,12 @@ def test_a_temperature_scales_with_the_logits_and_takes_the_loss_down() -> None:
     assert loss(cool) <= min(loss(1.0), loss(cool * 1.05), loss(cool / 1.05))
 
 
-def test_a_few_cases_that_are_all_right_do_not_make_a_model_certain() -> None:
+def test_a_few_correct_cases_do_not_bring_the_temperature_to_zero() -> None:
     draws = 3.0 * torch.eye(3).repeat(10, 1)[None]
     assert 0.3 < fitting.fit_temperature(draws, torch.arange(3).repeat(10)) < 1
 
 
-def test_noise_that_the_model_says_is_taken_and_its_factor_found() -> None:
+def test_predicted_noise_is_used_and_its_factor_is_fitted() -> None:
     model, (x, y) = network(2), values(400)
     parts = {"validation": (x[:200], y[:200]), "test": (x[200:], y[200:])}
     found = calibrate(model, **parts, kind="mean_and_log_variance", n=8, resamples=100, factors=())
@@ -127,7 +127,7 @@ def test_noise_that_the_model_says_is_taken_and_its_factor_found() -> None:
     assert found["single pass"].scores["NLL"].value == pytest.approx(nll[200:].mean().item(), rel=1e-5)
 
 
-def test_several_inputs_and_outputs_are_taken_and_batches_change_nothing() -> None:
+def test_models_with_several_inputs_and_outputs_and_any_batch_size() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -156,7 +156,7 @@ def test_tau_of_a_single_pass_is_one_over_its_mean_squared_error() -> None:
 
 
 @pytest.mark.parametrize("data", [labels, values])
-def test_nothing_of_the_test_cases_is_in_a_fit(data) -> None:
+def test_no_test_case_enters_a_fit(data) -> None:
     (x, y), (other_x, other_y) = data(), data()
     model = network(3 if data is labels else 1)
     one, other = (
@@ -167,7 +167,7 @@ def test_nothing_of_the_test_cases_is_in_a_fit(data) -> None:
     assert [row.fitted for row in one.rows] == [row.fitted for row in other.rows]
 
 
-def test_the_model_is_as_it_was_and_its_mode_too() -> None:
+def test_the_model_and_its_mode_are_unchanged() -> None:
     model, (x, y) = network().train(), labels()
     model[1].eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -179,7 +179,7 @@ def test_the_model_is_as_it_was_and_its_mode_too() -> None:
     assert found.rates == {"2": best} and found["Monte-Carlo, rates"].fitted == {"rate": best}
 
 
-def test_rates_come_back_after_an_error_too() -> None:
+def test_rates_are_restored_after_an_error() -> None:
     model, (x, y) = network(), labels()
     calls = []
 
@@ -194,7 +194,7 @@ def test_rates_come_back_after_an_error_too() -> None:
     assert model[2].p == 0.4 and 0.2 in [pytest.approx(p, abs=1e-4) for p in calls]
 
 
-def test_a_factor_of_one_is_no_refit_and_one_that_reaches_rate_1_is_left_out() -> None:
+def test_factor_one_changes_nothing_and_a_factor_that_reaches_rate_1_is_left_out() -> None:
     model, (x, y) = network(), labels()
     parts = {"validation": (x[:20], y[:20]), "test": (x[20:], y[20:])}
     found = calibrate(model, **parts, n=8, resamples=100, factors=(1.0, 2.5, 4.0))
@@ -205,7 +205,7 @@ def test_a_factor_of_one_is_no_refit_and_one_that_reaches_rate_1_is_left_out() -
     assert found.difference("Monte-Carlo, rates", "Monte-Carlo", "Brier").high == pytest.approx(0, abs=1e-6)
 
 
-def test_predictions_in_the_place_of_inputs_give_the_rows_of_the_model() -> None:
+def test_predictions_instead_of_inputs_give_the_rows_of_the_model() -> None:
     model, (x, y) = network(), labels()
     whole = calibrate(model, validation=(x[:20], y[:20]), test=(x[20:], y[20:]), **FEW)
     drawn = [thinnet.inference.sample(model, part, n=8) for part in (x[:20], x[20:])]
@@ -215,13 +215,13 @@ def test_predictions_in_the_place_of_inputs_give_the_rows_of_the_model() -> None
         assert_rows_equal(row, whole[row.name])
 
 
-def test_what_the_draws_say_of_themselves_is_said_once() -> None:
+def test_notes_of_the_draws_appear_once() -> None:
     draws, y = torch.randn(6, 40, 3), labels()[1]
     parts = {part: (Prediction(draws[:, rows], "logits", notes=("not named",)), y[rows]) for part, rows in PARTS.items()}
     assert calibrate(**parts, resamples=100).notes.count("not named") == 1
 
 
-def test_one_logit_is_two_classes() -> None:
+def test_a_single_logit_means_two_classes() -> None:
     model, (x, y) = network(1), labels(classes=2)
     draws = torch.randn(6, 40, 1)
     two = torch.cat((torch.zeros_like(draws), draws), -1)
@@ -235,7 +235,7 @@ def test_one_logit_is_two_classes() -> None:
     assert [row.name for row in found.rows][::2] == ["single pass", "Monte-Carlo"]
 
 
-def test_an_interval_of_a_mean_is_as_wide_as_theory_says_and_of_a_share_it_has_a_width() -> None:
+def test_intervals_have_the_width_of_theory_and_those_of_proportions_are_never_empty() -> None:
     generator = torch.Generator().manual_seed(3)
     values = torch.randn(400, generator=generator, dtype=torch.float64)
     statistics = {"mean": scores.mean(values), "NLL": scores.mean(values), "share": scores.mean(torch.ones(400).double())}
@@ -248,22 +248,22 @@ def test_an_interval_of_a_mean_is_as_wide_as_theory_says_and_of_a_share_it_has_a
 
 def test_a_difference_is_paired() -> None:
     draws, y = predicted(100)
-    judge = Judge(y, 15, 400, 0)
-    one, other = judge.labels("one", draws), judge.labels("other", 1.02 * draws)
+    scorer = Scorer(y, 15, 400, 0)
+    one, other = scorer.labels("one", draws), scorer.labels("other", 1.02 * draws)
     alone, paired = one.scores["NLL"], one.scores["NLL"] - other.scores["NLL"]
     assert paired.low < paired.value < paired.high
     assert paired.high - paired.low < 0.1 * (alone.high - alone.low)
 
 
-def test_table_json_picture_and_page_say_the_same(tmp_path) -> None:
+def test_table_json_figure_and_page_show_all_rows(tmp_path) -> None:
     model, (x, y) = network(), labels()
     found = calibrate(model, validation=(x[:20], y[:20]), test=(x[20:], y[20:]), n=8, resamples=100, factors=(0.5, 1.0))
-    assert all(row.name in str(found) for row in found.rows) and "# fitted on 20 cases, judged on 20 others" in str(found)
+    assert all(row.name in str(found) for row in found.rows) and "note: fitted on 20 cases, scored on 20 others" in str(found)
     assert '"Monte-Carlo, rates, temperature"' in found.json()
     names = {trace.name for trace in found.picture().data}
     assert {row.name for row in found.rows} <= names
     page = found.html(tmp_path / "new" / "page.html").read_text()
-    assert "single pass, temperature" in page and not re.search(r"<(script|link)[^>]*(src|href)=", page)
+    assert "single pass, temperature" in page and not re.search(r"<(script|link)[^>]*(src|href)=[^>]?(?!data:)[a-z]", page)
     with pytest.raises(KeyError, match="a row must be one of single pass, "):
         found["nothing"]
     of_values = calibrate(network(1), validation=(x[:20], x[:20, 0]), test=(x[20:], x[20:, 0]), **FEW)
@@ -295,13 +295,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("changed", "error", "words"), BAD, ids=[words[:30] for *_, words in BAD])
-def test_what_is_wrong_is_refused(changed: dict, error: type[Exception], words: str) -> None:
+def test_wrong_arguments_are_refused(changed: dict, error: type[Exception], words: str) -> None:
     arguments = {"model": network(), "validation": (X, Y), "test": (X + 1, Y), **FEW} | changed
     with pytest.raises(error, match=words):
         calibrate(arguments.pop("model"), **arguments)
 
 
-def test_a_model_without_a_coin_is_refused() -> None:
+def test_a_model_without_dropout_is_refused() -> None:
     x, y = labels()
     with pytest.raises(ValueError, match="sample"):
         calibrate(nn.Linear(4, 3), validation=(x[:20], y[:20]), test=(x[20:], y[20:]), **FEW)

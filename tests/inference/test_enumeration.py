@@ -1,4 +1,4 @@
-"""All sub-networks of small models, against a count by hand and the identities that hold for one layer."""
+"""Exact averages over the sub-networks of small models: an enumeration by hand, and identities of one layer."""
 
 import math
 from itertools import product
@@ -30,7 +30,7 @@ def network(*layers: nn.Module) -> nn.Sequential:
 
 
 class Functional(nn.Module):
-    """The dropout of `Modules`, by functions: one in a branch that asks for the mode, one that does not."""
+    """Dropout as functions: one in a branch on the mode, one with the mode as an argument."""
 
     def __init__(self, first: nn.Linear, last: nn.Linear) -> None:
         super().__init__()
@@ -43,14 +43,14 @@ class Functional(nn.Module):
 
 
 class ByHand(nn.Module):
-    """A mask that no site knows of."""
+    """A mask made by hand."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (torch.rand_like(x) > 0.5) if self.training else x
 
 
 class Twice(nn.Module):
-    """One dropout module, used before and behind a layer."""
+    """One dropout module, used before and after a layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,23 +62,23 @@ class Twice(nn.Module):
 
 @pytest.mark.parametrize("p", [0.125, 0.5, 0.75])
 @pytest.mark.parametrize("hidden", [False, True])
-def test_of_one_softmax_layer_the_geometric_mean_is_weight_scaling(p: float, hidden: bool) -> None:
+def test_for_one_softmax_layer_the_geometric_mean_is_weight_scaling(p: float, hidden: bool) -> None:
     before = (nn.Linear(5, 8), nn.Tanh()) if hidden else ()
     model = network(*before, nn.Dropout(p), nn.Linear(8 if hidden else 5, 3))
     found = exact(model, drawn(7, 5), n=2)
     assert found.geometric is not None
     torch.testing.assert_close(found.geometric, found.weight_scaled, rtol=0, atol=1e-12)
-    assert float((found.mean - found.weight_scaled).abs().max()) > 1e-3  # the arithmetic mean is another one
+    assert float((found.mean - found.weight_scaled).abs().max()) > 1e-3  # the arithmetic mean differs
 
 
-def test_of_a_linear_network_the_arithmetic_mean_is_weight_scaling() -> None:
+def test_for_a_linear_network_the_arithmetic_mean_is_weight_scaling() -> None:
     model = network(nn.Dropout(0.25), nn.Linear(4, 6), nn.Dropout(0.5), nn.Linear(6, 2))
     found = exact(model, drawn(5, 4), n=2, kind="values")
     torch.testing.assert_close(found.mean, found.weight_scaled, rtol=0, atol=1e-12)
     assert found.geometric is None
 
 
-def test_the_averages_are_those_counted_by_hand() -> None:
+def test_the_averages_equal_an_enumeration_by_hand() -> None:
     model, x = network(nn.Linear(3, 4), nn.ReLU(), nn.Dropout(0.25), nn.Linear(4, 3)), drawn(5, 3)
     first: Any = model[0]
     last: Any = model[3]
@@ -111,7 +111,7 @@ def test_masks_probabilities_and_outputs_belong_together() -> None:
         torch.testing.assert_close(found.outputs[number], model[3](hidden).detach())
 
 
-def test_the_monte_carlo_average_is_as_far_off_as_it_says() -> None:
+def test_the_monte_carlo_average_has_the_stated_error() -> None:
     model = network(nn.Linear(3, 6), nn.Tanh(), nn.Dropout(0.5), nn.Linear(6, 3))
     found = exact(model, drawn(10, 3), n=400, seed=3)
     limit = stats.norm.isf(FALSE_ALARM / 2 / found.mean.numel()) + 1
@@ -124,7 +124,7 @@ def test_modules_functions_and_sites_have_the_same_sub_networks() -> None:
     modules = nn.Sequential(nn.Dropout(0.25), first, nn.ReLU(), nn.Dropout(0.5), last)
     ours = nn.Sequential(thinnet.nn.Dropout(0.25), first, nn.ReLU(), thinnet.nn.Dropout(0.5), last)
     means = [exact(model, x, n=2) for model in (modules, ours, Functional(first, last))]
-    assert means[0].coins == 7
+    assert means[0].units == 7
     for other in means[1:]:
         assert torch.equal(other.mean, means[0].mean)
         assert torch.equal(other.weight_scaled, means[0].weight_scaled)
@@ -142,12 +142,12 @@ def test_modules_functions_and_sites_have_the_same_sub_networks() -> None:
         (Twice().double(), drawn(2, 3), [(3,), (2,)]),
     ],
 )
-def test_a_coin_for_each_unit_of_an_input(model: nn.Module, x: Tensor, shapes: list[tuple[int, ...]]) -> None:
+def test_the_mask_of_each_site_has_its_shape(model: nn.Module, x: Tensor, shapes: list[tuple[int, ...]]) -> None:
     networks = Subnetworks(model, x)
-    assert [use.units for use in networks.uses] == shapes
-    numbers = torch.arange(1 << networks.coins)
+    assert [use.shape for use in networks.uses] == shapes
+    numbers = torch.arange(1 << networks.units)
     outputs = networks.outputs(numbers)
-    assert outputs.shape == (1 << networks.coins, *networks.whole().shape)
+    assert outputs.shape == (1 << networks.units, *networks.whole().shape)
     alone = Subnetworks(model, x[1:2]).outputs(numbers)
     torch.testing.assert_close(outputs[:, 1:2], alone)  # all inputs meet the same sub-networks
 
@@ -156,10 +156,10 @@ def test_an_encoder_layer_with_its_attention() -> None:
     layer = nn.TransformerEncoderLayer(2, 2, 2, dropout=0.1, batch_first=True)
     networks = Subnetworks(layer, torch.randn(3, 2, 2))
     assert [use.site for use in networks.uses] == ["self_attn.dropout", "dropout1", "dropout", "dropout2"]
-    assert networks.coins == 2 * 2 * 2 + 4 + 4 + 4
+    assert networks.units == 2 * 2 * 2 + 4 + 4 + 4
 
 
-def test_the_size_of_a_pass_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_batch_size_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = network(nn.Dropout(0.5), nn.Linear(4, 3)), drawn(3, 4)
     whole = exact(model, x, n=2)
     parts = exact(model, x, n=2, batch_size=10)
@@ -174,7 +174,7 @@ def test_the_size_of_a_pass_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_and_the_generator_are_as_they_were(training: bool) -> None:
+def test_the_model_and_the_generator_are_unchanged(training: bool) -> None:
     model = network(nn.Linear(3, 4), nn.BatchNorm1d(4), thinnet.nn.Dropout(0.5), nn.Linear(4, 2)).train(training)
     thinnet.DropoutRNG(5).bind(model).at(3)
     modules, values = list(model.modules()), {name: value.clone() for name, value in model.state_dict().items()}
@@ -185,7 +185,7 @@ def test_the_model_and_the_generator_are_as_they_were(training: bool) -> None:
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in values.items())
 
 
-def test_what_is_frozen_stays_off() -> None:
+def test_frozen_sites_stay_off() -> None:
     model = network(nn.Dropout(0.5), nn.Linear(3, 2), nn.Dropout(0.5))
     thinnet.freeze(model, "0")
     assert [use.site for use in Subnetworks(model, drawn(2, 3)).uses] == ["2"]
@@ -207,10 +207,10 @@ def test_outputs_are_picked_and_inputs_named() -> None:
 
 
 BAD: list[tuple[nn.Module, Any, str]] = [
-    (nn.Sequential(nn.Linear(4, 40), nn.Dropout(0.5)), {}, "at most 20 coins; got 40, 40 at '1': 2\\^40 .* sample"),
-    (nn.Sequential(nn.Linear(4, 22), nn.Dropout(0.5)), {}, "take limit=22"),
-    (nn.Sequential(nn.Linear(4, 4)), {}, "no coin was tossed"),
-    (nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0)), {}, "no coin was tossed"),
+    (nn.Sequential(nn.Linear(4, 40), nn.Dropout(0.5)), {}, "at most 20 droppable units; got 40, 40 at '1': 2\\^40 .* sample"),
+    (nn.Sequential(nn.Linear(4, 22), nn.Dropout(0.5)), {}, "set limit=22"),
+    (nn.Sequential(nn.Linear(4, 4)), {}, "it drops no unit"),
+    (nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.0)), {}, "it drops no unit"),
     (nn.Sequential(thinnet.nn.GaussianDropout(0.5)), {}, "'0' is random by GaussianDropout"),
     (nn.Sequential(nn.Linear(4, 4), thinnet.nn.Jumpout(0.5)), {}, "'1' is random by Jumpout"),
     (nn.Sequential(nn.AlphaDropout(0.5)), {}, "'0' is random by AlphaDropout"),
@@ -225,9 +225,9 @@ BAD: list[tuple[nn.Module, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "given", "told"), BAD)
-def test_bad_input_is_refused_by_name(model: nn.Module, given: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+@pytest.mark.parametrize(("model", "given", "message"), BAD)
+def test_bad_input_is_refused_by_name(model: nn.Module, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         exact(model, torch.randn(2, 4), **given)
 
 
@@ -238,10 +238,10 @@ def test_no_module_and_no_inputs() -> None:
         exact(nn.Dropout(0.5), (torch.ones(2, 3), torch.ones(3, 3)))
 
 
-def test_the_table_and_the_picture() -> None:
+def test_the_table_and_the_figure() -> None:
     found = exact(network(nn.Linear(3, 6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 3)), drawn(10, 3), n=20)
     lines = str(found).splitlines()
-    assert lines[0] == "64 sub-networks of 6 coins: 6 at 2 (p=0.5); 10 inputs, probabilities"
+    assert lines[0] == "64 sub-networks of 6 units: 6 at 2 (p=0.5); 10 inputs, probabilities"
     assert [line.split("  ")[0] for line in lines[2:6]] == [
         "arithmetic mean",
         "geometric mean",
@@ -255,4 +255,4 @@ def test_the_table_and_the_picture() -> None:
 
     bars, *marks = found.picture(index=3, unit=1).data
     assert sum(bars.y) == pytest.approx(1)
-    assert [mark.x[0] for mark in marks] == pytest.approx([float(average[3, 1]) for average in found.named().values()])
+    assert [mark.x[0] for mark in marks] == pytest.approx([float(average[3, 1]) for average in found.by_name().values()])

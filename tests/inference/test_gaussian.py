@@ -1,4 +1,4 @@
-"""Moments of a whole model in one pass: exact where they are, followed through forward methods, told beside sampling."""
+"""Moments of a model in one pass: exact without an activation, traced through forward methods, compared with sampling."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def layers() -> nn.Sequential:
 
 
 class Chain(nn.Module):
-    """The same by a forward method, with functions, and numbers that are added and multiplied."""
+    """The same as a forward method, with functions, sums and products with numbers."""
 
     def __init__(self, inner: nn.Sequential) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Chain(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two parts that have their inputs in common."""
+    """Two branches with the same input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ class Residual(nn.Module):
         return x + self.layer(x)
 
 
-class Steered(nn.Module):
-    """A forward method that looks at numbers."""
+class Branching(nn.Module):
+    """A forward method that branches on values."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if bool((x > 0).all()) else -x
@@ -65,7 +65,7 @@ class Sorted(nn.Module):
 def test_behind_the_last_activation_the_moments_are_exact() -> None:
     model = layers()
     networks = Subnetworks(model, X)
-    numbers = torch.arange(1 << networks.coins)
+    numbers = torch.arange(1 << networks.units)
     outputs, weights = networks.outputs(numbers), networks.probabilities(numbers)
     mean = torch.tensordot(weights, outputs, 1)
     found = moments(model, X, n=None)
@@ -75,7 +75,7 @@ def test_behind_the_last_activation_the_moments_are_exact() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_a_forward_method_is_followed(training: bool) -> None:
+def test_a_forward_method_is_traced(training: bool) -> None:
     model = layers()
     chain = Chain(model).train(training)
     one, other = moments(model, X, n=None), moments(chain, X, n=None)
@@ -84,7 +84,7 @@ def test_a_forward_method_is_followed(training: bool) -> None:
     torch.testing.assert_close(other.variance, 9 * one.variance)
 
 
-def test_sites_and_a_rule_of_ones_own() -> None:
+def test_thinnet_sites_and_a_custom_rule() -> None:
     model = nn.Sequential(layers(), nn.LayerNorm(3)).double()
     ours = nn.Sequential(*(thinnet.nn.Dropout(0.25) if isinstance(m, nn.Dropout) else m for m in model[0]))  # type: ignore[arg-type]
     torch.testing.assert_close(moments(ours, X, n=None).variance, moments(model[0], X, n=None).variance)
@@ -92,21 +92,21 @@ def test_sites_and_a_rule_of_ones_own() -> None:
     torch.testing.assert_close(seen.mean, moments(ours, X, n=None).mean)
 
 
-def test_the_difference_from_sampling_is_told_in_its_own_error() -> None:
+def test_the_difference_from_sampling_is_within_its_error() -> None:
     found = moments(layers(), X, n=2000, seed=3)
-    rows = {row["of the outputs"]: row for row in found.rows()}
+    rows = {row["statistic"]: row for row in found.rows()}
     assert list(rows) == ["mean", "std", "probability"]
     limit = stats.norm.isf(FALSE_ALARM / 2 / found.mean.numel())
     draws = found.sampled.draws  # type: ignore[union-attr]
     assert bool(((draws.mean(0) - found.mean).abs() <= limit * found.std / len(draws) ** 0.5).all())
-    assert rows["mean"]["mean |difference|"] < 3 * rows["mean"]["Monte-Carlo error"]  # as that is exact here
+    assert rows["mean"]["mean |difference|"] < 3 * rows["mean"]["Monte-Carlo error"]  # the mean is exact here
     assert rows["mean"]["mean |difference|"] > 0.1 * rows["mean"]["Monte-Carlo error"]
     assert rows["std"]["mean |difference|"] < 3 * rows["std"]["Monte-Carlo error"]
-    assert str(found).splitlines()[1].split("  ")[0] == "of the outputs"
+    assert str(found).splitlines()[1].split("  ")[0] == "statistic"
     torch.testing.assert_close(found.probabilities.sum(-1), torch.ones(5).double())
 
 
-def test_the_model_is_as_it_was() -> None:
+def test_the_model_is_unchanged() -> None:
     model = layers().train()
     state = torch.get_rng_state()
     moments(model, X, n=None)
@@ -122,20 +122,20 @@ def test_the_model_is_as_it_was() -> None:
 BAD: list[tuple[nn.Module, str]] = [
     (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), "moments: model.1 is of class LayerNorm, which has no rule. Pass rules="),
     (Residual(), "'add' is add, whose parts have inputs in common"),
-    (Steered(), "Steered cannot be followed .*sample"),
+    (Branching(), "Branching cannot be followed .*sample"),
     (Sorted(), "'sort' is sort, which has no rule"),
     (nn.TransformerEncoderLayer(4, 2, 4), "TransformerEncoderLayer cannot be followed"),
 ]
 
 
-@pytest.mark.parametrize(("model", "told"), BAD)
-def test_what_cannot_be_propagated_is_refused_by_name(model: nn.Module, told: str) -> None:
-    with pytest.raises(TypeError, match=told):
+@pytest.mark.parametrize(("model", "message"), BAD)
+def test_what_cannot_be_propagated_is_refused_by_name(model: nn.Module, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
         moments(model.double(), X, n=None)
 
 
 @pytest.mark.parametrize(
-    ("given", "kind", "told"),
+    ("given", "kind", "message"),
     [
         ({"n": 1}, ValueError, "n must be an integer of at least 2, or None"),
         ({"kind": "class"}, ValueError, "kind must be .* got 'class'"),
@@ -146,6 +146,6 @@ def test_what_cannot_be_propagated_is_refused_by_name(model: nn.Module, told: st
         ),
     ],
 )
-def test_bad_arguments(given: dict[str, Any], kind: type[Exception], told: str) -> None:
-    with pytest.raises(kind, match=told):
+def test_bad_arguments(given: dict[str, Any], kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
         moments(layers(), **({"x": X} | given))

@@ -1,4 +1,4 @@
-"""What is read off draws: identities of entropies, quantiles, and Monte-Carlo errors that a simulation confirms."""
+"""Statistics of draws: identities of entropies, quantiles, and Monte-Carlo errors that a simulation confirms."""
 
 import math
 
@@ -14,7 +14,7 @@ N, ROWS, CLASSES = 200, 6, 4
 
 
 def logits(n: int = N, rows: int = ROWS) -> Tensor:
-    """Draws around other centres, more or less apart, with a row of equal draws at the end."""
+    """Draws around different centres with different spreads; all draws of the last row are equal."""
     centre = torch.randn(rows, CLASSES) * 2
     spread = torch.linspace(1.5, 0.0, rows)[:, None]
     return centre + spread * torch.randn(n, rows, CLASSES)
@@ -24,7 +24,7 @@ def assert_close(one: Tensor, other: Tensor, tolerance: float = 1e-6) -> None:
     torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
-def test_entropies_are_what_their_formulas_say() -> None:
+def test_entropies_follow_their_formulas() -> None:
     draws = logits()
     found, p = Prediction(draws, "logits"), draws.softmax(-1)
     mean = p.mean(0)
@@ -53,7 +53,7 @@ def test_equal_draws_have_no_uncertainty_of_the_model() -> None:
         assert float(value.abs().max()) < 1e-7
 
 
-def test_extreme_logits_are_numbers() -> None:
+def test_extreme_logits_give_finite_statistics() -> None:
     draws = torch.tensor([[[1e4, -1e4, 0.0]], [[-torch.inf, 0.0, 0.0]]])
     found = Prediction(draws, "logits")
     assert_close(found.mean, torch.tensor([[0.5, 0.25, 0.25]]))
@@ -63,7 +63,7 @@ def test_extreme_logits_are_numbers() -> None:
         assert bool(value.isfinite().all())
 
 
-def test_probabilities_are_those_that_torchmetrics_scores() -> None:
+def test_torchmetrics_scores_the_mean_probabilities() -> None:
     found, target = Prediction(logits(), "logits"), torch.arange(ROWS) % CLASSES
     by_hand = (found.mean.argmax(-1) == target).float().mean()
     assert_close(multiclass_accuracy(found.mean, target, CLASSES, average="micro"), by_hand)
@@ -77,7 +77,7 @@ def test_quantiles_are_those_of_pytorch() -> None:
     assert_close(Prediction(draws, "logits").quantiles(0.3), torch.quantile(draws.softmax(-1), 0.3, 0))
 
 
-def test_values_have_the_variance_of_both_kinds() -> None:
+def test_the_variance_of_values_adds_that_of_the_data() -> None:
     draws, aleatoric = torch.randn(40, 5, 2), torch.rand(40, 5, 2)
     own = draws.var(0, correction=0)
     assert_close(Prediction(draws, "values").variance(), own)
@@ -89,11 +89,11 @@ def test_values_have_the_variance_of_both_kinds() -> None:
 STATISTICS = ("mean", "std", "entropy", "expected_entropy", "mutual_information", "variation_ratio")
 
 
-def test_the_stated_error_is_that_of_repeated_runs() -> None:
+def test_the_stated_error_is_the_spread_of_repeated_runs() -> None:
     """400 runs of 200 draws: the spread of the statistic over runs against the error that each run states.
 
-    A standard deviation of 400 numbers has itself a standard error of 1 / sqrt(800) = 3.5 %; the limit is 25 %, at 7 of these,
-    which leaves room for what a first-order error leaves out. Rows in which draws nearly agree say less and are left out.
+    A standard deviation of 400 numbers has itself a standard error of 1 / sqrt(800) = 3.5 %. The limit of 25 % is 7 of these,
+    which leaves room for the terms that a first-order error ignores. Rows with nearly equal draws are left out.
     """
     centre, spread = torch.randn(4, CLASSES), torch.tensor([1.0, 1.5, 2.0, 0.7])[:, None]
     runs = [Prediction(centre + spread * torch.randn(N, 4, CLASSES), "logits") for _ in range(400)]
@@ -104,7 +104,7 @@ def test_the_stated_error_is_that_of_repeated_runs() -> None:
         assert 0.75 < float(ratio.min()) and float(ratio.max()) < 1.25, (statistic, ratio)
 
 
-def test_the_error_of_quantiles_is_that_of_repeated_runs() -> None:
+def test_the_error_of_quantiles_is_the_spread_of_repeated_runs() -> None:
     runs = [Prediction(torch.randn(N, 1), "values") for _ in range(800)]
     for q in (0.1, 0.5, 0.9):
         measured = torch.stack([run.quantiles(q) for run in runs]).std()
@@ -112,7 +112,7 @@ def test_the_error_of_quantiles_is_that_of_repeated_runs() -> None:
         assert 0.75 < float(measured / stated) < 1.25, (q, measured, stated)
 
 
-def test_enough_says_the_n_that_would_be() -> None:
+def test_enough_gives_the_n_that_is_needed() -> None:
     few = Prediction(torch.randn(50, 300), "values")
     answer = few.enough(0.05)
     assert not answer and str(answer).startswith("n = 50 is not enough") and f"Use n = {answer.needed}." in str(answer)
@@ -122,7 +122,7 @@ def test_enough_says_the_n_that_would_be() -> None:
     assert Prediction(logits(), "logits").enough(0.2, "mutual_information").statistic == "mutual_information"
 
 
-def test_one_draw_has_no_error() -> None:
+def test_a_single_draw_has_no_error() -> None:
     one = Prediction(torch.randn(1, 3), "values")
     assert bool(one.error["mean"].isnan().all()) and bool(one.std.isnan().all())
     with pytest.raises(ValueError, match="n must be 2 or more"):
@@ -130,8 +130,9 @@ def test_one_draw_has_no_error() -> None:
 
 
 def test_a_prediction_prints_as_a_table() -> None:
-    text = str(Prediction(logits(), "logits", False, ("a note",))).splitlines()
-    assert text[0] == "200 draws of 6 samples, logits of shape (4,), not every coin named"
+    found = Prediction(logits(), "logits", False, ("a note",))
+    text = str(found).splitlines()
+    assert text[0] == "200 draws of 6 samples, logits of shape (4,), not every mask addressed"
     assert [line.split("  ")[0] for line in text[2:7]] == [
         "std",
         "entropy",
@@ -139,7 +140,8 @@ def test_a_prediction_prints_as_a_table() -> None:
         "mutual information",
         "variation ratio",
     ]
-    assert text[-1] == "# a note" and max(map(len, text)) <= 80
+    assert text[-1] == "note: a note" and max(map(len, text)) <= 80
+    assert '<td style="text-align: left">expected entropy</td>' in found._repr_html_()
     assert "1 draws of 0 samples" in str(Prediction(torch.zeros(1, 0), "values"))
 
 
@@ -162,7 +164,7 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="tau must be positive; got -1"):
         found.variance(tau=-1.0)
     for q in (1.5, [], [0.1, math.nan]):
-        with pytest.raises(ValueError, match=r"q must be shares in 0 \.\. 1"):
+        with pytest.raises(ValueError, match=r"q must be levels in 0 \.\. 1"):
             found.quantiles(q)
     for tolerance in (0.0, math.nan, math.inf):
         with pytest.raises(ValueError, match="tolerance must be a positive number"):

@@ -1,4 +1,4 @@
-"""A draw is the same in any batch, order and way of computing it, with the masks that `DropoutRNG` gives."""
+"""A draw is the same in any batch, in any order and by any way to compute it, and has the masks of `DropoutRNG`."""
 
 import itertools
 import os
@@ -26,8 +26,8 @@ from thinnet.ops.noise import unit_strides
 IDS = torch.tensor([30, 10, 20, 5])
 
 
-class CallCounter(nn.Module):
-    """Dropout as a function, attention that is told its rate, and one module used twice."""
+class Calls(nn.Module):
+    """Dropout as a function, attention with its rate as an argument, and one module used twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ MODELS = {
     "mlp": (mlp, torch.randn(4, 8)),
     "convolutions": (convolutions, torch.randn(4, 2, 8, 8)),
     "encoder": (encoder, torch.randn(4, 5, 8)),
-    "calls": (CallCounter, torch.randn(4, 5, 8)),
+    "calls": (Calls, torch.randn(4, 5, 8)),
     "bert": (bert, dict(input_ids=WORDS, attention_mask=torch.ones_like(WORDS))),
 }
 
@@ -96,7 +96,7 @@ def rows_of(x: object, rows: list[int]) -> object:
 
 
 def by_hand(model: nn.Module, x: object, n: int, seed: int) -> Tensor:
-    """The draws by the tools of every day: replaced dropout, bound coins, a step for each draw, sites alone in training."""
+    """The draws by hand: replace dropout, bind a `DropoutRNG`, set a step for each draw, train mode for the sites alone."""
     model = structure("test", model)
     thinnet.replace(model, functional=True, example=x)
     model.eval()
@@ -116,17 +116,17 @@ def assert_close(one: Tensor, other: Tensor) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_draw_has_the_coins_of_its_name(name: str) -> None:
+def test_a_draw_has_the_masks_of_its_address(name: str) -> None:
     make, x = MODELS[name]
     model = make().eval()
     found = sample(model, x, n=5, seed=7, samples=IDS)
-    assert found.named and not found.notes, str(found)
+    assert found.addressed and not found.notes, str(found)
     assert found.draws.shape == (5, 4, 3) and found.kind == "logits"
     assert_close(found.draws, by_hand(model, x, 5, seed=7))
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_draw_is_the_same_in_any_batch_order_and_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_draw_is_the_same_in_any_batch_and_order_and_without_vmap(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, x = MODELS[name]
     model = make().eval()
     whole = sample(model, x, n=5, seed=3, samples=IDS).draws
@@ -139,10 +139,10 @@ def test_a_draw_is_the_same_in_any_batch_order_and_way(name: str, monkeypatch: p
     monkeypatch.setattr(torch.func, "vmap", None)
     looped = sample(model, x, n=5, seed=3, samples=IDS)
     assert_close(looped.draws, whole)
-    assert looped.named and "one by one" in looped.notes[0]
+    assert looped.addressed and "one by one" in looped.notes[0]
 
 
-def test_the_masks_are_those_of_coins() -> None:
+def test_the_masks_are_those_of_dropout_rng() -> None:
     model = nn.Sequential(nn.Identity(), nn.Dropout(0.5))
     draws = sample(model, torch.ones(4, 40), n=6, seed=2**63 + 5, samples=IDS).draws
     twin = nn.Sequential(nn.Identity(), thinnet.nn.Dropout(0.5))
@@ -151,16 +151,16 @@ def test_the_masks_are_those_of_coins() -> None:
         assert torch.equal(draws[step] != 0, rng.mask("1", step=step, samples=IDS, shape=(40,)))
 
 
-def test_row_numbers_are_the_ids_that_nobody_gives() -> None:
+def test_the_default_ids_are_the_row_numbers() -> None:
     model, x = mlp(), torch.randn(4, 8)
     assert torch.equal(sample(model, x, n=3).draws, sample(model, x, n=3, samples=range(4)).draws)
     assert torch.equal(sample(model, x, n=3, samples=7).draws, sample(model, x, n=3, samples=[7, 8, 9, 10]).draws)
     assert not torch.equal(sample(model, x, n=3).draws, sample(model, x, n=3, seed=1).draws)
 
 
-def test_same_coins_are_one_network_a_draw() -> None:
+def test_same_masks_give_all_samples_one_sub_network_per_draw() -> None:
     model, x = mlp(), torch.randn(1, 8).expand(4, 8).contiguous()
-    draws = sample(model, x, n=6, same_coins=True).draws
+    draws = sample(model, x, n=6, same_masks=True).draws
     assert_close(draws, draws[:, :1].expand_as(draws))
     assert not torch.equal(sample(model, x, n=6).draws[:, 0], sample(model, x, n=6).draws[:, 1])
     assert len({tuple(draw.tolist()) for draw in draws[:, 0]}) > 1
@@ -178,7 +178,7 @@ class Counter(nn.Module):
         return x
 
 
-def test_the_model_and_the_generators_are_untouched() -> None:
+def test_the_model_and_the_generators_are_unchanged() -> None:
     layers = convolutions(), nn.Linear(3, 3), thinnet.nn.Dropout(0.5), Counter(), nn.LSTM(3, 3, 2, dropout=0.5)
     model = nn.Sequential(*layers).train()
     rng = thinnet.DropoutRNG(0).bind(model).at(3)
@@ -207,17 +207,17 @@ class Recurrent(nn.Module):
         return self.lstm(self.drop(x))[0][:, -1]
 
 
-def test_a_recurrent_layer_runs_draw_by_draw() -> None:
+def test_draws_of_a_recurrent_layer_run_one_by_one() -> None:
     model, x = Recurrent(0.0), torch.randn(4, 5, 8)
     found = sample(model, x, n=4, seed=7, samples=IDS)
-    assert found.named
+    assert found.addressed
     assert_close(found.draws, by_hand(model, x, 4, seed=7))
 
 
-def test_coins_without_a_name_are_said_to_be_so() -> None:
+def test_masks_without_an_address_are_reported() -> None:
     model, x = Recurrent(0.5), torch.randn(4, 5, 8)
     found = sample(model, x, n=4)
-    assert not found.named and "lstm" in found.notes[0]
+    assert not found.addressed and "lstm" in found.notes[0]
     assert torch.equal(found.draws, sample(model, x, n=4).draws)
     assert torch.equal(found.draws[:2], sample(model, x, n=2).draws)
     alone = nn.Sequential(nn.LSTM(8, 8, 2, dropout=0.5, batch_first=True))
@@ -225,13 +225,13 @@ def test_coins_without_a_name_are_said_to_be_so() -> None:
     assert not torch.equal(draws[0], draws[1]) and not torch.equal(draws, sample(alone, x, n=4, output=0, seed=1).draws)
 
 
-def test_where_axis_0_does_not_count_the_samples_nothing_is_claimed() -> None:
+def test_draws_are_not_addressed_if_axis_0_does_not_count_the_samples() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.3)
     found = sample(nn.Sequential(layer, nn.Linear(8, 3)), torch.randn(6, 4, 8), n=3, batch_size=2)
-    assert not found.named and any("depend on one another" in note for note in found.notes)
+    assert not found.addressed and any("depend on one another" in note for note in found.notes)
 
 
-def test_the_prefix_runs_once_and_the_bound_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_prefix_runs_once_and_a_pass_keeps_to_the_batch_size(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     model, x = mlp().eval(), torch.randn(10, 8)
     sample(model, x, n=2)  # the switches are known from now on
@@ -253,8 +253,8 @@ def test_the_prefix_runs_once_and_the_bound_is_kept(monkeypatch: pytest.MonkeyPa
         assert sum(steps * rows for steps, rows in sizes) == 60
 
 
-def test_a_rate_that_was_changed_counts() -> None:
-    model, x = CallCounter().eval(), torch.randn(4, 5, 8)
+def test_a_changed_rate_changes_the_draws() -> None:
+    model, x = Calls().eval(), torch.randn(4, 5, 8)
     before = sample(model, x, n=4).draws
     model.twice.p = 0.0
     after = sample(model, x, n=4).draws
@@ -263,7 +263,7 @@ def test_a_rate_that_was_changed_counts() -> None:
 
 
 def test_the_mean_of_draws_is_the_exact_average() -> None:
-    """All 2^3 thinned networks; the false-alarm level is that of tests/assertions.py."""
+    """All 2^3 sub-networks; the false-alarm level is that of tests/assertions.py."""
     model = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Dropout(0.25), nn.Linear(3, 4), nn.Tanh())
     x, n = torch.randn(2, 2), 20_000
     with torch.no_grad():
@@ -290,7 +290,7 @@ class Two(nn.Module):
 
 def test_outputs_of_several_tensors() -> None:
     model, x = Two(), torch.randn(5, 4)
-    with pytest.raises(ValueError, match="output must say which tensor is meant, of 0, 1; got None"):
+    with pytest.raises(ValueError, match="output must select one of the tensors 0, 1; got None"):
         sample(model, x, n=2)
     one = sample(model, x, n=2, output=0)
     model.kind = "dict"
@@ -329,8 +329,8 @@ def test_bad_input_is_refused() -> None:
         sample(model, x, batch_size=0)
     with pytest.raises(ValueError, match="samples must be one id for each of 4 rows; got 2"):
         sample(model, x, samples=[1, 2])
-    with pytest.raises(ValueError, match="samples must be left out with same_coins=True"):
-        sample(model, x, samples=[1, 2, 3, 4], same_coins=True)
+    with pytest.raises(ValueError, match="samples must be left out with same_masks=True"):
+        sample(model, x, samples=[1, 2, 3, 4], same_masks=True)
     with pytest.raises(ValueError, match="kind must be one of logits, values, mean_and_log_variance; got 'classes'"):
         sample(model, x, kind="classes")
     with pytest.raises(ValueError, match="x must hold a tensor with a sample or more"):
@@ -338,16 +338,16 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="NaN in 3 of 5 rows"):
         sample(Broken(), torch.tensor([[-1.0, 2], [1, 2], [1, 2], [-1, 2], [3, 4]]), n=2)
     for without in (nn.Sequential(nn.Linear(8, 3)), nn.Sequential(nn.Linear(8, 3), nn.Dropout(0.0))):
-        with pytest.raises(ValueError, match="model must have a coin that may drop"):
+        with pytest.raises(ValueError, match="model must have dropout with a rate above 0"):
             sample(without, x)
     off = mlp()
     thinnet.freeze(off)
-    with pytest.raises(ValueError, match="in a site that is not pinned off"):
+    with pytest.raises(ValueError, match="that is not frozen"):
         sample(off, x)
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_a_toss_with_many_steps_is_the_tosses_of_each(kernel: str) -> None:
+def test_noise_with_many_steps_equals_the_noise_of_each_step(kernel: str) -> None:
     steps, seed, site = torch.tensor([3, 9, 2**32 - 1, 0]), torch.tensor(-77), torch.tensor(2**32 - 5)
     rate = torch.tensor(19661, dtype=torch.int32)
     shapes = ((4,), (4, 300), (4, 3, 40), (4, 1, 300), (4, 3, 1), (4, 2, 70, 9, 3))

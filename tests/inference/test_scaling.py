@@ -1,4 +1,4 @@
-"""One network without dropout: the same bits as the model in eval, the right expectation in the classic form, clean exports."""
+"""Weight scaling: the bits of the model in eval, the right expectation in the classic form, and exports without dropout."""
 
 import copy
 import pickle
@@ -22,7 +22,7 @@ SITES = (thinnet.rng.Site, nn.modules.dropout._DropoutNd)
 
 
 class Functional(nn.Module):
-    """Dropout as functions: one that asks for the mode, one that forgot it, and one of attention."""
+    """Dropout as functions: one with the mode, one without it, and one of attention."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Functional(nn.Module):
 
 
 class Residual(nn.Module):
-    """Dropout on a branch, behind the layer of it or before."""
+    """Dropout on a branch, before or after its layer."""
 
     def __init__(self, behind: bool) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ def test_nothing_is_random_in_any_mode(name: str, example: bool) -> None:
     assert not [place for place in thinnet.sites(scaled, x, passes=2) if place.on_in_train or place.on_in_eval]
 
 
-def test_the_model_is_as_it_was_and_the_copy_is_free() -> None:
+def test_the_model_is_unchanged_and_the_copy_is_independent() -> None:
     model = nn.Sequential(nn.Linear(4, 4), thinnet.nn.Dropout(0.5), nn.Linear(4, 4)).train()
     thinnet.DropoutRNG(3).bind(model)
     scaled = weight_scaled(model, X)
@@ -127,7 +127,7 @@ def test_tied_weights_stay_tied() -> None:
     assert scaled.head.weight is scaled.words.weight
 
 
-def test_functions_go_too_where_an_example_shows_them() -> None:
+def test_functional_dropout_is_removed_with_an_example() -> None:
     model = Functional()
     scaled = weight_scaled(model, X)
     for kept in (scaled.train(), copy.deepcopy(scaled), scaled.eval(), pickle.loads(pickle.dumps(scaled))):
@@ -136,13 +136,13 @@ def test_functions_go_too_where_an_example_shows_them() -> None:
     assert list(scaled.state_dict()) == list(model.state_dict())
 
 
-def test_one_row_is_example_enough() -> None:
+def test_an_example_may_have_one_row() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2)).eval()
     for classic in (False, True):
         assert weight_scaled(model, X[:1], classic=classic)(X).shape == (5, 2)
 
 
-def test_what_stays_random_is_named() -> None:
+def test_random_operations_that_stay_are_named() -> None:
     class ByHand(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return x * torch.bernoulli(torch.full_like(x, 0.5)) if self.training else x
@@ -177,7 +177,7 @@ def average(model: nn.Sequential, x: Tensor, inverted: bool) -> Tensor:
     return total.detach()
 
 
-def test_both_forms_have_the_expectation_of_what_they_were_trained_with() -> None:
+def test_both_forms_have_the_expectation_of_their_training() -> None:
     model, x = linear(), X.double()
     torch.testing.assert_close(weight_scaled(model)(x).detach(), average(model, x, inverted=True))
     classic: Any = weight_scaled(model, x, classic=True)
@@ -188,7 +188,7 @@ def test_both_forms_have_the_expectation_of_what_they_were_trained_with() -> Non
     assert torch.equal(classic[1].bias, model[1].bias)
 
 
-def test_the_two_forms_are_one_network() -> None:
+def test_the_two_forms_compute_the_same() -> None:
     inverted, x = linear(), X.double()
     trained_with_masks = copy.deepcopy(inverted)  # the same function in training: W / q with masks that do not scale
     with torch.no_grad():
@@ -255,9 +255,9 @@ BAD: list[tuple[nn.Module, Tensor | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "x", "told"), BAD)
-def test_what_the_classic_form_cannot_scale_is_refused(model: nn.Module, x: Tensor | None, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+@pytest.mark.parametrize(("model", "x", "message"), BAD)
+def test_the_classic_form_refuses_models_that_it_cannot_scale(model: nn.Module, x: Tensor | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         weight_scaled(model, x, classic=True)
 
 
@@ -285,7 +285,7 @@ def test_torch_export_has_no_dropout_and_no_mode(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_onnx_runs_it_equal(name: str) -> None:
+def test_onnx_runtime_gives_equal_outputs(name: str) -> None:
     runtime = pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     factory, x = NETWORKS[name]

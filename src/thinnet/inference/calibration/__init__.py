@@ -1,1 +1,1 @@
-"""Whether what is predicted can be taken at its word, before and after a fit on validation data."""
+"""Calibration of predicted probabilities and intervals, before and after a fit on validation data."""

@@ -1,25 +1,29 @@
-"""What `calibrate` returns: rows of scores, as a table, a picture, a page, and paired differences."""
+"""The result of `calibrate`: rows of scores, and their paired differences."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from thinnet.inference.calibration.reliability import Row
+from thinnet.inference.calibration.panels import panels
+from thinnet.inference.calibration.scorer import Row
 from thinnet.inference.calibration.scores import LEVEL, Score
+from thinnet.report.figure import draw, grid
+from thinnet.report.page import document, write
+from thinnet.report.table import Table, Tabular
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Ways to predict, judged on the test cases before and after a fit on validation data.
+class Calibration(Tabular):
+    """The scores of several ways to predict on the test cases, before and after a fit on validation data.
 
     Args:
-        rows: one a way to predict.
-        kind: "logits" of labels, "values" else.
-        rates: the rate of each owner that the validation data chose; for `thinnet.set_rates`. Empty where none was refit.
+        rows: one per way to predict.
+        kind: "logits" for labels, else "values".
+        rates: the rate of each owner that the validation data chose, for `thinnet.set_rates`; empty without a refit.
         curve: the validation NLL of each candidate for the rate.
-        cases: how many test cases there were.
-        notes: what a reader should know beside.
+        cases: the number of test cases.
+        notes: limits of these scores.
     """
 
     rows: tuple[Row, ...]
@@ -36,20 +40,20 @@ class Calibration:
         raise KeyError(f"calibrate: a row must be one of {', '.join(row.name for row in self.rows)}; got {name!r}.")
 
     def difference(self, name: str, other: str, of: str = "NLL") -> Score:
-        """Returns the score of one row less that of another, with the interval of the paired difference.
+        """Returns the score of row `name` minus that of row `other`, with the interval of the paired difference.
 
         Args:
-            name, other: of the rows.
+            name, other: names of rows.
             of: the name of the score.
         """
         return self[name].scores[of] - self[other].scores[of]
 
-    def __str__(self) -> str:
+    def tables(self) -> list[Table]:
+        """Returns the scores as one table."""
         head = ["", *self.rows[0].scores, "fitted"]
-        lines = [head, *([row.name, *map(_cell, row.scores.values()), _fitted(row)] for row in self.rows)]
-        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-        text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-        return "\n".join([*text, *(f"# {note}" for note in self.notes)])
+        return [
+            Table(head, [[row.name, *map(_cell, row.scores.values()), _fitted(row)] for row in self.rows], notes=self.notes)
+        ]
 
     def json(self) -> str:
         """Returns the rows as JSON, without curves."""
@@ -62,38 +66,34 @@ class Calibration:
         return json.dumps(found | {"curve": self.curve, "notes": self.notes}, indent=1)
 
     def picture(self) -> Any:
-        """Returns a Plotly figure: reliability, risk against coverage, and the validation NLL against the rate.
+        """Returns a Plotly figure: reliability, error against coverage, and validation NLL against the rate.
 
         Raises:
             ImportError: Plotly is not installed.
         """
-        from thinnet.inference.calibration.calibration_picture import draw
-
-        return draw(self)
+        made = panels(self.rows, self.kind, self.curve)
+        others = [replace(panel, traces=[trace | {"showlegend": False} for trace in panel.traces]) for panel in made[1:]]
+        spec = grid([made[0], *others], columns=len(made))
+        spec["layout"] |= {"legend": {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top"}}
+        return draw(spec, "Calibration.picture")
 
     def html(self, path: str | Path) -> Path:
-        """Writes the picture and the table as one page that needs no network; returns the path.
+        """Writes the panels and the table as one self-contained page, and returns its path.
 
         Raises:
-            ImportError: Plotly is not installed.
+            ImportError: Plotly or Jinja2 is not installed.
         """
-        from thinnet.inference.calibration.calibration_picture import page
-
-        return page(self, Path(path))
+        made = panels(self.rows, self.kind, self.curve)
+        return write(Path(path), document("Calibration", user="Calibration.html", panels=made, tables=self.tables()))
 
 
 def _cell(score: Score) -> str:
-    return f"{short(score.value)} [{short(score.low)}, {short(score.high)}]"
+    return f"{_number(score.value)} [{_number(score.low)}, {_number(score.high)}]"
 
 
 def _fitted(row: Row) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in row.fitted.items())
 
 
-def short(value: float) -> str:
-    """Returns a number in few digits.
-
-    >>> short(0.01234), short(0.1234), short(123.4)
-    ('0.0123', '0.123', '123')
-    """
+def _number(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 10 else f"{value:.3f}" if abs(value) >= 0.0995 else f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""What is fitted on validation data: one temperature, or one precision tau, by the likelihood of what was observed."""
+"""Fits on validation data: one temperature, or one precision tau, by maximum likelihood."""
 
 import math
 from collections.abc import Callable
@@ -10,12 +10,12 @@ HOTTEST = 100.0
 
 
 def log_probabilities(draws: Tensor, temperature: float = 1.0) -> Tensor:
-    """Returns the logarithm of the averaged probabilities, brought to a temperature.
+    """Returns the log of the averaged probabilities at a temperature.
 
         p = softmax(log(1/n sum over t of softmax(z_t)) / T)
 
-    The average comes first: then the validation NLL has one minimum, being convex in 1 / T. Logits that are divided before they
-    are averaged can end as votes, T near 0, which give some labels no probability at all.
+    The temperature comes after the average, so the validation NLL is convex in 1 / T and has one minimum. A temperature inside
+    the average can end near 0, where each draw is a vote and some labels have no probability at all.
 
     Args:
         draws: logits, `(n, B, C)`.
@@ -32,18 +32,18 @@ def log_probabilities(draws: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def fit_temperature(draws: Tensor, y: Tensor) -> float:
-    """Returns the temperature under which the labels are likeliest, between 1/100 and 100.
+    """Returns the maximum-likelihood temperature of the labels, between 1/100 and 100.
+
+    If every prediction is right, the likelihood alone asks for T = 0. So log T has a normal prior with mean 0 and variance 1:
+    half a nat at T = e, for all cases together. It matters only for data that hardly constrains T.
 
     Args:
         draws: logits, `(n, B, C)`; a single pass has n = 1.
         y: the labels, `(B,)`.
 
-    Where every label is guessed right, the likelihood alone asks for T = 0. So log T has a normal prior, mean 0 and variance
-    1: half a nat at T = e, for all cases together. It counts only where they say next to nothing.
-
     Source: Guo et al. 2017, arXiv:1706.04599.
 
-    >>> draws = 4.0 * torch.tensor([[[1.0, 0.0]] * 1000])  # sure to 98 %, and right in 8 cases of 10
+    >>> draws = 4.0 * torch.tensor([[[1.0, 0.0]] * 1000])  # confidence 98 %, accuracy 80 %
     >>> round(fit_temperature(draws, torch.tensor([0] * 800 + [1] * 200)), 2)  # without the prior 4 / log 4 = 2.885
     2.88
     """
@@ -57,13 +57,13 @@ def fit_temperature(draws: Tensor, y: Tensor) -> float:
 
 
 def density(draws: Tensor, variance: Tensor, y: Tensor) -> Tensor:
-    """Returns the logarithm of the predictive density at `y`: an equal mixture of normals around the draws.
+    """Returns the log of the predictive density at `y`: an equal mixture of normals around the draws.
 
-        log p(y) = log 1/n sum over t of N(y; f_t, variance),   variance = 1 / tau, or what the model says of its data
+        log p(y) = log 1/n sum over t of N(y; f_t, variance),   variance = 1 / tau, or as the model predicts it
 
     Args:
         draws: `(n, B, D)`.
-        variance: of the noise, whatever broadcasts to `(n, B, D)`.
+        variance: the variance of the noise; it broadcasts to `(n, B, D)`.
         y: `(B, D)`.
 
     Returns: `(B, D)`.
@@ -78,16 +78,16 @@ def density(draws: Tensor, variance: Tensor, y: Tensor) -> Tensor:
 
 
 def fit_variance(draws: Tensor, y: Tensor, noise: Tensor | None = None) -> float:
-    """Returns the variance of the noise, 1 / tau, under which the observed values are likeliest; or the factor on a given one.
+    """Returns the maximum-likelihood variance of the noise, 1 / tau, or the factor on a predicted variance.
 
-    Of a single pass it is the mean squared error.
+    For a single pass it is the mean squared error.
 
     Args:
         draws: `(n, B, D)`; a single pass has n = 1.
         y: `(B, D)`.
-        noise: the variance that the model says, `(n, B, D)`; then its factor is what is fitted.
+        noise: the variance that the model predicts, `(n, B, D)`; then a factor on it is fitted.
 
-    Source: of the factor, Levi et al. 2019, arXiv:1905.11659.
+    Source: Levi et al. 2019, arXiv:1905.11659 (the factor).
 
     >>> round(fit_variance(torch.zeros(1, 4, 1), torch.tensor([[1.0], [-1.0], [3.0], [-3.0]])), 2)
     5.0
@@ -103,7 +103,7 @@ def fit_variance(draws: Tensor, y: Tensor, noise: Tensor | None = None) -> float
 
 
 def zoom(loss: Callable[[float], float], low: float, high: float) -> float:
-    """Returns where a loss is lowest: the best of 17 points, then of 17 around it, and so on down to 1e-5 of the range.
+    """Returns the argument of the lowest loss: the best of 17 points, then of 17 around it, down to 1e-5 of the range.
 
     >>> round(zoom(lambda value: (value - 0.3) ** 2, -1.0, 1.0), 3)
     0.3

@@ -1,4 +1,4 @@
-"""How good predicted probabilities, or predicted densities, are on given cases, with bootstrap intervals."""
+"""Scores of predicted probabilities and densities, with bootstrap intervals."""
 
 import math
 from collections.abc import Callable, Collection, Mapping
@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from thinnet.report.intervals import wilson
+
 LEVEL = 0.95
 Z = 1.959964
 LEVELS = tuple(step / 20 for step in range(1, 20))
-CHUNK = 1 << 22  # entries of the resampling weights at a time
+CHUNK = 1 << 22  # resampling weights held at a time
 
 Statistic = Callable[[Tensor], Tensor]
 
@@ -19,14 +21,13 @@ Statistic = Callable[[Tensor], Tensor]
 class Score:
     """A score on the test cases, with its 95 % interval over the cases.
 
-    The interval is the basic bootstrap's, `2 value - quantiles of the resampled values`, which takes the bias of binned errors
-    out: a calibration error of resampled cases is too large on average.
+    The interval is that of the basic bootstrap, `2 value - quantiles of the resampled values`. It removes the bias of binned
+    errors: on resampled cases a calibration error is too large on average.
 
     Args:
-        value: on the cases as they are.
+        value: the score of the cases.
         low, high: the interval.
-        resampled: the value on each resampling of the cases, `(R,)`; the same resamplings for every row, so that differences
-            of two rows are paired.
+        resampled: the score of each resample of the cases, `(R,)`. All rows share the resamples, so differences are paired.
 
     Source: Davison, Hinkley 1997, "Bootstrap Methods and their Application", 5.2.
     """
@@ -41,39 +42,31 @@ class Score:
 
 
 def score(value: float, resampled: Tensor, floor: float = -math.inf) -> Score:
-    """Returns a score with the interval that its resampled values give, cut off at `floor`."""
+    """Returns a score with its bootstrap interval, cut off at `floor`."""
     low, high = torch.quantile(resampled, torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=resampled.dtype)).tolist()
     return Score(value, max(floor, 2 * value - high), max(floor, 2 * value - low), resampled)
 
 
 def mean(values: Tensor) -> Statistic:
-    """Returns the statistic that is the mean of a value a case, `(B,)`."""
+    """The mean of one value per case, `(B,)`, as a statistic of case weights."""
     return lambda weights: weights @ values / len(values)
 
 
 def root_mean(values: Tensor) -> Statistic:
-    """Returns the statistic that is the root of the mean of a value a case, `(B,)`."""
+    """The root of the mean of one value per case, `(B,)`, as a statistic of case weights."""
     return lambda weights: (weights @ values / len(values)).sqrt()
 
 
 def gap(confidence: Tensor, correct: Tensor, bins: Tensor) -> Statistic:
-    """Returns the statistic that is the binned calibration error: the mean over cases of |accuracy - confidence| of their bin.
-
-    Args:
-        confidence, correct: of each case, `(B,)`.
-        bins: the number of the bin of each case, `(B,)`.
-    """
-    shares = torch.nn.functional.one_hot(bins).to(confidence.dtype) * (correct - confidence)[:, None]
-    return lambda weights: (weights @ shares).abs().sum(1) / len(bins)
+    """The binned calibration error: the mean over cases of |accuracy - confidence| of their bin, `bins` giving its number."""
+    differences = torch.nn.functional.one_hot(bins).to(confidence.dtype) * (correct - confidence)[:, None]
+    return lambda weights: (weights @ differences).abs().sum(1) / len(bins)
 
 
 def area(confidence: Tensor, risk: Tensor) -> Statistic:
-    """Returns the statistic that is the area under the risk-coverage curve.
+    """The area under the risk-coverage curve.
 
         AURC = 1/N sum over k of (mean risk of the k cases with the highest confidence)
-
-    Args:
-        confidence, risk: of each case, `(B,)`.
 
     Source: Geifman, El-Yaniv 2017, arXiv:1705.08500; Geifman, Uziel, El-Yaniv 2019, arXiv:1805.08206.
     """
@@ -89,7 +82,7 @@ def area(confidence: Tensor, risk: Tensor) -> Statistic:
 
 
 def off_level(covered: Tensor) -> Statistic:
-    """Returns the statistic that is the mean over levels of |coverage - level|; `covered` is `(B, levels)`."""
+    """The mean over levels of |coverage - level|; `covered` is `(B, levels)`."""
     levels = torch.tensor(LEVELS, dtype=covered.dtype)
     return lambda weights: (weights @ covered / len(covered) - levels).abs().mean(1)
 
@@ -97,7 +90,7 @@ def off_level(covered: Tensor) -> Statistic:
 def scored(
     statistics: Mapping[str, Statistic],
     points: Mapping[str, float],
-    shares: Collection[str],
+    proportions: Collection[str],
     cases: int,
     resamples: int,
     seed: int,
@@ -105,12 +98,12 @@ def scored(
     """Returns a `Score` for each statistic; the same seed resamples the same cases.
 
     Args:
-        statistics: of weights `(R, B)`, whole numbers that say how often a case was drawn; each gives `(R,)`.
-        points: values on the cases as they are, where something else has computed them.
-        shares: statistics that are shares of the cases: their interval is Wilson's, which has a width at 0 and at 1 too.
-        cases: how many there are, B.
-        resamples: how many resamplings, R.
-        seed: of the resampling.
+        statistics: functions of weights `(R, B)`, the count of each case in each resample; each returns `(R,)`.
+        points: values of the cases themselves that another library has computed.
+        proportions: names of proportions of the cases; they get Wilson's interval, which has a width at 0 and at 1 too.
+        cases: the number of cases, B.
+        resamples: the number of resamples, R.
+        seed: the seed of the resampling.
     """
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, list[Tensor]] = {name: [] for name in statistics}
@@ -127,23 +120,12 @@ def scored(
     for name, values in parts.items():
         value, resampled = points.get(name, statistics[name](whole).item()), torch.cat(values)
         plain = score(value, resampled, floor=-math.inf if name == "NLL" else 0.0)
-        found[name] = Score(value, *wilson(value, cases), resampled) if name in shares else plain
+        found[name] = Score(value, *wilson(value, cases, Z), resampled) if name in proportions else plain
     return found
 
 
-def wilson(share: float, cases: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share of independent cases (Wilson 1927).
-
-    >>> [round(end, 3) for end in wilson(1.0, 100)]
-    [0.963, 1.0]
-    """
-    middle = (share + Z * Z / (2 * cases)) / (1 + Z * Z / cases)
-    half = Z / (1 + Z * Z / cases) * math.sqrt(share * (1 - share) / cases + Z * Z / (4 * cases * cases))
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def equal_width(confidence: Tensor, bins: int) -> Tensor:
-    """Returns which of `bins` equal parts of 0 .. 1 each confidence is in, as torchmetrics counts them.
+    """Returns the bin of each confidence among `bins` equal parts of 0 .. 1, as torchmetrics counts them.
 
     >>> equal_width(torch.tensor([0.0, 0.5, 0.99, 1.0]), 4)
     tensor([0, 2, 3, 4])
@@ -153,7 +135,7 @@ def equal_width(confidence: Tensor, bins: int) -> Tensor:
 
 
 def equal_count(confidence: Tensor, bins: int) -> Tensor:
-    """Returns which of `bins` groups of equal size, from the least confident on, each case is in.
+    """Returns the group of each case among `bins` groups of equal size, the least confident first.
 
     >>> equal_count(torch.tensor([0.9, 0.3, 0.8, 0.4]), 2)
     tensor([1, 0, 1, 0])

@@ -1,4 +1,4 @@
-"""Where a calibration takes its draws from: a model, whose coins are on or off, or predictions that were made before."""
+"""The draws of a calibration: from a model with dropout on or off, or from given predictions."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,20 +18,20 @@ PARTS = "validation", "test"
 
 
 class Drawn(NamedTuple):
-    """Draws, and the variance of the data around them where the model says it, both `(n, B, C)` or `(n, B, D)` in float64."""
+    """Draws and, if the model predicts it, the variance of the data around them; `(n, B, C)` or `(n, B, D)`, in float64."""
 
     draws: Tensor
     noise: Tensor | None = None
 
 
 class Sources:
-    """Gives the draws of both parts.
+    """The draws of both parts.
 
     Args:
-        model: None where the parts hold predictions.
-        parts: inputs or a `Prediction`, and what was observed, for "validation" and "test".
-        n, seed, batch_size, output: of the draws.
-        two: whether the model says the noise of its data.
+        model: None if the parts hold predictions.
+        parts: inputs or a `Prediction`, and the observations, for "validation" and "test".
+        n, seed, batch_size, output: as in `sample`.
+        two: whether the model predicts the noise of its data.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Sources:
     ) -> None:
         self.model, self.n, self.seed, self.batch_size, self.output, self.two = model, n, seed, batch_size, output, two
         self.inputs = {part: parts[part][0] for part in PARTS}
-        self.notes: dict[str, None] = {}  # those of the draws, each once
+        self.notes: dict[str, None] = {}  # the notes of the draws, each once
         self.labels = not parts["validation"][1].is_floating_point()
         self.observed = {part: _observed(part, parts[part][1], self.labels) for part in PARTS}
 
     def draws(self, part: str, rates: Mapping[str, float] | None = None) -> Drawn:
-        """Returns the Monte-Carlo draws of a part, at other rates where they are given."""
+        """Returns the Monte-Carlo draws of a part, at other rates if they are given."""
         found = self.inputs[part]
         if not isinstance(found, Prediction):
             found = self._sampled(found, rates)
@@ -63,14 +63,14 @@ class Sources:
         assert self.model is not None
         options: dict[str, Any] = {"n": self.n, "seed": self.seed, "batch_size": self.batch_size, "output": self.output}
         edit = set_rates(self.model, rates) if rates else None
-        try:  # one logit of two classes is a value too
+        try:  # a single logit of two classes has kind "values" too
             return sample(self.model, inputs, kind=TWO if self.two else "values", **options)
         finally:
             if edit is not None:
                 edit.undo()
 
     def single(self, part: str) -> Drawn:
-        """Returns the one pass with all coins off, as a single draw."""
+        """Returns the output with dropout off, as a single draw."""
         assert self.model is not None
         inputs, found = self.inputs[part], []
         modes = [(module, module.training) for module in self.model.modules()]
@@ -89,7 +89,7 @@ class Sources:
         return Drawn(draws, noise[0].exp() if noise else None)
 
     def loss(self, rates: Mapping[str, float]) -> float:
-        """Returns the validation NLL at given rates; of values, with the tau that suits them best."""
+        """Returns the validation NLL at given rates; for values, with the tau fitted to them."""
         (draws, noise), y = self.draws("validation", rates), self.observed["validation"]
         if self.labels:
             return nn.functional.nll_loss(fitting.log_probabilities(draws), y).item()
@@ -104,7 +104,7 @@ class Sources:
                 " Give y in the order of x."
             )
         if not draws.isfinite().all():
-            raise ValueError(f"calibrate: outputs must be finite; got nan or inf for {part}. Look for the first bad case.")
+            raise ValueError(f"calibrate: outputs must be finite; got nan or inf for {part}. Check those inputs.")
         return self._logits(part, draws, y) if self.labels else self._values(part, draws, y)
 
     def _logits(self, part: str, draws: Tensor, y: Tensor) -> Tensor:
@@ -114,7 +114,7 @@ class Sources:
         if draws.ndim != 3:
             raise ValueError(
                 f"calibrate: logits of labels must be (B, C); got {tuple(draws.shape[1:])} for {part}."
-                " Flatten positions into cases, and mind that they are not independent."
+                " Flatten positions into cases; their intervals then ignore that positions depend on one another."
             )
         if not 0 <= int(y.min()) <= int(y.max()) < draws.shape[-1]:
             raise ValueError(
@@ -133,12 +133,7 @@ class Sources:
 
 
 class Refit:
-    """Which rates a candidate stands for: a factor on every owner's rate, or one rate for all.
-
-    Args:
-        model: whose owners of rates are meant.
-        kind: "factor" or "rate".
-    """
+    """The rates of a candidate: a factor on the rate of every owner, or one rate for all, as `kind` is "factor" or "rate"."""
 
     def __init__(self, model: nn.Module, kind: str) -> None:
         self.kind = kind
@@ -149,7 +144,7 @@ class Refit:
         return {name: value * p if self.kind == "factor" else value for name, p in self.now.items()}
 
     def possible(self, value: float) -> bool:
-        """Returns whether there is an owner, and all rates stay below 1."""
+        """Returns whether there is an owner and all rates stay below 1."""
         return bool(self.now) and all(p < 1 for p in self.rates(value).values())
 
 

@@ -1,1 +1,1 @@
-"""One pass in the place of many: moments, weight scaling, one student."""
+"""Deterministic forms of a model with dropout: one pass instead of many draws."""

@@ -1,7 +1,7 @@
-"""Distillation: one deterministic student that predicts, in one pass, what the average of many thinned networks predicts.
+"""Distillation: a deterministic student learns the average prediction of many sub-networks.
 
     classification   min_s  E_x KL(p(x) || s(x)),    p(x) = (1/n) sum_t softmax(draw t)
-    regression       min_s  E_x (m(x) - s(x))^2,     or KL(N(m, v) || N(s, w)) where the student has a variance w
+    regression       min_s  E_x (m(x) - s(x))^2,     or KL(N(m, v) || N(s, w)) if the student predicts a variance w
 
 Korattikara, Rathod, Murphy, Welling 2015, "Bayesian dark knowledge", arXiv:1506.04416; Bulo, Porzi, Kontschieder 2016, "Dropout
 distillation", ICML, PMLR 48:99.
@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.inference.deterministic.bar import counted
-from thinnet.inference.deterministic.divergences import apart
+from thinnet.inference.deterministic.divergences import divergence
 from thinnet.inference.deterministic.scaling import weight_scaled
-from thinnet.inference.deterministic.student import Distilled, Judged, judge
+from thinnet.inference.deterministic.student import Distilled, Fidelity, compare
+from thinnet.report.progress import tracked
 
 Optimiser = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -26,7 +26,7 @@ def distill(
     loader: Iterable[Any],
     student: nn.Module | None = None,
     *,
-    heldout: Tensor | None = None,
+    held_out: Tensor | None = None,
     epochs: int = 20,
     n: int = 8,
     seed: int = 0,
@@ -34,46 +34,46 @@ def distill(
     variance: bool = False,
     optimiser: Optimiser | None = None,
     inputs: Callable[[Any], Tensor] | None = None,
-    judged_by: int = 200,
+    n_held_out: int = 200,
     progress: bool = True,
 ) -> Distilled:
-    """Trains a student without dropout on what the average of the thinned networks of a model predicts.
+    """Trains a student without dropout on the average prediction of a model's sub-networks.
 
-    Each batch is predicted by n fresh draws of the teacher, named by the seed and the number of the batch, so that a run can be
-    repeated; labels are not used. The loss is a proper score, whose optimum is the same for any n: more draws only make its
-    gradients less noisy. An interruption from the keyboard ends the training, and the student is returned as far as it is.
+    Each batch gets n fresh draws of the teacher, reproducible from the seed and the number of the batch. Labels are not used.
+    The loss is a proper score whose optimum does not depend on n: more draws only reduce the noise of its gradients. Ctrl-C
+    ends the training early and returns the student as it is.
 
     Args:
-        model: the teacher, trained with dropout; it is not changed.
-        loader: batches of inputs, or of tuples with the inputs first; gone through once an epoch.
-        student: what is trained, in place; `weight_scaled(model)`, with its normalisations in eval, if left out.
-        heldout: inputs that are not in the loader, on which student and weight scaling are judged; no report without.
-        epochs: how often the loader is gone through.
-        n: draws of the teacher for each batch.
-        seed: of the draws.
-        kind: "logits" or "values"; told by the last axis of the output if left out, as `sample` does.
-        variance: whether the student returns `(mean, log variance)`, and learns the spread of the draws too; for values.
-        optimiser: makes one for the student's parameters; Adam with a learning rate of 1e-3 if left out.
-        inputs: takes the inputs out of a batch, where they are not first.
-        judged_by: draws of the teacher on `heldout`.
-        progress: whether a bar is shown, if `rich` is installed and there is a terminal.
+        model: the teacher, trained with dropout; it is unchanged.
+        loader: batches of inputs, or tuples with the inputs first; read once per epoch.
+        student: the network to train, in place; by default `weight_scaled(model)` with its normalisation layers in eval.
+        held_out: inputs outside of the loader, on which student and weight scaling are compared; without them no report.
+        epochs: the number of passes over the loader.
+        n: the number of draws of the teacher for each batch.
+        seed: the seed of the draws.
+        kind: "logits" or "values"; by default the last axis of the output decides, as in `sample`.
+        variance: whether the student returns `(mean, log variance)` and learns the spread of the draws too; for values.
+        optimiser: a factory that takes the student's parameters; by default Adam with a learning rate of 1e-3.
+        inputs: a function that takes the inputs from a batch; by default they come first.
+        n_held_out: the number of draws of the teacher on `held_out`.
+        progress: whether to show a progress bar on a terminal.
 
     Returns: the student, in eval, and the report.
 
     Raises:
-        ValueError: an argument is out of its domain, the loader is empty, or outputs of teacher and student differ in shape.
-        TypeError: a model or a student is no module.
+        ValueError: an argument is out of range, the loader is empty, or outputs of teacher and student differ in shape.
+        TypeError: the model or the student is no module.
 
     Source: Korattikara et al. 2015, arXiv:1506.04416; Bulo, Porzi, Kontschieder 2016, ICML, PMLR 48:99.
 
     >>> _ = torch.manual_seed(0)
     >>> model = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
     >>> x = torch.randn(64, 4)
-    >>> found = distill(model, x.split(16), epochs=2, heldout=torch.randn(8, 4), progress=False)
+    >>> found = distill(model, x.split(16), epochs=2, held_out=torch.randn(8, 4), progress=False)
     >>> found.student(x).shape, found.steps
     (torch.Size([64, 3]), 8)
     """
-    _check(model, student, heldout, dict(epochs=epochs, n=n, judged_by=judged_by))
+    _check(model, student, held_out, dict(epochs=epochs, n=n, n_held_out=n_held_out))
     if variance and student is None:
         raise ValueError(
             "distill: variance=True must have a student that returns (mean, log variance); got None. Give student=."
@@ -87,21 +87,22 @@ def distill(
     teacher = _Teacher(model, n, seed, kind)
     maker = optimiser or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
     training = _Training(teacher, trained, maker([p for p in trained.parameters() if p.requires_grad]), variance)
+    batches = tracked(_batches(loader, epochs), "distill", epochs * _size(loader), None if progress else False)
     interrupted = False
     try:
-        for batch in counted(_batches(loader, epochs), "distill", epochs * _size(loader), progress):
+        for batch in batches:
             training.step(inputs(batch) if inputs else _first(batch))
     except KeyboardInterrupt:
         interrupted = True
     trained.eval()
-    report: dict[str, Judged] = {}
-    if heldout is not None:
-        report = judge(model, {"weight scaling": baseline, "student": trained}, heldout, judged_by, seed + 1, kind)
-    return Distilled(trained, tuple(training.losses), interrupted, n, judged_by, report)
+    report: dict[str, Fidelity] = {}
+    if held_out is not None:
+        report = compare(model, {"weight scaling": baseline, "student": trained}, held_out, n_held_out, seed + 1, kind)
+    return Distilled(trained, tuple(training.losses), interrupted, n, n_held_out, report)
 
 
 class _Teacher:
-    """Draws of the model, with another name for each batch."""
+    """Draws of the model, with another seed for each batch."""
 
     def __init__(self, model: nn.Module, n: int, seed: int, kind: str | None) -> None:
         self.model, self.n, self.kind = model, n, kind
@@ -122,24 +123,23 @@ class _Training:
         self.losses: list[float] = []
 
     def step(self, x: Tensor) -> None:
-        """Makes one step on one batch."""
-        drawn = self.teacher(x)
+        draws = self.teacher(x)
         with torch.enable_grad():
-            loss = apart(drawn, self.student(x), self.variance).mean()
+            loss = divergence(draws, self.student(x), self.variance).mean()
             self.optimiser.zero_grad()
             loss.backward()
             self.optimiser.step()
         self.losses.append(float(loss.detach()))
 
 
-def _check(model: Any, student: Any, heldout: Any, numbers: dict[str, Any]) -> None:
+def _check(model: Any, student: Any, held_out: Any, numbers: dict[str, Any]) -> None:
     for name, value in (("model", model), ("student", student)):
         if not isinstance(value, nn.Module) and not (name == "student" and value is None):
             raise TypeError(f"distill: {name} must be a torch.nn.Module; got {type(value).__name__}. Call its factory first.")
     if student is model:
         raise ValueError("distill: student must be another module than the model; got the same. Leave it out for a copy.")
-    if heldout is not None and (not isinstance(heldout, Tensor) or not len(heldout)):
-        raise ValueError(f"distill: heldout must be a tensor of inputs; got {type(heldout).__name__}. Stack them.")
+    if held_out is not None and (not isinstance(held_out, Tensor) or not len(held_out)):
+        raise ValueError(f"distill: held_out must be a tensor of inputs; got {type(held_out).__name__}. Stack them.")
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"distill: {name} must be a positive integer; got {value!r}.")

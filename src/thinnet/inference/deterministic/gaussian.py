@@ -1,6 +1,6 @@
-"""Mean and spread of a prediction in one pass, as if what each layer gets were Gaussian, beside those of sampling.
+"""Mean and spread of a prediction in one pass by moment propagation, compared with sampling.
 
-    (E, Var) of the input of each layer -> (E, Var) of its output: exact for dropout and linear maps, Gaussian before others
+    (E, Var) of the input of a layer -> (E, Var) of its output: exact for dropout and linear maps, else for a Gaussian input
 
 Wang and Manning 2013, ICML, PMLR 28(2):118; Brach, Sick, Duerr 2020, arXiv:2007.03293.
 """
@@ -28,24 +28,24 @@ def moments(
 ) -> Propagated:
     """Returns mean and standard deviation of a model's output over all its masks, in one pass, with their error.
 
-    Each layer maps the mean and the variance of its input to those of its output: exact for dropout and for what is linear,
-    for activations as if their input were Gaussian, and everywhere as if units were independent. So it is exact up to the first
-    activation behind dropout, and an approximation from there: the same outputs are sampled, and the differences told. A model
-    with a forward method of its own is followed where that is a chain of layers and functions.
+    Each layer maps the mean and the variance of its input to those of its output. That is exact for dropout and linear maps;
+    activations assume a Gaussian input, and every layer assumes independent units. So the result is exact up to the first
+    activation behind dropout, and an approximation from there. The table compares it with Monte-Carlo draws. A custom forward
+    method must be a chain of layers and functions.
 
     Args:
-        model: layers, activations, dropout, batch normalisation and pooling, one behind the other; it is not changed.
+        model: a chain of layers, activations, dropout, batch normalisation and pooling; it is unchanged.
         x: the inputs, `(B, ...)`.
-        n: how many draws it is compared with; None for no comparison, and no cost of it.
-        seed: of these draws.
-        kind: "logits" or "values"; told by the last axis of the output if left out, as `sample` does.
-        rules: for more classes: a function of the module and the `Moments` of its input that returns those of its output.
+        n: the number of draws to compare with; None for no comparison and no cost.
+        seed: the seed of these draws.
+        kind: "logits" or "values"; by default the last axis of the output decides, as in `sample`.
+        rules: rules for further classes: functions of a module and the `Moments` of its input that return those of its output.
 
-    Returns: the moments of the outputs as the model gives them; for logits the probabilities too; a table as `str`.
+    Returns: the moments of the outputs (for logits also of probabilities), and a table as `str`.
 
     Raises:
-        TypeError: a part that no rule is for, or a forward method that is no chain; the message names it.
-        ValueError: an argument is out of its domain.
+        TypeError: a layer has no rule, or a forward method is no chain; the message names it.
+        ValueError: an argument is out of range.
 
     Source: Wang and Manning 2013, ICML; Brach et al. 2020, arXiv:2007.03293.
 

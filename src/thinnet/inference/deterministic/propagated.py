@@ -1,28 +1,27 @@
-"""The result of `moments`: what one pass says of the outputs, and how far that is from what sampling says."""
+"""The result of `moments`: mean and variance of the outputs, compared with Monte-Carlo draws."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor
 
+from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
+from thinnet.report.table import Table, Tabular
 
-if TYPE_CHECKING:
-    from thinnet.inference.monte_carlo.prediction import Prediction
-
-HEAD = ("of the outputs", "propagated", "sampled", "mean |difference|", "largest", "Monte-Carlo error")
+HEAD = ("statistic", "propagated", "sampled", "mean |difference|", "largest", "Monte-Carlo error")
 
 
 @dataclass(frozen=True, eq=False)
-class Propagated:
+class Propagated(Tabular):
     """Mean and variance of outputs over all masks.
 
     Args:
-        mean: `(B, ...)`, of the outputs as the model gives them: logits are not softmaxed.
+        mean: `(B, ...)`, the mean of the outputs; logits are not softmaxed.
         variance: `(B, ...)`.
         kind: "logits" or "values".
-        sampled: the draws that it is compared with; None where there are none.
+        sampled: the draws for the comparison, or None.
 
     >>> import torch
     >>> print(Propagated(torch.zeros(1, 1), torch.ones(1, 1), "values", None).std)
@@ -32,7 +31,7 @@ class Propagated:
     mean: Tensor
     variance: Tensor
     kind: str
-    sampled: "Prediction | None"
+    sampled: Prediction | None
 
     @property
     def std(self) -> Tensor:
@@ -41,7 +40,7 @@ class Propagated:
 
     @property
     def probabilities(self) -> Tensor:
-        """The mean probabilities of logits as Gaussian as these, `(B, ..., classes)`.
+        """The mean probabilities of Gaussian logits with these moments, `(B, ..., classes)`.
 
         Raises: ValueError for values.
         """
@@ -50,9 +49,9 @@ class Propagated:
         return moments.softmax(Moments(self.mean, self.variance)).mean
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one row a quantity: its mean size by both ways, their difference, and how sure sampling is of it.
+        """Returns one row per quantity: its mean size by both methods, their difference, and the Monte-Carlo error.
 
-        Raises: ValueError where nothing was sampled.
+        Raises: ValueError without draws to compare with.
         """
         if self.sampled is None:
             raise ValueError("Propagated.rows: there must be draws to compare with; got n=None. Call moments(model, x, n=200).")
@@ -66,19 +65,16 @@ class Propagated:
             rows.append(_row("probability", self.probabilities, p.mean(0), p.std(0) / n**0.5))
         return rows
 
-    def __str__(self) -> str:
-        """The table."""
-        head = f"moments of {len(self.mean)} predictions ({self.kind}) in one pass"
+    def tables(self) -> list[Table]:
+        """Returns the comparison with sampling as one table."""
+        title = f"moments of {len(self.mean)} predictions ({self.kind}) in one pass"
         if self.sampled is None:
-            return f"{head}: mean std {float(self.std.mean()):.3g}; not compared with draws"
-        rows = self.rows()
-        cells = [HEAD, *([row[HEAD[0]], *(f"{row[name]:.3g}" for name in HEAD[1:])] for row in rows)]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(HEAD))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-        return "\n".join([f"{head}, beside {len(self.sampled.draws)} draws; means of absolute values", *lines])
+            return [Table((), [], f"{title}: mean std {float(self.std.mean()):.3g}; not compared with draws")]
+        rows = [list(row.values()) for row in self.rows()]
+        return [Table(HEAD, rows, title, f"compared with {self.sampled.n} draws; means of absolute values")]
 
 
 def _row(name: str, propagated: Tensor, sampled: Tensor, error: Tensor) -> dict[str, Any]:
-    apart = (propagated.double() - sampled).abs()
-    numbers = (propagated.abs().mean(), sampled.abs().mean(), apart.mean(), apart.max(), error.mean())
+    difference = (propagated.double() - sampled).abs()
+    numbers = (propagated.abs().mean(), sampled.abs().mean(), difference.mean(), difference.max(), error.mean())
     return {HEAD[0]: name} | {key: float(value) for key, value in zip(HEAD[1:], numbers, strict=True)}

@@ -1,4 +1,4 @@
-"""Weight scaling: one network without dropout that stands for the average of all thinned networks.
+"""Weight scaling: one network without dropout that approximates the average of all sub-networks.
 
     inverted   trained as y = x m / q     at inference  W x + b
     classic    trained as y = x m         at inference  (q W) x + b
@@ -24,29 +24,28 @@ from thinnet.rng import Site
 
 
 def weight_scaled(model: nn.Module, example: Any = None, *, classic: bool = False) -> nn.Module:
-    """Returns a copy of a model without dropout, in eval: what is deployed in the place of the ensemble.
+    """Returns a copy of a model without dropout, in eval, for deployment.
 
-    A model of today's inverted dropout has its weights scaled already, as what is kept was scaled up in training: the copy
-    computes, to the bit, what the model computes in eval, and has no operation of dropout left, in whatever mode. Its modules,
-    parameters and the keys of its `state_dict` are those of the model; tied parameters stay tied.
+    Inverted dropout scales kept units up in training, so the weights need no scaling. The copy computes, bit for bit, what the
+    model computes in eval, and has no dropout operation left in any mode. It has the modules, the parameters and the
+    `state_dict` keys of the model; tied parameters stay tied.
 
-    A model that was trained with the masks alone, y = x m, as in Srivastava et al. and in the frameworks before 2014, gives the
-    right expectation only where what reads dropped units has its weights times q = 1 - p. `classic=True` does that: the weights
-    of each `Linear` and convolution that reads a site, through ReLU, pooling, reshaping or another site, are scaled, and
-    their biases are not. Where something else reads the site too, or the weights are tied or read elsewhere, the
-    multiplication stays, as a module `Scale(q)` in the place of the site.
+    Classic dropout (Srivastava et al., and frameworks before 2014) trains with y = x m. Then the layers that read dropped units
+    need their weights times q = 1 - p. `classic=True` scales the weights, not the biases, of each `Linear` and convolution that
+    reads a site through ReLU, pooling, reshaping or another site. If another layer reads the site too, or the weights are tied
+    or used elsewhere, a module `Scale(q)` replaces the site instead.
 
     Args:
-        model: any module; it is not changed.
-        example: what the model is called with: a tensor, a tuple of arguments, or a mapping of named ones. With it, dropout
-            that a forward method calls as a function goes too, and that nothing random is left is seen by running the copy.
+        model: any module; it is unchanged.
+        example: an input of the model: a tensor, a tuple of arguments, or a mapping of named ones. With it, functional dropout
+            is removed too, and a run of the copy checks that nothing random is left.
         classic: whether the model was trained with masks that do not scale; needs an example.
 
     Returns: the copy.
 
     Raises:
-        ValueError: something random is left, and the message names it; or, for `classic`, there is no example, or dropout that
-            is inside of another module or a function, or of another kind than masks.
+        ValueError: a random operation is left, and the message names it; or, for `classic`, there is no example, or dropout is
+            inside another module or a function, or is no mask.
         TypeError: `model` is no module.
 
     Source: Srivastava et al. 2014, JMLR 15:1929, section 4.
@@ -61,27 +60,27 @@ def weight_scaled(model: nn.Module, example: Any = None, *, classic: bool = Fals
     (True, Identity())
     """
     copied = free_copy("weight_scaled", model).eval()
-    alone = isinstance(copied, (Site, _DropoutNd))  # what is replaced has to be held by something
+    alone = isinstance(copied, (Site, _DropoutNd))  # `strip` needs a parent module
     copied = nn.Sequential(copied) if alone else copied
     if classic:
         if example is None:
-            raise ValueError("weight_scaled: classic=True must have an example, to see what reads each site; got None.")
+            raise ValueError("weight_scaled: classic=True must have an example, to find the layers that read a site; got None.")
         scale_readers(copied, example)
     strip(copied)
     copied = copied[0] if alone else copied  # type: ignore[index]
     if example is not None:
-        _still(copied, example)
+        _remove_functional(copied, example)
     return copied.eval()
 
 
-def _still(model: nn.Module, example: Any) -> None:
-    """Takes out dropout that is called as a function, and names what is random all the same."""
+def _remove_functional(model: nn.Module, example: Any) -> None:
+    """Removes functional dropout, and refuses any other random operation."""
     if not _random(model, example):
         return
     Undropped(model).put()
     for place in _random(model, example):
         where = f"{place.name or 'the model'} ({place.op}{f' at {place.line}' if place.line else ''})"
-        raise ValueError(f"weight_scaled: nothing random may be left; {where} is. Make it a site of thinnet.")
+        raise ValueError(f"weight_scaled: nothing random may be left; {where} is. Make it a dropout site.")
 
 
 def _random(model: nn.Module, example: Any) -> list[FoundSite]:

@@ -1,1 +1,1 @@
-"""All sub-networks of a small network, and their averages side by side."""
+"""Exact averages over all sub-networks of a small model."""

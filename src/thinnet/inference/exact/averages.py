@@ -1,32 +1,31 @@
-"""The result of `exact`: four averages of the same sub-networks side by side, as a table and as a picture."""
+"""The result of `exact`: four averages over the same sub-networks, side by side."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from thinnet.inference.exact.histogram import histogram
 from thinnet.inference.exact.subnetworks import Use
-
-if TYPE_CHECKING:
-    from thinnet.inference.monte_carlo.prediction import Prediction
-
-HEAD = ("average", "passes", "mean |difference|", "largest", "KL from exact", "other class")
+from thinnet.inference.monte_carlo.prediction import Prediction
+from thinnet.report.figure import draw
+from thinnet.report.table import Table, Tabular
 
 
 @dataclass(frozen=True, eq=False)
-class Averages:
-    """Averages over the sub-networks of a model: probabilities where it returns logits, values else; in float64.
+class Averages(Tabular):
+    """Averages over the sub-networks of a model, in float64: of probabilities if the model returns logits, else of values.
 
     Args:
-        uses: the sites in the order in which they are used, with the shape of their coins and their rates.
+        uses: the dropout sites in order of use, with the shapes of their masks and their rates.
         mean: the exact arithmetic mean, `(B, ...)`: what the ensemble of all sub-networks predicts.
         std: the exact standard deviation among the sub-networks, `(B, ...)`.
         geometric: the exact geometric mean, normalised; None for values.
-        weight_scaled: the one pass with dropout off.
-        monte_carlo: the sample that was drawn, with its draws.
-        probabilities: of each sub-network, `(2^n,)`; they add up to 1.
-        outputs: of each sub-network as the model gives them, `(2^n, B, ...)`; None where that would be more than 2^27 numbers.
+        weight_scaled: the output of a single pass with dropout off.
+        monte_carlo: the Monte-Carlo samples.
+        probabilities: the probability of each sub-network, `(2^n,)`; they add up to 1.
+        outputs: the output of each sub-network, `(2^n, B, ...)`; None if that has more than 2^27 numbers.
     """
 
     uses: tuple[Use, ...]
@@ -34,90 +33,91 @@ class Averages:
     std: Tensor
     geometric: Tensor | None
     weight_scaled: Tensor
-    monte_carlo: "Prediction"
+    monte_carlo: Prediction
     probabilities: Tensor = field(repr=False)
     outputs: Tensor | None = field(repr=False)
 
     @property
-    def coins(self) -> int:
-        """The n of 2^n."""
-        return sum(use.coins for use in self.uses)
+    def units(self) -> int:
+        """The number of dropped-or-kept units: the n of 2^n."""
+        return sum(use.units for use in self.uses)
 
     @property
     def sampled(self) -> Tensor:
         """The Monte-Carlo average, in float64."""
-        return self._of_draws().mean(0)
+        return self._draws().mean(0)
 
     @property
     def error(self) -> Tensor:
-        """The standard error that the Monte-Carlo average has: the exact deviation by the root of the number of draws."""
-        return self.std / len(self.monte_carlo.draws) ** 0.5
+        """The standard error of the Monte-Carlo average: the exact deviation over the root of the number of draws."""
+        return self.std / self.monte_carlo.n**0.5
 
     def masks(self, site: int = 0) -> Tensor:
-        """Returns the coins of one use of a site in each sub-network, `(2^n, *units)`: True is kept.
+        """Returns the mask of one use of a site in each sub-network, `(2^n, *shape)`: True is kept.
 
         Args:
-            site: the position in `uses`.
+            site: the index in `uses`.
 
-        Raises: IndexError where there is no such use.
+        Raises: IndexError if there is no such use.
         """
         use = self.uses[site]
-        before = sum(other.coins for other in self.uses[: range(len(self.uses))[site]])
+        before = sum(other.units for other in self.uses[: range(len(self.uses))[site]])
         numbers = torch.arange(len(self.probabilities))
-        bits = (numbers[:, None] >> torch.arange(before, before + use.coins)) & 1 != 0
-        return bits.reshape(-1, *use.units)
+        bits = (numbers[:, None] >> torch.arange(before, before + use.units)) & 1 != 0
+        return bits.reshape(-1, *use.shape)
 
-    def named(self) -> dict[str, Tensor]:
+    def by_name(self) -> dict[str, Tensor]:
         """Returns the averages by name, the exact one first."""
         averages = {"arithmetic mean": self.mean, "geometric mean": self.geometric, "weight scaling": self.weight_scaled}
         averages["Monte-Carlo"] = self.sampled
         return {name: average for name, average in averages.items() if average is not None}
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns one row an average: how far it is from the exact arithmetic mean, in numbers."""
-        draws = len(self.monte_carlo.draws)
-        passes = {"weight scaling": 1, "Monte-Carlo": draws}
+        """Returns one row per average: its distance from the exact arithmetic mean."""
+        passes = {"weight scaling": 1, "Monte-Carlo": self.monte_carlo.n}
         rows = []
-        for name, average in self.named().items():
-            apart = (average - self.mean).abs()
+        for name, average in self.by_name().items():
+            distance = (average - self.mean).abs()
             row: dict[str, Any] = dict(average=name, passes=passes.get(name, len(self.probabilities)))
-            row |= {"mean |difference|": float(apart.mean()), "largest": float(apart.max())}
+            row |= {"mean |difference|": float(distance.mean()), "largest": float(distance.max())}
             if self.geometric is not None:
                 row["KL from exact"] = float(divergence(self.mean, average).mean())
                 row["other class"] = float((average.argmax(-1) != self.mean.argmax(-1)).double().mean())
             rows.append(row)
         return rows
 
-    def __str__(self) -> str:
-        """The table."""
-        sites = ", ".join(f"{use.coins} at {use.site} (p={use.p:.4g})" for use in self.uses)
+    def tables(self) -> list[Table]:
+        """Returns the rows as one table."""
+        sites = ", ".join(f"{use.units} at {use.site} (p={use.p:.4g})" for use in self.uses)
         what = "probabilities" if self.geometric is not None else "values"
-        lines = [f"{len(self.probabilities)} sub-networks of {self.coins} coins: {sites}; {len(self.mean)} inputs, {what}"]
+        title = f"{len(self.probabilities)} sub-networks of {self.units} units: {sites}; {len(self.mean)} inputs, {what}"
         rows = self.rows()
-        head = [name for name in HEAD if name in rows[0]]
-        cells = [head, *([_shown(row[name]) for name in head] for row in rows)]
-        widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-        lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-        draws = len(self.monte_carlo.draws)
-        lines.append(f"the Monte-Carlo average of {draws} draws has a standard error of {float(self.error.mean()):.2g}")
-        return "\n".join(lines)
+        error = f"the Monte-Carlo average of {self.monte_carlo.n} draws has a standard error of {float(self.error.mean()):.2g}"
+        return [Table(list(rows[0]), [list(row.values()) for row in rows], title, notes=(error,))]
 
     def picture(self, index: int = 0, unit: int | None = None) -> Any:
-        """Returns a Plotly figure: how the outputs of all sub-networks for one input are spread, with the averages marked.
+        """Returns a Plotly figure: a histogram of the outputs of all sub-networks for one input, with the averages marked.
 
         Args:
-            index: of the input.
-            unit: of the output; that with the largest mean if left out.
+            index: the index of the input.
+            unit: the index of the output; by default the one with the largest mean.
 
         Raises:
             ImportError: Plotly is not installed.
             ValueError: the outputs were too many to be kept.
         """
-        from thinnet.inference.exact.ensemble_picture import draw
+        if self.outputs is None:
+            raise ValueError("picture: outputs must have been kept; there were too many. Give exact() fewer inputs.")
+        logits = self.geometric is not None
+        unit = int(self.mean[index].flatten().argmax()) if unit is None else unit
+        y = self.outputs[:, index].double()
+        y = (y.softmax(-1) if logits else y).flatten(1)[:, unit].cpu()
+        marks = {name: float(average[index].flatten()[unit]) for name, average in self.by_name().items()}
+        what = f"probability of class {unit}" if logits else f"output {unit}"
+        title = f"Input {index}: {what}, from all {len(y)} sub-networks"
+        return draw(histogram(y, self.probabilities.cpu(), marks, what, title, bounded=logits).figure(), "Averages.picture")
 
-        return draw(self, index, unit)
-
-    def _of_draws(self) -> Tensor:
+    def _draws(self) -> Tensor:
         draws = self.monte_carlo.draws.double()
         return draws.softmax(-1) if self.geometric is not None else draws
 
@@ -129,7 +129,3 @@ def divergence(p: Tensor, q: Tensor) -> Tensor:
     tensor(0.)
     """
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
-
-
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) else f"{value:.3g}"

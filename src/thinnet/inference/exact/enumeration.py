@@ -1,8 +1,8 @@
-"""All 2^n sub-networks of a small model, and what their averages are: the ensemble that dropout trains, counted out.
+"""Exact averages over all 2^n sub-networks of a small model: the ensemble that dropout trains.
 
-    arithmetic   sum_m P(m) y_m(x)                       what an ensemble predicts
-    geometric    prod_m y_m(x)^P(m), normalised          what weight scaling is, for one layer of softmax
-    P(m)         prod over coins of p (dropped) and 1 - p (kept)
+    arithmetic   sum_m P(m) y_m(x)                 what an ensemble predicts
+    geometric    prod_m y_m(x)^P(m), normalised    equals weight scaling for one softmax layer
+    P(m)         the product over units of p (dropped) or 1 - p (kept)
 
 Srivastava et al. 2014, JMLR 15:1929, section 7.5; Baldi and Sadowski 2013, "Understanding dropout", NeurIPS.
 """
@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from thinnet.inference.exact.averages import Averages
 from thinnet.inference.exact.subnetworks import Subnetworks, Use
 
-ROWS = 1 << 14  # of the enlarged batch of one pass
-HELD = 1 << 27  # numbers: with more, the outputs of the sub-networks are averaged and not kept
-MOST = 28  # coins: as many sub-networks take hours
+ROWS = 1 << 14  # rows of the enlarged batch of one pass
+HELD = 1 << 27  # above so many numbers the outputs of the sub-networks are averaged and not kept
+MOST = 28  # units: 2^28 sub-networks take hours
 
 
 def exact(
@@ -35,26 +35,25 @@ def exact(
 ) -> Averages:
     """Returns the exact averages over all 2^n sub-networks of a model, beside weight scaling and Monte-Carlo.
 
-    Every coin of the model's dropout, PyTorch's or thinnet's, modules or functions, is set by hand: a sub-network for each way
-    to set them, weighted by its probability, p for each unit that is dropped and 1 - p for each that is kept. A site with a
-    rate of 0 or 1 has no coin; one that is used twice has its coins twice; all inputs meet the same sub-networks. It runs on a
-    copy: the model, its mode and all generators are as they were.
+    A sub-network keeps some of the n units and drops the others. It has the weight p for each unit that it drops and 1 - p for
+    each that it keeps. A site with rate 0 or 1 adds no unit; a site that is used twice adds its units twice. All inputs meet
+    the same sub-networks. The work runs on a copy: the model, its mode and all generators are unchanged.
 
     Args:
-        model: any module in which all that is random is one coin a unit, as in `Dropout`, `Dropout2d` and `DropPath`.
+        model: any module whose only randomness is one Bernoulli mask per site, as in `Dropout`, `Dropout2d` and `DropPath`.
         x: the inputs: a tensor, a tuple of arguments, or a mapping of named ones; axis 0 counts them.
-        n: how many draws the Monte-Carlo average has.
-        seed: of these draws.
-        kind: "logits" or "values"; told by the last axis of the output if left out, as `sample` does.
-        limit: the most coins; each one more doubles the work.
-        batch_size: rows of the enlarged batch of one pass, at most; at least one sub-network runs at a time.
-        pick: takes the tensor of interest out of what the model returns, where it returns more than one.
+        n: the number of draws of the Monte-Carlo average.
+        seed: the seed of these draws.
+        kind: "logits" or "values"; by default the last axis of the output decides, as in `sample`.
+        limit: the largest number of units; each further one doubles the work.
+        batch_size: the most rows of the enlarged batch of one pass; at least one sub-network runs at a time.
+        pick: takes the tensor of interest from the output of a model that returns several.
 
-    Returns: the averages, with a table as `str` and a picture. Probabilities where the outputs are logits.
+    Returns: the averages: a table as `str`, and a picture. They are of probabilities if the outputs are logits.
 
     Raises:
-        ValueError: there are more coins than `limit`, or none; something random is no coin a unit, and the message names it;
-            or an argument is out of its domain.
+        ValueError: the model has more units than `limit`, or none; a random operation is no Bernoulli mask, and the message
+            names it; or an argument is out of range.
         TypeError: `model` is no module.
 
     Source: Srivastava et al. 2014, JMLR 15:1929; Baldi and Sadowski 2013, NeurIPS.
@@ -75,22 +74,22 @@ def exact(
     if kind not in (None, "logits", "values"):
         raise ValueError(f'exact: kind must be "logits", "values" or None; got {kind!r}.')
     networks = Subnetworks(model, x, pick)
-    _check_count(networks.uses, networks.coins, min(limit, MOST))
-    drawn = sample(_Picked(model, pick) if pick else model, x, n=n, seed=seed, kind=kind)
+    _check_count(networks.uses, networks.units, min(limit, MOST))
+    draws = sample(_Picked(model, pick) if pick else model, x, n=n, seed=seed, kind=kind)
     whole = networks.whole()
-    held = prod((1 << networks.coins, *whole.shape)) <= HELD
-    sums = _Sums(drawn.kind == "logits", held)
-    for numbers in _numbers(1 << networks.coins, max(1, batch_size // networks.batch), whole.device):
+    held = prod((1 << networks.units, *whole.shape)) <= HELD
+    sums = _Sums(draws.kind == "logits", held)
+    for numbers in _numbers(1 << networks.units, max(1, batch_size // networks.batch), whole.device):
         sums.add(networks.outputs(numbers), networks.probabilities(numbers))
-    return sums.averages(networks, whole, drawn)
+    return sums.averages(networks, whole, draws)
 
 
-def _check_count(uses: list[Use], coins: int, limit: int) -> None:
-    if coins > limit:
-        parts = ", ".join(f"{use.coins} at {use.site!r}" for use in uses)
-        more = f"limit={coins}" if coins <= MOST else "a smaller network"
-        rule = f"exact: model must have at most {limit} coins; got {coins}, {parts}: 2^{coins} sub-networks"
-        raise ValueError(f"{rule}. sample(model, x, n=200) draws from them; to run them all, take {more}.")
+def _check_count(uses: list[Use], units: int, limit: int) -> None:
+    if units > limit:
+        parts = ", ".join(f"{use.units} at {use.site!r}" for use in uses)
+        more = f"set limit={units}" if units <= MOST else "use a smaller network"
+        rule = f"exact: model must have at most {limit} droppable units; got {units}, {parts}: 2^{units} sub-networks"
+        raise ValueError(f"{rule}. sample(model, x, n=200) draws some of them; to run them all, {more}.")
 
 
 def _numbers(count: int, step: int, device: torch.device) -> Iterator[Tensor]:
@@ -110,7 +109,7 @@ class _Picked(nn.Module):
 
 
 class _Sums:
-    """Weighted sums over the sub-networks, in float64: of what they predict, of its square, and of its logarithm."""
+    """Weighted sums over the sub-networks, in float64: of their predictions, of the squares, and of the logarithms."""
 
     def __init__(self, logits: bool, held: bool) -> None:
         self.logits, self.held = logits, held
@@ -121,7 +120,7 @@ class _Sums:
         self.outputs: list[Tensor] = []
 
     def add(self, outputs: Tensor, weights: Tensor) -> None:
-        """Adds some sub-networks: their outputs, `(R, B, ...)`, and their probabilities, `(R,)`."""
+        """Adds R sub-networks: their outputs `(R, B, ...)` and their probabilities `(R,)`."""
         log = outputs.double().log_softmax(-1) if self.logits else outputs.double()
         y = log.exp() if self.logits else log
         self.first = self.first + torch.tensordot(weights, y, 1)
@@ -131,15 +130,14 @@ class _Sums:
         if self.held:
             self.outputs.append(outputs)
 
-    def averages(self, networks: Subnetworks, whole: Tensor, drawn: Any) -> Averages:
-        """Returns all that was summed up."""
+    def averages(self, networks: Subnetworks, whole: Tensor, draws: Any) -> Averages:
         return Averages(
             uses=tuple(networks.uses),
             mean=self.first,
             std=(self.second - self.first.square()).clamp_min(0).sqrt(),
             geometric=self.log.softmax(-1) if self.logits else None,
             weight_scaled=whole.double().softmax(-1) if self.logits else whole.double(),
-            monte_carlo=drawn,
+            monte_carlo=draws,
             probabilities=torch.cat(self.probabilities),
             outputs=torch.cat(self.outputs) if self.held else None,
         )

@@ -1,1 +1,1 @@
-"""Named draws of a prediction, and what can be read off them."""
+"""Monte-Carlo dropout: draws of a prediction and their statistics."""

@@ -1,4 +1,4 @@
-"""How draws are computed: all that hangs on no coin once, the rest as one enlarged batch, or one draw after the other."""
+"""Computes Monte-Carlo draws: the part before the first site once, the rest as one enlarged batch, or draw by draw."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from thinnet.inference.mode.addressed import Addressed
 from thinnet.inference.mode.structure import structure
 from thinnet.inference.mode.switches import Switches, count_rows, few_rows, take_rows
 from thinnet.inference.monte_carlo.outputs import Choice, chosen
-from thinnet.inference.monte_carlo.progress import Progress, progressing
 from thinnet.models.state import State, preserve_state, seed_all
+from thinnet.report.progress import Progress, progressing
 from thinnet.rng.calls import mix
 
-MEMORY = 1 << 24  # bytes of the largest tensor of an enlarged batch: more than this leaves the caches, and is slower
+MEMORY = 1 << 24  # bytes of the largest tensor of an enlarged batch: larger ones leave the caches and are slower
 Tensors = tuple[Tensor, ...]
 
 
@@ -22,11 +22,11 @@ class Drawing:
     """The draws of one model for one input.
 
     Args:
-        model: it is left as it is.
-        x: what it is called with.
-        found: its switches.
-        seed: of all coins.
-        output: which tensor is predicted.
+        model: any module; it is unchanged.
+        x: the input of the model.
+        found: the switches of the model.
+        seed: the seed of all masks.
+        output: selects the tensor that is predicted.
         two: whether the model returns a mean and the log of a variance.
     """
 
@@ -35,36 +35,33 @@ class Drawing:
         self.x, self.found, self.seed, self.output, self.two = x, found, seed, output, two
         self.rows = count_rows(x)
         self.notes: list[str] = []
-        self.apart = True
-        self.state: State | None = None  # the parameters are those of the model: a forward pass may write into them
+        self.independent = True
+        self.state: State | None = None  # a forward pass may write into the parameters, which are those of the model
         self.written = True
         self.vectorised = not found.unnamed
 
     @property
-    def named(self) -> bool:
-        """Whether the draws of a sample are the same in any batch."""
-        return not self.found.unnamed and not self.found.pooled and self.apart
+    def addressed(self) -> bool:
+        """Whether a draw of a sample is the same in any batch."""
+        return not self.found.unnamed and not self.found.pooled and self.independent
 
     def run(self, n: int, ids: Tensor, batch_size: int | None, shown: bool | None) -> tuple[Tensors, tuple[str, ...]]:
-        """Returns the draws `(n, B, ...)`, and what a reader should know beside."""
-        with (
-            torch.no_grad(),
-            preserve_state(self.served.model) as state,
-            progressing(n * self.rows, shown) as progress,
-        ):
+        """Returns the draws `(n, B, ...)` and notes on what limits them."""
+        bar = progressing("draws", n * self.rows, shown=shown)
+        with torch.no_grad(), preserve_state(self.served.model) as state, bar as progress:
             self.state = state
-            self.apart = self.rows == 1 or self._rows_apart()
+            self.independent = self.rows == 1 or self._rows_are_independent()
             self.served.switch(self.found.paths)
             draws = self._in_parts(n, ids, batch_size, progress)
         return draws, (*self._notes(), *self.notes)
 
     def _notes(self) -> list[str]:
-        notes = [f"coins without a name, drawn from a seeded generator: {place}" for place in self.found.unnamed]
+        notes = [f"masks without an address, drawn from a seeded generator: {place}" for place in self.found.unnamed]
         notes += [f"axis 0 does not count the samples at {path or 'the model'}" for path in sorted(self.found.pooled)]
-        return notes + ([] if self.apart else ["samples depend on one another: the draws of one hang on its batch"])
+        return notes + ([] if self.independent else ["samples depend on one another: a draw of one depends on its batch"])
 
-    def _rows_apart(self) -> bool:
-        """Returns whether the last of a few samples has the same output by itself; all samples have the same coins here."""
+    def _rows_are_independent(self) -> bool:
+        """Compares the last of a few samples with the same sample alone; dropout is off here."""
         self.served.switch(frozenset())
         few = few_rows(self.x)
         count = count_rows(few)
@@ -79,7 +76,7 @@ class Drawing:
 
     def _in_parts(self, n: int, ids: Tensor, batch_size: int | None, progress: Progress) -> Tensors:
         most = batch_size or max(n, int(MEMORY / max(1.0, self.found.bytes)))
-        size = min(self.rows, max(1, most // n)) if self.apart else self.rows
+        size = min(self.rows, max(1, most // n)) if self.independent else self.rows
         parts: list[Tensors] = []
         for first in range(0, self.rows, size):
             part = slice(first, first + size)
@@ -98,7 +95,7 @@ class Drawing:
         if self.vectorised and len(steps) > 1:
             try:
                 return torch.func.vmap(lambda step: self._call(x, step, ids), randomness="error")(steps)
-            except Exception as error:  # whatever is wrong with the model comes up again below
+            except Exception as error:  # an error of the model itself comes up again below
                 self.vectorised = False
                 if self.state is not None:
                     self.state.restore_tensors()

@@ -1,4 +1,4 @@
-"""How far statistics of n draws are from those of infinitely many: Monte-Carlo standard errors, and the n that would do."""
+"""Monte-Carlo standard errors of statistics of n draws, and the number of draws that a tolerance needs."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Enough:
-    """Whether n draws are enough; it is true where they are, and says so in words.
+    """Whether n draws are enough: true or false as a `bool`, and a sentence as a `str`.
 
     Args:
-        statistic: whose error it is.
-        n: how many draws there are.
-        needed: how many would be enough: the error falls with the square root of n.
-        error: the largest standard error of all samples.
-        tolerance: what was asked for.
+        statistic: the name of the statistic.
+        n: the number of draws.
+        needed: the number of draws that would be enough: the error falls with the square root of n.
+        error: the largest standard error over the samples.
+        tolerance: the largest error that is accepted.
     """
 
     statistic: str
@@ -33,18 +33,18 @@ class Enough:
         name = self.statistic.replace("_", " ")
         if self:
             return f"n = {self.n} is enough: the standard error of the {name} is at most {self.error:.2g}."
-        told = f"the standard error of the {name} is up to {self.error:.2g}, and should be {self.tolerance:.2g}"
-        return f"n = {self.n} is not enough: {told}. Use n = {self.needed}."
+        error = f"the standard error of the {name} is up to {self.error:.2g}, and should be {self.tolerance:.2g}"
+        return f"n = {self.n} is not enough: {error}. Use n = {self.needed}."
 
 
 def enough(n: int, errors: Mapping[str, Tensor], tolerance: float, statistic: str) -> Enough:
-    """Returns whether the largest error of a statistic is within a tolerance, and the n at which it would be."""
+    """Returns whether the largest error of a statistic is within a tolerance, and the n that would be enough."""
     if not 0 < tolerance < math.inf:
         raise ValueError(f"Prediction.enough: tolerance must be a positive number; got {tolerance}. Try 0.01.")
     if statistic not in errors:
         raise ValueError(f"Prediction.enough: statistic must be one of {', '.join(errors)}; got {statistic!r}.")
     if n < 2:
-        raise ValueError("Prediction.enough: n must be 2 or more, as one draw says nothing of others; got 1. Use n=50.")
+        raise ValueError("Prediction.enough: n must be 2 or more, as a single draw has no error estimate; got 1. Use n=50.")
     largest = float(errors[statistic].max()) if errors[statistic].numel() else 0.0
     return Enough(statistic, n, math.ceil(n * (largest / tolerance) ** 2), largest, tolerance)
 
@@ -68,7 +68,7 @@ def of_std(values: Tensor) -> Tensor:
 
 
 def variation_ratio(log_p: Tensor) -> Tensor:
-    """Returns the share of draws, along axis 0, whose class is not the most frequent one."""
+    """Returns the fraction of draws, along axis 0, whose class is not the most frequent one."""
     classes = log_p.argmax(-1)
     votes = torch.zeros_like(log_p[0])
     for drawn in classes:
@@ -76,30 +76,30 @@ def variation_ratio(log_p: Tensor) -> Tensor:
     return 1 - votes.amax(-1) / len(classes)
 
 
-def shares(q: float | Sequence[float]) -> tuple[list[float], bool]:
-    """Returns shares as a list, and whether it was one; refuses what is none."""
+def _levels(q: float | Sequence[float]) -> tuple[list[float], bool]:
+    """Returns the levels as a list, and whether `q` was a single number."""
     one = isinstance(q, (int, float))
     found = [float(q)] if isinstance(q, (int, float)) else [float(each) for each in q]
     if not found or not all(0 <= each <= 1 for each in found):
-        raise ValueError(f"Prediction.quantiles: q must be shares in 0 .. 1; got {q!r}. Try [0.05, 0.5, 0.95].")
+        raise ValueError(f"Prediction.quantiles: q must be levels in 0 .. 1; got {q!r}. Try [0.05, 0.5, 0.95].")
     return found, one
 
 
 def quantiles(values: Tensor, q: float | Sequence[float]) -> Tensor:
-    """Returns the quantiles along axis 0, between two values by a straight line."""
-    wanted, one = shares(q)
+    """Returns the quantiles along axis 0, with linear interpolation."""
+    wanted, one = _levels(q)
     ordered = values.sort(0).values
-    found = torch.stack([_at(ordered, share * (len(values) - 1)) for share in wanted])
+    found = torch.stack([_at(ordered, level * (len(values) - 1)) for level in wanted])
     return found[0] if one else found
 
 
 def of_quantiles(values: Tensor, q: float | Sequence[float]) -> Tensor:
-    """Returns the standard error of quantiles: half the distance of the order statistics one binomial deviation apart."""
-    wanted, one = shares(q)
+    """Returns the standard error of quantiles: half the range of the order statistics one binomial deviation to each side."""
+    wanted, one = _levels(q)
     ordered, last = values.sort(0).values, len(values) - 1
-    spread = [math.sqrt(share * (1 - share) / len(values)) for share in wanted]
-    low = [_at(ordered, max(0.0, share - wide) * last) for share, wide in zip(wanted, spread, strict=True)]
-    high = [_at(ordered, min(1.0, share + wide) * last) for share, wide in zip(wanted, spread, strict=True)]
+    spread = [math.sqrt(level * (1 - level) / len(values)) for level in wanted]
+    low = [_at(ordered, max(0.0, level - wide) * last) for level, wide in zip(wanted, spread, strict=True)]
+    high = [_at(ordered, min(1.0, level + wide) * last) for level, wide in zip(wanted, spread, strict=True)]
     found = torch.stack([(b - a) / 2 for a, b in zip(low, high, strict=True)])
     return found[0] if one else found
 
@@ -107,3 +107,9 @@ def of_quantiles(values: Tensor, q: float | Sequence[float]) -> Tensor:
 def _at(ordered: Tensor, place: float) -> Tensor:
     low = min(int(place), len(ordered) - 1)
     return torch.lerp(ordered[low], ordered[min(low + 1, len(ordered) - 1)], place - low)
+
+
+def bad_rows(*tensors: Tensor) -> int:
+    """Returns in how many rows draws `(n, B, ...)` hold NaN in any of the tensors."""
+    bad = [part.isnan().any(0)[:, None].flatten(1).any(1) for part in tensors]
+    return int(torch.stack(bad).any(0).sum())

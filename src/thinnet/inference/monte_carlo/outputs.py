@@ -1,26 +1,25 @@
-"""Which tensor of what a model returns a prediction is made of."""
+"""Selects the predicted tensor from the output of a model."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 Choice = str | int | Callable[[Any], Any] | None
 
 
 def chosen(out: Any, output: Choice, two: bool = False) -> tuple[Tensor, ...]:
-    """Returns the tensor that is predicted, or, where the model says its noise too, the mean and the log of the variance.
+    """Returns the predicted tensor, or the mean and the log of the variance if the model predicts both.
 
     Args:
-        out: what the model returned: a tensor, a tuple, or a mapping, such as a ModelOutput of Hugging Face.
-        output: a key, a place, or a function of it. Left out, the tensor itself, what is called "logits", or the only
-            floating-point tensor there is.
+        out: the output of the model: a tensor, a tuple, or a mapping, such as a ModelOutput of Hugging Face.
+        output: a key, an index, or a function of `out`. By default the tensor itself, the entry "logits", or the only
+            floating-point tensor.
         two: whether mean and log-variance are wanted: a pair of tensors, or the halves of the last axis of one.
 
     Raises:
-        TypeError: there are no floating-point numbers.
-        ValueError: there are several tensors and no `output` says which, or what it says is not there.
+        TypeError: the output holds no floating-point numbers.
+        ValueError: the output holds several tensors and `output` selects none, or one that does not exist.
     """
     if output is not None:
         out = _taken(out, output)
@@ -45,7 +44,7 @@ def _taken(out: Any, output: Choice) -> Any:
 
 
 def parts(out: Any) -> dict[Any, Any]:
-    """Returns the parts of a mapping or of a sequence by key or place."""
+    """Returns the parts of a mapping or a sequence, by key or index."""
     return dict(out) if isinstance(out, Mapping) else dict(enumerate(out)) if isinstance(out, (tuple, list)) else {}
 
 
@@ -57,7 +56,7 @@ def _only(out: Any) -> Tensor:
     if len(tensors) == 1:
         return next(iter(tensors.values()))
     if tensors:
-        raise ValueError(f"sample: output must say which tensor is meant, of {', '.join(map(repr, tensors))}; got None.")
+        raise ValueError(f"sample: output must select one of the tensors {', '.join(map(repr, tensors))}; got None.")
     held = ", ".join(sorted({type(part).__name__ for part in there.values()}))
     got = f"{type(out).__name__} of {held}" if there else repr(out)
     raise TypeError(f"sample: the model must return logits or values; got {got}. Choose a tensor with output=.")
@@ -75,16 +74,7 @@ def _pair(out: Any) -> tuple[Tensor, Tensor]:
 
 
 def kind_of(draws: Tensor, kind: str | None) -> str:
-    """Returns "logits" where the last axis of the draws has several numbers, and "values" otherwise, unless it is said."""
+    """Returns `kind` if it is given; else "logits" if the last axis of the draws has several numbers, and "values" if not."""
     if kind is not None:
         return kind
     return "logits" if draws.ndim > 2 and draws.shape[-1] > 1 else "values"
-
-
-def check_numbers(tensors: tuple[Tensor, ...], kind: str | None) -> None:
-    """Raises where draws `(n, B, ...)` are not numbers, with the count of bad rows."""
-    bad = sum(part.isnan().any(0).flatten(1).any(1) if part.ndim > 2 else part.isnan().any(0) for part in tensors)
-    count = int(torch.as_tensor(bad).count_nonzero())
-    if count:
-        what = kind or "logits or values"
-        raise ValueError(f"sample: {what} must be numbers; got NaN in {count} of {tensors[0].shape[1]} rows. Look at them.")

@@ -1,10 +1,10 @@
-"""What draws of a prediction say: their average, how far they are apart, and how sure these numbers are after n draws.
+"""Statistics of the draws of a prediction.
 
 With p_t the probabilities of draw t and p = (1/n) sum_t p_t their average, in nats:
 
-    predictive entropy   H[p] = -sum_c p_c log p_c              all of the uncertainty
-    expected entropy     (1/n) sum_t H[p_t]                     what is in the data: each thinned network is unsure
-    mutual information   H[p] - (1/n) sum_t H[p_t] >= 0         what is in the model: thinned networks contradict one another
+    predictive entropy   H[p] = -sum_c p_c log p_c              total uncertainty
+    expected entropy     (1/n) sum_t H[p_t]                     uncertainty of the data: each sub-network is unsure
+    mutual information   H[p] - (1/n) sum_t H[p_t] >= 0         uncertainty of the model: sub-networks disagree
     variation ratio      1 - max_c (1/n) #{t: argmax p_t = c}
 
 and for values y_t:      variance = 1/tau + (1/n) sum_t y_t^2 - mean^2
@@ -21,24 +21,26 @@ from torch import Tensor
 
 from thinnet.inference.monte_carlo import error
 from thinnet.inference.monte_carlo.error import Enough
+from thinnet.report.table import Table, Tabular
 
 KINDS = ("logits", "values")
-DOUBLE = 1 << 25  # numbers of draws up to which all is computed in double precision
+DOUBLE = 1 << 25  # up to so many numbers, statistics are computed in double precision
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
-    """The draws of a prediction, and what can be read off them.
+class Prediction(Tabular):
+    """The draws of a prediction, and their statistics.
 
     Args:
-        draws: `(n, B, ...)`: draw t of sample i is `draws[t, i]`. Of a classification the logits, classes on the last axis.
+        draws: `(n, B, ...)`: draw t of sample i is `draws[t, i]`. Logits have the classes on the last axis.
         kind: "logits" or "values".
-        named: whether every coin had a name, so that a draw of a sample is the same in any batch.
-        notes: what a reader should know beside.
-        aleatoric: of values: the variance of the data around each draw, as the model says it, in the shape of `draws`.
+        addressed: whether every mask has an address, so that a draw of a sample is the same in any batch.
+        notes: limits of these draws.
+        aleatoric: for values: the variance of the data around each draw as the model predicts it, in the shape of `draws`.
 
     Raises:
-        ValueError: `draws` has no draw or no axis of samples, holds NaN, or logits of fewer than two classes; no such kind.
+        ValueError: `draws` has no draw or no axis of samples, holds NaN, or logits of fewer than two classes; or `kind` is
+            unknown.
         TypeError: `draws` are no floating-point numbers.
 
     >>> two = Prediction(torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]]]), "logits")
@@ -48,16 +50,16 @@ class Prediction:
 
     draws: Tensor
     kind: str
-    named: bool = True
+    addressed: bool = True
     notes: tuple[str, ...] = ()
     aleatoric: Tensor | None = None
 
     def __post_init__(self) -> None:
-        check(self.draws, self.kind)
+        _check(self.draws, self.kind)
 
     @property
     def n(self) -> int:
-        """How many draws there are."""
+        """The number of draws."""
         return len(self.draws)
 
     @cached_property
@@ -92,24 +94,24 @@ class Prediction:
 
     @property
     def mean(self) -> Tensor:
-        """The average of the draws, `(B, ...)`: of probabilities for logits, of the values else."""
+        """The average of the draws, `(B, ...)`: of probabilities for logits, else of values."""
         return self._narrow(self._mean)
 
     @property
     def std(self) -> Tensor:
-        """The standard deviation of the draws (of probabilities for logits), `(B, ...)`, with n - 1; NaN of one draw."""
+        """The standard deviation of the draws (of probabilities for logits), `(B, ...)`, with n - 1; NaN for one draw."""
         return self._narrow(error.spread(self._values))
 
     def quantiles(self, q: float | Sequence[float]) -> Tensor:
-        """Returns quantiles of the draws (of probabilities for logits), between two draws by a straight line.
+        """Returns quantiles of the draws (of probabilities for logits), with linear interpolation.
 
         Args:
-            q: shares in 0 .. 1: one, or several.
+            q: one level in 0 .. 1, or several.
 
-        Returns: `(B, ...)` for one, `(len(q), B, ...)` for several.
+        Returns: `(B, ...)` for one level, `(len(q), B, ...)` for several.
 
         Raises:
-            ValueError: a share outside of 0 .. 1.
+            ValueError: a level is outside of 0 .. 1.
 
         >>> Prediction(torch.arange(5.0).reshape(5, 1), "values").quantiles([0.0, 0.5, 1.0]).flatten()
         tensor([0., 2., 4.])
@@ -132,7 +134,7 @@ class Prediction:
 
     @property
     def mutual_information(self) -> Tensor:
-        """H[p] minus the expected entropy: BALD, `(B, ...)`. The mean of KL(p_t || p), and so never below zero."""
+        """H[p] minus the expected entropy (BALD), `(B, ...)`: the mean of KL(p_t || p), so never below zero."""
         return self._narrow(self._divergences.mean(0).clamp_min(0.0))
 
     @cached_property
@@ -145,20 +147,20 @@ class Prediction:
 
     @property
     def variation_ratio(self) -> Tensor:
-        """The share of draws whose class is not the most frequent one, `(B, ...)`."""
+        """The fraction of draws whose class is not the most frequent one, `(B, ...)`."""
         return self._narrow(error.variation_ratio(self._log_p))
 
     def variance(self, tau: float | None = None) -> Tensor:
-        """Returns the predictive variance of values: `1 / tau`, or what the model says of the data, plus the draws' own.
+        """Returns the predictive variance of values: the variance of the draws plus that of the data.
 
         Args:
-            tau: the precision of the data, as from `thinnet.inference.precision`. Left out, it is `aleatoric` that
-                counts, or nothing where the model says nothing.
+            tau: the precision of the data, as from `thinnet.inference.precision`; the variance of the data is `1 / tau`. By
+                default it is the mean of `aleatoric`, or zero without one.
 
         Returns: `(B, ...)`.
 
         Raises:
-            ValueError: of logits; tau is not positive.
+            ValueError: the draws are logits, or tau is not positive.
 
         >>> float(Prediction(torch.tensor([[1.0], [3.0]]), "values").variance(tau=4.0))
         1.25
@@ -174,43 +176,49 @@ class Prediction:
 
     @cached_property
     def error(self) -> dict[str, Tensor]:
-        """The Monte-Carlo standard error of each statistic, by its name: how far another n draws would be off.
+        """The Monte-Carlo standard error of each statistic, by name: how far a repetition with n other draws would differ.
 
-        Of a mean it is std / sqrt(n). Of the others it is that of their first-order change with a draw (delta method): of the
-        entropy std_t(-sum_c p_tc log p_c) / sqrt(n), of the mutual information std_t(KL(p_t || p)) / sqrt(n).
+        For a mean it is std / sqrt(n). For the others the delta method gives the first-order change with a draw: for the
+        entropy std_t(-sum_c p_tc log p_c) / sqrt(n), for the mutual information std_t(KL(p_t || p)) / sqrt(n).
         """
         found = {"mean": error.of_mean(self._values), "std": error.of_std(self._values)}
         if self.kind == "logits":
             found["entropy"] = error.of_mean(self._cross)
             found["expected_entropy"] = error.of_mean(self._entropies)
             found["mutual_information"] = error.of_mean(self._divergences)
-            share = error.variation_ratio(self._log_p)
-            found["variation_ratio"] = (share * (1 - share) / self.n).sqrt()
+            ratio = error.variation_ratio(self._log_p)
+            found["variation_ratio"] = (ratio * (1 - ratio) / self.n).sqrt()
         return {name: self._narrow(value) for name, value in found.items()}
 
     def enough(self, tolerance: float, statistic: str = "mean") -> Enough:
-        """Says whether there are enough draws: the largest Monte-Carlo standard error of all samples is within the tolerance.
+        """Returns whether the draws are enough: the largest Monte-Carlo standard error over the samples is within a tolerance.
 
         Args:
-            tolerance: the largest standard error that is good enough, in the unit of the statistic.
+            tolerance: the largest accepted standard error, in the unit of the statistic.
             statistic: a name in `error`.
 
         Raises:
-            ValueError: a tolerance that is not positive, no such statistic, or a single draw, which says nothing of others.
+            ValueError: the tolerance is not positive, the statistic is unknown, or there is a single draw.
 
         >>> print(Prediction(torch.tensor([[0.0], [1.0], [2.0], [1.0]]), "values").enough(0.1))
         n = 4 is not enough: the standard error of the mean is up to 0.41, and should be 0.1. Use n = 67.
         """
         return error.enough(self.n, self.error, tolerance, statistic)
 
-    def __str__(self) -> str:
-        from thinnet.inference.monte_carlo.table import plain
+    def tables(self) -> list[Table]:
+        """Returns the average, the largest value and the largest Monte-Carlo error of each statistic over the samples."""
+        n, count, *rest = self.draws.shape
+        addressed = "every mask addressed" if self.addressed else "not every mask addressed"
+        title = f"{n} draws of {count} samples, {self.kind}{f' of shape {tuple(rest)}' if rest else ''}, {addressed}"
+        names = [name for name in self.error if name != "mean" or self.kind == "values"] if self.draws.numel() else []
+        rows = []
+        for name in names:
+            value, wrong = getattr(self, name), float(self.error[name].max())
+            rows.append((name.replace("_", " "), f"{float(value.mean()):.4g}", f"{float(value.max()):.4g}", f"{wrong:.2g}"))
+        return [Table(("", "average", "largest", "error"), rows, title, notes=self.notes)]
 
-        return plain(self)
 
-
-def check(draws: Tensor, kind: str) -> None:
-    """Raises where draws are none that statistics could be of."""
+def _check(draws: Tensor, kind: str) -> None:
     if kind not in KINDS:
         raise ValueError(f"Prediction: kind must be one of {', '.join(KINDS)}; got {kind!r}.")
     if not isinstance(draws, Tensor) or not draws.is_floating_point():
@@ -221,6 +229,6 @@ def check(draws: Tensor, kind: str) -> None:
     if kind == "logits" and (draws.ndim < 3 or draws.shape[-1] < 2):
         rule = f"Prediction: logits must have two or more classes on the last axis; got draws of shape {tuple(draws.shape)}"
         raise ValueError(f"{rule}. For one logit z use (0, z), or kind='values'.")
-    bad = int(draws.isnan().any(0).flatten(1).any(1).sum()) if draws.ndim > 2 else int(draws.isnan().any(0).sum())
+    bad = error.bad_rows(draws)
     if bad:
-        raise ValueError(f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Look at them.")
+        raise ValueError(f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Check those inputs.")

@@ -1,20 +1,20 @@
-"""The noise of the data in a regression, from the rate, the prior length scale and the weight decay of the training."""
+"""The precision of the data in a regression, from the settings of the training."""
 
 
 def precision(p: float, length_scale: float, samples: int, weight_decay: float) -> float:
-    """Returns the precision of the data that a network trained with dropout and weight decay assumes.
+    """Returns the precision of the data noise that training with dropout and weight decay implies.
 
         tau = (1 - p) l^2 / (2 N lambda)
 
     Args:
-        p: the rate of dropping.
-        length_scale: the prior length scale l: large where the function changes slowly.
-        samples: how many samples N it was trained on.
-        weight_decay: lambda of a loss `mean squared error + lambda * sum of squared weights`. PyTorch's `weight_decay` of SGD
-            stands for twice that: give half of it.
+        p: the dropout rate.
+        length_scale: the prior length scale l; large for a function that changes slowly.
+        samples: the number N of training samples.
+        weight_decay: lambda of the loss `mean squared error + lambda * sum of squared weights`. `weight_decay` of PyTorch's SGD
+            is twice that: give half of it.
 
     Raises:
-        ValueError: p outside of 0 .. 1, or another number that is not positive.
+        ValueError: p is outside of 0 .. 1, or another number is not positive.
 
     Source: Gal and Ghahramani 2016, arXiv:1506.02142, and the authors' code.
 

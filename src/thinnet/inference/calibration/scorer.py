@@ -1,4 +1,4 @@
-"""One row of a calibration: a way to predict, judged on the test cases."""
+"""Scores one way to predict on the test cases: one row of a calibration."""
 
 from dataclasses import dataclass, field
 
@@ -13,15 +13,15 @@ Curve = list[tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Row:
-    """A way to predict, and how good it is on the test cases.
+    """A way to predict, and its scores on the test cases.
 
     Args:
         name: "single pass" or "Monte-Carlo", and what was fitted on the validation data.
-        scores: by name, each with its interval.
-        fitted: the values that were fitted: "temperature", "tau", "factor" or "rate".
-        reliability: for labels `(confidence, accuracy, cases)` of each of the equal-count bins; for values
-            `(level, coverage)` of central intervals.
-        selective: for labels `(coverage, error)` where only the most confident cases are answered.
+        scores: the scores by name, each with its interval.
+        fitted: the fitted values: "temperature", "tau", "factor" or "rate".
+        reliability: for labels `(confidence, accuracy, cases)` of each equal-count bin; for values `(level, coverage)` of
+            central intervals.
+        selective: for labels `(coverage, error)` when only the most confident cases are answered.
     """
 
     name: str
@@ -32,8 +32,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """How rows are judged: the observed values, the bins, and the resampling, the same for all rows."""
+class Scorer:
+    """Scores rows by the same observations, bins and resamples."""
 
     y: Tensor
     bins: int
@@ -41,13 +41,13 @@ class Judge:
     seed: int
 
     def labels(self, name: str, draws: Tensor, temperature: float = 1.0, fitted: dict[str, float] | None = None) -> Row:
-        """Judges averaged probabilities: error, NLL, Brier score, both calibration errors, and the risk-coverage curve's area.
+        """Scores averaged probabilities: error, NLL, Brier score, both calibration errors, and the risk-coverage curve's area.
 
         Args:
-            name: of the row.
+            name: the name of the row.
             draws: logits, `(n, B, C)`.
-            temperature: that divides them.
-            fitted: what else was fitted.
+            temperature: the temperature of the average.
+            fitted: the fitted values.
         """
         from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
@@ -81,13 +81,13 @@ class Judge:
         return Row(name, found, fitted or {}, reliability, selective)
 
     def values(self, name: str, draws: Tensor, variance: Tensor, fitted: dict[str, float] | None = None) -> Row:
-        """Judges a mixture of normals: RMSE, NLL, coverage and width of central 95 % intervals, mean calibration error.
+        """Scores a mixture of normals: RMSE, NLL, coverage and width of central 95 % intervals, mean calibration error.
 
         Args:
-            name: of the row.
+            name: the name of the row.
             draws: `(n, B, D)`.
-            variance: of the noise around each draw.
-            fitted: what was fitted.
+            variance: the variance of the noise around each draw.
+            fitted: the fitted values.
         """
         from torchmetrics.functional.regression import mean_squared_error
 
@@ -103,14 +103,14 @@ class Judge:
             "width of 95 %": scores.mean(width.mean(-1)),
             "calibration error": scores.off_level(covered),
         }
-        shares = ("coverage of 95 %",) if self.y.shape[1] == 1 else ()
+        proportions = ("coverage of 95 %",) if self.y.shape[1] == 1 else ()
         points = {"RMSE": mean_squared_error(middle.flatten(), self.y.flatten(), squared=False).item()}
-        found = scores.scored(statistics, points, shares, len(self.y), self.resamples, self.seed)
+        found = scores.scored(statistics, points, proportions, len(self.y), self.resamples, self.seed)
         return Row(name, found, fitted or {}, list(zip(LEVELS, covered.mean(0).tolist(), strict=True)))
 
 
 def ends(draws: Tensor, variance: Tensor, level: float) -> Tensor:
-    """Returns the quantile of an equal mixture of normals around the draws, by 60 halvings of an interval that holds it.
+    """Returns a quantile of an equal mixture of normals around the draws, by 60 bisections.
 
     >>> round(ends(torch.zeros(2, 1, 1), torch.tensor(1.0), 0.975).item(), 3)
     1.96
