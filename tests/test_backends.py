@@ -133,7 +133,7 @@ def test_a_shard_tosses_its_part_of_the_whole() -> None:
     x = torch.randn(6, 10, 64)
     whole = apply_noise(x, count(30000), torch.tensor(3), samples=torch.arange(6))
     where = torch.tensor(3), None, None, torch.arange(6)
-    right = schema.call(x[:, :, 40:].contiguous(), count(30000), *where, [0, 64, 1], 40, 0, False, "auto")
+    right = schema.call(x[:, :, 40:].contiguous(), count(30000), *where, [0, 64, 1, 40], 0)
     assert_same_bits(right, whole[:, :, 40:].contiguous())
 
 

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import thinnet
 import thinnet.functional as F
-from thinnet.ops import NoiseKind
+from thinnet.ops import NoiseKind, schema
 
 
 def count(rate: int) -> Tensor:
@@ -27,8 +27,8 @@ def network(*layers: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("named", [False, True])
 def test_opcheck_is_clean(kind: NoiseKind, named: bool) -> None:
     name = (torch.tensor(1), torch.tensor(4), torch.arange(8)) if named else (None, None, None)
-    for linear, units in itertools.product((False, True), ([0, 6, 1], [0, 1, 0], [0, 0, 0])):
-        rest = (count(20000), torch.tensor(3), *name, units, 0, int(kind), linear, "auto")
+    for linear, units in itertools.product((False, True), ([], [0, 6, 1, 0], [0, 1, 0, 0], [0, 0, 0, 5])):
+        rest = (count(20000), torch.tensor(3), *name, units, schema.options_of(kind, linear))
         torch.library.opcheck(torch.ops.thinnet.apply_noise.default, (torch.randn(8, 5, 6, requires_grad=True), *rest))
         torch.library.opcheck(torch.ops.thinnet.apply_noise_.default, (torch.randn(8, 5, 6), *rest))
 

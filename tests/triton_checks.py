@@ -67,10 +67,10 @@ def test_every_kernel_at_every_place_of_a_row(shape: tuple[int, ...]) -> None:
     for shared_axes, ids, kind in itertools.product(((), (2,)[: x.ndim - 2]), names(shape), NoiseKind):
         assert_same_bits(*(pair[0] for pair in both(x, 30000, shared_axes=shared_axes, samples=ids, kind=kind)))
     whole = apply_noise(torch.cat([x.flatten()] * 2), count(30000), torch.tensor(3))
-    where = torch.tensor(3), None, None, None, [1]
+    where = torch.tensor(3), None, None, None
     for begin in (1, 64, 127, 128, 131):
         part = torch.cat([x.flatten()] * 2)[begin : begin + 300]
-        assert_same_bits(door.apply_noise(part, count(30000), *where, begin, 0, False), whole[begin : begin + 300])
+        assert_same_bits(door.apply_noise(part, count(30000), *where, [1, begin], 0), whole[begin : begin + 300])
 
 
 def test_every_half_and_bfloat_is_read_and_rounded_as_pytorch_does() -> None:

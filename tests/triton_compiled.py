@@ -12,7 +12,7 @@ from triton.runtime import driver
 from triton.runtime.jit import MockTensor
 
 from thinnet.ops import NoiseKind
-from thinnet.ops.noise import unit_strides
+from thinnet.ops.schema import unit_strides
 from thinnet.ops.triton import kernels
 from thinnet.ops.triton import launch as door
 
@@ -55,9 +55,9 @@ def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared_axes: tuple[int,
     stand_in = Compiled()
     monkeypatch.setattr(door, "kernels", stand_in)
     samples, kind = where.get("samples"), where.get("kind", NoiseKind.INVERTED)
-    units = unit_strides(x.shape, shared_axes, samples is not None)
+    units = [*unit_strides(x.shape, shared_axes, samples is not None), 0]
     step = torch.tensor(9) if samples is not None else None
-    door.apply_noise(x, count(5), torch.tensor(3), step, step, samples, units, 0, int(kind), False)
+    door.apply_noise(x, count(5), torch.tensor(3), step, step, samples, units, int(kind))
     assert stand_in.last is not None
     return stand_in.last
 

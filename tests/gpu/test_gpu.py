@@ -98,17 +98,17 @@ def test_elements_past_32_bits() -> None:
     x = torch.ones(number, dtype=torch.bfloat16, device="cuda")
     y = apply_noise(x, count(HALF).cuda(), torch.tensor(3).cuda())
     for begin in (0, (1 << 31) - 1000, number - 3000):
-        where = torch.tensor(3), None, None, None, [1], begin, 0, False
-        assert_same_bits(y[begin : begin + 3000].cpu(), schema.call(torch.ones(3000).bfloat16(), count(HALF), *where, "auto"))
+        where = torch.tensor(3), None, None, None, [1, begin], 0
+        assert_same_bits(y[begin : begin + 3000].cpu(), schema.call(torch.ones(3000).bfloat16(), count(HALF), *where))
     turned = apply_noise(x[: 1 << 31].view(1 << 16, 1 << 15).t(), count(HALF).cuda(), torch.tensor(3).cuda())
-    where = torch.tensor(3), None, None, None, [1], (1 << 31) - (1 << 16), 0, False
-    last = schema.call(torch.ones(1 << 16).bfloat16(), count(HALF), *where, "auto")
+    where = torch.tensor(3), None, None, None, [1, (1 << 31) - (1 << 16)], 0
+    last = schema.call(torch.ones(1 << 16).bfloat16(), count(HALF), *where)
     assert_same_bits(turned[-1].contiguous().cpu(), last)
 
 
 def arguments(x: Tensor, kind: NoiseKind = NoiseKind.INVERTED) -> tuple[Any, ...]:
     where = count(HALF).cuda(), torch.tensor(5).cuda(), torch.tensor(1).cuda(), None, torch.arange(len(x)).cuda()
-    return x, *where, [0, 1], 0, int(kind), False, "auto"
+    return x, *where, [0, 1, 0], int(kind)
 
 
 @pytest.mark.parametrize("kind", NoiseKind, ids=lambda kind: kind.name)

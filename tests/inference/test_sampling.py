@@ -21,7 +21,7 @@ from thinnet.inference.mode.structure import structure
 from thinnet.inference.monte_carlo import drawing
 from thinnet.models.edit.order import call_with
 from thinnet.ops import NoiseKind, reference, schema
-from thinnet.ops.noise import unit_strides
+from thinnet.ops.schema import options_of, unit_strides
 
 IDS = torch.tensor([30, 10, 20, 5])
 
@@ -356,9 +356,9 @@ def test_noise_with_many_steps_equals_the_noise_of_each_step(kernel: str) -> Non
             turned = torch.randn((*shape[1:], 4)).movedim(-1, 0)
             for x in (torch.randn(shape), torch.randn((1, *shape[1:])).expand(shape), turned):
                 inner = unit_strides(torch.Size(shape[1:]), (), ids is not None)
-                rest = seed, steps, site, ids, [0, *inner], 0
-                y = schema.call(x, rate, *rest, int(rule), False, kernel)
-                assert_same_bits(y, reference.apply_noise(x, rate, *rest, rule, False))
+                where = seed, steps, site, ids
+                y = schema.call(x, rate, *where, [], options_of(rule, backend=kernel))
+                assert_same_bits(y, reference.apply_noise(x, rate, *where, [0, *inner], 0, rule, False))
                 each = [reference.apply_noise(x[i], rate, seed, steps[i], site, ids, inner, 0, rule, False) for i in range(4)]
                 assert torch.equal(y, torch.stack(each))
 
@@ -368,9 +368,9 @@ import torch
 from thinnet.ops import reference, schema
 x, rate, steps = torch.randn(3, 4, 20), torch.tensor(19661, dtype=torch.int32), torch.tensor([3, 9, 0])
 for ids in (None, torch.tensor([5]), torch.tensor([7, 1, 9, 4])):
-    rest = torch.tensor(-77), steps, torch.tensor(5), ids, [0, *([0, 1] if ids is not None else [20, 1])], 0
-    y = schema.interpreted(x, rate, *rest, 0, False, "auto")
-    assert torch.equal(y, reference.apply_noise(x, rate, *rest, reference.NoiseKind.INVERTED, False)), ids
+    where, units = (torch.tensor(-77), steps, torch.tensor(5), ids), [0, *([0, 1] if ids is not None else [20, 1])]
+    y = schema.interpreted(x, rate, *where, [], 0)
+    assert torch.equal(y, reference.apply_noise(x, rate, *where, units, 0, reference.NoiseKind.INVERTED, False)), ids
 """
 
 
@@ -383,7 +383,7 @@ def test_the_kernels_of_a_gpu_take_many_steps() -> None:
 
 def test_a_mapped_step_has_its_derivatives() -> None:
     x, steps = torch.randn(3, 20, requires_grad=True), torch.arange(4)
-    rate, rest = torch.tensor(32768, dtype=torch.int32), (torch.tensor(1), torch.tensor([0]), [0, 1], 0, 0, False, "auto")
+    rate, rest = torch.tensor(32768, dtype=torch.int32), (torch.tensor(1), torch.tensor([0]), [0, 1, 0], 0)
 
     def run(step: Tensor, x: Tensor) -> Tensor:
         return schema.call(x, rate, torch.tensor(5), step, *rest)

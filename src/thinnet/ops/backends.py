@@ -1,4 +1,4 @@
-"""Which path serves which device: no slow path is taken in silence."""
+"""Reports which path serves which device, so that a slow path is never a surprise."""
 
 import torch
 
@@ -6,21 +6,20 @@ from thinnet.ops import schema
 
 
 def backends() -> dict[str, str]:
-    """Returns the path that tosses coins on each kind of device.
+    """Returns the path that applies noise on each kind of device.
 
-    `avx512`, `avx2`, `baseline` and `neon` are the C++ kernels, chosen for this processor; `reference` is plain PyTorch:
-    the same bits, at the price of some hundred operations. `triton` are the kernels of a GPU. `why()` says why a kernel is
-    missing.
+    `avx512`, `avx2`, `baseline` and `neon` are the C++ kernels, chosen for this processor. `triton` are the GPU kernels.
+    `reference` is plain PyTorch: the same bits from about a hundred operations. `why()` returns why a kernel is missing.
 
     >>> sorted(backends())
     ['cpu', 'cuda', 'mps', 'xpu']
     """
-    cpu = "reference" if schema.missing else torch.ops.thinnet.cpu_path("auto")
+    cpu = "reference" if schema.missing else torch.ops.thinnet.cpu_path()
     return {"cpu": cpu, "cuda": "reference" if why("cuda") else "triton", "mps": "reference", "xpu": "reference"}
 
 
 def why(device: str = "cpu") -> str | None:
-    """Returns why a kind of device is served by the reference, or None where it is not."""
+    """Returns why the reference serves a kind of device; None where a kernel does."""
     if device == "cpu":
         return schema.missing
     if device != "cuda":

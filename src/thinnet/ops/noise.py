@@ -1,4 +1,4 @@
-"""The one door to a toss: looks at the tensor, refuses what cannot be tossed, and takes the kernel that serves it."""
+"""The entry point `apply_noise`: checks the tensor and calls the kernel that serves it."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from torch import Tensor
 
 from thinnet.ops import dtensor, reference, schema
 from thinnet.ops.reference import NoiseKind, Where
+from thinnet.ops.schema import unit_strides
 
 REAL = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 COMPLEX = frozenset((torch.complex64, torch.complex128))
@@ -26,17 +27,18 @@ def apply_noise(
     function: str = "apply_noise",
     backend: str = "auto",
 ) -> Tensor:
-    """Returns `rule(coin, x)`, each element of `x` with the coin of its unit.
+    """Applies noise to `x`: each element reads the random bits of its unit.
 
-    The unit of an element is its row-major index over the axes that are not `shared`; the axes in `shared` have one coin
-    together. With `samples`, axis 0 counts samples and not units.
+    The unit of an element is its row-major index over the axes that are not in `shared_axes`. With `samples`, axis 0 counts
+    samples and not units.
 
     Args:
-        x: float32, float64, bfloat16, float16, complex64 or complex128 (one coin a number), of any shape and strides.
+        x: float32, float64, bfloat16, float16, complex64 or complex128 (one unit a number), of any shape and strides.
         rate: the rate in 65536ths, a 0-d int32 tensor on the device of `x`.
         seed: a 0-d int64 tensor, like `step` and `site`, which are 0 where they are left out.
         samples: int64, one id for each row of axis 0, or a single one from which the rows count on.
-        rule: what a coin does to a number.
+        shared_axes: the axes along which all elements have the same noise.
+        kind: what the random bits do to a number.
         inplace: writes the result into `x`.
         function: the name that an error gives.
         backend: "auto", or one of `thinnet.ops.backends()["cpu"]`, or "reference"; for tests and benchmarks.
@@ -51,9 +53,9 @@ def apply_noise(
     >>> apply_noise(x, half, seed)
     tensor([2., 0., 2., 0., 2., 0., 0., 2.])
     """
-    if type(x) is Tensor and x.dtype in REAL and x.layout == torch.strided and backend == "auto" and not inplace:
-        units = unit_strides(x.shape, shared_axes, samples is not None)
-        return schema.call(x, rate, seed, step, site, samples, units, 0, int(kind), False, backend)  # nearly every call
+    if type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and backend == "auto" and not inplace:
+        units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
+        return schema.call(x, rate, seed, step, site, samples, units, int(kind))  # nearly every call
     where = rate, seed, step, site, samples
     if x.layout == torch.jagged:
         return _nested(x, where, shared_axes, kind, inplace, function, backend)
@@ -63,20 +65,6 @@ def apply_noise(
         y = dtensor.whole(_dense(part, where, units, offset, kind, False, function, backend), x)  # type: ignore[arg-type]
         return _write(x, y, function) if inplace else y
     return _dense(x, where, units, 0, kind, inplace, function, backend)
-
-
-def unit_strides(shape: torch.Size, shared_axes: tuple[int, ...], has_samples: bool) -> list[int]:
-    """Returns by how much the unit number grows along each axis: row-major over the axes that do not share a coin.
-
-    >>> unit_strides(torch.Size((4, 3, 2)), (2,), has_samples=True)
-    [0, 1, 0]
-    """
-    units, stride = [0] * len(shape), 1
-    for axis in range(len(shape) - 1, -1, -1):
-        if axis not in shared_axes and not (has_samples and axis == 0):
-            units[axis] = stride
-            stride = stride * shape[axis]
-    return units
 
 
 def _dense(
@@ -110,12 +98,13 @@ def _run(
     if backend == "reference":
         y = reference.apply_noise(x, *where, units, offset, kind, False)
         return _write(x, y, function) if inplace else y
-    by_hand = backend == "triton" and x.device.type == "cpu"
-    run, run_ = (schema.interpreted, schema.interpreted_) if by_hand else (schema.call, schema.call_)
+    interpreted = backend == "triton" and x.device.type == "cpu"
+    run, run_ = (schema.interpreted, schema.interpreted_) if interpreted else (schema.call, schema.call_)
+    options = schema.options_of(kind, backend="auto" if backend == "triton" else backend)
     if not inplace:
-        return run(x, *where, units, offset, int(kind), False, backend)
+        return run(x, *where, [*units, offset], options)
     _check_inplace(x, function)
-    return run_(x, *where, units, offset, int(kind), False, backend)
+    return run_(x, *where, [*units, offset], options)
 
 
 def _write(x: Tensor, y: Tensor, function: str) -> Tensor:
@@ -134,8 +123,8 @@ def _nested(
 ) -> Tensor:
     rate, seed, *_, samples = where
     if shared_axes or samples is not None or inplace:
-        asked = "one coin for each element, without names and not in place"
-        raise TypeError(f"{function}: a jagged nested tensor is tossed with {asked}. Use x.to_padded_tensor(0.0) first.")
+        rule = "a jagged nested tensor takes noise for each element, without addresses and not in place"
+        raise TypeError(f"{function}: {rule}. Use x.to_padded_tensor(0.0) first.")
     values = apply_noise(x.values(), rate, seed, kind=kind, function=function, backend=backend)
     return torch.nested.nested_tensor_from_jagged(values, x.offsets(), x.lengths(), jagged_dim=x._ragged_idx)
 
@@ -143,14 +132,14 @@ def _nested(
 def check_input(x: Tensor, function: str) -> None:
     """Raises a TypeError where `x` is no dense tensor of floating-point or complex numbers."""
     if x.layout != torch.strided:
-        raise TypeError(f"{function}: x must be a dense tensor; got layout {x.layout}. Toss x.values(), or x.to_dense().")
+        raise TypeError(f"{function}: x must be a dense tensor; got layout {x.layout}. Pass x.values() or x.to_dense().")
     if x.dtype not in REAL and x.dtype not in COMPLEX:
         step = "Call x.dequantize() first." if x.is_quantized else "Call x.float() first."
         raise TypeError(f"{function}: x must be a floating-point or complex tensor; got {x.dtype}. {step}")
 
 
 def _check_inplace(x: Tensor, function: str) -> None:
-    """Refuses, before anything is written, what autograd or the memory of `x` does not allow."""
+    """Refuses what autograd or the memory of `x` does not allow, before anything is written."""
     step = "Use inplace=False."
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         base = x._base if x._is_view() else x

@@ -1,5 +1,10 @@
-"""Makes the toss an operation of PyTorch: schema, fake kernel, derivative, vmap, and the reference where no kernel is."""
+"""Registers `thinnet::apply_noise` with PyTorch: schema, fake kernel, derivative, vmap, and the reference as a fallback.
 
+`units` is empty where every unit has its own noise. Otherwise it holds the stride of the unit number along each axis, and the
+unit number of the first element. `options` packs three arguments: kind + LINEAR * linear + BACKEND * backend.
+"""
+
+from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,15 +19,14 @@ from torch.autograd.function import _SingleLevelFunction
 from thinnet.ops import reference
 from thinnet.ops.reference import NoiseKind
 
-ARGUMENTS = (
-    "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples, SymInt[] units, SymInt offset,"
-    " int kind, bool linear, str backend"
-)
+LINEAR, BACKEND = 4, 8
+PATHS = {"auto": 0, "avx512": 1, "avx2": 2, "baseline": 3, "neon": 3}
+ARGUMENTS = "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples, SymInt[] units, int options"
 
 library = torch.library.Library("thinnet", "DEF")
 library.define(f"apply_noise(Tensor x, {ARGUMENTS}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
 library.define(f"apply_noise_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=(torch.Tag.pt2_compliant_tag,))
-library.define("cpu_path(str backend) -> str")
+library.define("cpu_path() -> str")
 
 
 def _load() -> str | None:
@@ -41,9 +45,44 @@ def _load() -> str | None:
 missing = _load()
 
 
+def options_of(kind: NoiseKind, linear: bool = False, backend: str = "auto") -> int:
+    """Returns the packed `options` of the operation."""
+    if backend not in PATHS:
+        rule = "backend must be one that this processor has"
+        raise RuntimeError(f"apply_noise: {rule}; got {backend!r}. See thinnet.ops.backends().")
+    return int(kind) + LINEAR * linear + BACKEND * PATHS[backend]
+
+
+def unit_strides(shape: Sequence[int], shared_axes: tuple[int, ...], own: int) -> list[int]:
+    """Returns by how much the unit number grows along each axis: row-major over the axes that are not shared.
+
+    The first `own` axes count steps or samples, and not units.
+
+    >>> unit_strides((4, 3, 2), (2,), own=1)
+    [0, 1, 0]
+    """
+    units, stride = [0] * len(shape), 1
+    for axis in range(len(shape) - 1, own - 1, -1):
+        if axis not in shared_axes:
+            units[axis] = stride
+            stride = stride * shape[axis]
+    return units
+
+
+def leading(step: Tensor | None, samples: Tensor | None) -> int:
+    """Returns how many axes in front count steps and samples."""
+    return int(step is not None and step.ndim == 1) + (samples is not None)
+
+
+def expanded(x: Tensor, step: Tensor | None, samples: Tensor | None, units: list[int]) -> tuple[list[int], int]:
+    """Returns the strides of `units`, also where it is empty, and the unit number of the first element."""
+    return (units[:-1], units[-1]) if units else (unit_strides(x.shape, (), leading(step, samples)), 0)
+
+
 def _reference(x: Tensor, *rest: Any) -> Tensor:
-    *where, units, offset, kind, linear, _ = rest
-    return reference.apply_noise(x, where[0], where[1], where[2], where[3], where[4], units, offset, NoiseKind(kind), linear)
+    *where, units, options = rest
+    strides, offset = expanded(x, where[2], where[4], units)
+    return reference.apply_noise(x, *where, strides, offset, NoiseKind(options & 3), bool(options & LINEAR))
 
 
 def _reference_(x: Tensor, *rest: Any) -> None:
@@ -87,37 +126,46 @@ def _fake_(x: Tensor, *rest: Any) -> None:
     return None
 
 
-# The derivative of a toss is the toss of the gradient with the same coins: they have a name, so no mask is kept.
+# The derivative applies the same noise to the gradient. The key gives it again, so no mask is kept.
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, *where, units, offset, kind, _, backend = inputs
+    _, *where, units, options = inputs
     ctx.save_for_backward(*where)
-    ctx.rest = units, offset, kind, True, backend
+    ctx.rest = units, options | LINEAR
 
 
 def _backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-    return call(gradients[0], *ctx.saved_tensors, *ctx.rest), *(None,) * 10
+    return call(gradients[0], *ctx.saved_tensors, *ctx.rest), *(None,) * 7
 
 
 torch.library.register_autograd("thinnet::apply_noise", _backward, setup_context=_setup_context, lib=library)
 
 
 def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[Tensor, int]:
-    where, units, rest = rest[:5], list(rest[5]), rest[6:]
+    where, (strides, offset), options = rest[:5], _mapped_units(in_dims, x, *rest[:6]), rest[6]
+    steps = where[2] is not None and where[2].ndim == 1
     if all(dim is None for dim in in_dims[1:6]):
-        steps = where[2] is not None and where[2].ndim == 1
-        axis = steps + (where[-1] is not None)  # steps and samples stay in front; the mapped axis shares every coin
-        units.insert(axis, 0)
-        return call(x.movedim(in_dims[0], axis), *where, units, *rest), axis
-    if where[2] is not None and where[2].ndim == 1 and all(in_dims[i] is None for i in (1, 2, 4, 5)):  # each draw has its step
+        axis = leading(where[2], where[4])  # steps and samples stay in front; the mapped axis shares every unit
+        strides.insert(axis, 0)
+        return call(x.movedim(in_dims[0], axis), *where, [*strides, offset], options), axis
+    if steps and all(in_dims[i] is None for i in (1, 2, 4, 5)):  # each index of the mapped axis has its own step
         drawn = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
-        return call(drawn, *where, [0, *units], *rest), 0
+        return call(drawn, *where, [0, *strides, offset], options), 0
     rows = [
         [value if dim is None else value.select(dim, i) for value, dim in zip((x, *where), in_dims[:6], strict=True)]
         for i in range(info.batch_size)
     ]
-    return torch.stack([call(*row, units, *rest) for row in rows]), 0
+    return torch.stack([call(*row, [*strides, offset], options) for row in rows]), 0
+
+
+def _mapped_units(in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[list[int], int]:
+    """Returns the strides and the offset of one index of the mapped axis."""
+    step, samples, units = rest[2], rest[4], rest[5]
+    x = x if in_dims[0] is None else x.select(in_dims[0], 0)
+    step = step if step is None or in_dims[3] is None else step.select(in_dims[3], 0)
+    strides, offset = expanded(x, step, samples, list(units))
+    return list(strides), offset
 
 
 torch.library.register_vmap("thinnet::apply_noise", _vmap, lib=library)
@@ -128,7 +176,7 @@ below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
 class _Transformed(torch.autograd.Function):
-    """The toss for the transforms of `torch.func` and for forward mode, which a registered derivative does not serve."""
+    """Serves the transforms of `torch.func` and forward mode, which a registered derivative does not."""
 
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
@@ -149,9 +197,9 @@ class _Transformed(torch.autograd.Function):
 
 
 class _Eager(_SingleLevelFunction):
-    """The toss of a plain training step, at a third of the price: autograd sees one input and does not look at the rest.
+    """Serves a plain training step at a third of the price: autograd sees one input and does not look at the rest.
 
-    What is kept are a few numbers that nobody writes to, so they need no watch either.
+    It keeps a few numbers that nobody writes to, so they need no version check either.
     """
 
     @staticmethod
@@ -162,11 +210,11 @@ class _Eager(_SingleLevelFunction):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        *where, _, backend = ctx.rest
+        *rest, options = ctx.rest
         if torch.is_grad_enabled():  # somebody differentiates the gradient
-            return call(gradients[0], *where, True, backend), None
+            return call(gradients[0], *rest, options | LINEAR), None
         with below_autograd():
-            return _apply_noise(gradients[0], *where, True, backend), None
+            return _apply_noise(gradients[0], *rest, options | LINEAR), None
 
 
 class _InPlace(_SingleLevelFunction):
@@ -182,7 +230,7 @@ class _InPlace(_SingleLevelFunction):
 
 
 class _Interpreted(torch.autograd.Function):
-    """The Triton path on a CPU, by Triton's interpreter: for tests."""
+    """Runs the Triton path on a CPU, in Triton's interpreter: for tests."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
@@ -191,33 +239,33 @@ class _Interpreted(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
-        *where, _, backend = ctx.rest
-        return _triton(gradients[0], *where, True, backend), None
+        *rest, options = ctx.rest
+        return _triton(gradients[0], *rest, options | LINEAR), None
 
 
 def interpreted(x: Tensor, *rest: Any) -> Tensor:
-    """Returns what the kernels of a GPU make of a CPU tensor in Triton's interpreter."""
+    """Returns the result of the GPU kernels for a CPU tensor, in Triton's interpreter."""
     return _Interpreted.apply(x, rest)
 
 
 def interpreted_(x: Tensor, *rest: Any) -> Tensor:
-    """Tosses `x` in place in Triton's interpreter and returns it."""
+    """Applies noise to `x` in place in Triton's interpreter and returns it."""
     _triton_(x, *rest)
     return x
 
 
 def transformed() -> bool:
-    """Returns whether forward-mode derivatives or the transforms of `torch.func` are at work."""
+    """Returns whether forward-mode derivatives or the transforms of `torch.func` are active."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def differentiated(x: Tensor) -> bool:
-    """Returns whether autograd has to hear of what happens to `x`."""
+    """Returns whether autograd records what happens to `x`."""
     return x.requires_grad and torch.is_grad_enabled()
 
 
 def call(x: Tensor, *rest: Any) -> Tensor:
-    """Returns the toss of `x` by the shortest way that is right here."""
+    """Applies noise to `x` by the shortest path that is right here."""
     if torch.compiler.is_compiling():
         return torch.ops.thinnet.apply_noise(x, *rest)
     if transformed():
@@ -229,7 +277,7 @@ def call(x: Tensor, *rest: Any) -> Tensor:
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
-    """Tosses `x` in place and returns it."""
+    """Applies noise to `x` in place and returns it."""
     if torch.compiler.is_compiling() or transformed():
         return x.copy_(call(x, *rest))
     if differentiated(x):

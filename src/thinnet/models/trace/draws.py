@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet.models.trace.operation import Operation
-from thinnet.ops import NoiseKind, reference
+from thinnet.ops import NoiseKind, reference, schema
 
 
 @dataclass
@@ -118,8 +118,8 @@ def _fused(call: Operation) -> Drawn | None:
 
 
 def _toss(call: Operation) -> Drawn:
-    x, kind = call.argument("x"), NoiseKind(call.argument("kind"))
-    rate, strides = int(call.argument("rate")), call.argument("units")
+    x, kind = call.argument("x"), NoiseKind(call.argument("options") & 3)
+    rate = int(call.argument("rate"))
     event = Drawn(call.name, tuple(x.shape), p=rate / 65536)
     if id(x) in call.constant:  # of a constant: a mask, or noise for a method that goes on with it
         event.p, event.chance = None, 1 - rate / 65536
@@ -127,14 +127,15 @@ def _toss(call: Operation) -> Drawn:
         return event
     event.use, event.axes = "multiplies", x.ndim
     named = call.argument("samples") is not None
+    seed, step, site, samples = (call.argument(name) for name in ("seed", "step", "site", "samples"))
+    strides, offset = schema.expanded(x, step, samples, call.argument("units"))
     shared = [axis for axis, stride in enumerate(strides) if stride == 0 and not (named and axis == 0)]
     event.shared = tuple(axis for axis in shared if x.shape[axis] > 1)
-    seed, step, site, samples = (call.argument(name) for name in ("seed", "step", "site", "samples"))
     ones = torch.ones_like(x)[tuple(slice(0, 1) if axis in event.shared else slice(None) for axis in range(x.ndim))]
     if kind.continuous:
         event.units = ones.numel()
         return event
-    rate_given, offset = call.argument("rate"), call.argument("offset")
+    rate_given = call.argument("rate")
     kept = reference.apply_noise(ones, rate_given, seed, step, site, samples, strides, offset, NoiseKind.INVERTED, False)
     event.units, event.dropped = ones.numel(), int((kept == 0).sum())
     event.scale = 65536 / (65536 - rate) if kind == NoiseKind.INVERTED and rate < 65536 else None

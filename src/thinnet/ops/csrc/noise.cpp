@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -32,6 +33,13 @@ Dtype dtype_of(const Tensor& x) {
 int64_t scalar(const Tensor& tensor) { return *static_cast<const int64_t*>(tensor.const_data_ptr()); }
 
 int64_t scalar_or_zero(const std::optional<Tensor>& tensor) { return tensor ? scalar(*tensor) : 0; }
+
+// The strides of the unit number where every unit has its own noise: row-major, without the axes of steps and samples.
+std::vector<int64_t> row_major(const Tensor& x, int64_t first) {
+  std::vector<int64_t> units(x.dim(), 0);
+  for (int64_t d = x.dim() - 1, stride = 1; d >= first; --d) units[d] = stride, stride *= x.size(d);
+  return units;
+}
 
 // The axes of more than one element, outermost in the memory of `y` first, those that continue each other joined.
 std::vector<Axis> axes_of(const Tensor& x, const Tensor& y, const std::vector<int64_t>& units, bool has_samples,
@@ -85,17 +93,20 @@ Tasks cut(const Plan& plan) {
   return tasks;
 }
 
-std::pair<Kernel, const char*> kernel_of(const std::string& backend) {
+// `options` packs what would be three arguments: 2 bits of kind, 1 bit of linear, then the backend.
+enum Backend : int64_t { automatic = 0, only_avx512 = 1, only_avx2 = 2, only_baseline = 3 };
+
+std::pair<Kernel, const char*> choose_kernel(int64_t backend) {
 #if defined(__x86_64__) || defined(_M_X64)
   __builtin_cpu_init();
   const bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const bool has2 = __builtin_cpu_supports("avx2");
-  if (has512 && (backend == "auto" || backend == "avx512")) return {avx512::apply_noise, "avx512"};
-  if (has2 && (backend == "auto" || backend == "avx2")) return {avx2::apply_noise, "avx2"};
+  if (has512 && (backend == automatic || backend == only_avx512)) return {avx512::apply_noise, "avx512"};
+  if (has2 && (backend == automatic || backend == only_avx2)) return {avx2::apply_noise, "avx2"};
 #endif
-  STD_TORCH_CHECK(backend == "auto" || backend == "baseline",
-                  "thinnet: backend must be one that this processor has; got '", backend, "'. See thinnet.ops.backends().");
+  STD_TORCH_CHECK(backend == automatic || backend == only_baseline,
+                  "thinnet: backend must be one that this processor has. See thinnet.ops.backends().");
 #if defined(__aarch64__)
   return {baseline::apply_noise, "neon"};
 #else
@@ -103,16 +114,21 @@ std::pair<Kernel, const char*> kernel_of(const std::string& backend) {
 #endif
 }
 
+Kernel kernel_of(int64_t backend) {
+  static const Kernel best = choose_kernel(automatic).first;
+  return backend == automatic ? best : choose_kernel(backend).first;
+}
+
 void run(const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& seed, const std::optional<Tensor>& step,
-         const std::optional<Tensor>& site, const std::optional<Tensor>& samples, const std::vector<int64_t>& units,
-         int64_t offset, int64_t kind, bool linear, const std::string& backend) {
+         const std::optional<Tensor>& site, const std::optional<Tensor>& samples, std::vector<int64_t> units, int64_t options) {
   Plan plan{};
   plan.dtype = dtype_of(x);
-  if (x.numel() == 0) return;
+  const int64_t count = x.numel();
+  if (count == 0) return;
   plan.x = static_cast<const char*>(x.const_data_ptr());
   plan.y = static_cast<char*>(y.mutable_data_ptr());
-  plan.kind = static_cast<NoiseKind>(kind);
-  plan.linear = linear;
+  plan.kind = static_cast<NoiseKind>(options & 3);
+  plan.linear = options & 4;
   plan.threshold = *static_cast<const int32_t*>(rate.const_data_ptr());
   plan.seed = static_cast<uint64_t>(scalar(seed));
   const bool has_steps = step && step->dim() == 1;
@@ -124,35 +140,55 @@ void run(const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& see
     plan.step = static_cast<uint32_t>(scalar_or_zero(step));
   }
   plan.site = static_cast<uint32_t>(scalar_or_zero(site));
-  plan.offset = offset;
   if (samples && samples->numel() == 1) plan.first_sample = scalar(*samples);
   if (samples && samples->numel() > 1) {
     plan.samples = static_cast<const int64_t*>(samples->const_data_ptr());
     plan.sample_stride = samples->stride(0);
   }
-  choose_axes(plan, axes_of(x, y, units, samples.has_value(), has_steps));
+  if (units.empty() && !samples && !has_steps && x.is_contiguous() && y.is_contiguous()) {
+    plan.units = {count, 1, 1, 1, 0, 0};
+  } else {
+    if (units.empty()) {
+      units = row_major(x, has_steps + samples.has_value());
+    } else {
+      plan.offset = units.back();
+    }
+    choose_axes(plan, axes_of(x, y, units, samples.has_value(), has_steps));
+  }
   const Tasks tasks = cut(plan);
-  const Kernel kernel = kernel_of(backend).first;
-  const int64_t grain = std::max<int64_t>(1, kElementsATask * tasks.count() / x.numel());
-  torch::stable::parallel_for(0, tasks.count(), grain,
+  const Kernel kernel = kernel_of(options >> 3);
+  if (tasks.count() == 1) return kernel(plan, tasks, 0, 1);
+  const int64_t least = std::max<int64_t>(1, kElementsATask * tasks.count() / count);
+  torch::stable::parallel_for(0, tasks.count(), least,
                               [&](int64_t begin, int64_t end) { kernel(plan, tasks, begin, end); });
 }
 
+// `empty_like` of the stable ABI goes through the dispatcher; a contiguous tensor needs none.
+Tensor allocate_like(const Tensor& x) {
+  if (!x.is_contiguous()) return torch::stable::empty_like(x);
+  int64_t *sizes, *strides;
+  int32_t dtype;
+  AtenTensorHandle y;
+  const bool made = !aoti_torch_get_sizes(x.get(), &sizes) && !aoti_torch_get_strides(x.get(), &strides) &&
+                    !aoti_torch_get_dtype(x.get(), &dtype) &&
+                    !aoti_torch_empty_strided(x.dim(), sizes, strides, dtype, aoti_torch_device_type_cpu(), 0, &y);
+  STD_TORCH_CHECK(made, "thinnet::apply_noise: no memory for the result");
+  return Tensor(y);
+}
+
 Tensor apply_noise(Tensor x, Tensor rate, Tensor seed, std::optional<Tensor> step, std::optional<Tensor> site,
-            std::optional<Tensor> samples, std::vector<int64_t> units, int64_t offset, int64_t kind, bool linear,
-            std::string backend) {
-  Tensor y = torch::stable::empty_like(x);
-  run(x, y, rate, seed, step, site, samples, units, offset, kind, linear, backend);
+                   std::optional<Tensor> samples, std::vector<int64_t> units, int64_t options) {
+  Tensor y = allocate_like(x);
+  run(x, y, rate, seed, step, site, samples, std::move(units), options);
   return y;
 }
 
 void apply_noise_(Tensor x, Tensor rate, Tensor seed, std::optional<Tensor> step, std::optional<Tensor> site,
-           std::optional<Tensor> samples, std::vector<int64_t> units, int64_t offset, int64_t kind, bool linear,
-           std::string backend) {
-  run(x, x, rate, seed, step, site, samples, units, offset, kind, linear, backend);
+                  std::optional<Tensor> samples, std::vector<int64_t> units, int64_t options) {
+  run(x, x, rate, seed, step, site, samples, std::move(units), options);
 }
 
-std::string path(std::string backend) { return kernel_of(backend).second; }
+std::string path() { return choose_kernel(automatic).second; }
 
 }  // namespace
 }  // namespace thinnet

@@ -7,6 +7,7 @@ import torch
 import triton
 from torch import Tensor
 
+from thinnet.ops import schema
 from thinnet.ops.reference import NoiseKind
 from thinnet.ops.triton import kernels as _kernels
 
@@ -49,14 +50,11 @@ def apply_noise(
     site: Tensor | None,
     samples: Tensor | None,
     units: list[int],
-    offset: int,
-    kind: int,
-    linear: bool,
-    backend: str = "auto",
+    options: int,
 ) -> Tensor:
     """Returns `rule(coin, x)` as ops/reference.py defines it, in the memory format of `x`."""
     y = torch.empty_like(x)
-    _run(x, y, (rate, seed, step, site, samples), units, offset, kind, linear)
+    apply_noise_to(x, y, (rate, seed, step, site, samples), units, options)
     return y
 
 
@@ -68,13 +66,16 @@ def apply_noise_(
     site: Tensor | None,
     samples: Tensor | None,
     units: list[int],
-    offset: int,
-    kind: int,
-    linear: bool,
-    backend: str = "auto",
+    options: int,
 ) -> None:
     """Writes `rule(coin, x)` into `x`."""
-    _run(x, x, (rate, seed, step, site, samples), units, offset, kind, linear)
+    apply_noise_to(x, x, (rate, seed, step, site, samples), units, options)
+
+
+def apply_noise_to(x: Tensor, y: Tensor, where: tuple[Tensor | None, ...], units: list[int], options: int) -> None:
+    """Writes `x` with noise into `y`."""
+    strides, offset = schema.expanded(x, where[2], where[4], units)
+    _run(x, y, where, strides, offset, options & 3, bool(options & schema.LINEAR))
 
 
 def _run(
