@@ -1,4 +1,4 @@
-"""The laws of all edits: what survives, what stays the same in eval, and that undo puts everything back."""
+"""Property tests of all edits: what they preserve, and that undo restores the model."""
 
 import copy
 import pickle
@@ -47,7 +47,7 @@ def assert_same(one: list[Tensor], other: list[Tensor], exactly: bool = True) ->
 
 
 @pytest.mark.parametrize(("edit", "name"), CASES)
-def test_what_survives(edit: str, name: str) -> None:
+def test_edits_preserve_eval_state_and_copies(edit: str, name: str) -> None:
     factory, example = ALL[name]
     model = factory()
     next(module for module in model.modules() if not list(module.children())).eval()  # a flag of its own
@@ -77,7 +77,7 @@ def test_what_survives(edit: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_undo_after_training_keeps_the_weights(edit: str) -> None:
+def test_undo_keeps_trained_weights(edit: str) -> None:
     model = nn.Sequential(mlp(), nn.MultiheadAttention(4, 2, dropout=0.1))
     model.forward = lambda x: model[1](*[model[0](x)] * 3)[0]  # type: ignore[method-assign]
     was = picture(model)
@@ -93,7 +93,7 @@ def test_undo_after_training_keeps_the_weights(edit: str) -> None:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_hooks_and_their_handles(edit: str) -> None:
+def test_edits_keep_hooks_and_handles(edit: str) -> None:
     model, seen = mlp(), []
     model[2].p = 0.5
     handles = [
@@ -111,7 +111,7 @@ def test_hooks_and_their_handles(edit: str) -> None:
 
 @pytest.mark.parametrize("edit", EDITS)
 @pytest.mark.parametrize("name", ["mlp", "functional mlp"])
-def test_one_graph(edit: str, name: str) -> None:
+def test_an_edited_model_compiles_to_one_graph(edit: str, name: str) -> None:
     model, example = ALL[name][0](), ALL[name][1]
     EDITS[edit](model, example)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
@@ -120,14 +120,14 @@ def test_one_graph(edit: str, name: str) -> None:
     assert_same_bits(compiled(example), model(example))
 
 
-def test_a_compiled_model_is_edited_itself() -> None:
+def test_an_edit_changes_the_module_inside_a_compiled_model() -> None:
     model = mlp()
     insert(torch.compile(model, backend="aot_eager"), {"1": 0.5})  # type: ignore[arg-type]
     assert list(dict(model[1].named_children())) == ["dropout_behind"]
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_undo_refuses_what_was_changed_since(edit: str) -> None:
+def test_undo_refuses_a_place_that_changed_later(edit: str) -> None:
     model = mlp()
     made = EDITS[edit](model, X)
     was = picture(model)
@@ -145,7 +145,7 @@ def test_undo_refuses_what_was_changed_since(edit: str) -> None:
         assert picture(model) == changed != was
 
 
-def test_undo_refuses_where_the_place_is_gone() -> None:
+def test_undo_refuses_a_place_that_was_removed() -> None:
     model = nn.Sequential(mlp(), nn.Linear(4, 4))
     made = insert(model, {"0.1": 0.5})
     model[0] = mlp()
@@ -172,7 +172,7 @@ def test_edits_are_undone_in_reverse_order() -> None:
     assert picture(model) == was
 
 
-def test_an_edit_that_fails_changes_nothing() -> None:
+def test_a_failed_edit_changes_nothing() -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.5))
     was = picture(model)
     with pytest.raises(ValueError, match="p must be"):
@@ -183,7 +183,7 @@ def test_an_edit_that_fails_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("name", ["mlp", "convolutional", "resnet", "words"])
-def test_an_audit_finds_nothing_in_what_was_inserted(name: str) -> None:
+def test_an_audit_of_inserted_dropout_finds_nothing(name: str) -> None:
     model, example = NETWORKS[name][0](), NETWORKS[name][1]
     insert(model, example=example)
     found = audit(model, example, passes=2)

@@ -1,4 +1,4 @@
-"""An edit that fails halfway leaves the model as it was."""
+"""An edit that fails halfway leaves the model unchanged."""
 
 import pytest
 from torch import nn
@@ -7,7 +7,7 @@ import thinnet
 from thinnet.models.rewrite.edits import Write
 
 
-def test_what_was_changed_before_a_failure_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_reverts_earlier_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     model = nn.Sequential(nn.Dropout(0.1), nn.Linear(4, 4), nn.Dropout(0.2))
     before, make, made = list(model), Write.make, []
 

@@ -1,4 +1,4 @@
-"""Where dropout is put into models, and what it does there."""
+"""`insert`: its places, and the models that result."""
 
 import pytest
 import torch
@@ -11,7 +11,10 @@ import thinnet
 from thinnet.models.edit import insert
 
 LINES = {  # where the catalogue puts it, with an example
-    "mlp": ["~ 2: 0.0 -> 0.5  (hidden activation; it was there)", "+ 4: thinnet.nn.Dropout(p=0.5, inplace=False) behind GELU"],
+    "mlp": [
+        "~ 2: 0.0 -> 0.5  (hidden activation; already present)",
+        "+ 4: thinnet.nn.Dropout(p=0.5, inplace=False) behind GELU",
+    ],
     "functional mlp": [
         "+ first: thinnet.nn.Dropout(p=0.5, inplace=False) behind Linear",
         "+ second: thinnet.nn.Dropout(p=0.5, inplace=False) behind Linear",
@@ -37,7 +40,7 @@ LINES = {  # where the catalogue puts it, with an example
 
 
 @pytest.mark.parametrize("name", LINES)
-def test_the_catalogue(name: str) -> None:
+def test_auto_follows_the_catalogue(name: str) -> None:
     factory, example = (NETWORKS | PRETRAINED)[name]
     model = factory()
     edit = insert(model, example=example)
@@ -47,14 +50,14 @@ def test_the_catalogue(name: str) -> None:
     assert str(edit).count("\n# ") == len(edit.notes) == 2
 
 
-def test_a_second_time_there_is_no_place() -> None:
+def test_auto_finds_no_place_twice() -> None:
     model = mlp()
     insert(model)
     with pytest.raises(ValueError, match=r"must find a place.*with dropout at: .*4\.dropout_behind"):
         insert(model, example=torch.randn(2, 16))
 
 
-def test_other_layouts() -> None:
+def test_auto_handles_other_layouts() -> None:
     dead = nn.Sequential(nn.Linear(4, 4), nn.SELU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
     assert [str(change).split("  (")[0] for change in insert(dead)] == [
         "+ 1: thinnet.nn.AlphaDropout(p=0.1, inplace=False) behind SELU"
@@ -73,7 +76,7 @@ def test_other_layouts() -> None:
     }
 
 
-def test_a_shared_activation_that_makes_the_output_is_left_alone() -> None:
+def test_auto_skips_a_shared_activation_of_the_output_layer() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -86,7 +89,7 @@ def test_a_shared_activation_that_makes_the_output_is_left_alone() -> None:
     assert change.place == "a"
 
 
-def test_patterns_and_what_they_are_given() -> None:
+def test_patterns_take_rates_sites_classes_and_functions() -> None:
     model = nn.Sequential(mlp(), nn.ReLU(), nn.Linear(4, 2))
     site = thinnet.nn.GaussianDropout(0.3)
     edit = insert(model, {"0.*": 0.1, "0.4": site, "1": thinnet.nn.AlphaDropout, "2": lambda module: thinnet.nn.Dropout(0.2)})
@@ -98,7 +101,7 @@ def test_patterns_and_what_they_are_given() -> None:
     assert {f"{place}.dropout_behind" for place in names} <= rng.sites.keys()
 
 
-def test_the_end_of_a_sequential() -> None:
+def test_a_sequential_gets_its_site_at_its_last_module() -> None:
     model = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Linear(4, 2))
     (change,) = insert(model, {"0": 0.5})
     assert change.place == "0.1"
@@ -106,7 +109,7 @@ def test_the_end_of_a_sequential() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_behind_a_recurrent_layer_one_mask_for_all_steps(packed: bool) -> None:
+def test_a_recurrent_layer_gets_one_mask_for_all_steps(packed: bool) -> None:
     model = nn.Sequential(nn.LSTM(3, 64, batch_first=True), nn.Linear(64, 2))
     insert(model, {"0": 0.5})
     x = torch.randn(4, 7, 3)
@@ -116,12 +119,12 @@ def test_behind_a_recurrent_layer_one_mask_for_all_steps(packed: bool) -> None:
     assert set(dropped.flatten().tolist()) == {0, 7}
 
 
-def test_a_pattern_means_layers_that_hold_a_rate_and_no_dropout() -> None:
+def test_a_pattern_skips_dropout_but_not_layers_with_a_rate() -> None:
     model = nn.Sequential(nn.LSTM(4, 4), nn.Dropout(0.1), nn.Linear(4, 4), nn.Linear(4, 4))
     assert [change.place for change in insert(model, {"[012]": 0.3})] == ["0", "2"]
 
 
-def test_users_see_the_output_as_it_was() -> None:
+def test_existing_hooks_see_the_output_without_dropout() -> None:
     model, seen = mlp(), []
     model[1].register_forward_hook(lambda module, args, output: seen.append(output))
     insert(model, {"1": 1.0})
@@ -130,7 +133,7 @@ def test_users_see_the_output_as_it_was() -> None:
     assert seen[0].any() and not seen[1].any()
 
 
-def test_the_mode_and_the_device_of_the_module() -> None:
+def test_a_site_takes_the_mode_and_the_device_of_its_module() -> None:
     model = mlp()
     model[1].eval()
     insert(model, {"1": 0.5, "4": 0.5})
@@ -141,7 +144,7 @@ def test_the_mode_and_the_device_of_the_module() -> None:
     assert empty.to_empty(device="cpu").train()[1].dropout_behind.rate == 32768
 
 
-def test_head_before_its_input_and_hook_after_unpickling() -> None:
+def test_a_site_before_the_head_survives_pickling() -> None:
     model = ResNet()
     insert(model, example=MAPS)
     assert -1 in model.fc._forward_pre_hooks  # PyTorch counts from 0
@@ -153,21 +156,21 @@ def test_head_before_its_input_and_hook_after_unpickling() -> None:
     ("policy", "message"),
     [
         ({"nobody": 0.5}, r"pattern 'nobody' must match a module; there are: 0, 1, 2, 3, 4, 5\."),
-        ({"*": 0.5}, r"pattern '\*' must leave the output layer alone; it matches '5'"),
+        ({"*": 0.5}, r"pattern '\*' must not match the output layer; it matches '5'"),
         ({"1": 1.5}, "p must be a number"),
         ("everywhere", 'policy must be "auto" or a mapping'),
-        ({"1": lambda module: thinnet.nn.WeightDrop(nn.Linear(4, 4))}, "must be given a site that takes a tensor"),
+        ({"1": lambda module: thinnet.nn.WeightDrop(nn.Linear(4, 4))}, "must map to a site that takes a tensor"),
         ({"1": lambda module: thinnet.nn.VariationalDropout(4)}, "would add"),
-        ({"1": "half"}, "must be given a rate"),
-        ({"1": nn.Dropout}, "must be given a site"),
+        ({"1": "half"}, "must map to a rate"),
+        ({"1": nn.Dropout}, "must map to a site"),
     ],
 )
-def test_refusals(policy, message: str) -> None:
+def test_bad_policies_are_refused(policy, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         insert(mlp(), policy)
 
 
-def test_more_refusals() -> None:
+def test_bad_models_are_refused() -> None:
     model = mlp()
     insert(model, {"1": 0.5})
     with pytest.raises(ValueError, match="must have no site yet"):
@@ -184,6 +187,6 @@ def test_more_refusals() -> None:
         lost(torch.randn(2, 16))
 
 
-def test_by_definition_the_edit_says_so() -> None:
-    assert "by the order in which the modules are defined" in str(insert(FunctionalMLP()))
-    assert "in which the modules ran" in str(insert(Words(), example=IDS.remainder(50)))
+def test_the_edit_says_that_places_follow_the_definition() -> None:
+    assert "places follow the order of definition" in str(insert(FunctionalMLP()))
+    assert "order of execution" in str(insert(Words(), example=IDS.remainder(50)))

@@ -1,4 +1,4 @@
-"""Adapters of PEFT: their dropout has a name like any other."""
+"""Dropout of PEFT adapters is addressable."""
 
 import pytest
 import transformers
@@ -11,7 +11,7 @@ from thinnet.models.edit import replace, set_rates, strip
 peft = pytest.importorskip("peft")
 
 
-def test_adapters() -> None:
+def test_adapter_dropout_is_replaced_and_addressable() -> None:
     config = peft.LoraConfig(r=2, lora_dropout=0.3, target_modules=["q_proj", "v_proj"])
     model = peft.get_peft_model(transformers.LlamaForCausalLM(transformers.LlamaConfig(**SMALL)), config)
     keys, was, before = list(model.state_dict()), picture(model), run(model, TEXT, training=False)

@@ -1,4 +1,4 @@
-"""Rates that are set, modes that are pinned, and dropout that is taken out."""
+"""`set_rates`, `freeze` and `strip`."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from thinnet.models.trace.passes import watched
 
 
 class Path(nn.Module):
-    """Stochastic depth as timm writes it."""
+    """Stochastic depth in the style of timm."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,11 +30,11 @@ class Path(nn.Module):
 
 
 class DropPath(Path):
-    """And under a name that says it."""
+    """The same under its usual name."""
 
 
 class AlwaysOn(nn.Dropout):
-    """Does not ask for the mode."""
+    """Ignores its mode."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, True)
@@ -55,7 +55,7 @@ def everything() -> nn.ModuleDict:
     )
 
 
-def test_every_owner_of_a_rate() -> None:
+def test_rates_of_all_owners_are_set() -> None:
     model = everything()
     edit = set_rates(model, 0.3)
     assert str(edit).splitlines() == [
@@ -68,14 +68,14 @@ def test_every_owner_of_a_rate() -> None:
     assert len(set_rates(model, 0.3)) == 0
 
 
-def test_patterns_over_paths_and_attributes() -> None:
+def test_patterns_match_paths_and_attributes() -> None:
     model = everything()
     assert [change.place for change in set_rates(model, {"attn": 0.5, "l*": 0.5, "lstm.dropout": 0.2})] == [
         "attn.dropout",
         "lstm.dropout",
     ]
     assert model.lstm.dropout == 0.2
-    with pytest.raises(ValueError, match=r"pattern 'x' must match an owner of a rate; there are: attn\.dropout, drop_path"):
+    with pytest.raises(ValueError, match=r"pattern 'x' must match a rate; there are: attn\.dropout, drop_path"):
         set_rates(model, {"attn": 0.1, "x": 0.1})
     with pytest.raises(ValueError, match="pattern 'one'"):
         set_rates(model, {"one": 0.1})
@@ -85,7 +85,7 @@ def test_patterns_over_paths_and_attributes() -> None:
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
-def test_rates_of_pretrained_models_are_what_is_tossed(name: str) -> None:
+def test_pretrained_models_drop_at_the_rates_that_are_set(name: str) -> None:
     factory, example = PRETRAINED[name]
     model = factory()
     set_rates(model, 0.25)
@@ -94,7 +94,7 @@ def test_rates_of_pretrained_models_are_what_is_tossed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *PRETRAINED])
-def test_a_stripped_model_tosses_no_coin(name: str) -> None:
+def test_a_stripped_model_is_deterministic(name: str) -> None:
     factory, example = (NETWORKS | PRETRAINED)[name]
     model = factory()
     if name == "shared":
@@ -112,7 +112,7 @@ def test_a_stripped_model_tosses_no_coin(name: str) -> None:
             assert_same_bits(one, other)
 
 
-def test_strip_gives_layers_back_and_takes_out_what_was_inserted() -> None:
+def test_strip_unwraps_layers_and_removes_inserted_sites() -> None:
     layer, head = nn.Linear(16, 16), nn.Linear(16, 4)
     wrapped = thinnet.nn.DropConnect(layer, 0.5)
     model = nn.Sequential(wrapped, nn.ReLU(), thinnet.nn.LockedDropout(0.5), nn.Dropout(0.5), head, AlwaysOn(0.5))
@@ -133,7 +133,7 @@ def test_strip_gives_layers_back_and_takes_out_what_was_inserted() -> None:
     assert model[0] is wrapped
 
 
-def test_what_has_a_state_or_a_map_in_eval_stays_in_eval() -> None:
+def test_strip_pins_sites_with_state_or_their_own_eval_function() -> None:
     model = nn.Sequential(
         thinnet.nn.ConcreteDropout(nn.Linear(16, 16)),
         thinnet.nn.DropConnect(nn.Linear(16, 16), 0.5, inference="gaussian"),
@@ -146,7 +146,7 @@ def test_what_has_a_state_or_a_map_in_eval_stays_in_eval() -> None:
     assert [str(change).endswith("stays off") for change in edit] == [True] * 3
 
 
-def test_a_site_that_is_the_model() -> None:
+def test_strip_pins_a_site_that_is_the_model() -> None:
     for site in (thinnet.nn.Dropout(0.5), nn.Dropout(0.5)):
         edit = strip(site)
         assert_same_bits(site.train()(X), X)
@@ -155,7 +155,7 @@ def test_a_site_that_is_the_model() -> None:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_a_pinned_mode(training: bool) -> None:
+def test_freeze_pins_the_mode(training: bool) -> None:
     model = nn.Sequential(mlp(), nn.MultiheadAttention(4, 2, dropout=0.1), nn.BatchNorm1d(4))
     model[0][2].p = 0.5
     edit = freeze(model, training=training)
@@ -173,7 +173,7 @@ def test_a_pinned_mode(training: bool) -> None:
     assert all(module.training for module in model.modules())
 
 
-def test_monte_carlo_over_one_layer_only() -> None:
+def test_freeze_keeps_one_layer_on_for_monte_carlo() -> None:
     model = transformers.BertModel(transformers.BertConfig(**SMALL)).eval()
     before = run(model, TEXT)
     freeze(model, "encoder.layer.1.*", training=True)
@@ -183,15 +183,15 @@ def test_monte_carlo_over_one_layer_only() -> None:
     assert not torch.equal(run(model, TEXT)[0], before[0])
 
 
-def test_frozen_refusals_and_notes() -> None:
-    with pytest.raises(ValueError, match="pattern 'x' must match a module that owns a rate; there are: 2"):
+def test_freeze_refuses_bad_patterns_and_notes_fused_layers() -> None:
+    with pytest.raises(ValueError, match="pattern 'x' must match a module with a rate; there are: 2"):
         freeze(mlp(), "x")
     with pytest.raises(TypeError, match="training must be True or False"):
         freeze(mlp(), training="on")  # type: ignore[arg-type]
     assert "fused path" in freeze(NETWORKS["transformer"][0](), training=True).notes[0]
 
 
-def test_a_pin_goes_with_a_module_that_is_replaced() -> None:
+def test_a_pin_carries_over_to_a_replaced_module() -> None:
     model = mlp()
     model[2].p = 0.5
     freeze(model)
@@ -199,7 +199,7 @@ def test_a_pin_goes_with_a_module_that_is_replaced() -> None:
     assert isinstance(model[2], thinnet.nn.Dropout) and not model.train()[2].training
 
 
-def test_undo_keeps_the_order_of_hooks() -> None:
+def test_undo_restores_the_order_of_hooks() -> None:
     model = mlp()
     insert(model, {"1": 0.5})
     model[1].register_forward_hook(lambda module, args, output: None)

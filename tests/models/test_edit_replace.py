@@ -1,4 +1,4 @@
-"""One module in the place of another, and functions served by sites."""
+"""`replace`: modules, and functions that sites serve."""
 
 import copy
 import threading
@@ -18,7 +18,7 @@ KINDS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, 
 
 
 class AlwaysOn(nn.Dropout):
-    """Another forward method than PyTorch's."""
+    """Has its own forward method."""
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout(input, self.p, True)
@@ -29,7 +29,7 @@ class SameForward(nn.Dropout):
 
 
 class Attention(nn.Module):
-    """Calls PyTorch's fused attention with all that it takes."""
+    """Calls fused attention with all its settings."""
 
     def __init__(self, **settings) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Attention(nn.Module):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_of_pytorchs_modules(kind: type[nn.Module]) -> None:
+def test_each_dropout_module_of_pytorch_is_replaced(kind: type[nn.Module]) -> None:
     old = kind(0.25, inplace=kind in KINDS[:4])
     model = nn.Sequential(nn.Identity(), old.eval())
     replace(model)
@@ -48,19 +48,19 @@ def test_each_of_pytorchs_modules(kind: type[nn.Module]) -> None:
     assert (type(new), new.p, new.inplace, new.training) == (getattr(thinnet.nn, kind.__name__), 0.25, old.inplace, False)
 
 
-def test_a_shared_module_once_and_everywhere() -> None:
+def test_a_shared_module_is_replaced_once_and_everywhere() -> None:
     model = Shared()
     (change,) = replace(model)
     assert model.drop is model.held[0] and isinstance(model.drop, thinnet.nn.Dropout)
     assert str(change).endswith("thinnet.nn.Dropout(p=0.3, inplace=False), also at held.0")
 
 
-def test_what_is_left_alone_is_named() -> None:
+def test_notes_name_what_is_unchanged() -> None:
     model = nn.ModuleDict({"on": AlwaysOn(0.3), "same": SameForward(0.2), "lstm": nn.LSTM(2, 2, 2, dropout=0.1)})
     edit = replace(model)
     assert [change.place for change in edit] == ["same"]
     assert (
-        len(edit.notes) == 2 and edit.notes[0].startswith("on is left alone") and edit.notes[1].startswith("lstm is left alone")
+        len(edit.notes) == 2 and edit.notes[0].startswith("on is unchanged") and edit.notes[1].startswith("lstm is unchanged")
     )
     assert str(replace(nn.Linear(1, 1))) == "# nothing to change"
 
@@ -68,7 +68,7 @@ def test_what_is_left_alone_is_named() -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"kdim": 6, "vdim": 7}, {"add_bias_kv": True}, {"add_zero_attn": True}, {"bias": False}]
 )
-def test_attention_shares_its_parameters(settings: dict) -> None:
+def test_replaced_attention_shares_its_parameters(settings: dict) -> None:
     model = nn.ModuleList([nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True, **settings)])
     old, keys = model[0], list(model.state_dict())
     edit = replace(model)
@@ -83,7 +83,7 @@ def test_attention_shares_its_parameters(settings: dict) -> None:
     assert torch.equal(dict(old.named_parameters())[name], parameter * 2) and not old.training
 
 
-def test_other_methods_by_class_and_by_pattern() -> None:
+def test_a_mapping_replaces_by_class_and_by_pattern() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout2d(0.2), nn.Flatten(), nn.Dropout(0.4), nn.Linear(16, 2))
     keys = list(model.state_dict())
     wrap = {"4": lambda layer: thinnet.nn.DropConnect(layer, 0.5), nn.Dropout2d: lambda old: thinnet.nn.DropBlock2d(old.p, 2)}
@@ -102,17 +102,17 @@ def test_other_methods_by_class_and_by_pattern() -> None:
         ({"1": lambda old: None}, "must make a module; got None"),
     ],
 )
-def test_refusals(mapping, message: str) -> None:
+def test_bad_mappings_are_refused(mapping, message: str) -> None:
     model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
     with pytest.raises((ValueError, TypeError), match=message):
         replace(model, mapping)
     with pytest.raises(ValueError, match="example must be"):
         replace(model, functional=True)
-    with pytest.raises(ValueError, match="model must hold what is replaced"):
+    with pytest.raises(ValueError, match="model must contain what is replaced"):
         replace(nn.Dropout(0.5))
 
 
-def test_functions_are_off_in_eval_and_have_names() -> None:
+def test_served_functions_are_off_in_eval_and_addressable() -> None:
     model = Shared()
     edit = replace(model, functional=True, example=X)
     assert [change.place for change in edit] == ["drop", "dropout_calls.0", "dropout_calls.1"]
@@ -140,7 +140,7 @@ def test_functions_are_off_in_eval_and_have_names() -> None:
         {"enable_gqa": True},
     ],
 )
-def test_attention_by_a_function(settings: dict) -> None:
+def test_served_attention_keeps_its_settings(settings: dict) -> None:
     q = torch.randn(2, 4, 5, 8)
     k = torch.randn(2, 2, 5, 8) if "enable_gqa" in settings else torch.randn(2, 4, 5, 8)
     model = Attention(**settings)
@@ -155,7 +155,7 @@ def test_attention_by_a_function(settings: dict) -> None:
     assert (mean - whole).abs().mean() < 0.1 * whole.abs().mean() + 0.1
 
 
-def test_the_rate_of_a_served_call() -> None:
+def test_a_served_call_keeps_its_rate() -> None:
     class Ones(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return F.dropout(x, p=0.3)
@@ -165,7 +165,7 @@ def test_the_rate_of_a_served_call() -> None:
     assert_rate(model(torch.ones(400, 400)) == 0, 0.3)
 
 
-def test_calls_of_children_are_the_childs() -> None:
+def test_a_call_belongs_to_the_innermost_module() -> None:
     class Outer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -191,7 +191,7 @@ def test_calls_of_children_are_the_childs() -> None:
     assert_same_bits(model.forward(X), model(X))
 
 
-def test_another_path_than_that_of_the_example_is_refused() -> None:
+def test_calls_that_differ_from_the_example_are_refused() -> None:
     class Either(nn.Module):
         channels = False
 
@@ -205,7 +205,7 @@ def test_another_path_than_that_of_the_example_is_refused() -> None:
         model(X)
 
 
-def test_it_is_left_after_an_error_and_in_other_threads() -> None:
+def test_serving_ends_with_an_error_and_stays_in_its_thread() -> None:
     model = Shared()
     replace(model, functional=True, example=X)
     with pytest.raises(RuntimeError):
@@ -221,7 +221,7 @@ def test_it_is_left_after_an_error_and_in_other_threads() -> None:
     assert len(results) == 4 and all(torch.equal(result, results[0]) for result in results)
 
 
-def test_a_checkpointed_module_tosses_the_same_coins() -> None:
+def test_a_checkpointed_module_recomputes_the_same_masks() -> None:
     model = Shared()
     replace(model, functional=True, example=X)
     gradients = []
@@ -233,7 +233,7 @@ def test_a_checkpointed_module_tosses_the_same_coins() -> None:
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "whisper", "t5", "vit"])
-def test_all_dropout_of_a_pretrained_model_has_a_name(name: str) -> None:
+def test_all_dropout_of_a_pretrained_model_is_addressable(name: str) -> None:
     factory, example = PRETRAINED[name]
     model = factory()
     if name == "llama":
@@ -267,7 +267,7 @@ def test_the_transformer_of_pytorch_keeps_its_results() -> None:
     assert_same_bits(model(*example), model(*example))
 
 
-def test_attention_without_dropout_runs_where_functions_are_served() -> None:
+def test_attention_without_dropout_runs_in_a_served_module() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Dropout put into a model, changed and taken out: every edit is a diff that a person can read, and can be undone."""
+"""Inserts, replaces, changes and removes dropout in a model. Each edit prints as a diff and can be undone."""
 
 from thinnet.models.edit.freeze import freeze as freeze
 from thinnet.models.edit.insert import insert as insert

@@ -102,7 +102,7 @@ def served_calls(model: nn.Module, example: Any, seed: int = 0) -> tuple[list[Ch
     changes, notes = [], []
     for path, module, calls in _found(model, example, seed):
         if isinstance(module, nn.Sequential):
-            notes.append(f"{path} calls {calls[0].name} and is left alone: a child of a Sequential is one of its layers")
+            notes.append(f"{path} calls {calls[0].name} and is unchanged: a child of a Sequential would be one of its layers")
         elif CALLS not in module._modules and any(call.p > 0 for call in calls):
             changes += _changes(model, path, module, calls)
     return changes, notes

@@ -1,4 +1,4 @@
-"""Dropout that keeps its mode, whatever `model.train()` and `model.eval()` say."""
+"""Keeps dropout on or off, whatever `model.train()` and `model.eval()` set."""
 
 from collections.abc import Iterable
 
@@ -13,23 +13,23 @@ from thinnet.rng import Site
 
 
 def freeze(model: nn.Module, patterns: str | Iterable[str] | None = None, training: bool = False) -> Edit:
-    """Pins the mode of dropout: off for good, as in a trunk that is fine-tuned, or on for good, as for Monte Carlo.
+    """Pins the mode of dropout: off for a frozen trunk, or on for Monte-Carlo dropout.
 
-    Each of these modules gets a `train` of its own, an attribute of the instance that leaves its `training` flag as it is; its
-    children go on to follow the model. It is copied and pickled with the module. Code that writes `module.training` itself is
-    not held back. Where a module holds a rate as a number, as `nn.MultiheadAttention` does, the mode of that module is pinned,
-    with all that depends on it there. `undo` brings each module into the mode that was asked for last.
+    `train()` and `eval()` of the model no longer change the flag of these modules; their children still follow the model. Code
+    that writes `module.training` itself still has its effect. A module that holds a rate as a number, such as
+    `nn.MultiheadAttention`, is pinned as a whole. Copies and pickles stay pinned. `undo` sets each module to the mode that was
+    asked for last.
 
     Args:
         model: any module.
-        patterns: `fnmatch` over the paths of the modules that own a rate; all of them if left out.
-        training: the mode: False for off, True for on.
+        patterns: one or several `fnmatch` patterns over the paths of modules with a rate; all of them by default.
+        training: False for off, True for on.
 
     Returns: the edit.
 
     Raises:
-        ValueError: a pattern matches no module that owns a rate, or there is none.
-        TypeError: `model` is no module, or `training` no bool.
+        ValueError: a pattern matches no module with a rate, or the model has none.
+        TypeError: `model` is no module, or `training` is no bool.
 
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5))
     >>> edit = freeze(model)
@@ -41,17 +41,17 @@ def freeze(model: nn.Module, patterns: str | Iterable[str] | None = None, traini
     """
     model = checked("freeze", model)
     if not isinstance(training, bool):
-        raise TypeError(f"freeze: training must be True or False; got {training!r}. It is the mode that is kept.")
+        raise TypeError(f"freeze: training must be True or False; got {training!r}. It is the mode to keep.")
     there = {owner.path: owner.module for owner in owners(model)}
     there |= {path: module for path, module in model.named_modules() if isinstance(module, Site)}
     chosen: dict[nn.Module, str] = {}
     for pattern in (patterns,) if isinstance(patterns, str) else ("*",) if patterns is None else patterns:
         found = [(path, module) for path, module in there.items() if matches(path, pattern)]
         if not found:
-            refuse_unmatched("freeze", pattern, there, "a module that owns a rate")
+            refuse_unmatched("freeze", pattern, there, "a module with a rate")
         for path, module in found:
             chosen.setdefault(module, path)
-    return made(model, [pin(path, module, training) for module, path in chosen.items()], _passed_by(model, training))
+    return made(model, [pin(path, module, training) for module, path in chosen.items()], _fused_layers(model, training))
 
 
 def pin(path: str, module: nn.Module, training: bool, reason: str = "") -> Change:
@@ -60,10 +60,8 @@ def pin(path: str, module: nn.Module, training: bool, reason: str = "") -> Chang
     return Change("~", path, f"{shown(module)} stays {word}", [Write(Mode(module), Pinned(module, training))], reason)
 
 
-def _passed_by(model: nn.Module, training: bool) -> list[str]:
+def _fused_layers(model: nn.Module, training: bool) -> list[str]:
     layers = [name for name, module in model.named_modules() if isinstance(module, nn.TransformerEncoderLayer)]
     if not training or not layers:
         return []
-    return [
-        f"{layers[0]}: PyTorch's fused path passes by its modules; torch.backends.mha.set_fastpath_enabled(False) closes it"
-    ]
+    return [f"{layers[0]}: PyTorch's fused path skips its modules; torch.backends.mha.set_fastpath_enabled(False) turns it off"]

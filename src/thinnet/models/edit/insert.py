@@ -1,4 +1,4 @@
-"""Dropout put into a model that has none: at places that are named, or where the catalogue advises it."""
+"""Inserts dropout into a model: at named places, or where the method catalogue advises it."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -21,38 +21,42 @@ What = float | Site | type[Site] | Callable[[nn.Module], Site]
 
 
 def insert(model: nn.Module, policy: Literal["auto"] | Mapping[str, What] = "auto", example: Any = None) -> Edit:
-    """Puts dropout behind the outputs of modules. No class, no index of a `Sequential` and no key of the `state_dict` changes.
+    """Inserts dropout behind the outputs of modules. Classes, indices of a `Sequential` and `state_dict` keys stay.
 
-    A site becomes the child "dropout_behind" of the module, and a forward hook of the module applies it: to a tensor, or to the
-    first part of a tuple, as recurrent layers return. So it has a path for its coins, follows the mode and the device, and is
-    copied, pickled and compiled with the model. A module that runs over its own `children()` would run the site too, and one
-    that asks for hooks before it takes a fused path, as `nn.TransformerEncoderLayer` in eval, takes the other one.
+    The site becomes the child "dropout_behind" of the module, and a forward hook applies it to the output: to a tensor, or to
+    the first element of a tuple. So it has a path, follows the mode and the device, and is copied, pickled and compiled with
+    the model. Two limits: a module that iterates over its own `children()` runs the site too, and a module that checks for
+    hooks before it takes a fused path, such as `nn.TransformerEncoderLayer` in eval, takes the other path.
 
-    With "auto" the catalogue's advice for the architecture places it: behind the hidden activations of fully connected layers,
-    behind pooling in convolutional networks, and with normalisation only before their head; around recurrent layers, one mask
-    for all time steps; and in transformers, whose sites are there, it sets the rates that are zero. The output layer is left
-    alone, and what has dropout already. Each line of the edit has its reason.
+    "auto" follows the method catalogue:
+
+    - fully connected networks: behind hidden activations;
+    - convolutional networks: behind pooling, or with normalisation layers only before the head;
+    - recurrent networks: around recurrent layers, with one mask for all time steps;
+    - transformers: it sets the existing rates that are zero.
+
+    It skips the output layer and places that have dropout. Each line of the edit gives its reason.
 
     Args:
-        model: any module but a compiled one.
-        policy: "auto", or by path, or by `fnmatch` pattern over the paths of modules, what is put behind them: a rate, which
-            makes `Dropout`, or `LockedDropout` behind a recurrent layer; a site, of which each place gets a copy; a class of
-            sites; or a function of the module that makes one. Where several match, the last one counts.
-        example: what the model is called with: a tensor, a tuple of arguments, or a mapping of named ones. It is run once, so
-            that places and the output layer are found by the order in which modules run, and not by that of their definition.
+        model: any module that is not compiled.
+        policy: "auto", or a mapping from paths or `fnmatch` patterns to what is inserted there: a rate (for `Dropout`, or
+            `LockedDropout` behind a recurrent layer), a site to copy, a class of sites, or a function from module to site. The
+            last match counts.
+        example: the input of one forward pass: a tensor, a tuple of arguments, or a mapping of named ones. With it, places and
+            the output layer follow the order of execution instead of the order of definition.
 
     Returns: the edit.
 
     Raises:
-        ValueError: a pattern matches nothing, or the output layer, which has to be named in full; a place has a site already;
-            "auto" finds no place; or the model's coins are bound. Nothing is changed then.
-        TypeError: what is to be put in is no site.
+        ValueError: a pattern matches nothing, or matches the output layer without naming it in full; a place has a site
+            already; "auto" finds no place; or the sites are bound. The model is unchanged then.
+        TypeError: what is inserted is no site.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> print(insert(model))
     + 1: thinnet.nn.Dropout(p=0.5, inplace=False) behind ReLU  (hidden activation)
     # a fully connected network
-    # places by the order in which the modules are defined; give an example= to go by the order in which they run
+    # places follow the order of definition; give an example= to follow the order of execution
     """
     model = checked("insert", model)
     check_unbound("insert", model)
@@ -75,7 +79,7 @@ def _named(model: nn.Module, policy: Mapping[str, What], order: Order) -> list[C
             refuse_unmatched("insert", pattern, names, "a module")
         for name in found:
             if name != pattern and name in output:
-                rule = f"insert: pattern {pattern!r} must leave the output layer alone; it matches {name!r}"
+                rule = f"insert: pattern {pattern!r} must not match the output layer; it matches {name!r}"
                 raise ValueError(f"{rule}. Narrow it, or name {name!r} in full.")
             path, module = _end(name, names[name])
             chosen[module] = path, what
@@ -90,12 +94,12 @@ def _inside_a_site(name: str) -> bool:
 
 
 def _takes(module: nn.Module) -> bool:
-    """Returns whether a pattern may mean a module: it is called, and no dropout itself."""
+    """Returns whether a pattern may match a module: it is called, and is no dropout itself."""
     return not isinstance(module, (nn.ModuleList, nn.ModuleDict)) and not is_dropout(module)
 
 
 def _end(name: str, module: nn.Module) -> tuple[str, nn.Module]:
-    """Returns the module whose output is that of a `Sequential`, where a child would be one more layer."""
+    """Returns the module that makes the output of a `Sequential`: an inserted child of that would be one more layer."""
     while type(module).forward is nn.Sequential.forward and len(module._modules):
         key, last = list(module._modules.items())[-1]
         assert last is not None
@@ -110,7 +114,7 @@ def _check(pattern: str, what: Any) -> None:
     if isinstance(what, (int, float)):
         rates.check("insert", what)
     elif not isinstance(what, Site) and not callable(what):
-        raise TypeError(f"insert: {pattern!r} must be given a rate, a site or a function that makes one; got {what!r}.")
+        raise TypeError(f"insert: {pattern!r} must map to a rate, a site or a function that makes one; got {what!r}.")
 
 
 def _site(what: What, module: nn.Module, path: str) -> Site:
@@ -121,7 +125,7 @@ def _site(what: What, module: nn.Module, path: str) -> Site:
     else:
         site = what() if isinstance(what, type) else what(module)
     if not isinstance(site, Site) or isinstance(site, Wrapped):
-        raise TypeError(f"insert: {path!r} must be given a site that takes a tensor; got {site!r}. Try thinnet.nn.Dropout(p).")
+        raise TypeError(f"insert: {path!r} must map to a site that takes a tensor; got {site!r}. Try thinnet.nn.Dropout(p).")
     if site.state_dict():
         keys = ", ".join(site.state_dict())
         raise ValueError(f"insert: a site must have no state of its own; {path!r} would add {keys}. Build it into the model.")

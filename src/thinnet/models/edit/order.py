@@ -1,4 +1,4 @@
-"""The order in which modules end: as they run with an example, or as they are defined; and which of them make the output."""
+"""The order of the modules of a model, by execution or by definition, and which of them make the output."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,21 +27,21 @@ class Order:
     ran: bool
 
     def leaves(self) -> Ended:
-        """Returns those without children but such as were inserted."""
+        """Returns the modules without children, not counting inserted ones."""
         return [(name, module) for name, module in self.ended if not module._modules.keys() - {BEHIND, BEFORE}]
 
     def output(self) -> set[str]:
-        """Returns the paths of what makes the output: the last leaf with parameters, and what ends after it."""
+        """Returns the paths of the modules that make the output: the last leaf with parameters, and all that end after it."""
         last = [name for name, module in self.leaves() if next(module.parameters(recurse=False), None) is not None][-1:]
         own = [index for index, (name, _) in enumerate(self.ended) if name in last]
         return {name for name, _ in self.ended[own[-1] :]} if own else set()
 
     @property
     def note(self) -> str:
-        """What was gone by, in words."""
+        """Which order it is, in words."""
         if self.ran:
-            return "places by the order in which the modules ran"
-        return "places by the order in which the modules are defined; give an example= to go by the order in which they run"
+            return "places follow the order of execution"
+        return "places follow the order of definition; give an example= to follow the order of execution"
 
 
 def call_with(model: nn.Module, example: Any) -> Any:

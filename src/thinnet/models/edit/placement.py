@@ -1,4 +1,4 @@
-"""Where the catalogue advises dropout, by architecture."""
+"""Where the method catalogue advises dropout, by architecture."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -27,7 +27,7 @@ BY_CHANNEL = {1: Dropout1d, 2: Dropout2d, 3: Dropout3d}
 
 
 class Plan:
-    """What is planned for a model: changes, by place, and what a reader should know."""
+    """The planned changes of a model, by place, and notes."""
 
     def __init__(self, model: nn.Module, order: Order) -> None:
         self.model, self.ran, self.leaves, self.output = model, order.ran, order.leaves(), order.output()
@@ -36,35 +36,31 @@ class Plan:
         self.notes: list[str] = []
 
     def put(self, path: str, site: nn.Module, reason: str, where: str = BEHIND) -> None:
-        """Plans a site, unless it would make the output, or one is there."""
+        """Plans a site, unless the place makes the output or has one."""
         taken = where in self.model.get_submodule(path)._modules
         if not taken and (path not in self.output or where == BEFORE):
             self.changes.setdefault((path, where), inserted(self.model, path, site, reason, where))  # type: ignore[arg-type]
 
     def rate(self, owner: Owner, p: float, reason: str) -> None:
-        """Plans the rate of what is there, if it is zero."""
+        """Plans a new rate for an owner whose rate is zero."""
         if owner.p == 0 and not owner.idle:
             self.changes.setdefault((owner.name, owner.attribute), rate_change(owner, p, reason))
 
     def dropout(self, between: Ended, p: float, reason: str) -> bool:
-        """Returns whether dropout stands among some modules; where its rate is zero, one is planned."""
+        """Returns whether some of the modules are dropout, and plans a rate for those whose rate is zero."""
         here = [self.owners[path] for path, _ in between if path in self.owners and path not in self.output]
         found = [owner for owner in here if is_dropout(owner.module)]
         for owner in found:
-            self.rate(owner, p, f"{reason}; it was there")
+            self.rate(owner, p, f"{reason}; already present")
         return bool(found)
 
 
 def placement(model: nn.Module, order: Order) -> tuple[list[Change], list[str]]:
-    """Returns the changes that the catalogue advises for a model, and notes.
-
-    Raises:
-        ValueError: it advises none.
-    """
+    """Returns the changes that the catalogue advises for a model, and notes. Raises a ValueError where it advises none."""
     plan = Plan(model, order)
     modules = list(model.modules())
     if any("attention" in type(module).__name__.lower() for module in modules):
-        plan.notes.append("a transformer: the rates that are zero, of what is there")
+        plan.notes.append("a transformer: sets the existing rates that are zero")
         _transformer(plan)
     elif any(isinstance(module, nn.RNNBase) for module in modules):
         plan.notes.append("a recurrent network: one mask for all time steps")
@@ -85,10 +81,12 @@ def placement(model: nn.Module, order: Order) -> tuple[list[Change], list[str]]:
 
 
 def _connected(plan: Plan, leaves: Ended) -> None:
-    """Behind the activation of each hidden layer; where a batch norm reads it, before the head alone."""
+    """Plans sites behind hidden activations; with batch normalisation only before the head."""
     linear = [index for index, (_, module) in enumerate(leaves) if isinstance(module, nn.Linear)]
     if any(isinstance(module, _BatchNorm) for _, module in leaves):
-        return _head(plan, leaves, "batch norms would read another variance in training than in eval: before the head alone")
+        return _head(
+            plan, leaves, "only before the head: dropout would change the variance that batch normalisation sees in training"
+        )
     for start, end in pairwise(linear):
         between = leaves[start + 1 : end]
         if _before_one_output(plan, plan.leaves.index(leaves[start])):
@@ -100,7 +98,7 @@ def _connected(plan: Plan, leaves: Ended) -> None:
 def _behind_activation(plan: Plan, layer: str, between: Ended) -> None:
     active = [(path, module) for path, module in between if isinstance(module, ACTIVATIONS) and path not in plan.output]
     if not active:
-        reason = "its activation, a function, is applied after the dropout: for ReLU that is the same"
+        reason = "before its activation, which is a function; for ReLU the order does not matter"
         return plan.put(layer, Dropout(HIDDEN), reason)
     path, module = active[-1]
     if isinstance(module, nn.SELU):
@@ -109,18 +107,18 @@ def _behind_activation(plan: Plan, layer: str, between: Ended) -> None:
 
 
 def _before_one_output(plan: Plan, index: int) -> bool:
-    """Returns whether the next layer is a head of one output, and notes it."""
+    """Returns whether the next layer is a head with one output, and notes it."""
     for path, module in plan.leaves[index + 1 :]:
         if isinstance(module, (nn.Linear, _ConvNd, nn.RNNBase)):
             if path in plan.output and getattr(module, "out_features", 0) == 1:
-                plan.notes.append(f"nothing before {path}: a head of one output would learn from a noisy scale")
+                plan.notes.append(f"nothing before {path}: a head with one output would learn from a noisy scale")
                 return True
             return False
     return False
 
 
 def _head(plan: Plan, leaves: Ended, reason: str) -> None:
-    """Before the last layer, if that is linear."""
+    """Plans a site before the last layer, if it is linear."""
     heads = [index for index, (path, module) in enumerate(leaves) if path in plan.output and isinstance(module, nn.Linear)]
     if not heads or _before_one_output(plan, plan.leaves.index(leaves[heads[0]]) - 1):
         return
@@ -130,11 +128,11 @@ def _head(plan: Plan, leaves: Ended, reason: str) -> None:
 
 
 def _convolutional(plan: Plan) -> None:
-    """Channels behind pooling, and the fully connected part; with normalisation before the head alone."""
+    """Plans channel dropout behind pooling, and the fully connected part; with normalisation only before the head."""
     leaves = plan.leaves
     last = max(index for index, (_, module) in enumerate(leaves) if isinstance(module, _ConvNd))
     if any(isinstance(module, NORMS) for _, module in leaves):
-        return _head(plan, leaves, "with normalisation, before the head alone")
+        return _head(plan, leaves, "only before the head, as the network has normalisation layers")
     places = list(_maps(leaves))
     for index, (path, dims, reason) in places:
         if not _before_one_output(plan, index) and not plan.dropout(leaves[index + 1 : index + 2], CHANNELS, reason):
@@ -143,27 +141,29 @@ def _convolutional(plan: Plan) -> None:
 
 
 def _maps(leaves: Ended) -> Iterator[tuple[int, tuple[str, int, str]]]:
-    """Returns where whole channels are dropped: behind pooling, or, where that is a function, behind convolutions."""
+    """Yields the places of channel dropout: behind pooling modules, else behind convolutions."""
     pools = [(i, path, POOLS[type(module)]) for i, (path, module) in enumerate(leaves) if type(module) in POOLS]
     for index, path, dims in pools:
         yield index, (path, dims, "whole channels, behind pooling")
     found = [(i, path, CONVOLUTIONS[type(m)]) for i, (path, m) in enumerate(leaves) if type(m) in CONVOLUTIONS]
     for index, path, dims in [] if pools else found[1:]:
-        yield index, (path, dims, "whole channels; the same before ReLU and max pooling as behind them")
+        yield index, (path, dims, "whole channels; the order with ReLU and max pooling does not matter")
 
 
 def _recurrent(plan: Plan) -> None:
-    """Around recurrent layers and behind the embedding."""
+    """Plans sites around recurrent layers and behind the embedding."""
     steps = [(i, path, m) for i, (path, m) in enumerate(plan.leaves) if isinstance(m, (nn.Embedding, nn.RNNBase))]
     for (index, path, module), (_, _, following) in zip(steps, [*steps[1:], (0, "", None)], strict=True):
         if isinstance(module, nn.RNNBase):
             p, reason = (
-                (BETWEEN, "between recurrent layers") if isinstance(following, nn.RNNBase) else (LAST, "behind the last one")
+                (BETWEEN, "between recurrent layers")
+                if isinstance(following, nn.RNNBase)
+                else (LAST, "behind the last recurrent layer")
             )
             batch_first, owner = module.batch_first, plan.owners[path]
-            plan.rate(owner, BETWEEN, "between its layers; PyTorch's own, a mask for each time step")
+            plan.rate(owner, BETWEEN, "between its layers; PyTorch draws a mask for each time step there")
         elif isinstance(following, nn.RNNBase):
-            p, reason, batch_first = WORDS, "behind the words", following.batch_first
+            p, reason, batch_first = WORDS, "behind the embedding", following.batch_first
         else:
             continue
         if not _before_one_output(plan, index) and not plan.dropout(plan.leaves[index + 1 : index + 2], p, reason):
@@ -171,7 +171,7 @@ def _recurrent(plan: Plan) -> None:
 
 
 def _transformer(plan: Plan) -> None:
-    """Attention weights and the rest, each at its rate; if nothing is there, behind activations."""
+    """Plans rates for the existing dropout; without any, sites behind activations."""
     for owner in owners(plan.model):
         last = plan.ran and owner.path in plan.output and not list(owner.module.children())
         if last or any(part in owner.name.lower() for part in ("layerdrop", "path")):

@@ -15,14 +15,14 @@ from thinnet.rng import Site, rates
 
 @dataclass(frozen=True)
 class Owner:
-    """A module that owns a rate.
+    """A module that holds a rate.
 
     Args:
-        name: the path of a site or a dropout module; the path and the attribute of a number in another module.
+        name: the path of a site or a dropout module; in another module the path and the attribute.
         path: of the module.
-        module: that owns it.
-        attribute: that holds it.
-        p: as it is now.
+        module: the module.
+        attribute: the attribute that holds the rate.
+        p: the rate.
     """
 
     name: str
@@ -33,22 +33,22 @@ class Owner:
 
     @property
     def idle(self) -> bool:
-        """Whether the rate has no effect: dropout between the layers of a recurrent network that has one."""
+        """Whether the rate has no effect, as in a recurrent module of one layer."""
         return isinstance(self.module, nn.RNNBase) and self.module.num_layers == 1
 
     def write(self, p: float) -> Write:
-        """Returns what sets the rate."""
+        """Returns the write that sets the rate."""
         slot = Rate(self.module) if isinstance(self.module, Site) else Entry(self.module, "__dict__", self.attribute)
         return Write(slot, p)
 
 
 def owners(model: nn.Module) -> list[Owner]:
-    """Returns every owner of a rate under every name that it has: a shared module has several."""
+    """Returns every owner of a rate, under each of its names: a shared module has several."""
     return [owner for path, module in model.named_modules(remove_duplicate=False) for owner in _of(path, module)]
 
 
 def is_dropout(module: nn.Module) -> bool:
-    """Returns whether a module does nothing but drop.
+    """Returns whether a module is dropout and nothing else.
 
     >>> is_dropout(nn.Dropout(0.1)), is_dropout(nn.LSTM(2, 2, dropout=0.0))
     (True, False)
@@ -72,21 +72,21 @@ def _of(path: str, module: nn.Module) -> Iterator[Owner]:
 
 
 def set_rates(model: nn.Module, p: float | Mapping[str, float]) -> Edit:
-    """Sets the rates of dropping of a model: those of sites, of PyTorch's modules, and numbers that modules hold.
+    """Sets the dropout rates of a model: of sites, of PyTorch's dropout modules, and of numbers that modules hold.
 
-    A number in a module, such as the `dropout` of `nn.MultiheadAttention` and `nn.LSTM`, or an `attention_dropout`, has the
-    path of the module and the attribute for a name: "encoder.attn.dropout". A schedule of bound coins sets its sites again at
-    its next step. What a forward method writes as a constant has no owner: see `replace(model, functional=True)`.
+    The name of a number is the path of the module and the attribute: "encoder.attn.dropout" for `nn.MultiheadAttention`. A rate
+    that is a constant in a forward method is out of reach, unless `replace(model, functional=True)` comes first. A schedule
+    sets the rate of its sites again at the next step.
 
     Args:
         model: any module.
-        p: the rate for all; or rates by name, or by pattern, `fnmatch` over the names of owners and the paths of modules. Where
-            several match, the last one counts.
+        p: one rate for all; or rates by name or `fnmatch` pattern, over the names of rates and the paths of modules. The last
+            match counts.
 
     Returns: the edit.
 
     Raises:
-        ValueError: a rate is not in its domain, or a pattern matches no owner; nothing is changed then.
+        ValueError: a rate is outside its domain, or a pattern matches no rate. The model is unchanged then.
         TypeError: `model` is no module.
 
     >>> model = nn.ModuleDict({"attn": nn.MultiheadAttention(8, 2), "drop": nn.Dropout(0.5)})
@@ -102,7 +102,7 @@ def set_rates(model: nn.Module, p: float | Mapping[str, float]) -> Edit:
         rates.check("set_rates", rate)
         found = [owner for owner in there if matches(owner.name, pattern) or matches(owner.path, pattern)]
         if not [owner for owner in found if not owner.idle]:
-            refuse_unmatched("set_rates", pattern, (owner.name for owner in there if not owner.idle), "an owner of a rate")
+            refuse_unmatched("set_rates", pattern, (owner.name for owner in there if not owner.idle), "a rate")
         notes += [f"{owner.name} stays at {owner.p:g}: it has one layer" for owner in found if owner.idle]
         for owner in found:
             if not owner.idle:

@@ -1,4 +1,4 @@
-"""Dropout of PyTorch, in its place dropout that has a name; or one method in the place of another."""
+"""Replaces dropout modules and dropout functions by sites, or one method by another."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -24,35 +24,32 @@ def replace(
     functional: bool = False,
     example: Any = None,
 ) -> Edit:
-    """Puts other modules in the place of dropout: those of thinnet for PyTorch's, or what a mapping says.
+    """Replaces the dropout modules of PyTorch by those of thinnet, or modules by what a mapping says.
 
-    Rate, `inplace`, mode, hooks and the keys of the `state_dict` stay; a module that is held at several places is replaced
-    once, everywhere. `nn.MultiheadAttention` with dropout becomes `thinnet.nn.MultiheadAttention` with the same parameters,
-    whose results in eval are the same up to rounding. Subclasses with a forward method of their own are left alone, and so is
-    the dropout of `nn.LSTM` and `nn.GRU`, which is inside of one operation; the notes of the edit name them.
+    Rate, `inplace`, mode, hooks and `state_dict` keys stay. A shared module is replaced once, everywhere.
+    `nn.MultiheadAttention` with dropout becomes `thinnet.nn.MultiheadAttention` with the same parameters; in eval both agree up
+    to rounding. Two things stay unchanged, and the notes of the edit name them: subclasses with their own forward method, and
+    the dropout inside `nn.LSTM` and `nn.GRU`.
 
-    With `functional=True`, calls in forward methods, such as `F.dropout` and `F.scaled_dot_product_attention(dropout_p=)`, are
-    served by sites too. The example is run in training mode to find the modules that make such calls. Each gets the sites of
-    its calls as children, "dropout_calls.0" and on, numbered as it makes them, and an own `forward`, an attribute of the
-    instance, under which a `torch.overrides.TorchFunctionMode` hands the calls to them. From then on the site has the rate and
-    says whether it is on: `p` and `training` of the call are not asked, so that what forgot to switch off in eval is off.
-    Attention with dropout is computed with its weights, without as before. The forward pass has to make its calls in the order
-    of the example. Out of reach are operations that draw in C++, as `nn.LSTM` does, masks made by hand, and a part of a forward
-    method that `torch.utils.checkpoint` runs again outside of it: checkpoint modules. Each function that is called in such a
-    module costs a few microseconds more; `torch.compile` takes that away.
+    `functional=True` also serves calls in forward methods by sites, such as `F.dropout` and
+    `F.scaled_dot_product_attention(dropout_p=)`. The example runs in training mode to find these calls. Call number k of a
+    module goes to its new child "dropout_calls.k", and the order of the calls must stay that of the example. The site then has
+    the rate and the mode, whatever `p` and `training` the call passes: dropout that ignored eval is off in eval. It costs a few
+    microseconds for each function that the module calls, unless it is compiled. Out of reach are operations that draw in C++,
+    masks made by hand, and functions under `torch.utils.checkpoint`: checkpoint modules instead.
 
     Args:
         model: any module.
-        mapping: by class, or by `fnmatch` pattern over paths, a function of the old module that makes the new one, or a class
-            of sites, which is given the rate. The first that fits counts. PyTorch's dropout by thinnet's if left out.
-        functional: whether calls to functions are served as well.
-        example: what the model is called with, for that: a tensor, a tuple of arguments, or a mapping of named ones.
+        mapping: by class, or by `fnmatch` pattern over paths, a function from the old module to the new one, or a class of
+            sites, which gets the old rate. The first match counts. By default it maps PyTorch's dropout to thinnet's.
+        functional: whether to serve calls to functions as well.
+        example: the input for that: a tensor, a tuple of arguments, or a mapping of named ones.
 
-    Returns: the edit; it is empty where there is nothing to replace.
+    Returns: the edit; it is empty if there is nothing to replace.
 
     Raises:
-        ValueError: a class or pattern of the mapping fits nothing; the new module has other keys in its `state_dict`; the model
-            is itself to be replaced; there is no example for `functional`; or its coins are bound. Nothing is changed then.
+        ValueError: a class or pattern matches nothing; the new module has other `state_dict` keys; the model itself would be
+            replaced; `functional` has no example; or the sites are bound. The model is unchanged then.
         TypeError: a function of the mapping makes no module.
 
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3))
@@ -62,7 +59,7 @@ def replace(
     model = checked("replace", model)
     check_unbound("replace", model)
     if functional and example is None:
-        raise ValueError("replace: example must be what the model is called with, to find its calls; got None. Give inputs.")
+        raise ValueError("replace: example must be an input of the model, to find its calls; got None. Give one.")
     changes, notes = _modules(model, mapping)
     if not functional:
         return made(model, changes, notes)
@@ -83,10 +80,10 @@ def _modules(model: nn.Module, mapping: Mapping[Key, Make] | None) -> tuple[list
         used |= {key} - {None}
         new = equivalent(module) if mapping is None else None if key is None else _made(module, mapping[key])
         if new is None:
-            notes += _left_alone(paths[0], module) if mapping is None else []
+            notes += _unchanged(paths[0], module) if mapping is None else []
             continue
         if module is model:
-            rule = f"replace: model must hold what is replaced; it is {shown(model)} itself"
+            rule = f"replace: model must contain what is replaced; it is {shown(model)} itself"
             raise ValueError(f"{rule}. Put it into a Sequential.")
         _check_keys(paths[0], module, new)
         changes.append(swapped(held[module], module, to_device(new, device_near(model, paths[0]))))
@@ -118,9 +115,9 @@ def _check_keys(path: str, old: nn.Module, new: nn.Module) -> None:
         raise ValueError(f"{rule} {sorted(lost)} would be lost and {sorted(gained)} new. Build it into the model.")
 
 
-def _left_alone(path: str, module: nn.Module) -> list[str]:
+def _unchanged(path: str, module: nn.Module) -> list[str]:
     if isinstance(module, nn.RNNBase) and module.dropout > 0:
-        return [f"{path} is left alone: the dropout of {type(module).__name__} is inside of one operation"]
+        return [f"{path} is unchanged: the dropout of {type(module).__name__} is inside one operation"]
     if isinstance(module, (_DropoutNd, nn.MultiheadAttention)) and (isinstance(module, _DropoutNd) or module.dropout > 0):
-        return [f"{path} is left alone: {shown(module)} has a forward method of its own"]
+        return [f"{path} is unchanged: {shown(module)} has its own forward method"]
     return []

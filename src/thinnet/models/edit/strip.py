@@ -1,4 +1,4 @@
-"""All dropout taken out of a model: what is deployed tosses no coin, in whatever mode."""
+"""Removes all dropout from a model."""
 
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
@@ -23,18 +23,21 @@ BARE = (WeightDrop, EmbeddingDropout, MultiSample)  # wrappers that are their la
 
 
 def strip(model: nn.Module) -> Edit:
-    """Takes the dropout out of a model: nothing of it is random in training mode, and eval gives the same bits as before.
+    """Removes the dropout of a model: training mode is deterministic, and eval gives the same bits as before.
 
-    Sites and PyTorch's dropout modules become `torch.nn.Identity`, with a `p` of 0 for those who read it; wrappers give their
-    layer back; what was inserted goes, with its hooks; rates in other modules become 0. A site of another kind, one that has
-    parameters, several inputs, or a map of its own in eval, stays and keeps its eval mode. Paths and keys of the `state_dict`
-    stay. What a forward method writes as a constant, `F.dropout(x, 0.5)`, is out of reach, unless
+    - Sites and dropout modules of PyTorch become `torch.nn.Identity` with `p = 0`.
+    - Wrappers, such as `DropConnect`, give their layer back.
+    - Inserted sites are removed with their hooks.
+    - Rates in other modules become 0.
+    - A site that has parameters, several inputs, or its own function in eval stays, pinned to eval mode.
+
+    Paths and `state_dict` keys stay. Constants in a forward method, `F.dropout(x, 0.5)`, are out of reach, unless
     `replace(model, functional=True, example=x)` comes first.
 
     Args:
         model: any module.
 
-    Returns: the edit; it is empty where there is nothing to strip.
+    Returns: the edit; it is empty if there is nothing to remove.
 
     Raises: TypeError where `model` is no module.
 
@@ -55,7 +58,7 @@ def strip(model: nn.Module) -> Edit:
 
 
 def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -> Change:
-    """Returns the change that takes the noise out of one module."""
+    """Returns the change that removes the noise of one module."""
     if module in held and _bare(module):
         return swapped(held[module], module, module.layer)  # type: ignore[arg-type]
     if module in held and _is_nothing_in_eval(module) and not _read_by_ours(held[module]):
@@ -63,7 +66,7 @@ def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -
         identity.p = 0.0  # type: ignore[assignment]
         return swapped(held[module], module, identity)
     kept = pin(path, module, False)
-    if isinstance(module, _DropoutNd):  # a forward method of its own may not ask for the mode
+    if isinstance(module, _DropoutNd):  # its own forward method may ignore the mode
         return Change(kept.sign, path, f"{kept.text}, its rate 0", [*kept.writes, Write(Entry(module, "__dict__", "p"), 0.0)])
     return kept
 
@@ -77,7 +80,7 @@ def _bare(module: nn.Module) -> bool:
 
 
 def _is_nothing_in_eval(module: nn.Module) -> bool:
-    """Returns whether a module, in eval, returns the one tensor that it is given."""
+    """Returns whether a module, in eval, returns its one input."""
     if isinstance(module, _DropoutNd):
         return type(module).__module__ == nn.Dropout.__module__
     facts = FACTS.get(type(module))
@@ -86,5 +89,5 @@ def _is_nothing_in_eval(module: nn.Module) -> bool:
 
 
 def _read_by_ours(held: list[Place]) -> bool:
-    """Returns whether a module of thinnet reads a site, or a call is served by it."""
+    """Returns whether a module of thinnet holds a site, or a call is served by it."""
     return any(type(parent).__module__.startswith("thinnet.") or CALLS in path.split(".") for parent, _, path in held)
