@@ -172,7 +172,7 @@ def test_a_checkpoint_of_another_step_is_refused() -> None:
     x = torch.randn(6, 4, requires_grad=True)
     y = model(x)
     rng.at(1)
-    with pytest.raises(RuntimeError, match="must be of its last forward pass; it is of another step"):
+    with pytest.raises(RuntimeError, match="must recompute its last forward pass; got a pass of another step"):
         y.sum().backward()
 
 

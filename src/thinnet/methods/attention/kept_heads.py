@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from thinnet.methods.attention.drop_head import DropHead
-from thinnet.methods.residual.separable import countable, served
+from thinnet.methods.residual.separable import countable, modes_active
 from thinnet.ops.dtensor import is_sharded
 from thinnet.ops.take import take
 from thinnet.rng import Site
@@ -56,7 +56,7 @@ def kept_heads(site: Site | None, attention: nn.Module, x: Tensor, count: int) -
     """Returns the heads to compute; None if all are computed, or if work cannot be skipped."""
     if not isinstance(site, DropHead) or not site.shared or type(site).drop is not DropHead.drop or not countable(x):
         return None
-    if not (site.training and site.p) or served() or any(is_sharded(p) for p in attention.parameters()):
+    if not (site.training and site.p) or modes_active() or any(is_sharded(p) for p in attention.parameters()):
         return None
     kept, scale = site.keep(x, count)
     rows = kept.nonzero().flatten()

@@ -1,10 +1,4 @@
-"""Concrete dropout: the rate of each layer is learned with its weights, as the coins are relaxed to have a gradient in it.
-
-    y = x (1 - d) / (1 - p),  d = sigmoid((logit p + logit u) / t),  u ~ Uniform(0, 1)
-
-penalty N = l^2 / 2 ||theta||^2 / (1 - p) - D H(p): theta the weights of the layer behind, D its inputs, H a coin's entropy.
-Gal, Hron, Kendall 2017, arXiv:1705.07832.
-"""
+"""Concrete dropout: learns the rate of each layer with its weights."""
 
 import math
 
@@ -29,7 +23,7 @@ def definition(x: Tensor, u: Tensor, p: float, temperature: float = DENSE, **_: 
 
 
 def _moment(p: float, temperature: float, power: int) -> float:
-    """Returns E[((1 - d) / (1 - p))^power] by the trapezoidal rule over v = logit u, whose error is far below float32's."""
+    """Returns E[((1 - d) / (1 - p))^power] by the trapezoidal rule over v = logit u; its error is far below float32's."""
     v = torch.linspace(-45, 45, 20_001, dtype=torch.float64)
     kept = torch.sigmoid(-(v + math.log(p) - math.log1p(-p)) / temperature) / (1 - p)
     return float(torch.trapezoid(kept**power * torch.sigmoid(v) * torch.sigmoid(-v), v))
@@ -48,18 +42,6 @@ def _noise_shape(shape: tuple[int, ...], spatial: bool = False, **_: object) -> 
 
 
 FACTS = Facts(
-    name="Concrete dropout",
-    summary="Multiplies each element of a layer's input by a relaxed coin, whose rate is learned with the layer's weights.",
-    equation="y = x (1 - d) / (1 - p),  d = sigmoid((logit p + logit u) / t),  u ~ Uniform(0, 1)",
-    paper="Gal, Hron, Kendall 2017, arXiv:1705.07832",
-    grain="element of the input of a linear layer; channel of that of a convolution",
-    place="around every layer with weights, to find dropout's rates in one run, or where uncertainty is asked for",
-    avoid="without thinnet.penalty in the loss, where the rates only fall; where exact zeros or an exact expectation matter",
-    default="p = 0.1, length 1e-4, temperature 0.1 (linear) or 2/3 (convolution); a larger learning rate for the logits, as"
-    " steps of 0.001 take two thousand from p = 0.1 to 0.4",
-    cost="a logarithm, an exponential and two numbers kept for backward per coin, and the sum of the layer's squared weights",
-    elsewhere="the authors' notebooks and packages after them, on at test unless told otherwise; here eval is the bare layer,"
-    " and what samples, samples in train mode. E[y] is 0.999 x at p = 0.1 and t = 0.1, and 0.95 x at t = 2/3, as E[d] is not p",
     domain="(0, 1), learned",
     mean=_mean,
     variance=_variance,
@@ -70,7 +52,7 @@ FACTS = Facts(
 
 
 def _drop(key: NoiseKey, x: Tensor, odds: Tensor, temperature: float, shared: tuple[int, ...]) -> Tensor:
-    """Returns x (1 - d) / (1 - p) with the logit of p as `odds`; 1 / (1 - p) is 1 + exp(logit p)."""
+    """Returns x (1 - d) / (1 - p) with `odds` the logit of p; 1 / (1 - p) is 1 + exp(logit p)."""
     u = key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)]).to(rate.wide(x))
     kept = torch.sigmoid((odds + torch.log(u) - torch.log1p(-u)) / -temperature)
     return rate.times(x, kept * (1 + odds.exp()))
@@ -85,23 +67,24 @@ def concrete_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Multiplies each element of `x` by a relaxed coin, (1 - d) / (1 - p), through which `p` has a gradient.
+    """Multiplies each element of `x` by a relaxed mask, (1 - d) / (1 - p), through which `p` has a gradient.
 
-    d = sigmoid((logit p + logit u) / t), with u ~ Uniform(0, 1); the smaller t, the nearer it is to dropout's coin.
+        d = sigmoid((logit p + logit u) / t),  u ~ Uniform(0, 1)
+
+    The functional form of the noise of `ConcreteDropout`. The smaller t, the closer it is to dropout.
 
     Args:
         x: any shape, batch first; floating point or complex. `(N, C, ...)` if `spatial`.
-        p: the rate, which nothing rounds; a tensor of it may require grad, and broadcasts.
+        p: the rate, not rounded; a tensor of rates may require grad, and broadcasts.
         temperature: t, above 0.
-        spatial: whether a channel of a sample shares its coin.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        spatial: whether a channel of a sample shares its noise.
+        training: whether to apply noise; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: a tensor like `x`.
 
-    Raises:
-        ValueError: `p` is not in [0, 1), or `temperature` not above 0.
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+    Raises: ValueError if `p` is not in [0, 1), or `temperature` is not above 0; TypeError if `x` is an integer, bool, quantised
+        or sparse tensor.
 
     Source: Gal, Hron, Kendall 2017, arXiv:1705.07832.
 
@@ -119,25 +102,35 @@ def concrete_dropout(
 
 
 class ConcreteDropout(Penalised, Wrapped):
-    """Puts dropout with a learned rate before a layer; in eval it is the layer. Needs `thinnet.penalty` in the loss.
+    """Applies relaxed dropout with a learned rate to the input of a layer. Needs `thinnet.penalty` in the loss.
 
-    y = layer(x (1 - d) / (1 - p)), d = sigmoid((logit p + logit u) / t);
-    penalty = (l^2 / 2 ||theta||^2 / (1 - p) - D H(p)) / N, with D inputs and H the entropy of a coin.
-    The authors write the penalty for a loss that is a squared error: l^2 / (tau N) and 2 / (tau N) in front of its terms. It is
-    that with `thinnet.penalty(model, samples=N, precision=tau)`. A checkpoint has the keys of the layer, and `logit`.
+        y = layer(x (1 - d) / (1 - p)),  d = sigmoid((logit p + logit u) / t),  u ~ Uniform(0, 1)
+        penalty = (l^2 / 2 ||theta||^2 / (1 - p) - D H(p)) / N
+
+    theta are the weights of the layer, D its inputs, H the entropy of Bernoulli(p). The authors write the penalty for a squared
+    error, with factors l^2 / (tau N) and 2 / (tau N): `thinnet.penalty(model, samples=N, precision=tau)` gives that. E[y] is
+    0.999 x at p = 0.1 and t = 0.1, and 0.95 x at t = 2/3, because E[d] is not p. In eval it is the layer; to sample, use train
+    mode. A checkpoint has the keys of the layer, and `logit`.
+
+    Noise shape: one number per element of a linear layer's input, or per channel of a convolution's.
+    Use when: around every layer with weights, to find dropout rates in one run, or for uncertainty.
+    Avoid when: thinnet.penalty is not in the loss, because the rates then only fall; exact zeros or an exact expectation
+        matter.
+    Start with: p = 0.1, length 1e-4, temperature 0.1 (linear) or 2/3 (convolution); a larger learning rate for the logits,
+        because steps of 0.001 need two thousand steps from p = 0.1 to 0.4.
+    Cost: a logarithm, an exponential and two stored numbers per decision, and the sum of the layer's squared weights.
+    Other implementations: the authors' notebooks and packages based on them, which drop at test time by default.
 
     Args:
-        layer: what reads the noisy input: its weights, and not its bias, are in the penalty. Around a convolution a channel
-            shares its coin.
-        p: the rate that learning starts from, in (0, 1); `learned_p` is what it is now.
+        layer: the layer that reads the noisy input; the penalty covers its weights, not its bias.
+        p: initial rate, in (0, 1); `learned_p` is the current one.
         length: l, the length scale of the prior on the weights; above 0.
-        temperature: t, above 0: 0.1, and 2/3 around a convolution, if left out.
+        temperature: t, above 0; None means 0.1, and 2/3 for a convolution.
 
     Shapes: those of the layer.
 
-    Raises:
-        ValueError: `p` is not in (0, 1), or another number not above 0.
-        TypeError: `layer` is neither `nn.Linear` nor a convolution.
+    Raises: ValueError if `p` is not in (0, 1), or another number is not above 0; TypeError if `layer` is neither `nn.Linear`
+        nor a convolution.
 
     Source: Gal, Hron, Kendall 2017, arXiv:1705.07832.
 
@@ -161,7 +154,7 @@ class ConcreteDropout(Penalised, Wrapped):
 
     @property
     def learned_p(self) -> Tensor:
-        """The probability of dropping, as it is learned so far: a scalar with gradient."""
+        """The current rate: a scalar with gradient."""
         return self.logit.sigmoid()
 
     def drop(self, x: Tensor) -> Tensor:
@@ -172,7 +165,7 @@ class ConcreteDropout(Penalised, Wrapped):
         return self.layer(_drop(key, x, self.logit.to(rate.wide(x)), self.temperature, shared))
 
     def penalty(self, samples: int) -> Tensor:
-        """Returns the divergence of the coins and weights from their prior, over N."""
+        """Returns the divergence of rate and weights from their prior, over N."""
         odds, weight = self.logit.to(rate.wide(self.logit)), self.layer.weight
         squares = weight.to(odds.dtype).square().sum() * (1 + odds.exp())
         p = odds.sigmoid()

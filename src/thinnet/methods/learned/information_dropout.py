@@ -1,10 +1,4 @@
-"""Information dropout: a side layer says for each unit of each sample how much of it may pass, and noise hides the rest.
-
-    z = x eps,  eps ~ logNormal(0, alpha(x)^2),  alpha in (0.001, limit)
-
-penalty N = beta KL(p(z | x) || q(z)), the mean over the batch of the sum over units.
-Achille, Soatto 2018, IEEE TPAMI, arXiv:1611.01353.
-"""
+"""Information dropout: log-normal noise whose size a side layer learns per sample."""
 
 import math
 from typing import Any, Literal
@@ -18,7 +12,7 @@ from thinnet.methods.learned.penalty import Penalised
 from thinnet.rng import NoiseKey
 
 LEAST, LIMIT = 0.001, 0.7
-SMALLEST = 1e-4  # activation that the log-normal prior is asked about
+SMALLEST = 1e-4  # activation of the log-normal prior
 
 
 def definition(x: Tensor, z: Tensor, alpha: float) -> Tensor:
@@ -27,16 +21,6 @@ def definition(x: Tensor, z: Tensor, alpha: float) -> Tensor:
 
 
 FACTS = Facts(
-    name="Information dropout",
-    summary="Multiplies each element by log-normal noise whose size a side layer learns from the sample.",
-    equation="z = x eps,  eps ~ logNormal(0, alpha(x)^2)",
-    paper="Achille, Soatto 2018, arXiv:1611.01353",
-    grain="element; its size alpha for each element of each sample",
-    place="behind ReLU (log-uniform prior) or softplus (log-normal prior), to pass no more than the task needs",
-    avoid="without thinnet.penalty in the loss; where an exact expectation matters: E[z] = x exp(alpha^2 / 2), up to 1.28 x",
-    default="beta = 3, limit 0.7, one side layer as large as the layer in front",
-    cost="the side layer, one normal number and one exponential an element; four numbers an element are kept for backward",
-    elsewhere="the authors' code (TensorFlow), whose loss has beta KL / N as here: the beta of the paper's loss is beta / N",
     domain="alpha in (0.001, 0.7), learned",
     expected_drop=lambda alpha: 0.0,
     mean=lambda x, alpha: x * math.exp(alpha**2 / 2),
@@ -47,7 +31,7 @@ FACTS = Facts(
 
 
 def log_uniform(alpha: Tensor, limit: float = LIMIT) -> Tensor:
-    """Returns KL(logNormal(log x, alpha^2) || log-uniform) up to a constant, so that it is 0 at the limit: log(limit / alpha).
+    """Returns log(limit / alpha): KL(logNormal(log x, alpha^2) || log-uniform) up to a constant.
 
     >>> round(float(log_uniform(torch.tensor(0.35))), 4)
     0.6931
@@ -56,9 +40,9 @@ def log_uniform(alpha: Tensor, limit: float = LIMIT) -> Tensor:
 
 
 def log_normal(x: Tensor, alpha: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
-    """Returns KL(logNormal(log x, alpha^2) || logNormal(mean, sigma^2)): with m = log x - mean,
+    """Returns KL(logNormal(log x, alpha^2) || logNormal(mean, sigma^2)).
 
-    KL = (alpha^2 + m^2) / (2 sigma^2) - log(alpha / sigma) - 1/2.
+    KL = (alpha^2 + m^2) / (2 sigma^2) - log(alpha / sigma) - 1/2, with m = log x - mean.
 
     >>> one = torch.ones(())
     >>> float(log_normal(one, one, 0 * one, one))
@@ -77,17 +61,17 @@ def information_dropout(
 ) -> Tensor:
     """Multiplies each element of `x` by exp(alpha z), z ~ N(0, 1), through which `alpha` has a gradient.
 
+    The functional form of the noise of `InformationDropout`.
+
     Args:
         x: any shape, batch first; floating point or complex.
-        alpha: the size of the noise, a number or a tensor that broadcasts against `x`; it may require grad.
-        training: whether noise is drawn. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        alpha: size of the noise, a number or a tensor that broadcasts against `x`; it may require grad.
+        training: whether to apply noise; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: a tensor like `x`.
 
-    Raises:
-        ValueError: `alpha` is negative, or no finite number.
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+    Raises: ValueError if `alpha` is negative or not finite; TypeError if `x` is an integer, bool, quantised or sparse tensor.
 
     Source: Achille, Soatto 2018, arXiv:1611.01353.
 
@@ -99,28 +83,37 @@ def information_dropout(
 
 
 class InformationDropout(Penalised):
-    """Multiplies units by log-normal noise as large as a side layer says. Needs `thinnet.penalty` in the loss.
+    """Multiplies each element by log-normal noise whose size a side layer learns. Needs `thinnet.penalty` in the loss.
 
-    z = x exp(alpha z'), z' ~ N(0, 1), alpha = 0.001 + (limit - 0.001) sigmoid(side(source)); eval: x.
-    penalty = beta / N times the mean over the batch of the sum over units of the KL. It depends on the input, and is that of
-    the last forward pass for training: read it after each, and use a module once in a pass. It is not there where that pass
-    is checkpointed with `use_reentrant=True`, or in compiled code. Its graph lives until the next such pass.
+        z = x exp(alpha e),  e ~ N(0, 1),  alpha = 0.001 + (limit - 0.001) sigmoid(side(source))
+        penalty = beta / N times the mean over the batch of the sum over units of KL(p(z | x) || q(z))
+
+    The penalty depends on the input and belongs to the last training pass: read it after each pass, and use a module once per
+    pass. It is missing if that pass is checkpointed with `use_reentrant=True`, or is compiled. Its graph lives until the next
+    training pass. E[z] = x exp(alpha^2 / 2), up to 1.28 x. In eval it is the identity.
+
+    Noise shape: one number per element; its size alpha is per element of each sample.
+    Use when: after ReLU (log-uniform prior) or softplus (log-normal prior), to pass only the information that the task needs.
+    Avoid when: thinnet.penalty is not in the loss; an exact expectation matters.
+    Start with: beta = 3, limit 0.7, one side layer of the size of the layer before.
+    Cost: the side layer, one normal number and one exponential per element; four numbers per element are stored for backward.
+    Other implementations: the authors' code (TensorFlow), whose loss has beta KL / N as here. The beta of the paper is beta /
+        N.
 
     Args:
-        side: a module from the source to one number for each unit: what broadcasts to the shape of the input.
-        prior: "log-uniform", for inputs after a ReLU: KL = log(limit / alpha); or "log-normal", for positive inputs, after a
-            softplus, with a learned mean and width.
-        beta: the weight of the penalty, at least 0; divided by N, as in the authors' code.
-        limit: the largest alpha, above 0.001.
+        side: a module from the source to one number per unit; its output broadcasts to the shape of the input.
+        prior: "log-uniform", for inputs after a ReLU, with KL = log(limit / alpha); or "log-normal", for positive inputs, after
+            a softplus, with learned mean and width.
+        beta: weight of the penalty, at least 0; divided by N, as in the authors' code.
+        limit: largest alpha, above 0.001.
 
-    Shapes: any, batch first, the same out as in. The source, `x` itself if left out, is what `side` takes; the paper gives it
-        the input of the layer in front.
+    Shapes: any, batch first; the output has the shape of the input. `source`, by default `x`, is the input of `side`; the paper
+        uses the input of the layer before.
 
-    Raises:
-        ValueError: `prior` is unknown, or `beta` or `limit` out of its range.
-        RuntimeError: the penalty is asked for before a forward pass for training.
+    Raises: ValueError if `prior` is unknown, or `beta` or `limit` is out of range; RuntimeError if the penalty is read before a
+        training pass.
 
-    Source: Achille, Soatto 2018, arXiv:1611.01353.
+    Source: Achille, Soatto 2018, IEEE TPAMI, arXiv:1611.01353.
 
     >>> layer = InformationDropout(nn.Linear(16, 16))
     >>> layer(torch.randn(8, 16).relu()).shape, bool(layer.penalty(samples=1000) > 0)
@@ -147,17 +140,17 @@ class InformationDropout(Penalised):
         self._divergence: Tensor | None = None
 
     def alpha(self, source: Tensor) -> Tensor:
-        """Returns the size of the noise, in (0.001, limit), in float32 or better."""
+        """Returns the size of the noise, in (0.001, limit), in at least float32."""
         side = self.side(source)
         return LEAST + (self.limit - LEAST) * side.to(rate.wide(side)).sigmoid()
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        """Returns the noisy `x` in training, with noise as large as `source` says; `x` itself in eval."""
+        """Returns the noisy `x` in training, with noise sized by `source`; `x` itself in eval."""
         key = self.key(x)
         if key is None:
             return x
         alpha = self.alpha(x if source is None else source)
-        if torch.is_grad_enabled():  # a recomputation for backward has to make what the first pass made
+        if torch.is_grad_enabled():  # a recomputation has to run the same operations
             divergence = self._divergence_of(x, alpha)
             self._divergence = divergence if self.counts() else self._divergence
         return _drop(key, x, alpha)
@@ -171,14 +164,14 @@ class InformationDropout(Penalised):
         return each.sum() / (x.shape[0] if x.ndim else 1)
 
     def penalty(self, samples: int) -> Tensor:
-        """Returns beta / N times the divergence of the last forward pass for training, a mean over its batch."""
+        """Returns beta / N times the mean divergence of the last training pass."""
         if self._divergence is None:
             rule = "penalty must be asked for after a forward pass for training, in training mode with gradients; none was made"
             raise RuntimeError(f"InformationDropout: {rule}. Call model(x) first.")
         return self.beta / samples * self._divergence
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leaves out what belongs to a graph, which neither copies nor pickles."""
+        """Leaves out the graph, which can neither be copied nor pickled."""
         return self.__dict__ | {"_divergence": None}
 
     def extra_repr(self) -> str:

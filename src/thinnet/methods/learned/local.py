@@ -1,9 +1,4 @@
-"""Noise on weights by what it does to the output: the local reparametrisation of linear layers and convolutions.
-
-    W ~ N(theta, v), one W for each sample   =>   y ~ N(x theta + bias, x^2 v)
-
-Kingma, Salimans, Welling 2015, arXiv:1506.02557, section 2.2.
-"""
+"""The local reparametrisation: noise on weights, drawn on the outputs (Kingma, Salimans, Welling 2015, section 2.2)."""
 
 from typing import Any
 
@@ -18,7 +13,7 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def apply(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """Returns what a layer would with another weight and bias, with all else that it was made with.
+    """Returns the output of a layer with another weight and bias.
 
     >>> layer, x = nn.Conv1d(2, 3, 3, padding=1, padding_mode="circular"), torch.randn(4, 2, 5)
     >>> torch.equal(apply(layer, x, layer.weight, layer.bias), layer(x))
@@ -30,9 +25,9 @@ def apply(layer: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def noisy(key: NoiseKey, layer: Any, x: Tensor, variance: Tensor) -> Tensor:
-    """Returns the output of a layer whose weights have a variance: one normal number for each of its elements.
+    """Returns the output of a layer with weights W ~ N(theta, v), one W per sample: y ~ N(x theta + bias, x^2 v).
 
-    Where the variance of an output is 0 there is no noise, and no gradient of it: a square root has none there.
+    Outputs of variance 0 have no noise and no gradient of it, because a square root has none there.
     """
     mean = layer(x)
     spread = apply(layer, x.square(), variance.to(x.dtype), None).to(rate.wide(x))

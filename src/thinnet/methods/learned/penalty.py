@@ -1,9 +1,4 @@
-"""The penalty of learned noise: what has to be added to the loss, for all sites of a model that have one.
-
-    loss = mean over the batch of -log p(y | x)  +  KL(q || prior) / N
-
-The negative of the evidence lower bound, for one sample. Kingma, Salimans, Welling 2015, arXiv:1506.02557.
-"""
+"""The penalty of learned noise, which belongs in the loss."""
 
 import math
 
@@ -15,21 +10,21 @@ from thinnet.rng import NoiseKey, Site
 
 
 class Penalised(Site):
-    """A site with learned noise, whose penalty belongs in the loss: without it the noise learns to vanish.
+    """A site with learned noise. Without its penalty in the loss the noise vanishes in training.
 
-    A subclass says what `penalty` is and asks `self.key` for its coins; `thinnet.penalty` finds it then. What is learned is
-    read from `learned_p`, or from the parameters: `p` is None, as there is no one rate that coins could be counted by.
+    A subclass defines `penalty` and asks `self.key` for its noise; `thinnet.penalty` then finds it. `p` is None, because there
+    is no single rate: read `learned_p` or the parameters.
 
     Attributes:
-        forgotten: how many forward passes for training (in training mode, with gradients) were made since the penalty was
-            read last. A pass that recomputes for backward does not count. Compiled code cannot count without being compiled
-            again each time: there it is 1 after any number, and is not noted inside of a checkpointed part.
+        forgotten: number of training passes (in training mode, with gradients) since the penalty was last read. Recomputations
+            for backward do not count. Compiled code would recompile to count: there it is 1 after any number of passes, and
+            does not change inside a checkpointed part.
     """
 
     forgotten: int = 0
 
     def penalty(self, samples: int) -> Tensor:
-        """Returns the penalty of one sample, where `samples` is how many the training set has: a scalar with gradient."""
+        """Returns the penalty per sample, a scalar with gradient; `samples` is the size of the training set."""
         raise NotImplementedError
 
     @property
@@ -43,14 +38,14 @@ class Penalised(Site):
         raise ValueError(f"{kind}: p must be left to the optimiser, as it is learned; got {p!r}. Pass p when you make it.")
 
     def key(self, x: Tensor, batch: int | None = 0) -> NoiseKey | None:
-        """Returns the coins of this use, as `Site.key`, and notes that a penalty is due."""
+        """Returns the noise key of this use, as `Site.key`, and counts that a penalty is due."""
         ops.check_input(x, type(self).__name__)
         if self.counts():
             self.forgotten = 1 if torch.compiler.is_dynamo_compiling() else self.forgotten + 1
         return super().key(x, batch)
 
     def counts(self) -> bool:
-        """Returns whether this is a forward pass for training, which a penalty belongs to, and no recomputation of one."""
+        """Returns whether this is a training pass, which needs a penalty, and no recomputation."""
         if not (self.training and torch.is_grad_enabled()):
             return False
         if not torch.compiler.is_dynamo_compiling():
@@ -58,30 +53,33 @@ class Penalised(Site):
         from thinnet.methods.learned import tracing
 
         tracing.comptime(tracing.look)
-        return not tracing.inside_checkpoint()  # a part that may not write to what is outside of it
+        return not tracing.inside_checkpoint()  # where outside state must not be written
 
 
 def penalty(model: nn.Module, samples: int, precision: float | None = None) -> Tensor:
-    """Returns what learned noise adds to the loss: the sum over all sites of a model that have a penalty.
+    """Returns the penalty of learned noise: the sum over all sites of a model that have one.
 
-    penalty = sum over sites of KL(q || prior) / N, for a loss that is the MEAN over samples of the negative log-likelihood in
-    nats: cross entropy, or the Gaussian one. A loss that is a sum over the batch needs it times the batch size. A module that
-    is used twice counts once. Read it after the forward pass, once for each loss; a warm-up is a factor on it that grows from
-    0 to 1. Under data parallelism every rank adds all of it, with the N of all ranks.
+        loss = mean over the batch of -log p(y | x)  +  sum over sites of KL(q || prior) / N
+
+    The sum is the negative evidence lower bound per sample. The loss must be the mean over samples of the negative
+    log-likelihood in
+    nats: cross entropy, or the Gaussian one. If the loss is a sum over the batch, multiply the penalty by the batch size. A
+        module
+    that is used twice counts once. Read it after the forward pass, once per loss. For a warm-up, multiply it by a factor that
+    grows from 0 to 1. With data parallelism every rank adds all of it, with the N of all ranks.
 
     Args:
-        model: holds the sites; itself one, or whatever wraps it.
-        samples: N, how many samples the training set has (not the batch).
-        precision: tau, if the loss is the mean squared error, without 1/2, of a Gaussian likelihood with that precision: the
-            whole penalty is multiplied by 2 / tau then, as such a loss is the negative log-likelihood multiplied by it.
+        model: a model that contains the sites, a site, or a wrapper of these.
+        samples: N, the number of samples of the training set (not of the batch).
+        precision: tau, if the loss is the mean squared error, without 1/2, of a Gaussian likelihood with that precision. The
+            penalty is then multiplied by 2 / tau, as such a loss is the negative log-likelihood times that.
 
-    Returns: a scalar with gradient, in float32 or better.
+    Returns: a scalar with gradient, in at least float32.
 
-    Raises:
-        ValueError: no site of the model has a penalty, `samples` is not a positive integer, or `precision` not positive.
-        RuntimeError: a penalty that depends on the input is asked for before a forward pass for training.
+    Raises: ValueError if no site of the model has a penalty, `samples` is no positive integer, or `precision` is not positive;
+        RuntimeError if a penalty that depends on the input is read before a training pass.
 
-    Source: Kingma et al. 2015, arXiv:1506.02557, equation 2.
+    Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557, equation 2.
 
     >>> from thinnet.methods.learned.concrete_dropout import ConcreteDropout
     >>> model = nn.Sequential(ConcreteDropout(nn.Linear(4, 2)))
@@ -108,13 +106,10 @@ def penalty(model: nn.Module, samples: int, precision: float | None = None) -> T
 
 
 def forgotten(model: nn.Module) -> dict[str, int]:
-    """Returns the sites whose penalty is due, by module path, with how many training passes were made since it was read.
+    """Returns the sites whose penalty is due, by module path, with the number of training passes since it was read.
 
-    After an optimisation step whose loss had the penalty in it there is none. More than one is a sign that the loss has none,
-    and no proof: several passes may share a step.
-
-    Args:
-        model: what was trained.
+    It is empty after an optimisation step whose loss has the penalty. More than one pass suggests that the loss lacks it, but
+    several passes may share a step.
 
     >>> from thinnet.methods.learned.concrete_dropout import ConcreteDropout
     >>> model = nn.Sequential(ConcreteDropout(nn.Linear(4, 2)))

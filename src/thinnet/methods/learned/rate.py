@@ -1,4 +1,4 @@
-"""Rates that are learned: how they are checked, and in which precision one computes with them."""
+"""Learned rates: checks, and the precision of their computation."""
 
 import math
 
@@ -11,7 +11,7 @@ from thinnet.rng import NoiseKey, rates
 
 
 def logit(function: str, p: object) -> float:
-    """Returns log(p / (1 - p)) of the rate that learning starts from, or says what is wrong with it.
+    """Returns log(p / (1 - p)) of an initial rate, or raises a ValueError.
 
     >>> logit("ConcreteDropout", 0.5)
     0.0
@@ -21,7 +21,7 @@ def logit(function: str, p: object) -> float:
 
 
 def within(function: str, argument: str, value: object, most: float, closed: bool = False) -> float:
-    """Returns a number above 0 and below `most`, or at most that if `closed`; or says what is wrong with it."""
+    """Returns a number above 0 and below `most`, or at most that if `closed`; or raises a ValueError."""
     number = math.nan if isinstance(value, bool) or not isinstance(value, (int, float)) else value
     if not (0 < number < most or (closed and number == most)):
         domain = f"(0, {most:g}{']' if closed else ')'}"
@@ -32,11 +32,10 @@ def within(function: str, argument: str, value: object, most: float, closed: boo
 def draw_key(
     function: str, x: Tensor, p: float | Tensor, most: float, training: bool, generator: torch.Generator | None
 ) -> tuple[NoiseKey, Tensor] | None:
-    """Returns the coins of one call and its number as a tensor that may require grad; None where there is nothing to do.
+    """Returns the noise key of one call and its number as a tensor that may require grad; None without noise.
 
-    Raises:
-        ValueError: a number is not in [0, most). On other devices, and in compiled code, nobody waits to see.
-        TypeError: `x` is no dense tensor of floating-point or complex numbers.
+    Raises a ValueError if a number is not in [0, most), but not for numbers on other devices and in compiled code, where the
+    check would wait for the device. Raises a TypeError if `x` is no dense tensor of floating-point or complex numbers.
     """
     ops.check_input(x, function)
     if not isinstance(p, Tensor):
@@ -49,12 +48,12 @@ def draw_key(
         number = p.to(x.device, wide(x))
     if not isinstance(p, Tensor) and p == 0:
         return None
-    key = call.draw_key(function, x, 0.5, training, generator)  # of which only the noise is read, and not the rate
+    key = call.draw_key(function, x, 0.5, training, generator)  # the rate is not used
     return None if key is None else (key, number)
 
 
 def wide(x: Tensor) -> torch.dtype:
-    """Returns the precision in which one computes for `x`: float32, or float64 where it has that.
+    """Returns the dtype of computations for `x`: float64 if it has that precision, else float32.
 
     >>> wide(torch.ones(1, dtype=torch.bfloat16))
     torch.float32
@@ -63,5 +62,5 @@ def wide(x: Tensor) -> torch.dtype:
 
 
 def times(x: Tensor, factor: Tensor) -> Tensor:
-    """Returns `x` times noise that was made in a wider precision, in the dtype of `x`."""
+    """Returns `x` times noise of a wider precision, in the dtype of `x`."""
     return x * (factor if x.is_complex() else factor.to(x.dtype))

@@ -1,10 +1,4 @@
-"""Sparse variational dropout: each weight learns its own variance, and the weights that are noise alone are pruned.
-
-    y = x theta + bias + sqrt(x^2 sigma^2) z,  z ~ N(0, 1);   in eval theta 1[log alpha < 3],  alpha = sigma^2 / theta^2
-
-penalty N = sum over weights of KL(N(theta, alpha theta^2) || log-uniform), by an approximation that holds for every alpha.
-Molchanov, Ashukha, Vetrov 2017, arXiv:1701.05369.
-"""
+"""Sparse variational dropout: learns the variance of each weight and prunes weights that are only noise."""
 
 import copy
 import math
@@ -24,7 +18,7 @@ BOUND = 8.0  # of log alpha, as published
 
 
 def divergence(log_alpha: Tensor) -> Tensor:
-    """Returns KL(N(1, alpha) || log-uniform) up to a constant, so that it is 0 where alpha is infinite.
+    """Returns KL(N(1, alpha) || log-uniform) up to a constant: it is 0 at infinite alpha.
 
     KL = k1 - k1 sigmoid(k2 + k3 log alpha) + log(1 + 1 / alpha) / 2.
 
@@ -47,21 +41,11 @@ def _variance(x: Tensor, sigma2: float, weight: Tensor) -> Tensor:
 
 
 def definition(x: Tensor, z: Tensor, sigma2: float, weight: Tensor) -> Tensor:
-    """Returns x theta + sqrt(x^2 sigma^2) z for a linear layer without bias, all of whose weights have one variance."""
+    """Returns x theta + sqrt(x^2 sigma^2) z for a linear layer without bias and with one variance for all weights."""
     return _mean(x, sigma2, weight) + _variance(x, sigma2, weight).sqrt() * z
 
 
 FACTS = Facts(
-    name="Sparse variational dropout",
-    summary="Gives each weight Gaussian noise of its own learned variance; what is noise alone in the end is set to zero.",
-    equation="y = x theta + sqrt(x^2 sigma^2) z,  z ~ N(0, 1);  in eval theta 1[log(sigma^2 / theta^2) < 3]",
-    paper="Molchanov, Ashukha, Vetrov 2017, arXiv:1701.05369",
-    grain="weight of a sample, drawn as one number for each output; a variance for each weight",
-    place="around linear layers and convolutions, to find out which weights are needed",
-    avoid="a penalty with its full weight from the start, which prunes what has not learned yet; without thinnet.penalty",
-    default="log sigma^2 = -10, threshold 3; the penalty times a factor that grows from 0 to 1 over the first part of training",
-    cost="the layer twice, forward and backward, twice its parameters, and one normal number an output",
-    elsewhere="the authors' repository, google-research's state_of_sparsity (TensorFlow); no PyTorch library that is kept up",
     domain="sigma^2 above 0, learned",
     mean=_mean,
     variance=_variance,
@@ -73,22 +57,32 @@ FACTS = Facts(
 
 
 class SparseVariationalDropout(Penalised, Wrapped):
-    """Wraps a layer whose weights each learn a variance, and prunes those that are noise alone. Needs `thinnet.penalty`.
+    """Adds learned Gaussian noise to each weight of a layer, and sets weights that are only noise to zero in eval.
 
-    y ~ N(x theta + bias, x^2 sigma^2) in training; theta 1[log alpha < threshold] in eval, alpha = sigma^2 / theta^2;
-    penalty = sum over weights of KL / N. Multiply `thinnet.penalty` by a factor that grows from 0 to 1: with all of it from the
-    start weights are pruned before they learn. A checkpoint has the keys of the layer, and `log_sigma2`.
+        training:  y = x theta + bias + sqrt(x^2 sigma^2) z,  z ~ N(0, 1)
+        eval:      y = x (theta 1[log alpha < threshold]) + bias,  alpha = sigma^2 / theta^2
+        penalty = sum over weights of KL(N(theta, alpha theta^2) || log-uniform) / N, approximated for every alpha
+
+    Needs `thinnet.penalty` in the loss, times a factor that grows from 0 to 1: at full strength from the start it prunes
+    weights before they learn. A checkpoint has the keys of the layer, and `log_sigma2`.
+
+    Noise shape: one number per output of a sample; the variance is per weight.
+    Use when: around linear layers and convolutions, to find the weights that are needed.
+    Avoid when: the penalty has its full strength from the start, or is not in the loss.
+    Start with: log sigma^2 = -10, threshold 3; the penalty times a factor that grows from 0 to 1 early in training.
+    Cost: the layer twice, forward and backward, twice its parameters, and one normal number per output.
+    Other implementations: the authors' repository, google-research's state_of_sparsity (TensorFlow); no maintained PyTorch
+        library.
 
     Args:
-        layer: whose weight, and not bias, is noisy.
-        log_sigma2: the logarithm of the variance that learning starts from.
-        threshold: the log alpha from which on a weight is pruned; 3 is a rate of 0.95.
+        layer: its weight is noisy, not its bias.
+        log_sigma2: initial logarithm of the variance.
+        threshold: log alpha from which a weight is pruned; 3 is a rate of 0.95.
 
     Shapes: those of the layer.
 
-    Raises:
-        ValueError: `log_sigma2` is no finite number, or `threshold` not in (-8, 8), which log alpha is clipped to.
-        TypeError: `layer` is neither `nn.Linear` nor a convolution.
+    Raises: ValueError if `log_sigma2` is not finite, or `threshold` is not in (-8, 8), to which log alpha is clipped; TypeError
+        if `layer` is neither `nn.Linear` nor a convolution.
 
     Source: Molchanov, Ashukha, Vetrov 2017, arXiv:1701.05369.
 
@@ -119,15 +113,15 @@ class SparseVariationalDropout(Penalised, Wrapped):
 
     @property
     def learned_p(self) -> Tensor:
-        """The rates as they are learned so far, alpha / (1 + alpha), one for each weight, with gradient."""
+        """The current rates, alpha / (1 + alpha), one per weight, with gradient."""
         return self.log_alpha.sigmoid()
 
     def sparsity(self) -> float:
-        """Returns which share of the weights is pruned in eval."""
+        """Returns the share of weights that is pruned in eval."""
         return float((self.log_alpha >= self.threshold).double().mean())
 
     def prune(self) -> nn.Module:
-        """Returns the layer without noise, as a copy, with exact zeros: what this one is in eval."""
+        """Returns a copy of the layer without noise and with exact zeros: what eval computes."""
         layer = copy.deepcopy(self.layer)
         layer.weight = nn.Parameter(self._kept().detach().clone(), requires_grad=layer.weight.requires_grad)
         return layer

@@ -1,4 +1,4 @@
-"""What only code that is being compiled asks: imported there alone, as it takes longer to load than all of PyTorch."""
+"""Questions of code that is being compiled; imported only there, because it loads more slowly than PyTorch."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _inside = False
 
 
 def look(context: Any) -> None:
-    """Notes whether this trace is inside of a checkpointed part now."""
+    """Notes whether this trace is inside a checkpointed part."""
     global _inside
     trace = context._i_will_not_complain_if_bc_breaks_InstructionTranslator().output
     _inside = trace.current_tracer.parent is not None
@@ -17,5 +17,5 @@ def look(context: Any) -> None:
 
 @torch.compiler.assume_constant_result
 def inside_checkpoint() -> bool:
-    """Returns what was noted last: a constant of the code that is being made."""
+    """Returns what was last noted, as a constant of the compiled code."""
     return _inside

@@ -1,11 +1,4 @@
-"""Variational dropout, type A: Gaussian dropout whose variance is learned, for a layer or for each of its units.
-
-    y = x (1 + sqrt(alpha) z),  z ~ N(0, 1),  alpha = p / (1 - p) <= 1
-
-penalty N = sum over units of KL(N(1, alpha) || log-uniform), by a cubic in alpha that holds up to 1.
-Kingma, Salimans, Welling 2015, arXiv:1506.02557. What language models call variational dropout, one mask for all time steps
-(Gal and Ghahramani 2016, arXiv:1512.05287), is another thing.
-"""
+"""Variational dropout, type A: Gaussian dropout with a learned variance."""
 
 import math
 from typing import Any, Literal
@@ -24,9 +17,9 @@ MOST = 0.5  # the rate where alpha is 1
 
 
 def divergence(log_alpha: Tensor) -> Tensor:
-    """Returns KL(N(1, alpha) || log-uniform) up to a constant, by the published cubic: for alpha <= 1, where it falls.
+    """Returns KL(N(1, alpha) || log-uniform) up to a constant, by the published cubic, for alpha <= 1.
 
-    KL = -(0.5 log alpha + c1 alpha + c2 alpha^2 + c3 alpha^3); it is within 0.05 of the integral there.
+    KL = -(0.5 log alpha + c1 alpha + c2 alpha^2 + c3 alpha^3), within 0.05 of the integral. It falls there.
 
     >>> round(float(divergence(torch.zeros(()))), 4)
     -0.2457
@@ -36,7 +29,7 @@ def divergence(log_alpha: Tensor) -> Tensor:
 
 
 class _AtMostZero(torch.autograd.Function):
-    """min(x, 0), through which no gradient pushes x further out, and every gradient that leads back passes."""
+    """min(x, 0), whose backward stops gradients that increase x further and passes those that decrease it."""
 
     generate_vmap_rule = True
 
@@ -55,27 +48,17 @@ class _AtMostZero(torch.autograd.Function):
 
 
 def at_most_zero(log_alpha: Tensor) -> Tensor:
-    """Returns log alpha, at most 0, in float32 or better."""
+    """Returns log alpha, at most 0, in at least float32."""
     return _AtMostZero.apply(log_alpha.to(rate.wide(log_alpha)))  # type: ignore[return-value]
 
 
 def log_alpha_of(function: str, p: float) -> float:
-    """Returns log(p / (1 - p)) for what learning starts from, in (0, 0.5]."""
+    """Returns log(p / (1 - p)) of an initial rate in (0, 0.5]."""
     value = rate.within(function, "p", p, MOST, closed=True)
     return math.log(value) - math.log1p(-value)
 
 
 FACTS = Facts(
-    name="Variational dropout",
-    summary="Multiplies each element by Gaussian noise whose variance is learned, for a layer or for each of its units.",
-    equation="y = x (1 + sqrt(alpha) z),  z ~ N(0, 1),  alpha = p / (1 - p) <= 1",
-    paper="Kingma, Salimans, Welling 2015, arXiv:1506.02557",
-    grain="element; one rate for a unit, or for the layer",
-    place="where Gaussian dropout goes, when its rates are to be found in one run",
-    avoid="to prune: a rate ends at 0.5, take SparseVariationalDropout; without thinnet.penalty, where the noise only vanishes",
-    default="p = 0.2, a rate for each unit",
-    cost="as Gaussian dropout made of single steps: the noise and its factor, two numbers an element, are kept for backward",
-    elsewhere="no library that is kept up. Others stop log alpha with a clamp, through which it never comes back; here it does",
     domain="(0, 0.5], learned",
     expected_drop=lambda p, **_: 0.0,
     mean=lambda x, p, **_: x,
@@ -92,19 +75,19 @@ def _drop(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
 def variational_dropout(
     x: Tensor, p: float | Tensor = 0.2, *, training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Multiplies each element of `x` by 1 + sqrt(p / (1 - p)) z, through which `p` has a gradient.
+    """Multiplies each element of `x` by 1 + sqrt(p / (1 - p)) z, z ~ N(0, 1), through which `p` has a gradient.
+
+    The functional form of the noise of `VariationalDropout`.
 
     Args:
         x: any shape, batch first; floating point or complex.
-        p: the rate, which nothing rounds; a tensor of it may require grad, and broadcasts against `x`.
-        training: whether noise is drawn. There is no default to forget.
-        generator: where the seed of this call is drawn.
+        p: the rate, not rounded; a tensor of rates may require grad, and broadcasts against `x`.
+        training: whether to apply noise; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     Returns: a tensor like `x`.
 
-    Raises:
-        ValueError: `p` is not in [0, 1).
-        TypeError: `x` is an integer, bool, quantised or sparse tensor.
+    Raises: ValueError if `p` is not in [0, 1); TypeError if `x` is an integer, bool, quantised or sparse tensor.
 
     Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557.
 
@@ -121,19 +104,31 @@ def variational_dropout(
 
 
 class VariationalDropout(Penalised):
-    """Multiplies units by Gaussian noise of a learned variance; does nothing in eval. Needs `thinnet.penalty` in the loss.
+    """Multiplies each element by Gaussian noise with a learned variance. Needs `thinnet.penalty` in the loss.
 
-    y = x (1 + sqrt(alpha) z), z ~ N(0, 1), alpha = p / (1 - p) <= 1;
-    penalty = sum over units of KL(N(1, alpha) || log-uniform) / N.
+        y = x (1 + sqrt(alpha) z),  z ~ N(0, 1),  alpha = p / (1 - p) <= 1
+        penalty = sum over units of KL(N(1, alpha) || log-uniform) / N, by a cubic in alpha that holds up to 1
+
+    Language models also call one mask for all time steps (Gal and Ghahramani 2016, arXiv:1512.05287) variational dropout: that
+    is `VariationalLSTM`.
+
+    Noise shape: one number per element; one rate per unit, or for the layer.
+    Use when: in place of Gaussian dropout, to find its rates in one run.
+    Avoid when: to prune, because rates end at 0.5: use SparseVariationalDropout; or without thinnet.penalty, where the noise
+        vanishes.
+    Start with: p = 0.2, one rate per unit.
+    Cost: the noise and its factor, two numbers per element, are stored for backward.
+    Other implementations: no maintained library. Others clamp log alpha, which then never decreases again; here it can.
 
     Args:
-        features: D, the size of the last axis of the input: how many units there are.
-        p: the rate that learning starts from, in (0, 0.5]; `learned_p` is what it is now.
-        per: whether each "unit" has a rate of its own, or the "layer" one.
+        features: D, the size of the last axis of the input.
+        p: initial rate, in (0, 0.5]; `learned_p` is the current one.
+        per: whether each "unit" has its own rate, or the "layer" has one.
 
-    Shapes: `(..., D)`, the same out as in; floating point or complex.
+    Shapes: `(..., D)`; the output has the shape of the input. Floating point or complex.
 
-    Raises: ValueError where `p` is not in (0, 0.5], `features` not positive, `per` unknown, or the input has another last axis.
+    Raises: ValueError if `p` is not in (0, 0.5], `features` is not positive, `per` is unknown, or the input has another last
+        axis.
 
     Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557, section 3.
 
@@ -155,7 +150,7 @@ class VariationalDropout(Penalised):
 
     @property
     def learned_p(self) -> Tensor:
-        """The rates as they are learned so far, alpha / (1 + alpha): `(D,)` or a scalar, with gradient."""
+        """The current rates, alpha / (1 + alpha): `(D,)` or a scalar, with gradient."""
         return at_most_zero(self.log_alpha).sigmoid()
 
     def drop(self, x: Tensor) -> Tensor:

@@ -1,9 +1,4 @@
-"""Variational dropout, type B: Gaussian noise of a learned variance on each weight, drawn on the outputs.
-
-    y = x theta + sqrt(x^2 (alpha theta^2)) z,  z ~ N(0, 1),  alpha = p / (1 - p) <= 1
-
-penalty N = sum over weights of KL(N(1, alpha) || log-uniform). Kingma, Salimans, Welling 2015, arXiv:1506.02557.
-"""
+"""Variational dropout, type B: Gaussian noise with a learned variance on each weight."""
 
 from typing import Literal
 
@@ -31,17 +26,6 @@ def definition(x: Tensor, z: Tensor, p: float, weight: Tensor) -> Tensor:
 
 
 FACTS = Facts(
-    name="Variational dropout of weights",
-    summary="Gives each weight Gaussian noise of a learned variance, and draws what it does to each output of each sample.",
-    equation="y = x theta + sqrt(x^2 (alpha theta^2)) z,  z ~ N(0, 1),  alpha = p / (1 - p) <= 1",
-    paper="Kingma, Salimans, Welling 2015, arXiv:1506.02557",
-    grain="weight of a sample, drawn as one number for each output; one rate for a weight, an input unit, or the layer",
-    place="around linear layers and convolutions, for weights that know how sure they are",
-    avoid="to prune: a rate ends at 0.5, take SparseVariationalDropout; without thinnet.penalty, where the noise only vanishes",
-    default="p = 0.2, one rate for the layer",
-    cost="the layer twice, forward and backward, and one normal number an output",
-    elsewhere="no library that is kept up. In a convolution the outputs of a sample have noise of their own though they share"
-    " weights, here and in the published code",
     domain="(0, 0.5], learned",
     mean=_mean,
     variance=_variance,
@@ -53,21 +37,31 @@ FACTS = Facts(
 
 
 class VariationalWeightDropout(Penalised, Wrapped):
-    """Wraps a layer whose weights get Gaussian noise of a learned variance; in eval it is the layer. Needs `thinnet.penalty`.
+    """Adds learned Gaussian noise to each weight of a layer, drawn on its outputs. Needs `thinnet.penalty` in the loss.
 
-    y ~ N(x theta + bias, x^2 (alpha theta^2)), alpha = p / (1 - p) <= 1; penalty = sum over weights of KL / N.
-    A checkpoint has the keys of the layer, and `log_alpha`.
+        y = x theta + bias + sqrt(x^2 (alpha theta^2)) z,  z ~ N(0, 1),  alpha = p / (1 - p) <= 1
+        penalty = sum over weights of KL(N(1, alpha) || log-uniform) / N
+
+    In eval it is the layer. A checkpoint has the keys of the layer, and `log_alpha`.
+
+    Noise shape: one number per output of a sample; one rate per weight, per input unit, or for the layer.
+    Use when: around linear layers and convolutions, to learn the uncertainty of weights.
+    Avoid when: to prune, because rates end at 0.5: use SparseVariationalDropout; or without thinnet.penalty, where the noise
+        vanishes.
+    Start with: p = 0.2, one rate for the layer.
+    Cost: the layer twice, forward and backward, and one normal number per output.
+    Other implementations: no maintained library. In a convolution the outputs of a sample have independent noise although they
+        share weights, here and in the published code.
 
     Args:
-        layer: whose weight, and not bias, is noisy.
-        p: the rate that learning starts from, in (0, 0.5]; `learned_p` is what it is now.
+        layer: its weight is noisy, not its bias.
+        p: initial rate, in (0, 0.5]; `learned_p` is the current one.
         per: whether the "layer" has one rate, or each input "unit" (channel), or each "weight".
 
     Shapes: those of the layer.
 
-    Raises:
-        ValueError: `p` is not in (0, 0.5], or `per` is unknown.
-        TypeError: `layer` is neither `nn.Linear` nor a convolution.
+    Raises: ValueError if `p` is not in (0, 0.5], or `per` is unknown; TypeError if `layer` is neither `nn.Linear` nor a
+        convolution.
 
     Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557, sections 2.2 and 3.
 
@@ -90,7 +84,7 @@ class VariationalWeightDropout(Penalised, Wrapped):
 
     @property
     def learned_p(self) -> Tensor:
-        """The rates as they are learned so far, alpha / (1 + alpha), with gradient: a shape that broadcasts to the weight's."""
+        """The current rates, alpha / (1 + alpha), with gradient, broadcastable to the weight."""
         return at_most_zero(self.log_alpha).sigmoid()
 
     def drop(self, x: Tensor) -> Tensor:
@@ -108,4 +102,4 @@ class VariationalWeightDropout(Penalised, Wrapped):
         return f"p={self.learned_p.mean().item():.3g}"
 
 
-METHODS = (Method(FACTS, VariationalWeightDropout),)
+METHODS = (Method(FACTS, VariationalWeightDropout, title="Variational dropout of weights"),)

@@ -1,4 +1,4 @@
-"""An LSTM and a GRU with sites inside: the weights, arguments and results of PyTorch's, and noise where a method places it."""
+"""An LSTM and a GRU with dropout sites inside, with the weights, arguments and results of PyTorch's."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from thinnet.rng import rates
 
 
 class Layers(nn.RNNBase):
-    """The layers of a recurrent network with sites for its noise; where none of them does anything, PyTorch's own code runs.
+    """Recurrent layers with sites for their noise; PyTorch's own code runs if no site does anything.
 
-    It is a `torch.nn.RNNBase` and not a `torch.nn.LSTM`, which the compiler refuses to look into.
+    It is a `torch.nn.RNNBase` and no `torch.nn.LSTM`, which the compiler does not trace.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Layers(nn.RNNBase):
             self.add_module(f"{name}{layer}", kind(self.checked(argument, p), *settings))
 
     def checked(self, argument: str, p: float) -> float:
-        """Returns the rate, or says what is wrong with it and which argument it is."""
+        """Returns the rate, or raises an error that names its argument."""
         function = type(self).__name__
         try:
             return rates.check(function, p)
@@ -52,7 +52,7 @@ class Layers(nn.RNNBase):
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """Returns the output and the last states, as `torch.nn.LSTM` and `torch.nn.GRU` do."""
         quiet = not any(site.on() for site in self.children() if isinstance(site, Inner))
-        if quiet and not torch.compiler.is_compiling():  # PyTorch's layers are not for compiled code
+        if quiet and not torch.compiler.is_compiling():  # the compiler does not trace PyTorch's layers
             return self.plain(input, hx)
         if isinstance(input, PackedSequence):
             x, lengths = packed.padded(input)
@@ -70,7 +70,7 @@ class Layers(nn.RNNBase):
         return (y.squeeze(axis), self.each(lambda state: state.squeeze(1), last)) if alone else (y, last)
 
     def states(self, x: Tensor, given: Tensor, hx: Any, batch_sizes: Tensor | None, alone: bool = False) -> tuple[Tensor, ...]:
-        """Returns the initial states as a tuple, checked as PyTorch checks them."""
+        """Returns the initial states as a tuple, checked as in PyTorch."""
         if len(x) == 0:
             raise RuntimeError(f"{type(self).__name__}: input must have at least one step; got shape {tuple(given.shape)}.")
         if hx is None:
@@ -96,7 +96,7 @@ class Layers(nn.RNNBase):
         return self.locked("output", x), tuple(ends) if len(ends) > 1 else ends[0]
 
     def locked(self, name: str, x: Tensor) -> Tensor:
-        """Returns the input or the output with its mask, if there is a site for one."""
+        """Returns the masked input or output, or `x` itself if there is no site for it."""
         site = self._modules.get(name)
         return x if site is None else site(x)
 
@@ -113,7 +113,7 @@ class Layers(nn.RNNBase):
         return [each._replace(zone_c=frozen(each.zone_c, ended), zone_h=frozen(each.zone_h, ended)) for each in found]
 
     def weights(self, layer: int, direction: int) -> list[Tensor | None]:
-        """Returns W_ih, W_hh, b_ih, b_hh and W_hr of a direction of a layer."""
+        """Returns W_ih, W_hh, b_ih, b_hh and W_hr of one direction of a layer."""
         end = f"_l{layer}{'_reverse' if direction else ''}"
         return [getattr(self, name + end, None) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")]
 
@@ -122,28 +122,28 @@ class Layers(nn.RNNBase):
         raise NotImplementedError
 
     def plain(self, input: Any, hx: Any) -> tuple[Any, Any]:
-        """Returns what PyTorch's layer gives."""
+        """Returns the result of PyTorch's layer."""
         raise NotImplementedError
 
     def zeros(self, x: Tensor) -> Any:
-        """Returns the initial states where none are given."""
+        """Returns the default initial states."""
         return x.new_zeros(self.num_layers * self.directions, x.shape[1], self.state_size)
 
     @staticmethod
     def each(change: Any, states: Any) -> Any:
-        """Returns the states, one or two, changed."""
+        """Applies a function to the states, one or two."""
         return tuple(map(change, states)) if isinstance(states, tuple) else change(states)
 
 
 def frozen(zone: Tensor | None, ended: Tensor) -> Tensor:
-    """Returns a zone that also copies what is behind the end of a sequence."""
+    """Returns a zone that also copies the state after the end of a sequence."""
     if zone is None or zone.dtype == torch.bool:
         return ended if zone is None else zone | ended
     return torch.where(ended, 1, zone)
 
 
 def project(x: Tensor, weight: Tensor, bias: Tensor | None, gates: int) -> Tensor:
-    """Returns the input's share of the gates of all steps; `x` may be `(T, B, gates, D)`, with a mask for each gate."""
+    """Returns the input's part of the gates of all steps; `x` may be `(T, B, gates, D)`, with a mask per gate."""
     if x.ndim == 3:
         return F.linear(x, weight, bias)
     found = torch.einsum("tbgd,ghd->tbgh", x, weight.unflatten(0, (gates, -1))).flatten(-2)
@@ -151,8 +151,6 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None, gates: int) -> Tenso
 
 
 class LSTMLayers(Layers):
-    """The layers of an LSTM."""
-
     gates = 4
     plain: Any = nn.LSTM.forward
     permute_hidden: Any = nn.LSTM.permute_hidden
@@ -160,7 +158,6 @@ class LSTMLayers(Layers):
     get_expected_cell_size: Any = nn.LSTM.get_expected_cell_size
 
     def zeros(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns h and c."""
         return super().zeros(x), x.new_zeros(self.num_layers * self.directions, x.shape[1], self.hidden_size)
 
     def direction(self, layer: int, k: int, x: Tensor, first: list[Tensor], noise: Noise) -> tuple[Tensor, ...]:
@@ -170,14 +167,12 @@ class LSTMLayers(Layers):
         a = project(x, w_ih, bias, 4)  # type: ignore[arg-type]
         rest = (None if each is None else each.to(a.dtype) for each in (w_hh, *first, w_hr))  # autocast may have changed a
         hs, c, *_ = operations.lstm(a, *rest, *noise.to(a.dtype), bool(k))  # type: ignore[arg-type]
-        if noise.memory is not None:  # what was dropped remembers nothing
+        if noise.memory is not None:  # a dropped unit has no memory
             c = torch.where(noise.memory == 0, 0, c)
         return (hs[:-1], hs[0], c) if k else (hs[1:], hs[-1], c)
 
 
 class GRULayers(Layers):
-    """The layers of a GRU."""
-
     gates = 3
     plain: Any = nn.GRU.forward
 

@@ -1,10 +1,4 @@
-"""Locked dropout: one coin drops a feature of a sequence at all of its time steps.
-
-    y[t, b, d] = x[t, b, d] m[b, d] / (1 - p),  m ~ Bernoulli(1 - p)
-
-The toss of `Dropout` with another grain. Merity, Keskar, Socher 2018, arXiv:1708.02182 (AWD-LSTM); the input mask of
-Gal, Ghahramani 2016, arXiv:1512.05287.
-"""
+"""Locked dropout: drops a feature of a sequence at all of its time steps."""
 
 from collections.abc import Sequence
 from typing import overload
@@ -21,7 +15,7 @@ from thinnet.rng import Site
 
 
 def _noise_shape(shape: Sequence[int], batch_first: bool = False) -> tuple[int, ...]:
-    """Returns the shape of the coins of `(T, B, D)`, or of `(B, T, D)`: time shares them.
+    """Returns the noise shape of `(T, B, D)`, or of `(B, T, D)`: time is a shared axis.
 
     >>> _noise_shape((7, 4, 3)), _noise_shape((4, 7, 3), batch_first=True)
     ((1, 4, 3), (4, 1, 3))
@@ -31,16 +25,6 @@ def _noise_shape(shape: Sequence[int], batch_first: bool = False) -> tuple[int, 
 
 
 FACTS = Facts(
-    name="Locked dropout",
-    summary="Drops each feature of a sequence at all of its time steps by one coin, and scales the kept ones by 1 / (1 - p).",
-    equation="y[t, b, d] = x[t, b, d] m[b, d] / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Merity, Keskar, Socher 2018, arXiv:1708.02182; Gal, Ghahramani 2016, arXiv:1512.05287",
-    grain="feature of a sequence",
-    place="on the input of a recurrent layer, between two of them, and on the output of the last",
-    avoid="on features that a time step alone carries; on (N, C, L), where Dropout1d is the same with the axes named otherwise",
-    default="0.4 to 0.65 on the embedded words, 0.25 to 0.3 between the layers, 0.4 on the output",
-    cost="one coin a feature of a sequence, drawn again at each step: one to two times dropout; packed input is padded",
-    elsewhere="LockedDropout of awd-lstm-lm and LockDropout of torchnlp, for (T, B, D); RNNDropout of fastai, for (B, T, D)",
     expected_drop=lambda p, **_: p,
     mean=lambda x, p, **_: dropout.FACTS.mean(x, p),  # type: ignore[misc]
     variance=lambda x, p, **_: dropout.FACTS.variance(x, p),  # type: ignore[misc]
@@ -50,7 +34,7 @@ FACTS = Facts(
 
 
 def _batch_first(function: str, x: Tensor, batch_first: bool) -> Tensor:
-    """Returns `x` with the batch in axis 0, where named coins count their samples."""
+    """Returns `x` with the batch in axis 0, where addressed masks count samples."""
     if x.ndim < 3:
         shape = "(B, T, D)" if batch_first else "(T, B, D)"
         raise ValueError(f"{function}: x must be {shape}; got shape {tuple(x.shape)}. Add the axis of the batch.")
@@ -66,23 +50,12 @@ def locked_dropout(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops features of sequences, each at all time steps, and scales the kept ones by 1 / (1 - p).
-
-    y[t, b, d] = x[t, b, d] m[b, d] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Functional form of `LockedDropout`.
 
     Args:
-        x: `(T, B, D)`, or `(B, T, D)` with `batch_first`; more axes may follow, each place of which is a feature.
-        p: fraction of the features set to zero, on average; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        batch_first: whether the batch comes before the time.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1] or `x` has fewer than three axes.
-
-    Source: Merity, Keskar, Socher 2018, arXiv:1708.02182; Gal, Ghahramani 2016, arXiv:1512.05287.
+        x: `(T, B, D)`, or `(B, T, D)` with `batch_first`; every element of further axes is a feature.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = locked_dropout(torch.ones(7, 4, 8), 0.5, training=True).count_nonzero(dim=0)
     >>> bool(((kept == 0) | (kept == 7)).all())
@@ -94,21 +67,31 @@ def locked_dropout(
 
 
 class LockedDropout(Site):
-    """Drops features of sequences in training, each at all time steps; does nothing in eval.
+    """Drops each feature of a sequence at all of its time steps, and scales the kept ones by 1 / (1 - p).
 
-    y[t, b, d] = x[t, b, d] m[b, d] / (1 - p), with m ~ Bernoulli(1 - p). A packed sequence keeps the masks that its
-    sequences have when they are padded: samples are counted in the order of the batch, not in that of the packing.
+        y[t, b, d] = x[t, b, d] m[b, d] / (1 - p),  m ~ Bernoulli(1 - p)
+
+    A packed sequence has the masks of the padded one: samples are counted in the order of the batch, not of the packing.
+
+    Noise shape: one decision per feature of a sequence.
+    Use when: on the input of a recurrent layer, between two layers, and on the output of the last.
+    Avoid when: a feature matters at single time steps only; on (N, C, L), where Dropout1d is the same with the axes named
+        otherwise.
+    Start with: p from 0.4 to 0.65 on embedded words, 0.25 to 0.3 between layers, 0.4 on the output.
+    Cost: one to two times dropout, because the mask is drawn again at each step. Packed input is padded.
+    Other implementations: LockedDropout of awd-lstm-lm and LockDropout of torchnlp, for (T, B, D); RNNDropout of fastai, for
+        (B, T, D).
 
     Args:
-        p: fraction of the features set to zero, on average; honoured to 1/65536.
+        p: probability that a feature is dropped, rounded to 1/65536.
         batch_first: whether the batch comes before the time.
-        inplace: writes the result into the input.
+        inplace: write the result into the input.
 
-    Shapes: `(T, B, D)`, or `(B, T, D)` with `batch_first`; or a `PackedSequence`. The same out as in.
+    Shapes: `(T, B, D)`, or `(B, T, D)` with `batch_first`; or a `PackedSequence`. The output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1], or at an input of fewer than three axes.
+    Raises: ValueError if `p` is not in [0, 1], or the input has fewer than three axes.
 
-    Source: Merity, Keskar, Socher 2018, arXiv:1708.02182; Gal, Ghahramani 2016, arXiv:1512.05287.
+    Source: Merity, Keskar, Socher 2018, arXiv:1708.02182 (AWD-LSTM); the input mask of Gal, Ghahramani 2016, arXiv:1512.05287.
 
     >>> LockedDropout(0.5)(torch.ones(7, 4, 8)).shape
     torch.Size([7, 4, 8])
@@ -125,7 +108,6 @@ class LockedDropout(Site):
     def forward(self, x: PackedSequence) -> PackedSequence: ...
 
     def forward(self, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
-        """Returns the toss of `x` in training and `x` itself in eval."""
         if not isinstance(x, PackedSequence):
             return super().forward(x)
         if not self.training:

@@ -1,15 +1,15 @@
-"""The loop over the time steps of an LSTM and of a GRU under every noise of this folder, forward and backward, by hand.
+"""The loop over the time steps of an LSTM and of a GRU with noise, forward and backward.
 
-With the input's share a_t = W_ih x_t + b of all steps made before the loop, one step of an LSTM is
+With the input's part a_t = W_ih x_t + b of all steps computed before the loop, one step of an LSTM is
 
     i, f, g, o = a_t + W_hh (m h_{t-1})          m: `read`, on what the gates read
     c~ = f c_{t-1} + i (u g)                     u: `update`, on what is written
     h~ = W_hr (k o tanh c~)                      k: `memory`, on what a cell shows
     c_t = z c_{t-1} + (1 - z) c~                 z: `zone_c`, and `zone_h` for h
 
-and of a GRU r, z, n as in `torch.nn.GRU`, with m, u and the zone of h. Everything that has no time in it is one call for all
-steps: the factors of the gates' derivatives before the loop over backward, the weights' gradient after it. Padding is a
-zone as well: behind the end of a sequence its state is copied.
+and of a GRU r, z, n as in `torch.nn.GRU`, with m, u and the zone of h. Work without time dependence is one call for all steps:
+the factors of the gates' derivatives before the backward loop, the gradient of the weights after it. Padding is a zone too:
+after the end of a sequence its state is copied.
 """
 
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ class Noise(NamedTuple):
     """The noise of one direction of one layer; None where there is none.
 
     Args:
-        read: `(B, P)`, or `(gates, B, P)` with a mask for each gate; a kept unit holds the scale.
+        read: `(B, P)`, or `(gates, B, P)` with a mask per gate; a kept unit holds the scale.
         update: `(T, B, H)`; a kept unit holds the scale.
         memory: `(B, H)`; a kept unit holds the scale.
-        zone_c: `(T, B, H)`, or what broadcasts to it behind T; the share of the old cell: bool, or a number.
-        zone_h: `(T, B, P)`, likewise for the old state.
+        zone_c: `(T, B, H)`, or broadcastable to it after T; the share of the old cell: bool, or a number.
+        zone_h: `(T, B, P)`, the same for the old state.
     """
 
     read: Tensor | None = None
@@ -42,13 +42,13 @@ class Noise(NamedTuple):
     zone_h: Tensor | None = None
 
     def to(self, dtype: torch.dtype) -> "Noise":
-        """Returns the numbers in the dtype of the work; coins stay what they are until a loop reads them."""
+        """Returns the numbers in a dtype; bool masks stay bool until a loop reads them."""
         return Noise(*(mask if mask is None or mask.dtype == torch.bool else mask.to(dtype) for mask in self))
 
 
 @dataclass(frozen=True)
 class Order:
-    """The order of the steps, and where the states of a step lie: slot t and t + 1 forwards, t + 1 and t in reverse."""
+    """The order of the steps and the slots of their states: t and t + 1 around step t, in reverse t + 1 and t."""
 
     steps: int
     reverse: bool
@@ -60,7 +60,7 @@ class Order:
         return [(t, t, t + 1) for t in range(self.steps)]
 
     def states(self, first: Tensor) -> Tensor:
-        """Returns room for all states with the first one written."""
+        """Returns memory for all states with the first one written."""
         slots = first.new_empty(self.steps + 1, *first.shape)
         slots[self.first] = first
         return slots
@@ -76,12 +76,12 @@ class Order:
 
 
 def blocks(gates: Tensor, count: int) -> tuple[Tensor, ...]:
-    """Returns the parts of `(T, B, count * H)`, one for each gate."""
+    """Splits `(T, B, count * H)` into its gates."""
     return gates.unflatten(-1, (count, -1)).unbind(2)
 
 
 def by_step(tensor: Tensor | None, like: Tensor) -> tuple[Tensor, ...] | None:
-    """Returns a tensor of each step, in the dtype of the work."""
+    """Splits a tensor into steps, in the dtype of `like`."""
     return None if tensor is None else tensor.to(like.dtype).unbind(0)
 
 
@@ -114,7 +114,7 @@ def lstm(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, w_hr: Tensor | None, nois
 
 
 def lstm_factors(cs: Tensor, gates: Tensor, tanhs: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-    """Returns what the gradients of c (for i, f, g) and of o tanh c (for o) are multiplied by, and what the latter gives c."""
+    """Returns the factors of the gradients of c (for i, f, g) and of o tanh c (for o), and the gradient of c by the latter."""
     i, f, g, o = blocks(gates, 4)
     factors = torch.empty_like(gates)
     to_i, to_f, to_g, to_o = blocks(factors, 4)
@@ -136,7 +136,7 @@ def lstm_backward(
     noise: Noise,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Returns the gradients of a, W_hh, h0, c0 and W_hr; `d_c`, that of the last c, is written to."""
+    """Returns the gradients of a, W_hh, h0, c0 and W_hr; overwrites `d_c`, that of the last c."""
     hs, cs, gates, tanhs = saved
     order, reader = Order(len(gates), reverse), Reader(w, noise.read)
     d, show = lstm_factors(order.before(cs), gates, tanhs, noise)
@@ -159,13 +159,13 @@ def lstm_backward(
 
 
 def show_of(gates: Tensor, tanhs: Tensor, noise: Noise) -> Tensor:
-    """Returns o tanh c of all steps, `(T * B, H)`: what the projection reads."""
+    """Returns o tanh c of all steps, `(T * B, H)`: the input of the projection."""
     shown = blocks(gates, 4)[3] * tanhs
     return (shown if noise.memory is None else shown * noise.memory).flatten(0, 1)
 
 
 def part(d: Tensor, zone: tuple[Tensor, ...] | None, t: int) -> Tensor | None:
-    """Takes the share of the gradient that goes to the old state out of `d`, and returns it."""
+    """Subtracts the share of the gradient that belongs to the old state from `d`, and returns it."""
     if zone is None:
         return None
     old = d * zone[t]
@@ -174,7 +174,7 @@ def part(d: Tensor, zone: tuple[Tensor, ...] | None, t: int) -> Tensor | None:
 
 
 def add(d: Tensor, old: Tensor | None) -> None:
-    """Gives that share back, one step earlier."""
+    """Adds that share one step earlier."""
     if old is not None:
         d.add_(old)
 
@@ -199,7 +199,7 @@ def gru(a: Tensor, w: Tensor, b: Tensor, h0: Tensor, noise: Noise, reverse: bool
 
 
 def gru_factors(hs: Tensor, gates: Tensor, noise: Noise) -> Tensor:
-    """Returns what the gradient of h is multiplied by to be that of r, z, W_hn h + b_hn and n."""
+    """Returns the factors that turn the gradient of h into those of r, z, W_hn h + b_hn and n."""
     r, z, hidden, n = blocks(gates, 4)
     factors = torch.empty_like(gates)
     to_r, to_z, to_hidden, to_n = blocks(factors, 4)

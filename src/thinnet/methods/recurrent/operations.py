@@ -1,7 +1,7 @@
-"""The loops as operations of PyTorch: one node of the graph for all steps, in eager and in compiled code.
+"""The loops as PyTorch operations: one graph node for all steps, in eager and compiled code.
 
-What is kept for backward are the states, the gates and tanh c of each step, as with `torch.nn.LSTM`; the noise of a step
-where a method has any. They can be differentiated once.
+Stored for backward are the states, gates and tanh c of each step, as in `torch.nn.LSTM`, and the noise of a step if there is
+any. They support first derivatives only.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ library = torch.library.Library("thinnet", "FRAGMENT")
 
 
 def operation(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Registers a function under its name, and returns the operation; `torch.library.custom_op` would load the compiler."""
+    """Registers a function as an operation of its name; `torch.library.custom_op` would import the compiler."""
     name = function.__name__
     library.define(name + torch.library.infer_schema(function, mutates_args=()), tags=(torch.Tag.pt2_compliant_tag,))
     library.impl(name, function, "CompositeExplicitAutograd")
@@ -39,7 +39,7 @@ def lstm(
     zone_h: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Returns all states h in their slots, the last c, and what backward needs: all c, the gates and tanh c~."""
+    """Returns all states h in their slots, the last c, and for backward: all c, the gates and tanh c~."""
     hs, cs, gates, tanhs = loop.lstm(a, w, h0, c0, w_hr, Noise(read, update, memory, zone_c, zone_h), reverse)
     return hs, cs[0 if reverse else -1].clone(), cs, gates, tanhs
 
@@ -68,7 +68,7 @@ def lstm_backward(
     zone_h: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Returns the gradients of a, W_hh, h0, c0 and W_hr (empty where there is none)."""
+    """Returns the gradients of a, W_hh, h0, c0 and W_hr (empty if there is none)."""
     noise = Noise(read, update, memory, zone_c, zone_h)
     return loop.lstm_backward(d_hs, d_c.clone(), w, w_hr, (hs, cs, gates, tanhs), noise, reverse)
 
@@ -90,7 +90,7 @@ def gru(
     zone_h: Tensor | None,
     reverse: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Returns all states h in their slots, and what backward needs: r, z, W_hn h + b_hn and n."""
+    """Returns all states h in their slots, and for backward: r, z, W_hn h + b_hn and n."""
     return loop.gru(a, w, b, h0, Noise(read=read, update=update, zone_h=zone_h), reverse)
 
 

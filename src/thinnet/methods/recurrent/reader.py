@@ -1,11 +1,11 @@
-"""What the gates of a recurrent layer read of its last state, and the gradients of that."""
+"""The recurrent part of the gates, W_hh (m h), and its gradients."""
 
 import torch
 from torch import Tensor
 
 
 class Reader:
-    """What the gates read of the last state: W_hh (m h), with one mask or with one for each gate."""
+    """Computes W_hh (m h), with one mask or with one per gate."""
 
     def __init__(self, weight: Tensor, mask: Tensor | None) -> None:
         self.weight, self.mask = weight, mask
@@ -34,7 +34,7 @@ class Reader:
         return torch.sum(found.mul_(self.mask), 0, out=out)  # type: ignore[arg-type]
 
     def weight_gradient(self, d: Tensor, h: Tensor) -> Tensor:
-        """Returns the gradient of W_hh: one product for all steps, and one for each gate where each has a mask."""
+        """Returns the gradient of W_hh: one product for all steps, or one per gate if each has its own mask."""
         if self.tied:
             read = h if self.mask is None else h * self.mask
             return d.flatten(0, 1).t() @ read.flatten(0, 1)

@@ -1,10 +1,4 @@
-"""RNNDrop: one coin takes a unit's memory away for a whole sequence.
-
-    c_t = m (f c_{t-1} + i g),  h_t = o tanh(c_t) / (1 - p),  m ~ Bernoulli(1 - p), one a sequence
-
-A unit keeps its place in the loop or loses it, so the scale must not be in the loop: 1 / (1 - p) at every step would make
-(1 - p)^-t of it. It is where the memory is read. Moon, Choi, Lee, Song 2015, "RNNDROP: a novel dropout for RNNs in ASR" (ASRU).
-"""
+"""RNNDrop: drops units of an LSTM, with their memory, for a whole sequence."""
 
 from typing import Any
 
@@ -12,40 +6,36 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.layers import LSTMLayers
 from thinnet.methods.recurrent.sites import Memory
 
-FACTS = Facts(
-    name="RNNDrop",
-    summary="Drops units of an LSTM, memory and all, for a whole sequence by one coin each.",
-    equation="c_t = m (f c_{t-1} + i g),  h_t = o tanh(c_t) / (1 - p),  m ~ Bernoulli(1 - p), one a sequence",
-    paper="Moon, Choi, Lee, Song 2015, ASRU",
-    grain="unit of a sequence",
-    place="in place of an LSTM on short sequences, such as those of speech",
-    avoid="in stateful training over pieces of a sequence: a unit that is dropped forgets what it was given",
-    default="0.2 to 0.5",
-    cost="one coin a unit of a sequence, and a loop of ours over the steps: benchmarks/results/recurrent.json",
-    elsewhere="lstms.pth, whose mask is drawn once in the life of a layer and lets no gradient through; not in PyTorch",
-)
+FACTS = Facts()
 
 
 class RNNDropLSTM(LSTMLayers):
-    """An LSTM that drops units, memory and all, for a whole sequence.
+    """An LSTM that drops units, with their memory, for a whole sequence.
 
-    c_t = m (f c_{t-1} + i g), h_t = o tanh(c_t) / (1 - p), with m ~ Bernoulli(1 - p), one a sequence
+        c_t = m (f c_{t-1} + i g),  h_t = o tanh(c_t) / (1 - p),  m ~ Bernoulli(1 - p)
 
-    Memory and output of a dropped unit are 0 at every step. The memory itself is never scaled, as the scale would grow with
-    each step; what is read of it is. Its weights and results are those of `torch.nn.LSTM`; in eval, and at rate 0, that is
-    what runs. The sites are `memory0`, `memory1`, ...
+    Memory and output of a dropped unit are 0 at every step. The scale is outside of the loop, where the memory is read, because
+    1 / (1 - p) at every step would become (1 - p)^-t. Weights and results are those of `torch.nn.LSTM`, which runs in eval and
+    at rate 0. The sites are `memory0`, `memory1`, ...
+
+    Noise shape: one decision per unit of a sequence.
+    Use when: in place of an LSTM on short sequences, such as those of speech.
+    Avoid when: training is stateful over pieces of a sequence: a dropped unit forgets its initial state.
+    Start with: p from 0.2 to 0.5.
+    Cost: thinnet's own loop over the steps: benchmarks/results/recurrent.json.
+    Other implementations: lstms.pth, which draws its mask once per layer object and passes no gradient; not in PyTorch.
 
     Args:
         input_size: features of the input.
         hidden_size: features of the state.
-        num_layers: how many layers follow each other.
-        p: fraction of the units that are dropped, on average; honoured to 1/65536.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as of `torch.nn.LSTM`.
+        num_layers: number of stacked layers.
+        p: probability that a unit is dropped, rounded to 1/65536.
+        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
 
-    Shapes: as of `torch.nn.LSTM`.
+    Shapes: as in `torch.nn.LSTM`.
 
-    Raises: ValueError where `p` is not in [0, 1]; RuntimeError at shapes that `torch.nn.LSTM` refuses, and where a gradient is
-        differentiated again.
+    Raises: ValueError if `p` is not in [0, 1]; RuntimeError for shapes that `torch.nn.LSTM` refuses, and for second
+        derivatives.
 
     Source: Moon, Choi, Lee, Song 2015, "RNNDROP: a novel dropout for RNNs in ASR" (ASRU).
 
@@ -74,4 +64,4 @@ class RNNDropLSTM(LSTMLayers):
         self.place("memory", "p", p, Memory, hidden_size)
 
 
-METHODS = (Method(FACTS, RNNDropLSTM),)
+METHODS = (Method(FACTS, RNNDropLSTM, title="RNNDrop"),)

@@ -1,7 +1,7 @@
-"""The sites inside of a recurrent layer: each says what noise it is, and tosses it for both directions in one draw.
+"""The dropout sites inside a recurrent layer; each draws its noise for both directions at once.
 
-Units are counted row-major over what is tossed, the steps outermost: the coin of step t is the same however long the sequence
-is, as a prefix of a sequence has the output of the whole. A step is counted in the order of time in both directions.
+Units are numbered row-major with the steps outermost, so step t has the same mask in a sequence of any length, and a prefix of
+a sequence has the outputs of the whole. Both directions number steps in the order of time.
 """
 
 import torch
@@ -11,7 +11,7 @@ from thinnet.rng import Site, context, rates
 
 
 class Inner(Site):
-    """A site whose coins a recurrent layer reads."""
+    """A site inside a recurrent layer."""
 
     field = ""
 
@@ -24,19 +24,19 @@ class Inner(Site):
         return torch.compiler.is_compiling() or self.p != 0 or context.capturing(self.rate.device)
 
     def mask(self, like: Tensor, *shape: int) -> Tensor | None:
-        """Returns a mask for samples in axis 0: the scale where a unit is kept, else 0; None where nothing is tossed."""
+        """Returns a mask with samples in axis 0: the scale where a unit is kept, else 0; None without noise."""
         return self.apply_noise(like.new_ones(shape)) if self.on() else None
 
 
 class Input(Inner):
-    """The mask of a layer's input, or of the output, one a sequence; with `gates`, one for each gate: Gal and Ghahramani."""
+    """The mask of a layer's input or output, one per sequence, or with `gates` one per gate (Gal and Ghahramani)."""
 
     def __init__(self, p: float, gates: int = 1) -> None:
         super().__init__(p)
         self.gates = gates
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns `(T, B, D)`, or `(T, B, gates, D)` with masks that differ."""
+        """Returns `(T, B, D)`, or `(T, B, gates, D)` with a mask per gate."""
         if not self.on():
             return x
         rows = x.transpose(0, 1)
@@ -46,7 +46,7 @@ class Input(Inner):
 
 
 class Read(Inner):
-    """The mask of what the gates read of the last state, one a sequence: Gal and Ghahramani."""
+    """The mask of the last state as the gates read it, one per sequence (Gal and Ghahramani)."""
 
     field = "read"
 
@@ -63,7 +63,7 @@ class Read(Inner):
 
 
 class Update(Inner):
-    """The mask of what is written into the state, one a step or one a sequence: Semeniuta et al."""
+    """The mask of what is written into the state, one per step or sequence (Semeniuta et al.)."""
 
     field = "update"
 
@@ -81,7 +81,7 @@ class Update(Inner):
 
 
 class Memory(Inner):
-    """The mask of a cell's memory, one a sequence: Moon et al."""
+    """The mask of a cell's memory, one per sequence (Moon et al.)."""
 
     field = "memory"
 
@@ -96,14 +96,14 @@ class Memory(Inner):
 
 
 class Zone(Inner):
-    """Where the old state is copied, fresh at each step; in eval the expected share of it: Krueger et al."""
+    """Where the old state is copied, drawn at each step; in eval its expected share (Krueger et al.)."""
 
     def __init__(self, p: float, size: int, field: str) -> None:
         super().__init__(p)
         self.size, self.field = size, field
 
     def on(self) -> bool:
-        """Returns whether it does anything: in eval it does as well."""
+        """Returns whether it does anything, also in eval."""
         return self.may_drop()
 
     def forward(self, like: Tensor, directions: int) -> list[Tensor | None]:  # type: ignore[override]

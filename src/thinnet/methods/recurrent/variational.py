@@ -1,9 +1,4 @@
-"""Variational dropout in recurrent networks: one mask on the input and one on the state, the same at every time step.
-
-    gates_t = W_ih (m_x x_t) + W_hh (m_h h_{t-1}) + b,  m_x, m_h ~ Bernoulli(1 - p) / (1 - p), one a sequence
-
-With a mask for each gate they are "untied". Gal, Ghahramani 2016, NeurIPS, arXiv:1512.05287.
-"""
+"""Variational dropout in recurrent networks: one mask on the input and one on the state, for all time steps."""
 
 from typing import Any
 
@@ -11,45 +6,43 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers
 from thinnet.methods.recurrent.sites import Input, Read
 
-FACTS = Facts(
-    name="Variational dropout of a recurrent network",
-    summary="Drops features of the input and of the state that the gates read, by one mask each for all steps of a sequence.",
-    equation="gates_t = W_ih (m_x x_t) + W_hh (m_h h_{t-1}) + b,  m_x, m_h ~ Bernoulli(1 - p) / (1 - p), one a sequence",
-    paper="Gal, Ghahramani 2016, arXiv:1512.05287",
-    grain="feature of a sequence; with tied=False of a sequence and a gate",
-    place="in place of an LSTM or a GRU that overfits, and where its uncertainty is wanted: left on, it samples networks",
-    avoid="in stateful training over pieces of a sequence, where each piece has other masks; without weight decay",
-    default="0.3 on input and state, 0.5 on the first input and the output of large word models; tied",
-    cost="a loop of ours over the steps: benchmarks/results/recurrent.json; on a GPU slower than cuDNN's LSTM",
-    elsewhere="Keras LSTM and GRU: dropout, recurrent_dropout; PyTorch's dropout= is fresh at each step, between layers alone",
-)
+FACTS = Facts()
 
 
 class VariationalLSTM(LSTMLayers):
-    """An LSTM that drops features of its input and of the state that its gates read, by one mask for all steps of a sequence.
+    """An LSTM that drops features of its input and of the state its gates read, with one mask each for all steps.
 
-    i, f, g, o = W_ih (m_x x_t) + W_hh (m_h h_{t-1}) + b; c_t = f c_{t-1} + i g; h_t = o tanh c_t
+        i, f, g, o = W_ih (m_x x_t) + W_hh (m_h h_{t-1}) + b,  m_x, m_h ~ Bernoulli(1 - p) / (1 - p)
+        c_t = f c_{t-1} + i g;  h_t = o tanh c_t
 
-    Its weights and results are those of `torch.nn.LSTM`; in eval, and with all rates 0, that is what runs. Each mask has a
-    site: `input0`, `hidden0`, `input1`, ..., and `output`, so `lstm.input1.p = 0.3` is the rate between the first two layers.
-    Both directions read one masked input; each has its own mask of the state.
+    Weights and results are those of `torch.nn.LSTM`, which runs in eval and at rates 0. Each mask has a site: `input0`,
+    `hidden0`, `input1`, ..., and `output`. So `lstm.input1.p = 0.3` is the rate between the first two layers. Both directions
+    read the same masked input; each has its own mask of the state.
+
+    Noise shape: one decision per feature of a sequence; with `tied=False` per feature of a sequence and gate.
+    Use when: in place of an LSTM or a GRU that overfits, or for uncertainty: left on, it samples sub-networks.
+    Avoid when: training is stateful over pieces of a sequence, which then have different masks; without weight decay.
+    Start with: 0.3 on input and state, 0.5 on the first input and the output of large word models; tied.
+    Cost: thinnet's own loop over the steps: benchmarks/results/recurrent.json; on a GPU slower than cuDNN's LSTM.
+    Other implementations: Keras LSTM and GRU: dropout, recurrent_dropout. PyTorch's dropout= draws at each step, and only
+        between layers.
 
     Args:
         input_size: features of the input.
         hidden_size: features of the state.
-        num_layers: how many layers follow each other.
-        p_input: fraction of the features of each layer's input that are dropped.
-        p_hidden: fraction of the features of the last state that the gates do not read.
-        p_output: fraction of the features of the output that are dropped.
-        tied: whether all gates have one mask. With False each has its own, of the input and of the state.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as of `torch.nn.LSTM`.
+        num_layers: number of stacked layers.
+        p_input: probability that a feature of a layer's input is dropped.
+        p_hidden: probability that a feature of the state that the gates read is dropped.
+        p_output: probability that a feature of the output is dropped.
+        tied: whether all gates share a mask. If False each gate has its own, of the input and of the state.
+        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
 
-    Shapes: as of `torch.nn.LSTM`: `(T, B, D)`, `(B, T, D)`, `(T, D)` or a `PackedSequence`, and the two states.
+    Shapes: as in `torch.nn.LSTM`: `(T, B, D)`, `(B, T, D)`, `(T, D)` or a `PackedSequence`, and the two states.
 
-    Raises: ValueError where a rate is not in [0, 1]; RuntimeError at shapes that `torch.nn.LSTM` refuses, and where a gradient
-        is differentiated again.
+    Raises: ValueError if a rate is not in [0, 1]; RuntimeError for shapes that `torch.nn.LSTM` refuses, and for second
+        derivatives.
 
-    Source: Gal, Ghahramani 2016, arXiv:1512.05287.
+    Source: Gal, Ghahramani 2016, NeurIPS, arXiv:1512.05287.
 
     >>> import torch
     >>> lstm = VariationalLSTM(8, 16, num_layers=2, p_input=0.5, p_hidden=0.3)
@@ -83,29 +76,9 @@ class VariationalLSTM(LSTMLayers):
 
 
 class VariationalGRU(GRULayers):
-    """A GRU that drops features of its input and of the state that its gates read, by one mask for all steps of a sequence.
+    """`VariationalLSTM` as a GRU: r, z, n read the masked input and state, and the state that z copies has no mask.
 
-    r, z, n = gates of W_ih (m_x x_t) and W_hh (m_h h_{t-1}); h_t = (1 - z) n + z h_{t-1}
-
-    Its weights and results are those of `torch.nn.GRU`; in eval, and with all rates 0, that is what runs. The state that z
-    copies has no mask. Each mask has a site: `input0`, `hidden0`, `input1`, ..., and `output`.
-
-    Args:
-        input_size: features of the input.
-        hidden_size: features of the state.
-        num_layers: how many layers follow each other.
-        p_input: fraction of the features of each layer's input that are dropped.
-        p_hidden: fraction of the features of the last state that the gates do not read.
-        p_output: fraction of the features of the output that are dropped.
-        tied: whether all gates have one mask. With False each has its own, of the input and of the state.
-        bias, batch_first, bidirectional, device, dtype: as of `torch.nn.GRU`.
-
-    Shapes: as of `torch.nn.GRU`: `(T, B, D)`, `(B, T, D)`, `(T, D)` or a `PackedSequence`, and the state.
-
-    Raises: ValueError where a rate is not in [0, 1]; RuntimeError at shapes that `torch.nn.GRU` refuses, and where a gradient
-        is differentiated again.
-
-    Source: Gal, Ghahramani 2016, arXiv:1512.05287.
+    Shapes: as in `torch.nn.GRU`.
 
     >>> import torch
     >>> y, h = VariationalGRU(8, 16, p_hidden=0.5)(torch.randn(5, 3, 8))
@@ -141,6 +114,6 @@ def _place(layers: Layers, p_input: float, p_hidden: float, p_output: float, tie
 
 
 METHODS = (
-    Method(FACTS, VariationalLSTM),
+    Method(FACTS, VariationalLSTM, title="Variational dropout of a recurrent network"),
     Method(FACTS, VariationalGRU),
 )

@@ -1,13 +1,4 @@
-"""Zoneout: a coin makes a unit keep the value that it had one time step before.
-
-    y = d old + (1 - d) new,  d ~ Bernoulli(p);  in eval  y = p old + (1 - p) new
-
-In an LSTM it is done to the cell and to the state, with a rate and fresh coins for each:
-
-    c_t = d_c c_{t-1} + (1 - d_c)(f c_{t-1} + i g),  h_t = d_h h_{t-1} + (1 - d_h) o tanh(f c_{t-1} + i g)
-
-Krueger et al. 2017, ICLR, arXiv:1606.01305.
-"""
+"""Zoneout: units keep their value of the previous time step."""
 
 from typing import Any
 
@@ -32,16 +23,6 @@ def expectation(new: Tensor, p: float | Tensor, old: Tensor) -> Tensor:
 
 
 FACTS = Facts(
-    name="Zoneout",
-    summary="Copies the value of the last time step, unit by unit, where a coin says so; in eval the expected share of it.",
-    equation="y = d old + (1 - d) new,  d ~ Bernoulli(p);  in eval  y = p old + (1 - p) new",
-    paper="Krueger et al. 2017, arXiv:1606.01305",
-    grain="element of a time step",
-    place="in the loop of a recurrent cell, on what it has just made of its state and cell",
-    avoid="where the two have not the same meaning; where eval must cost what the plain layer costs",
-    default="cell 0.5 and state 0.05 on characters; 0.15 for both on long sequences of pixels",
-    cost="one coin an element, and a byte an element for backward",
-    elsewhere="not in PyTorch; many cells of the web, some of which take the probability of the update for the rate",
     expected_drop=lambda p, **_: p,
     mean=expectation,
     variance=lambda x, p, old: p * (1 - p) * (x - old) ** 2,
@@ -49,18 +30,7 @@ FACTS = Facts(
     in_eval=expectation,
 )
 
-LAYER_FACTS = Facts(
-    name="Zoneout of a recurrent network",
-    summary="Copies cells and states of the last time step, unit by unit, where coins say so; in eval their expected share.",
-    equation="c_t = d_c c_{t-1} + (1 - d_c)(f c_{t-1} + i g),  h_t = d_h h_{t-1} + (1 - d_h) o tanh(f c_{t-1} + i g)",
-    paper="Krueger et al. 2017, arXiv:1606.01305",
-    grain="unit of a time step",
-    place="in place of an LSTM or a GRU that has to remember over many steps",
-    avoid="where eval must cost what the plain layer costs: the expectation needs the loop as well",
-    default="cell 0.5 and state 0.05 on characters; 0.15 for both on long sequences of pixels",
-    cost="one coin a unit and step, in eval none, and a loop of ours over the steps: benchmarks/results/recurrent.json",
-    elsewhere="not in PyTorch; many cells of the web, some of which take the probability of the update for the rate",
-)
+LAYER_FACTS = Facts()
 
 
 def _zone(key: NoiseKey, new: Tensor, old: Tensor) -> Tensor:
@@ -75,22 +45,13 @@ def zoneout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Returns the old value of an element where a coin says so and the new one elsewhere; in eval their expectation.
-
-    y = d old + (1 - d) new, with d ~ Bernoulli(p); in eval y = p old + (1 - p) new.
+    """Functional form of `Zoneout`.
 
     Args:
-        new: what a cell has made of its state, `(B, D)` or any other shape.
-        p: fraction of the elements that stay what they were, on average; honoured to 1/65536.
-        old: the state before; it broadcasts to `new`.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `new`.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Krueger et al. 2017, arXiv:1606.01305.
+        new: the new state of a cell, `(B, D)` or any other shape.
+        old: the previous state; it broadcasts to `new`.
+        training: whether to draw a mask; the expectation is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> zoneout(torch.ones(3), 0.25, old=torch.zeros(3), training=False)
     tensor([0.7500, 0.7500, 0.7500])
@@ -102,19 +63,29 @@ def zoneout(
 
 
 class Zoneout(Site):
-    """Copies elements of the last time step in training; in eval gives the expectation. For the loop of a cell of one's own.
+    """Keeps elements of a state at their value of the previous time step with probability p; in eval returns the expectation.
 
-    y = d old + (1 - d) new, with d ~ Bernoulli(p); in eval y = p old + (1 - p) new. Each call in a forward pass is a use of the
-    site with coins of its own. `ZoneoutLSTM` and `ZoneoutGRU` are whole layers.
+        training:  y = d old + (1 - d) new,  d ~ Bernoulli(p)
+        eval:      y = p old + (1 - p) new
+
+    For the loop of a cell of your own; `ZoneoutLSTM` and `ZoneoutGRU` are whole layers. Each call in a forward pass has its own
+    masks.
+
+    Noise shape: one decision per element of a time step.
+    Use when: in the loop of a recurrent cell, on its new state and cell.
+    Avoid when: old and new value differ in meaning; eval must cost as much as the plain layer.
+    Start with: cell 0.5 and state 0.05 on characters; 0.15 for both on long sequences of pixels.
+    Cost: one random decision per element, and a byte per element for backward.
+    Other implementations: not in PyTorch. Some public cells take the probability of the update as the rate.
 
     Args:
-        p: fraction of the elements that stay what they were, on average; honoured to 1/65536.
+        p: probability that an element keeps its old value, rounded to 1/65536.
 
-    Shapes: `new`, with the batch in axis 0, and `old`, which broadcasts to it. The output is like `new`.
+    Shapes: `new`, with the batch in axis 0, and `old`, which broadcasts to it. The output has the shape of `new`.
 
-    Raises: ValueError where `p` is not in [0, 1].
+    Raises: ValueError if `p` is not in [0, 1].
 
-    Source: Krueger et al. 2017, arXiv:1606.01305.
+    Source: Krueger et al. 2017, ICLR, arXiv:1606.01305.
 
     >>> zone, h = Zoneout(0.15), torch.zeros(4, 16)
     >>> for x in torch.randn(5, 4, 16):
@@ -127,7 +98,6 @@ class Zoneout(Site):
         super().__init__(p)
 
     def forward(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
-        """Returns the old value of an element where a coin says so and the new one elsewhere; in eval their expectation."""
         key = self.key(new)
         return expectation(new, self._rate(new.device) / rates.RESOLUTION, old) if key is None else _zone(key, new, old)
 
@@ -136,26 +106,35 @@ class Zoneout(Site):
 
 
 class ZoneoutLSTM(LSTMLayers):
-    """An LSTM whose cells and states stay, unit by unit, what they were one step before; in eval by the expected share.
+    """An LSTM whose cells and states keep, unit by unit, their value of the previous step; in eval its expected share.
 
-    c_t = d_c c_{t-1} + (1 - d_c)(f c_{t-1} + i g), h_t = d_h h_{t-1} + (1 - d_h) o tanh(f c_{t-1} + i g), d ~ Bernoulli(p)
+        c_t = d_c c_{t-1} + (1 - d_c)(f c_{t-1} + i g)
+        h_t = d_h h_{t-1} + (1 - d_h) o tanh(f c_{t-1} + i g),  d_c, d_h ~ Bernoulli(p)
 
-    Its weights and its results at rates 0 are those of `torch.nn.LSTM`. The sites are `cell0`, `hidden0`, `cell1`, ...
+    Weights, and results at rates 0, are those of `torch.nn.LSTM`. The sites are `cell0`, `hidden0`, `cell1`, ...
+
+    Noise shape: one decision per unit of a time step, for cell and state separately.
+    Use when: in place of an LSTM or a GRU that must remember over many steps.
+    Avoid when: eval must cost as much as the plain layer, because the expectation needs the loop too.
+    Start with: cell 0.5 and state 0.05 on characters; 0.15 for both on long sequences of pixels.
+    Cost: one random decision per unit and step, none in eval, and thinnet's own loop over the steps:
+        benchmarks/results/recurrent.json.
+    Other implementations: not in PyTorch. Some public cells take the probability of the update as the rate.
 
     Args:
         input_size: features of the input.
         hidden_size: features of the state.
-        num_layers: how many layers follow each other.
-        p_cell: fraction of the cells that stay what they were, on average; honoured to 1/65536.
-        p_hidden: the same of the states.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as of `torch.nn.LSTM`.
+        num_layers: number of stacked layers.
+        p_cell: probability that a cell keeps its old value, rounded to 1/65536.
+        p_hidden: the same for a state.
+        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
 
-    Shapes: as of `torch.nn.LSTM`.
+    Shapes: as in `torch.nn.LSTM`.
 
-    Raises: ValueError where a rate is not in [0, 1]; RuntimeError at shapes that `torch.nn.LSTM` refuses, and where a gradient
-        is differentiated again.
+    Raises: ValueError if a rate is not in [0, 1]; RuntimeError for shapes that `torch.nn.LSTM` refuses, and for second
+        derivatives.
 
-    Source: Krueger et al. 2017, arXiv:1606.01305.
+    Source: Krueger et al. 2017, ICLR, arXiv:1606.01305.
 
     >>> y, (h, c) = ZoneoutLSTM(8, 16, p_cell=0.5, p_hidden=0.05)(torch.randn(5, 3, 8))
     >>> y.shape
@@ -184,25 +163,13 @@ class ZoneoutLSTM(LSTMLayers):
 
 
 class ZoneoutGRU(GRULayers):
-    """A GRU whose states stay, unit by unit, what they were one step before; in eval by the expected share.
+    """`ZoneoutLSTM` as a GRU, with a single rate `p` for its states.
 
-    h_t = d h_{t-1} + (1 - d)((1 - z) n + z h_{t-1}), with d ~ Bernoulli(p)
+        h_t = d h_{t-1} + (1 - d)((1 - z) n + z h_{t-1}),  d ~ Bernoulli(p)
 
-    Its weights and its results at rate 0 are those of `torch.nn.GRU`. The sites are `hidden0`, `hidden1`, ...
+    The sites are `hidden0`, `hidden1`, ...
 
-    Args:
-        input_size: features of the input.
-        hidden_size: features of the state.
-        num_layers: how many layers follow each other.
-        p: fraction of the states that stay what they were, on average; honoured to 1/65536.
-        bias, batch_first, bidirectional, device, dtype: as of `torch.nn.GRU`.
-
-    Shapes: as of `torch.nn.GRU`.
-
-    Raises: ValueError where `p` is not in [0, 1]; RuntimeError at shapes that `torch.nn.GRU` refuses, and where a gradient is
-        differentiated again.
-
-    Source: Krueger et al. 2017, arXiv:1606.01305.
+    Shapes: as in `torch.nn.GRU`.
 
     >>> y, h = ZoneoutGRU(8, 16, p=0.1)(torch.randn(5, 3, 8))
     >>> y.shape
@@ -233,6 +200,6 @@ METHODS = (
         zoneout,
         lambda x: zoneout(x, 0.3, old=x.roll(8, 1), training=True),
     ),
-    Method(LAYER_FACTS, ZoneoutLSTM),
+    Method(LAYER_FACTS, ZoneoutLSTM, title="Zoneout of a recurrent network"),
     Method(LAYER_FACTS, ZoneoutGRU),
 )

@@ -1,10 +1,4 @@
-"""DropPath: one coin drops what a residual branch gives for a whole sample, so that the sample passes by the shortcut alone.
-
-    y[n, ...] = x[n, ...] m[n] / (1 - p),  m ~ Bernoulli(1 - p)
-
-The toss of `Dropout` with the grain of a sample. Huang, Sun, Liu, Sedra, Weinberger 2016, arXiv:1603.09382, with a coin for
-each sample in the place of one for the batch; "drop-path" is the word of Larsson, Maire, Shakhnarovich 2017, arXiv:1605.07648.
-"""
+"""DropPath: drops the output of a residual branch for whole samples."""
 
 import torch
 from torch import Tensor
@@ -16,17 +10,6 @@ from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
 FACTS = Facts(
-    name="DropPath",
-    summary="Drops a branch's output for a whole sample by one coin and scales the kept ones by 1 / (1 - p).",
-    equation="y[n, ...] = x[n, ...] m[n] / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Huang et al. 2016, arXiv:1603.09382; per sample",
-    grain="sample",
-    place="last on a residual branch, x + drop(f(x)), in vision transformers and residual networks; the rate grows with depth",
-    avoid="on a path without a shortcut, where nothing of the sample is left",
-    default="from 0 at the first block to 0.1 (small models) .. 0.4 (large ones) at the last",
-    cost="one coin a sample: a copy of the branch's output; the branch is computed all the same",
-    elsewhere="timm DropPath and torchvision StochasticDepth(mode='row'), which multiply by the mask, so that infinite"
-    " values leak as NaN; an Identity in the place of a site of rate 0 leaves a schedule no layer to drive: here it is a site",
     expected_drop=dropout.FACTS.expected_drop,
     mean=dropout.FACTS.mean,
     variance=dropout.FACTS.variance,
@@ -43,22 +26,12 @@ def drop_path(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Drops whole samples of a branch's output `x` and scales the kept ones by 1 / (1 - p).
-
-    y[n, ...] = x[n, ...] m[n] / (1 - p), with m ~ Bernoulli(1 - p).
+    """Functional form of `DropPath`.
 
     Args:
-        x: `(N, ...)`, what the branch gave.
-        p: fraction of samples that pass by the shortcut alone, on average; honoured to 1/65536, at every batch size.
-        training: whether coins are tossed. There is no default to forget.
-        inplace: writes the result into `x`.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Huang et al. 2016, arXiv:1603.09382.
+        x: `(N, ...)`, the output of the branch.
+        training: whether to drop; `x` itself is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> kept = drop_path(torch.ones(64, 5, 3), 0.5, training=True).count_nonzero(dim=(1, 2))
     >>> bool(((kept == 0) | (kept == 15)).all())
@@ -68,21 +41,31 @@ def drop_path(
 
 
 class DropPath(Site):
-    """Drops a branch's output for whole samples in training: `x + drop(f(x))`. Does nothing in eval.
+    """Drops a residual branch's output for whole samples and scales the kept ones by 1 / (1 - p): `x + drop(f(x))`.
 
-    y[n, ...] = x[n, ...] m[n] / (1 - p), with m ~ Bernoulli(1 - p).
+        y[n, ...] = x[n, ...] m[n] / (1 - p),  m ~ Bernoulli(1 - p)
 
-    At rate 0 it is a site like any other: a schedule that starts there, or a depth-wise one whose first site has it, drives it.
+    A dropped sample passes through the shortcut alone. At rate 0 it is a site like any other, so a schedule that starts at 0,
+    or a depth-wise one whose first site has rate 0, can raise it.
+
+    Noise shape: one decision per sample.
+    Use when: last on a residual branch in vision transformers and residual networks; the rate grows with depth.
+    Avoid when: the path has no shortcut, so nothing of the sample would be left.
+    Start with: 0 at the first block, rising to 0.1 (small models) .. 0.4 (large models) at the last.
+    Cost: a copy of the branch's output. The branch is always computed.
+    Other implementations: timm DropPath and torchvision StochasticDepth(mode='row') multiply by the mask, so infinite values
+        become NaN. Some use an Identity at rate 0, which a schedule cannot raise.
 
     Args:
-        p: fraction of samples that pass by the shortcut alone, on average; honoured to 1/65536, at every batch size.
-        inplace: writes the result into the input.
+        p: probability that a sample is dropped, at every batch size; rounded to 1/65536.
+        inplace: write the result into the input.
 
-    Shapes: `(N, ...)`, the same out as in.
+    Shapes: `(N, ...)`; the output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1].
+    Raises: ValueError if `p` is not in [0, 1].
 
-    Source: Huang et al. 2016, arXiv:1603.09382.
+    Source: Huang et al. 2016, arXiv:1603.09382, with one decision per sample instead of per batch; the name is from Larsson,
+        Maire, Shakhnarovich 2017, arXiv:1605.07648.
 
     >>> x, branch, drop = torch.ones(4, 6), torch.nn.Linear(6, 6), DropPath(0.1)
     >>> (x + drop(branch(x))).shape

@@ -1,12 +1,4 @@
-"""Drop-path of FractalNet: where columns join by their mean, some are left out; now and then all but one in the whole network.
-
-    y = sum_k m_k x_k / sum_k m_k
-
-    local:   m_k ~ Bernoulli(1 - p) for each column of each sample; where all fall, one of them, chosen uniformly, survives
-    global:  m_k = 1 for one column, the same at every join and for the whole batch
-
-Larsson, Maire, Shakhnarovich 2017, ICLR, arXiv:1605.07648.
-"""
+"""Drop-path of FractalNet: joins parallel columns by the mean of those that survive."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +12,7 @@ from thinnet.rng import NoiseKey, Site
 
 
 def _weights(u: Tensor, p: float | Tensor) -> Tensor:
-    """Returns the weights of K columns, `(N, K)`, from u, `(N, K + 1)`: a coin for each, and who survives where all fall."""
+    """Returns the weights of K columns, `(N, K)`, from u, `(N, K + 1)`: one per column, and one for the last survivor."""
     kept, columns = u[:, :-1] >= p, u.shape[1] - 1
     last = (u[:, -1:] * columns).floor() == torch.arange(columns, device=u.device)
     kept = torch.where(kept.any(1, keepdim=True), kept, last)
@@ -28,7 +20,7 @@ def _weights(u: Tensor, p: float | Tensor) -> Tensor:
 
 
 def _join(columns: Sequence[Tensor], weights: Tensor) -> Tensor:
-    """Returns the weighted sum of the columns, each selected to zero where it has no weight."""
+    """Returns the weighted sum of the columns; columns without weight are selected to zero."""
     rows = weights.to(torch.promote_types(columns[0].dtype, torch.float32))
     y = torch.zeros((), dtype=rows.dtype, device=rows.device)
     for column, weight in zip(columns, rows.unbind(1), strict=True):
@@ -59,16 +51,6 @@ def _mean(columns: Sequence[Tensor], p: float = 0.0) -> Tensor:
 
 
 FACTS = Facts(
-    name="Drop-path of FractalNet",
-    summary="Joins columns by the mean of those that survive; each falls by a coin of its own, or all but one in the network.",
-    equation="y = sum_k m_k x_k / sum_k m_k",
-    paper="Larsson et al. 2017, arXiv:1605.07648",
-    grain="column of a sample (local), columns of the network (global)",
-    place="where parallel paths of one network join by their mean",
-    avoid="where paths are summed: the mean is what keeps the scale whatever survives",
-    default="p = 0.15, local in one half of the steps and global in the other",
-    cost="one number a column and sample; all columns are computed",
-    elsewhere="the authors' Caffe code and ports of it; no maintained library",
     expected_drop=lambda p, columns: p - p**columns / columns,
     mean=_mean,
     variance=_variance,
@@ -93,21 +75,12 @@ def fractal_join(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Joins columns by the mean of those that survive, sample by sample: local drop-path.
-
-    y = sum_k m_k x_k / sum_k m_k, with m_k ~ Bernoulli(1 - p); where all fall, one of them, chosen uniformly, survives.
+    """Functional form of `FractalJoin`, without a path.
 
     Args:
-        columns: what the parallel paths gave, each `(N, ...)`.
-        p: probability that a column falls; honoured to 1/65536.
-        training: whether coins are tossed; the mean of all columns where not. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like one of the columns. Its expectation is their mean, whatever the rate.
-
-    Raises: ValueError where `p` is not in [0, 1], or the columns are none or of several shapes.
-
-    Source: Larsson et al. 2017, arXiv:1605.07648.
+        columns: the outputs of the parallel paths, each `(N, ...)`.
+        training: whether to drop; the mean of all columns is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> fractal_join([torch.zeros(2), torch.ones(2)], 0.15, training=False)
     tensor([0.5000, 0.5000])
@@ -122,21 +95,19 @@ def _local(key: NoiseKey, columns: Sequence[Tensor]) -> Tensor:
 
 
 class FractalPath(Site):
-    """Decides once a forward pass, for a whole network, between local drop-path and a single column: put it in front.
+    """Decides per forward pass whether every `FractalJoin` of a network joins locally or uses one single column.
 
-    column = -1 with probability 1 - p, else one of 0 .. columns - 1, chosen uniformly; one for the batch.
+        column = -1 with probability 1 - p, else one of 0 .. columns - 1, chosen uniformly
 
-    The joins that are made with it ask it. It hands on what it is called with.
+    The decision is one for the batch. Put it in front of the network and pass it to the joins. It returns its input.
 
     Args:
-        columns: the number of columns of the network.
-        p: probability that all columns but one are dropped in a forward pass; the paper's is one half.
+        columns: number of columns of the network.
+        p: probability that a forward pass uses a single column; one half in the paper.
 
-    Shapes: any, the same out as in.
+    Shapes: any; the output is the input.
 
-    Raises: ValueError where `p` is not in [0, 1] or `columns` is no positive integer.
-
-    Source: Larsson et al. 2017, arXiv:1605.07648.
+    Raises: ValueError if `p` is not in [0, 1] or `columns` is no positive integer.
 
     >>> path = FractalPath(columns=3)
     >>> _ = path(torch.ones(2, 5))
@@ -149,7 +120,7 @@ class FractalPath(Site):
             raise ValueError(f"FractalPath: columns must be a positive integer; got {columns!r}. It counts all columns.")
         super().__init__(p)
         self.columns = columns
-        self.column: Tensor | None = None  # of the forward pass that runs, or of the last one
+        self.column: Tensor | None = None  # of the current forward pass, or of the last one
 
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x, batch=None)
@@ -165,21 +136,32 @@ class FractalPath(Site):
 
 
 class FractalJoin(Site):
-    """Joins the columns of a fractal network by the mean of those that survive in training, and of all of them in eval.
+    """Joins the columns of a fractal network by the mean of those that survive; in eval by the mean of all.
 
-    y = sum_k m_k x_k / sum_k m_k, with m_k ~ Bernoulli(1 - p) for each sample; where all fall, one of them, chosen uniformly,
-    survives. With a `path`, in the forward passes that it cuts to a single column, y is that column.
+        y = sum_k m_k x_k / sum_k m_k
+        local:   m_k ~ Bernoulli(1 - p) per column and sample; if all drop, one of them, chosen uniformly, survives
+        global:  m_k = 1 for one column, the same at every join and for the whole batch
+
+    Joins are local, except in the forward passes in which `path` chooses a single column. The expectation of a local join is
+    the mean of all columns at every rate.
+
+    Noise shape: one decision per column of a sample (local), or one per forward pass of the network (global).
+    Use when: parallel paths of a network join by their mean.
+    Avoid when: paths are summed: the mean keeps the scale for every set of survivors.
+    Start with: p = 0.15, local in half of the steps and global in the other half.
+    Cost: one number per column and sample. All columns are computed.
+    Other implementations: the authors' Caffe code and ports of it; no maintained library.
 
     Args:
-        p: probability that a column falls in a local join; honoured to 1/65536.
-        path: the one object that all joins of a network share, if there are to be single columns. A join of fewer columns than
-            the network has joins the last ones; where the single column is not among them it gives zeros, which no join takes.
+        p: probability that a column drops in a local join, rounded to 1/65536.
+        path: the `FractalPath` that all joins of a network share; None for local joins only. A join of fewer columns than the
+            network has joins the last ones. If the single column is not among them it returns zeros, which no other join uses.
 
-    Shapes: a sequence of K tensors `(N, ...)` in, `(N, ...)` out.
+    Shapes: a sequence of K tensors `(N, ...)` to `(N, ...)`.
 
-    Raises: ValueError where `p` is not in [0, 1], or the columns are none, of several shapes, or more than the path has.
+    Raises: ValueError if `p` is not in [0, 1], or there are no columns, columns of several shapes, or more than the path has.
 
-    Source: Larsson et al. 2017, arXiv:1605.07648.
+    Source: Larsson, Maire, Shakhnarovich 2017, ICLR, arXiv:1605.07648.
 
     >>> path = FractalPath(columns=2, p=1.0)
     >>> x, join = torch.ones(2, 5), FractalJoin(0.15, path)
@@ -210,6 +192,6 @@ class FractalJoin(Site):
 
 
 METHODS = (
-    Method(FACTS, FractalJoin, fractal_join),
+    Method(FACTS, FractalJoin, fractal_join, title="Drop-path of FractalNet"),
     Method(FACTS, FractalPath),
 )

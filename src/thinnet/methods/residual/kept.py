@@ -1,7 +1,4 @@
-"""The samples that a residual branch keeps: it runs on them alone, and the sites inside of it go on to know who they are.
-
-out = x; out[k] += f(x[k]) / (1 - p),  k = the samples whose coin is kept
-"""
+"""Runs a residual branch on the kept samples alone: out = x; out[k] += f(x[k]) / (1 - p)."""
 
 from collections.abc import Iterable
 from ctypes import c_float
@@ -18,18 +15,18 @@ from thinnet.rng.context import RNGContext
 
 
 class Kept:
-    """Which samples a branch keeps in a pass.
+    """The samples that a branch keeps in a forward pass.
 
     Args:
-        mask: over the samples of the batch.
-        coins: where the mask is from, if it is of a site.
+        mask: bool, over the samples of the batch.
+        key: of the mask, if it is that of a site.
 
     Attributes:
-        size: how many samples there are.
-        empty: whether none is kept.
-        rows: the numbers of the samples to compute, int64, ascending; None where they are all. Where none is kept it is one,
-            for those who have to run; what they make of it is dropped.
-        inside: whether the branch runs now.
+        size: number of samples.
+        empty: whether no sample is kept.
+        rows: indices of the samples to compute, int64, ascending; None if all are. If none is kept it is one index, for
+            branches that must run; its output is dropped.
+        inside: whether the branch is running.
     """
 
     def __init__(self, mask: Tensor, key: NoiseKey | None = None) -> None:
@@ -38,23 +35,23 @@ class Kept:
         self.rows = rows.new_zeros(min(1, self.size)) if self.empty else None if len(rows) == self.size else rows
         self.task = torch._C._current_graph_task_id()
 
-    def asked(self, step: Tensor) -> Tensor | None:
-        """Returns the rows for a site that tosses now: in the branch, or where backward computes a part of it again.
+    def rows_now(self, step: Tensor) -> Tensor | None:
+        """Returns the rows for a site that draws now, in the branch or where backward recomputes a part of it.
 
-        Raises: RuntimeError where that part is of another step than the last pass.
+        Raises a RuntimeError if the recomputed part belongs to another step than the last pass.
         """
         if self.rows is None or self.inside or torch._C._current_graph_task_id() == -1:
             return self.rows if self.inside else None
         mine = None if self.key is None else self.key.name[1]
         if mine is not None and step.device == mine.device and step is not mine:
             raise RuntimeError(
-                "a branch that leaves samples out: what a checkpoint computes again must be of its last forward pass; it is of"
-                " another step. Put the checkpoint around the whole block."
+                "a branch that skips samples: a checkpoint must recompute its last forward pass; got a pass of another step."
+                " Put the checkpoint around the whole block."
             )
         return self.rows
 
     def gathered(self, x: Tensor, values: Any, others: bool = False) -> Any:
-        """Returns arguments with the kept samples of `x` alone; of other tensors too, if asked, whose axis 0 counts samples."""
+        """Returns arguments with the kept samples of `x` alone; with `others`, also of tensors whose axis 0 counts samples."""
         if self.rows is None:
             return values
         rows, part = self.rows, x.index_select(0, self.rows)
@@ -70,16 +67,13 @@ class Kept:
         return tree_map(taken, values)
 
     def put_back(self, y: Tensor, scale: float, x: Tensor | None = None) -> Tensor:
-        """Returns what the branch made of the kept samples, scaled, and zeros for the others; or that added to `x`.
-
-        Raises: RuntimeError where the branch made another number of samples.
-        """
+        """Returns the scaled branch output of the kept samples with zeros for the others, or that added to `x`."""
         if self.rows is None:
             assert self.key is not None
             y = self.key.apply_noise(y, samples(y.ndim))
             return y if x is None else x + y
         if not y.ndim or len(y) != len(self.rows):
-            rule = f"a branch that leaves samples out must map {len(self.rows)} of them to as many"
+            rule = f"a branch that skips samples must map {len(self.rows)} of them to as many"
             raise RuntimeError(f"{rule}; got an output of shape {tuple(y.shape)}. Use skip=False, or leave it out of thin.")
         if self.empty:
             y = torch.where(torch.zeros((), dtype=torch.bool, device=y.device), y, 0)
@@ -91,56 +85,50 @@ class Kept:
 
 
 def keep(site: Site, x: Tensor) -> Kept:
-    """Tosses the coins of a pass, one for each sample of `x`."""
+    """Draws the mask of a pass, one decision per sample of `x`."""
     key = site.key(x)
     assert key is not None
     return Kept(key.mask((len(x),)), key)
 
 
-def tell(site: Site, inner: Iterable[nn.Module], kept: Kept | None) -> None:
-    """Tells the sites inside of a branch which samples there are: those of `kept`, or all of the batch.
-
-    Args:
-        site: of the branch.
-        inner: modules of the branch.
-        kept: the samples; None for all.
-    """
+def set_samples(site: Site, inner: Iterable[nn.Module], kept: Kept | None) -> None:
+    """Sets which samples the sites inside a branch count: those of `kept`, or all of the batch if it is None."""
     for module in inner:
         if isinstance(module, Site) and module.context is not None:
             context = (
                 site.context
-                if site.context is not None and root(site.context) is root(module.context)
-                else root(module.context)
+                if site.context is not None and model_context(site.context) is model_context(module.context)
+                else model_context(module.context)
             )
             first = type(module) is BatchwiseDropout
-            module.context = context if kept is None else Inside(context, kept, first)  # type: ignore[assignment]
+            module.context = context if kept is None else BranchContext(context, kept, first)  # type: ignore[assignment]
 
 
-class Inside:
-    """The clock of a site inside of a branch: the samples are those that the branch keeps.
+class BranchContext:
+    """RNG context of a site inside a branch: its samples are those that the branch keeps.
 
     Args:
-        clock: of the branch.
+        context: of the branch.
         kept: its samples.
-        first: whether the site's coins have the name of the batch's first sample, kept or not.
+        first: whether the site's mask has the address of the batch's first sample, kept or not.
     """
 
-    def __init__(self, context: "RNGContext | Inside", kept: Kept, first: bool) -> None:
+    def __init__(self, context: "RNGContext | BranchContext", kept: Kept, first: bool) -> None:
         self.context, self.kept, self.first = context, kept, first
 
     @property
     def calls(self) -> Any:
-        """The counter of all sites."""
+        """The call counter of all sites."""
         return self.context.calls
 
     @property
     def started(self) -> bool:
-        """Whether the clock was told where the run is."""
+        """Whether the context has a step."""
         return self.context.started
 
     @property
     def rows_given(self) -> bool:
-        """Whether there is an id for each row."""
+        """Whether each row has its own sample id."""
         if torch.compiler.is_compiling() or self.kept.rows is None:
             return self.context.rows_given
         asked = self.kept.inside or torch._C._current_graph_task_id() != -1
@@ -149,7 +137,7 @@ class Inside:
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns seed, step and samples as int64 tensors on a device."""
         seed, step, samples = self.context.tensors(device)
-        rows = None if torch.compiler.is_compiling() else self.kept.asked(step)
+        rows = None if torch.compiler.is_compiling() else self.kept.rows_now(step)
         if rows is None:
             return seed, step, samples
         if self.first:
@@ -158,14 +146,14 @@ class Inside:
         return seed, step, samples[rows] if self.context.rows_given else samples + rows
 
 
-def root(context: Any) -> RNGContext:
-    """Returns the clock of a bound model behind those of branches."""
-    while isinstance(context, Inside):
+def model_context(context: Any) -> RNGContext:
+    """Returns the RNG context of the bound model behind those of branches."""
+    while isinstance(context, BranchContext):
         context = context.context
     return context
 
 
 def scale(site: Site) -> float:
-    """Returns 1 / (1 - p) at the delivered rate, rounded to float32 as the toss has it; 0 where everything is dropped."""
+    """Returns 1 / (1 - p) at the delivered rate, rounded to float32 as in the op; 0 if everything is dropped."""
     kept = rates.RESOLUTION - rates.count(site.p or 0.0)
     return c_float(rates.RESOLUTION / kept).value if kept else 0.0

@@ -1,9 +1,4 @@
-"""LayerDrop: each layer of a stack is skipped by one coin a forward pass, so that shallower stacks can be cut out of it later.
-
-    x_{l+1} = f_l(x_l) where m_l, else x_l;  m_l ~ Bernoulli(1 - p);  every layer runs in eval, and nothing is scaled
-
-Fan, Grave, Joulin 2020, ICLR, arXiv:1909.11556.
-"""
+"""LayerDrop: skips whole layers of a stack."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,24 +13,13 @@ from thinnet.rng import Site
 
 
 def definition(x: Tensor, u: Tensor, p: float, layers: Sequence[nn.Module]) -> Tensor:
-    """Returns x after the layers whose coin is kept, u_l >= p; u is `(L,)`."""
-    for layer, coin in zip(layers, u.flatten(), strict=True):
-        x = layer(x) if coin >= p else x
+    """Returns x after the layers with u_l >= p; u is `(L,)`."""
+    for layer, number in zip(layers, u.flatten(), strict=True):
+        x = layer(x) if number >= p else x
     return x
 
 
 FACTS = Facts(
-    name="LayerDrop",
-    summary="Skips each layer of a stack by one coin a forward pass, and scales nothing.",
-    equation="x_{l+1} = f_l(x_l) where m_l, else x_l;  m_l ~ Bernoulli(1 - p)",
-    paper="Fan, Grave, Joulin 2020, arXiv:1909.11556",
-    grain="layer",
-    place="over the layers of a deep transformer, each of which has its own shortcut; where shallower ones are wanted later",
-    avoid="with layers that change the shape of their input; beside strong dropout, of which less is needed then",
-    default="0.1 to 0.2; 0.5 where half of the layers are to be pruned",
-    cost="one coin a layer: a skipped layer costs a copy of its input and nothing else",
-    elsewhere="fairseq LayerDropModuleList and the layerdrop options of Hugging Face models, whose ranks skip other layers than"
-    " each other, and which need find_unused_parameters under DistributedDataParallel",
     expected_drop=lambda p: p,
     definition=definition,
     noise_shape=lambda shape, layers, **_: (1, len(layers)),
@@ -50,19 +34,14 @@ def layer_drop(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> list[nn.Module]:
-    """Returns the layers that run in this forward pass: each with probability 1 - p, and all of them where not `training`.
+    """Functional form of `LayerDrop`: returns the layers that run in this forward pass, in order.
 
     Args:
         layers: the stack.
-        p: probability that a layer is skipped; honoured to 1/65536.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn: a generator of the CPU, as the decision is made there.
+        training: whether to skip layers; all layers are returned if not.
+        generator: source of the seed, on the CPU; by default torch's generator.
 
-    Returns: the layers that run, in their order. `LayerDrop` keeps the parameters of the others in the graph; this does not.
-
-    Raises: ValueError where `p` is not in [0, 1].
-
-    Source: Fan, Grave, Joulin 2020, arXiv:1909.11556.
+    Returns: the layers that run. Unlike `LayerDrop` it does not keep the parameters of the others in the graph.
 
     >>> layers = [nn.Linear(4, 4) for _ in range(6)]
     >>> len(layer_drop(layers, 0.5, training=True)) <= 6, len(layer_drop(layers, 0.5, training=False))
@@ -74,33 +53,41 @@ def layer_drop(
 
 
 class LayerDrop(Site):
-    """A stack of layers, each of which is skipped at random in training: `x = layers(x)`, or a loop over the layers.
+    """Skips each layer of a stack with probability p in a forward pass, and scales nothing.
 
-    x_{l+1} = f_l(x_l) where m_l, else x_l, with m_l ~ Bernoulli(1 - p), one coin for the batch; every layer runs in eval.
+        x_{l+1} = f_l(x_l) where m_l, else x_l;  m_l ~ Bernoulli(1 - p)
 
-    A call gives the parameters of skipped layers gradients of zero, so training is the same in one process and in many, and
-    `DistributedDataParallel` does not have to look for unused parameters. With named coins all ranks skip the same layers.
-    Without names they do so where `fully_shard` sharded the layers; name the coins where layers of whole copies talk to each
-    other, such as by synchronised batch normalisation or the older FullyShardedDataParallel.
+    Use it as `x = layers(x)` or loop over it. Shallower stacks can be pruned from the trained one. Every layer runs in eval.
 
-    A loop, `for layer in layers: x = layer(x)`, passes over the layers that run and knows no tensor to tie the others to: their
-    gradients stay None. Where a layer gives more than a tensor and gradients are wanted, decide and tie in the loop:
+    A call gives the parameters of skipped layers gradients of zero. So training is the same in one process and in many, and
+    `DistributedDataParallel` does not need to find unused parameters. With addressed masks all ranks skip the same layers.
+    Without them ranks agree only if `fully_shard` sharded the layers. Use addressed masks if layers of unsharded copies
+    communicate, as in synchronised batch normalisation or the older FullyShardedDataParallel.
 
-        for index, kept in enumerate(layers.decide()):
-            x, state = layers[index](x, state) if kept else (layers.tie(x, index), state)
+    A loop, `for layer in layers: x = layer(x)`, iterates over the layers that run, so the gradients of skipped layers stay
+    None. If gradients of zero are needed there, as for layers that return more than a tensor, use `decide` and `tie` in the
+    loop.
 
-    What is compiled or captured as a CUDA graph cannot leave work out at random: a call computes all layers there, and the
-    coins select. Compile the layers one by one to keep what LayerDrop saves.
+    Compiled code and CUDA graphs cannot skip work at random: a call computes all layers there and selects. Compile the layers
+    one by one to save the work.
+
+    Noise shape: one decision per layer, for the whole batch.
+    Use when: over the layers of a deep transformer, each with its own shortcut, if shallower models are wanted later.
+    Avoid when: layers change the shape of their input; with strong dropout, of which less is then needed.
+    Start with: p from 0.1 to 0.2; 0.5 if half of the layers will be pruned.
+    Cost: a skipped layer costs only a copy of its input.
+    Other implementations: fairseq LayerDropModuleList and the layerdrop options of Hugging Face models. Their ranks skip
+        different layers, and need find_unused_parameters under DistributedDataParallel.
 
     Args:
-        layers: modules that map `x`, and what else the stack is called with, to a tensor like `x`.
-        p: probability that a layer is skipped; honoured to 1/65536.
+        layers: modules that map `x`, and the other arguments of the stack, to a tensor like `x`.
+        p: probability that a layer is skipped, rounded to 1/65536.
 
-    Shapes: what the layers take, the same out as in. A checkpoint has the keys of `nn.ModuleList(layers)`.
+    Shapes: those of the layers; the output has the shape of the input. A checkpoint has the keys of `nn.ModuleList(layers)`.
 
-    Raises: ValueError where `p` is not in [0, 1].
+    Raises: ValueError if `p` is not in [0, 1].
 
-    Source: Fan, Grave, Joulin 2020, arXiv:1909.11556.
+    Source: Fan, Grave, Joulin 2020, ICLR, arXiv:1909.11556.
 
     >>> layers = LayerDrop([nn.Linear(4, 4) for _ in range(6)], p=0.5)
     >>> layers(torch.ones(2, 4)).shape, len(layers), len(layers.prune(range(0, 6, 2)))
@@ -113,28 +100,30 @@ class LayerDrop(Site):
             self.add_module(str(index), layer)
 
     def __len__(self) -> int:
-        """Returns the number of all layers."""
         return len(self._modules)
 
     def __getitem__(self, index: int) -> nn.Module:
-        """Returns layer `index` of all layers."""
         return list(self.children())[index]
 
     def __iter__(self) -> Iterator[nn.Module]:
-        """Tosses the coins and passes over the layers that run."""
+        """Draws a mask and iterates over the layers that run."""
         return iter([layer for layer, kept in zip(self.children(), self.decide(), strict=True) if kept])
 
     def decide(self) -> list[bool]:
-        """Tosses the coins of one forward pass: for each layer, whether it runs."""
+        """Draws the mask of one forward pass: for each layer, whether it runs."""
         return decide(self, len(self))
 
     def tie(self, x: Tensor, index: int) -> Tensor:
-        """Returns a copy of `x` that gives the parameters of layer `index`, which is skipped, gradients of zero."""
+        """Returns a copy of `x` that gives the parameters of the skipped layer `index` gradients of zero.
+
+        for index, kept in enumerate(layers.decide()):
+            x, state = layers[index](x, state) if kept else (layers.tie(x, index), state)
+        """
         return tied(x, self[index])
 
     def forward(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-        """Returns `x` after the layers that run; the other arguments are those of every layer."""
-        if isinstance(x, fx.Proxy):  # as a site does
+        """Returns `x` after the layers that run; every layer gets the other arguments."""
+        if isinstance(x, fx.Proxy):  # one node, as for every site
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *arguments), options)  # type: ignore[attr-defined]
         if self.training and selecting(x):
             return self._select(x, *arguments, **options)
@@ -150,7 +139,7 @@ class LayerDrop(Site):
         return x
 
     def prune(self, keep: Iterable[int]) -> nn.ModuleList:
-        """Returns the layers of these numbers as a plain stack; `range(0, len(layers), 2)` is every other, as in the paper."""
+        """Returns the numbered layers as a plain stack; `range(0, len(layers), 2)` keeps every other one, as in the paper."""
         return nn.ModuleList(self[index] for index in keep)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Where work can be left out for some samples of a batch: they can be told apart on the host, and nothing looks at several."""
+"""Decides whether work can be skipped for some samples of a batch."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -17,16 +17,16 @@ from thinnet.ops.schema import transformed
 
 
 def countable(x: Any) -> bool:
-    """Returns whether the samples of `x` can be told apart on the host now, so that work on some of them can be left out."""
+    """Returns whether the host can read the mask of the samples of `x` now, so that work on some of them can be skipped."""
     if not isinstance(x, Tensor) or selecting(x) or transformed():
         return False
     return type(x) in (Tensor, nn.Parameter) and not x.is_meta and not x.is_nested and x.layout == torch.strided and x.ndim > 0
 
 
-def served() -> bool:
-    """Returns whether somebody stands between the code and PyTorch, who has to see all work done.
+def modes_active() -> bool:
+    """Returns whether a torch function mode, or a dispatch mode of thinnet, has to see all operations.
 
-    He may toss coins for functions, in the name of all rows, or be a watch of ours, which follows coins into data.
+    Such a mode may draw masks for functions over all rows, or trace random draws.
     """
     if any(not isinstance(mode, DeviceContext) for mode in _get_current_function_mode_stack()):
         return True
@@ -34,11 +34,9 @@ def served() -> bool:
 
 
 def mixing(modules: Iterable[nn.Module], forced: bool = False) -> nn.Module | None:
-    """Returns a module that looks at several samples at once, so that its others would see it if some were left out.
+    """Returns a module that combines several samples, so that the kept ones depend on skipped ones; None if there is none.
 
-    Args:
-        modules: of the branch.
-        forced: whether batch normalisation may see the kept samples alone; that over several processes may not.
+    With `forced`, batch normalisation may see the kept samples alone, unless it is synchronised over processes.
 
     >>> isinstance(mixing(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).modules()), nn.BatchNorm1d)
     True

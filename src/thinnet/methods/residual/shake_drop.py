@@ -1,10 +1,4 @@
-"""ShakeDrop: a dropped branch is not silenced but shaken, by one random factor forward and by another backward.
-
-    y = (b + alpha - b alpha) x forward,  dx = (b + beta - b beta) dy backward
-    b ~ Bernoulli(1 - p),  alpha ~ U(-1, 1),  beta ~ U(0, 1)
-
-Yamada, Iwamura, Akiba, Kise 2018, arXiv:1802.02375.
-"""
+"""ShakeDrop: multiplies a residual branch by random factors, different ones forward and backward."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -18,7 +12,7 @@ from thinnet.rng import NoiseKey, Site, rates
 
 Level = Literal["batch", "sample", "channel", "pixel"]
 Range = tuple[float, float]
-AXES = {"batch": 0, "sample": 1, "channel": 2, "pixel": None}  # how many leading axes have numbers of their own
+AXES = {"batch": 0, "sample": 1, "channel": 2, "pixel": None}  # number of leading axes that are not shared
 
 
 def _numbers(shape: Sequence[int], level: str) -> tuple[int, ...]:
@@ -28,14 +22,14 @@ def _numbers(shape: Sequence[int], level: str) -> tuple[int, ...]:
 
 
 def _noise_shape(shape: Sequence[int], level: str = "sample", **_: object) -> tuple[int, int]:
-    """Returns the shape of the noise: a row for each sample, with b first, then its alphas, then its betas."""
+    """Returns the shape of the noise: a row per sample with b first, then its alphas, then its betas."""
     numbers = torch.Size(_numbers(shape, level))
     rows = 1 if level == "batch" else shape[0]
     return rows, 1 + 2 * (numbers.numel() // rows if rows else 0)
 
 
 def _factors(shape: Sequence[int], u: Tensor, p: Any, level: str, alpha: Range, beta: Range) -> tuple[Tensor, Tensor]:
-    """Returns what the input is multiplied by, forward and backward."""
+    """Returns the factors of the input, forward and backward."""
     numbers, half = _numbers(shape, level), u.shape[1] // 2
     kept = (u[:, 0] >= p).reshape(-1, *(1,) * (len(shape) - 1))
     shaken = (
@@ -54,7 +48,7 @@ def definition(
     alpha: Range = (-1.0, 1.0),
     beta: Range = (0.0, 1.0),
 ) -> Tensor:
-    """Returns a number whose value is that of the forward factor times x, and whose derivative is the backward factor."""
+    """Returns a tensor with the value of the forward factor times x and the derivative of the backward factor."""
     forward, backward = _factors(x.shape, u, p, level, alpha, beta)
     return x * backward + (x * (forward - backward)).detach()
 
@@ -70,18 +64,6 @@ def _variance(x: Tensor, p: float, level: str = "sample", alpha: Range = (-1.0, 
 
 
 FACTS = Facts(
-    name="ShakeDrop",
-    summary="Multiplies a branch's output, with probability p, by a random factor, and its gradient by another one.",
-    equation="y = (b + alpha - b alpha) x forward,  dx = (b + beta - b beta) dy backward",
-    paper="Yamada et al. 2018, arXiv:1802.02375",
-    grain="batch, sample, channel or pixel",
-    place="last on the residual branches of deep networks for images that are trained long, such as PyramidNet and ResNeXt",
-    avoid="on branches that do not end in batch normalisation; in short trainings",
-    default="p grows linearly with depth to 0.5; alpha in (-1, 1), beta in (0, 1)",
-    cost="one number b and two factors for each unit of the level; the backward factors are kept, which at level pixel are as"
-    " many as the input has elements",
-    elsewhere="the authors' Lua code and ports of it; these toss one b for the batch also where alpha has a sample of its own,"
-    " here b is tossed wherever alpha is per batch, and for each sample else, so that no sample's coins depend on its batch",
     expected_drop=lambda p, **_: 0.0,
     mean=_mean,
     variance=_variance,
@@ -94,8 +76,6 @@ FACTS = Facts(
 
 
 class _Shake(torch.autograd.Function):
-    """Multiplies forward by one factor and backward by another."""
-
     generate_vmap_rule = True
 
     @staticmethod
@@ -134,25 +114,12 @@ def shake_drop(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Shakes a branch's output `x`: forward by b + alpha - b alpha, backward by b + beta - b beta.
-
-    b ~ Bernoulli(1 - p), alpha and beta uniform in their ranges; y = (1 - p + p E[alpha]) x where not `training`.
+    """Functional form of `ShakeDrop`.
 
     Args:
-        x: `(N, C, ...)`, what the branch gave.
-        p: probability that a branch is shaken; honoured to 1/65536.
-        level: what has an alpha and a beta of its own: the "batch", a "sample", a "channel" of one, or each element ("pixel").
-            b is one for the batch at level "batch", as published, and one for each sample at the others.
-        alpha: the range of the forward factor.
-        beta: the range of the backward factor.
-        training: whether coins are tossed. There is no default to forget.
-        generator: where the seed of this call is drawn.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError where `p` is not in [0, 1], `level` is none of the four, or a range is no two numbers in order.
-
-    Source: Yamada et al. 2018, arXiv:1802.02375.
+        x: `(N, C, ...)`, the output of the branch.
+        training: whether to shake; (1 - p + p E[alpha]) x is returned if not.
+        generator: source of the seed; by default torch's generator of the device.
 
     >>> shake_drop(torch.ones(3), 0.5, training=False)
     tensor([0.5000, 0.5000, 0.5000])
@@ -165,29 +132,41 @@ def shake_drop(
 
 
 class ShakeDrop(Site):
-    """Shakes a branch's output in training, x + shake(f(x)), and multiplies it by the expected factor in eval.
+    """Multiplies a residual branch's output by a random factor with probability p, and its gradient by another one.
 
-    y = (b + alpha - b alpha) x forward, dx = (b + beta - b beta) dy backward; b ~ Bernoulli(1 - p), alpha and beta uniform.
+        y = (b + alpha - b alpha) x forward,  dx = (b + beta - b beta) dy backward
+        b ~ Bernoulli(1 - p),  alpha and beta uniform in their ranges
+
+    In eval it multiplies by the expected factor, 1 - p + p E[alpha].
+
+    Noise shape: b per batch (level "batch") or sample; alpha and beta per batch, sample, channel or element.
+    Use when: last on the residual branches of deep image networks that train for long, such as PyramidNet and ResNeXt.
+    Avoid when: branches do not end in batch normalisation; training is short.
+    Start with: p growing linearly with depth to 0.5; alpha in (-1, 1), beta in (0, 1).
+    Cost: one number b and two factors per unit of the level. The backward factors are stored: at level "pixel" as many as the
+        input has elements.
+    Other implementations: the authors' Lua code and ports of it. They draw one b for the batch even if alpha is per sample.
+        Here b is per sample except at level "batch", so no sample's noise depends on its batch.
 
     Args:
-        p: probability that a branch is shaken; honoured to 1/65536.
-        level: what has an alpha and a beta of its own: the "batch", a "sample", a "channel" of one, or each element ("pixel").
-            b is one for the batch at level "batch", as published, and one for each sample at the others.
-        alpha: the range of the forward factor.
-        beta: the range of the backward factor.
+        p: probability that a branch is shaken, rounded to 1/65536.
+        level: what has its own alpha and beta: the "batch", a "sample", a "channel" of a sample, or an element ("pixel"). b is
+            one for the batch at level "batch", as published, and one per sample at the others.
+        alpha: range of the forward factor.
+        beta: range of the backward factor.
 
-    Shapes: `(N, C, ...)`, the same out as in.
+    Shapes: `(N, C, ...)`; the output has the shape of the input.
 
-    Raises: ValueError where `p` is not in [0, 1], `level` is none of the four, or a range is no two numbers in order.
+    Raises: ValueError if `p` is not in [0, 1], `level` is none of the four, or a range is not two numbers in order.
 
-    Source: Yamada et al. 2018, arXiv:1802.02375.
+    Source: Yamada, Iwamura, Akiba, Kise 2018, arXiv:1802.02375.
 
     >>> x, branch, shake = torch.ones(4, 6), torch.nn.Linear(6, 6), ShakeDrop(0.5)
     >>> (x + shake(branch(x))).shape
     torch.Size([4, 6])
     """
 
-    surrogate_gradient = True  # other numbers backward than forward, by design
+    surrogate_gradient = True  # backward differs from forward by design
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What a method needs that does not run a dropped layer: a decision on the host, and zeros for the layer's gradients."""
+"""Skipping a layer: the decision on the host, and zeros for the layer's gradients."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from thinnet.rng import context as contexts
 
 
 def selecting(x: Tensor) -> bool:
-    """Returns whether everything has to be computed and then selected: what is compiled or captured runs the same each time."""
+    """Returns whether everything is computed and then selected: compiled and captured code runs the same work each time."""
     return torch.compiler.is_compiling() or contexts.capturing(x.device)
 
 
 def decide(site: Site, count: int) -> list[bool]:
-    """Returns which of the `count` parts of a site run in this forward pass, one coin each; all of them in eval.
+    """Returns which of the `count` parts of a site run in this forward pass; all of them in eval.
 
-    The samples of a batch share the coins. So do all ranks where the coins have names, and where the parameters are sharded,
-    as ranks that run other layers would wait for each other for ever: without names the first rank's seed is broadcast then.
-    Ranks that hold whole copies decide each for itself: `tied` makes this safe, and they see more thinned networks together.
+    The samples of a batch share the decision. All ranks share it if masks are addressed. They also do if the parameters are
+    sharded, because ranks that run different layers would deadlock: then the first rank's seed is broadcast. Ranks with whole
+    copies decide independently, which `tied` makes safe, and so train more sub-networks together.
     """
     mesh = _mesh(site)
     ones = torch.ones(count, device="cpu" if mesh is None else mesh.device_type)
@@ -29,21 +29,21 @@ def decide(site: Site, count: int) -> list[bool]:
         return [True] * count
     if mesh is None:
         return key.mask((count,)).tolist()
-    from torch.distributed.tensor import DTensor, Replicate  # loaded where something is sharded
+    from torch.distributed.tensor import DTensor, Replicate  # slow to import
 
     same = DTensor.from_local(ones, mesh, [Replicate()] * mesh.ndim, run_check=False)
     return (key.apply_noise(same).to_local() != 0).tolist()  # type: ignore[attr-defined]
 
 
 def _mesh(site: Site) -> Any:
-    """Returns the ranks that share the parameters of a site whose coins have no name; None where nobody has to agree."""
+    """Returns the ranks that share the sharded parameters of an unaddressed site; None if no ranks have to agree."""
     if site.context is not None or not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return None
     return next((p.device_mesh for p in site.parameters() if is_sharded(p)), None)  # type: ignore[attr-defined]
 
 
 class _Tied(torch.autograd.Function):
-    """The identity; in backward each parameter gets a gradient of zeros that takes no memory of its own."""
+    """The identity; backward gives each parameter a gradient of zeros that uses no memory."""
 
     @staticmethod
     def forward(x: Tensor, *parameters: Tensor) -> Tensor:
@@ -65,11 +65,11 @@ def _zeros(parameter: Tensor) -> Tensor:
 
 
 def tied(x: Tensor, layer: nn.Module) -> Tensor:
-    """Returns a copy of `x` that keeps the parameters of a layer that does not run in the graph: their gradients are zero.
+    """Returns a copy of `x` whose graph contains the parameters of a skipped layer, so that their gradients are zero.
 
-    `DistributedDataParallel` waits for a gradient of every parameter; with this it gets one without `find_unused_parameters`.
-    An optimiser sees zeros, as it does where the layer runs and its result is dropped, so training is the same in one process
-    and in many, compiled and not. It is a copy, as what a layer returns is no alias of its input either.
+    `DistributedDataParallel` waits for a gradient of every parameter; this gives it one without `find_unused_parameters`. An
+    optimiser sees zeros, as if the layer ran and its output was dropped. So training is the same in one process and in many,
+    compiled and eager. It is a copy because the output of a layer does not alias its input either.
 
     >>> layer, x = nn.Linear(2, 2), torch.ones(3, 2)
     >>> tied(x, layer).sum().backward()

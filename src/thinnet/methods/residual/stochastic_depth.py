@@ -1,10 +1,4 @@
-"""Stochastic depth: a residual branch is dropped, and the block is its shortcut alone; a network of another depth at each step.
-
-    y = x + f(x) m / (1 - p),  m ~ Bernoulli(1 - p), one for each sample or one for the batch
-
-Huang, Sun, Liu, Sedra, Weinberger 2016, ECCV, arXiv:1603.09382. The paper's form is classic and not inverted: y = x + m f(x) in
-training and y = x + (1 - p) f(x) in eval. Both train the same networks, with an f that is 1 / (1 - p) times as large there.
-"""
+"""Stochastic depth: drops residual branches and skips their work."""
 
 from typing import Any, Literal
 
@@ -14,8 +8,8 @@ from torch.utils._pytree import tree_leaves
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
-from thinnet.methods.residual.kept import Kept, keep, scale, tell
-from thinnet.methods.residual.separable import countable, mixing, served
+from thinnet.methods.residual.kept import Kept, keep, scale, set_samples
+from thinnet.methods.residual.separable import countable, mixing, modes_active
 from thinnet.methods.residual.skipped import decide, selecting, tied
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.ops.dtensor import is_sharded
@@ -32,18 +26,6 @@ def _variance(x: Tensor, p: float, branch: nn.Module, mode: str = "row") -> Tens
 
 
 FACTS = Facts(
-    name="Stochastic depth",
-    summary="Drops a residual branch by one coin, for a sample or for the batch; the work of what is dropped is not done.",
-    equation="y = x + f(x) m / (1 - p),  m ~ Bernoulli(1 - p)",
-    paper="Huang et al. 2016, arXiv:1603.09382",
-    grain="branch of a sample, or branch",
-    place="around each residual branch of a deep network; mode 'batch' where steps have to be cheaper",
-    avoid="mode 'batch' with few blocks or few steps: its coins are as few as the blocks",
-    default="the rate grows linearly with depth to 0.5 (residual networks of the paper), or to 0.1 .. 0.4",
-    cost="mode 'row': the branch on the kept samples, a copy of these, and some 80 microseconds, light branches gain nothing;"
-    " mode 'batch': a dropped branch costs a copy of x",
-    elsewhere="torchvision StochasticDepth and timm DropPath take the branch's output, and so compute it; Composer's is"
-    " classic; none keeps the parameters of a branch that did not run in the graph, which DistributedDataParallel asks for",
     mean=lambda x, p, branch, mode="row": x + branch(x) * (p < 1),
     variance=_variance,
     definition=definition,
@@ -53,34 +35,48 @@ FACTS = Facts(
 
 
 class StochasticDepth(Wrapped):
-    """Adds a branch to its input, and drops the branch at random in training.
+    """Adds a residual branch to its input, and drops the branch for a sample or for the batch, without computing it.
 
-    y = x + f(x) m / (1 - p), with m ~ Bernoulli(1 - p) for each sample, or for the batch; y = x + f(x) in eval.
+        training:  y = x + f(x) m / (1 - p),  m ~ Bernoulli(1 - p)
+        eval:      y = x + f(x)
 
-    What is dropped is not computed, forward or backward. In mode "row" the branch runs on the kept samples, which are gathered,
-    and what it makes is added to them. Where nothing is kept it does not run, and its parameters get gradients of zero. So
-    training is the same in one process and in many, and `DistributedDataParallel` need not look for unused parameters. What is
-    compiled or captured as a CUDA graph cannot leave work out at random: there the branch is computed, and the coin selects.
+    Dropped work is skipped, forward and backward. In mode "row" the branch runs on the gathered kept samples, and its output is
+    added to them. If no sample is kept the branch does not run, and its parameters get gradients of zero. So training is the
+    same in one process and in many, and `DistributedDataParallel` does not need to find unused parameters. Compiled code and
+    CUDA graphs cannot skip work at random: there the branch is computed and selected.
 
-    Results and gradients are those of the whole batch, to rounding, where the branch looks at each sample by itself. So in
-    mode "row" it sees the whole batch where it holds batch normalisation that uses the batch's statistics, or is called with
-    other tensors, whose samples cannot be told; `skip=True` leaves the work out all the same: batch normalisation then sees the
-    kept samples alone (one over several processes never does), and other tensors are gathered where their axis 0 counts the
-    samples. A branch that compares samples in a way of its own needs `skip=False`. Sites inside of it keep their names: with
-    named coins they toss for a kept sample what they would in the whole batch, so axis 0 has to count samples there too.
+    Results and gradients equal those of the whole batch, up to rounding, if the branch treats samples independently. Therefore
+    mode "row" computes the whole batch if the branch contains batch normalisation with batch statistics, or gets other tensors
+    as arguments. `skip=True` skips the work in these cases too: batch normalisation then sees the kept samples alone (unless it
+    is synchronised over processes), and other tensors are gathered if their axis 0 counts the samples. A branch that combines
+    samples in its own way needs `skip=False`. With addressed masks, sites inside the branch draw for a kept sample what they
+    draw in the whole batch, so axis 0 must count samples there too.
+
+    The paper scales in eval instead: y = x + m f(x) in training and y = x + (1 - p) f(x) in eval. Both forms train the same
+    networks, with an f that is 1 / (1 - p) times as large there.
+
+    Noise shape: one decision per sample in mode "row", one per batch in mode "batch".
+    Use when: around each residual branch of a deep network; mode "batch" if steps must be cheaper.
+    Avoid when: mode "batch" with few blocks or few steps, because it makes one decision per block.
+    Start with: a rate that grows linearly with depth to 0.5 (residual networks of the paper), or to 0.1 .. 0.4.
+    Cost: mode "row": the branch on the kept samples, a copy of these, and about 80 microseconds, so light branches gain
+        nothing. Mode "batch": a dropped branch costs a copy of x.
+    Other implementations: torchvision StochasticDepth and timm DropPath take the output of the branch, so they always compute
+        it. Composer has the paper's form. None keeps the parameters of a skipped branch in the graph, as
+        DistributedDataParallel needs.
 
     Args:
-        branch: f, a module that maps `x`, and what else the block is called with, to a tensor like `x`.
-        p: probability that the branch is dropped; honoured to 1/65536.
-        mode: "row", one coin for each sample, or "batch", one for all, the form of the paper.
-        skip: whether the work of dropped samples is left out in mode "row"; where that is exact, if left out.
+        branch: f, a module that maps `x`, and the other arguments of the block, to a tensor like `x`.
+        p: probability that the branch is dropped, rounded to 1/65536.
+        mode: "row" decides per sample, "batch" once for all, as in the paper.
+        skip: whether mode "row" skips the work of dropped samples; None skips it where that is exact.
 
-    Shapes: `(N, ...)`, the same out as in. A checkpoint has the keys of the branch.
+    Shapes: `(N, ...)`; the output has the shape of the input. A checkpoint has the keys of the branch.
 
-    Raises: ValueError where `p` is not in [0, 1], `mode` is neither, or `skip` is not False in mode "batch"; TypeError where
-        `branch` is no module.
+    Raises: ValueError if `p` is not in [0, 1], `mode` is neither, or `skip` is False in mode "batch"; TypeError if `branch` is
+        no module.
 
-    Source: Huang et al. 2016, arXiv:1603.09382.
+    Source: Huang, Sun, Liu, Sedra, Weinberger 2016, ECCV, arXiv:1603.09382.
 
     >>> from thinnet import schedules
     >>> blocks = [StochasticDepth(nn.Linear(6, 6), p, mode="batch") for p in schedules.linear_rates(0.5, depth=4, first=1 / 4)]
@@ -96,24 +92,24 @@ class StochasticDepth(Wrapped):
         skip: bool | None = None,
     ) -> None:
         if mode not in ("row", "batch"):
-            raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch'; got {mode!r}. 'row' has a coin for each sample.")
+            raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch'; got {mode!r}. 'row' decides per sample.")
         if skip not in (None, True, False) or (mode == "batch" and skip is False):
             rule = "True, False or None" if mode == "row" else "left out in mode 'batch', which always leaves work out"
             raise ValueError(f"StochasticDepth: skip must be {rule}; got {skip!r}. None is exact.")
         super().__init__(branch, p)
         self.mode, self.skip = mode, skip
-        self._told = False
+        self._restricted = False
 
     def forward(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
-        """Returns `x` and its branch, or `x` without it; the other arguments are the branch's."""
-        if isinstance(x, fx.Proxy):  # as a site does
+        """Returns `x` plus its branch, or `x` alone; the branch gets the other arguments."""
+        if isinstance(x, fx.Proxy):  # one node, as for every site
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *arguments), options)  # type: ignore[attr-defined]
         if self.mode == "row":
             if not selecting(x):
                 if self.training and self.p != 0 and self._skips(x, (arguments, options)):
                     return self._on_kept(x, arguments, options)
-                if self._told:
-                    self._tell(None)
+                if self._restricted:
+                    self._set_samples(None)
             y = self.layer(x, *arguments, **options)
             return x + self.apply_noise(y, shared_axes=samples(y.ndim))
         whole = selecting(x) or not self.training
@@ -126,8 +122,8 @@ class StochasticDepth(Wrapped):
         return x + (y if key is None else key.apply_noise(y, shared_axes=tuple(range(y.ndim))))
 
     def _skips(self, x: Tensor, others: tuple[Any, Any]) -> bool:
-        """Returns whether the work of dropped samples is left out in this pass."""
-        if self.skip is False or not countable(x) or served() or mixing(self.layer.modules(), self.skip is True):
+        """Returns whether this pass skips the work of dropped samples."""
+        if self.skip is False or not countable(x) or modes_active() or mixing(self.layer.modules(), self.skip is True):
             return False
         if not (others[0] or others[1]) or self.skip is True:
             return True
@@ -136,9 +132,9 @@ class StochasticDepth(Wrapped):
 
     def _on_kept(self, x: Tensor, arguments: Any, options: Any) -> Tensor:
         kept = keep(self, x)
-        if kept.empty and not any(is_sharded(p) for p in self.layer.parameters()):  # others would wait for a shard
+        if kept.empty and not any(is_sharded(p) for p in self.layer.parameters()):  # other ranks would wait for a shard
             return tied(x, self.layer)
-        self._tell(kept)
+        self._set_samples(kept)
         try:
             given: Any = (x, *arguments)
             if options:
@@ -149,12 +145,12 @@ class StochasticDepth(Wrapped):
         finally:
             kept.inside = False
 
-    def _tell(self, kept: Kept | None) -> None:
-        tell(self, self.layer.modules(), kept)
-        self._told = kept is not None
+    def _set_samples(self, kept: Kept | None) -> None:
+        set_samples(self, self.layer.modules(), kept)
+        self._restricted = kept is not None
 
     def extra_repr(self) -> str:
         return f"p={self.p}, mode={self.mode!r}" + ("" if self.skip is None else f", skip={self.skip}")
 
 
-METHODS = (Method(FACTS, StochasticDepth),)
+METHODS = (Method(FACTS, StochasticDepth, title="Stochastic depth"),)

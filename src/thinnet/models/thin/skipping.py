@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.methods.residual.kept import Kept, keep, scale, tell
+from thinnet.methods.residual.kept import Kept, keep, scale, set_samples
 from thinnet.methods.residual.separable import countable
 from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.trace.watch import watched_now
@@ -50,7 +50,7 @@ class Skipping:
         elif self.on and self.site.training and self.site.p != 0:
             self.kept = keep(self.site, x)
         if self.kept is not None or self.told:
-            tell(self.site, self.modules(), self.kept)
+            set_samples(self.site, self.modules(), self.kept)
             self.told = self.kept is not None
 
     def running(self) -> Kept | None:
