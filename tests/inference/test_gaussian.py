@@ -121,10 +121,10 @@ def test_the_model_is_unchanged() -> None:
 
 BAD: list[tuple[nn.Module, str]] = [
     (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4)), "moments: model.1 is of class LayerNorm, which has no rule. Pass rules="),
-    (Residual(), "'add' is add, whose parts have inputs in common"),
-    (Branching(), "Branching cannot be followed .*sample"),
+    (Residual(), "'add' is add, whose arguments are not independent"),
+    (Branching(), "Branching cannot be traced .*sample"),
     (Sorted(), "'sort' is sort, which has no rule"),
-    (nn.TransformerEncoderLayer(4, 2, 4), "TransformerEncoderLayer cannot be followed"),
+    (nn.TransformerEncoderLayer(4, 2, 4), "TransformerEncoderLayer cannot be traced"),
 ]
 
 

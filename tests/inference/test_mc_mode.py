@@ -1,4 +1,4 @@
-"""The coins alone are on: all kinds of them, in one thread, and afterwards every module is as it was."""
+"""MC mode: every kind of dropout is on, in one thread, and the model is unchanged afterwards."""
 
 import copy
 import pickle
@@ -19,14 +19,14 @@ WIDTH = 8
 
 
 class Mask(nn.Module):
-    """A mask made by hand; its rate is no float in (0, 1) that is called a rate."""
+    """A mask made by hand, without an attribute that declares its rate."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * (torch.rand_like(x) < 0.7) / 0.7 if self.training else x
 
 
 class Attention(nn.Module):
-    """Attention that is told its dropout as `p if training else 0`."""
+    """Attention with `dropout_p=p if training else 0`."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Functional(nn.Module):
 
 
 class Always(nn.Module):
-    """What tells training from eval and is no coin."""
+    """Depends on the mode and is no dropout."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + 1000 if self.training else x
@@ -64,7 +64,7 @@ def bert() -> nn.Module:
 
 
 class Everything(nn.Module):
-    """One model with every kind of coin."""
+    """One model with every kind of dropout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ def snapshot(model: nn.Module) -> tuple[list[object], dict[str, Tensor]]:
     return [(type(module), dict(vars(module))) for module in model.modules()], state
 
 
-def assert_as_it_was(model: nn.Module, before: tuple[list[object], dict[str, Tensor]]) -> None:
+def assert_unchanged(model: nn.Module, before: tuple[list[object], dict[str, Tensor]]) -> None:
     modules, state = snapshot(model)
     assert [kind for kind, _ in modules] == [kind for kind, _ in before[0]]  # type: ignore[misc]
     assert modules == before[0]
@@ -121,19 +121,19 @@ def assert_as_it_was(model: nn.Module, before: tuple[list[object], dict[str, Ten
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_coin_is_on_by_itself(model: nn.Module, kind: str) -> None:
+def test_each_kind_of_dropout_can_be_on_alone(model: nn.Module, kind: str) -> None:
     plain, before = model(X), snapshot(model)
     with mc_mode(model, only=KINDS[kind]) as inside:
         one, other = model(X), model(X)
         owners = inside.owners()
     assert not torch.equal(one, other), kind
     assert owners and all(matches(path, KINDS[kind]) for path in owners)
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
     assert torch.equal(model(X), plain)
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_norms_and_what_else_hangs_on_the_mode_are_in_eval(model: nn.Module, training: bool) -> None:
+def test_norms_and_everything_else_are_in_eval(model: nn.Module, training: bool) -> None:
     for p, module in ((0.0, module) for module in model.modules()):
         for name in vars(module).keys() & {"p", "dropout", "dropout_prob"}:
             if isinstance(vars(module)[name], float):
@@ -147,17 +147,17 @@ def test_norms_and_what_else_hangs_on_the_mode_are_in_eval(model: nn.Module, tra
     with mc_mode(model):
         assert (model(X) - plain).abs().max() < 1e-4
         assert not model.norm.training and not model.always.training and model.function.training
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
 
 
-def test_one_model_with_all_kinds_is_as_it_was(model: nn.Module) -> None:
+def test_a_model_with_all_kinds_is_unchanged_afterwards(model: nn.Module) -> None:
     before, state = snapshot(model), torch.get_rng_state()
     with mc_mode(model, example=X) as inside:
         assert torch.equal(torch.get_rng_state(), state)
         model(X)
         assert {"ours", "theirs", "function", "attention", "mask", "encoder.self_attn", "lstm"} <= inside.owners().keys()
         assert not inside.owners().keys() & {"", "norm", "always", "encoder", "bert"}
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
 
 
 class Interrupt(BaseException):
@@ -165,7 +165,7 @@ class Interrupt(BaseException):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, Interrupt])
-def test_an_error_restores_everything(model: nn.Module, error: type[BaseException]) -> None:
+def test_an_error_restores_the_model(model: nn.Module, error: type[BaseException]) -> None:
     before = snapshot(model)
 
     def fail(*_: object) -> None:
@@ -178,10 +178,10 @@ def test_an_error_restores_everything(model: nn.Module, error: type[BaseExceptio
             model(X)
         finally:
             handle.remove()
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
 
 
-def test_a_generator_that_is_closed_restores_everything(model: nn.Module) -> None:
+def test_closing_a_generator_restores_the_model(model: nn.Module) -> None:
     before, plain = snapshot(model), model(X)
 
     def draws() -> Iterator[Tensor]:
@@ -191,11 +191,11 @@ def test_a_generator_that_is_closed_restores_everything(model: nn.Module) -> Non
 
     run = draws()
     first = next(run)
-    with torch.device("meta"):  # another mode, entered in between
+    with torch.device("meta"):  # another mode on top
         run.close()
         assert torch.empty(1).is_meta
     assert not torch.equal(first, plain)
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
 
 
 def test_contexts_nest(model: nn.Module) -> None:
@@ -209,10 +209,10 @@ def test_contexts_nest(model: nn.Module) -> None:
             assert model.ours.training
         assert model.ours.training
     assert not model.ours.training
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
 
 
-def test_another_thread_sees_no_coin(model: nn.Module) -> None:
+def test_other_threads_stay_in_eval(model: nn.Module) -> None:
     plain, before = model(X), snapshot(model)
     wrong: list[str] = []
     inside, stop = threading.Event(), threading.Event()
@@ -222,7 +222,7 @@ def test_another_thread_sees_no_coin(model: nn.Module) -> None:
         with torch.no_grad():
             while not stop.is_set():
                 if not torch.equal(model(X), plain):
-                    wrong.append("a plain prediction had coins")
+                    wrong.append("a plain prediction was random")
 
     def draw() -> None:
         with torch.no_grad():
@@ -231,7 +231,7 @@ def test_another_thread_sees_no_coin(model: nn.Module) -> None:
                     inside.set()
                     for _ in range(3):
                         if torch.equal(model(X), plain):
-                            wrong.append("a draw had no coins")
+                            wrong.append("a draw was not random")
 
     watcher, drawers = threading.Thread(target=watch), [threading.Thread(target=draw) for _ in range(2)]
     for thread in (watcher, *drawers):
@@ -241,7 +241,7 @@ def test_another_thread_sees_no_coin(model: nn.Module) -> None:
     stop.set()
     watcher.join()
     assert not wrong
-    assert_as_it_was(model, before)
+    assert_unchanged(model, before)
 
 
 def test_copies_made_inside_are_plain_modules(model: nn.Module) -> None:
@@ -250,10 +250,10 @@ def test_copies_made_inside_are_plain_modules(model: nn.Module) -> None:
         second, third = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
         assert type(second) is type(third) is Everything and type(second.lstm) is nn.LSTM
         assert torch.equal(second(X), plain) and torch.equal(third(X), plain)
-        assert torch.equal(model.eval()(X), plain) is False  # the mode of the module is not what keeps the coins on
+        assert torch.equal(model.eval()(X), plain) is False  # the flag of the module does not matter
 
 
-def test_pinned_sites_stay_as_they_are() -> None:
+def test_pinned_sites_keep_their_mode() -> None:
     model = nn.Sequential(thinnet.nn.Dropout(0.5), nn.Dropout(0.5), nn.Dropout(0.5)).eval()
     thinnet.freeze(model, "0")
     thinnet.freeze(model, "1", training=True)
@@ -261,11 +261,11 @@ def test_pinned_sites_stay_as_they_are() -> None:
         assert [module.training for module in model] == [False, True, True]
     assert [module.training for module in model] == [False, True, False]
     assert "0" not in inside.owners()
-    with mc_mode(model):  # as far as modules declare it
+    with mc_mode(model):  # the declared dropout
         assert [module.training for module in model] == [False, True, True]
 
 
-def test_a_fused_encoder_with_padding_tosses_its_coins() -> None:
+def test_a_fused_encoder_with_padding_drops() -> None:
     layer = nn.TransformerEncoderLayer(WIDTH, 2, 16, 0.5, batch_first=True)
     model, padding = nn.TransformerEncoder(layer, 2).eval(), torch.zeros(4, 5, dtype=torch.bool)
     padding[:, 3:] = True
@@ -275,7 +275,7 @@ def test_a_fused_encoder_with_padding_tosses_its_coins() -> None:
 
 
 @pytest.mark.parametrize("way", ["around", "inside", "in place"])
-def test_compiled_models_toss_their_coins(way: str) -> None:
+def test_compiled_models_drop(way: str) -> None:
     layers = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
     inner = torch.compile(layers, backend="eager") if way == "inside" else layers
     model = nn.Sequential(inner, nn.Dropout(0.5)).eval()
@@ -293,15 +293,15 @@ def test_compiled_models_toss_their_coins(way: str) -> None:
 
 def test_bad_input_is_refused() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5)).eval()
-    with pytest.raises(ValueError, match=r"pattern 'head.\*' must match a module that owns coins; there are: 1\."):
+    with pytest.raises(ValueError, match=r"pattern 'head.\*' must match a module with dropout; there are: 1\."):
         mc_mode(model, only="head.*")
-    with pytest.raises(ValueError, match=r"pattern '0' must match a module that owns coins"), mc_mode(model, only="0"):
+    with pytest.raises(ValueError, match=r"pattern '0' must match a module with dropout"), mc_mode(model, only="0"):
         model(torch.ones(1, 2))
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module; got type"):
         mc_mode(nn.Dropout)  # type: ignore[arg-type]
     plain = nn.Sequential(nn.Linear(2, 2))
-    with pytest.raises(ValueError, match="model must have a coin that may drop"), mc_mode(plain):
+    with pytest.raises(ValueError, match="model must contain active dropout"), mc_mode(plain):
         plain(torch.ones(1, 2))
-    with pytest.raises(ValueError, match="model must have a coin that may drop"):
+    with pytest.raises(ValueError, match="model must contain active dropout"):
         mc_mode(nn.Sequential(nn.Dropout(0.0)), example=torch.ones(1, 2))
     assert type(plain) is nn.Sequential and type(model) is nn.Sequential

@@ -1,4 +1,4 @@
-"""A copy of a model that is free to be changed: its sites are bound to no coins, and none is pinned on."""
+"""A copy of a model that may be changed: it is neither bound nor pinned."""
 
 import copy
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from thinnet.rng.calls import CallCounter
 
 
 def free_copy(function: str, model: nn.Module) -> nn.Module:
-    """Returns a deep copy of a model without the names of its coins; what is pinned off has rate 0 there.
+    """Returns a deep copy of a model that is not bound. Dropout that is pinned off has rate 0 in the copy.
 
     Args:
-        function: the name that an error gives.
-        model: any module; it is left as it is.
+        function: the name in the error.
+        model: any module; it is unchanged.
 
-    Raises: TypeError where `model` is no module, or none that can be copied.
+    Raises: TypeError where `model` is no module, or cannot be copied.
 
     >>> import thinnet
     >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))
@@ -31,7 +31,7 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     """
     copied = copy.deepcopy(structure(function, checked(function, model)))
     for module in copied.modules():
-        _forget_coins(module)
+        _unbind(module)
         pinned = vars(module).get("train")
         if isinstance(pinned, Pinned):
             Mode(module).put(ABSENT)
@@ -40,8 +40,8 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     return copied
 
 
-def _forget_coins(module: nn.Module) -> None:
-    """Takes out the hooks by which bound coins count forward passes."""
+def _unbind(module: nn.Module) -> None:
+    """Removes the hooks by which a bound model counts forward passes."""
     for hooks in (module._forward_pre_hooks, module._forward_hooks):
         for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), CallCounter)]:
             del hooks[key]
@@ -49,8 +49,8 @@ def _forget_coins(module: nn.Module) -> None:
 
 
 @contextmanager
-def norms_still(model: nn.Module) -> Iterator[None]:
-    """Keeps the batch normalisations of a copy in eval in the meantime, so that one input is enough to run it in training."""
+def norms_pinned(model: nn.Module) -> Iterator[None]:
+    """Pins the batch normalisations of a copy to eval, so that it runs in training mode with a batch of one."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     for norm in norms:
         Mode(norm).put(Pinned(norm, False))

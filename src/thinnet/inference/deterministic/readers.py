@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from thinnet.inference.deterministic.copying import norms_still
+from thinnet.inference.deterministic.copying import norms_pinned
 from thinnet.models.edit.calls import CALLS, served_calls
 from thinnet.models.edit.equivalents import MODULES, same_forward
 from thinnet.models.edit.order import call_with
@@ -163,7 +163,7 @@ def _sites(model: nn.Module, example: Any) -> dict[nn.Module, str]:
 
 def _called(model: nn.Module, example: Any) -> list[str]:
     """Returns where forward methods call dropout functions; PyTorch's modules do that too, and are no such place."""
-    with norms_still(model):
+    with norms_pinned(model):
         changes, _ = served_calls(model, example)
     owner = {change.place: change.place.partition(CALLS)[0].removesuffix(".") for change in changes}
     return [place for place, path in owner.items() if not isinstance(model.get_submodule(path), _DropoutNd)]

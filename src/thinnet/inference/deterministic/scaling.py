@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.inference.deterministic.copying import free_copy, norms_still
+from thinnet.inference.deterministic.copying import free_copy, norms_pinned
 from thinnet.inference.deterministic.readers import scale_readers
 from thinnet.inference.deterministic.undropped import Undropped
 from thinnet.models.edit import strip
@@ -84,6 +84,6 @@ def _remove_functional(model: nn.Module, example: Any) -> None:
 
 
 def _random(model: nn.Module, example: Any) -> list[FoundSite]:
-    with norms_still(model):
+    with norms_pinned(model):
         found = sites(model, run=lambda model: call_with(model, example), passes=2)
     return [place for place in found if place.on_in_train or place.on_in_eval]

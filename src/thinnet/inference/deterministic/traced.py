@@ -1,4 +1,4 @@
-"""Moments through a forward method of one's own, where it is a chain of layers and functions: followed by `torch.fx`."""
+"""Propagates moments through a forward method that is a chain of layers and functions, traced by `torch.fx`."""
 
 import operator
 from collections.abc import Callable, Mapping
@@ -28,21 +28,21 @@ COMMUTE = {operator.add, operator.mul, torch.add, torch.mul}
 
 
 class Leaves(fx.Tracer):
-    """Takes layers, and what a rule is given for, whole."""
+    """Traces sites, and modules with a rule, as one node."""
 
     def __init__(self, rules: Rules) -> None:
         super().__init__()
         self.rules = {**propagate.RULES, **rules}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Returns whether a module is not looked into."""
+        """Returns whether a module is one node."""
         return isinstance(m, (Site, *self.rules)) or super().is_leaf_module(m, module_qualified_name)
 
 
 def through(model: nn.Module, m: Moments, rules: Rules | None = None) -> Moments:
-    """Returns the moments behind a model.
+    """Returns the moments of the output of a model.
 
-    Raises: TypeError where a part has no rule, or the forward method is no chain; the message names it.
+    Raises: TypeError where a part has no rule, or the forward method is no chain. The message names the part.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
     >>> through(model, Moments.of(torch.zeros(1, 2))).mean.shape
@@ -52,10 +52,10 @@ def through(model: nn.Module, m: Moments, rules: Rules | None = None) -> Moments
     if isinstance(model, (Site, nn.Sequential, *tracer.rules)):
         return _part(model, m, rules, "model")
     try:
-        graph = tracer.trace(model.train())  # a forward method may ask for the mode before it drops
+        graph = tracer.trace(model.train())  # a forward method may check the mode before it drops
     except Exception as error:
-        rule = f"moments: model must be a chain of layers; {type(model).__name__} cannot be followed ({error})"
-        raise TypeError(f"{rule}. sample(model, x) draws from it.") from error
+        rule = f"moments: model must be a chain of layers; {type(model).__name__} cannot be traced ({error})"
+        raise TypeError(f"{rule}. Call sample(model, x).") from error
     values: dict[fx.Node, Any] = {}
     for node in graph.nodes:
         if node.op == "placeholder":
@@ -82,13 +82,13 @@ def _step(model: nn.Module, node: fx.Node, values: Mapping[fx.Node, Any], rules:
 
 
 def _function(node: fx.Node, target: Any, args: Any, kwargs: Any) -> Any:
-    """Returns what a function makes of the moments among its arguments."""
+    """Returns the moments of the result of a function."""
     name = getattr(target, "__name__", str(target))
     uncertain = [each for each in (*args, *kwargs.values()) if isinstance(each, Moments)]
     if not uncertain:
         return target(*args, **kwargs)
     if len(uncertain) > 1:
-        _refused(node, f"{name}, whose parts have inputs in common")
+        _refused(node, f"{name}, whose arguments are not independent")
     if target in COMMUTE and args[0] is not uncertain[0]:
         args = args[::-1]
     m, rest = args[0], args[1:]
@@ -115,9 +115,9 @@ def _part(module: nn.Module, m: Any, rules: Rules | None, path: str) -> Moments:
     try:
         return propagate.propagate(module, m, rules=rules)
     except TypeError as error:
-        raise TypeError(str(error).replace("propagate: model", f"moments: {path}") + " Or sample(model, x).") from None
+        raise TypeError(str(error).replace("propagate: model", f"moments: {path}") + " Or call sample(model, x).") from None
 
 
 def _refused(node: fx.Node, what: str) -> Any:
     rule = f"moments: model must be a chain of layers; {node.name!r} is {what}"
-    raise TypeError(f"{rule}. Put it into a module and pass rules={{ItsClass: your_rule}}, or sample(model, x).")
+    raise TypeError(f"{rule}. Move it to a module and pass rules={{ItsClass: your_rule}}, or call sample(model, x).")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_leaves, tree_map
 
-from thinnet.inference.deterministic.copying import free_copy, norms_still
+from thinnet.inference.deterministic.copying import free_copy, norms_pinned
 from thinnet.models.edit.calls import CALLS
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.replace import replace
@@ -155,7 +155,7 @@ class Subnetworks:
 
     def _check_randomness(self) -> None:
         """Turns all dropout into sites, and refuses any other random operation."""
-        with norms_still(self.copy):
+        with norms_pinned(self.copy):
             left = replace(self.copy, functional=True, example=self.x).notes
             found = sites(self.copy, run=lambda model: call_with(model, self.x), passes=2)
         if left:

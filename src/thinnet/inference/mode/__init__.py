@@ -1,1 +1,1 @@
-"""The coins of a model on, and nothing else of it."""
+"""MC mode: dropout on, everything else in eval; and copies of a model in which dropout has addresses."""

@@ -1,4 +1,4 @@
-"""The coins of a model on, and nothing else of it: a context for code that makes its own passes."""
+"""MC mode: a context in which dropout is on and everything else is in eval."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -15,31 +15,29 @@ from thinnet.models.rewrite.methods import is_pinned
 
 
 class mc_mode:
-    """A context in which a model tosses its coins as in training, and is in eval in everything else.
+    """Turns the dropout of a model on, and keeps everything else in eval, whatever mode the model is in.
 
-    All kinds of coins are on: sites of thinnet, PyTorch's dropout modules, dropout that a forward method calls as a function or
-    gives to attention, `nn.MultiheadAttention` and the recurrent layers, masks made by hand behind `self.training`. Norms are
-    in eval, as modules and as functions, whatever mode the model is in; PyTorch's fused path through its encoder layers, which
-    passes by their dropout, is closed.
+    It covers every kind of dropout: sites, dropout modules of PyTorch, functions, attention, recurrent layers, and masks made
+    by hand under `self.training`. Norms stay in eval, as modules and as functions. PyTorch's fused path through its encoder
+    layers skips dropout, so it is off.
 
-    Which modules own a switch is found when the model is first called inside: a copy of its structure runs on a few rows of
-    the call. Modules that declare a rate are on before. A forward method that does more with `self.training` than coins does
-    that, too, where it owns a coin: nobody but its author can tell these apart.
+    At the first call inside, a copy of the model runs on a few rows of the input, to find the modules whose mode controls
+    dropout. Until then, modules that declare a rate are on. If such a module does more than dropout under `self.training`,
+    that is on too.
 
-    Modes are turned in the thread that is inside, and in no other. When the context is left, by whatever way, every module is
-    as it was; contexts nest, of one model too. In between a module that is concerned has a class of its own, made from its
-    class, so code that asks for `type(module) is ...` sees another one, and compiled code of the model is not used.
+    Only the thread that enters the context sees the modes. On exit, every module is as before. Contexts nest. Inside, the
+    modules have a derived class, so `type(module) is ...` fails, and compiled code of the model does not run.
 
     Args:
-        model: any module, in any mode. Sites that `thinnet.freeze` has pinned stay as they are.
-        only: `fnmatch` over the paths of the modules that own coins: one pattern or several; all of them if left out. The model
-            itself has the path "".
-        example: what the model is called with; then the switches are found before the context is entered.
+        model: any module, in any mode. Sites that `thinnet.freeze` has pinned keep their mode.
+        only: one or several `fnmatch` patterns over the paths of modules with dropout; all by default. The model itself has
+            the path "".
+        example: an input of the model; with it, the modules are found before the context is entered.
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: a pattern matches no module that owns coins, or the model has none. Without an example, that is known of a
-            model whose coins are not declared when it is first called inside.
+        ValueError: a pattern matches no module with dropout, or the model has no dropout. Without an example, dropout that no
+            module declares is only looked for in the first call inside.
 
     Source: Gal and Ghahramani 2016, arXiv:1506.02142.
 
@@ -69,14 +67,14 @@ class mc_mode:
         found = switches("mc_mode", self.model, example)
         if not found.rng:
             step = "Insert dropout: thinnet.insert(model)"
-            raise ValueError(f"mc_mode: model must have a coin that may drop; this one has none. {step}.")
+            raise ValueError(f"mc_mode: model must contain active dropout; it has none. {step}.")
         for pattern in self.only or ():
             if not any(matches(path, pattern) for path in found.paths):
-                refuse_unmatched("mc_mode", pattern, found.paths, "a module that owns coins")
+                refuse_unmatched("mc_mode", pattern, found.paths, "a module with dropout")
         return found.paths
 
     def learn(self, example: Any) -> None:
-        """Finds the switches, unless they are known for certain."""
+        """Finds the modules that control dropout, unless an example or a call has shown them."""
         if not self.certain:
             self.found, self.certain = self._find(example), True
 
@@ -85,7 +83,7 @@ class mc_mode:
         paths = [path for path, _ in self.model.named_modules()]
         for pattern in self.only or ():
             if not any(matches(path, pattern) for path in paths):
-                refuse_unmatched("mc_mode", pattern, self.found, "a module that owns coins")
+                refuse_unmatched("mc_mode", pattern, self.found, "a module with dropout")
 
     def __enter__(self) -> "mc_mode":
         self._entered.append(_Entry(self))
@@ -93,18 +91,18 @@ class mc_mode:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         mine = [entry for entry in self._entered if entry.counts is thread_modes.inside.counts]
-        entry = (mine or self._entered)[-1]  # a generator may be closed by another thread than the one that it ran in
+        entry = (mine or self._entered)[-1]  # another thread may close a generator
         self._entered.remove(entry)
         entry.undo()
 
     def owners(self) -> dict[str, nn.Module]:
-        """Returns the modules whose coins are on, by path, as far as they are known now."""
+        """Returns the modules that are on, by path, as far as they are known."""
         chosen = [path for path in self.found if self.only is None or any(matches(path, each) for each in self.only)]
         return {path: self.model.get_submodule(path) for path in sorted(chosen)}
 
 
 class _Entry:
-    """One time that a context was entered, by one thread."""
+    """One use of a context, by one thread."""
 
     def __init__(self, context: mc_mode) -> None:
         self.context, self.counts = context, thread_modes.inside.counts
@@ -113,7 +111,7 @@ class _Entry:
             self.counts.first.setdefault(id(context.model), []).append(self._first_call)
 
     def _turned(self) -> tuple[list[nn.Module], list[nn.Module], list[nn.Module]]:
-        """Turns modules on and off; returns those, and which have a class of their own now."""
+        """Turns modules on and off; returns both, and the modules that have a derived class now."""
         model, owners = self.context.model, {id(module) for module in self.context.owners().values() if not is_pinned(module)}
         owners |= {id(layer) for layer in _fused(model, owners)}
         there = list(model.modules())
@@ -127,14 +125,14 @@ class _Entry:
         return on, off, changed
 
     def _first_call(self, args: Any, kwargs: Any) -> None:
-        """Finds the switches with the arguments of a call, and turns these instead of the declared ones."""
+        """Finds the modules from the arguments of the first call, and turns on these instead of the declared ones."""
         self.context.learn(Arguments(args, kwargs))
         before = self.on, self.off, self.changed
         self.on, self.off, self.changed = self._turned()
         self._back(*before)
 
     def undo(self) -> None:
-        """Brings everything back."""
+        """Restores the modes and classes."""
         number = id(self.context.model)
         waiting = [each for each in self.counts.first.pop(number, ()) if each != self._first_call]
         if waiting:
@@ -148,7 +146,7 @@ class _Entry:
 
 
 def _fused(model: nn.Module, owners: set[int]) -> list[nn.Module]:
-    """Returns the layers of encoders that own coins: in training mode these take no fused path, and differ in nothing else."""
+    """Returns the encoder layers with dropout: training mode only keeps these off the fused path."""
     kinds = (nn.TransformerEncoder, nn.TransformerEncoderLayer)
     around = [
         part for part in model.modules() if isinstance(part, kinds) and any(id(each) in owners for each in part.modules())

@@ -1,4 +1,4 @@
-"""A second model around the same parameters: what is done to it leaves the first one as it is, and costs no memory."""
+"""A copy of a model that shares its parameters."""
 
 import copy
 from typing import Any
@@ -11,14 +11,13 @@ from thinnet.rng.calls import CallCounter
 
 
 def structure(function: str, model: nn.Module) -> nn.Module:
-    """Returns a deep copy of a model that holds the same parameters; buffers and generators are its own, and no coin is bound.
+    """Returns a deep copy of a model that shares its parameters. It has its own buffers and generators, and is not bound.
 
     Args:
-        function: the name that an error gives.
-        model: any module; it is left as it is.
+        function: the name in the error.
+        model: any module; it is unchanged.
 
-    Raises:
-        TypeError: `copy.deepcopy` does not copy the model.
+    Raises: TypeError where `copy.deepcopy` fails.
 
     >>> model = nn.Linear(2, 2)
     >>> second = structure("example", model)
@@ -32,9 +31,7 @@ def structure(function: str, model: nn.Module) -> nn.Module:
         memo |= {id(tensor): tensor.detach().clone() for tensor in module._buffers.values() if tensor is not None}
         memo |= {id(value): value.clone_state() for value in vars(module).values() if isinstance(value, torch.Generator)}
         if isinstance(module, Site) and module.context is not None:
-            memo[id(module.context.calls)] = (
-                CallCounter()
-            )  # for the hooks of a bound model, which count now what nobody asks for
+            memo[id(module.context.calls)] = CallCounter()  # the copied hooks count with it
             memo[id(module.context)] = None
     try:
         return copy.deepcopy(model, memo)

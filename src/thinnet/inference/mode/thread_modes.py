@@ -1,7 +1,7 @@
-"""Modules whose mode is another one in the threads that ask for it: everywhere else they are as they were.
+"""Gives modules another mode in some threads: a derived class makes `training` a property that depends on the thread.
 
-A module gets a class made of its own, in which `training` says True, or False, in the threads that are inside, and what the
-module's flag says in all others. The module's dictionary is the same, and when the last thread has left so is its class.
+This stays apart from `thinnet.models.rewrite`: `training` is read as an attribute, so only a property can depend on the thread,
+and only a class can have a property. The dictionary of the module does not change. The last thread to leave restores the class.
 """
 
 import threading
@@ -14,21 +14,21 @@ from torch import nn
 from thinnet.inference.mode.norms_in_eval import NORMS
 from thinnet.models.rewrite.functions import Intercepted
 
-CLOSED = ("torch.nn.", "thinnet.")  # modules of these call no norm as a function
+CLOSED = ("torch.nn.", "thinnet.")  # modules of these packages call no norm as a function
 
 
 class Counts:
-    """What one thread has turned on and off, each as often as it did, by the number of the module."""
+    """How often one thread has turned each module on and off, by the id of the module."""
 
     def __init__(self) -> None:
         self.on: Counter[int] = Counter()
         self.off: Counter[int] = Counter()
-        self.first: dict[int, list[Callable[..., None]]] = {}  # what is to be done when a module is called
+        self.first: dict[int, list[Callable[..., None]]] = {}  # to run at the next call of a module
         self.held = False
 
     @property
     def busy(self) -> bool:
-        """Whether this thread is inside of any context."""
+        """Whether this thread is inside a context."""
         return bool(self.on or self.off or self.first)
 
     def turn(self, modules: Iterable[nn.Module], on: bool, by: int) -> None:
@@ -54,7 +54,7 @@ _classes: dict[type, type] = {}
 
 
 class Turned:
-    """What is mixed into the class of a module while any thread is inside."""
+    """The mixin of a module while any thread is inside."""
 
     @property
     def training(self) -> bool:
@@ -67,7 +67,7 @@ class Turned:
         vars(self)["training"] = mode
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls the module; one that is on for its coins with its norms held in eval."""
+        """Calls the module; if it is on, functional norms stay in eval."""
         counts = inside.counts
         waiting = counts.first.get(id(self))
         while waiting:
@@ -84,26 +84,26 @@ class Turned:
             counts.held = False
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """Is copied and pickled as a module of its own class."""
+        """Copies and pickles have the original class."""
         _, args, *rest = super().__reduce_ex__(protocol)
         return made, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
 
 
 def made(kind: type, *args: Any) -> Any:
-    """Returns a new module of a class, without anything in it."""
+    """Returns an empty module of a class."""
     return kind.__new__(kind, *args)
 
 
 class Uncompiled:
-    """What is mixed into the class of what `torch.compile` returned: threads inside run the module as it is written."""
+    """The mixin of a compiled module: threads inside run the original module."""
 
     def __call__(self: Any, *args: Any, **kwargs: Any) -> Any:
-        """Calls the module, or its compiled form."""
+        """Calls the original module, or its compiled form."""
         return self._orig_mod(*args, **kwargs) if inside.counts.busy else super().__call__(*args, **kwargs)  # type: ignore[misc]
 
 
 def origin(kind: type) -> type:
-    """Returns the class that a module had."""
+    """Returns the original class of a module."""
     return kind.__mro__[2] if issubclass(kind, (Turned, Uncompiled)) else kind
 
 
@@ -115,7 +115,7 @@ def _turned(kind: type, mixed: type) -> type:
 
 
 def enter(modules: Iterable[nn.Module]) -> list[nn.Module]:
-    """Gives modules their classes, or counts one user more; returns them. Either all of them are changed or none is."""
+    """Gives modules their derived classes, or counts one more user. Either all of them change or none."""
     with _lock:
         done: list[nn.Module] = []
         try:
@@ -132,7 +132,7 @@ def enter(modules: Iterable[nn.Module]) -> list[nn.Module]:
 
 
 def leave(modules: Iterable[nn.Module]) -> None:
-    """Counts one user less of modules, and gives those without any their own classes back."""
+    """Counts one user less, and restores the class of modules without users."""
     with _lock:
         for module in modules:
             _users[id(module)] -= 1

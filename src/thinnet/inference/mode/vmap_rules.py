@@ -1,4 +1,4 @@
-"""Attention and norms under `torch.func.vmap`, for which PyTorch has no rule or a slow one: the draws join the batch."""
+"""Rules for attention and norms under `torch.func.vmap`, where PyTorch has none or a slow one: draws join the batch."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ Options = tuple[tuple[str, Any], ...]
 
 
 class Attention(torch.autograd.Function):
-    """`F.scaled_dot_product_attention` with a batch on axis 0, and a rule for one more axis in front of it."""
+    """`F.scaled_dot_product_attention` with a batch on axis 0, and a rule that joins one more axis with it."""
 
     @staticmethod
     def forward(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, options: Options) -> Tensor:
@@ -54,7 +54,7 @@ def attended(given: Any) -> Tensor:
 
 
 class Norm(torch.autograd.Function):
-    """`F.batch_norm` with running statistics, and a rule for one more axis in front of the batch."""
+    """`F.batch_norm` with running statistics, and a rule that joins one more axis with the batch."""
 
     @staticmethod
     def forward(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
@@ -81,7 +81,7 @@ def normed(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Returns `F.batch_norm` of a batch that is mapped, as one larger batch where nothing but the batch is mapped."""
+    """Returns `F.batch_norm`; if only the input is mapped, of one larger batch."""
     rest = running_mean, running_var, weight, bias
     mapped = any(is_batchedtensor(each) for each in rest if each is not None)
     if training or running_mean is None or mapped or not is_batchedtensor(input):
