@@ -17,6 +17,7 @@ from thinnet.inference.deterministic.copying import free_copy, norms_pinned
 from thinnet.models.edit.calls import CALLS
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.replace import replace
+from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.sites import sites
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site, rates
@@ -41,22 +42,35 @@ class Use(NamedTuple):
         return prod(self.shape)
 
 
-class Enumerated:
-    """Replaces the noise of a site in a copy of a model by the mask that the number of a sub-network encodes."""
+class Enumerated(Replacement):
+    """Replaces `apply_noise` of a site by the masks that the numbers of sub-networks encode."""
 
-    def __init__(self, networks: "Subnetworks", name: str, site: Site) -> None:
-        self.networks, self.name, self.site = networks, name, site
+    name = "apply_noise"
 
-    def apply_noise(self, x: Tensor, shared_axes: tuple[int, ...] = (), kind: NoiseKind = NoiseKind.INVERTED) -> Tensor:
+    def __init__(self, networks: "Subnetworks", path: str, site: Site) -> None:
+        super().__init__(site)
+        self.networks, self.path, self.site = networks, path, site
+
+    def __call__(self, x: Tensor, shared_axes: tuple[int, ...] = (), kind: NoiseKind = NoiseKind.INVERTED) -> Tensor:
         """Applies the masks of the sub-networks that run now."""
         if kind != NoiseKind.INVERTED:
-            raise ValueError(_no_mask(self.name, type(self.site).__name__))
-        return self.networks.masked(self.name, self.site.p or 0.0, x, shared_axes) if self.site.training else x
+            raise ValueError(_no_mask(self.path, type(self.site).__name__))
+        return self.networks.masked(self.path, self.site.p or 0.0, x, shared_axes) if self.site.training else x
 
-    def key(self, x: Tensor, batch: int | None = 0) -> None:
-        """Refuses a method whose noise is not one Bernoulli mask, unless the site is off."""
-        if self.site.training:
-            raise ValueError(_no_mask(self.name, type(self.site).__name__))
+
+class NoKey(Replacement):
+    """Replaces `key` of a site: it refuses a method whose noise is not one Bernoulli mask, unless the site is off."""
+
+    name = "key"
+
+    def __init__(self, path: str, site: Site) -> None:
+        super().__init__(site)
+        self.path = path
+
+    def __call__(self, x: Tensor, batch: int | None = 0) -> None:
+        """Refuses a site that is on."""
+        if self.module.training:
+            raise ValueError(_no_mask(self.path, type(self.module).__name__))
 
 
 class Subnetworks:
@@ -86,8 +100,8 @@ class Subnetworks:
         self._check_randomness()
         self.named = {name: module for name, module in self.copy.named_modules() if isinstance(module, Site)}
         for name, site in self.named.items():
-            hook = Enumerated(self, name, site)
-            site.apply_noise, site.key = hook.apply_noise, hook.key  # type: ignore[method-assign]
+            Enumerated(self, name, site).put()
+            NoKey(name, site).put()
         self.uses: list[Use] = []
         self._kept: Tensor | None = None  # (sub-networks, units) of this pass; None while uses are recorded
         self._at = self._next = 0
