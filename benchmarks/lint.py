@@ -1,8 +1,8 @@
-"""What `thinnet lint` finds in the sources of other packages, how much of it is right, and how fast that is.
+"""The precision and the speed of `thinnet lint` on the source code of other packages.
 
-    python -m benchmarks.lint FOLDER...    a folder is the package of an installed distribution, or one that is unpacked
+    python -m benchmarks.lint FOLDER...    each folder is an installed or an unpacked package
 
-Every finding was looked at; `WRONG` names those that are none. The verdicts hold for the versions in `JUDGED`.
+Every finding was reviewed. `FALSE_POSITIVES` lists the wrong ones, for the versions in `REVIEWED`.
 """
 
 import json
@@ -19,11 +19,11 @@ from benchmarks.tables import table
 from thinnet.lint.cache import FOLDER, Cache
 from thinnet.lint.files import find
 from thinnet.lint.rules import REGISTRY
-from thinnet.lint.run import Outcome, cores, lint
+from thinnet.lint.run import FileResult, cores, lint_files
 from thinnet.lint.settings import Settings
 
 RESULT = Path(__file__).parent / "results" / "lint.json"
-JUDGED = {
+REVIEWED = {
     "torch": "2.13.0",
     "transformers": "5.23.0",
     "lightning": "2.6.6",
@@ -32,8 +32,8 @@ JUDGED = {
     "peft": "0.21.2",
     "torch_geometric": "2.8.1",
 }
-# A file and a code: the author says in a comment that dropout in eval is meant; masking tokens is the model's own task.
-WRONG = {
+# Files and codes. A comment says that dropout in eval mode is intended, or the model masks tokens as its task.
+FALSE_POSITIVES = {
     ("modeling_esmfold2.py", "THN103"),
     ("modular_esmfold2.py", "THN103"),
     ("modeling_perceiver.py", "THN406"),
@@ -41,51 +41,52 @@ WRONG = {
 
 
 def version_of(folder: Path) -> str:
-    """Returns the version of the distribution that a package's folder belongs to."""
+    """Returns the version of the installed distribution of a package."""
     found = sorted(folder.parent.glob(f"{folder.name}-*.dist-info"))
     return re.sub(r".*-([^-]+)\.dist-info", r"\1", found[0].name).partition("+")[0] if found else "unknown"
 
 
 def seconds() -> float:
-    """Returns the processor time of this process and of those that it waited for."""
+    """Returns the CPU time of this process and of its finished child processes."""
     times = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(used.ru_utime + used.ru_stime for used in times)
 
 
-def timed(files: list[Path], settings: Settings, cache: Cache) -> tuple[list[Outcome], dict[str, float]]:
-    """Looks at files; returns what came of it, and the wall clock and processor seconds."""
+def timed(files: list[Path], settings: Settings, cache: Cache) -> tuple[list[FileResult], dict[str, float]]:
+    """Checks files; returns the results, the elapsed seconds and the CPU seconds."""
     wall, processor = time.perf_counter(), seconds()
-    outcomes = lint(files, settings, cache, None, cores())
-    return outcomes, {"wall": round(time.perf_counter() - wall, 1), "processor": round(seconds() - processor, 1)}
+    results = lint_files(files, settings, cache, None, cores())
+    return results, {"wall": round(time.perf_counter() - wall, 1), "processor": round(seconds() - processor, 1)}
 
 
-def row(folder: Path, outcomes: list[Outcome]) -> dict[str, object]:
-    """Returns the counts of a package: what is right and what is wrong, by rule."""
+def row(folder: Path, results: list[FileResult]) -> dict[str, object]:
+    """Returns the true and false positives of a package by rule."""
     right: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
-    for outcome in outcomes:
-        for found in outcome.findings:
-            (wrong if (outcome.path.name, found.code) in WRONG else right)[found.code] += 1
-    lines = sum(outcome.path.read_bytes().count(b"\n") for outcome in outcomes)
-    version, passed = version_of(folder), [str(outcome.path.name) for outcome in outcomes if outcome.trouble]
-    looked_at = JUDGED.get(folder.name) == version
-    head = {"package": folder.name, "version": version, "looked_at": looked_at, "files": len(outcomes), "lines": lines}
-    return head | {"right": dict(sorted(right.items())), "wrong": dict(sorted(wrong.items())), "passed_over": passed}
+    for result in results:
+        for found in result.findings:
+            code = found.rule.code
+            (wrong if (result.path.name, code) in FALSE_POSITIVES else right)[code] += 1
+    lines = sum(result.path.read_bytes().count(b"\n") for result in results)
+    version, skipped = version_of(folder), [str(result.path.name) for result in results if result.error]
+    reviewed = REVIEWED.get(folder.name) == version
+    head = {"package": folder.name, "version": version, "reviewed": reviewed, "files": len(results), "lines": lines}
+    return head | {"right": dict(sorted(right.items())), "wrong": dict(sorted(wrong.items())), "skipped": skipped}
 
 
 def main(folders: list[Path]) -> None:
-    """Measures, and writes the result file."""
+    """Measures and writes the result file."""
     settings = Settings(root=Path(), preview=True)
     sources = {folder: list(find([folder], settings)) for folder in folders}
     files = [path for paths in sources.values() for path in paths]
     kept = Path(tempfile.mkdtemp())
     try:
-        outcomes, cold = timed(files, settings, Cache(kept, settings.rules()))
+        results, cold = timed(files, settings, Cache(kept, settings.rules()))
         _, warm = timed(files, settings, Cache(kept, settings.rules()))
         size = sum(path.stat().st_size for path in (kept / FOLDER).iterdir())
     finally:
         shutil.rmtree(kept)
-    at = {outcome.path: outcome for outcome in outcomes}
+    at = {result.path: result for result in results}
     rows = [row(folder, [at[path] for path in paths]) for folder, paths in sources.items()]
     preview = [rule.code for rule in REGISTRY if rule.preview]
     head = {"cores": cores(), "cold_seconds": cold, "warm_seconds": warm, "cache_bytes": size, "preview": preview}
@@ -93,7 +94,7 @@ def main(folders: list[Path]) -> None:
 
 
 def precision() -> str:
-    """Returns the table of docs/lint.md: one row a package, true and false findings by rule, and those in preview apart."""
+    """Returns the table of docs/lint.md: the true and false positives of each package, and those of rules in preview."""
     result = json.loads(RESULT.read_text())
     rows = []
     for one in result["rows"]:
@@ -107,13 +108,13 @@ def precision() -> str:
 
 
 def speed() -> str:
-    """Returns the sentence on speed of docs/lint.md."""
+    """Returns the sentence on speed in docs/lint.md."""
     result = json.loads(RESULT.read_text())
     lines = sum(one["lines"] for one in result["rows"])
     files = sum(one["files"] for one in result["rows"])
     cold, warm = (lines / result[f"{name}_seconds"]["wall"] * 60 / 1e6 for name in ("cold", "warm"))
     head = f"{files:,} files with {lines:,} lines on {result['cores']} cores"
-    return f"{head}: {cold:.1f} M lines a minute at first, {warm:.0f} M where nothing changed since."
+    return f"{head}: {cold:.1f} M lines a minute without a cache, {warm:.0f} M with it."
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The command as a person runs it, in a folder of its own."""
+"""The command, run in a temporary folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ app.command()(lint)
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
-    """Returns the command; the current folder is an empty one with a pyproject.toml."""
+    """Returns a function that runs the command in a folder that holds an empty pyproject.toml."""
     (tmp_path / "pyproject.toml").write_text("")
     monkeypatch.chdir(tmp_path)
 

@@ -1,10 +1,10 @@
-"""Python in Markdown and reStructuredText: found, placed where it stands on the page, and mended there."""
+"""Python in Markdown and reStructuredText is checked, located and fixed in the page."""
 
 import textwrap
 
 import pytest
 
-from thinnet.lint.engine import check, mend
+from thinnet.lint.engine import check, fix
 from thinnet.lint.rules import REGISTRY
 
 NET = "class Net(nn.Module):\n    def forward(self, x):\n        return F.dropout(x, 0.5)\n"
@@ -30,31 +30,33 @@ def session(code: str) -> str:
     [(markdown, ".md", (8, 16)), (rest, ".rst", (9, 20)), (session, ".md", (8, 20))],
     ids=["markdown", "rest", "session"],
 )
-def test_a_finding_stands_where_the_page_has_it_and_is_mended_there(page, suffix: str, place: tuple[int, int]) -> None:
+def test_a_finding_has_its_position_in_the_page_and_is_fixed_there(page, suffix: str, place: tuple[int, int]) -> None:
     text = page(NET)
     (found,) = check(text, REGISTRY, suffix)
-    assert (found.code, found.line, found.column) == ("THN101", *place)
-    assert text.splitlines()[found.line - 1][found.column - 1 :].startswith("F.dropout")
-    assert mend(text, REGISTRY, suffix, unsafe=False) == (page(FIXED), 1)
+    at = found.location
+    assert at is not None and (found.rule.code, at.line, at.column) == ("THN101", *place)
+    assert text.splitlines()[place[0] - 1][place[1] - 1 :].startswith("F.dropout")
+    assert fix(text, REGISTRY, suffix, unsafe=False) == (page(FIXED), 1)
 
 
 @pytest.mark.parametrize("language", ["text", "", "json", "c"])
-def test_blocks_of_other_languages_are_left_alone(language: str) -> None:
+def test_blocks_of_other_languages_are_skipped(language: str) -> None:
     assert check(markdown(NET, language), REGISTRY, ".md") == []
 
 
 def test_later_blocks_use_the_names_of_earlier_ones() -> None:
-    text = markdown("from torch.nn.functional import dropout as toss\n") + markdown("toss(x)\n")
-    assert [found.code for found in check(text, REGISTRY, ".md")] == ["THN101"]
+    text = markdown("from torch.nn.functional import dropout as drop\n") + markdown("drop(x)\n")
+    assert [found.rule.code for found in check(text, REGISTRY, ".md")] == ["THN101"]
 
 
-def test_a_block_that_is_no_python_hides_no_other() -> None:
+def test_an_invalid_block_does_not_hide_another() -> None:
     text = markdown("x = ...\n    F.dropout(\n") + markdown(NET)
     (found,) = check(text, REGISTRY, ".md")
-    assert text.splitlines()[found.line - 1].strip() == "return F.dropout(x, 0.5)"
+    assert found.location is not None
+    assert text.splitlines()[found.location.line - 1].strip() == "return F.dropout(x, 0.5)"
 
 
-def test_an_alias_of_a_module_is_followed_in_a_page_of_service_code() -> None:
+def test_an_alias_of_a_module_is_resolved_in_a_page() -> None:
     code = textwrap.dedent("""
     from torch import nn
     F = nn.functional
@@ -67,4 +69,4 @@ def test_an_alias_of_a_module_is_followed_in_a_page_of_service_code() -> None:
         def forward(self, x):
             return F.softmax(self.output(F.dropout(x, p=self.dropout)), dim=-1)
     """)
-    assert [found.code for found in check(rest(code), REGISTRY, ".rst")] == ["THN101"]
+    assert [found.rule.code for found in check(rest(code), REGISTRY, ".rst")] == ["THN101"]

@@ -1,11 +1,11 @@
-"""Names are followed through every kind of import and binding; where more than one thing is possible, nothing is said."""
+"""Names are resolved through every kind of import and binding. An ambiguous name is not resolved."""
 
 import textwrap
 
 import libcst as cst
 import pytest
 
-from thinnet.lint.engine import Unreadable, check
+from thinnet.lint.engine import UnreadableSource, check
 from thinnet.lint.rules import REGISTRY
 from thinnet.lint.tree import Tree
 
@@ -13,7 +13,7 @@ DROPOUT = "torch.nn.functional.dropout"
 
 
 def name_of_last(code: str) -> str | None:
-    """The full name of what the last call in a text calls."""
+    """The full name of the function that the last call in a text calls."""
     module = cst.parse_module(textwrap.dedent(code))
     (statement,) = module.body[-1:]
     call = cst.ensure_type(
@@ -39,7 +39,7 @@ def name_of_last(code: str) -> str | None:
         "if x:\n    import torch.nn.functional as F\nelse:\n    from torch.nn import functional as F\nF.dropout(x)",
     ],
 )
-def test_a_name_is_followed(code: str) -> None:
+def test_a_name_is_resolved(code: str) -> None:
     assert name_of_last(code) == DROPOUT
 
 
@@ -60,11 +60,11 @@ def test_a_name_is_followed(code: str) -> None:
         "F = G\nG = F\nF.dropout(x)",
     ],
 )
-def test_what_is_not_certain_has_no_name(code: str) -> None:
+def test_an_ambiguous_name_is_not_resolved(code: str) -> None:
     assert name_of_last(code) != DROPOUT
 
 
-def test_one_thing_has_one_name_wherever_it_is_imported_from() -> None:
+def test_all_imports_of_a_layer_give_one_name() -> None:
     homes = [
         "from torch.nn.modules.dropout import Dropout",
         "from torch.nn.modules import Dropout",
@@ -73,7 +73,7 @@ def test_one_thing_has_one_name_wherever_it_is_imported_from() -> None:
     assert {name_of_last(f"{home}\nDropout(0.5)") for home in homes} == {"torch.nn.Dropout"}
 
 
-def test_a_class_body_is_no_scope_for_its_methods() -> None:
+def test_names_of_a_class_body_are_not_visible_in_its_methods() -> None:
     code = """
     import torch.nn.functional as F
     from torch import nn
@@ -84,10 +84,10 @@ def test_a_class_body_is_no_scope_for_its_methods() -> None:
         def forward(self, x):
             return F.dropout(x)
     """
-    assert [found.code for found in check(textwrap.dedent(code), REGISTRY)] == ["THN101"]
+    assert [found.rule.code for found in check(textwrap.dedent(code), REGISTRY)] == ["THN101"]
 
 
-def test_self_is_followed_into_bases_of_the_file() -> None:
+def test_self_is_resolved_in_base_classes_of_the_file() -> None:
     code = """
     import torch.nn.functional as F
     from torch import nn
@@ -101,10 +101,10 @@ def test_self_is_followed_into_bases_of_the_file() -> None:
             self.drop(x)
             return F.dropout(x, self.drop)
     """
-    assert {found.code for found in check(textwrap.dedent(code), REGISTRY)} == {"THN101", "THN306", "THN505"}
+    assert {found.rule.code for found in check(textwrap.dedent(code), REGISTRY)} == {"THN101", "THN306", "THN505"}
 
 
 @pytest.mark.parametrize("code", ["def (", "x = '", "print 'x'", "\tx\n  y"])
-def test_what_is_no_python_is_said_in_one_line(code: str) -> None:
-    with pytest.raises(Unreadable, match=r"^line \d+ is not Python that can be parsed$"):
+def test_invalid_python_is_an_error_of_one_line(code: str) -> None:
+    with pytest.raises(UnreadableSource, match=r"^line \d+ is not valid Python$"):
         check(code, REGISTRY)

@@ -1,7 +1,7 @@
-"""Every rule finds what its fixture marks and nothing else; its fixes write what stands beside the fixture, and then rest.
+"""Every rule finds what its fixture marks and nothing else, and its fixes write the expected file.
 
-`THN101.in` is the input, with `# expect: THN101` on the lines of findings. `THN101.fixed` is what `--fix` makes of it, and
-`THN101.unsafe` what `--unsafe-fixes` makes of it, each where that differs. The names keep other tools away from these files.
+`THN101.in` is the input, with `# expect: THN101` on the lines with findings. `THN101.fixed` is the output of `--fix`, and
+`THN101.unsafe` the output of `--unsafe-fixes`, if it differs. The suffixes keep other tools away from these files.
 """
 
 import ast
@@ -13,10 +13,11 @@ import libcst as cst
 import pytest
 
 from thinnet.lint import table
-from thinnet.lint.engine import check, mend, worth
-from thinnet.lint.pages import HEADINGS, explain, sections
-from thinnet.lint.rule import Rule
+from thinnet.lint.documentation import HEADINGS, explain
+from thinnet.lint.engine import applicable_rules, check, fix
+from thinnet.lint.rule import LintRule
 from thinnet.lint.rules import REGISTRY
+from thinnet.report.findings import Finding
 
 FIXTURES = Path(__file__).parent / "fixtures"
 DOCS = Path(__file__).parents[2] / "docs" / "lint.md"
@@ -24,51 +25,56 @@ STABLE = [rule for rule in REGISTRY if not rule.preview]
 each_rule = pytest.mark.parametrize("rule", REGISTRY, ids=lambda rule: rule.code)
 
 
-def fixture(rule: Rule) -> str:
+def fixture(rule: LintRule) -> str:
     return (FIXTURES / f"{rule.code}.in").read_text()
 
 
-def beside(rule: Rule, suffix: str, otherwise: str) -> str:
+def beside(rule: LintRule, suffix: str, otherwise: str) -> str:
     path = FIXTURES / f"{rule.code}.{suffix}"
     return path.read_text() if path.exists() else otherwise
 
 
-def assert_finds_what_is_marked(text: str, rules: list[Rule]) -> None:
+def line_of(found: Finding) -> int:
+    assert found.location is not None
+    return found.location.line
+
+
+def assert_finds_what_is_marked(text: str, rules: list[LintRule]) -> None:
     lines = text.splitlines()
     marked = [(number, code) for number, line in enumerate(lines, 1) for code in line.partition("# expect: ")[2].split()]
-    assert [(found.line, found.code) for found in check(text, rules)] == marked
+    assert [(line_of(found), found.rule.code) for found in check(text, rules)] == marked
 
 
 @each_rule
-def test_a_rule_finds_what_its_fixture_marks_and_nothing_else(rule: Rule) -> None:
+def test_a_rule_finds_what_its_fixture_marks_and_nothing_else(rule: LintRule) -> None:
     assert_finds_what_is_marked(fixture(rule), [*STABLE, rule] if rule.preview else STABLE)
 
 
 @each_rule
 @pytest.mark.parametrize("unsafe", [False, True], ids=["safe", "unsafe"])
-def test_fixes_write_what_is_expected_and_then_rest(rule: Rule, unsafe: bool) -> None:
+def test_fixes_write_the_expected_file_and_then_nothing(rule: LintRule, unsafe: bool) -> None:
     text = fixture(rule)
     safe = beside(rule, "fixed", text)
     expected = beside(rule, "unsafe", safe) if unsafe else safe
-    mended, count = mend(text, [rule], ".py", unsafe)
-    assert mended == expected
+    fixed, count = fix(text, [rule], ".py", unsafe)
+    assert fixed == expected
     assert (count > 0) == (expected != text)
-    assert mend(mended, [rule], ".py", unsafe) == (mended, 0)
+    assert fix(fixed, [rule], ".py", unsafe) == (fixed, 0)
 
 
 @each_rule
-def test_what_is_fixed_parses_and_is_no_longer_found(rule: Rule) -> None:
+def test_fixed_code_parses_and_is_no_longer_found(rule: LintRule) -> None:
     text = fixture(rule)
     before = check(text, [rule])
-    mended, _ = mend(text, [rule], ".py", unsafe=True)
-    ast.parse(mended)
-    after = check(mended, [rule])
+    fixed, _ = fix(text, [rule], ".py", unsafe=True)
+    ast.parse(fixed)
+    after = check(fixed, [rule])
     assert not any(found.edits for found in after)
     assert len(after) <= sum(not found.edits for found in before)
 
 
 @each_rule
-def test_a_fixture_has_hits_and_silence(rule: Rule) -> None:
+def test_a_fixture_has_nodes_with_and_without_findings(rule: LintRule) -> None:
     hits = sum(rule.code in line.partition("# expect: ")[2] for line in fixture(rule).splitlines())
     kinds = tuple(rule.kinds)
     nodes = cst.parse_module(fixture(rule)).visit(counter := _Counter(kinds))
@@ -87,14 +93,14 @@ class _Counter(cst.CSTVisitor):
 
 
 @each_rule
-def test_the_text_search_lets_a_rule_see_its_hits(rule: Rule) -> None:
-    assert rule in worth(REGISTRY, fixture(rule).encode())
-    assert rule not in worth(REGISTRY, b"import torch\n")
+def test_the_word_search_keeps_files_with_findings(rule: LintRule) -> None:
+    assert rule in applicable_rules(REGISTRY, fixture(rule).encode())
+    assert rule not in applicable_rules(REGISTRY, b"import torch\n")
 
 
 @each_rule
-def test_a_rule_is_documented(rule: Rule) -> None:
-    found = sections(rule)
+def test_a_rule_is_documented(rule: LintRule) -> None:
+    found = rule.sections()
     assert tuple(found) == HEADINGS
     assert all(found.values())
     assert found["What it does"].startswith("Finds ")
@@ -103,15 +109,15 @@ def test_a_rule_is_documented(rule: Rule) -> None:
 
 
 @each_rule
-def test_the_examples_of_a_rule_say_what_it_finds(rule: Rule) -> None:
+def test_a_rule_finds_its_example_and_not_its_alternative(rule: LintRule) -> None:
     context = "from torch import nn\nimport torch\nimport torch.nn.functional as F\n"
-    wrong, right = (code_of(sections(rule)[name], rule) for name in ("Example", "Use instead"))
-    assert rule.code in {found.code for found in check(context + wrong, [rule])}
-    assert rule.code not in {found.code for found in check(context + right, [rule])}
+    wrong, right = (code_of(rule.sections()[name], rule) for name in ("Example", "Use instead"))
+    assert rule.code in {found.rule.code for found in check(context + wrong, [rule])}
+    assert rule.code not in {found.rule.code for found in check(context + right, [rule])}
 
 
-def code_of(section: str, rule: Rule) -> str:
-    """The code under a heading, with the imports that it leaves out, in a module where it needs one."""
+def code_of(section: str, rule: LintRule) -> str:
+    """The code below a heading, with its imports, in a module if it needs one."""
     code = section.removeprefix("```python\n").removesuffix("\n```")
     imports = "import random\nimport torch.distributed as dist\nfrom torch.utils.checkpoint import checkpoint\n"
     if not re.search(r"\bself\b|nn\.Dropout\(x|F\.dropout", code) or rule.kinds == (cst.FunctionDef,):

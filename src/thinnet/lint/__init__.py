@@ -1,3 +1,3 @@
-"""Finds dropout mistakes in source files, without running them and without importing torch."""
+"""Finds dropout mistakes in source files without running them and without importing torch."""
 
-from thinnet.lint.pages import table as table
+from thinnet.lint.documentation import table as table

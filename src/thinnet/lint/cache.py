@@ -1,4 +1,4 @@
-"""What was found in a file stays true while the file, the rules and the linter are the same."""
+"""Caches the results of files. An entry is valid while the file, the rules and the linter are unchanged."""
 
 import json
 import os
@@ -9,46 +9,46 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from thinnet.lint.rule import Rule
+from thinnet.lint.rule import LintRule
 
 FOLDER = ".thinnet_cache"
-MOST = 50_000  # files remembered
+MAX_ENTRIES = 50_000
 
 
 class Cache:
-    """Outcomes by the content of the file; read at the start, written at the end, and nothing is lost without it.
+    """Results by the content of the file. It is read at the start and written at the end.
 
     Args:
-        root: the folder to keep it under, or None to keep nothing.
+        root: the folder that holds the cache folder; None keeps nothing.
         rules: the rules that are on.
     """
 
-    def __init__(self, root: Path | None, rules: Sequence[Rule]) -> None:
+    def __init__(self, root: Path | None, rules: Sequence[LintRule]) -> None:
         self._file = None if root is None else root / FOLDER / f"lint-{_digest(rules)}.json"
-        self._known: dict[str, Any] = {}
+        self._entries: dict[str, Any] = {}
         try:
-            self._known = {} if self._file is None else dict(json.loads(self._file.read_bytes()))
-        except (OSError, ValueError, TypeError):  # none yet, or not ours: both are an empty one
+            self._entries = {} if self._file is None else dict(json.loads(self._file.read_bytes()))
+        except (OSError, ValueError, TypeError):  # a missing or broken cache is an empty one
             pass
-        self._new = False
+        self._changed = False
 
     def get(self, key: str) -> Any:
-        """Returns what was kept, or None; what is asked for stays the longest."""
-        found = self._known.pop(key, None)
+        """Returns an entry, or None. Entries in use are evicted last."""
+        found = self._entries.pop(key, None)
         if found is not None:
-            self._known[key] = found
+            self._entries[key] = found
         return found
 
     def put(self, key: str, value: object) -> None:
-        """Keeps an outcome."""
-        self._known[key] = value
-        self._new = True
+        """Adds an entry."""
+        self._entries[key] = value
+        self._changed = True
 
     def save(self) -> None:
-        """Writes the cache in one step, if there is anything new; a folder that cannot be written to is left alone."""
-        if self._file is None or not self._new:
+        """Writes the cache atomically if it changed. A folder that is not writable is ignored."""
+        if self._file is None or not self._changed:
             return
-        kept = dict(list(self._known.items())[-MOST:])
+        kept = dict(list(self._entries.items())[-MAX_ENTRIES:])
         partial = self._file.with_suffix(f".{os.getpid()}")
         try:
             self._file.parent.mkdir(exist_ok=True)
@@ -61,17 +61,19 @@ class Cache:
             pass
 
 
-def key(data: bytes, suffix: str) -> str:
-    """Returns the name of a file's content."""
+def content_key(data: bytes, suffix: str) -> str:
+    """Returns the cache key of a file's content."""
     return blake2b(data, digest_size=16, person=suffix.encode()).hexdigest()
 
 
 @cache
 def _sources() -> bytes:
-    parts = [path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))]
+    package = Path(__file__).parents[1]
+    paths = [*sorted((package / "lint").rglob("*.py")), package / "report" / "findings.py"]
+    parts = [path.read_bytes() for path in paths]
     return b"\0".join([version("libcst").encode(), *parts])
 
 
-def _digest(rules: Sequence[Rule]) -> str:
+def _digest(rules: Sequence[LintRule]) -> str:
     codes = ",".join(rule.code for rule in rules)
     return blake2b(codes.encode() + b"\0" + _sources(), digest_size=8).hexdigest()

@@ -1,34 +1,24 @@
-"""`thinnet lint`: the arguments, and what comes out."""
+"""The command `thinnet lint`."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from thinnet.lint import run
 from thinnet.lint.cache import Cache
-from thinnet.lint.engine import Unreadable, check, mend
+from thinnet.lint.documentation import explain as explained
+from thinnet.lint.engine import UnreadableSource, check, fix
 from thinnet.lint.files import decode, find
-from thinnet.lint.formats import FORMATS, statistics
-from thinnet.lint.pages import explain as explained
-from thinnet.lint.run import Outcome, without_ignored
+from thinnet.lint.run import FileResult, cores, lint_files, without_ignored
 from thinnet.lint.settings import BadInput, Settings, load
+from thinnet.lint.summary import statistics, summary
+from thinnet.report.findings import Findings, Format
 
 CLEAN, FOUND, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STDIN = Path("-")
-
-
-class Format(str, Enum):
-    """How findings are printed."""
-
-    text = "text"
-    json = "json"
-    github = "github"
-    sarif = "sarif"
 
 
 @contextmanager
@@ -45,23 +35,23 @@ def _exit_codes() -> Iterator[None]:
 def lint(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files and folders: .py, .md and .rst; `-` reads Python from stdin. Default: `.`"),
+        typer.Argument(help="Files and folders: .py, .md and .rst. `-` reads Python from stdin. Default: `.`"),
     ] = None,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without changing training.")] = False,
-    unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Mend what needs a look afterwards, too.")] = False,
-    select: Annotated[str | None, typer.Option(help="Codes or their beginnings to look for: THN1,THN301.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Codes or their beginnings to leave out.")] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Look for what is less certain, too.")] = False,
-    output: Annotated[Format, typer.Option("--format", help="How findings are printed.")] = Format.text,
-    counts: Annotated[bool, typer.Option("--statistics", help="Print the number of findings a rule.")] = False,
-    explain: Annotated[str | None, typer.Option(help="Print what a rule is about, such as THN101, and leave.")] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes side by side. Default: the cores.")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write .thinnet_cache.")] = False,
+    apply_fixes: Annotated[bool, typer.Option("--fix", help="Apply fixes that do not change training.")] = False,
+    unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Also apply fixes that need a review.")] = False,
+    select: Annotated[str | None, typer.Option(help="Rules to apply, by code or prefix: THN1,THN301.")] = None,
+    ignore: Annotated[str | None, typer.Option(help="Rules to leave out, by code or prefix.")] = None,
+    preview: Annotated[bool, typer.Option("--preview", help="Also apply rules in preview, which are less certain.")] = False,
+    output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
+    counts: Annotated[bool, typer.Option("--statistics", help="Print the number of findings of each rule.")] = False,
+    explain: Annotated[str | None, typer.Option(help="Print the documentation of a rule, such as THN101.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of processes. Default: the number of cores.")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not read or write .thinnet_cache.")] = False,
 ) -> None:
-    """Finds dropout mistakes in source files, without running them.
+    """Finds dropout mistakes in source files without running them.
 
-    Follows names through imports, through what is bound once and through `self.x`, and is silent where it cannot be sure.
-    `# noqa: THN101` silences a line, `[tool.thinnet.lint]` in pyproject.toml a project.
+    Resolves imported names, names that are assigned once, and `self.x`. Reports only what is certain.
+    `# noqa: THN101` silences a line; `[tool.thinnet.lint]` in pyproject.toml configures a project.
 
     Example: `thinnet lint src --fix`
 
@@ -72,13 +62,17 @@ def lint(
             raise typer.Exit(_explain(explain))
         options = {"select": _codes(select), "ignore": _codes(ignore), "preview": preview or None}
         settings = load(Path.cwd(), options)
-        wanted = "unsafe" if unsafe_fixes else "safe" if fix else None
+        fixes = "unsafe" if unsafe_fixes else "safe" if apply_fixes else None
         if paths == [STDIN]:
-            raise typer.Exit(_stdin(settings, wanted, output))
+            raise typer.Exit(_lint_stdin(settings, fixes, output))
         files = list(find(paths or [Path()], settings))
         cache = Cache(None if no_cache else settings.root, settings.rules())
-        outcomes = run.lint(files, settings, cache, wanted, jobs or run.cores())
-        raise typer.Exit(_show(outcomes, statistics if counts else FORMATS[output.value]))
+        results = lint_files(files, settings, cache, fixes, jobs or cores())
+        for result in results:
+            if result.error:
+                typer.echo(f"{result.path}: skipped: {result.error}", err=True)
+        _print(statistics(results) if counts else _rendered(results, output))
+        raise typer.Exit(_exit_code(results))
 
 
 def _codes(text: str | None) -> list[str] | None:
@@ -88,30 +82,40 @@ def _codes(text: str | None) -> list[str] | None:
 def _explain(prefix: str) -> int:
     page = explained(prefix)
     if page is None:
-        raise BadInput(f"lint: --explain must be a code, its beginning or a name; got {prefix!r}. THN lists them all.")
+        message = (
+            f"lint: --explain must be the code, prefix or name of a rule; got {prefix!r}. `--explain THN` lists all rules."
+        )
+        raise BadInput(message)
     typer.echo(page)
     return CLEAN
 
 
-def _show(outcomes: Sequence[Outcome], shown: Callable[[Sequence[Outcome]], str]) -> int:
-    for outcome in outcomes:
-        if outcome.trouble:
-            typer.echo(f"{outcome.path}: passed over: {outcome.trouble}", err=True)
-    typer.echo(shown(outcomes), nl=False)
-    return FOUND if any(outcome.findings for outcome in outcomes) else CLEAN
+def _rendered(results: Sequence[FileResult], output: Format) -> str:
+    skipped = {str(result.path): result.error for result in results if result.error}
+    findings = Findings((finding for result in results for finding in result.findings), "thinnet lint", skipped)
+    return "\n".join([*map(str, findings), summary(results)]) if output is Format.text else findings.render(output)
 
 
-def _stdin(settings: Settings, fix: str | None, output: Format) -> int:
-    """Looks at stdin; with a fix the mended text goes to stdout, and the findings to stderr."""
-    mended = 0
+def _print(text: str, to_stderr: bool = False) -> None:
+    if text:
+        typer.echo(text, err=to_stderr)
+
+
+def _exit_code(results: Sequence[FileResult]) -> int:
+    return FOUND if any(result.findings for result in results) else CLEAN
+
+
+def _lint_stdin(settings: Settings, fixes: str | None, output: Format) -> int:
+    """Checks stdin. With fixes, the fixed text goes to stdout and the findings go to stderr."""
+    fixed = 0
     try:
         text, encoding = decode(sys.stdin.buffer.read())
-        if fix:
-            text, mended = mend(text, settings.rules(), ".py", unsafe=fix == "unsafe")
+        if fixes:
+            text, fixed = fix(text, settings.rules(), str(STDIN), unsafe=fixes == "unsafe")
             sys.stdout.buffer.write(text.encode(encoding))
-        outcome = Outcome(STDIN, tuple(check(text, settings.rules())), None, mended)
-    except Unreadable as error:
+        result = FileResult(STDIN, tuple(check(text, settings.rules(), str(STDIN))), None, fixed)
+    except UnreadableSource as error:
         raise BadInput(f"lint: stdin cannot be read: {error}") from None
-    outcome = without_ignored(outcome, settings)
-    typer.echo(FORMATS[output.value]([outcome]), nl=False, err=fix is not None)
-    return FOUND if outcome.findings else CLEAN
+    result = without_ignored(result, settings)
+    _print(_rendered([result], output), to_stderr=fixes is not None)
+    return _exit_code([result])

@@ -1,4 +1,4 @@
-"""The blocks of Python in Markdown and reStructuredText, as one module whose lines are those of the page."""
+"""Python code in source files, Markdown and reStructuredText, with its positions in the file."""
 
 import re
 from collections.abc import Iterator
@@ -14,76 +14,76 @@ Block = list[tuple[int, str]]  # line numbers from 0, and the lines
 
 
 @dataclass
-class Page:
-    """Python code, and where each of its lines stands in the file that it comes from.
+class Document:
+    """The Python code of a file.
 
     Args:
-        code: the code, on the lines where the file has it.
-        text: the whole file, where that is more than the code.
-        cut: how many characters were taken from the start of a line, by its number from 0.
-        spans: the first and the last line of each block.
+        code: the code, each line at the line number that it has in the file.
+        text: the whole file; None if that is the code.
+        removed: how many characters were removed from the start of a line, by line number from 0.
+        spans: the first and the last line of each block of code.
     """
 
     code: str
     text: str | None = None
-    cut: dict[int, int] = field(default_factory=dict)
+    removed: dict[int, int] = field(default_factory=dict)
     spans: list[tuple[int, int]] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._starts = [0]
-        for line in lines_of(self.code if self.text is None else self.text):
+        for line in split_lines(self.code if self.text is None else self.text):
             self._starts.append(self._starts[-1] + len(line))
 
-    def place(self, at: CodePosition) -> tuple[int, int]:
+    def position(self, at: CodePosition) -> tuple[int, int]:
         """Returns the line and the column in the file, both from 1."""
-        return at.line, at.column + self.cut.get(at.line - 1, 0) + 1
+        return at.line, at.column + self.removed.get(at.line - 1, 0) + 1
 
     def offset(self, at: CodePosition) -> int:
         """Returns the offset in the file."""
-        return self._starts[at.line - 1] + self.place(at)[1] - 1
+        return self._starts[at.line - 1] + self.position(at)[1] - 1
 
-    def is_whole(self, start: CodePosition, stop: CodePosition) -> bool:
-        """Says whether the code between two positions is the same text in the file."""
-        return start.line == stop.line or not any(self.cut.get(line) for line in range(start.line - 1, stop.line))
+    def is_verbatim(self, start: CodePosition, stop: CodePosition) -> bool:
+        """Returns whether the file has the code between two positions unchanged."""
+        return start.line == stop.line or not any(self.removed.get(line) for line in range(start.line - 1, stop.line))
 
-    def parts(self) -> Iterator["Page"]:
-        """Yields the blocks one by one, each where it stands."""
-        lines = lines_of(self.code)
+    def split(self) -> Iterator["Document"]:
+        """Yields one document for each block of code."""
+        lines = split_lines(self.code)
         for first, last in self.spans:
             kept = [line if first <= number <= last else "\n" for number, line in enumerate(lines)]
-            yield Page("".join(kept), self.text, self.cut)
+            yield Document("".join(kept), self.text, self.removed)
 
 
-def lines_of(text: str) -> list[str]:
-    """Returns the lines with their ends; a form feed does not end a line."""
+def split_lines(text: str) -> list[str]:
+    """Returns the lines with their ends. A form feed does not end a line."""
     return re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", text)
 
 
-def blocks(text: str) -> Page:
-    """Returns the Python of a page, all blocks together, since later ones use the names of earlier ones."""
-    lines = lines_of(text)
-    code, cut, spans = ["\n"] * len(lines), {}, []
+def python_blocks(text: str) -> Document:
+    """Returns the Python blocks of a page as one module, because later blocks use the names of earlier ones."""
+    lines = split_lines(text)
+    code, removed, spans = ["\n"] * len(lines), {}, []
     for block in [*_fenced(lines), *_directives(lines)]:
-        block = _session(block)
+        block = _without_prompts(block)
         if not block:
             continue
         margin = min((len(line) - len(line.lstrip()) for _, line in block if line.strip()), default=0)
         for number, line in block:
             code[number] = line[margin:] if line.strip() else "\n"
-            cut[number] = margin + len(lines[number]) - len(line)
+            removed[number] = margin + len(lines[number]) - len(line)
         spans.append((block[0][0], block[-1][0]))
-    return Page("".join(code), text, cut, sorted(spans))
+    return Document("".join(code), text, removed, sorted(spans))
 
 
 def _fenced(lines: list[str]) -> Iterator[Block]:
-    fence, block, wanted = "", [], False
+    fence, block, is_python = "", [], False
     for number, line in enumerate(lines):
         found = FENCE.match(line)
         if not fence and found:
-            fence, block, wanted = found["fence"], [], found["language"].lower() in PYTHON
+            fence, block, is_python = found["fence"], [], found["language"].lower() in PYTHON
         elif fence and line.strip().startswith(fence):
-            if wanted:
+            if is_python:
                 yield block
             fence = ""
         elif fence:
@@ -104,8 +104,8 @@ def _directives(lines: list[str]) -> Iterator[Block]:
             yield block
 
 
-def _session(block: Block) -> Block:
-    """Returns a block without prompts and output, if it is an interactive session."""
+def _without_prompts(block: Block) -> Block:
+    """Removes the prompts and the output of an interactive session."""
     if not any(line.lstrip().startswith(">>> ") for _, line in block):
         return block
     return [(number, DOCTEST.sub("", line, count=1)) for number, line in block if DOCTEST.match(line)]

@@ -1,4 +1,4 @@
-"""From a source text to its findings, and to the text with them mended."""
+"""Checks and fixes the source code of one file."""
 
 import re
 from collections import defaultdict
@@ -7,25 +7,26 @@ from collections.abc import Mapping, Sequence
 import libcst as cst
 from libcst.metadata import CodePosition, CodeRange, MetadataWrapper, PositionProvider
 
-from thinnet.lint.changes import Point
-from thinnet.lint.documents import Page, blocks, lines_of
-from thinnet.lint.finding import Edit, Finding
-from thinnet.lint.room import with_room
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.documents import Document, python_blocks, split_lines
+from thinnet.lint.fixes import Point
+from thinnet.lint.rule import LintRule, Report
+from thinnet.lint.stack import with_large_stack
 from thinnet.lint.tree import Tree
+from thinnet.report.findings import Edit, Finding, Location
 
 NOQA = re.compile(r"#\s*noqa\b(?P<codes>\s*:\s*[A-Za-z]+[0-9]+(?:[,\s]+[A-Za-z]+[0-9]+)*)?", re.IGNORECASE)
-CONVENTIONS = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}  # what pages leave out
-PASSES = 20
-LONGEST = 10_000
+MARKUP = (".md", ".rst")
+ASSUMED_IMPORTS = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}  # pages often leave these out
+MAX_FIX_PASSES = 20
+MAX_LINE_LENGTH = 10_000
 
 
-class Unreadable(Exception):
-    """The file cannot be read as Python; the text says why, in one line."""
+class UnreadableSource(Exception):
+    """The file cannot be checked. The text gives the reason in one line."""
 
 
-def worth(rules: Sequence[Rule], data: bytes) -> list[Rule]:
-    """Returns the rules that could find something in a file, by a text search."""
+def applicable_rules(rules: Sequence[LintRule], data: bytes) -> list[LintRule]:
+    """Returns the rules that can find something in a file, by a search for their words."""
     found: dict[str, bool] = {}
     for rule in rules:
         for word in rule.words:
@@ -34,84 +35,88 @@ def worth(rules: Sequence[Rule], data: bytes) -> list[Rule]:
     return [rule for rule in rules if all(found[word] for word in rule.words)]
 
 
-def check(text: str, rules: Sequence[Rule], suffix: str = ".py") -> list[Finding]:
+def check(text: str, rules: Sequence[LintRule], path: str = "-") -> list[Finding]:
     """Returns the findings in a text.
 
     Args:
-        text: Python, or a Markdown or reStructuredText page with blocks of Python in it.
-        rules: what to look for.
-        suffix: `.py`, `.md` or `.rst`.
+        text: the content of the file.
+        rules: the rules to apply.
+        path: the file. `.md` and `.rst` are pages with blocks of Python; every other file is Python.
 
     Raises:
-        Unreadable: the text is not Python.
+        UnreadableSource: the text is not Python.
     """
-    if suffix == ".py":
-        return _check(Page(text), rules, {})
-    whole = blocks(text)
+    if not path.endswith(MARKUP):
+        return _check(Document(text), rules, path)
+    page = python_blocks(text)
     try:
-        return _check(whole, rules, CONVENTIONS)
-    except Unreadable:
-        return [finding for part in whole.parts() for finding in _check_part(part, rules)]
+        return _check(page, rules, path)
+    except UnreadableSource:
+        return [finding for block in page.split() for finding in _check_block(block, rules, path)]
 
 
-def _check_part(part: Page, rules: Sequence[Rule]) -> list[Finding]:
+def _check_block(block: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
     try:
-        return _check(part, rules, CONVENTIONS)
-    except Unreadable:  # an excerpt with an ellipsis in the wrong place is a page's right
+        return _check(block, rules, path)
+    except UnreadableSource:  # pages may show code with parts left out
         return []
 
 
-def _check(page: Page, rules: Sequence[Rule], assumed: dict[str, str]) -> list[Finding]:
-    if (longest := max(map(len, page.code.split("\n")))) > LONGEST:
-        raise Unreadable(f"a line has {longest} characters")  # generated; chains in it take the parser minutes
+def _check(document: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
+    if (longest := max(map(len, document.code.split("\n")))) > MAX_LINE_LENGTH:
+        raise UnreadableSource(f"a line has {longest} characters")  # generated code can take the parser minutes
     try:
-        return with_room(lambda: _findings(page, rules, assumed))
+        return with_large_stack(lambda: _findings(document, rules, path))
     except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
+        raise UnreadableSource("it is nested too deeply") from None
 
 
-def _findings(page: Page, rules: Sequence[Rule], assumed: dict[str, str]) -> list[Finding]:
+def _findings(document: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
     try:
-        tree = Tree(cst.parse_module(page.code), assumed)
+        tree = Tree(cst.parse_module(document.code), ASSUMED_IMPORTS if path.endswith(MARKUP) else {})
     except cst.ParserSyntaxError as error:
-        raise Unreadable(f"line {error.raw_line} is not Python that can be parsed") from None
-    wanted: dict[type[cst.CSTNode], list[Rule]] = defaultdict(list)
+        raise UnreadableSource(f"line {error.raw_line} is not valid Python") from None
+    by_kind: dict[type[cst.CSTNode], list[LintRule]] = defaultdict(list)
     for rule in rules:
         for kind in rule.kinds:
-            wanted[kind].append(rule)
+            by_kind[kind].append(rule)
     reports = [
-        (rule.code, report)
-        for kind, interested in wanted.items()
+        (rule, report)
+        for kind, interested in by_kind.items()
         for node in tree.kinds.get(kind, ())
         for rule in interested
         for report in rule.check(node, tree)
     ]
-    return _placed(page, tree, reports) if reports else []
+    return _located(document, tree, reports, path) if reports else []  # only files with findings compute positions
 
 
-def _placed(page: Page, tree: Tree, reports: list[tuple[str, Report]]) -> list[Finding]:
-    """Gives reports their places; only a file with findings pays for them."""
+def _located(document: Document, tree: Tree, reports: list[tuple[LintRule, Report]], path: str) -> list[Finding]:
     ranges = MetadataWrapper(tree.module, unsafe_skip_copy=True).resolve(PositionProvider)
-    lines = [*lines_of(page.code), ""]
-    findings = []
-    for code, report in reports:
-        where = ranges[report.at]
-        if any(silenced(lines[number - 1], code) for number in (where.start.line, where.end.line)):
+    lines = [*split_lines(document.code), ""]
+    findings: set[Finding] = set()
+    for rule, report in reports:
+        where = ranges[report.node]
+        if any(is_silenced(lines[number - 1], rule.code) for number in (where.start.line, where.end.line)):
             continue
-        edits = _edits(page, report, ranges)
-        start, stop = page.place(where.start), page.place(where.end)
+        edits = _edits(document, report, ranges)
+        location = Location(path, *document.position(where.start), *document.position(where.end))
         safe = bool(edits) and report.fix is not None and report.fix.safe
-        findings.append(Finding(*start, *stop, code, report.message, edits, safe))
-    return sorted(set(findings), key=lambda found: (found.line, found.column, found.code))
+        findings.add(Finding(rule.definition, "", location, report.message, edits=edits, safe=safe))
+    return sorted(findings, key=_order)
 
 
-def _edits(page: Page, report: Report, ranges: Mapping[cst.CSTNode, CodeRange]) -> tuple[Edit, ...]:
+def _order(finding: Finding) -> tuple[int, int, str]:
+    at = finding.location
+    return (at.line, at.column or 0, finding.rule.code) if at else (0, 0, finding.rule.code)
+
+
+def _edits(document: Document, report: Report, ranges: Mapping[cst.CSTNode, CodeRange]) -> tuple[Edit, ...]:
     edits = []
-    for change in report.fix.changes if report.fix else ():
-        start, stop = (_position(point, ranges) for point in (change.start, change.stop))
-        if "\n" in change.text or not page.is_whole(start, stop):
+    for edit in report.fix.edits if report.fix else ():
+        start, stop = (_position(point, ranges) for point in (edit.start, edit.stop))
+        if "\n" in edit.text or not document.is_verbatim(start, stop):
             return ()  # the lines would lose their indentation
-        edits.append(Edit(page.offset(start), page.offset(stop), change.text))
+        edits.append(Edit(document.offset(start), document.offset(stop), edit.text))
     return tuple(edits)
 
 
@@ -119,36 +124,36 @@ def _position(point: Point, ranges: Mapping[cst.CSTNode, CodeRange]) -> CodePosi
     return ranges[point.node].end if point.end else ranges[point.node].start
 
 
-def silenced(line: str, code: str) -> bool:
-    """Says whether a line carries `# noqa`, alone or with this code."""
+def is_silenced(line: str, code: str) -> bool:
+    """Returns whether a line has `# noqa`, alone or with this code."""
     found = NOQA.search(line)
     return found is not None and (not found["codes"] or code in re.findall(r"[A-Z]+[0-9]+", found["codes"].upper()))
 
 
-def mend(text: str, rules: Sequence[Rule], suffix: str, unsafe: bool) -> tuple[str, int]:
-    """Applies fixes until none is left; where two overlap, the second waits for the next pass.
+def fix(text: str, rules: Sequence[LintRule], path: str, unsafe: bool) -> tuple[str, int]:
+    """Applies fixes until none is left. Of two fixes that overlap, the second waits for the next pass.
 
     Args:
-        text: the source.
-        rules: what to look for.
-        suffix: as in `check`.
-        unsafe: whether fixes that need a look are applied too.
+        text: the content of the file.
+        rules: the rules to apply.
+        path: as in `check`.
+        unsafe: also apply fixes that are not safe.
 
     Returns:
-        The new text, and how many findings were mended.
+        The new text, and the number of fixed findings.
     """
-    mended = 0
-    for _ in range(PASSES):
-        chosen: list[Edit] = []
-        for finding in check(text, rules, suffix):
-            if (finding.safe or unsafe) and finding.edits and not _overlap(chosen, finding.edits):
-                chosen += finding.edits
-                mended += 1
-        if not chosen:
+    fixed = 0
+    for _ in range(MAX_FIX_PASSES):
+        edits: list[Edit] = []
+        for finding in check(text, rules, path):
+            if (finding.safe or unsafe) and finding.edits and not _overlap(edits, finding.edits):
+                edits += finding.edits
+                fixed += 1
+        if not edits:
             break
-        for edit in sorted(chosen, key=lambda edit: edit.start, reverse=True):
+        for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
             text = text[: edit.start] + edit.text + text[edit.stop :]
-    return text, mended
+    return text, fixed
 
 
 def _overlap(chosen: list[Edit], edits: tuple[Edit, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""Which files there are, and what they say."""
+"""Finds source files and decodes them."""
 
 import io
 import os
@@ -6,22 +6,21 @@ import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from thinnet.lint.engine import Unreadable
+from thinnet.lint.engine import UnreadableSource
 from thinnet.lint.settings import BadInput, Settings
 
 SUFFIXES = (".py", ".md", ".rst")
-NOT_OURS = frozenset(
-    {"__pycache__", "build", "dist", "node_modules", "site-packages", "venv"}
-)  # and all that starts with a dot
-HUGE = 4_000_000  # bytes; no person wrote that
+# Folders whose name starts with a dot are skipped too.
+SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages", "venv"})
+MAX_BYTES = 4_000_000  # larger files are generated
 
 
 def find(paths: Sequence[Path], settings: Settings) -> Iterator[Path]:
-    """Yields the files to look at, in order, each once.
+    """Yields the files to check, in order, each once.
 
     Args:
-        paths: files, taken as they are, and folders, searched for sources.
-        settings: what to pass over.
+        paths: files, which are always taken, and folders, which are searched for sources.
+        settings: the excluded files and folders.
 
     Raises:
         BadInput: a path does not exist.
@@ -39,24 +38,24 @@ def find(paths: Sequence[Path], settings: Settings) -> Iterator[Path]:
 def _walk(folder: Path, settings: Settings) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
         here = Path(where)
-        folders[:] = sorted(name for name in folders if not (name in NOT_OURS or name.startswith(".")))
+        folders[:] = sorted(name for name in folders if not (name in SKIPPED_FOLDERS or name.startswith(".")))
         if settings.exclude:
             folders[:] = [name for name in folders if not settings.is_excluded(here / name)]
         yield from (here / name for name in sorted(names) if name.endswith(SUFFIXES))
 
 
 def decode(data: bytes) -> tuple[str, str]:
-    """Returns a file's text, line ends as they are, and its encoding.
+    """Returns the text of a file with its line ends, and its encoding.
 
     Raises:
-        Unreadable: it is no text, or larger than anyone writes.
+        UnreadableSource: the file is binary, too large, or in another encoding than it declares.
     """
-    if len(data) > HUGE:
-        raise Unreadable(f"it has {len(data) / 1e6:.0f} MB")
+    if len(data) > MAX_BYTES:
+        raise UnreadableSource(f"it has {len(data) / 1e6:.0f} MB")
     if b"\0" in data:
-        raise Unreadable("it is binary")
+        raise UnreadableSource("it is binary")
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         return data.decode(encoding), encoding
     except (SyntaxError, UnicodeDecodeError, LookupError):
-        raise Unreadable("its encoding is not what it says") from None
+        raise UnreadableSource("its encoding is not the one it declares") from None

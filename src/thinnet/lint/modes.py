@@ -1,6 +1,6 @@
-"""What the code around a call says about training and eval mode."""
+"""How the code around a call depends on training and eval mode."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import takewhile
 
 import libcst as cst
@@ -10,8 +10,8 @@ from thinnet.lint.tree import Tree, is_self
 NO_GRADIENTS = frozenset({"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode"})
 
 
-def speaks_of_training(tree: Tree, node: cst.CSTNode) -> bool:
-    """Says whether an expression, or what its names stand for, mentions training."""
+def mentions_training(tree: Tree, node: cst.CSTNode) -> bool:
+    """Returns whether an expression, or the value of a name in it, has a name with `train` in it."""
     for part in tree.under(node, cst.BaseExpression):
         if isinstance(part, cst.Name) and _is_mode(part):
             return True
@@ -27,25 +27,25 @@ def _is_mode(name: cst.Name) -> bool:
     return "train" in name.value.lower()
 
 
-def is_guarded(tree: Tree, node: cst.CSTNode) -> bool:
-    """Says whether a node stands under a condition on training."""
+def depends_on_mode(tree: Tree, node: cst.CSTNode) -> bool:
+    """Returns whether a condition on training decides if a node runs."""
     around = tree.parent(node)
     while around is not None and not isinstance(around, cst.FunctionDef):
-        if isinstance(around, (cst.If, cst.IfExp)) and speaks_of_training(tree, around.test):
+        if isinstance(around, (cst.If, cst.IfExp)) and mentions_training(tree, around.test):
             return True
-        if isinstance(around, cst.IndentedBlock) and any(_leaves(tree, before) for before in _until(around.body, node)):
+        if isinstance(around, cst.IndentedBlock) and any(_leaves(tree, before) for before in _before(around, node)):
             return True
         node, around = around, tree.parent(around)
     return False
 
 
-def _until(statements: Sequence[cst.CSTNode], last: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    return takewhile(lambda statement: statement is not last, statements)
+def _before(block: cst.IndentedBlock, node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    return takewhile(lambda statement: statement is not node, block.body)
 
 
 def _leaves(tree: Tree, statement: cst.CSTNode) -> bool:
-    """Says whether a statement leaves the block in one of the modes: `if not self.training: return x`."""
-    if not isinstance(statement, cst.If) or not speaks_of_training(tree, statement.test):
+    """Returns whether a statement ends the block in one mode: `if not self.training: return x`."""
+    if not isinstance(statement, cst.If) or not mentions_training(tree, statement.test):
         return False
     last = statement.body.body[-1]
     ends = last.body[-1] if isinstance(last, cst.SimpleStatementLine) else last
@@ -53,7 +53,7 @@ def _leaves(tree: Tree, statement: cst.CSTNode) -> bool:
 
 
 def expects_error(tree: Tree, node: cst.CSTNode) -> bool:
-    """Says whether a node stands where an exception is awaited: a test of bad input."""
+    """Returns whether a node stands in a test that expects an exception."""
     around = tree.above(node, cst.With, cst.Call)
     while around is not None:
         heads = [item.item for item in around.items] if isinstance(around, cst.With) else [around.func]
@@ -63,8 +63,8 @@ def expects_error(tree: Tree, node: cst.CSTNode) -> bool:
     return False
 
 
-def is_without_gradients(tree: Tree, node: cst.CSTNode) -> bool:
-    """Says whether a node stands under `torch.no_grad()` or `torch.inference_mode()`."""
+def is_in_no_grad(tree: Tree, node: cst.CSTNode) -> bool:
+    """Returns whether a node runs under `torch.no_grad()` or `torch.inference_mode()`."""
     around = tree.above(node, cst.With, cst.FunctionDef)
     while around is not None:
         heads = around.items if isinstance(around, cst.With) else around.decorators
@@ -76,7 +76,7 @@ def is_without_gradients(tree: Tree, node: cst.CSTNode) -> bool:
     return False
 
 
-def calls_of(tree: Tree, node: cst.CSTNode, method: str) -> list[cst.Call]:
+def method_calls(tree: Tree, node: cst.CSTNode, method: str) -> list[cst.Call]:
     """Returns the calls `x.method(...)` below a node."""
     return [
         call for call in tree.under(node, cst.Call) if isinstance(call.func, cst.Attribute) and call.func.attr.value == method
@@ -84,13 +84,13 @@ def calls_of(tree: Tree, node: cst.CSTNode, method: str) -> list[cst.Call]:
 
 
 def receiver(call: cst.Call) -> cst.BaseExpression:
-    """Returns the `x` of a call `x.method(...)`."""
+    """Returns the object `x` of a call `x.method(...)`."""
     assert isinstance(call.func, cst.Attribute)
     return call.func.value
 
 
 def is_loop_variable(tree: Tree, node: cst.BaseExpression) -> bool:
-    """Says whether an expression is a name that a loop around it gives its values."""
+    """Returns whether an expression is the variable of a loop around it."""
     loop = tree.above(node, cst.For)
     while loop is not None and isinstance(node, cst.Name):
         if any(name.value == node.value for name in tree.under(loop.target, cst.Name)):
@@ -100,7 +100,7 @@ def is_loop_variable(tree: Tree, node: cst.BaseExpression) -> bool:
 
 
 def last_name(node: cst.CSTNode) -> str:
-    """Returns the last name of a chain: `keep_prob` of `self.config.keep_prob`; the empty text for another expression."""
+    """Returns the last name of a dotted name, such as `keep_prob` of `self.config.keep_prob`; otherwise an empty string."""
     if isinstance(node, cst.Attribute):
         return node.attr.value
     return node.value if isinstance(node, cst.Name) else ""

@@ -1,52 +1,44 @@
-"""What a rule is, and what it reports."""
+"""The base class of the rules, and what a rule reports."""
 
+import inspect
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
+from typing import ClassVar, Generic, TypeVar
 
 import libcst as cst
 
-from thinnet.lint.changes import Change
+from thinnet.lint.fixes import Fix
 from thinnet.lint.tree import Tree
+from thinnet.report.findings import Rule
 
-
-@dataclass(frozen=True)
-class Fix:
-    """How a finding is mended.
-
-    Args:
-        changes: what to write where.
-        safe: training computes what it computed before, or failed before; only then `--fix` applies it.
-    """
-
-    changes: tuple[Change, ...]
-    safe: bool
+Node = TypeVar("Node", bound=cst.CSTNode)
 
 
 @dataclass(frozen=True)
 class Report:
-    """One finding, at a node.
+    """What a rule reports at a syntax node.
 
     Args:
-        at: the node to point at.
-        message: what was found, then what to do.
-        fix: how it can be mended by machine.
+        node: the node to point at.
+        message: what is wrong, then what to do.
+        fix: the edit that fixes it, if there is one.
     """
 
-    at: cst.CSTNode
+    node: cst.CSTNode
     message: str
     fix: Fix | None = None
 
 
-class Rule:
-    """One mistake that stands in the source; the docstring of a rule is its documentation.
+class LintRule(Generic[Node]):
+    """One mistake in source code. The docstring of a rule is its documentation.
 
-    A rule is named after what it finds, so that "allow *name*" reads right. It reports only what is certain.
+    The name of a rule says what it finds. A rule reports only what is certain.
     """
 
     code: ClassVar[str]
-    # All of these have to stand in a file for it to be parsed for this rule; `a|b` is one or the other.
+    # A file is parsed for this rule only if it contains all of these; `a|b` is one or the other.
     words: ClassVar[tuple[str, ...]] = ("ropout",)
     kinds: ClassVar[tuple[type[cst.CSTNode], ...]] = (cst.Call,)
     preview: ClassVar[bool] = False
@@ -56,11 +48,30 @@ class Rule:
         """Returns the name, such as `dropout-without-training`."""
         return re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields what is wrong with a node of one of the kinds of this rule.
+    @cached_property
+    def definition(self) -> Rule:
+        """The code, name, severity and summary that findings carry."""
+        return Rule(self.code, self.name(), "warning", self.summary())
 
-        Args:
-            node: the node.
-            tree: the file that it stands in.
-        """
+    @classmethod
+    def summary(cls) -> str:
+        """Returns what the rule finds, in one sentence."""
+        first, _, _ = " ".join(cls.sections()["What it does"].split()).partition(". ")
+        return first.removesuffix(".").removeprefix("Finds ")
+
+    @classmethod
+    def sections(cls) -> dict[str, str]:
+        """Returns the text below each heading of the docstring."""
+        found: dict[str, list[str]] = {}
+        heading = ""
+        for line in (inspect.getdoc(cls) or "").splitlines():
+            if line.startswith("## "):
+                heading = line[3:]
+                found[heading] = []
+            else:
+                found[heading].append(line)
+        return {name: "\n".join(lines).strip("\n") for name, lines in found.items()}
+
+    def check(self, node: Node, tree: Tree) -> Iterator[Report]:
+        """Yields what is wrong with a node of one of the rule's kinds."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""All files, side by side: a text search first, the cache second, and only then a parser."""
+"""Checks many files in parallel: a word search and the cache come first, then the parser."""
 
 import gc
 import os
@@ -7,121 +7,133 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from thinnet.lint.cache import Cache, key
-from thinnet.lint.engine import Unreadable, check, mend, worth
+from thinnet.lint.cache import Cache, content_key
+from thinnet.lint.engine import UnreadableSource, applicable_rules, check, fix
 from thinnet.lint.files import decode
-from thinnet.lint.finding import Finding
-from thinnet.lint.rule import Rule
+from thinnet.lint.rule import LintRule
 from thinnet.lint.rules import REGISTRY
 from thinnet.lint.settings import Settings
+from thinnet.report.findings import Edit, Finding, Location
 
-ALONE = 400_000  # bytes that one process has read before a second has started
+ONE_PROCESS_BYTES = 400_000  # one process reads this much in the time that a second needs to start
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a file.
+class FileResult:
+    """The result of one file.
 
     Args:
         path: the file.
         findings: what was found.
-        trouble: why it was passed over.
-        mended: how many findings were fixed in the file itself.
+        error: why the file was skipped.
+        fixed: how many findings were fixed in the file.
     """
 
     path: Path
     findings: tuple[Finding, ...] = ()
-    trouble: str | None = None
-    mended: int = 0
+    error: str | None = None
+    fixed: int = 0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A file to parse, with the codes of the rules that could find something in it; `fix` is None, safe or unsafe."""
+    """A file to parse, the codes of the rules to apply, its size, and the fixes to apply: None, "safe" or "unsafe"."""
 
     path: Path
     codes: tuple[str, ...]
-    fix: str | None
+    fixes: str | None
     size: int
 
 
-def lint(paths: Sequence[Path], settings: Settings, cache: Cache, fix: str | None, jobs: int) -> list[Outcome]:
-    """Looks at files.
+def lint_files(paths: Sequence[Path], settings: Settings, cache: Cache, fixes: str | None, jobs: int) -> list[FileResult]:
+    """Checks files.
 
     Args:
         paths: the files.
-        settings: which rules.
-        cache: what is known already.
-        fix: `safe` or `unsafe` to mend files in place.
-        jobs: processes at most.
+        settings: the rules to apply.
+        cache: the results of earlier runs.
+        fixes: "safe" or "unsafe" writes these fixes into the files; None writes nothing.
+        jobs: the largest number of processes.
 
     Returns:
-        One outcome a file, in their order.
+        One result a file, in the order of `paths`.
     """
     rules = settings.rules()
-    done: dict[Path, Outcome] = {}
+    done: dict[Path, FileResult] = {}
     pending: dict[Path, tuple[str, Job]] = {}
     for path in paths:
-        found = _known(path, rules, settings, cache, fix)
-        if isinstance(found, Outcome):
+        found = _known_result(path, rules, settings, cache, fixes)
+        if isinstance(found, FileResult):
             done[path] = found
         else:
             pending[path] = found
     queue = sorted((job for _, job in pending.values()), key=lambda job: -job.size)
-    for outcome in spread(work, queue, jobs):
-        name = pending[outcome.path][0]
-        if fix is None:
-            cache.put(name, {"findings": [found.to_json() for found in outcome.findings], "trouble": outcome.trouble})
-        done[outcome.path] = outcome
+    for result in run_jobs(lint_file, queue, jobs):
+        if fixes is None:
+            entry = {"findings": [finding.as_dict() for finding in result.findings], "error": result.error}
+            cache.put(pending[result.path][0], entry)
+        done[result.path] = result
     cache.save()
     return [without_ignored(done[path], settings) for path in paths]
 
 
-def _known(path: Path, rules: list[Rule], settings: Settings, cache: Cache, fix: str | None) -> Outcome | tuple[str, Job]:
+def _known_result(
+    path: Path, rules: list[LintRule], settings: Settings, cache: Cache, fixes: str | None
+) -> FileResult | tuple[str, Job]:
+    """Returns the result of a file that needs no parser, or else its cache key and its job."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        return Outcome(path, trouble=(error.strerror or "it cannot be read").lower())
-    wanted = worth(rules, data)
+        return FileResult(path, error=(error.strerror or "it cannot be read").lower())
+    wanted = applicable_rules(rules, data)
     if not wanted:
-        return Outcome(path)
-    name = key(data, path.suffix)
-    kept = cache.get(name)
-    if kept is not None:
-        findings = tuple(Finding.from_json(values) for values in kept["findings"])
-        if not (fix and any(found.edits for found in findings)):
-            return Outcome(path, findings, kept["trouble"])
-    ignored = settings.ignored_in(path) if fix else []
+        return FileResult(path)
+    key = content_key(data, path.suffix)
+    entry = cache.get(key)
+    if entry is not None:
+        findings = tuple(_restored(values, str(path)) for values in entry["findings"])
+        if not (fixes and any(finding.edits for finding in findings)):
+            return FileResult(path, findings, entry["error"])
+    ignored = settings.ignored_in(path) if fixes else []
     codes = tuple(rule.code for rule in wanted if not rule.code.startswith(tuple(ignored)))
-    return name, Job(path, codes, fix, len(data))
+    return key, Job(path, codes, fixes, len(data))
 
 
-def work(job: Job) -> Outcome:
-    """Parses one file; this runs in any process."""
+def _restored(values: dict[str, Any], path: str) -> Finding:
+    (rule,) = (rule for rule in REGISTRY if rule.code == values["code"])
+    location = Location(path, *(values[name] for name in ("line", "column", "end_line", "end_column")))
+    edits = tuple(Edit(**edit) for edit in values["edits"])
+    return Finding(rule.definition, "", location, values["message"], edits=edits, safe=values["safe"])
+
+
+def lint_file(job: Job) -> FileResult:
+    """Parses one file, in any process."""
     rules = [rule for rule in REGISTRY if rule.code in job.codes]
-    gc.disable()  # a tree is freed by its reference count; to look for cycles while it grows costs a quarter of the time
+    path = str(job.path)
+    gc.disable()  # reference counts free a tree; searching for cycles while it grows costs a quarter of the time
     try:
         text, encoding = decode(job.path.read_bytes())
-        mended = 0
-        if job.fix:
-            new, mended = mend(text, rules, job.path.suffix, unsafe=job.fix == "unsafe")
+        fixed = 0
+        if job.fixes:
+            new, fixed = fix(text, rules, path, unsafe=job.fixes == "unsafe")
             if new != text:
                 job.path.write_bytes(new.encode(encoding))
             text = new
-        return Outcome(job.path, tuple(check(text, rules, job.path.suffix)), None, mended)
-    except (Unreadable, OSError) as error:
-        return Outcome(job.path, trouble=str(error))
+        return FileResult(job.path, tuple(check(text, rules, path)), None, fixed)
+    except (UnreadableSource, OSError) as error:
+        return FileResult(job.path, error=str(error))
     finally:
         gc.enable()
 
 
-def spread(task: Callable[[Job], Outcome], queue: list[Job], jobs: int) -> Iterator[Outcome]:
-    """Yields the outcome of each job, from several processes if there is enough to do."""
-    if jobs == 1 or sum(job.size for job in queue) < ALONE:
+def run_jobs(task: Callable[[Job], FileResult], queue: list[Job], jobs: int) -> Iterator[FileResult]:
+    """Yields the result of each job, from several processes if there is enough to do."""
+    if jobs == 1 or sum(job.size for job in queue) < ONE_PROCESS_BYTES:
         yield from map(task, queue)
         return
-    with ProcessPoolExecutor(min(jobs, len(queue)), initializer=_leave_interrupts) as pool:
+    with ProcessPoolExecutor(min(jobs, len(queue)), initializer=_ignore_interrupts) as pool:
         try:
             yield from pool.map(task, queue)
         except BaseException:
@@ -129,17 +141,17 @@ def spread(task: Callable[[Job], Outcome], queue: list[Job], jobs: int) -> Itera
             raise
 
 
-def _leave_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent takes Ctrl-C and ends the pool
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and stops the pool
 
 
-def without_ignored(outcome: Outcome, settings: Settings) -> Outcome:
-    """Returns an outcome without what the settings ignore in that file."""
-    ignored = tuple(settings.ignored_in(outcome.path))
-    kept = tuple(found for found in outcome.findings if not found.code.startswith(ignored))
-    return replace(outcome, findings=kept)
+def without_ignored(result: FileResult, settings: Settings) -> FileResult:
+    """Returns a result without the findings that the settings ignore in that file."""
+    ignored = tuple(settings.ignored_in(result.path))
+    kept = tuple(finding for finding in result.findings if not finding.rule.code.startswith(ignored))
+    return replace(result, findings=kept)
 
 
 def cores() -> int:
-    """Returns the number of cores this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

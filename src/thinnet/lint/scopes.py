@@ -1,4 +1,4 @@
-"""What each name of a file is bound to, scope by scope."""
+"""The bindings of each name in each scope of a file."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ STATEMENTS = (
     cst.ExceptHandler,
 )
 
-# An import is its full name, an assignment its value, a definition itself; all that cannot be followed is None.
+# The full name of an import, the value of an assignment, or a definition; None for everything else.
 Binding = str | cst.BaseExpression | cst.ClassDef | cst.FunctionDef | None
 Kinds = dict[type[cst.CSTNode], list[cst.CSTNode]]
 
@@ -28,7 +28,7 @@ class Scopes:
     Args:
         scopes: the scope of each node, by the node's identity.
         kinds: the nodes of each kind.
-        assumed: names that count as imported where nothing binds them.
+        assumed: full names of names that count as imported if nothing binds them.
     """
 
     def __init__(self, scopes: dict[int, cst.CSTNode], kinds: Kinds, assumed: dict[str, str]) -> None:
@@ -46,11 +46,11 @@ class Scopes:
                     names[item.name.value].append(None)
 
     def around(self, node: cst.CSTNode) -> cst.CSTNode:
-        """Returns the module, class or function that a node stands in."""
+        """Returns the module, class or function that contains a node."""
         return self._scopes[id(node)]
 
     def bound(self, node: cst.Name) -> list[Binding]:
-        """Returns everything that the name at this place may be bound to."""
+        """Returns everything that a name may be bound to where it stands."""
         scope, within_class = self.around(node), True
         while True:
             found = self._names[id(scope)].get(node.value)
@@ -62,7 +62,7 @@ class Scopes:
 
 
 def targets(node: cst.CSTNode) -> Iterator[tuple[cst.CSTNode, cst.BaseExpression | None]]:
-    """Yields each name or attribute that a statement binds, with its value, or None where that takes a value apart."""
+    """Yields each name or attribute that a statement binds, with its value; None if the value is unpacked."""
     if isinstance(node, cst.Assign):
         for target in node.targets:
             whole = isinstance(target.target, (cst.Name, cst.Attribute))
@@ -87,7 +87,7 @@ def _parts(target: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 
 def dotted(node: cst.CSTNode | None) -> str:
-    """Returns a chain of names as it is written; another expression gives an empty part."""
+    """Returns a dotted name as it is written. Other expressions are empty parts."""
     if isinstance(node, cst.Attribute):
         return f"{dotted(node.value)}.{node.attr.value}"
     return node.value if isinstance(node, cst.Name) else ""

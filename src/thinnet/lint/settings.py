@@ -1,4 +1,4 @@
-"""Which rules look at which files: `[tool.thinnet.lint]` in pyproject.toml, and the options on top of it."""
+"""The settings: `[tool.thinnet.lint]` in pyproject.toml, and the command-line options that override it."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from thinnet.lint.rule import Rule
+from thinnet.lint.rule import LintRule
 from thinnet.lint.rules import REGISTRY
 
 if sys.version_info >= (3, 11):
@@ -15,56 +15,56 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
-EVERYTHING = "THN"
+ALL_RULES = "THN"
 TABLE = "[tool.thinnet.lint]"
 
 
 class BadInput(Exception):
-    """What the person can mend, in one sentence."""
+    """A mistake in the command line or the settings, in one sentence."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to do, from the file alone.
+    """The rules to apply and the files to skip.
 
     Args:
-        root: the folder that patterns start from: that of pyproject.toml.
-        select: prefixes of codes to look for.
-        ignore: prefixes of codes to leave out; the longer prefix wins over the shorter.
-        exclude: patterns of files and folders to pass over.
-        preview: whether rules in preview are on.
-        per_file_ignores: prefixes of codes to leave out, by a pattern of files.
+        root: the folder of pyproject.toml. Patterns are relative to it.
+        select: the rules to apply, as prefixes of codes.
+        ignore: the rules to leave out, as prefixes of codes. A longer prefix wins over a shorter one.
+        exclude: patterns of files and folders to skip.
+        preview: also apply the rules in preview.
+        per_file_ignores: the rules to leave out in the files that match a pattern.
     """
 
     root: Path
-    select: Sequence[str] = (EVERYTHING,)
+    select: Sequence[str] = (ALL_RULES,)
     ignore: Sequence[str] = ()
     exclude: Sequence[str] = ()
     preview: bool = False
     per_file_ignores: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        known = {rule.code for rule in REGISTRY}
+        known = [rule.code for rule in REGISTRY]
         for code in [*self.select, *self.ignore, *(code for codes in self.per_file_ignores.values() for code in codes)]:
             if not any(one.startswith(code) for one in known):
-                raise BadInput(f"lint: a code must start that of a rule; got {code!r}. `--explain THN` lists them.")
+                raise BadInput(f"lint: a rule must be given by its code or a prefix; got {code!r}. `--explain THN` lists them.")
         hidden = sorted(rule.code for rule in REGISTRY if rule.preview and rule.code in self.select)
         if hidden and not self.preview:
             raise BadInput(f"lint: {hidden[0]} is in preview. Add --preview.")
 
-    def rules(self) -> list[Rule]:
-        """Returns the rules that are on."""
-        return [rule for rule in REGISTRY if self._chosen(rule.code) and (self.preview or not rule.preview)]
+    def rules(self) -> list[LintRule]:
+        """Returns the rules to apply."""
+        return [rule for rule in REGISTRY if self._is_selected(rule.code) and (self.preview or not rule.preview)]
 
-    def _chosen(self, code: str) -> bool:
-        return longest(self.select, code) > longest(self.ignore, code)
+    def _is_selected(self, code: str) -> bool:
+        return longest_prefix(self.select, code) > longest_prefix(self.ignore, code)
 
     def is_excluded(self, path: Path) -> bool:
-        """Says whether a file or folder is to be passed over."""
+        """Returns whether to skip a file or folder."""
         return any(self._matches(path, pattern) for pattern in self.exclude)
 
     def ignored_in(self, path: Path) -> list[str]:
-        """Returns the prefixes of codes that are left out in a file."""
+        """Returns the prefixes of the codes that are ignored in a file."""
         return [code for pattern, codes in self.per_file_ignores.items() if self._matches(path, pattern) for code in codes]
 
     def _matches(self, path: Path, pattern: str) -> bool:
@@ -74,17 +74,17 @@ class Settings:
         return any(fnmatch(part.as_posix(), pattern.rstrip("/")) or fnmatch(part.name, pattern) for part in folders)
 
 
-def longest(prefixes: Iterable[str], code: str) -> int:
-    """Returns the length of the longest prefix that a code has; 0 if it has none."""
+def longest_prefix(prefixes: Iterable[str], code: str) -> int:
+    """Returns the length of the longest prefix of a code; 0 if there is none."""
     return max((len(prefix) for prefix in prefixes if code.startswith(prefix)), default=0)
 
 
 def load(start: Path, options: Mapping[str, Any]) -> Settings:
-    """Reads the nearest pyproject.toml upwards and puts the options over it.
+    """Reads the settings of the nearest pyproject.toml in a folder or its parents, and applies the options.
 
     Args:
-        start: where to begin.
-        options: settings that were given on the command line; None is not given.
+        start: the folder to start from.
+        options: settings from the command line; None if not given.
 
     Raises:
         BadInput: a setting does not exist or has the wrong type.
@@ -114,14 +114,14 @@ def _checked(file: Path) -> dict[str, Any]:
     return values
 
 
-def _words(value: object) -> bool:
+def _is_word_list(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(word, str) for word in value)
 
 
 VALID = {
-    "select": _words,
-    "ignore": _words,
-    "exclude": _words,
+    "select": _is_word_list,
+    "ignore": _is_word_list,
+    "exclude": _is_word_list,
     "preview": lambda value: isinstance(value, bool),
-    "per-file-ignores": lambda value: isinstance(value, dict) and all(_words(codes) for codes in value.values()),
+    "per-file-ignores": lambda value: isinstance(value, dict) and all(_is_word_list(codes) for codes in value.values()),
 }

@@ -1,4 +1,4 @@
-"""A parsed file: every node with its parent, and what its names mean as far as that is certain."""
+"""A parsed file: the parent of every node, and what names stand for."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -8,31 +8,31 @@ from typing import TypeGuard, TypeVar
 
 import libcst as cst
 
+from thinnet.lint.names import MODULE_BASES, MODULE_NAMES, canonical
 from thinnet.lint.scopes import ScopeNode, Scopes, dotted, targets
-from thinnet.lint.spelling import MODULE_BASES, MODULE_NAMES, canonical
 
 Node = TypeVar("Node", bound=cst.CSTNode)
 
-# What holds no name and no expression is not visited: most of a concrete syntax tree is white space and punctuation.
+# These fields hold no names and no expressions. Most of a concrete syntax tree is white space and punctuation.
 TRIVIA = frozenset(
     "leading_lines lines_after_decorators header footer lpar rpar comma semicolon lbracket rbracket lbrace rbrace operator "
     "equal colon body_header trailing_whitespace".split()
 )
-DEEPEST = 8  # names that stand for names that stand for names; more is a cycle
+MAX_DEPTH = 8  # longer chains of names are cycles
 
 
 class Tree:
-    """One file, walked once. Whatever cannot be told for certain is None, and the rules stay silent.
+    """The syntax tree of one file. Methods return None for what is not certain.
 
     Args:
         module: the parsed file.
-        assumed: names that count as imported where the file does not bind them.
+        assumed: full names of names that count as imported if the file does not bind them.
     """
 
     def __init__(self, module: cst.Module, assumed: dict[str, str] | None = None) -> None:
         self.module = module
         self.kinds: dict[type[cst.CSTNode], list[cst.CSTNode]] = defaultdict(list)
-        # Keys are identities: the tree keeps its nodes alive, and to hash a node takes a call of Python.
+        # Keys are identities, because hashing a node is a call of a Python function. The tree keeps its nodes alive.
         self._parents: dict[int, cst.CSTNode] = {}
         scopes = self._walk()
         self._scopes = Scopes(scopes, self.kinds, assumed or {})
@@ -40,7 +40,7 @@ class Tree:
         self._attributes: dict[int, dict[str, list[cst.BaseExpression | None]]] | None = None
 
     def _walk(self) -> dict[int, cst.CSTNode]:
-        """Notes the parent and the kind of every node; returns the scope of every node."""
+        """Records the parent and the kind of every node, and returns the scope of every node."""
         scopes: dict[int, cst.CSTNode] = {}
         stack: list[tuple[cst.CSTNode, cst.CSTNode]] = [(self.module, self.module)]
         while stack:
@@ -56,11 +56,11 @@ class Tree:
         return scopes
 
     def parent(self, node: cst.CSTNode | None) -> cst.CSTNode | None:
-        """Returns the node that holds a node."""
+        """Returns the parent of a node."""
         return self._parents.get(id(node))
 
     def under(self, node: cst.CSTNode, kind: type[Node]) -> Iterator[Node]:
-        """Yields the nodes of a kind below a node, in no order."""
+        """Yields the nodes of a kind below a node, in any order."""
         stack = [node]
         while stack:
             node = stack.pop()
@@ -76,12 +76,12 @@ class Tree:
         return parent  # pyright: ignore[reportReturnType]
 
     def code(self, node: cst.CSTNode) -> str:
-        """Returns a node's text, without parentheses around it."""
+        """Returns the source code of a node, without parentheses around it."""
         bare = node.with_changes(lpar=(), rpar=()) if isinstance(node, cst.BaseExpression) else node
         return self.module.code_for_node(bare)
 
     def name(self, node: cst.CSTNode | None) -> str | None:
-        """Returns the full name behind an expression, such as `torch.nn.functional.dropout`, whatever it was imported as."""
+        """Returns the full name of what an expression stands for, such as `torch.nn.functional.dropout`."""
         if id(node) not in self._names:
             self._names[id(node)] = self._name(node, 0)
         return self._names[id(node)]
@@ -90,7 +90,7 @@ class Tree:
         if isinstance(node, cst.Attribute):
             base = self._name(node.value, depth)
             return None if base is None else canonical(f"{base}.{node.attr.value}")
-        if not isinstance(node, cst.Name) or depth > DEEPEST:
+        if not isinstance(node, cst.Name) or depth > MAX_DEPTH:
             return None
         names = set()
         for bound in self._scopes.bound(node):
@@ -101,19 +101,19 @@ class Tree:
         return names.pop() if len(names) == 1 else None
 
     def value(self, node: cst.BaseExpression, depth: int = 0) -> cst.BaseExpression:
-        """Returns what a name or a `self.x` that is bound once stands for, or the expression itself."""
+        """Returns the value of a name or a `self.x` that is assigned once, or the expression itself."""
         bound: list = []
         if isinstance(node, cst.Name):
             bound = self._scopes.bound(node)
         elif is_self(node):
             owner = self.owner(node)
             bound = self.attribute(owner, node.attr.value) if owner else []
-        if len(bound) != 1 or not isinstance(bound[0], cst.BaseExpression) or depth > DEEPEST:
+        if len(bound) != 1 or not isinstance(bound[0], cst.BaseExpression) or depth > MAX_DEPTH:
             return node
         return self.value(bound[0], depth + 1)
 
     def number(self, node: cst.BaseExpression | None) -> float | None:
-        """Returns the number that an expression is sure to be."""
+        """Returns the number that an expression certainly is."""
         if node is None:
             return None
         node = self.value(node)
@@ -123,12 +123,12 @@ class Tree:
         return float(node.evaluated_value) if isinstance(node, (cst.Integer, cst.Float)) else None
 
     def definition(self, node: cst.CSTNode) -> cst.ClassDef | cst.FunctionDef | None:
-        """Returns the class or function of this file that a name stands for."""
+        """Returns the class or function of this file that has a name."""
         bound = self._scopes.bound(node) if isinstance(node, cst.Name) else []
         return bound[0] if len(bound) == 1 and isinstance(bound[0], (cst.ClassDef, cst.FunctionDef)) else None
 
     def method(self, node: cst.CSTNode) -> cst.FunctionDef | None:
-        """Returns the method around a node: the function that stands in a class."""
+        """Returns the method that contains a node."""
         found: cst.CSTNode | None = node
         while (found := self.above(found, cst.FunctionDef)) is not None:
             if isinstance(self._scopes.around(found), cst.ClassDef):
@@ -136,17 +136,17 @@ class Tree:
         return None
 
     def owner(self, node: cst.CSTNode) -> cst.ClassDef | None:
-        """Returns the class whose `self` a node sees."""
+        """Returns the class whose method contains a node."""
         method = self.method(node)
         return None if method is None else self.above(method, cst.ClassDef)
 
     def is_module(self, owner: cst.ClassDef, depth: int = 0) -> bool:
-        """Says whether a class is an `nn.Module`: by its bases, or by their names if it has a `forward` with a self."""
+        """Returns whether a class is an `nn.Module`: by its bases, or by their names if it has `forward(self, ...)`."""
         forward = next((method for method in methods(owner) if method.name.value == "forward"), None)
         works = forward is not None and first_parameter(forward) == "self"
         for base in owner.bases:
             known = self.definition(base.value)
-            if isinstance(known, cst.ClassDef) and depth < DEEPEST:
+            if isinstance(known, cst.ClassDef) and depth < MAX_DEPTH:
                 if self.is_module(known, depth + 1):
                     return True
             elif MODULE_BASES.fullmatch(self.name(base.value) or ""):
@@ -156,24 +156,29 @@ class Tree:
         return False
 
     def module_method(self, node: cst.CSTNode) -> cst.FunctionDef | None:
-        """Returns the method around a node if it has a `self` that is an `nn.Module`, and so a `self.training`."""
+        """Returns the method of an `nn.Module` that contains a node and has `self`, and so `self.training`."""
         method = self.method(node)
         owner = self.owner(node)
         sure = method is not None and owner is not None and first_parameter(method) == "self" and self.is_module(owner)
         return method if sure else None
 
+    def is_in_forward(self, node: cst.CSTNode) -> bool:
+        """Returns whether a node stands in the `forward` of an `nn.Module`."""
+        method = self.module_method(node)
+        return method is not None and method.name.value == "forward"
+
     def attribute(self, owner: cst.ClassDef, name: str, depth: int = 0) -> list[cst.BaseExpression | None]:
-        """Returns all that is assigned to `self.name` in a class and in its bases in this file; None is unknown."""
+        """Returns every value that a class, or its bases in this file, assigns to `self.name`; None is unknown."""
         if self._attributes is None:
             self._attributes = self._assigned()
         found = self._attributes[id(owner)].get(name, [])
-        for base in owner.bases if not found and depth < DEEPEST else ():
+        for base in owner.bases if not found and depth < MAX_DEPTH else ():
             known = self.definition(base.value)
             found = found or (self.attribute(known, name, depth + 1) if isinstance(known, cst.ClassDef) else [])
         return found
 
     def _assigned(self) -> dict[int, dict[str, list[cst.BaseExpression | None]]]:
-        """Returns what each class assigns to the attributes of `self`."""
+        """Returns what each class assigns to attributes of `self`."""
         found: dict[int, dict[str, list[cst.BaseExpression | None]]] = defaultdict(lambda: defaultdict(list))
         for kind in (cst.Assign, cst.AnnAssign, cst.AugAssign):
             for node in self.kinds.get(kind, ()):
@@ -185,7 +190,7 @@ class Tree:
 
 
 def children(node: cst.CSTNode) -> list[cst.CSTNode]:
-    """Returns what a node is made of, without white space and punctuation."""
+    """Returns the children of a node, without white space and punctuation."""
     found = []
     for name in _field_names(type(node)):
         value = getattr(node, name)
@@ -202,12 +207,12 @@ def _field_names(kind: type) -> tuple[str, ...]:
 
 
 @cache
-def _is_node(kind: type) -> bool:  # isinstance would ask an abstract base class, in Python, each time
+def _is_node(kind: type) -> bool:  # `isinstance` would call a Python function of the abstract base class each time
     return issubclass(kind, cst.CSTNode)
 
 
 def methods(owner: cst.ClassDef) -> Iterator[cst.FunctionDef]:
-    """Yields the functions that stand in a class."""
+    """Yields the methods of a class."""
     for statement in owner.body.body:
         if isinstance(statement, cst.FunctionDef):
             yield statement
@@ -220,5 +225,5 @@ def first_parameter(function: cst.FunctionDef) -> str | None:
 
 
 def is_self(node: cst.CSTNode) -> TypeGuard[cst.Attribute]:
-    """Says whether a node is `self.x`."""
+    """Returns whether a node is `self.x`."""
     return isinstance(node, cst.Attribute) and isinstance(node.value, cst.Name) and node.value.value == "self"

@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 
-import libcst as cst
-
-from thinnet.lint.flow import ACTIVATIONS, RESHAPES, back, operation
-from thinnet.lint.rates import drops
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.dataflow import ACTIVATIONS, RESHAPES, Operation, predecessors
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
 
 
-class AlphaDropoutWithoutSelu(Rule):
+class AlphaDropoutWithoutSelu(OperationRule):
     """## What it does
     Finds alpha dropout after an activation other than SELU.
 
     ## Why is this bad?
-    Alpha dropout sets units to the value that SELU goes to far left, about -1.76, and rescales so that mean 0 and variance
-    1 stay. After ReLU that value means nothing, and neither mean nor variance is kept.
+    Alpha dropout sets units to about -1.76, the lower limit of SELU, and rescales to keep mean 0 and variance 1. After
+    another activation it keeps neither.
 
     ## Example
     ```python
@@ -29,7 +27,7 @@ class AlphaDropoutWithoutSelu(Rule):
     ```
 
     ## Fix safety
-    None: whether the activation or the dropout is wrong is for the author to say.
+    None: either the activation or the dropout may be wrong.
 
     ## References
     - Klambauer et al. 2017, arXiv:1706.02515
@@ -37,12 +35,9 @@ class AlphaDropoutWithoutSelu(Rule):
 
     code = "THN205"
     words = ("lphaDropout|alpha_dropout",)
+    operations = frozenset({"alphadropout", "featurealphadropout"})
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the alpha dropouts in the wrong network."""
-        op = operation(tree, node) if isinstance(node, cst.Call) else None
-        if op is None or not drops(tree, op, "alphadropout", "featurealphadropout"):
-            return
-        source = next((prior for prior in back(tree, op) if prior.name not in RESHAPES), None)
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        source = next((prior for prior in predecessors(tree, op) if prior.name not in RESHAPES), None)
         if source is not None and source.name in ACTIVATIONS - {"selu"}:
-            yield Report(op.at, f"alpha dropout belongs to SELU, and this comes after `{source.name}`; use `Dropout`")
+            yield Report(op.call, f"alpha dropout needs SELU, but follows `{source.name}`; use `Dropout`")

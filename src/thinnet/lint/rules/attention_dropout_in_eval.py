@@ -4,23 +4,23 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import argument, is_plain
-from thinnet.lint.changes import insert_after
-from thinnet.lint.flow import layer
-from thinnet.lint.modes import is_guarded, speaks_of_training
+from thinnet.lint.arguments import argument, has_no_unpacking
+from thinnet.lint.dataflow import constructor
+from thinnet.lint.fixes import Fix, insert_after
+from thinnet.lint.modes import depends_on_mode, mentions_training
 from thinnet.lint.rates import ATTENTION
-from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree, is_self, methods
 
-SWITCH = " if self.training else 0.0"
+CONDITION = " if self.training else 0.0"
 
 
-class AttentionDropoutInEval(Rule):
+class AttentionDropoutInEval(LintRule[cst.Call]):
     """## What it does
-    Finds `dropout_p` of `scaled_dot_product_attention` and of flash-attn's functions that does not depend on the mode.
+    Finds a `dropout_p` of `scaled_dot_product_attention` or of a flash-attn function that does not depend on the mode.
 
     ## Why is this bad?
-    These functions know nothing of `model.eval()`: they drop whenever `dropout_p` is above 0.
+    These functions do not know about `model.eval()`. They drop whenever `dropout_p` is above 0.
 
     ## Example
     ```python
@@ -33,7 +33,7 @@ class AttentionDropoutInEval(Rule):
     ```
 
     ## Fix safety
-    Safe: training computes what it did, and eval becomes deterministic.
+    Safe: training is unchanged, and eval mode becomes deterministic.
 
     ## References
     - pytorch/pytorch#124464, karpathy/nanoGPT#240, huggingface/pytorch-image-models#1978
@@ -42,26 +42,27 @@ class AttentionDropoutInEval(Rule):
     code = "THN104"
     words = ("ropout", "scaled_dot_product_attention|flash_attn")
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the calls whose rate is the same in both modes."""
-        place = ATTENTION.get(tree.name(node.func) or "") if isinstance(node, cst.Call) else None
-        if not isinstance(node, cst.Call) or place is None or not is_plain(node) or tree.module_method(node) is None:
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        position = ATTENTION.get(tree.name(node.func) or "")
+        if position is None or not has_no_unpacking(node) or tree.module_method(node) is None:
             return
-        p = argument(node, "dropout_p", place)
-        if p is None or is_guarded(tree, node) or not self._is_fixed(tree, p):
+        p = argument(node, "dropout_p", position)
+        if p is None or depends_on_mode(tree, node) or not self._is_fixed(tree, p):
             return
-        what = f"`{tree.code(node.func)}` drops in eval mode too"
-        yield Report(node, f"{what}; pass `dropout_p={tree.code(p)}{SWITCH}`", Fix((insert_after(p, SWITCH),), safe=True))
+        problem = f"`{tree.code(node.func)}` drops in eval mode too"
+        fix = Fix((insert_after(p, CONDITION),), safe=True)
+        yield Report(node, f"{problem}; pass `dropout_p={tree.code(p)}{CONDITION}`", fix)
 
     def _is_fixed(self, tree: Tree, p: cst.BaseExpression) -> bool:
         number = tree.number(p)
         if number is not None:
             return number != 0
         owner = tree.owner(p)
-        if not isinstance(p, cst.Attribute) or owner is None or speaks_of_training(tree, p):
+        if not isinstance(p, cst.Attribute) or owner is None or mentions_training(tree, p):
             return False
         if not is_self(p):  # `self.drop.p`
-            return p.attr.value == "p" and layer(tree, p.value) is not None
+            return p.attr.value == "p" and constructor(tree, p.value) is not None
         assigned = tree.attribute(owner, p.attr.value)
-        known = bool(assigned) and all(value is not None and not speaks_of_training(tree, value) for value in assigned)
-        return known and layer(tree, p) is None and all(method.name.value != p.attr.value for method in methods(owner))
+        known = bool(assigned) and all(value is not None and not mentions_training(tree, value) for value in assigned)
+        is_method = any(method.name.value == p.attr.value for method in methods(owner))
+        return known and constructor(tree, p) is None and not is_method

@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import is_false, keyword
-from thinnet.lint.changes import drop_keyword
-from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.arguments import is_false, keyword
+from thinnet.lint.fixes import Fix, remove_keyword
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 
-class CheckpointWithoutRngState(Rule):
+class CheckpointWithoutRngState(LintRule[cst.Call]):
     """## What it does
     Finds `checkpoint(..., preserve_rng_state=False)`.
 
     ## Why is this bad?
-    The backward pass computes the block again. Without the state of the generator it draws other masks than the forward
-    pass, and the gradients belong to a network that was never run. Nothing fails; the model is worse.
+    The backward pass computes the block again. Without the saved state of the generator it draws another mask than the
+    forward pass, so the gradients are wrong. No error is raised.
 
     ## Example
     ```python
@@ -29,7 +29,7 @@ class CheckpointWithoutRngState(Rule):
     ```
 
     ## Fix safety
-    Unsafe: the gradients change, and a block that draws nothing pays for keeping the state.
+    Unsafe: the gradients change, and saving the state costs time even if the block is not random.
 
     ## References
     - allenai/OLMo-core#828, openai/guided-diffusion#167
@@ -38,11 +38,11 @@ class CheckpointWithoutRngState(Rule):
     code = "THN401"
     words = ("preserve_rng_state",)
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the checkpoints that draw anew."""
-        if not isinstance(node, cst.Call) or tree.name(node.func) != "torch.utils.checkpoint.checkpoint":
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        if tree.name(node.func) != "torch.utils.checkpoint.checkpoint":
             return
         given = keyword(node, "preserve_rng_state")
         if given is not None and is_false(given.value):
-            fix = Fix((drop_keyword(node, "preserve_rng_state"),), safe=False)
-            yield Report(node, "recomputation draws other masks than forward did; leave out `preserve_rng_state=False`", fix)
+            fix = Fix((remove_keyword(node, "preserve_rng_state"),), safe=False)
+            problem = "recomputation draws other masks than the forward pass"
+            yield Report(node, f"{problem}; remove `preserve_rng_state=False`", fix)

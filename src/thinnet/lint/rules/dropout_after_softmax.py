@@ -2,21 +2,19 @@
 
 from collections.abc import Iterator
 
-import libcst as cst
-
-from thinnet.lint.flow import DROPOUTS, RESHAPES, back, operation
-from thinnet.lint.rates import drops
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, predecessors
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
 
 
-class DropoutAfterSoftmax(Rule):
+class DropoutAfterSoftmax(OperationRule):
     """## What it does
-    Finds dropout on the probabilities of an output layer. Attention weights are something else, and are left alone.
+    Finds dropout on the probabilities of an output layer. Attention weights are not reported.
 
     ## Why is this bad?
-    The result is no distribution any more: it does not sum to 1, and a dropped class has the probability 0, whose
-    logarithm is infinite.
+    The result is not a distribution: it does not sum to 1, and a dropped class has probability 0 and an infinite log
+    loss.
 
     ## Example
     ```python
@@ -29,21 +27,18 @@ class DropoutAfterSoftmax(Rule):
     ```
 
     ## Fix safety
-    None: another order is another network.
+    None: another order of layers is another network.
 
     ## References
-    - Srivastava et al. 2014, JMLR 15:1929, where dropout is on inputs and hidden units
+    - Srivastava et al. 2014, JMLR 15:1929, who drop inputs and hidden units
     """
 
     code = "THN203"
     words = ("ropout", "oftmax")
+    operations = DROPOUTS
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the dropouts on probabilities."""
-        op = operation(tree, node) if isinstance(node, cst.Call) else None
-        if op is None or op.name not in DROPOUTS or not drops(tree, op, *DROPOUTS):
-            return
-        behind = [prior for prior in back(tree, op) if prior.name not in RESHAPES]
-        names = [prior.name for prior in behind[:2]]
-        if names == ["softmax", "linear"] or names[:1] == ["logsoftmax"]:
-            yield Report(op.at, "dropout on probabilities leaves no distribution; drop before the last linear layer")
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        names = [prior.name for prior in predecessors(tree, op) if prior.name not in RESHAPES]
+        if names[:2] == ["softmax", "linear"] or names[:1] == ["logsoftmax"]:
+            message = "after dropout the probabilities do not sum to 1; drop before the last linear layer"
+            yield Report(op.call, message)

@@ -2,24 +2,23 @@
 
 from collections.abc import Iterator
 
-import libcst as cst
-
-from thinnet.lint.flow import ACTIVATIONS, DROPOUTS, NORMS, RESHAPES, back, operation
-from thinnet.lint.rates import drops
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.dataflow import ACTIVATIONS, DROPOUTS, NORMS, RESHAPES, Operation, predecessors
+from thinnet.lint.rates import is_active
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
 
 LINEAR = frozenset("linear conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d".split())
 POOLS = frozenset(f"{kind}pool{n}d" for kind in ("max", "avg", "adaptiveavg", "adaptivemax") for n in (1, 2, 3))
 
 
-class DropoutBeforeBatchNorm(Rule):
+class DropoutBeforeBatchNorm(OperationRule):
     """## What it does
-    Finds dropout whose result reaches batch normalisation, with at most linear layers, activations and pools in between.
+    Finds dropout before batch normalisation, with at most linear layers, activations and pools in between.
 
     ## Why is this bad?
-    Dropout multiplies the variance of what it passes on, in training only. The running variance that batch
-    normalisation keeps for eval is then too large, and accuracy suffers.
+    Dropout increases the variance of its output, in training only. The running variance of batch normalisation is then
+    too large in eval mode, and accuracy drops.
 
     ## Example
     ```python
@@ -32,7 +31,7 @@ class DropoutBeforeBatchNorm(Rule):
     ```
 
     ## Fix safety
-    None: another order is another network.
+    None: another order of layers is another network.
 
     ## References
     - Li et al. 2019, arXiv:1801.05134
@@ -40,14 +39,12 @@ class DropoutBeforeBatchNorm(Rule):
 
     code = "THN201"
     words = ("ropout", "BatchNorm|batch_norm")
+    operations = NORMS
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the dropouts that shift a variance."""
-        norm = operation(tree, node) if isinstance(node, cst.Call) else None
-        if norm is None or norm.name not in NORMS:
-            return
-        for op in back(tree, norm):
-            if drops(tree, op, *DROPOUTS):
-                yield Report(op.at, "dropout before batch normalisation shifts its variance in eval; drop after the last norm")
-            if op.name not in LINEAR | POOLS | RESHAPES | ACTIVATIONS:
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        for prior in predecessors(tree, op):
+            if is_active(tree, prior, DROPOUTS):
+                message = "dropout before batch normalisation shifts its variance in eval mode; drop after the last norm"
+                yield Report(prior.call, message)
+            if prior.name not in LINEAR | POOLS | RESHAPES | ACTIVATIONS:
                 return

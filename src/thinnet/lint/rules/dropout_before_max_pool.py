@@ -2,21 +2,20 @@
 
 from collections.abc import Iterator
 
-import libcst as cst
-
-from thinnet.lint.flow import before, operation
-from thinnet.lint.rates import drops
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.dataflow import Operation, predecessor
+from thinnet.lint.rates import is_active
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
 
 
-class DropoutBeforeMaxPool(Rule):
+class DropoutBeforeMaxPool(OperationRule):
     """## What it does
-    Finds element dropout right before max pooling.
+    Finds elementwise dropout right before max pooling.
 
     ## Why is this bad?
-    The largest of those that are left passes on, so fewer pooled units are dropped than the rate says, and all are scaled
-    up: the expectation is not kept.
+    Each pool returns the largest unit that is left. Fewer pooled units are dropped than the rate says, but all are scaled
+    up, so the expectation changes.
 
     ## Example
     ```python
@@ -29,7 +28,7 @@ class DropoutBeforeMaxPool(Rule):
     ```
 
     ## Fix safety
-    None: max-pooling dropout is a method of its own, and may be meant.
+    None: it may be max-pooling dropout, which is a method of its own.
 
     ## References
     - Wu and Gu 2015, arXiv:1512.01400
@@ -38,12 +37,9 @@ class DropoutBeforeMaxPool(Rule):
     code = "THN207"
     words = ("ropout", "axPool|max_pool")
     preview = True
+    operations = frozenset({"maxpool1d", "maxpool2d", "maxpool3d"})
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the dropouts whose rate is not delivered."""
-        pool = operation(tree, node) if isinstance(node, cst.Call) else None
-        if pool is None or pool.name not in ("maxpool1d", "maxpool2d", "maxpool3d"):
-            return
-        op = before(tree, pool)
-        if op is not None and drops(tree, op, "dropout"):
-            yield Report(op.at, "max pooling after dropout delivers another rate; drop after the pool")
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        prior = predecessor(tree, op)
+        if prior is not None and is_active(tree, prior, ("dropout",)):
+            yield Report(prior.call, "dropout before max pooling changes the rate; drop after the pool")

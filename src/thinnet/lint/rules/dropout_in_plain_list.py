@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.changes import insert_after, insert_before
-from thinnet.lint.rule import Fix, Report, Rule
-from thinnet.lint.spelling import DROPOUT_LAYERS
+from thinnet.lint.fixes import Fix, insert_after, insert_before
+from thinnet.lint.names import DROPOUT_LAYERS
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree, is_self
 
 
-class DropoutInPlainList(Rule):
+class DropoutInPlainList(LintRule[cst.Assign]):
     """## What it does
-    Finds dropout layers that a module keeps in a list, tuple or dict of Python.
+    Finds dropout layers that a module keeps in a Python list, tuple or dict.
 
     ## Why is this bad?
-    Only layers that are attributes, or stand in `ModuleList` and `ModuleDict`, are children of a module. `model.eval()`
-    does not reach the others: they drop for ever.
+    Only attributes and layers in a `ModuleList` or `ModuleDict` are children of a module. `model.eval()` does not reach
+    other layers, so they drop in eval mode too.
 
     ## Example
     ```python
@@ -29,7 +29,7 @@ class DropoutInPlainList(Rule):
     ```
 
     ## Fix safety
-    Unsafe: the layers get names, so keys of the `state_dict` can change. There is a fix for lists only.
+    Unsafe: the layers become children, so keys of the `state_dict` can change. Only lists have a fix.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html>
@@ -38,20 +38,20 @@ class DropoutInPlainList(Rule):
     code = "THN106"
     kinds = (cst.Assign,)
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the assignments that hide a layer."""
-        if not isinstance(node, cst.Assign) or tree.module_method(node) is None:
+    def check(self, node: cst.Assign, tree: Tree) -> Iterator[Report]:
+        if tree.module_method(node) is None:
             return
-        held = self._layer(tree, node.value)
+        layer = self._layer(tree, node.value)
         target = node.targets[0].target
-        if held is None or not is_self(target) or self._is_registered(tree, target):
+        if layer is None or not is_self(target) or self._is_registered(tree, target):
             return
         fix = None
-        if isinstance(node.value, (cst.List, cst.ListComp)) and isinstance(held.func, cst.Attribute):
-            name = f"{tree.code(held.func.value)}.ModuleList"
+        if isinstance(node.value, (cst.List, cst.ListComp)) and isinstance(layer.func, cst.Attribute):
+            name = f"{tree.code(layer.func.value)}.ModuleList"
             fix = Fix((insert_before(node.value, f"{name}("), insert_after(node.value, ")")), safe=False)
-        what = f"`eval()` does not reach a dropout layer in a plain {type(node.value).__name__.lower().removesuffix('comp')}"
-        yield Report(node, f"{what}; keep it in an `nn.ModuleList` or `nn.ModuleDict`", fix)
+        kind = type(node.value).__name__.lower().removesuffix("comp")
+        problem = f"`eval()` does not reach a dropout layer in a plain {kind}"
+        yield Report(node, f"{problem}; use `nn.ModuleList` or `nn.ModuleDict`", fix)
 
     def _layer(self, tree: Tree, node: cst.BaseExpression) -> cst.Call | None:
         values: list[cst.BaseExpression] = []
@@ -66,10 +66,10 @@ class DropoutInPlainList(Rule):
 
     def _is_registered(self, tree: Tree, target: cst.CSTNode) -> bool:
         owner = tree.owner(target)
-        places = tree.under(owner, cst.Attribute) if owner else ()
+        attributes = tree.under(owner, cst.Attribute) if owner else ()
         return any(
-            isinstance(place := tree.parent(use), cst.Arg) and self._takes_modules(tree, tree.parent(place))
-            for use in places
+            isinstance(arg := tree.parent(use), cst.Arg) and self._takes_modules(tree, tree.parent(arg))
+            for use in attributes
             if is_self(use) and tree.code(use) == tree.code(target)
         )
 

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterator
 
-import libcst as cst
-
-from thinnet.lint.flow import DROPOUTS, RESHAPES, back, before, operation
-from thinnet.lint.rates import drops
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, predecessor, predecessors
+from thinnet.lint.rates import is_active
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
 
-OUTPUTS = frozenset("softmax logsoftmax crossentropy binarycrossentropywithlogits mseloss l1loss smoothl1loss".split())
 
-
-class DropoutOnLogits(Rule):
+class DropoutOnLogits(OperationRule):
     """## What it does
     Finds dropout between the last linear layer and the softmax or the loss.
 
     ## Why is this bad?
-    A dropped logit is 0, which is a statement: the class gets the probability of the others' average. The loss is noisy
-    for no gain, since no layer comes after that could learn from the noise.
+    A dropped logit is 0, which is a valid logit: the class gets an arbitrary probability. The loss becomes noisy, and no
+    later layer can learn from the noise.
 
     ## Example
     ```python
@@ -31,21 +28,19 @@ class DropoutOnLogits(Rule):
     ```
 
     ## Fix safety
-    None: another order is another network.
+    None: another order of layers is another network.
 
     ## References
-    - Srivastava et al. 2014, JMLR 15:1929, where dropout is on inputs and hidden units
+    - Srivastava et al. 2014, JMLR 15:1929, who drop inputs and hidden units
     """
 
     code = "THN202"
+    operations = frozenset("softmax logsoftmax crossentropy binarycrossentropywithlogits mseloss l1loss smoothl1loss".split())
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the dropouts on outputs."""
-        output = operation(tree, node) if isinstance(node, cst.Call) else None
-        if output is None or output.name not in OUTPUTS:
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        dropout = next((prior for prior in predecessors(tree, op) if prior.name not in RESHAPES), None)
+        if dropout is None or not is_active(tree, dropout, DROPOUTS):
             return
-        op = next((op for op in back(tree, output) if op.name not in RESHAPES), None)
-        if op is not None and drops(tree, op, *DROPOUTS):
-            source = before(tree, op)
-            if source is not None and source.name == "linear":
-                yield Report(op.at, "dropout on logits makes the loss noisy; drop before the last linear layer")
+        source = predecessor(tree, dropout)
+        if source is not None and source.name == "linear":
+            yield Report(dropout.call, "dropout on logits makes the loss noisy; drop before the last linear layer")

@@ -1,21 +1,14 @@
 """THN102."""
 
-from collections.abc import Iterator
-
-import libcst as cst
-
-from thinnet.lint.changes import set_keyword
-from thinnet.lint.rule import Fix, Report, Rule
-from thinnet.lint.rules.dropout_without_training import forgets_training
-from thinnet.lint.tree import Tree
+from thinnet.lint.rule_bases import MissingTrainingRule
 
 
-class DropoutThatNeverDrops(Rule):
+class DropoutThatNeverDrops(MissingTrainingRule):
     """## What it does
-    Finds functions that drop only when told to, such as `F.alpha_dropout`, called without `training`.
+    Finds calls without `training` of functions that do not drop by default, such as `F.alpha_dropout`.
 
     ## Why is this bad?
-    `training` is `False` by default there, the other way round than in `F.dropout`: the call returns its input, always.
+    `training` is `False` by default, unlike in `F.dropout`. The call always returns its input.
 
     ## Example
     ```python
@@ -28,7 +21,7 @@ class DropoutThatNeverDrops(Rule):
     ```
 
     ## Fix safety
-    Unsafe: training begins to drop. There is no fix outside of a module.
+    Unsafe: training starts to drop. Outside of a module there is no fix.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.alpha_dropout.html>
@@ -36,11 +29,6 @@ class DropoutThatNeverDrops(Rule):
 
     code = "THN102"
     words = ("alpha_dropout|drop_path",)
-
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the calls that do nothing."""
-        if isinstance(node, cst.Call) and forgets_training(node, tree, default=False):
-            inside = tree.module_method(node) is not None
-            fix = Fix((set_keyword(node, "training", "self.training"),), safe=False) if inside else None
-            what = f"`{tree.code(node.func)}` without `training` never drops"
-            yield Report(node, f"{what}; pass `training={'self.training' if inside else '...'}`", fix)
+    default = False
+    effect = "never drops"
+    safe = False

@@ -5,19 +5,20 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.modes import calls_of, is_without_gradients
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.modes import is_in_no_grad, method_calls
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 NAMES = re.compile(r"(?:.*_)?(?:eval|evaluate|evaluation|validate|validation|predict|infer|inference)(?:_.*)?")
 
 
-class EvaluationWithoutEval(Rule):
+class EvaluationWithoutEval(LintRule[cst.FunctionDef]):
     """## What it does
-    Finds functions that evaluate a model in a loop, without gradients, in files that never call `eval()`.
+    Finds functions that evaluate a model in a loop without gradients, in files that never call `eval()`.
 
     ## Why is this bad?
-    `torch.no_grad()` stops gradients and nothing else: dropout goes on, and batch normalisation learns from the test data.
+    `torch.no_grad()` only stops gradients. Dropout still drops, and batch normalisation updates its statistics with test
+    data.
 
     ## Example
     ```python
@@ -35,7 +36,7 @@ class EvaluationWithoutEval(Rule):
     ```
 
     ## Fix safety
-    None: where to go back to training is for the author to say.
+    None: the author has to decide where training mode starts again.
 
     ## References
     - d2l-ai/d2l-en#1093, pytorch/torchtune#1049
@@ -46,16 +47,15 @@ class EvaluationWithoutEval(Rule):
     kinds = (cst.FunctionDef,)
     preview = True
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the functions that evaluate in whatever mode there is."""
-        if not isinstance(node, cst.FunctionDef) or not NAMES.fullmatch(node.name.value):
+    def check(self, node: cst.FunctionDef, tree: Tree) -> Iterator[Report]:
+        if not NAMES.fullmatch(node.name.value):
             return
-        if calls_of(tree, tree.module, "eval") or calls_of(tree, tree.module, "train"):
+        if method_calls(tree, tree.module, "eval") or method_calls(tree, tree.module, "train"):
             return
         models = {param.name.value for param in node.params.params if re.search("model|net", param.name.value)}
         for call in tree.under(node, cst.Call):
-            looped = tree.above(call, cst.For, cst.CompFor, cst.GeneratorExp, cst.ListComp) is not None
+            in_loop = tree.above(call, cst.For, cst.CompFor, cst.GeneratorExp, cst.ListComp) is not None
             name = call.func.value if isinstance(call.func, cst.Name) else None
-            if name in models and looped and is_without_gradients(tree, call):
-                yield Report(call, f"`{name}` is evaluated in whatever mode it is in; call `{name}.eval()` before")
+            if name in models and in_loop and is_in_no_grad(tree, call):
+                yield Report(call, f"`{name}` may be in training mode here; call `{name}.eval()` first")
                 return

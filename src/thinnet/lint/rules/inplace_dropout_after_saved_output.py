@@ -2,25 +2,24 @@
 
 from collections.abc import Iterator
 
-import libcst as cst
-
-from thinnet.lint.calls import argument, is_true, keyword
-from thinnet.lint.changes import drop_keyword
-from thinnet.lint.flow import DROPOUTS, before, operation
+from thinnet.lint.arguments import argument, is_true, keyword
+from thinnet.lint.dataflow import DROPOUTS, Operation, predecessor
+from thinnet.lint.fixes import Fix, remove_keyword
 from thinnet.lint.modes import expects_error
-from thinnet.lint.rates import drops
-from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
 
 SAVED = frozenset("relu sigmoid tanh softmax logsoftmax exp sqrt rsqrt reciprocal".split())
 
 
-class InplaceDropoutAfterSavedOutput(Rule):
+class InplaceDropoutAfterSavedOutput(OperationRule):
     """## What it does
-    Finds dropout in place on the result of ReLU, sigmoid, tanh, softmax, exp and the like.
+    Finds in-place dropout on the output of ReLU, sigmoid, tanh, softmax, exp and similar functions.
 
     ## Why is this bad?
-    Their derivatives are computed from their results. Dropout in place overwrites these, and `backward()` raises an error.
+    The backward pass of these functions needs their output. In-place dropout overwrites it, and `backward()` raises an
+    error.
 
     ## Example
     ```python
@@ -33,7 +32,7 @@ class InplaceDropoutAfterSavedOutput(Rule):
     ```
 
     ## Fix safety
-    Safe: training fails today.
+    Safe: training raises an error without it.
 
     ## References
     - pytorch/pytorch#727, microsoft/nni#4614
@@ -41,18 +40,17 @@ class InplaceDropoutAfterSavedOutput(Rule):
 
     code = "THN503"
     words = ("ropout", "inplace")
+    operations = DROPOUTS
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the dropouts that overwrite what backward needs."""
-        op = operation(tree, node) if isinstance(node, cst.Call) else None
-        if op is None or not drops(tree, op, *DROPOUTS) or expects_error(tree, op.at):
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        if expects_error(tree, op.call):
             return
-        inplace = argument(op.settings, "inplace", 3 if op.settings is op.at and op.input is not None else 1)
-        source = before(tree, op)
+        inplace = argument(op.options, "inplace", 3 if op.options is op.call and op.input is not None else 1)
+        source = predecessor(tree, op)
         if source is None or source.name not in SAVED or inplace is None or not is_true(inplace):
             return
         fix = None
-        if keyword(op.settings, "inplace") is not None:
-            fix = Fix((drop_keyword(op.settings, "inplace"),), safe=True)
-        what = f"in-place dropout overwrites the result of `{source.name}`, which its backward needs"
-        yield Report(op.at, f"{what}; leave out `inplace=True`", fix)
+        if keyword(op.options, "inplace") is not None:
+            fix = Fix((remove_keyword(op.options, "inplace"),), safe=True)
+        problem = f"in-place dropout overwrites the output of `{source.name}`, which its backward pass needs"
+        yield Report(op.call, f"{problem}; remove `inplace=True`", fix)

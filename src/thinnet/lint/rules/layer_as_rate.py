@@ -4,20 +4,20 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.changes import insert_after
-from thinnet.lint.flow import layer
-from thinnet.lint.rates import rate
-from thinnet.lint.rule import Fix, Report, Rule
-from thinnet.lint.spelling import DROPOUT_LAYERS
+from thinnet.lint.dataflow import constructor
+from thinnet.lint.fixes import Fix, insert_after
+from thinnet.lint.names import DROPOUT_LAYERS
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
 
 
-class LayerAsRate(Rule):
+class LayerAsRate(RateRule):
     """## What it does
-    Finds a dropout layer in the place of the rate.
+    Finds a dropout layer passed as the rate.
 
     ## Why is this bad?
-    It is a `TypeError` as soon as the line runs.
+    The line raises a `TypeError`.
 
     ## Example
     ```python
@@ -32,7 +32,7 @@ class LayerAsRate(Rule):
     ```
 
     ## Fix safety
-    Safe: the line fails today.
+    Safe: the line raises an error without it.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html>
@@ -40,10 +40,8 @@ class LayerAsRate(Rule):
 
     code = "THN306"
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the layers that are taken for a rate."""
-        p = rate(tree, node) if isinstance(node, cst.Call) else None
-        made = layer(tree, p) if p is not None and not isinstance(p, cst.Call) else None
-        if p is not None and made is not None and tree.name(made.func) in DROPOUT_LAYERS:
+    def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
+        layer = None if isinstance(p, cst.Call) else constructor(tree, p)
+        if layer is not None and tree.name(layer.func) in DROPOUT_LAYERS:
             code = tree.code(p)
             yield Report(p, f"`{code}` is a layer, not a rate; pass `{code}.p`", Fix((insert_after(p, ".p"),), safe=True))

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.modes import speaks_of_training
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.modes import mentions_training
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 
-class MaskWithoutTraining(Rule):
+class MaskWithoutTraining(LintRule[cst.Call]):
     """## What it does
-    Finds masks drawn with `bernoulli` in a `forward` that never asks for the mode.
+    Finds masks that are drawn with `bernoulli` in a `forward` that does not check the mode.
 
     ## Why is this bad?
-    Dropout by hand has to be switched off by hand, too. This one drops in eval.
+    `model.eval()` does not switch off dropout that is written by hand. This mask drops in eval mode too.
 
     ## Example
     ```python
@@ -29,7 +29,7 @@ class MaskWithoutTraining(Rule):
     ```
 
     ## Fix safety
-    None: what the mask is for is for the author to say.
+    None: the author has to decide what the mask is for.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.bernoulli.html>
@@ -39,13 +39,10 @@ class MaskWithoutTraining(Rule):
     words = ("bernoulli", "def forward")
     preview = True
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the masks that eval mode does not stop."""
-        if not isinstance(node, cst.Call):
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        is_method = isinstance(node.func, cst.Attribute) and node.func.attr.value == "bernoulli_"
+        if not (is_method or tree.name(node.func) == "torch.bernoulli"):
             return
-        is_draw = tree.name(node.func) == "torch.bernoulli" or (
-            isinstance(node.func, cst.Attribute) and node.func.attr.value == "bernoulli_"
-        )
-        method = tree.module_method(node) if is_draw else None
-        if method is not None and method.name.value == "forward" and not speaks_of_training(tree, method.body):
-            yield Report(node, "this mask is drawn in eval, too; use `F.dropout`, or ask for `self.training`")
+        method = tree.module_method(node)
+        if method is not None and method.name.value == "forward" and not mentions_training(tree, method.body):
+            yield Report(node, "this mask is drawn in eval mode too; use `F.dropout`, or check `self.training`")

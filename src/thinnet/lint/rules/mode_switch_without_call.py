@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.changes import insert_after
-from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.fixes import Fix, insert_after
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 
-class ModeSwitchWithoutCall(Rule):
+class ModeSwitchWithoutCall(LintRule[cst.Expr]):
     """## What it does
-    Finds `model.eval` and `model.train` without parentheses as a statement.
+    Finds the statements `model.eval` and `model.train` without parentheses.
 
     ## Why is this bad?
-    The line does nothing: the method is looked up and not called, and the model stays in the mode that it was in.
+    The statement does not call the method. The model keeps its mode.
 
     ## Example
     ```python
@@ -27,7 +27,7 @@ class ModeSwitchWithoutCall(Rule):
     ```
 
     ## Fix safety
-    Unsafe: the mode changes from that line on, and the switch back may be missing, too.
+    Unsafe: the mode changes from this line on. Check that the model returns to its mode later.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.eval>
@@ -37,8 +37,8 @@ class ModeSwitchWithoutCall(Rule):
     words = (".eval|.train",)
     kinds = (cst.Expr,)
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the statements that do nothing."""
-        if isinstance(node, cst.Expr) and isinstance(node.value, cst.Attribute) and node.value.attr.value in ("eval", "train"):
+    def check(self, node: cst.Expr, tree: Tree) -> Iterator[Report]:
+        if isinstance(node.value, cst.Attribute) and node.value.attr.value in ("eval", "train"):
             code = tree.code(node.value)
-            yield Report(node, f"`{code}` is not called; write `{code}()`", Fix((insert_after(node.value, "()"),), safe=False))
+            fix = Fix((insert_after(node.value, "()"),), safe=False)
+            yield Report(node, f"`{code}` is not called; write `{code}()`", fix)

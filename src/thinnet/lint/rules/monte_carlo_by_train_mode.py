@@ -5,21 +5,21 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import is_true
-from thinnet.lint.modes import calls_of, is_loop_variable, receiver
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.arguments import is_true
+from thinnet.lint.modes import is_loop_variable, method_calls, receiver
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 NAMES = re.compile(r"(?:.*_)?(?:mc|mcd|mcdropout|monte|montecarlo|uncertainty|bayesian|stochastic)(?:_.*)?", re.IGNORECASE)
 
 
-class MonteCarloByTrainMode(Rule):
+class MonteCarloByTrainMode(LintRule[cst.FunctionDef]):
     """## What it does
-    Finds functions named after Monte-Carlo sampling that call `train()` on a whole model.
+    Finds functions for Monte-Carlo sampling, by their name, that call `train()` on a whole model.
 
     ## Why is this bad?
-    Training mode is shared with batch normalisation: predictions then depend on what else is in the batch, and running
-    statistics learn from the test data.
+    Training mode also switches batch normalisation. Predictions then depend on the other samples of the batch, and the
+    running statistics are updated with test data.
 
     ## Example
     ```python
@@ -39,7 +39,7 @@ class MonteCarloByTrainMode(Rule):
     ```
 
     ## Fix safety
-    None: which layers shall be random is for the author to say.
+    None: the author has to decide which layers are random.
 
     ## References
     - lightning-uq-box/lightning-uq-box#173, NervanaSystems/neon#266
@@ -49,14 +49,13 @@ class MonteCarloByTrainMode(Rule):
     words = (".train(", "mc_|mcd|monte|uncertainty|bayesian|stochastic|MC|Monte")
     kinds = (cst.FunctionDef,)
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the switches of whole models."""
-        if not isinstance(node, cst.FunctionDef) or not NAMES.fullmatch(node.name.value):
+    def check(self, node: cst.FunctionDef, tree: Tree) -> Iterator[Report]:
+        if not NAMES.fullmatch(node.name.value):
             return
-        if re.search("train|fit", node.name.value) or calls_of(tree, node, "backward"):
+        if re.search("train|fit", node.name.value) or method_calls(tree, node, "backward"):
             return
-        for call in calls_of(tree, node, "train"):
-            whole = not is_loop_variable(tree, receiver(call)) and tree.above(call, cst.If) is None
-            if whole and (not call.args or is_true(call.args[0].value)):
+        for call in method_calls(tree, node, "train"):
+            is_whole_model = not is_loop_variable(tree, receiver(call)) and tree.above(call, cst.If) is None
+            if is_whole_model and (not call.args or is_true(call.args[0].value)):
                 model = tree.code(receiver(call))
-                yield Report(call, f"`{model}.train()` switches batch normalisation, too; switch the dropout layers alone")
+                yield Report(call, f"`{model}.train()` also switches batch normalisation; switch only the dropout layers")

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.rates import rate
-from thinnet.lint.rule import Report, Rule
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
 
 
-class RateOfOne(Rule):
+class RateOfOne(RateRule):
     """## What it does
     Finds a rate of 1 in a module.
 
     ## Why is this bad?
-    In training the output is zero, whatever comes in, and so are the gradients. Mostly a keep probability was meant.
+    In training, the output and the gradients are always zero. The number is usually a keep probability.
 
     ## Example
     ```python
@@ -27,7 +27,7 @@ class RateOfOne(Rule):
     ```
 
     ## Fix safety
-    None: what was meant is a guess.
+    None: the intended rate is a guess.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html>
@@ -35,8 +35,6 @@ class RateOfOne(Rule):
 
     code = "THN303"
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the rates that drop everything."""
-        p = rate(tree, node) if isinstance(node, cst.Call) else None
-        if p is not None and tree.number(p) == 1 and tree.module_method(p) is not None:
-            yield Report(p, "a rate of 1 drops everything; is it a keep probability? Then the rate is 0")
+    def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
+        if tree.number(p) == 1 and tree.module_method(p) is not None:
+            yield Report(p, "a rate of 1 drops everything; if this is a keep probability, the rate is 0")

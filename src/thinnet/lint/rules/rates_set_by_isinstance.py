@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.rule import Report, Rule
-from thinnet.lint.rules.monte_carlo_by_isinstance import tested_layer
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import IsinstanceRule
 from thinnet.lint.tree import Tree
 
 
-class RatesSetByIsinstance(Rule):
+class RatesSetByIsinstance(IsinstanceRule):
     """## What it does
-    Finds rates that are set on the modules that are an `nn.Dropout`.
+    Finds code that sets the rate only on instances of `nn.Dropout`.
 
     ## Why is this bad?
-    It misses rates that are no layer's: `nn.MultiheadAttention.dropout`, `nn.LSTM.dropout`, and the numbers that modules
-    hand to `F.dropout` and `scaled_dot_product_attention`. A rate of 0 that is set for an evaluation outlasts it.
+    It misses all other rates: `nn.MultiheadAttention.dropout`, `nn.LSTM.dropout`, and the numbers that modules pass to
+    `F.dropout` and `scaled_dot_product_attention`. A rate of 0 that is set for an evaluation also stays.
 
     ## Example
     ```python
@@ -34,7 +34,7 @@ class RatesSetByIsinstance(Rule):
     ```
 
     ## Fix safety
-    None: which rates shall change is for the author to say.
+    None: the author has to decide which rates change.
 
     ## References
     - pytorch/torchtune#2378
@@ -42,14 +42,11 @@ class RatesSetByIsinstance(Rule):
 
     code = "THN308"
     words = ("ropout", ".p =|.p=", "isinstance")
-    kinds = (cst.If,)
     preview = True
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the conditions that choose too few."""
-        name = tested_layer(tree, node.test) if isinstance(node, cst.If) else None
-        if not isinstance(node, cst.If) or name is None or node.orelse is not None:
-            return
-        assigns = tree.under(node.body, cst.Assign)
-        if any(tree.code(target.target) == f"{name}.p" for assign in assigns for target in assign.targets):
-            yield Report(node.test, "this leaves the rates of attention, recurrent and functional dropout as they are")
+    def check_branch(self, name: str, branch: cst.If, tree: Tree) -> Iterator[Report]:
+        assigns = tree.under(branch.body, cst.Assign)
+        sets_rate = any(tree.code(target.target) == f"{name}.p" for assign in assigns for target in assign.targets)
+        if sets_rate and branch.orelse is None:
+            message = "this misses the rates of attention, recurrent and functional dropout; set those too"
+            yield Report(branch.test, message)

@@ -4,20 +4,20 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import argument, is_plain
+from thinnet.lint.arguments import argument, has_no_unpacking
 from thinnet.lint.modes import expects_error
-from thinnet.lint.rates import rate
-from thinnet.lint.rule import Report, Rule
-from thinnet.lint.spelling import RECURRENT
+from thinnet.lint.names import RECURRENT
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
 
 
-class RecurrentDropoutWithOneLayer(Rule):
+class RecurrentDropoutWithOneLayer(RateRule):
     """## What it does
-    Finds `dropout` at an `nn.LSTM`, `nn.GRU` or `nn.RNN` of one layer.
+    Finds `dropout` of an `nn.LSTM`, `nn.GRU` or `nn.RNN` with one layer.
 
     ## Why is this bad?
-    It is dropout between layers. With one layer there is no between, and nothing is dropped; PyTorch warns, once.
+    This dropout is applied between layers. With one layer nothing is dropped, and PyTorch only warns once.
 
     ## Example
     ```python
@@ -39,14 +39,13 @@ class RecurrentDropoutWithOneLayer(Rule):
     code = "THN305"
     words = ("dropout", "LSTM|GRU|RNN")
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the rates that do nothing."""
-        if not isinstance(node, cst.Call) or tree.name(node.func) not in RECURRENT or not is_plain(node):
+    def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
+        if tree.name(call.func) not in RECURRENT or not has_no_unpacking(call):
             return
-        p, layers = rate(tree, node), argument(node, "num_layers", 2)
-        if p is None or (layers is not None and tree.number(layers) != 1) or expects_error(tree, node):
+        layers = argument(call, "num_layers", 2)
+        if (layers is not None and tree.number(layers) != 1) or expects_error(tree, call):
             return
-        number = tree.number(p)
-        if number == 0 or isinstance(tree.value(p), (cst.IfExp, cst.BooleanOperation)):
+        if tree.number(p) == 0 or isinstance(tree.value(p), (cst.IfExp, cst.BooleanOperation)):
             return
-        yield Report(p, "dropout of a recurrent layer is between its layers, and there is one; use more, or drop its output")
+        message = "recurrent dropout applies between layers, and there is one layer; use more layers, or drop the output"
+        yield Report(p, message)

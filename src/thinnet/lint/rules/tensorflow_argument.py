@@ -4,26 +4,26 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import keyword
-from thinnet.lint.changes import replace
+from thinnet.lint.arguments import keyword
+from thinnet.lint.fixes import Fix, replace
 from thinnet.lint.modes import expects_error
+from thinnet.lint.names import DROPOUT_LAYERS
 from thinnet.lint.rates import FUNCTIONS
-from thinnet.lint.rule import Fix, Report, Rule
-from thinnet.lint.spelling import DROPOUT_LAYERS
+from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 RATES = ("rate", "drop_rate", "dropout_rate", "drop_prob", "dropout_prob", "dropout")
 KEEPS = ("keep_prob", "keep_probability")
-OTHERS = ("noise_shape", "seed")
+UNSUPPORTED = ("noise_shape", "seed")
 
 
-class TensorflowArgument(Rule):
+class TensorflowArgument(LintRule[cst.Call]):
     """## What it does
-    Finds `keep_prob`, `rate`, `noise_shape` and `seed` at dropout: at PyTorch's, which has none of them, and
-    `keep_prob` at `tf.nn.dropout`, which has had `rate` since TensorFlow 2.
+    Finds TensorFlow's arguments `keep_prob`, `rate`, `noise_shape` and `seed` in calls of PyTorch's dropout, and
+    `keep_prob` in calls of `tf.nn.dropout`, which takes `rate` since TensorFlow 2.
 
     ## Why is this bad?
-    It is a `TypeError` as soon as the line runs. What is called a rate is sometimes the probability of keeping.
+    The line raises a `TypeError`. An argument named `rate` is sometimes the probability of keeping.
 
     ## Example
     ```python
@@ -36,7 +36,7 @@ class TensorflowArgument(Rule):
     ```
 
     ## Fix safety
-    Safe: the line fails today. There is no fix for `noise_shape` and `seed`, which PyTorch lacks.
+    Safe: the line raises an error without it. `noise_shape` and `seed` have no fix, because PyTorch does not have them.
 
     ## References
     - <https://www.tensorflow.org/api_docs/python/tf/nn/dropout>
@@ -44,17 +44,16 @@ class TensorflowArgument(Rule):
 
     code = "THN501"
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the arguments that do not exist."""
-        name = tree.name(node.func) if isinstance(node, cst.Call) else None
-        if not isinstance(node, cst.Call) or name is None or expects_error(tree, node):
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        name = tree.name(node.func)
+        if name is None or expects_error(tree, node):
             return
         if name in DROPOUT_LAYERS | FUNCTIONS:
             yield from self._renamed(tree, node, RATES, "p", "")
             yield from self._renamed(tree, node, KEEPS, "p", "1 - ")
-            for word in OTHERS:
+            for word in UNSUPPORTED:
                 if keyword(node, word) is not None:
-                    yield Report(node, f"PyTorch's dropout has no `{word}`")
+                    yield Report(node, f"PyTorch's dropout has no argument `{word}`")
         elif name == "tensorflow.nn.dropout":
             yield from self._renamed(tree, node, KEEPS, "rate", "1 - ")
 
@@ -64,7 +63,7 @@ class TensorflowArgument(Rule):
             if arg is not None and arg.keyword is not None:
                 text = f"{before}{self._operand(tree, arg.value) if before else tree.code(arg.value)}"
                 fix = Fix((replace(arg.keyword, name), replace(arg.value, text)), safe=True)
-                yield Report(call, f"there is no `{word}`; write `{name}={text}`", fix)
+                yield Report(call, f"there is no argument `{word}`; write `{name}={text}`", fix)
 
     def _operand(self, tree: Tree, node: cst.BaseExpression) -> str:
         simple = isinstance(node, (cst.Name, cst.Attribute, cst.Integer, cst.Float, cst.Call, cst.Subscript))

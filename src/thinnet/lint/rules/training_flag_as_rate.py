@@ -4,21 +4,21 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.calls import is_false, is_true, keyword
-from thinnet.lint.changes import insert_before
+from thinnet.lint.arguments import is_false, is_true, keyword
+from thinnet.lint.fixes import Fix, insert_before
 from thinnet.lint.modes import last_name
-from thinnet.lint.rates import rate
-from thinnet.lint.rule import Fix, Report, Rule
+from thinnet.lint.rule import Report
+from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
 
 
-class TrainingFlagAsRate(Rule):
+class TrainingFlagAsRate(RateRule):
     """## What it does
-    Finds `training`, `True` or `False` in the place of the rate.
+    Finds `training`, `True` or `False` passed as the rate.
 
     ## Why is this bad?
-    The second argument of `F.dropout` is the rate. `self.training` is 1 there in training: every unit is dropped, and
-    nothing is learned. In eval it is 0, and nothing seems wrong.
+    The second argument of `F.dropout` is the rate. In training, `self.training` is a rate of 1: every unit is dropped, and
+    the network cannot learn. In eval mode it is a rate of 0, which hides the mistake.
 
     ## Example
     ```python
@@ -31,7 +31,7 @@ class TrainingFlagAsRate(Rule):
     ```
 
     ## Fix safety
-    Unsafe: training begins to learn, at the default rate.
+    Unsafe: training then uses the default rate.
 
     ## References
     - <https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.dropout.html>
@@ -39,14 +39,10 @@ class TrainingFlagAsRate(Rule):
 
     code = "THN304"
 
-    def check(self, node: cst.CSTNode, tree: Tree) -> Iterator[Report]:
-        """Yields the flags that are taken for a rate."""
-        p = rate(tree, node) if isinstance(node, cst.Call) else None
-        if p is None or not isinstance(node, cst.Call):
-            return
+    def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
         if not (last_name(p) in ("training", "is_training", "train") or is_true(p) or is_false(p)):
             return
-        functional = (tree.name(node.func) or "").startswith("torch.nn.functional.dropout")
-        free = functional and len(node.args) == 2 and keyword(node, "p") is None
-        fix = Fix((insert_before(p, "training="),), safe=False) if free else None
-        yield Report(p, f"`{tree.code(p)}` is taken for the rate; pass the rate here, and `training=` by name", fix)
+        is_function = (tree.name(call.func) or "").startswith("torch.nn.functional.dropout")
+        is_fixable = is_function and len(call.args) == 2 and keyword(call, "p") is None
+        fix = Fix((insert_before(p, "training="),), safe=False) if is_fixable else None
+        yield Report(p, f"`{tree.code(p)}` is passed as the rate; pass the rate here, and `training=` by name", fix)

@@ -1,32 +1,32 @@
-"""The arguments of a call."""
+"""Reads the arguments of a call."""
 
 import libcst as cst
 
 
-def is_plain(call: cst.Call) -> bool:
-    """Says whether all arguments are written out: no `*args` and no `**kwargs`."""
+def has_no_unpacking(call: cst.Call) -> bool:
+    """Returns whether a call has neither `*args` nor `**kwargs`."""
     return not any(arg.star for arg in call.args)
 
 
 def keyword(call: cst.Call, name: str) -> cst.Arg | None:
-    """Returns the argument given by a name."""
+    """Returns the keyword argument of a name."""
     return next((arg for arg in call.args if arg.keyword is not None and arg.keyword.value == name), None)
 
 
 def argument(call: cst.Call, name: str, position: int) -> cst.BaseExpression | None:
-    """Returns an argument's value, given by name or by position."""
+    """Returns the value of an argument that is passed by name or by position."""
     named = keyword(call, name)
     if named is not None:
         return named.value
-    placed = [arg for arg in call.args if arg.keyword is None]
-    return placed[position].value if position < len(placed) and not placed[position].star else None
+    positional = [arg for arg in call.args if arg.keyword is None]
+    return positional[position].value if position < len(positional) and not positional[position].star else None
 
 
 def is_true(node: cst.BaseExpression | None) -> bool:
-    """Says whether an expression is the word `True`."""
+    """Returns whether an expression is the literal `True`."""
     return isinstance(node, cst.Name) and node.value == "True"
 
 
 def is_false(node: cst.BaseExpression | None) -> bool:
-    """Says whether an expression is the word `False`."""
+    """Returns whether an expression is the literal `False`."""
     return isinstance(node, cst.Name) and node.value == "False"

@@ -1,8 +1,8 @@
-"""The full names that mean dropout, normalisation and modules, and the many places that one thing can be imported from."""
+"""The full names of PyTorch's dropout functions, layers and modules, and the other modules that export them."""
 
 import re
 
-HOMES = (
+ALIASES = (
     (re.compile(r"torch\.nn\.modules\.(?:\w+\.)?(?=[A-Z])"), "torch.nn."),
     (re.compile(r"thinnet\.nn\.(?=\w)"), "torch.nn."),
     (re.compile(r"torch\.utils\.checkpoint\.checkpoint_sequential"), "torch.utils.checkpoint.checkpoint"),
@@ -14,9 +14,9 @@ DROPOUT_LAYERS = frozenset(
     f"torch.nn.{name}" for name in "Dropout Dropout1d Dropout2d Dropout3d AlphaDropout FeatureAlphaDropout".split()
 )
 
-# function: where `training` stands among its positional arguments, and whether it is on when it is left out
+# function: the position of its argument `training`, and the default of that argument
 F = "torch.nn.functional."
-TRAINING: dict[str, tuple[int, bool]] = {
+TRAINING_ARGUMENT: dict[str, tuple[int, bool]] = {
     f"{F}dropout": (2, True),
     f"{F}dropout1d": (2, True),
     f"{F}dropout2d": (2, True),
@@ -42,12 +42,12 @@ MODULE_NAMES = re.compile(r"\w*(?:Module|Model|Layer|Net|Network|Block|Encoder|D
 
 
 def canonical(name: str) -> str:
-    """Returns one name for a thing that can be imported from several places."""
-    for home, short in HOMES:
-        name = home.sub(short, name, count=1)
+    """Returns one full name for an object that several modules export."""
+    for alias, short in ALIASES:
+        name = alias.sub(short, name, count=1)
     return name
 
 
-def plain(name: str) -> str:
-    """Returns the last part of a name in one spelling for layer, function and method: `LogSoftmax`, `log_softmax_` are one."""
+def operation_name(name: str) -> str:
+    """Returns one name for a layer, its function and its method: `logsoftmax` for `nn.LogSoftmax` and `x.log_softmax_`."""
     return name.rpartition(".")[2].replace("_", "").lower()

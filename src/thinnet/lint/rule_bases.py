@@ -1,0 +1,102 @@
+"""Base classes of rules that share a pattern."""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import libcst as cst
+
+from thinnet.lint.arguments import argument, has_no_unpacking
+from thinnet.lint.dataflow import Operation, operation
+from thinnet.lint.fixes import Fix, set_keyword
+from thinnet.lint.modes import depends_on_mode, mentions_training
+from thinnet.lint.names import DROPOUT_LAYERS, TRAINING_ARGUMENT
+from thinnet.lint.rates import is_active, rate
+from thinnet.lint.rule import LintRule, Report
+from thinnet.lint.tree import Tree
+
+SEED_FUNCTIONS = frozenset(
+    "torch.manual_seed torch.cuda.manual_seed torch.cuda.manual_seed_all lightning.seed_everything "
+    "pytorch_lightning.seed_everything transformers.set_seed accelerate.utils.set_seed".split()
+)
+
+
+class RateRule(LintRule[cst.Call]):
+    """A rule about the rate of a dropout call."""
+
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        p = rate(tree, node)
+        if p is not None:
+            yield from self.check_rate(p, node, tree)
+
+    def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
+        """Yields what is wrong with the rate `p` of a call."""
+        raise NotImplementedError
+
+
+class OperationRule(LintRule[cst.Call]):
+    """A rule about operations with certain names. Dropout with a rate of 0 is skipped."""
+
+    operations: ClassVar[frozenset[str]]
+
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        op = operation(tree, node)
+        if op is not None and is_active(tree, op, self.operations):
+            yield from self.check_operation(op, tree)
+
+    def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
+        """Yields what is wrong with an operation or with what comes before it."""
+        raise NotImplementedError
+
+
+class MissingTrainingRule(LintRule[cst.Call]):
+    """A rule about functions that are called without `training`, and whose `training` has a certain default."""
+
+    default: ClassVar[bool]
+    effect: ClassVar[str]
+    safe: ClassVar[bool]
+
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        position, default = TRAINING_ARGUMENT.get(tree.name(node.func) or "", (0, not self.default))
+        if default != self.default or not has_no_unpacking(node) or argument(node, "training", position) is not None:
+            return
+        p = rate(tree, node)
+        is_parameter = isinstance(p, cst.Name) and isinstance(tree.value(p), cst.Name)  # its value may depend on the mode
+        if is_parameter or tree.number(p) == 0 or depends_on_mode(tree, node) or (p is not None and mentions_training(tree, p)):
+            return
+        in_module = tree.module_method(node) is not None
+        fix = Fix((set_keyword(node, "training", "self.training"),), self.safe) if in_module else None
+        remedy = f"pass `training={'self.training' if in_module else '...'}`"
+        yield Report(node, f"`{tree.code(node.func)}` without `training` {self.effect}; {remedy}", fix)
+
+
+class IsinstanceRule(LintRule[cst.If]):
+    """A rule about `if isinstance(m, nn.Dropout):`, where the classes are all dropout layers of PyTorch."""
+
+    kinds = (cst.If,)
+
+    def check(self, node: cst.If, tree: Tree) -> Iterator[Report]:
+        test = node.test
+        if not (isinstance(test, cst.Call) and isinstance(test.func, cst.Name) and test.func.value == "isinstance"):
+            return
+        if len(test.args) != 2 or not isinstance(test.args[0].value, cst.Name):
+            return
+        kinds = tree.value(test.args[1].value)
+        classes = [element.value for element in kinds.elements] if isinstance(kinds, cst.Tuple) else [kinds]
+        if all(tree.name(kind) in DROPOUT_LAYERS for kind in classes):
+            yield from self.check_branch(test.args[0].value.value, node, tree)
+
+    def check_branch(self, name: str, branch: cst.If, tree: Tree) -> Iterator[Report]:
+        """Yields what is wrong in a branch where the variable `name` is a dropout layer."""
+        raise NotImplementedError
+
+
+class ConstantSeedRule(LintRule[cst.Call]):
+    """A rule about calls that set a constant seed."""
+
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        if tree.name(node.func) in SEED_FUNCTIONS and node.args and tree.number(node.args[0].value) is not None:
+            yield from self.check_seed(node, tree)
+
+    def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:
+        """Yields what is wrong with a call that sets a constant seed."""
+        raise NotImplementedError
