@@ -1,7 +1,8 @@
-"""What each measure of a diagnosis has to be where the answer is known, and that a diagnosis leaves no trace."""
+"""Each measure of a diagnosis has its known value in special cases, and a diagnosis leaves the model unchanged."""
 
 import json
 import math
+import re
 
 import pytest
 import torch
@@ -13,15 +14,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import thinnet
-from thinnet.diagnosis.ablation import ablation, area
 from thinnet.diagnosis.coadaptation import coadaptation, covariance, decov, participation_ratio
 from thinnet.diagnosis.diagnose import MEASURES
 from thinnet.diagnosis.gradients import directions
+from thinnet.diagnosis.redundancy import ablation, area, synergy
 from thinnet.diagnosis.result import Diagnosis
 from thinnet.diagnosis.samples import draw
 from thinnet.diagnosis.scores import default_loss, hits
 from thinnet.diagnosis.sparsity import sparsity
-from thinnet.diagnosis.synergy import synergy
 from thinnet.diagnosis.tap import Place, Tap, multiplied, one_a_sample
 from thinnet.diagnosis.variance import Moments, variance_ratio
 
@@ -40,7 +40,7 @@ def classes(n: int = 64, features: int = 6) -> tuple[Tensor, Tensor]:
     return torch.randn(n, features), torch.randint(3, (n,))
 
 
-def test_independent_units_have_the_energy_that_is_declared_for_them() -> None:
+def test_independent_units_have_the_stated_energy() -> None:
     n, units = 200, 300
     measured = coadaptation(torch.randn(n, units))
     squares = 2 * (n - 2) / ((n - 1) ** 2 * (n + 1))  # the variance of the square of one correlation: Beta(1/2, (n - 2)/2)
@@ -49,7 +49,7 @@ def test_independent_units_have_the_energy_that_is_declared_for_them() -> None:
     assert abs(measured.energy - measured.null) < limit
 
 
-def test_one_unit_many_times_over_is_all_co_adaptation() -> None:
+def test_copies_of_one_unit_are_fully_co_adapted() -> None:
     unit = torch.randn(50, 1)
     measured = coadaptation(torch.cat([unit * scale for scale in (1.0, -2.0, 5.0)] + [torch.full((50, 2), 7.0)], 1))
     assert (measured.energy, measured.mean_correlation, measured.participation) == pytest.approx((1, 1, 1))
@@ -63,7 +63,7 @@ def test_the_participation_ratio_of_k_equal_directions_is_k(k: int) -> None:
     assert float(participation_ratio(basis[:, :k] @ basis[:, :k].T)) == pytest.approx(k)
 
 
-def test_participation_and_decov_are_those_of_the_eigenvalues_and_of_the_definition() -> None:
+def test_participation_and_decov_equal_their_definitions() -> None:
     a = torch.randn(40, 5) @ torch.randn(5, 5)
     eigenvalues = torch.linalg.eigvalsh(covariance(a))
     assert coadaptation(a).participation == pytest.approx(float(eigenvalues.sum() ** 2 / eigenvalues.square().sum()))
@@ -72,12 +72,12 @@ def test_participation_and_decov_are_those_of_the_eigenvalues_and_of_the_definit
     assert float(decov(a)) == pytest.approx(off) == coadaptation(a).decov
 
 
-def test_directions_of_identical_gradients_do_not_differ_and_of_orthogonal_ones_differ_by_half() -> None:
+def test_identical_gradients_have_no_direction_variance_and_orthogonal_ones_one_half() -> None:
     one = torch.randn(30)
     same = directions([one, 2 * one, 0.1 * one], 3 * one)
     assert (same.variance, same.error) == pytest.approx((0, 0), abs=1e-12)
-    apart = directions(list(torch.eye(5)), torch.eye(5)[0])
-    assert (apart.variance, apart.error) == pytest.approx((0.5, 0.4))
+    orthogonal = directions(list(torch.eye(5)), torch.eye(5)[0])
+    assert (orthogonal.variance, orthogonal.error) == pytest.approx((0.5, 0.4))
     assert directions([one, -one], one).variance == pytest.approx(1)
 
 
@@ -86,13 +86,13 @@ def test_the_direction_variance_is_the_mean_over_pairs() -> None:
     cosines = F.cosine_similarity(gradients[:, None].double(), gradients[None].double(), dim=-1)
     pairs = [float(1 - cosines[i, j]) / 2 for i in range(7) for j in range(i)]
     assert directions(iter(gradients), gradients[0]).variance == pytest.approx(sum(pairs) / len(pairs))
-    with pytest.raises(ValueError, match="gradients must be two at least; got 1"):
+    with pytest.raises(ValueError, match="there must be two gradients or more; got 1"):
         directions([gradients[0]], gradients[0])
     with pytest.raises(ValueError, match=r"a gradient must be finite and not 0; got one of length 0"):
         directions([gradients[0]], torch.zeros(20))
 
 
-def test_a_full_batch_without_coins_has_the_direction_of_all_data() -> None:
+def test_a_full_batch_without_dropout_has_the_direction_of_all_data() -> None:
     x, y = classes(40)
     measured = found(perceptron(0.0), (x.repeat(2, 1), y.repeat(2)), measures="gradients", max_samples=80, minibatch=40)
     assert measured.gradients.on == measured.gradients.off
@@ -101,7 +101,7 @@ def test_a_full_batch_without_coins_has_the_direction_of_all_data() -> None:
     assert twins.on.variance > 1e-3 and twins.on.error > 1e-3
 
 
-def test_the_gradient_of_all_data_is_that_of_the_mean_loss() -> None:
+def test_the_gradient_of_all_data_is_the_gradient_of_the_mean_loss() -> None:
     model, (x, y) = perceptron(0.5).eval(), classes(50)
     F.cross_entropy(model(x), y).backward()
     norm = float(torch.cat([p.grad.flatten() for p in model.parameters()]).norm())
@@ -110,7 +110,7 @@ def test_the_gradient_of_all_data_is_that_of_the_mean_loss() -> None:
 
 @pytest.mark.parametrize("p", [0.1, 0.3, 0.5])
 @pytest.mark.parametrize("kind", ["zero mean", "relu"])
-def test_the_variance_ratio_of_what_dropout_drops_from(p: float, kind: str) -> None:
+def test_the_variance_ratio_behind_dropout(p: float, kind: str) -> None:
     """METHODS 6.7: 1 / q, and (E[x²] / q - μ²) / Var of a rectified normal: 1.16, 1.63, 2.47."""
     x = torch.randn(100_000, 8)
     x = x if kind == "zero mean" else x.relu()
@@ -128,14 +128,14 @@ def test_the_variance_ratio_of_what_dropout_drops_from(p: float, kind: str) -> N
     assert ratio.tolist() == pytest.approx([declared] * 8, rel=0.07)  # a kurtosis of at most 11: 7 standard errors
 
 
-def test_moments_in_parts_are_those_of_the_whole() -> None:
+def test_moments_of_parts_equal_those_of_the_whole() -> None:
     x, moments = torch.randn(50, 3) * 2 + 1000, Moments()
     for part in x.split(7):
         moments.add(part)
     assert torch.allclose(moments.variance(), x.double().var(0, correction=0))
 
 
-def test_the_shift_of_a_model_is_that_of_its_sites() -> None:
+def test_the_shift_of_a_model_comes_from_its_sites() -> None:
     model = nn.Sequential(nn.Linear(6, 50), nn.Dropout(0.5), nn.Linear(50, 3))
     nn.init.zeros_(model[0].bias)
     shifts = {shift.name: shift for shift in found(model, classes(400), measures="variance", max_samples=400, draws=16).shifts}
@@ -143,7 +143,7 @@ def test_the_shift_of_a_model_is_that_of_its_sites() -> None:
     assert shifts["2"].ratio == pytest.approx(2, rel=0.1)
 
 
-def test_a_norm_shifts_nothing_by_itself_since_it_keeps_its_statistics() -> None:
+def test_a_norm_alone_causes_no_shift_as_it_keeps_its_statistics() -> None:
     model = nn.Sequential(nn.Linear(6, 9), nn.BatchNorm1d(9), nn.ReLU(), nn.Dropout(0.0), nn.Linear(9, 3))
     shifts = found(model, classes(), measures="variance").shifts
     assert [shift.name for shift in shifts] == ["0", "1", "4"] and [shift.normalises for shift in shifts] == [
@@ -154,7 +154,7 @@ def test_a_norm_shifts_nothing_by_itself_since_it_keeps_its_statistics() -> None
     assert all(shift.low == pytest.approx(1) == shift.high for shift in shifts)
 
 
-def test_one_position_of_each_sample_is_read_each_as_likely_as_every_other() -> None:
+def test_one_uniform_position_of_each_sample_is_read() -> None:
     count, positions = 5000, 6
     x = torch.stack(torch.meshgrid(torch.arange(count), torch.arange(positions), indexing="ij"), 1).reshape(count, 2, 2, 3)
     read = one_a_sample(x, 1, count, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))
@@ -162,7 +162,7 @@ def test_one_position_of_each_sample_is_read_each_as_likely_as_every_other() -> 
     assert stats.chisquare(read[:, 1].bincount(minlength=positions).numpy()).pvalue > FALSE_ALARM
 
 
-def test_an_ablation_of_nothing_is_intact_and_of_everything_is_the_rest() -> None:
+def test_an_ablation_of_no_unit_and_of_all_units() -> None:
     model, (x, y) = perceptron().eval(), classes()
     curve = found(model, (x, y), measures="ablation").layers[0].ablation
     with torch.no_grad():
@@ -175,7 +175,7 @@ def test_an_ablation_of_nothing_is_intact_and_of_everything_is_the_rest() -> Non
         assert (line[0], line[-1]) == pytest.approx(losses)
 
 
-def test_an_ablation_zeroes_as_many_units_as_it_says_and_rescales_the_others() -> None:
+def test_an_ablation_zeroes_the_stated_fraction_and_rescales_the_others() -> None:
     seen: list[Tensor] = []
 
     def score(factors: Tensor) -> tuple[float, None]:
@@ -190,7 +190,7 @@ def test_an_ablation_zeroes_as_many_units_as_it_says_and_rescales_the_others() -
     assert len({tuple(factors.tolist()) for factors in seen}) > 3 * 8
 
 
-def test_a_unit_is_multiplied_where_it_is_read_and_a_unit_times_0_is_selected_away() -> None:
+def test_units_are_multiplied_where_they_are_read_and_factor_0_removes_nan() -> None:
     model, (x, _) = perceptron(0.0).eval(), classes()
     model[0].weight.data[0] = torch.nan
     factors = torch.cat((torch.zeros(10), torch.full((10,), 2.0)))
@@ -202,7 +202,7 @@ def test_a_unit_is_multiplied_where_it_is_read_and_a_unit_times_0_is_selected_aw
     assert model(x).isnan().all()
 
 
-def test_synergy_tells_a_backup_from_a_team_and_from_two_that_have_nothing_to_do_with_each_other() -> None:
+def test_synergy_separates_redundant_cooperating_and_independent_pairs() -> None:
     alone = synergy(lambda kept: 3.0 - float(kept.sum()), width=8)
     assert (alone.mean, alone.relative, alone.negative, alone.pairs) == (0, 0, 0, 4)
     assert synergy(lambda kept: float(not kept.all()), width=8).relative == -0.5
@@ -218,19 +218,19 @@ def test_sparsity_counts_zeros_and_dead_units() -> None:
     assert sparsity(torch.zeros(3, 2)).dead == 1
 
 
-def test_the_gap_is_measured_in_eval_mode_and_the_coins_have_their_price() -> None:
+def test_the_gap_is_measured_in_eval_mode_and_the_price_with_dropout_on() -> None:
     model, (x, y), (u, v) = perceptron(0.5).eval(), classes(), classes()
     gap = found(model, (x, y), (u, v), measures="gap", draws=64).gap
     losses = [F.cross_entropy(model(a), b, reduction="none").detach().double() for a, b in ((x, y), (u, v))]
     assert (gap.train.loss, gap.held_out.loss) == pytest.approx([float(each.mean()) for each in losses])
     assert gap.gap == pytest.approx(gap.held_out.loss - gap.train.loss)
     assert gap.error == pytest.approx(math.sqrt(sum(float(each.var()) / 64 for each in losses)))
-    assert gap.price == pytest.approx(gap.coins_on.loss - gap.train.loss) and gap.price != 0
+    assert gap.price == pytest.approx(gap.dropout_on.loss - gap.train.loss) and gap.price != 0
     assert gap.naive == pytest.approx(gap.gap - gap.price)
     assert found(perceptron(0.0), (x, y), measures="gap").gap.price == 0
 
 
-def test_a_draw_of_samples_is_uniform_over_the_batches_and_keeps_pairs_together() -> None:
+def test_samples_are_drawn_uniformly_over_the_batches_as_pairs() -> None:
     batches = [(torch.arange(first, first + 10), torch.arange(first, first + 10) + 1000) for first in range(0, 50, 10)]
     counts = torch.zeros(50)
     for seed in range(2000):
@@ -238,7 +238,7 @@ def test_a_draw_of_samples_is_uniform_over_the_batches_and_keeps_pairs_together(
         assert drawn.count == 5 and drawn.of == 50 and torch.equal(drawn.y, drawn.x + 1000)
         counts[drawn.x] += 1
     expected = torch.full((50,), 200.0)
-    assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > FALSE_ALARM  # drawn without repeats: narrower still
+    assert stats.chisquare(counts.numpy(), expected.numpy()).pvalue > FALSE_ALARM  # without replacement: even narrower
     assert sorted(draw(batches, most=99, seed=0).x.tolist()) == list(range(50))
 
 
@@ -318,7 +318,7 @@ def assert_unchanged(model: nn.Module, work) -> None:
     assert torch.equal(torch.get_rng_state(), state) and torch.backends.mha.get_fastpath_enabled() == fast
 
 
-def test_a_model_is_as_it_was() -> None:
+def test_a_model_is_unchanged() -> None:
     model = convolutional()
     assert_unchanged(model, lambda: found(model, PICTURES, PICTURES))
     counting = nn.Sequential(nn.Linear(6, 8), Counting(), nn.Linear(8, 3))
@@ -328,7 +328,7 @@ def test_a_model_is_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("fails_at", [1, 3, 30, 60])
-def test_a_model_is_as_it_was_also_where_its_diagnosis_fails(fails_at: int) -> None:
+def test_a_model_is_unchanged_after_a_failure(fails_at: int) -> None:
     model, calls = convolutional(), []
 
     def loss(out: Tensor, y: Tensor) -> Tensor:
@@ -344,7 +344,7 @@ def test_a_model_is_as_it_was_also_where_its_diagnosis_fails(fails_at: int) -> N
     assert_unchanged(model, work)
 
 
-def test_bound_coins_stay_where_they_are() -> None:
+def test_a_bound_rng_is_unchanged() -> None:
     model = perceptron()
     rng = thinnet.DropoutRNG(3).bind(model).at(5, samples=[7, 8])
     x = torch.randn(2, 6)
@@ -353,12 +353,12 @@ def test_bound_coins_stay_where_they_are() -> None:
     assert rng.step == 5 and torch.equal(model(x), before)
 
 
-def test_a_seed_repeats_a_diagnosis_and_another_one_draws_others() -> None:
+def test_a_seed_reproduces_a_diagnosis() -> None:
     model, data = perceptron(), classes(200)
     assert found(model, data, data).json() == found(model, data, data).json() != found(model, data, data, seed=1).json()
 
 
-def test_units_and_samples_are_bounded_and_the_bound_is_said() -> None:
+def test_limits_on_units_and_samples_are_noted() -> None:
     measured = found(perceptron(), classes(200), max_units=5, measures="coadaptation")
     assert measured.samples == 64 and measured.layers[0].read == 5
     assert measured.notes == ("64 of 200 samples were drawn", "2: 5 of 20 units were read")
@@ -384,7 +384,7 @@ def test_an_encoder_with_padding_takes_no_fused_path() -> None:
     assert {shift.name for shift in measured.shifts} >= {"encoder.layers.1.norm2", "encoder.layers.0.linear2"}
 
 
-def test_losses_fit_classes_on_either_side_and_values() -> None:
+def test_the_default_loss_takes_classes_on_either_axis_and_values() -> None:
     y = torch.randint(4, (2, 5))
     logits = torch.randn(2, 5, 4)
     rows = F.cross_entropy(logits.movedim(-1, 1), y, reduction="none").mean(1)
@@ -394,7 +394,7 @@ def test_losses_fit_classes_on_either_side_and_values() -> None:
     assert hits(torch.ones(3, 1), torch.zeros(3)) is None
 
 
-def test_loaders_of_arguments_and_of_names() -> None:
+def test_loaders_with_several_arguments_and_with_names() -> None:
     class Two(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -410,7 +410,7 @@ def test_loaders_of_arguments_and_of_names() -> None:
     assert plain.train.accuracy == float((model.eval()(x, x)[0].argmax(1) == y).double().mean())
 
 
-def test_it_prints_draws_and_writes_a_page_that_needs_no_network(tmp_path) -> None:
+def test_tables_figure_and_a_self_contained_page(tmp_path) -> None:
     pytest.importorskip("plotly")
     measured = found(perceptron(), classes(), classes())
     for title in ("co-adaptation", "redundancy", "sparsity", "gap", "gradients", "variance shift"):
@@ -419,8 +419,8 @@ def test_it_prints_draws_and_writes_a_page_that_needs_no_network(tmp_path) -> No
     assert document["layers"][0]["width"] == 20 and document["gap"]["gap"] == measured.gap.gap
     assert len(measured.picture().layout.annotations) == 8
     text = measured.html(tmp_path / "page.html").read_text()
-    head, script, body = text.partition("<script>")[0], "Plotly.newPlot", text.rpartition("</script>")[2]
-    assert "src=" not in head and text.count(f"{script}(") >= 8 and "Variance shift" in body
+    assert text.count('class="plot"') == 8 and "<h2>Variance shift</h2>" in text and "<b>variance shift</b>" in text
+    assert not re.search(r"<(script|link)[^>]*(src|href)=[^>]?(?!data:)[a-z]", text)
     assert found(perceptron(), classes(), measures="gap").picture().data
 
 
@@ -430,7 +430,7 @@ WRONG = [
     ({"orders": 0}, ValueError, "orders must be a positive integer; got 0"),
     ({"max_samples": 2}, ValueError, "max_samples must be at least 3; got 2"),
     ({"layers": "decoder.*"}, ValueError, r"layers must match names of modules; 'decoder.\*' matches none of 0, 1, 2, 3"),
-    ({"loss": lambda out, y: out}, ValueError, r"loss must return one number, or one a sample; got \(8, 3\)"),
+    ({"loss": lambda out, y: out}, ValueError, r"loss must return one number, or one per sample; got \(8, 3\)"),
 ]
 
 
@@ -456,7 +456,7 @@ def test_wrong_loaders_are_refused(loader, kind, message) -> None:
         found(perceptron(), loader)
 
 
-def test_a_model_without_hidden_layers_and_what_is_no_model_are_refused() -> None:
+def test_a_model_without_hidden_layers_and_a_non_model_are_refused() -> None:
     with pytest.raises(ValueError, match=r"must have dropout or modules of activations .* Name them: layers='0'"):
         found(nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3)), classes())
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module; got function. Call its factory first"):

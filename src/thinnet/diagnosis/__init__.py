@@ -1,1 +1,1 @@
-"""Why dropout works in a trained model, measured: co-adaptation, redundancy, sparsity, the gap, gradients, variance shift."""
+"""Measures what dropout did to a trained network."""

@@ -1,8 +1,8 @@
-"""How much the units of a layer lean on each other, read off their correlations.
+"""Co-adaptation of the units of a layer, measured by their correlations.
 
 With the activations a of n samples and D units, C their covariance and R their correlation matrix:
 
-    off-diagonal energy   (‖R‖² - D) / (D (D - 1)),   1 / (n - 1) for units that know nothing of each other
+    off-diagonal energy   (‖R‖² - D) / (D (D - 1)),   1 / (n - 1) for independent units
     mean correlation      mean of |R_ij| over i ≠ j
     participation ratio   (tr C)² / ‖C‖²,             the number of directions that carry the variance, 1 to D
     DeCov loss            ½ (‖C‖² - ‖diag C‖²)
@@ -24,12 +24,12 @@ class CoAdaptation:
 
     Args:
         energy: off-diagonal energy of the correlation matrix, 0 to 1.
-        null: what the energy is for independent units, on average, at this number of samples.
+        null: the expected energy of independent units at this number of samples.
         mean_correlation: mean of |correlation| over pairs.
         participation: participation ratio, 1 to the number of units.
-        participation_share: the same as a share of the units that are not constant.
+        participation_share: the same as a fraction of the units that vary.
         decov: DeCov loss; it grows with the scale of the activations.
-        constant: how many units have no variance and were left out.
+        constant: the number of units without variance, which are left out.
     """
 
     energy: float
@@ -42,13 +42,13 @@ class CoAdaptation:
 
 
 def coadaptation(activations: Tensor) -> CoAdaptation | None:
-    """Returns the measures of co-adaptation; None where fewer than two units vary.
+    """Returns the measures of co-adaptation; None if fewer than two units vary.
 
     Args:
-        activations: `(n, D)`, one row a sample and one column a unit.
+        activations: `(n, D)`, one row per sample and one column per unit.
 
     Raises:
-        ValueError: it has no two axes, or fewer than three samples.
+        ValueError: `activations` has not two axes, or fewer than three samples.
 
     Source: Cogswell et al. 2016, arXiv:1511.06068 (DeCov).
 
@@ -58,7 +58,7 @@ def coadaptation(activations: Tensor) -> CoAdaptation | None:
     """
     if activations.ndim != 2 or len(activations) < 3:
         shape = tuple(activations.shape)
-        raise ValueError(f"coadaptation: activations must be (samples, units), three samples at least; got {shape}.")
+        raise ValueError(f"coadaptation: activations must be (samples, units), with three samples or more; got {shape}.")
     c = covariance(activations)
     variances = c.diagonal()
     varies = variances > CONSTANT * variances.max()
@@ -67,12 +67,12 @@ def coadaptation(activations: Tensor) -> CoAdaptation | None:
         return None
     c = c[varies][:, varies]
     r = c / torch.outer(c.diagonal(), c.diagonal()).sqrt()
-    apart = r[~torch.eye(units, dtype=torch.bool, device=r.device)]
+    pairs = r[~torch.eye(units, dtype=torch.bool, device=r.device)]
     participation = float(participation_ratio(c))
     return CoAdaptation(
-        energy=float(apart.square().mean()),
+        energy=float(pairs.square().mean()),
         null=1 / (len(activations) - 1),
-        mean_correlation=float(apart.abs().mean()),
+        mean_correlation=float(pairs.abs().mean()),
         participation=participation,
         participation_share=participation / units,
         decov=float(decov(activations)),
@@ -81,7 +81,7 @@ def coadaptation(activations: Tensor) -> CoAdaptation | None:
 
 
 def covariance(activations: Tensor) -> Tensor:
-    """Returns the covariance of the units in double precision, `(D, D)`, with 1 / n as DeCov has it."""
+    """Returns the covariance of the units in double precision, `(D, D)`, with 1 / n as in DeCov."""
     centred = activations.double() - activations.double().mean(0)
     return centred.T @ centred / len(activations)
 

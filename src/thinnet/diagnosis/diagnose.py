@@ -1,4 +1,4 @@
-"""Measures on a trained model why dropout works there, or does not."""
+"""Measures what dropout did to a trained model."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,11 +7,10 @@ import torch
 from torch import nn
 
 from thinnet.diagnosis import places, samples
-from thinnet.diagnosis.amounts import Amounts
-from thinnet.diagnosis.measures import LAYERED, gap, gradients, layers_of, shifts
-from thinnet.diagnosis.result import Diagnosis, Layer
+from thinnet.diagnosis.measures import LAYERED, Amounts, Layer, gap, gradients, layers_of, shifts
+from thinnet.diagnosis.result import Diagnosis
 from thinnet.diagnosis.scores import Loss, default_loss
-from thinnet.diagnosis.subject import Subject, unnamed
+from thinnet.diagnosis.subject import Subject, unbind
 from thinnet.models.sites import sites
 from thinnet.models.state import preserve_state
 from thinnet.rng.names import unwrap
@@ -39,33 +38,33 @@ def diagnose(
 ) -> Diagnosis:
     """Returns co-adaptation, robustness to ablation, sparsity, gap, gradient directions and variance shift of a model.
 
-    All is measured on the same samples, drawn from the loader with the seed. Hidden activations are those that the eval network
-    computes in front of each dropout, where in eval front and back are the same; of a picture or a text, one position a sample
-    is drawn, so that observations are independent. The model is as it was afterwards: parameters, buffers, gradients, modes,
-    hooks, generators. An ablation takes about 100 passes over the samples a layer, and a synergy 3 a pair.
+    All measures use the same samples, drawn from the loader with the seed. Hidden activations are those in front of each
+    dropout in eval mode. For images and text, one random position per sample is read, so that observations are independent. The
+    model is unchanged: parameters, buffers, gradients, modes, hooks and generators. An ablation takes about 100 passes over the
+    samples per layer, and a synergy 3 per pair.
 
     Args:
         model: any module whose input and output have the samples on axis 0.
-        loader: the data it was trained on: an iterable of (x, y) batches, or a pair of tensors; x may be a tuple of arguments
-            or a mapping of named ones. A batch may also be a mapping with "labels". It is read once, to its end.
-        held_out: data it was not trained on, for the gap.
-        loss: takes what the model returned and the targets; returns one number a sample, or one. Otherwise cross entropy for
-            integer targets and mean square for floats.
-        layers: names of modules, by `fnmatch`, whose outputs are read instead of what is in front of dropout.
+        loader: the training data: an iterable of (x, y) batches, or a pair of tensors; x may be a tuple of arguments or a
+            mapping of named ones. A batch may also be a mapping with "labels". The loader is read once.
+        held_out: data that was not trained on, for the gap.
+        loss: takes the output of the model and the targets, and returns one number per sample, or one in all; by default cross
+            entropy for integer targets and mean squared error for floats.
+        layers: names of modules, by `fnmatch`, whose outputs are read instead of the inputs of dropout.
         measures: some of "coadaptation", "synergy", "ablation", "sparsity", "gap", "gradients", "variance".
-        axis: which axis of the activations counts units; otherwise axis 1, and the last one of `(B, T, D)`.
-        max_samples: how many samples are kept.
-        max_units: how many units of a layer are read for co-adaptation and sparsity; all of them are ablated.
-        orders: in how many orders the units of a layer are ablated.
-        pairs: of how many pairs of units the synergy is measured.
-        draws: how many passes with the coins on are averaged over.
-        minibatch: samples of a gradient; at most 16 gradients are taken.
-        batch_size: of a pass.
-        seed: of the samples, units, orders, pairs and coins.
+        axis: the axis of the activations that counts the units; by default axis 1, and the last one of `(B, T, D)`.
+        max_samples: the largest number of samples.
+        max_units: the largest number of units of a layer read for co-adaptation and sparsity; an ablation uses all units.
+        orders: the number of random orders of an ablation.
+        pairs: the number of pairs of units of a synergy.
+        draws: the number of passes with dropout on to average over.
+        minibatch: the number of samples of a gradient; at most 16 gradients are taken.
+        batch_size: the batch size of a pass.
+        seed: the seed of the samples, units, orders, pairs and masks.
 
     Raises:
         TypeError: `model` is no module, or the loader gives no pairs.
-        ValueError: a number is out of its range, a measure or a layer has no such name, or no hidden layer is found.
+        ValueError: a number is out of range, a measure or a layer is unknown, or no hidden layer is found.
 
     Source: Cogswell et al. 2016, arXiv:1511.06068 (DeCov); Morcos et al. 2018, arXiv:1803.06959 (ablation); Srivastava et al.
         2014, JMLR 15 (sparsity); Liu et al. 2023, arXiv:2303.01500 (gradients); Li et al. 2019, arXiv:1801.05134 (shift).
@@ -83,12 +82,12 @@ def diagnose(
     model = unwrap(model)
     device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), torch.device("cpu"))
     fast = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # it runs past the modules whose activations are read
+    torch.backends.mha.set_fastpath_enabled(False)  # the fused path skips the modules whose activations are read
     try:
         with preserve_state(model, seed):
             drawn = samples.draw(loader, max_samples, seed).to(device)
             unseen = None if held_out is None else samples.draw(held_out, max_samples, seed, "held_out").to(device)
-            unnamed(model)
+            unbind(model)
             subject = Subject(model.eval(), drawn, loss or default_loss, batch_size, seed)
             return _measured(subject, unseen, wanted, patterns, axis, amounts)
     finally:
@@ -104,7 +103,7 @@ def _measured(
     amounts: Amounts,
 ) -> Diagnosis:
     first = subject.samples.take(torch.arange(min(8, subject.samples.count)))
-    subject.losses(first)  # what does not fit is said before anything is measured
+    subject.losses(first)  # a wrong loss or target fails before the measures start
     layers, notes = _layers(subject, first, wanted, patterns, axis, amounts) if wanted & set(LAYERED) else ((), [])
     if subject.samples.count < subject.samples.of:
         notes.append(f"{subject.samples.count} of {subject.samples.of} samples were drawn")
@@ -129,11 +128,11 @@ def _layers(
     axis: int | None,
     amounts: Amounts,
 ) -> tuple[tuple[Layer, ...], list[str]]:
-    """Returns what was measured of each layer, and what should be known of layers left out."""
+    """Returns the measures of each layer, and notes on layers left out."""
     seen = sites(subject.model, run=lambda model: subject.run(first.x), seed=subject.seed)
     subject.model.eval()
     found, notes = places.find(subject.model, lambda model: subject.run(first.x), seen, patterns, axis)
-    noisy = ["something random is on in eval: every measure has its noise, see thinnet.audit"]
+    noisy = ["a random operation is on in eval and adds noise to every measure; see thinnet.audit"]
     return layers_of(subject, found, wanted, amounts), [*notes, *(noisy if any(site.on_in_eval for site in seen) else [])]
 
 

@@ -1,10 +1,10 @@
-"""How far the gradients of minibatches point apart, and away from the gradient of all data.
+"""Differences in direction between minibatch gradients, and from the gradient of all data.
 
     direction variance   mean over pairs i < j of ½ (1 - cos(g_i, g_j))
-    direction error      mean over i of ½ (1 - cos(g_i, ĝ)),   ĝ of all data with the coins off
+    direction error      mean over i of ½ (1 - cos(g_i, ĝ)),   ĝ of all data with dropout off
 
-Both are in 0 .. 1, and ½ for directions that know nothing of each other. The variance needs no pair: with u_i = g_i / ‖g_i‖,
-Σ_{i≠j} cos(g_i, g_j) = ‖Σ u_i‖² - k, so that one vector is held and not k.
+Both are in 0 .. 1, and ½ for unrelated directions. With u_i = g_i / ‖g_i‖, Σ_{i≠j} cos(g_i, g_j) = ‖Σ u_i‖² - k, so one vector
+is held instead of k.
 
 Source: Liu et al. 2023, arXiv:2303.01500.
 """
@@ -22,9 +22,9 @@ class Directions:
 
     Args:
         variance: direction variance.
-        error: direction error against the gradient of all data with the coins off.
+        error: direction error against the gradient of all data with dropout off.
         norm: mean length of a minibatch gradient.
-        batches: how many gradients there were.
+        batches: the number of gradients.
     """
 
     variance: float
@@ -35,7 +35,7 @@ class Directions:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The directions of the same minibatches with the coins on and off, and the length of the gradient of all data."""
+    """The directions of the same minibatches with dropout on and off, and the length of the gradient of all data."""
 
     on: Directions
     off: Directions
@@ -44,14 +44,14 @@ class Gradients:
 
 
 def directions(gradients: Iterable[Tensor], full: Tensor) -> Directions:
-    """Returns direction variance and error of gradients that come one by one.
+    """Returns direction variance and error of a stream of gradients.
 
     Args:
-        gradients: of minibatches, each `(P,)`; at least two.
-        full: of all data with the coins off, `(P,)`.
+        gradients: the gradients of minibatches, each `(P,)`; at least two.
+        full: the gradient of all data with dropout off, `(P,)`.
 
     Raises:
-        ValueError: there are fewer than two gradients, or one of them is 0 or not finite.
+        ValueError: there are fewer than two gradients, or one is 0 or not finite.
 
     Source: Liu et al. 2023, arXiv:2303.01500.
 
@@ -69,7 +69,7 @@ def directions(gradients: Iterable[Tensor], full: Tensor) -> Directions:
         errors.append(float((1 - unit @ target) / 2))
     k = len(norms)
     if k < 2:
-        raise ValueError(f"directions: gradients must be two at least; got {k}. Use smaller minibatches or more samples.")
+        raise ValueError(f"directions: there must be two gradients or more; got {k}. Use smaller minibatches or more samples.")
     cosine = (float(total @ total) - k) / (k * (k - 1))
     return Directions(max(0.0, (1 - cosine) / 2), max(0.0, sum(errors) / k), sum(norms) / k, k)
 

@@ -1,22 +1,19 @@
-"""The measures taken on a subject: what is read, with the coins on or off, and handed to the pure functions."""
+"""Takes the measures of a subject: runs the model, with dropout on or off, and calls the pure functions."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from thinnet.diagnosis.ablation import ablation
-from thinnet.diagnosis.amounts import Amounts
-from thinnet.diagnosis.coadaptation import coadaptation
-from thinnet.diagnosis.gap import Gap
+from thinnet.diagnosis.coadaptation import CoAdaptation, coadaptation
 from thinnet.diagnosis.gradients import Gradients, directions
-from thinnet.diagnosis.result import Layer
+from thinnet.diagnosis.redundancy import Ablation, Synergy, ablation, synergy
 from thinnet.diagnosis.samples import Samples
-from thinnet.diagnosis.scores import Score
-from thinnet.diagnosis.sparsity import sparsity
-from thinnet.diagnosis.subject import Subject, coins_on, minibatches
-from thinnet.diagnosis.synergy import synergy
+from thinnet.diagnosis.scores import Gap, Score
+from thinnet.diagnosis.sparsity import Sparsity, sparsity
+from thinnet.diagnosis.subject import Subject, dropout_on, minibatches
 from thinnet.diagnosis.tap import Place, by_unit
 from thinnet.diagnosis.variance import Moments, Shift, variance_ratio
 
@@ -27,8 +24,52 @@ CHANNELS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.modules.conv._ConvN
 READERS = (*NORMS, nn.modules.conv._ConvNd, nn.Linear, nn.RNNBase)
 
 
+@dataclass(frozen=True)
+class Amounts:
+    """The numbers that `diagnose` was given, checked."""
+
+    max_samples: int
+    max_units: int
+    orders: int
+    pairs: int
+    draws: int
+    minibatch: int
+    batch_size: int
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"diagnose: {field.name} must be a positive integer; got {value!r}.")
+        if self.max_samples < 3:
+            raise ValueError(f"diagnose: max_samples must be at least 3; got {self.max_samples}. Use 1000.")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One hidden layer. A measure is None if it was not asked for or the layer has too few units.
+
+    Args:
+        name: the path of the module at which activations are read.
+        place: where that is, in words.
+        axis: the axis of the activations that counts the units.
+        width: the number of units.
+        read: the number of units whose activations were read.
+    """
+
+    name: str
+    place: str
+    axis: int
+    width: int
+    read: int
+    coadaptation: CoAdaptation | None
+    synergy: Synergy | None
+    ablation: Ablation | None
+    sparsity: Sparsity | None
+
+
 def layers_of(subject: Subject, places: tuple[Place, ...], wanted: set[str], amounts: Amounts) -> tuple[Layer, ...]:
-    """Returns what is measured of each layer; the model is in eval."""
+    """Returns the measures of each layer; the model is in eval."""
     read = subject.activations(places, amounts.max_units) if wanted & {"coadaptation", "sparsity"} else {}
     found = []
     for place in places:
@@ -51,10 +92,10 @@ def layers_of(subject: Subject, places: tuple[Place, ...], wanted: set[str], amo
 
 
 def gap(subject: Subject, held_out: Samples | None, draws: int) -> Gap:
-    """Returns the losses in eval mode, and with the coins on as a mean over draws."""
+    """Returns the losses in eval mode, and with dropout on as a mean over draws."""
     train = subject.score()
     unseen = None if held_out is None else subject.score(held_out)
-    coins_on(subject.model)
+    dropout_on(subject.model)
     scores = [subject.score() for _ in range(draws)]
     subject.model.eval()
     accuracies = [score.accuracy for score in scores if score.accuracy is not None]
@@ -63,7 +104,7 @@ def gap(subject: Subject, held_out: Samples | None, draws: int) -> Gap:
 
 
 def gradients(subject: Subject, size: int) -> tuple[Gradients | None, str]:
-    """Returns the directions of minibatch gradients with the coins on and off, or why there are none."""
+    """Returns the directions of minibatch gradients with dropout on and off, or why there are none."""
     if not any(parameter.requires_grad for parameter in subject.model.parameters()):
         return None, "no gradients: no parameter requires one"
     size = max(1, min(size, subject.samples.count // 2))
@@ -73,10 +114,10 @@ def gradients(subject: Subject, size: int) -> tuple[Gradients | None, str]:
             yield subject.gradient(batch)
 
     try:
-        with torch.backends.cudnn.flags(enabled=False):  # its recurrent layers have no gradient in eval
+        with torch.backends.cudnn.flags(enabled=False):  # recurrent layers of cuDNN have no gradient in eval
             full = subject.gradient(subject.samples)
             off = directions(each(), full)
-            coins_on(subject.model)
+            dropout_on(subject.model)
             on = directions(each(), full)
     except ValueError as error:
         return None, f"no gradient directions: {error}"
@@ -86,10 +127,10 @@ def gradients(subject: Subject, size: int) -> tuple[Gradients | None, str]:
 
 
 def shifts(subject: Subject, draws: int) -> tuple[Shift, ...]:
-    """Returns the variance shift of what each normalisation, convolution, linear and recurrent layer reads."""
+    """Returns the variance shift of the input of each normalisation, convolution, linear and recurrent layer."""
     modules = dict(subject.model.named_modules())
     evaluated = _moments(subject, modules, 1)
-    coins_on(subject.model)
+    dropout_on(subject.model)
     trained = _moments(subject, modules, draws)
     subject.model.eval()
     found = []

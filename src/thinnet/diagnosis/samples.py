@@ -1,4 +1,4 @@
-"""So many samples of a loader, drawn with a seed: what all measures are taken on, and all that is held in memory."""
+"""A random sample of a loader, drawn with a seed: all measures use it, and nothing else stays in memory."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class Samples:
     """Samples of a loader.
 
     Args:
-        x: what the model is called with: a tensor, a tuple of arguments or a mapping of named ones, axis 0 counting samples.
+        x: the input of the model: a tensor, a tuple of arguments or a mapping of named ones; axis 0 counts the samples.
         y: the targets.
-        count: how many there are.
-        of: how many the loader had.
+        count: the number of samples.
+        of: the number of samples in the loader.
     """
 
     x: Any
@@ -26,32 +26,32 @@ class Samples:
     of: int
 
     def take(self, ids: Tensor) -> "Samples":
-        """Returns some of them."""
+        """Returns the samples at `ids`."""
         x, y = _rows((self.x, self.y), ids)
         return Samples(x, y, len(ids), self.of)
 
     def chunks(self, size: int) -> Iterator["Samples"]:
-        """Returns them in order, `size` at a time."""
+        """Yields the samples in order, `size` at a time."""
         for first in range(0, self.count, size):
             yield self.take(torch.arange(first, min(first + size, self.count)))
 
     def to(self, device: torch.device) -> "Samples":
-        """Returns them on a device."""
+        """Returns the samples on a device."""
         x, y = tree_map_only(Tensor, lambda leaf: leaf.to(device), (self.x, self.y))
         return Samples(x, y, self.count, self.of)
 
 
 def draw(loader: Any, most: int, seed: int, argument: str = "loader") -> Samples:
-    """Returns at most `most` samples of a loader, each as likely as every other; it is read once, from end to end.
+    """Returns at most `most` samples of a loader, drawn uniformly in one pass over it.
 
     Args:
         loader: an iterable of (x, y) batches, or a pair of tensors.
-        most: how many are kept.
-        seed: of the draw.
-        argument: what it is called in messages.
+        most: the largest number of samples.
+        seed: the seed of the draw.
+        argument: the name of the argument in messages.
 
     Raises:
-        TypeError, ValueError: it is neither, or holds no sample.
+        TypeError, ValueError: the loader is neither, or holds no sample.
 
     >>> draw((torch.arange(10.0), torch.arange(10)), most=4, seed=0).count
     4
@@ -69,7 +69,7 @@ def draw(loader: Any, most: int, seed: int, argument: str = "loader") -> Samples
             kept = _joined(kept, (x, y), best, len(keys) - size, argument)
         keys = keys[best]
     if not total:
-        raise ValueError(f"diagnose: {argument} must hold samples; got none. A generator that was read before is empty.")
+        raise ValueError(f"diagnose: {argument} must hold samples; got none. A generator can be read only once.")
     return Samples(kept[0], kept[1], len(keys), total)
 
 
@@ -104,7 +104,7 @@ def _rows(tree: Any, ids: Tensor) -> Any:
 
 
 def _joined(kept: Any, batch: Any, best: Tensor, before: int, argument: str) -> Any:
-    """Returns the samples at `best` of those that were kept, `before` of them, and the batch behind them."""
+    """Returns the samples at `best` of the `before` kept ones followed by the batch."""
     new = _rows(batch, best[best >= before] - before)
     if not before:
         return new

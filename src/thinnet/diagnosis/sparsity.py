@@ -1,4 +1,4 @@
-"""How sparse a layer is: means, zeros, and the histogram of its activations as the eval network computes them."""
+"""Sparsity of a layer: means, zeros and the histogram of its activations in eval mode."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,12 @@ class Sparsity:
 
     Args:
         mean: mean activation.
-        std: of all activations.
+        std: standard deviation of all activations.
         zeros: the fraction of activations that are exactly 0.
         dead: the fraction of units that are 0 on every sample.
-        sparseness: (1 - E[|a|]² / E[a²]) averaged over units that are not dead: 0 for a constant, 1 for a unit that is
-            active on one sample of very many.
-        edges, counts: the histogram: `BINS` + 1 edges, and the fraction of activations between two of them.
+        sparseness: 1 - E[|a|]² / E[a²], averaged over units that are not dead: 0 for a constant, near 1 for a unit that
+            is active on one of very many samples.
+        edges, counts: the histogram: `BINS` + 1 edges, and the fraction of activations in each bin.
     """
 
     mean: float
@@ -34,8 +34,7 @@ class Sparsity:
 def sparsity(activations: Tensor) -> Sparsity:
     """Returns the sparsity of activations `(n, D)`.
 
-    Srivastava et al. compare mean activations of a network whose weights are scaled for testing; give this function what the
-    eval network computes, and not what training does.
+    Srivastava et al. compare mean activations at test time, so pass activations of eval mode, not of training.
 
     Source: Srivastava et al. 2014, JMLR 15, section 7.2; Rolls and Tovee 1995, J. Neurophysiology 73 (sparseness).
 

@@ -1,4 +1,4 @@
-"""The model that is diagnosed, the samples it is diagnosed on, and the passes that every measure is made of."""
+"""The model and the samples of a diagnosis, and the passes that the measures use."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from thinnet.diagnosis.samples import Samples
 from thinnet.diagnosis.scores import Loss, Score, combined, hits
 from thinnet.diagnosis.tap import Place, Tap, multiplied, one_a_sample
+from thinnet.models.edit.order import call_with
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,11 @@ class Subject:
     """A model in eval, with samples.
 
     Args:
-        model: as it is, without what wraps it.
-        samples: on the model's device.
-        loss: takes what the model returned and the targets, and returns one number a sample, or one.
-        batch_size: of a pass.
-        seed: of everything that is drawn.
+        model: the model without its wrappers.
+        samples: the samples, on the model's device.
+        loss: takes the output of the model and the targets, and returns one number per sample, or one in all.
+        batch_size: the batch size of a pass.
+        seed: the seed of all draws.
     """
 
     model: nn.Module
@@ -32,22 +33,20 @@ class Subject:
 
     def run(self, x: Any) -> Any:
         """Calls the model with a tensor, a tuple of arguments, or a mapping of named ones."""
-        if isinstance(x, Mapping):
-            return self.model(**x)
-        return self.model(*x) if isinstance(x, (tuple, list)) else self.model(x)
+        return call_with(self.model, x)
 
     def losses(self, samples: Samples) -> tuple[Tensor, Any]:
-        """Returns the loss of some samples, and what the model returned."""
+        """Returns the loss of some samples, and the output of the model."""
         out = self.run(samples.x)
         losses = self.loss(out, samples.y)
         if not isinstance(losses, Tensor) or losses.shape not in ((), (samples.count,)):
             got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-            raise ValueError(f"diagnose: loss must return one number, or one a sample; got {got}. Average over what is left.")
+            raise ValueError(f"diagnose: loss must return one number, or one per sample; got {got}. Average the other axes.")
         return losses, out
 
     @torch.no_grad()
     def score(self, samples: Samples | None = None, factors: Mapping[Place, Tensor] | None = None) -> Score:
-        """Returns loss and accuracy, of other samples or with the units of some places multiplied."""
+        """Returns loss and accuracy, of other samples if given, and with the units of some places multiplied by factors."""
         parts = []
         with Tap(self.model, list(factors or ()), multiplied(factors or {})):
             for chunk in (samples or self.samples).chunks(self.batch_size):
@@ -57,7 +56,7 @@ class Subject:
 
     @torch.no_grad()
     def activations(self, places: Sequence[Place], most: int) -> dict[Place, Tensor]:
-        """Returns one observation a sample of each place, `(n, units)`, of at most `most` of its units, drawn at random."""
+        """Returns one observation per sample of each place, `(n, units)`, for at most `most` random units."""
         generator = torch.Generator().manual_seed(self.seed)
         units = {place: torch.randperm(place.width, generator=generator)[:most].sort().values for place in places}
         read: dict[Place, list[Tensor]] = {place: [] for place in places}
@@ -73,7 +72,7 @@ class Subject:
         return {place: torch.cat(parts) for place, parts in read.items()}
 
     def gradient(self, samples: Samples) -> Tensor:
-        """Returns the gradient of the mean loss over samples, `(P,)`, in the mode that the model is in."""
+        """Returns the gradient of the mean loss over samples, `(P,)`, in the current mode of the model."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         total: list[Tensor] = [torch.zeros_like(p, dtype=torch.promote_types(p.dtype, torch.float32)) for p in parameters]
         with torch.enable_grad():
@@ -86,11 +85,11 @@ class Subject:
         return torch.cat([part.flatten() for part in total])
 
 
-def coins_on(model: nn.Module) -> None:
-    """Turns the coins on: training mode, but normalisations use the statistics that they use in eval.
+def dropout_on(model: nn.Module) -> None:
+    """Turns dropout on: training mode, but normalisation layers keep their running statistics.
 
-    A network that has trained for long feeds its normalisations with what their statistics were taken of, so that this is what
-    training does, without the noise of a batch's statistics.
+    After long training the running statistics match the inputs of the layers. So this is what training does, without the
+    noise of the statistics of a batch.
     """
     model.train()
     for module in model.modules():
@@ -98,15 +97,15 @@ def coins_on(model: nn.Module) -> None:
             module.eval()
 
 
-def unnamed(model: nn.Module) -> None:
-    """Lets bound sites draw from torch's generator: a diagnosis has no step, and its samples have no ids."""
+def unbind(model: nn.Module) -> None:
+    """Makes bound sites draw from torch's generator: a diagnosis has no step, and its samples have no ids."""
     for module in model.modules():
         if getattr(module, "context", None) is not None:
             module.context = None  # type: ignore[assignment]
 
 
 def minibatches(samples: Samples, size: int, count: int, seed: int) -> Iterator[Samples]:
-    """Returns disjoint minibatches, drawn at random."""
+    """Yields random disjoint minibatches."""
     order = torch.randperm(samples.count, generator=torch.Generator().manual_seed(seed))
     for ids in order.split(size)[:count]:
         if len(ids) == size:

@@ -1,8 +1,8 @@
-"""Variance shift: what a layer reads in training, coins on, has another variance than what it reads in eval.
+"""Variance shift: the input of a layer has another variance in training, with dropout on, than in eval.
 
     ratio = Var_train[x] / Var_eval[x];   behind dropout (E[x²] / q - μ²) / Var[x],   1 / q where the mean is 0
 
-Batch normalisation divides by a variance that it learned in training; where the ratio is not 1, it is the wrong one in eval.
+Batch normalisation divides by the variance of training; if the ratio is not 1, that is the wrong one in eval.
 
 Source: Li et al. 2019 (CVPR), arXiv:1801.05134.
 """
@@ -17,14 +17,14 @@ CONSTANT = 1e-12
 
 @dataclass(frozen=True)
 class Shift:
-    """The variance shift of what one layer reads.
+    """The variance shift of the input of one layer.
 
     Args:
         name: the path of the layer.
-        reader: its class.
-        normalises: whether it is a normalisation.
+        reader: the class of the layer.
+        normalises: whether it is a normalisation layer.
         ratio: variance in training over variance in eval, median over units.
-        low, high: the lowest and the highest of the units.
+        low, high: the lowest and the highest ratio of a unit.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Shift:
 
 
 class Moments:
-    """Mean and variance of each unit, over as many tensors as are added.
+    """Mean and variance of each unit, accumulated over tensors.
 
     >>> moments = Moments()
     >>> moments.add(torch.tensor([[0.0], [2.0]]))
@@ -53,9 +53,9 @@ class Moments:
         x = x.detach().double()
         mean, squares, total = x.mean(0), (x - x.mean(0)).square().sum(0), self.count + len(x)
         if self.count:
-            apart = mean - self.mean
-            squares = squares + self.squares + apart.square() * (self.count * len(x) / total)
-            mean = self.mean + apart * (len(x) / total)
+            change = mean - self.mean
+            squares = squares + self.squares + change.square() * (self.count * len(x) / total)
+            mean = self.mean + change * (len(x) / total)
         self.count, self.mean, self.squares = total, mean, squares
 
     def variance(self) -> Tensor:
@@ -64,7 +64,7 @@ class Moments:
 
 
 def variance_ratio(train: Tensor, evaluated: Tensor) -> Tensor:
-    """Returns the ratio of the variances of each unit, of those that vary in eval.
+    """Returns the ratio of the variances of each unit that varies in eval.
 
     Args:
         train: variances in training, `(D,)`.
