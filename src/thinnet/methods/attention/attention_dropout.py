@@ -1,19 +1,16 @@
 """Attention dropout: drops weights of the softmax."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Method
 from thinnet.rng import Site
 
-FACTS = Facts(
-    expected_drop=dropout.FACTS.expected_drop,
-    mean=dropout.FACTS.mean,
-    variance=dropout.FACTS.variance,
-    definition=dropout.definition,
-)
+FACTS = replace(dropout.FACTS)
 
 
 def attention_dropout(

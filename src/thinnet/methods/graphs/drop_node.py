@@ -1,21 +1,17 @@
 """DropNode: drops all features of a node."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
-FACTS = Facts(
-    expected_drop=dropout.FACTS.expected_drop,
-    mean=dropout.FACTS.mean,
-    variance=dropout.FACTS.variance,
-    definition=dropout.definition,
-    noise_shape=noise_shape_of(samples),
-)
+FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(samples))
 
 
 def drop_node(

@@ -1,6 +1,6 @@
 """An LSTM and a GRU with dropout sites inside, with the weights, arguments and results of PyTorch's."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -13,27 +13,45 @@ from thinnet.methods.recurrent.sites import Inner, Input
 from thinnet.rng import rates
 
 
+class Options(TypedDict, total=False):
+    """The keyword arguments that recurrent layers share with PyTorch's; a GRU has no `proj_size`."""
+
+    bias: bool
+    batch_first: bool
+    bidirectional: bool
+    proj_size: int
+    device: torch.device | str | None
+    dtype: torch.dtype | None
+
+
 class Layers(nn.RNNBase):
     """Recurrent layers with sites for their noise; PyTorch's own code runs if no site does anything.
 
     It is a `torch.nn.RNNBase` and no `torch.nn.LSTM`, which the compiler does not trace.
     """
 
+    cell, gates = "", 0
+
     def __init__(
         self,
-        mode: str,
-        sizes: tuple[int, int, int],
-        bias: bool,
-        batch_first: bool,
-        bidirectional: bool,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+        bidirectional: bool = False,
         proj_size: int = 0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        super().__init__(mode, *sizes, bias, batch_first, 0.0, bidirectional, proj_size, device, dtype)
+        if proj_size and self.cell != "LSTM":
+            raise TypeError(f"{type(self).__name__}: proj_size must be left out; got {proj_size}. Only an LSTM projects.")
+        sizes = input_size, hidden_size, num_layers
+        super().__init__(self.cell, *sizes, bias, batch_first, 0.0, bidirectional, proj_size, device, dtype)
         self.kinds: list[str] = []
         self.directions = 2 if bidirectional else 1
-        self.state_size = proj_size or sizes[1]
+        self.state_size = proj_size or hidden_size
 
     def place(self, name: str, argument: str, p: float, kind: type[Inner], *settings: Any) -> None:
         """Gives every layer a site: `name0`, `name1`, ..."""
@@ -151,7 +169,7 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None, gates: int) -> Tenso
 
 
 class LSTMLayers(Layers):
-    gates = 4
+    cell, gates = "LSTM", 4
     plain: Any = nn.LSTM.forward
     permute_hidden: Any = nn.LSTM.permute_hidden
     check_forward_args: Any = nn.LSTM.check_forward_args
@@ -173,7 +191,7 @@ class LSTMLayers(Layers):
 
 
 class GRULayers(Layers):
-    gates = 3
+    cell, gates = "GRU", 3
     plain: Any = nn.GRU.forward
 
     def direction(self, layer: int, k: int, x: Tensor, first: list[Tensor], noise: Noise) -> tuple[Tensor, ...]:

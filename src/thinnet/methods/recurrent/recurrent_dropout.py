@@ -1,15 +1,33 @@
 """Recurrent dropout without memory loss: drops updates of the memory."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers
+from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Update
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FACTS = Facts()
 
 
-class RecurrentDropoutLSTM(LSTMLayers):
+class _RecurrentDropout(Layers):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        p: float = 0.25,
+        per_step: bool = True,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, **options)
+        self.place("update", "p", p, Update, hidden_size, per_step)
+
+
+class RecurrentDropoutLSTM(_RecurrentDropout, LSTMLayers):
     """An LSTM that drops what a time step would write into a unit's memory; the unit keeps what it stores.
 
         c_t = f c_{t-1} + i m g / (1 - p),  m ~ Bernoulli(1 - p);  h_t = o tanh c_t
@@ -44,27 +62,8 @@ class RecurrentDropoutLSTM(LSTMLayers):
     torch.Size([5, 3, 16])
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        p: float = 0.25,
-        per_step: bool = True,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        super().__init__("LSTM", sizes, bias, batch_first, bidirectional, proj_size, device, dtype)
-        self.place("update", "p", p, Update, hidden_size, per_step)
 
-
-class RecurrentDropoutGRU(GRULayers):
+class RecurrentDropoutGRU(_RecurrentDropout, GRULayers):
     """`RecurrentDropoutLSTM` as a GRU, which drops its candidate.
 
         h_t = z h_{t-1} + (1 - z) m n / (1 - p),  m ~ Bernoulli(1 - p)
@@ -76,23 +75,6 @@ class RecurrentDropoutGRU(GRULayers):
     >>> y.shape
     torch.Size([5, 3, 16])
     """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        p: float = 0.25,
-        per_step: bool = True,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__("GRU", (input_size, hidden_size, num_layers), bias, batch_first, bidirectional, 0, device, dtype)
-        self.place("update", "p", p, Update, hidden_size, per_step)
 
 
 METHODS = (

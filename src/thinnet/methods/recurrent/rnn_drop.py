@@ -1,10 +1,13 @@
 """RNNDrop: drops units of an LSTM, with their memory, for a whole sequence."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.recurrent.layers import LSTMLayers
+from thinnet.methods.recurrent.layers import LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Memory
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FACTS = Facts()
 
@@ -52,15 +55,9 @@ class RNNDropLSTM(LSTMLayers):
         num_layers: int = 1,
         *,
         p: float = 0.25,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: Any = None,
+        **options: "Unpack[Options]",
     ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        super().__init__("LSTM", sizes, bias, batch_first, bidirectional, proj_size, device, dtype)
+        super().__init__(input_size, hidden_size, num_layers, **options)
         self.place("memory", "p", p, Memory, hidden_size)
 
 

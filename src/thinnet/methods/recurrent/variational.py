@@ -1,15 +1,38 @@
 """Variational dropout in recurrent networks: one mask on the input and one on the state, for all time steps."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers
+from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Input, Read
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 FACTS = Facts()
 
 
-class VariationalLSTM(LSTMLayers):
+class _Variational(Layers):
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        p_input: float = 0.3,
+        p_hidden: float = 0.3,
+        p_output: float = 0.0,
+        tied: bool = True,
+        **options: "Unpack[Options]",
+    ) -> None:
+        super().__init__(input_size, hidden_size, num_layers, **options)
+        gates = 1 if tied else self.gates
+        self.place("input", "p_input", p_input, Input, gates)
+        self.place("hidden", "p_hidden", p_hidden, Read, self.state_size, gates)
+        self.add_module("output", Input(self.checked("p_output", p_output)))
+
+
+class VariationalLSTM(_Variational, LSTMLayers):
     """An LSTM that drops features of its input and of the state its gates read, with one mask each for all steps.
 
         i, f, g, o = W_ih (m_x x_t) + W_hh (m_h h_{t-1}) + b,  m_x, m_h ~ Bernoulli(1 - p) / (1 - p)
@@ -53,29 +76,8 @@ class VariationalLSTM(LSTMLayers):
     <All keys matched successfully>
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        p_input: float = 0.3,
-        p_hidden: float = 0.3,
-        p_output: float = 0.0,
-        tied: bool = True,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        super().__init__("LSTM", sizes, bias, batch_first, bidirectional, proj_size, device, dtype)
-        _place(self, p_input, p_hidden, p_output, tied)
 
-
-class VariationalGRU(GRULayers):
+class VariationalGRU(_Variational, GRULayers):
     """`VariationalLSTM` as a GRU: r, z, n read the masked input and state, and the state that z copies has no mask.
 
     Shapes: as in `torch.nn.GRU`.
@@ -85,32 +87,6 @@ class VariationalGRU(GRULayers):
     >>> y.shape, h.shape
     (torch.Size([5, 3, 16]), torch.Size([1, 3, 16]))
     """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        *,
-        p_input: float = 0.3,
-        p_hidden: float = 0.3,
-        p_output: float = 0.0,
-        tied: bool = True,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__("GRU", (input_size, hidden_size, num_layers), bias, batch_first, bidirectional, 0, device, dtype)
-        _place(self, p_input, p_hidden, p_output, tied)
-
-
-def _place(layers: Layers, p_input: float, p_hidden: float, p_output: float, tied: bool) -> None:
-    gates = 1 if tied else layers.gates
-    layers.place("input", "p_input", p_input, Input, gates)
-    layers.place("hidden", "p_hidden", p_hidden, Read, layers.state_size, gates)
-    layers.add_module("output", Input(layers.checked("p_output", p_output)))
 
 
 METHODS = (

@@ -1,15 +1,18 @@
 """Zoneout: units keep their value of the previous time step."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_of
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers
+from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Zone
 from thinnet.rng import NoiseKey, Site, rates
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def definition(new: Tensor, u: Tensor, p: float, old: Tensor) -> Tensor:
@@ -149,15 +152,9 @@ class ZoneoutLSTM(LSTMLayers):
         *,
         p_cell: float = 0.5,
         p_hidden: float = 0.05,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        device: Any = None,
-        dtype: Any = None,
+        **options: "Unpack[Options]",
     ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        super().__init__("LSTM", sizes, bias, batch_first, bidirectional, proj_size, device, dtype)
+        super().__init__(input_size, hidden_size, num_layers, **options)
         self.place("cell", "p_cell", p_cell, Zone, hidden_size, "zone_c")
         self.place("hidden", "p_hidden", p_hidden, Zone, self.state_size, "zone_h")
 
@@ -183,13 +180,9 @@ class ZoneoutGRU(GRULayers):
         num_layers: int = 1,
         *,
         p: float = 0.1,
-        bias: bool = True,
-        batch_first: bool = False,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: Any = None,
+        **options: "Unpack[Options]",
     ) -> None:
-        super().__init__("GRU", (input_size, hidden_size, num_layers), bias, batch_first, bidirectional, 0, device, dtype)
+        super().__init__(input_size, hidden_size, num_layers, **options)
         self.place("hidden", "p", p, Zone, hidden_size, "zone_h")
 
 

@@ -95,12 +95,7 @@ def drop_block2d(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Functional form of `DropBlock2d`.
-
-    Args:
-        x: `(N, C, H, W)`.
-        training: whether to drop; `x` itself is returned if not.
-        generator: source of the seed; by default torch's generator of the device.
+    """Functional form of `DropBlock2d`. The arguments are those of `drop_block1d`, with `x` of shape `(N, C, H, W)`.
 
     >>> y = drop_block2d(torch.ones(8, 64, 14, 14), 0.1, block=7, training=True)
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
@@ -118,12 +113,7 @@ def drop_block3d(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Functional form of `DropBlock3d`.
-
-    Args:
-        x: `(N, C, D, H, W)`.
-        training: whether to drop; `x` itself is returned if not.
-        generator: source of the seed; by default torch's generator of the device.
+    """Functional form of `DropBlock3d`. The arguments are those of `drop_block1d`, with `x` of shape `(N, C, D, H, W)`.
 
     >>> y = drop_block3d(torch.ones(8, 64, 6, 8, 8), 0.1, block=3, training=True)
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)

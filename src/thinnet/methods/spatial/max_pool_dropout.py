@@ -130,12 +130,7 @@ def max_pool_dropout2d(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Functional form of `MaxPoolDropout2d`.
-
-    Args:
-        x: `(N, C, H, W)`.
-        training: whether to drop; the expectation is returned if not.
-        generator: source of the seed; by default torch's generator of the device.
+    """Functional form of `MaxPoolDropout2d`. The arguments are those of `max_pool_dropout1d`, with `x` of shape `(N, C, H, W)`.
 
     >>> x = torch.tensor([[[[1.0, 4.0], [0.0, 2.0]]]])
     >>> max_pool_dropout2d(x, 0.5, kernel_size=2, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8

@@ -1,24 +1,19 @@
 """Spatial dropout: drops whole channels of a sample."""
 
 import warnings
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.methods.pictures import tiles, untiled
 from thinnet.rng import Site
 
-FACTS = Facts(
-    expected_drop=dropout.FACTS.expected_drop,
-    mean=dropout.FACTS.mean,
-    variance=dropout.FACTS.variance,
-    definition=dropout.definition,
-    noise_shape=noise_shape_of(channels),
-)
+FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(channels))
 
 
 def batched(x: Tensor, dims: int, training: bool) -> tuple[Tensor, bool]:
@@ -79,12 +74,7 @@ def dropout2d(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Functional form of `Dropout2d`.
-
-    Args:
-        x: `(N, C, H, W)`; three axes mean `(N, C, L)`, with a warning, as in PyTorch.
-        training: whether to drop; `x` itself is returned if not.
-        generator: source of the seed; by default torch's generator of the device.
+    """Functional form of `Dropout2d`. The arguments are those of `dropout1d`, with `x` of shape `(N, C, H, W)`.
 
     >>> kept = dropout2d(torch.ones(4, 8, 5, 5), 0.5, training=True).count_nonzero(dim=(2, 3))
     >>> bool(((kept == 0) | (kept == 25)).all())
@@ -101,12 +91,7 @@ def dropout3d(
     inplace: bool = False,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Functional form of `Dropout3d`.
-
-    Args:
-        x: `(N, C, D, H, W)` or `(C, D, H, W)`.
-        training: whether to drop; `x` itself is returned if not.
-        generator: source of the seed; by default torch's generator of the device.
+    """Functional form of `Dropout3d`. The arguments are those of `dropout1d`, with `x` of shape `([N,] C, D, H, W)`.
 
     >>> kept = dropout3d(torch.ones(4, 8, 5, 5, 2), 0.5, training=True).count_nonzero(dim=(2, 3, 4))
     >>> bool(((kept == 0) | (kept == 50)).all())

@@ -1,22 +1,18 @@
 """Token dropout: drops the vectors of whole positions."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import channels as positions
 from thinnet.methods.noise_shapes import noise_shape_of
 from thinnet.rng import Site
 
-FACTS = Facts(
-    expected_drop=dropout.FACTS.expected_drop,
-    mean=dropout.FACTS.mean,
-    variance=dropout.FACTS.variance,
-    definition=dropout.definition,
-    noise_shape=noise_shape_of(positions),
-)
+FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(positions))
 
 
 def token_dropout(
