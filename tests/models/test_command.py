@@ -86,8 +86,8 @@ def test_formats_for_other_programs(network: str) -> None:
         (("sites", "{}"), "sites: MODEL must be FILE.py:FACTORY or package.module:FACTORY"),
         (("sites", "{}:make_nothing"), "sites: make_nothing must make a torch.nn.Module; got int."),
         (("sites", "{}:make", "--input", "4xx3"), "sites: --input must be a shape such as 4x3x32x32"),
-        (("audit", "{}:make"), "audit: --input must be given"),
-        (("audit", "{}:make", "--input", "64x32", "--allow", "AUD101"), "audit: --allow must be CODE PLACE=REASON"),
+        (("audit", "{}:make"), "audit: --input is required"),
+        (("audit", "{}:make", "--input", "64x32", "--allow", "AUD101"), "audit: --allow must be CODE MODULE=REASON"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_two(network: str, arguments: tuple[str, ...], message: str) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from thinnet.lint.run import FileResult
+from thinnet.report.formatting import counted
 
 
 def summary(results: Sequence[FileResult]) -> str:
@@ -12,9 +13,9 @@ def summary(results: Sequence[FileResult]) -> str:
     fixed = sum(result.fixed for result in results)
     fixes = [f"{fixed} fixed"] if fixed else []
     if not findings:
-        return "; ".join([f"Nothing found in {_count(len(results), 'file')}", *fixes]) + "."
+        return "; ".join([f"Nothing found in {counted(len(results), 'file')}", *fixes]) + "."
     files = sum(bool(result.findings) for result in results)
-    found = f"{_count(len(findings), 'finding')} in {files} of {_count(len(results), 'file')}"
+    found = f"{counted(len(findings), 'finding')} in {files} of {counted(len(results), 'file')}"
     safe = sum(finding.safe for finding in findings)
     other = sum(bool(finding.edits) for finding in findings) - safe
     fixable = [f"{safe} can be fixed with --fix"] if safe else []
@@ -28,7 +29,3 @@ def statistics(results: Sequence[FileResult]) -> str:
     counts = Counter(finding.rule for result in results for finding in result.findings)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0].code))
     return "\n".join([*(f"{number:5} {rule.code} {rule.name}" for rule, number in ordered), summary(results)])
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" + ("" if number == 1 else "s")

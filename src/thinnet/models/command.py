@@ -1,4 +1,4 @@
-"""What `thinnet sites` and `thinnet audit` do: load a model, look at it, print."""
+"""The commands `thinnet sites` and `thinnet audit`."""
 
 import sys
 from pathlib import Path
@@ -12,13 +12,11 @@ from thinnet.models.audit.audit import audit
 from thinnet.models.loading import LoadError, example, load
 from thinnet.models.sites import sites
 from thinnet.models.table import HEAD, rows
-from thinnet.report.findings import Finding, Findings, Format
-
-COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+from thinnet.report.findings import Findings, Format
 
 
 def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: Path | None) -> int:
-    """Prints the sites of a model; returns the exit status."""
+    """Prints the sites of a model and returns the exit code."""
     try:
         model, given = load(place, "sites"), [example(text, "sites") for text in inputs]
     except LoadError as error:
@@ -44,7 +42,7 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
 
 
 def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format) -> int:
-    """Prints what an audit finds; returns the exit status: 1 where something counts."""
+    """Audits a model, prints the findings and returns the exit code: 1 with findings, 0 without."""
     try:
         model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
         findings = _audited(model, given, passes, allow)
@@ -54,11 +52,8 @@ def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], 
         sys.stdout.write(findings.render(output) + "\n")
         return int(findings.failed)
     console = Console()
-    for finding in findings:
-        console.print(_printed(finding))
-    counted = sum(finding.fails for finding in findings)
-    summary = f"{_number(counted, 'finding')}, {_number(len(findings) - counted, 'note')}"
-    console.print(Text(summary, style="bold red" if counted else "bold green"))
+    console.print(findings)
+    console.print(Text(findings.summary(), style="bold red" if findings.failed else "bold green"))
     return int(findings.failed)
 
 
@@ -66,20 +61,10 @@ def _audited(model: nn.Module, given: list, passes: int, allow: list[str]) -> Fi
     pairs = [text.partition("=") for text in allow]
     for pattern, _, reason in pairs:
         if not pattern.strip() or not reason.strip():
-            raise LoadError(f"audit: --allow must be CODE PLACE=REASON; got {pattern!r} without a reason.")
+            raise LoadError(f"audit: --allow must be CODE MODULE=REASON; got {pattern!r} without a reason.")
     if not given:
-        raise LoadError("audit: --input must be given: a model is audited as it runs. Try --input 4x3x32x32.")
+        raise LoadError("audit: --input is required, because the audit runs the model. Try --input 4x3x32x32.")
     return audit(model, *given, passes=passes, allow={pattern.strip(): reason for pattern, _, reason in pairs})
-
-
-def _printed(finding: Finding) -> Text:
-    head, *rest = str(finding).splitlines()
-    style = "dim" if finding.allowed else COLOURS[finding.rule.severity]
-    return Text.assemble((head, style), *(f"\n{line}" for line in rest))
-
-
-def _number(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def _refused(error: LoadError) -> int:

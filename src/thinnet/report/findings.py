@@ -7,7 +7,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from thinnet.report.formatting import counted
+from thinnet.report.table import Table, Tabular
+
 SEVERITIES = ("error", "warning", "note")
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 SARIF_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
@@ -110,8 +114,8 @@ class Format(str, Enum):
     junit = "junit"
 
 
-class Findings(tuple[Finding, ...]):
-    """The findings of one run, in order.
+class Findings(Tabular, tuple[Finding, ...]):
+    """The findings of one run, in order. They print as text; notebooks show a table.
 
     Args:
         findings: the findings.
@@ -139,8 +143,31 @@ class Findings(tuple[Finding, ...]):
         order = sorted(self, key=lambda finding: (SEVERITIES.index(finding.rule.severity), finding.rule.code))
         return Findings(order, self.tool, self.skipped)
 
+    def summary(self) -> str:
+        """Returns the number of findings that fail the run, and of the others."""
+        failing = sum(finding.fails for finding in self)
+        return f"{counted(failing, 'finding')}, {counted(len(self) - failing, 'note')}"
+
+    def tables(self) -> list[Table]:
+        """Returns one table with a row a finding."""
+        head = ("code", "severity", "finding", "module", "line", "found", "what to do", "allowed")
+        marks = {number: "alarm" if finding.fails else "quiet" for number, finding in enumerate(self)}
+        notes = [f"{path} was skipped: {reason}" for path, reason in self.skipped.items()]
+        return [Table(head, [_row(finding) for finding in self], "" if self else "nothing found", notes=notes, marks=marks)]
+
     def __str__(self) -> str:
         return "\n".join(map(str, self)) or "nothing found"
+
+    def __rich__(self) -> Any:
+        from rich.console import Group
+        from rich.text import Text
+
+        texts = []
+        for finding in self:
+            text = Text(str(finding))
+            text.stylize("dim" if finding.allowed else STYLES[finding.rule.severity], 0, len(str(finding).split("\n")[0]))
+            texts.append(text)
+        return Group(*texts)
 
     def render(self, output: Format) -> str:
         """Returns the findings in an output format."""
@@ -190,6 +217,12 @@ class Findings(tuple[Finding, ...]):
             case = ElementTree.SubElement(suite, "testcase", classname=path, name="read")
             ElementTree.SubElement(case, "skipped", message=reason)
         return ElementTree.tostring(suite, encoding="unicode")
+
+
+def _row(finding: Finding) -> tuple[object, ...]:
+    rule, at = finding.rule, finding.location
+    line = None if at is None else f"{at.path}:{at.line}"
+    return rule.code, rule.severity, rule.name, finding.module, line, finding.message, finding.remedy, finding.allowed
 
 
 def _github(finding: Finding) -> str:
