@@ -1,6 +1,6 @@
-"""Thinned training beside dense training: `python -m benchmarks.thin [--compile]`, about 4 minutes on 2 cores.
+"""Compares thinned with dense training steps: `python -m benchmarks.thin [--compile]`, about 4 minutes on 2 cores.
 
-Whole steps (zero_grad, forward, loss, backward, step) of SGD with momentum, fused, in float32; candidates in turn, medians.
+A step is zero_grad, forward, loss, backward and a fused SGD step with momentum, in float32. Candidates alternate; medians.
 """
 
 import sys
@@ -28,13 +28,13 @@ class Case:
     """A network to time.
 
     Args:
-        name: what it is.
-        bar: the ratio of thinned to dense that is aimed at.
-        rounds: how often every candidate takes its turn.
+        name: of the network.
+        bar: the target for the ratio of thinned to dense.
+        rounds: how often each candidate runs.
         shape: of the input.
-        make: builds the network with sites of the given kind, or without.
-        ours: makes a site of this package.
-        others: the candidates besides ours, by name: how their network is built.
+        make: builds the network with given sites, or without.
+        ours: makes a site of thinnet.
+        others: builds the networks of the other candidates, by name.
     """
 
     name: str
@@ -55,7 +55,7 @@ def mlp_case(batch: int, bar: float, rounds: int, width: int = 1024) -> Case:
 
 
 def cases() -> Iterator[Case]:
-    """Returns the networks for which there is a bar."""
+    """Returns the networks that have a target."""
     yield mlp_case(128, 0.60, 101)
     yield mlp_case(512, 0.45, 41)
     yield mlp_case(2048, 0.38, 15)
@@ -73,7 +73,7 @@ def cases() -> Iterator[Case]:
 
 
 def built(make: Callable[[], nn.Module]) -> nn.Module:
-    """Returns a network with the weights that all candidates start from."""
+    """Returns a network with the initial weights that all candidates share."""
     torch.manual_seed(0)
     return make()
 
@@ -120,7 +120,7 @@ def speed(case: Case, compiled: bool) -> dict[str, object]:
 
 
 def knob(batch: int, rounds: int) -> dict[str, object]:
-    """Returns what groups and the way of counting cost at a batch size."""
+    """Returns the cost of groups and of both counts at a batch size."""
     case = mlp_case(batch, 0.0, rounds)
     models = {"no dropout": built(lambda: case.make(None)), "thinnet": built(lambda: case.make(case.ours))}
     models |= {f"groups {groups}": thinned(case, groups) for groups in GROUPS}
@@ -130,7 +130,7 @@ def knob(batch: int, rounds: int) -> dict[str, object]:
 
 
 def memory(case: Case) -> dict[str, object]:
-    """Returns the bytes that a step takes: what the forward pass keeps, and the most at any time."""
+    """Returns the bytes that the forward pass keeps for backward, and the peak of a step."""
     models = {"no dropout": built(lambda: case.make(None)), **{name: built(make) for name, make in case.others.items()}}
     models |= {"thinnet": built(lambda: case.make(case.ours)), "thinned": thinned(case)}
     found = {name: bytes_of(model, torch.randn(case.shape)) for name, model in models.items()}
@@ -139,7 +139,7 @@ def memory(case: Case) -> dict[str, object]:
 
 
 def rows(compiled: bool = False) -> list[dict[str, object]]:
-    """Returns the rows of all networks, of the groups knob and of memory."""
+    """Returns the rows of all networks, of groups, and of memory."""
     found = [speed(case, compiled) for case in cases()]
     found += [knob(batch, rounds) for batch, rounds in ((512, 21), (2048, 9))]
     return found + [memory(case) for case in cases()]

@@ -1,4 +1,4 @@
-"""The memory of a training step, by the allocations that PyTorch's profiler sees: exact, and the same each time."""
+"""The memory of a training step, from the allocations in PyTorch's profiler: exact and repeatable."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ MARK = "forward ends here"
 
 
 def bytes_of(model: nn.Module, x: Tensor) -> tuple[int, int]:
-    """Returns the bytes that a forward pass keeps until backward, and the most that forward and backward hold at a time.
+    """Returns the bytes that a forward pass keeps for backward, and the peak of forward and backward.
 
-    Weights and their gradients are there before and are not counted.
+    Weights and their gradients exist before and do not count.
     """
     for _ in range(2):
         model(x).square().mean().backward()
@@ -26,7 +26,7 @@ def bytes_of(model: nn.Module, x: Tensor) -> tuple[int, int]:
 
 
 def kept_and_peak(events: list[Any]) -> tuple[int, int]:
-    """Adds up allocations in the order of time; returns what there is at the mark, and the most."""
+    """Returns the sum of allocations at the mark, and its maximum over time."""
     held, kept, peak = 0, 0, 0
     for event in sorted(events, key=lambda event: event.start_ns()):
         if event.name() == "[memory]":

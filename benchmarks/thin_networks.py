@@ -1,4 +1,4 @@
-"""The networks whose training steps are timed with and without thinning, as small as they can be and still be themselves."""
+"""Small networks whose training steps are timed with and without thinning."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Make = Callable[[], nn.Module] | None
-"""Makes a site of dropout; None leaves it out."""
+"""Makes a dropout module; None means no dropout."""
 
 
 def mlp(width: int, drop: Make) -> nn.Module:
@@ -27,14 +27,14 @@ class Attention(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attends."""
+        """Returns the attention of each position."""
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.qkv(x).chunk(3, dim=-1))
         y = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         return self.out(y.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
-    """A pre-norm Transformer block; dropout behind the activation of its feed-forward part, or at the end of both branches."""
+    """A pre-norm Transformer block, with dropout behind its feed-forward activation or at the end of both branches."""
 
     def __init__(self, width: int, causal: bool, drop: Make = None, path: Make = None) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def conv_stage(channels: int, drop: Make) -> nn.Module:
 
 
 class MaskedPath(nn.Module):
-    """DropPath by a mask that the branch's output is multiplied by, as timm and torchvision write it."""
+    """DropPath that multiplies the output of a branch by a mask, as in timm and torchvision."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -87,8 +87,8 @@ class MaskedPath(nn.Module):
 class SubsetBlock(Block):
     """The block with the stochastic depth of DINOv2 (Oquab et al. 2023, arXiv:2304.07193), from its published definition.
 
-    A branch runs on a random subset of max(int(B (1 - p)), 1) samples; what it gives is added at their rows, times B over
-    the size of the subset.
+    A branch runs on a random subset of max(int(B (1 - p)), 1) samples. Its output is added to their rows, times B over the
+    size of the subset.
     """
 
     def __init__(self, width: int, p: float) -> None:
@@ -96,7 +96,7 @@ class SubsetBlock(Block):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Adds both branches for the samples of a subset each."""
+        """Adds both branches, each for its subset of samples."""
         x = self._added(x, lambda part: self.attention(self.norm1(part)))
         return self._added(x, lambda part: self.ffn(self.norm2(part)))
 
@@ -108,9 +108,9 @@ class SubsetBlock(Block):
 
 
 class BlockMask(nn.Module):
-    """The dropout of SparseDrop (Lo 2024, arXiv:2411.01238): one coin for a block of rows and features.
+    """The dropout of SparseDrop (Lo 2024, arXiv:2411.01238): it drops blocks of rows and features.
 
-    Its product that skips the blocks is CUDA; here the mask is multiplied, and every block is computed.
+    Its kernel that skips blocks needs CUDA; here every block is computed and multiplied by the mask.
     """
 
     def __init__(self, p: float, block: int = 128) -> None:

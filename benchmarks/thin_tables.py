@@ -1,4 +1,4 @@
-"""The tables of thinned training, from benchmarks/results/thin.json and thin_quality.json alone."""
+"""The tables of thinned training, from benchmarks/results/thin.json and thin_quality.json."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ OURS = ("no dropout", "thinnet", "thinned", "no dropout, compiled")
 
 
 def thin() -> str:
-    """Returns a step's time and memory beside the same network without dropout, one row a network."""
+    """Returns time and memory of a step relative to no dropout, one row a network."""
     rows: list[dict[str, Any]] = load("thin")["rows"]
     memory = {row["network"]: row for row in rows if row["kind"] == "memory"}
     body = []
@@ -24,7 +24,7 @@ def thin() -> str:
 
 
 def short() -> str:
-    """Returns a step's time beside the same network without dropout, in few columns."""
+    """Returns the time of a step relative to no dropout, in few columns."""
     body = []
     for row in (row for row in load("thin")["rows"] if row["kind"] == "step"):
         found, floor = row["milliseconds"], row["milliseconds"]["no dropout"]
@@ -35,7 +35,7 @@ def short() -> str:
 
 
 def thin_groups() -> str:
-    """Returns what groups cost, one row a batch size."""
+    """Returns the cost of groups, one row a batch size."""
     rows = [row for row in load("thin")["rows"] if row["kind"] == "groups"]
     names = [name for name in rows[0]["milliseconds"] if name != "no dropout"]
     body = []
@@ -46,7 +46,7 @@ def thin_groups() -> str:
 
 
 def thin_quality() -> str:
-    """Returns the paired difference of test losses to per-sample dropout and the times, one row a data set, rate and way."""
+    """Returns paired test losses and times relative to per-sample dropout, one row a data set, rate and way."""
     body = []
     for row in load("thin_quality")["rows"]:
         if row["way"] == "per sample":
@@ -56,5 +56,5 @@ def thin_quality() -> str:
         verdict = {True: "equal", False: "**worse**" if row["difference"]["mean"] > 0 else "**better**"}[row["equal"]]
         took = ["{mean:.2f}x".format(**row[part]) for part in ("time", "time to target")]
         body.append([row["data"], f"{row['p']:g}", row["way"], f"{row['loss']:.4f}", difference, verdict, *took])
-    head = ["data", "p", "coins", "test loss", "less per-sample dropout [95 %]", "", "time", "time to target"]
+    head = ["data", "p", "masks", "test loss", "minus per-sample dropout [95 %]", "", "time", "time to target"]
     return table(head, body)

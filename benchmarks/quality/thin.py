@@ -1,9 +1,9 @@
-"""Does thinned training regularise as dropout does? `python -m benchmarks.quality.thin`, about 7 minutes on 2 cores.
+"""Does thinned training regularise like dropout? `python -m benchmarks.quality.thin`, about 7 minutes on 2 cores.
 
-Four bundled data sets, two rates, ten seeds. At one seed all ways share split, initial weights and batches: a coin a unit and
-sample (dropout), or thinned with 1 or 4 groups a batch; on digits at p = 0.5 with 2, 8 and 16 groups too. Each trial is judged
-on the test rows with the weights of its best hold-out epoch. Intervals count seeds and test rows both as random. Times are of
-training steps alone, one thread a trial. Writes benchmarks/results/thin_quality.json and thin_groups.png beside it.
+Four data sets of scikit-learn, two rates, ten seeds. With one seed, all ways share split, initial weights and batches. The ways
+are dropout with a mask for each sample, and thinning with 1 or 4 groups a batch; on digits at p = 0.5 also 2, 8 and 16.
+Each trial is scored on the test set with the weights of its best validation epoch. Intervals treat seeds and test rows as
+random. Times are of training steps alone, one thread a trial. Writes thin_quality.json and thin_groups.png.
 """
 
 import multiprocessing
@@ -33,11 +33,11 @@ SEEDS, RATES, GROUPS, KNOB = 10, (0.2, 0.5), (1, 4), (1, 2, 4, 8, 16)
 PLAN = Plan(rates=RATES, hidden=(512, 512), batch=128, methods=(DROPOUT, THIN))
 EPOCHS = {"digits": 100, "breast cancer": 100, "wine": 150, "diabetes": 60}
 SLOW = 3e-4
-"""The learning rate on tables, of which an epoch is one to three steps."""
+"""The learning rate on the small tables, where an epoch is one to three steps."""
 
 
 class Way(NamedTuple):
-    """What is trained: without dropout (rate 0), with a coin for every sample (no groups), or thinned in groups."""
+    """What is trained: no dropout (rate 0), dropout with a mask for each sample (no groups), or thinned in groups."""
 
     p: float
     groups: int
@@ -51,7 +51,7 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial gave: how it went, and the loss of each test row."""
+    """The result of a trial, and the loss of each test row."""
 
     trial: Trial
     losses: np.ndarray
@@ -59,7 +59,7 @@ class Outcome:
 
 @cache
 def data_of(name: str) -> Data:
-    """Returns a data set, split in three."""
+    """Returns a data set, split into training, validation and test sets."""
     if name == "digits":
         return prepare(read_table(None, None), None, seed=0)
     load = {"breast cancer": datasets.load_breast_cancer, "wine": datasets.load_wine, "diabetes": datasets.load_diabetes}
@@ -77,7 +77,7 @@ def ways(name: str) -> list[Way]:
 
 
 def jobs() -> Iterator[tuple[str, Way, int]]:
-    """Returns every trial: those of one seed one after the other, so that they see the machine in one state."""
+    """Yields every trial. Those of one seed follow each other, so that the state of the machine is similar."""
     for name in EPOCHS:
         yield from ((name, way, seed) for seed in range(SEEDS) for way in ways(name))
 
@@ -97,7 +97,7 @@ def outcome(job: tuple[str, Way, int]) -> Outcome:
 
 
 def row(name: str, p: float, way: Way, ours: list[Outcome], theirs: list[Outcome]) -> dict[str, object]:
-    """Returns one way beside per-sample dropout at the same rate, paired by seed and test row."""
+    """Returns the comparison of one way with per-sample dropout at the same rate, paired by seed and test row."""
     differences = np.stack([a.losses - b.losses for a, b in zip(ours, theirs, strict=True)])
     interval = crossed_interval(differences)
     trials = [(a.trial, b.trial) for a, b in zip(ours, theirs, strict=True)]
@@ -119,7 +119,7 @@ def row(name: str, p: float, way: Way, ours: list[Outcome], theirs: list[Outcome
 
 
 def numbers(found: Ratio) -> dict[str, float]:
-    """Returns a ratio and its interval in few digits."""
+    """Returns a rounded ratio and its interval."""
     assert found.interval is not None
     return {"mean": round(found.mean, 3), "low": round(found.interval.low, 3), "high": round(found.interval.high, 3)}
 
@@ -136,7 +136,7 @@ def rows(outcomes: dict[tuple[str, Way, int], Outcome]) -> list[dict[str, object
 
 
 def main() -> int:
-    """Trains everything in two processes, writes rows and picture; returns the exit status."""
+    """Trains everything in two processes, writes the results and the figure; returns the exit status."""
     from benchmarks import thin_tables
     from benchmarks.quality.thin_picture import draw
 

@@ -1,4 +1,4 @@
-"""The trade-off of groups as a picture: test loss against training time, one point a number of groups."""
+"""The trade-off of groups as a figure: test loss against training time, one point a number of groups."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ THIN, DENSE = "#c2761b", "#2a5db0"
 
 
 def figure(rows: list[dict[str, Any]], data: str = "digits", p: float = 0.5) -> go.Figure:
-    """Returns test loss less that of per-sample dropout against time, with 95 % intervals of both."""
+    """Returns a figure of the test loss minus that of per-sample dropout against time, with 95 % intervals of both."""
     wanted = [row for row in rows if row["data"] == data and row["p"] == p]
     points = sorted((row for row in wanted if row["groups"]), key=lambda row: row["groups"])
     none = next(row for row in wanted if row["way"] == "no dropout")
@@ -40,9 +40,9 @@ def figure(rows: list[dict[str, Any]], data: str = "digits", p: float = 0.5) -> 
     high = max(1.0, *(row["time"]["high"] for row in (*points, none)))
     fig.update_layout(
         template="simple_white",
-        title=f"{data}, p = {p:g}: what groups of samples with coins of their own buy, and cost",
+        title=f"{data}, p = {p:g}: effect and cost of groups with their own masks",
         xaxis={"title": "training time, per-sample dropout = 1", "range": [low - 0.06, high + 0.12]},
-        yaxis={"title": "test NLL less that of per-sample dropout"},
+        yaxis={"title": "test NLL minus that of per-sample dropout"},
         showlegend=False,
         width=WIDTH,
         height=HEIGHT,
@@ -66,7 +66,7 @@ def bars(intervals: list[dict[str, float]], colour: str) -> dict[str, Any]:
 
 
 def draw(rows: list[dict[str, Any]], path: Path = PICTURE) -> None:
-    """Writes the picture; Chromium draws it, offline."""
+    """Renders the figure in Chromium, offline, and writes it."""
     page_text = figure(rows).to_html(include_plotlyjs=True, config={"displayModeBar": False})
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"])

@@ -19,8 +19,8 @@ from thinnet.methods.residual.drop_path import DropPath
 from thinnet.methods.residual.layer_drop import LayerDrop
 from thinnet.methods.residual.stochastic_depth import StochasticDepth
 from thinnet.models.rewrite.edits import Edit, made
-from thinnet.models.thin.already import already
 from thinnet.models.thin.branches import branches
+from thinnet.models.thin.notes import notes_on
 
 
 class Attention(nn.Module):
@@ -212,9 +212,9 @@ def test_what_is_left_out_as_asked_and_what_needs_no_thinning_is_said() -> None:
     assert edit.notes == ("0.drop1 is not thinned: it was left out, as asked",)
     rows = [StochasticDepth(nn.Linear(2, 2), mode="batch"), LayerDrop([nn.Linear(2, 2)]), thinnet.nn.PatchDropout()]
     rows += [StochasticDepth(nn.BatchNorm1d(2)), type("DropPath", (nn.Module,), {})()]
-    notes = already(nn.Sequential(*rows).eval())
+    notes = notes_on(nn.Sequential(*rows).eval())
     assert [note.split()[1] for note in notes] == ["needs"] * 3 + ["is"] * 2
-    assert "BatchNorm1d looks at several samples" in notes[3] and "thinnet.replace(model, {DropPath:" in notes[4]
+    assert "BatchNorm1d combines several samples" in notes[3] and "thinnet.replace(model, {DropPath:" in notes[4]
 
 
 def test_tools_that_watch_and_predictions_see_the_same_network() -> None:

@@ -152,7 +152,7 @@ def _piece(found: Found, held: list, site: BatchwiseDropout, chain: Chain, made:
 def _told(found: Found, site: BatchwiseDropout) -> str:
     makes, reads = found.producers, [node for node, _ in found.consumers]
     width = width_of(found.units, site.p or 0.0)
-    made = f"{_named(makes)} {'make' if len(makes) > 1 else 'makes'} {width} of {found.units} units"
+    made = f"{_named(makes)} {'compute' if len(makes) > 1 else 'computes'} {width} of {found.units} units"
     return f"{made}, which {_named(reads)} {'read' if len(reads) > 1 else 'reads'}; {shown(site)}"
 
 

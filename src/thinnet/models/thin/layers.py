@@ -1,4 +1,4 @@
-"""The layers of weights that can run on a part of their inputs and outputs, and how they do."""
+"""Layers that can run on a part of their inputs and outputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,15 +14,15 @@ Run = Callable[[nn.Module, Tensor, Tensor, Tensor | None], Tensor]
 
 @dataclass(frozen=True)
 class Layer:
-    """What thinning has to know of a layer.
+    """A layer of weights, as thinning sees it.
 
     Args:
-        axis: of the units in what it reads and makes: -1 for features, 1 for channels.
-        inputs: how many it reads.
-        outputs: how many it makes.
-        transposed: whether its weight is `(inputs, outputs)` and not `(outputs, inputs, ...)`.
+        axis: of the units in its input and output: -1 for features, 1 for channels.
+        inputs: number of input units.
+        outputs: number of output units.
+        transposed: whether the weight is `(inputs, outputs)` instead of `(outputs, inputs, ...)`.
         run: computes the module from an input, a weight and a bias.
-        refuses: why it cannot be thinned, if it cannot; else "".
+        refuses: why it cannot be thinned, or "".
     """
 
     axis: int
@@ -37,7 +37,7 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def layer_of(module: nn.Module) -> Layer | None:
-    """Returns what there is to know of a layer of weights; None where it is none that can be thinned.
+    """Returns a module as a layer; None for a module that thinning does not know.
 
     >>> layer_of(nn.Linear(4, 8)).outputs, layer_of(nn.ReLU())
     (8, None)
@@ -64,6 +64,6 @@ def _described(module: nn.Module) -> Layer | None:
     if any(same_forward(module, kind) for kind in CONVOLUTIONS):
         grouped = "" if module.groups == 1 else f"has {module.groups} groups of channels"
         return Layer(1, module.in_channels, module.out_channels, False, _convolution, grouped)  # type: ignore[arg-type]
-    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # the linear layer of Hugging Face's GPT-2
+    if type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # of GPT-2 in Hugging Face
         return Layer(-1, *module.weight.shape, True, _transposed)  # type: ignore[misc]
     return None

@@ -1,4 +1,4 @@
-"""One thing that was thinned: the changes that do it, and a switch that turns it off for a comparison."""
+"""One part of a model that is thinned, and why others are not."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from thinnet.models.rewrite.edits import Change
 
 
 class Switch(Protocol):
-    """What a piece asks in each pass: whether dropped work is left out, or done and then masked."""
+    """Whether dropped work is skipped, or done and then masked, as for a comparison."""
 
     on: bool
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One thing that is thinned.
+    """One part of a model that is thinned.
 
     Args:
         place: the path of its site.
         changes: of the model.
-        switch: turns it off and on.
+        switch: turns thinning off and on.
     """
 
     place: str
@@ -29,4 +29,4 @@ class Piece:
 
 
 class Obstacle(Exception):
-    """Why something cannot be thinned, in a few words."""
+    """Why a site cannot be thinned, in a few words."""

@@ -1,4 +1,4 @@
-"""The proof of a thinning: with the same coins the thinned network and the masked one give the same, forward and backward."""
+"""Checks a thinning: with the same masks, the thinned and the masked network must agree, forward and backward."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,11 +11,11 @@ from thinnet.models.state import preserve_state
 from thinnet.models.thin.piece import Piece
 from thinnet.rng import DropoutRNG
 
-ROOM, FLOOR = 8, 1e-3  # how far sums in another order may be apart, in roots of the last digit; of the largest number
+ROOM, FLOOR = 8, 1e-3  # tolerance of sums in another order: ROOM sqrt(eps), relative to at least FLOOR times the largest
 
 
 def disproved(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
-    """Returns the pieces that make the network another one, by place, and how that showed."""
+    """Returns, by place, the pieces that change what the network computes, and how they differ."""
     masked = _run(model, call, pieces, (), seed)
     if isinstance(masked, str):
         raise RuntimeError(f"thin: model must run in training mode with its example; {masked}")
@@ -30,7 +30,7 @@ def disproved(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece]
 def _run(
     model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], on: Sequence[Piece], seed: int
 ) -> list[Tensor] | str:
-    """Returns what the model gives and its gradients, or why it gives nothing."""
+    """Returns the outputs and gradients of the model, or the error that it raises."""
     before = [piece.switch.on for piece in pieces]
     for piece in pieces:
         piece.switch.on = piece in on
@@ -52,7 +52,7 @@ def _run(
 
 
 def _gradients(model: nn.Module, outs: Sequence[Tensor]) -> list[Tensor]:
-    """Returns the gradient of each parameter, an empty one where there is none; hooks at gradients do not hear of it."""
+    """Returns the gradient of each parameter, or an empty tensor. It does not fire gradient hooks."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = [_weights(leaf) for leaf in outs]
     try:
@@ -60,14 +60,14 @@ def _gradients(model: nn.Module, outs: Sequence[Tensor]) -> list[Tensor]:
     except RuntimeError as error:
         if "use_reentrant" not in str(error) and ".grad()" not in str(error):
             raise
-        model.zero_grad()  # reentrant checkpoints know no other way
+        model.zero_grad()  # a reentrant checkpoint only supports backward()
         torch.autograd.backward(outs, weights)
         found = [parameter.grad for parameter in parameters]
     return [weights[0].new_empty(0) if gradient is None else gradient for gradient in found]
 
 
 def _weights(leaf: Tensor) -> Tensor:
-    """Returns numbers that tell one output from another."""
+    """Returns weights that are different for each output, so that a permutation shows."""
     return torch.linspace(-1, 1, leaf.numel(), device=leaf.device).reshape(leaf.shape).to(leaf.dtype)
 
 
@@ -75,11 +75,11 @@ def _differs(masked: list[Tensor], thinned: list[Tensor] | str) -> str:
     if isinstance(thinned, str):
         return thinned
     if [leaf.shape for leaf in masked] != [leaf.shape for leaf in thinned]:
-        return "it gives other shapes than the masked network, or other parameters a gradient"
+        return "its outputs or gradients have other shapes than those of the masked network"
     largest = max((float(one.abs().max()) for one in masked if one.is_floating_point() and one.numel()), default=0.0)
     for one, other in zip(masked, thinned, strict=True):
         if one.is_floating_point() and one.numel():
-            size = max(float(one.abs().max()), FLOOR * largest)  # a gradient may be nothing but rounding
+            size = max(float(one.abs().max()), FLOOR * largest)  # a gradient may be rounding only
             off = float((one - other).abs().max())
             if not off <= ROOM * torch.finfo(one.dtype).eps ** 0.5 * size:
                 return f"it differs from the masked network by {off:.2g}, of {size:.2g}"

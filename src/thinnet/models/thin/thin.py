@@ -1,4 +1,4 @@
-"""Makes a model leave out the work that dropout drops: the step trains the thinned network, and computes no other."""
+"""Makes a model skip the work that dropout drops: a training step computes the thinned network alone."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,21 +9,24 @@ from torch import nn
 from thinnet.methods.elementwise.batchwise_dropout import check_settings
 from thinnet.methods.elementwise.kept import Count
 from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
-from thinnet.models.rewrite.edits import Edit, made
-from thinnet.models.thin.already import already
-from thinnet.models.thin.kinds import all_pieces, is_site
+from thinnet.models.rewrite.edits import Edit, Entry, made
+from thinnet.models.thin.branches import branches, ends_branch
+from thinnet.models.thin.finding import axis_of, pieces
+from thinnet.models.thin.notes import notes_on
+from thinnet.models.thin.piece import Piece
 from thinnet.models.thin.proof import disproved
+from thinnet.models.thin.tokens import drops_tokens, tokens
 from thinnet.rng.names import unwrap
 
 KEY = "_thinning"
 
 
 class Thinning:
-    """What was thinned in a model. `print(thinning)` says which chains are, which are not and why; `undo()` takes it back.
+    """The thinning of a model: `print(thinning)` lists what is thinned, and what is not and why; `undo()` reverts it.
 
     Args:
         model: the model.
-        settings: groups, count, patterns to leave, seed.
+        settings: groups, count, patterns of `leave`, seed.
     """
 
     def __init__(self, model: nn.Module, settings: tuple[int, Count, Sequence[str], int]) -> None:
@@ -33,13 +36,13 @@ class Thinning:
 
     @property
     def thinned(self) -> tuple[str, ...]:
-        """The paths of the sites whose dropped work is not done."""
+        """The paths of the sites whose dropped work is skipped."""
         places = [change.place for change in self.edit or ()]
         return tuple(dict.fromkeys(places))
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which sites are not thinned, and why."""
+        """The sites that are not thinned, and why."""
         return () if self.edit is None else self.edit.notes
 
     def __str__(self) -> str:
@@ -48,7 +51,7 @@ class Thinning:
     __repr__ = __str__
 
     def find(self, call: Callable[[], Any]) -> None:
-        """Finds the chains in a call of the model, makes the changes, and proves them."""
+        """Finds what can be thinned in a call of the model, thins it, and checks the result."""
         self._stop_waiting()
         groups, count, patterns, seed = self.settings
         wrong: dict[str, str] = {}
@@ -57,7 +60,7 @@ class Thinning:
             return name in wrong or any(matches(name, pattern) for pattern in patterns)
 
         while True:
-            found, notes = all_pieces(self.model, call, groups, count, leave, seed)
+            found, notes = _all_pieces(self.model, call, groups, count, leave, seed)
             notes = [note for note in notes if note.split(" is not thinned")[0] not in wrong]
             notes += [f"{place} is not thinned: {why}" for place, why in wrong.items()]
             edit = made(self.model, [change for piece in found for change in piece.changes], notes)
@@ -73,7 +76,7 @@ class Thinning:
             wrong |= failed
 
     def wait(self) -> None:
-        """Finds the chains in the first call of the model in training mode."""
+        """Thins the model in its first call in training mode."""
         self._waiting = self.model.register_forward_pre_hook(self._first_batch, prepend=True, with_kwargs=True)
 
     def _first_batch(self, model: nn.Module, args: Any, kwargs: Any) -> None:
@@ -88,9 +91,9 @@ class Thinning:
             self._waiting = None
 
     def undo(self) -> None:
-        """Puts the model back: the very objects that were there; parameters keep the values that they have now.
+        """Restores the original modules. Parameters keep their current values.
 
-        Raises: ValueError where the model was changed at these places in the meantime.
+        Raises: ValueError where a later change touched one of these places.
         """
         self._stop_waiting()
         if self.edit is not None:
@@ -108,44 +111,44 @@ def thin(
     seed: int = 0,
     **named: Any,
 ) -> Thinning:
-    """Leaves out the work that dropout drops: layers run, forward and backward, on the units that a step keeps.
+    """Skips the work that dropout drops: layers compute only the kept units, forward and backward.
 
     y = W2[:, k] f(W1[k] x + b1[k]) / (1 - p) + b2, with k the kept units.
 
-    A chain is thinned where layers (Linear, Conv1d, Conv2d, Conv3d) make units, only such things follow as look at each unit by
-    itself (activations, pooling and batch normalisation of channels), dropout of units or channels comes, and layers read
-    them. The samples of a group then share their coins: the site becomes a `thinnet.nn.BatchwiseDropout`, another method than
-    dropout with coins for each sample, at the same rate. What is computed is that masked network, to rounding: each chain is
-    compared with it on the example, forward and backward, and one that differs is left as it was.
+    A chain is thinned if its parts are, in order: layers that make units (`Linear`, `Conv1d`, `Conv2d`, `Conv3d`); operations
+    on each unit alone (activations, pooling, batch normalisation of channels); dropout of units or channels; layers that read
+    them. Skipping needs one mask for many samples, so the site becomes a `thinnet.nn.BatchwiseDropout` at the same rate, which
+    shares its mask within a group. Each chain is compared with the masked network on the example, forward and backward, to
+    rounding; one that differs is not thinned. `DropPath` branches run on the kept samples, and `Linear` layers behind
+    `TokenDropout` on the kept tokens, with the masks they had.
 
-    Parameters, the keys of the `state_dict`, results in eval and what the optimiser sees stay. A dropped unit's weights get
-    zero gradient; momentum and weight decay move them all the same, as they do with any dropout. Activations of dropped units
-    are never allocated.
+    Parameters, `state_dict` keys and results in eval stay. The weights of a dropped unit get a gradient of zero; momentum and
+    weight decay still move them, as with any dropout. Activations of dropped units are never allocated.
 
     Args:
-        model: any module whose coins are not bound yet. Bind them afterwards: a group has the name of its first sample.
-        example: what it is called with. Without, the first batch in training mode is the example.
-        groups: how many contiguous groups a batch is cut into, each with coins of its own: more thinned networks a step, and
-            smaller matrices. One is fastest.
-        count: "fixed" keeps exactly K of n units, in shapes that stay the same; "bernoulli" tosses each unit by itself.
-        leave: patterns over the names of sites that stay as they are.
-        undo: takes back what was thinned in the model.
+        model: any module that is not bound yet. Bind it afterwards: a group has the address of its first sample.
+        example: the arguments of one call. Without them, the first batch in training mode is the example.
+        groups: how many contiguous groups a batch has, each with its own mask: more thinned networks a step, in smaller
+            products. One is fastest.
+        count: "fixed" keeps exactly K of n units, so shapes stay the same; "bernoulli" draws each unit independently.
+        leave: `fnmatch` patterns over the paths of sites that stay unchanged.
+        undo: reverts the thinning of the model.
         seed: of the comparison.
         named: keyword arguments of the call.
 
-    Returns: what was thinned; printed, it says so and why the rest was not.
+    Returns: the thinning; printed, it lists what is thinned, and why the rest is not.
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: it has no dropout that can be thinned, is thinned already or, for `undo`, is not, its coins are bound, or
-            `groups`, `count` or a pattern fits nothing.
-        RuntimeError: it does not run with the example.
+        ValueError: the model has no dropout that can be thinned, is thinned already (for `undo`: is not), or is bound; or
+            `groups`, `count` or a pattern is invalid.
+        RuntimeError: the model does not run with the example.
 
     Source: Graham, Reizenstein, Robinson 2015, arXiv:1502.02478.
 
     >>> model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 10))
     >>> print(thin(model, torch.randn(8, 64)))
-    ~ 2: 0 makes 128 of 256 units, which 3 reads; thinnet.nn.BatchwiseDropout(p=0.5, axis=-1, groups=1, count='fixed')
+    ~ 2: 0 computes 128 of 256 units, which 3 reads; thinnet.nn.BatchwiseDropout(p=0.5, axis=-1, groups=1, count='fixed')
     >>> _ = thin(model, undo=True)
     >>> model[2]
     Dropout(p=0.5, inplace=False)
@@ -162,10 +165,10 @@ def thin(
         raise ValueError("thin: model must not be thinned yet; it is. Call thinnet.thin(model, undo=True) first.")
     check_settings("thin", groups, count)
     check_unbound("thin", model)
-    sites = [name for name, module in model.named_modules() if is_site(module)]
-    if not sites and not already(model):
+    sites = [name for name, module in model.named_modules() if _is_site(module)]
+    if not sites and not notes_on(model):
         step = "Put some in, thinnet.insert(model), or serve functions: thinnet.replace(model, functional=True, example=x)."
-        raise ValueError(f"thin: model must hold dropout of units, channels or paths as a module; it holds none. {step}")
+        raise ValueError(f"thin: model must contain dropout of units, channels or paths as a module; it has none. {step}")
     for pattern in leave:
         if not any(matches(name, pattern) for name in sites):
             refuse_unmatched("thin", pattern, sites, "a site")
@@ -180,3 +183,21 @@ def thin(
         vars(model).pop(KEY, None)
         raise
     return thinning
+
+
+def _is_site(module: nn.Module) -> bool:
+    """Returns whether a module drops units, samples of a branch, or tokens."""
+    return axis_of(module) is not None or ends_branch(module) or drops_tokens(module)
+
+
+def _all_pieces(
+    model: nn.Module, call: Callable[[], Any], groups: int, count: Count, leave: Callable[[str], bool], seed: int
+) -> tuple[list[Piece], list[str]]:
+    """Returns the parts that can be thinned, and notes on all other sites."""
+    chains, notes = pieces(model, call, groups, count, leave, seed)
+    writes = [write for piece in chains for change in piece.changes for write in change.writes]
+    layers = {write.slot.owner for write in writes if isinstance(write.slot, Entry) and write.slot.key == "forward"}
+    sites = {model.get_submodule(piece.place) for piece in chains}
+    behind, more = tokens(model, call, leave, seed, layers)
+    paths, others = branches(model, call, leave, seed, sites, groups)
+    return [*chains, *behind, *paths], [*notes, *more, *others, *notes_on(model)]

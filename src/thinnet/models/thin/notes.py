@@ -1,4 +1,4 @@
-"""What leaves out the work that it drops by itself, and what only looks as if `thin` could help it: the notes of a thinning."""
+"""Notes on dropout that skips its work by itself, and on dropout that `thin` cannot help."""
 
 from collections.abc import Callable
 
@@ -16,11 +16,11 @@ from thinnet.rng import Site
 PATHS = ("DropPath", "StochasticDepth")
 
 
-def already(model: nn.Module) -> list[str]:
-    """Returns which parts of a model need no thinning, as they leave out what they drop, and which cannot be thinned.
+def notes_on(model: nn.Module) -> list[str]:
+    """Returns which modules skip dropped work by themselves, and which cannot be thinned.
 
-    >>> already(nn.Sequential(StochasticDepth(nn.Linear(4, 4), 0.5, mode="batch")))
-    ['0 needs no thinning: StochasticDepth does not run what it drops']
+    >>> notes_on(nn.Sequential(StochasticDepth(nn.Linear(4, 4), 0.5, mode="batch")))
+    ['0 needs no thinning: StochasticDepth skips what it drops']
     """
     with preserve_state(model):
         model.train()
@@ -34,7 +34,7 @@ def _note(module: nn.Module) -> str:
         return note(module)
     if type(module).__name__.endswith(PATHS) and not isinstance(module, Site):
         make = f"thinnet.replace(model, {{{type(module).__name__}: lambda old: thinnet.nn.DropPath(old.drop_prob)}})"
-        return f"is not thinned: its coins have no name; call {make} first"
+        return f"is not thinned: its masks have no address; call {make} first"
     return ""
 
 
@@ -42,9 +42,9 @@ def _depth(module: nn.Module) -> str:
     assert isinstance(module, StochasticDepth)
     mixes = mixing(module.layer.modules(), module.skip is True) if module.mode == "row" else None
     if module.skip is False or mixes is not None:
-        reason = "skip is False" if mixes is None else f"{type(mixes).__name__} looks at several samples; skip=True allows it"
+        reason = "skip is False" if mixes is None else f"{type(mixes).__name__} combines several samples; skip=True allows it"
         return f"is not thinned: {reason}"
-    return "needs no thinning: StochasticDepth does not run what it drops"
+    return "needs no thinning: StochasticDepth skips what it drops"
 
 
 def _attention(module: nn.Module) -> str:
@@ -52,13 +52,13 @@ def _attention(module: nn.Module) -> str:
     if not isinstance(heads, DropHead):
         return ""
     if heads.shared:
-        return "needs no thinning: MultiheadAttention does not compute the heads that it drops"
-    return "is not thinned: its heads are dropped sample by sample; DropHead(p, shared=True) drops them for the batch"
+        return "needs no thinning: MultiheadAttention skips the heads that it drops"
+    return "is not thinned: it drops other heads for each sample; DropHead(p, shared=True) drops them for the batch"
 
 
 NOTES: dict[type[nn.Module], Callable[[nn.Module], str]] = {
     StochasticDepth: _depth,
-    LayerDrop: lambda module: "needs no thinning: LayerDrop does not run what it drops",
-    PatchDropout: lambda module: "needs no thinning: all behind it sees the kept tokens alone",
+    LayerDrop: lambda module: "needs no thinning: LayerDrop skips what it drops",
+    PatchDropout: lambda module: "needs no thinning: later layers only see the kept tokens",
     MultiheadAttention: _attention,
 }
