@@ -434,7 +434,7 @@ def test_the_divergence_of_information_dropout_equals_the_closed_form() -> None:
 @pytest.mark.parametrize("prior", ["log-uniform", "log-normal"])
 def test_the_penalty_is_that_of_the_last_training_pass(prior: str) -> None:
     site = InformationDropout(nn.Linear(6, 6), prior=prior, beta=2.0)  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match=r"^InformationDropout: penalty must be asked for after .* Call model\(x\)"):
+    with pytest.raises(RuntimeError, match=r"^InformationDropout: penalty must be read after .* Call model\(x\)"):
         penalty(site, samples=10)
     x, other = torch.rand(8, 6), torch.rand(4, 6)
     site(other), site(x)

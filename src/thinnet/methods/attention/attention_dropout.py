@@ -70,11 +70,4 @@ class AttentionDropout(Site):
         return self.apply_noise(x)
 
 
-METHODS = (
-    Method(
-        FACTS,
-        AttentionDropout,
-        attention_dropout,
-        lambda x: attention_dropout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, AttentionDropout, attention_dropout, lambda x: attention_dropout(x, 0.3, training=True)),)

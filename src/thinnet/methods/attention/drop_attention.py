@@ -86,9 +86,9 @@ class DropAttention(Site):
     sum(A[t]) is 1 after a softmax. A row that would lose all its weights stays unchanged.
 
     Noise shape: one decision per weight, or per key of a head with `columns`; a window covers that many neighbouring keys.
-    Use when: between the softmax of an attention layer and its values, and rows must remain distributions.
-    Avoid when: the expectation of a weight must be exact, because the expectation of a ratio is not the ratio of expectations;
-        or on causal rows of few keys.
+    Use when: rows must remain distributions: between the softmax of an attention layer and its values.
+    Avoid when: the expectation of a weight must be exact: that of a ratio is not the ratio of expectations; or rows are causal
+        and short.
     Start with: p from 0.1 to 0.2 on weights, window 1.
     Cost: attention dropout, two sums over a row and a division. A window also draws 32 bits and stores a bool per weight or
         key.
@@ -126,9 +126,6 @@ class DropAttention(Site):
 
 METHODS = (
     Method(
-        FACTS,
-        DropAttention,
-        drop_attention,
-        lambda x: drop_attention(x[None], 0.3, window=4, columns=True, training=True)[0],
+        FACTS, DropAttention, drop_attention, lambda x: drop_attention(x[None], 0.3, window=4, columns=True, training=True)[0]
     ),
 )

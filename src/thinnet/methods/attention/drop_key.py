@@ -62,8 +62,8 @@ class DropKey(Site):
 
     Noise shape: one decision per logit: query and key of a head.
     Use when: on the logits of attention in vision transformers, with higher rates in early layers.
-    Avoid when: attention must have the same mean in training and in eval, because the softmax of the kept keys has another; or
-        on causal rows of few keys.
+    Avoid when: attention must have the same mean in training and in eval: the softmax of the kept keys has another; or rows are
+        causal and short.
     Start with: p = 0.3 in the first layer, decreasing with depth: thinnet.schedules.DepthWise.
     Cost: a random decision and a stored bool per logit, beside the (B, H, T, S) weights that fused attention does not store.
     Other implementations: not in PyTorch, Keras or timm. Some code adds -1e12 instead, which overflows in float16 and can drop

@@ -37,8 +37,8 @@ class MultiheadAttention(nn.Module):
 
     Noise shape: that of the chosen site: a weight, a key or a head.
     Use when: in place of PyTorch's attention; a checkpoint of torch.nn.MultiheadAttention loads.
-    Avoid when: in training with weight dropout on long sequences, because the (B, H, T, S) weights are stored. Dropping only
-        heads stores none.
+    Avoid when: training drops weights on long sequences, because the (B, H, T, S) weights are stored. Dropping only heads
+        stores none.
     Start with: p = 0.1 on the weights, no dropped heads.
     Cost: PyTorch's fused kernel if no weight is dropped or requested; else the weights are stored before and after dropout.
     Other implementations: torch.nn.MultiheadAttention. Its dropout is no module, so tools that search modules miss it. In

@@ -112,7 +112,7 @@ class DropEdge(Site):
 
     Noise shape: one decision per edge, or per node pair with `force_undirected`.
     Use when: once per step, before self loops are added and degrees counted, in deep graph networks that over-smooth.
-    Avoid when: after normalisation without `rescale`: what a node receives then shrinks by 1 - p in training only.
+    Avoid when: edges are already normalised and `rescale` is off: what a node receives then shrinks by 1 - p in training only.
     Start with: p from 0.2 to 0.5, and dropout of 0.5 on features.
     Cost: a random decision per edge and a copy of the kept ones; later layers do less work. The number of kept edges is known
         only at run time, so torch.compile breaks its graph here; Dropout on edge weights does not.

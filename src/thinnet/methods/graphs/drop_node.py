@@ -69,11 +69,4 @@ class DropNode(Site):
         return self.apply_noise(x, shared_axes=samples(x.ndim))
 
 
-METHODS = (
-    Method(
-        FACTS,
-        DropNode,
-        drop_node,
-        lambda x: drop_node(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, DropNode, drop_node, lambda x: drop_node(x, 0.3, training=True)),)

@@ -67,26 +67,15 @@ def concrete_dropout(
     training: bool,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Multiplies each element of `x` by a relaxed mask, (1 - d) / (1 - p), through which `p` has a gradient.
-
-        d = sigmoid((logit p + logit u) / t),  u ~ Uniform(0, 1)
-
-    The functional form of the noise of `ConcreteDropout`. The smaller t, the closer it is to dropout.
+    """Functional form of `ConcreteDropout`. Returns the noisy input x (1 - d) / (1 - p), without a layer.
 
     Args:
         x: any shape, batch first; floating point or complex. `(N, C, ...)` if `spatial`.
-        p: the rate, not rounded; a tensor of rates may require grad, and broadcasts.
-        temperature: t, above 0.
+        p: the rate, in [0, 1), not rounded; a tensor broadcasts, and gets a gradient if it requires one.
+        temperature: t, above 0; the smaller, the closer to dropout.
         spatial: whether a channel of a sample shares its noise.
         training: whether to apply noise; `x` itself is returned if not.
         generator: source of the seed; by default torch's generator of the device.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError if `p` is not in [0, 1), or `temperature` is not above 0; TypeError if `x` is an integer, bool, quantised
-        or sparse tensor.
-
-    Source: Gal, Hron, Kendall 2017, arXiv:1705.07832.
 
     >>> p = torch.tensor(0.3, requires_grad=True)
     >>> concrete_dropout(torch.ones(100), p, training=True).var().backward()
@@ -114,8 +103,7 @@ class ConcreteDropout(Penalised, Wrapped):
 
     Noise shape: one number per element of a linear layer's input, or per channel of a convolution's.
     Use when: around every layer with weights, to find dropout rates in one run, or for uncertainty.
-    Avoid when: thinnet.penalty is not in the loss, because the rates then only fall; exact zeros or an exact expectation
-        matter.
+    Avoid when: thinnet.penalty is not in the loss: then the rates only fall; or exact zeros or an exact expectation matter.
     Start with: p = 0.1, length 1e-4, temperature 0.1 (linear) or 2/3 (convolution); a larger learning rate for the logits,
         because steps of 0.001 need two thousand steps from p = 0.1 to 0.4.
     Cost: a logarithm, an exponential and two stored numbers per decision, and the sum of the layer's squared weights.
@@ -177,11 +165,4 @@ class ConcreteDropout(Penalised, Wrapped):
         return f"p={self.learned_p.item():.3g}, length={self.length:g}, temperature={self.temperature:.3g}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        ConcreteDropout,
-        concrete_dropout,
-        lambda x: concrete_dropout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, ConcreteDropout, concrete_dropout, lambda x: concrete_dropout(x, 0.3, training=True)),)

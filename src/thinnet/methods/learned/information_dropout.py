@@ -59,21 +59,13 @@ def _drop(key: NoiseKey, x: Tensor, alpha: Tensor) -> Tensor:
 def information_dropout(
     x: Tensor, alpha: float | Tensor, *, training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Multiplies each element of `x` by exp(alpha z), z ~ N(0, 1), through which `alpha` has a gradient.
-
-    The functional form of the noise of `InformationDropout`.
+    """Functional form of `InformationDropout`. Returns x exp(alpha e) for a given alpha, without a side layer.
 
     Args:
         x: any shape, batch first; floating point or complex.
-        alpha: size of the noise, a number or a tensor that broadcasts against `x`; it may require grad.
+        alpha: size of the noise, at least 0: a number, or a tensor that broadcasts, and gets a gradient if it requires one.
         training: whether to apply noise; `x` itself is returned if not.
         generator: source of the seed; by default torch's generator of the device.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError if `alpha` is negative or not finite; TypeError if `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: Achille, Soatto 2018, arXiv:1611.01353.
 
     >>> bool((information_dropout(torch.ones(100), 0.5, training=True) > 0).all())
     True
@@ -90,15 +82,14 @@ class InformationDropout(Penalised):
 
     The penalty depends on the input and belongs to the last training pass: read it after each pass, and use a module once per
     pass. It is missing if that pass is checkpointed with `use_reentrant=True`, or is compiled. Its graph lives until the next
-    training pass. E[z] = x exp(alpha^2 / 2), up to 1.28 x. In eval it is the identity.
+    training pass. E[z] = x exp(alpha^2 / 2), up to 1.28 x.
 
     Noise shape: one number per element; its size alpha is per element of each sample.
     Use when: after ReLU (log-uniform prior) or softplus (log-normal prior), to pass only the information that the task needs.
-    Avoid when: thinnet.penalty is not in the loss; an exact expectation matters.
+    Avoid when: thinnet.penalty is not in the loss, or an exact expectation matters.
     Start with: beta = 3, limit 0.7, one side layer of the size of the layer before.
     Cost: the side layer, one normal number and one exponential per element; four numbers per element are stored for backward.
-    Other implementations: the authors' code (TensorFlow), whose loss has beta KL / N as here. The beta of the paper is beta /
-        N.
+    Other implementations: the authors' code (TensorFlow), whose loss has beta KL / N as here; the paper's beta is our beta / N.
 
     Args:
         side: a module from the source to one number per unit; its output broadcasts to the shape of the input.
@@ -166,7 +157,7 @@ class InformationDropout(Penalised):
     def penalty(self, samples: int) -> Tensor:
         """Returns beta / N times the mean divergence of the last training pass."""
         if self._divergence is None:
-            rule = "penalty must be asked for after a forward pass for training, in training mode with gradients; none was made"
+            rule = "penalty must be read after a training pass (training mode, with gradients); none was made"
             raise RuntimeError(f"InformationDropout: {rule}. Call model(x) first.")
         return self.beta / samples * self._divergence
 
@@ -178,11 +169,4 @@ class InformationDropout(Penalised):
         return f"prior={self.prior!r}, beta={self.beta:g}, limit={self.limit:g}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        InformationDropout,
-        information_dropout,
-        lambda x: information_dropout(x, 0.5, training=True),
-    ),
-)
+METHODS = (Method(FACTS, InformationDropout, information_dropout, lambda x: information_dropout(x, 0.5, training=True)),)

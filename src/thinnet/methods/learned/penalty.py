@@ -35,7 +35,7 @@ class Penalised(Site):
     @p.setter
     def p(self, p: float) -> None:
         kind = type(self).__name__
-        raise ValueError(f"{kind}: p must be left to the optimiser, as it is learned; got {p!r}. Pass p when you make it.")
+        raise ValueError(f"{kind}: p must be left to the optimiser, as it is learned; got {p!r}. Pass p to the constructor.")
 
     def key(self, x: Tensor, batch: int | None = 0) -> NoiseKey | None:
         """Returns the noise key of this use, as `Site.key`, and counts that a penalty is due."""
@@ -62,11 +62,10 @@ def penalty(model: nn.Module, samples: int, precision: float | None = None) -> T
         loss = mean over the batch of -log p(y | x)  +  sum over sites of KL(q || prior) / N
 
     The sum is the negative evidence lower bound per sample. The loss must be the mean over samples of the negative
-    log-likelihood in
-    nats: cross entropy, or the Gaussian one. If the loss is a sum over the batch, multiply the penalty by the batch size. A
-        module
-    that is used twice counts once. Read it after the forward pass, once per loss. For a warm-up, multiply it by a factor that
-    grows from 0 to 1. With data parallelism every rank adds all of it, with the N of all ranks.
+    log-likelihood in nats, such as cross entropy. If it is a sum over the batch, multiply the penalty by the batch size.
+
+    Read the penalty after the forward pass, once per loss; a module that is used twice counts once. For a warm-up, multiply it
+    by a factor that grows from 0 to 1. With data parallelism every rank adds all of it, with the N of all ranks.
 
     Args:
         model: a model that contains the sites, a site, or a wrapper of these.

@@ -68,7 +68,7 @@ class SparseVariationalDropout(Penalised, Wrapped):
 
     Noise shape: one number per output of a sample; the variance is per weight.
     Use when: around linear layers and convolutions, to find the weights that are needed.
-    Avoid when: the penalty has its full strength from the start, or is not in the loss.
+    Avoid when: the penalty is at full strength from the start, which prunes too early, or is not in the loss.
     Start with: log sigma^2 = -10, threshold 3; the penalty times a factor that grows from 0 to 1 early in training.
     Cost: the layer twice, forward and backward, twice its parameters, and one normal number per output.
     Other implementations: the authors' repository, google-research's state_of_sparsity (TensorFlow); no maintained PyTorch

@@ -75,21 +75,13 @@ def _drop(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
 def variational_dropout(
     x: Tensor, p: float | Tensor = 0.2, *, training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Multiplies each element of `x` by 1 + sqrt(p / (1 - p)) z, z ~ N(0, 1), through which `p` has a gradient.
-
-    The functional form of the noise of `VariationalDropout`.
+    """Functional form of `VariationalDropout`. The rate is given, not learned inside.
 
     Args:
         x: any shape, batch first; floating point or complex.
-        p: the rate, not rounded; a tensor of rates may require grad, and broadcasts against `x`.
+        p: the rate, in [0, 1), not rounded; a tensor broadcasts, and gets a gradient if it requires one.
         training: whether to apply noise; `x` itself is returned if not.
         generator: source of the seed; by default torch's generator of the device.
-
-    Returns: a tensor like `x`.
-
-    Raises: ValueError if `p` is not in [0, 1); TypeError if `x` is an integer, bool, quantised or sparse tensor.
-
-    Source: Kingma, Salimans, Welling 2015, arXiv:1506.02557.
 
     >>> p = torch.full((4,), 0.2, requires_grad=True)
     >>> variational_dropout(torch.ones(100, 4), p, training=True).var().backward()
@@ -114,8 +106,8 @@ class VariationalDropout(Penalised):
 
     Noise shape: one number per element; one rate per unit, or for the layer.
     Use when: in place of Gaussian dropout, to find its rates in one run.
-    Avoid when: to prune, because rates end at 0.5: use SparseVariationalDropout; or without thinnet.penalty, where the noise
-        vanishes.
+    Avoid when: weights must be pruned: rates end at 0.5, so use SparseVariationalDropout; or thinnet.penalty is not in the
+        loss: then the noise vanishes.
     Start with: p = 0.2, one rate per unit.
     Cost: the noise and its factor, two numbers per element, are stored for backward.
     Other implementations: no maintained library. Others clamp log alpha, which then never decreases again; here it can.
@@ -168,11 +160,4 @@ class VariationalDropout(Penalised):
         return f"{self.features}, p={self.learned_p.mean().item():.3g}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        VariationalDropout,
-        variational_dropout,
-        lambda x: variational_dropout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, VariationalDropout, variational_dropout, lambda x: variational_dropout(x, 0.3, training=True)),)

@@ -46,8 +46,8 @@ class VariationalWeightDropout(Penalised, Wrapped):
 
     Noise shape: one number per output of a sample; one rate per weight, per input unit, or for the layer.
     Use when: around linear layers and convolutions, to learn the uncertainty of weights.
-    Avoid when: to prune, because rates end at 0.5: use SparseVariationalDropout; or without thinnet.penalty, where the noise
-        vanishes.
+    Avoid when: weights must be pruned: rates end at 0.5, so use SparseVariationalDropout; or thinnet.penalty is not in the
+        loss: then the noise vanishes.
     Start with: p = 0.2, one rate for the layer.
     Cost: the layer twice, forward and backward, and one normal number per output.
     Other implementations: no maintained library. In a convolution the outputs of a sample have independent noise although they

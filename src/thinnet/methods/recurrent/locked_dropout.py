@@ -75,8 +75,7 @@ class LockedDropout(Site):
 
     Noise shape: one decision per feature of a sequence.
     Use when: on the input of a recurrent layer, between two layers, and on the output of the last.
-    Avoid when: a feature matters at single time steps only; on (N, C, L), where Dropout1d is the same with the axes named
-        otherwise.
+    Avoid when: a feature matters at single time steps only. On (N, C, L), Dropout1d is the same with the axes named otherwise.
     Start with: p from 0.4 to 0.65 on embedded words, 0.25 to 0.3 between layers, 0.4 on the output.
     Cost: one to two times dropout, because the mask is drawn again at each step. Packed input is padded.
     Other implementations: LockedDropout of awd-lstm-lm and LockDropout of torchnlp, for (T, B, D); RNNDropout of fastai, for
@@ -124,11 +123,4 @@ class LockedDropout(Site):
         return f"{super().extra_repr()}, batch_first={self.batch_first}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        LockedDropout,
-        locked_dropout,
-        lambda x: locked_dropout(x[:, None], 0.3, training=True)[:, 0],
-    ),
-)
+METHODS = (Method(FACTS, LockedDropout, locked_dropout, lambda x: locked_dropout(x[:, None], 0.3, training=True)[:, 0]),)

@@ -44,7 +44,7 @@ class VariationalLSTM(_Variational, LSTMLayers):
 
     Noise shape: one decision per feature of a sequence; with `tied=False` per feature of a sequence and gate.
     Use when: in place of an LSTM or a GRU that overfits, or for uncertainty: left on, it samples sub-networks.
-    Avoid when: training is stateful over pieces of a sequence, which then have different masks; without weight decay.
+    Avoid when: training is stateful over pieces of a sequence, which then have different masks; or there is no weight decay.
     Start with: 0.3 on input and state, 0.5 on the first input and the output of large word models; tied.
     Cost: thinnet's own loop over the steps: benchmarks/results/recurrent.json; on a GPU slower than cuDNN's LSTM.
     Other implementations: Keras LSTM and GRU: dropout, recurrent_dropout. PyTorch's dropout= draws at each step, and only

@@ -76,7 +76,7 @@ class Zoneout(Site):
 
     Noise shape: one decision per element of a time step.
     Use when: in the loop of a recurrent cell, on its new state and cell.
-    Avoid when: old and new value differ in meaning; eval must cost as much as the plain layer.
+    Avoid when: old and new value differ in meaning, or eval must cost as little as the plain layer.
     Start with: cell 0.5 and state 0.05 on characters; 0.15 for both on long sequences of pixels.
     Cost: one random decision per element, and a byte per element for backward.
     Other implementations: not in PyTorch. Some public cells take the probability of the update as the rate.
@@ -118,7 +118,7 @@ class ZoneoutLSTM(LSTMLayers):
 
     Noise shape: one decision per unit of a time step, for cell and state separately.
     Use when: in place of an LSTM or a GRU that must remember over many steps.
-    Avoid when: eval must cost as much as the plain layer, because the expectation needs the loop too.
+    Avoid when: eval must cost as little as the plain layer: the expectation needs the loop too.
     Start with: cell 0.5 and state 0.05 on characters; 0.15 for both on long sequences of pixels.
     Cost: one random decision per unit and step, none in eval, and thinnet's own loop over the steps:
         benchmarks/results/recurrent.json.
@@ -187,12 +187,7 @@ class ZoneoutGRU(GRULayers):
 
 
 METHODS = (
-    Method(
-        FACTS,
-        Zoneout,
-        zoneout,
-        lambda x: zoneout(x, 0.3, old=x.roll(8, 1), training=True),
-    ),
+    Method(FACTS, Zoneout, zoneout, lambda x: zoneout(x, 0.3, old=x.roll(8, 1), training=True)),
     Method(LAYER_FACTS, ZoneoutLSTM, title="Zoneout of a recurrent network"),
     Method(LAYER_FACTS, ZoneoutGRU),
 )

@@ -95,11 +95,9 @@ def set_samples(site: Site, inner: Iterable[nn.Module], kept: Kept | None) -> No
     """Sets which samples the sites inside a branch count: those of `kept`, or all of the batch if it is None."""
     for module in inner:
         if isinstance(module, Site) and module.context is not None:
-            context = (
-                site.context
-                if site.context is not None and model_context(site.context) is model_context(module.context)
-                else model_context(module.context)
-            )
+            context = model_context(module.context)
+            if site.context is not None and model_context(site.context) is context:
+                context = site.context
             first = type(module) is BatchwiseDropout
             module.context = context if kept is None else BranchContext(context, kept, first)  # type: ignore[assignment]
 
@@ -131,8 +129,8 @@ class BranchContext:
         """Whether each row has its own sample id."""
         if torch.compiler.is_compiling() or self.kept.rows is None:
             return self.context.rows_given
-        asked = self.kept.inside or torch._C._current_graph_task_id() != -1
-        return not self.first if asked else self.context.rows_given
+        restricted = self.kept.inside or torch._C._current_graph_task_id() != -1
+        return not self.first if restricted else self.context.rows_given
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns seed, step and samples as int64 tensors on a device."""

@@ -73,7 +73,7 @@ class LayerDrop(Site):
 
     Noise shape: one decision per layer, for the whole batch.
     Use when: over the layers of a deep transformer, each with its own shortcut, if shallower models are wanted later.
-    Avoid when: layers change the shape of their input; with strong dropout, of which less is then needed.
+    Avoid when: layers change the shape of their input. With LayerDrop, less of other dropout is needed.
     Start with: p from 0.1 to 0.2; 0.5 if half of the layers will be pruned.
     Cost: a skipped layer costs only a copy of its input.
     Other implementations: fairseq LayerDropModuleList and the layerdrop options of Hugging Face models. Their ranks skip

@@ -41,11 +41,11 @@ def mixing(modules: Iterable[nn.Module], forced: bool = False) -> nn.Module | No
     >>> isinstance(mixing(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).modules()), nn.BatchNorm1d)
     True
     """
-    looks = _waits if forced else _mixes
-    return next((module for module in modules if looks(module)), None)
+    combines = _synchronised if forced else _mixes
+    return next((module for module in modules if combines(module)), None)
 
 
-def _waits(module: nn.Module) -> bool:
+def _synchronised(module: nn.Module) -> bool:
     return isinstance(module, SyncBatchNorm) and module.training
 
 

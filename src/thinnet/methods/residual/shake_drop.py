@@ -141,7 +141,7 @@ class ShakeDrop(Site):
 
     Noise shape: b per batch (level "batch") or sample; alpha and beta per batch, sample, channel or element.
     Use when: last on the residual branches of deep image networks that train for long, such as PyramidNet and ResNeXt.
-    Avoid when: branches do not end in batch normalisation; training is short.
+    Avoid when: branches do not end in batch normalisation, or training is short.
     Start with: p growing linearly with depth to 0.5; alpha in (-1, 1), beta in (0, 1).
     Cost: one number b and two factors per unit of the level. The backward factors are stored: at level "pixel" as many as the
         input has elements.
@@ -190,11 +190,4 @@ class ShakeDrop(Site):
         return f"p={self.p}, level={self.level!r}, alpha={self.alpha}, beta={self.beta}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        ShakeDrop,
-        shake_drop,
-        lambda x: shake_drop(x[None, None], 1.0, level="pixel", training=True)[0, 0],
-    ),
-)
+METHODS = (Method(FACTS, ShakeDrop, shake_drop, lambda x: shake_drop(x[None, None], 1.0, level="pixel", training=True)[0, 0]),)

@@ -57,7 +57,7 @@ class StochasticDepth(Wrapped):
 
     Noise shape: one decision per sample in mode "row", one per batch in mode "batch".
     Use when: around each residual branch of a deep network; mode "batch" if steps must be cheaper.
-    Avoid when: mode "batch" with few blocks or few steps, because it makes one decision per block.
+    Avoid when: mode is "batch" and there are few blocks or few steps: it makes only one decision per block.
     Start with: a rate that grows linearly with depth to 0.5 (residual networks of the paper), or to 0.1 .. 0.4.
     Cost: mode "row": the branch on the kept samples, a copy of these, and about 80 microseconds, so light branches gain
         nothing. Mode "batch": a dropped branch costs a copy of x.
@@ -94,7 +94,7 @@ class StochasticDepth(Wrapped):
         if mode not in ("row", "batch"):
             raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch'; got {mode!r}. 'row' decides per sample.")
         if skip not in (None, True, False) or (mode == "batch" and skip is False):
-            rule = "True, False or None" if mode == "row" else "left out in mode 'batch', which always leaves work out"
+            rule = "True, False or None" if mode == "row" else "left out in mode 'batch', which always skips work"
             raise ValueError(f"StochasticDepth: skip must be {rule}; got {skip!r}. None is exact.")
         super().__init__(branch, p)
         self.mode, self.skip = mode, skip

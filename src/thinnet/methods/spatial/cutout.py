@@ -108,7 +108,7 @@ class Cutout(Site):
 
     Noise shape: one place per image.
     Use when: on normalised input images, whose zero is the mean colour.
-    Avoid when: on feature maps: use DropBlock; or where small details decide the label.
+    Avoid when: the input is a feature map: use DropBlock; or small details decide the label.
     Start with: size 16 on CIFAR-10, 8 on CIFAR-100, 20 on SVHN, all of 32 x 32 pixels.
     Cost: two random numbers per sample, and a selection.
     Other implementations: torchvision RandomErasing also draws area and aspect ratio, and never cuts at the border. The

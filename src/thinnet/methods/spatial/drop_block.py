@@ -210,11 +210,6 @@ class DropBlock3d(_DropBlock):
 
 METHODS = (
     Method(FACTS, DropBlock1d, drop_block1d, title="DropBlock"),
-    Method(
-        FACTS,
-        DropBlock2d,
-        drop_block2d,
-        lambda x: drop_block2d(x[None, None], 0.3, block=5, training=True)[0, 0],
-    ),
+    Method(FACTS, DropBlock2d, drop_block2d, lambda x: drop_block2d(x[None, None], 0.3, block=5, training=True)[0, 0]),
     Method(FACTS, DropBlock3d, drop_block3d),
 )

@@ -164,18 +164,7 @@ class Dropout3d(_SpatialDropout):
 
 
 METHODS = (
-    Method(
-        FACTS,
-        Dropout1d,
-        dropout1d,
-        lambda x: dropout1d(x[None], 0.3, training=True)[0],
-        title="Spatial dropout",
-    ),
-    Method(
-        FACTS,
-        Dropout2d,
-        dropout2d,
-        lambda x: untiled(dropout2d(tiles(x), 0.3, training=True), x.shape[1]),
-    ),
+    Method(FACTS, Dropout1d, dropout1d, lambda x: dropout1d(x[None], 0.3, training=True)[0], title="Spatial dropout"),
+    Method(FACTS, Dropout2d, dropout2d, lambda x: untiled(dropout2d(tiles(x), 0.3, training=True), x.shape[1])),
     Method(FACTS, Dropout3d, dropout3d),
 )

@@ -150,11 +150,4 @@ class HiddenCut(Site):
         return f"p={self.p}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        HiddenCut,
-        hidden_cut,
-        lambda x: hidden_cut(x.T[None], 0.3, training=True)[0].T,
-    ),
-)
+METHODS = (Method(FACTS, HiddenCut, hidden_cut, lambda x: hidden_cut(x.T[None], 0.3, training=True)[0].T),)

@@ -69,11 +69,4 @@ class TokenDropout(Site):
         return self.apply_noise(x, shared_axes=positions(x.ndim))
 
 
-METHODS = (
-    Method(
-        FACTS,
-        TokenDropout,
-        token_dropout,
-        lambda x: token_dropout(x.T[None], 0.3, training=True)[0].T,
-    ),
-)
+METHODS = (Method(FACTS, TokenDropout, token_dropout, lambda x: token_dropout(x.T[None], 0.3, training=True)[0].T),)
