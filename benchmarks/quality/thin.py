@@ -20,10 +20,10 @@ from rich.progress import track
 from sklearn import datasets
 
 from benchmarks.measure import write
-from thinnet.study.cases import Data
 from thinnet.study.comparison import Ratio, ratio, to_target
+from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
-from thinnet.study.plan import DROPOUT, THIN, Key, Plan
+from thinnet.study.plan import DROPOUT, THIN, Plan, TrialKey
 from thinnet.study.preparing import prepare
 from thinnet.study.statistics import crossed_interval
 from thinnet.study.tables import from_arrays, read_table
@@ -58,7 +58,7 @@ class Outcome:
 
 
 @cache
-def data_of(name: str) -> Data:
+def data_of(name: str) -> Dataset:
     """Returns a data set, split into training, validation and test sets."""
     if name == "digits":
         return prepare(read_table(None, None), None, seed=0)
@@ -89,7 +89,7 @@ def outcome(job: tuple[str, Way, int]) -> Outcome:
     rate = PLAN.learning_rate if name == "digits" else SLOW
     plan = replace(PLAN, epochs=EPOCHS[name], groups=max(way.groups, 1), learning_rate=rate)
     with one_thread():
-        trial, states = train(data, plan, Key(THIN if way.groups else DROPOUT, way.p, seed))
+        trial, states = train(data, plan, TrialKey(THIN if way.groups else DROPOUT, way.p, seed))
         network = seeded_network(data, plan, way.p, seed=0)
         network.load_state_dict(states["best"])
         losses, _ = score(network, data.task, torch.from_numpy(data.test.x), torch.from_numpy(data.test.y))

@@ -9,13 +9,11 @@ import torch
 
 import thinnet
 from thinnet.study import averaging
-from thinnet.study.averaging import DRAWS, averaged, averages_on_test
-from thinnet.study.findings import Contrast
+from thinnet.study.averaging import SAMPLES, averaged, averages_on_test, averaging_text
 from thinnet.study.network import seeded_network
-from thinnet.study.one_pass import told
-from thinnet.study.plan import DROPOUT, Key, Plan
+from thinnet.study.plan import DROPOUT, Plan, TrialKey
 from thinnet.study.preparing import prepare
-from thinnet.study.statistics import Interval
+from thinnet.study.statistics import Contrast, Interval
 from thinnet.study.tables import read_table
 from thinnet.study.tasks import Classification, Regression
 from thinnet.study.trial import CURVES, Trial
@@ -37,10 +35,10 @@ def test_probabilities_are_averaged_and_values_too() -> None:
 
 
 def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(averaging, "DRAWS", 4)
+    monkeypatch.setattr(averaging, "SAMPLES", 4)
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,))
     network, other = (seeded_network(data, plan, 0.5, seed=seed) for seed in (3, 4))
-    save_weights(weights_path(tmp_path, Key(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": other.state_dict()})
+    save_weights(weights_path(tmp_path, TrialKey(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": other.state_dict()})
     trial = Trial(0.5, 0, {name: [1.0] for name in CURVES}, 0, 1.0)
     scores = averages_on_test(data, plan, tmp_path, [trial])
     rng, rows = thinnet.DropoutRNG(plan.seed).bind(network.train()), []
@@ -51,7 +49,7 @@ def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypat
     output = torch.stack(rows).softmax(-1).mean(0).log()
     loss = data.task.loss(output, torch.from_numpy(data.test.y)).double()
     np.testing.assert_allclose(scores["loss"], loss[None].numpy(), rtol=1e-4, atol=1e-5)
-    assert scores["error"].shape == scores["loss"].shape and DRAWS == 50
+    assert scores["error"].shape == scores["loss"].shape and SAMPLES == 50
 
 
 @pytest.mark.parametrize(
@@ -59,7 +57,7 @@ def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypat
     [((0.1, 0.05, 0.15), "One pass is better"), ((-0.1, -0.2, -0.05), "distill"), ((0.0, -0.1, 0.1), "one pass does")],
 )
 def test_it_says_which_is_better_and_what_to_do(interval: tuple[float, float, float], advice: str) -> None:
-    text = told({"loss": contrast(*interval), "error": contrast(*interval)}, CLASSES, 0.5)
+    text = averaging_text({"loss": contrast(*interval), "error": contrast(*interval)}, CLASSES, 0.5)
     assert advice in text and "the average of 50 thinned networks has the test NLL" in text
 
 

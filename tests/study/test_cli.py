@@ -16,7 +16,7 @@ from thinnet.study.plan import DEFAULT_RATES, Plan, parse_numbers
 NUMBER = (int, float)
 INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, "case_share": NUMBER}
 CONTRAST = {"chosen": NUMBER, "without": NUMBER, "interval": INTERVAL}
-GLANCE = {
+SUMMARY = {
     "train_loss": NUMBER,
     "train_error": NUMBER,
     "validation_loss": NUMBER,
@@ -38,8 +38,8 @@ SCHEMA = {
     },
     "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
     "test_looks": [{"rate": NUMBER, "seeds": int}],
-    "arms": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": GLANCE, "last": GLANCE}],
-    "methods": {"sentences": [str], "comparisons": [dict], "arms": dict},
+    "configurations": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": SUMMARY, "last": SUMMARY}],
+    "methods": {"sentences": [str], "comparisons": [dict], "configurations": dict},
     "averages": (dict, type(None)),
     "seeds": int,
     "data": {

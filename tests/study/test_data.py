@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-
 from thinnet.study.cases import Data
+
 from thinnet.study.encoding import table_encoder
 from thinnet.study.preparing import prepare
 from thinnet.study.tables import read_table

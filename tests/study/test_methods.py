@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from thinnet.study import beside
-from thinnet.study.command import conduct
+from thinnet.study import comparison_text
+from thinnet.study.command import run_study
 from thinnet.study.comparison import Comparison, Ratio, compare, to_target
-from thinnet.study.findings import Findings, summed_up
 from thinnet.study.network import seeded_network, thinned
-from thinnet.study.plan import DROPOUT, THIN, Key, Plan, StudyError
+from thinnet.study.plan import DROPOUT, THIN, Plan, StudyError, TrialKey
 from thinnet.study.preparing import prepare
+from thinnet.study.results import Results, rate_result
 from thinnet.study.statistics import Interval
 from thinnet.study.tables import read_table
 from thinnet.study.tasks import Classification
@@ -36,7 +36,7 @@ def data():
 @pytest.fixture
 def compared(csv: Path, request_of: Callable) -> Callable[..., int]:
     """Runs a study of both methods on the mixed rows."""
-    return lambda out, plan=SMALL, **more: conduct(request_of(csv, "label", plan, out, **more))
+    return lambda out, plan=SMALL, **more: run_study(request_of(csv, "label", plan, out, **more))
 
 
 def result(out: Path) -> dict[str, Any]:
@@ -46,9 +46,9 @@ def result(out: Path) -> dict[str, Any]:
 def test_rate_0_is_trained_once_and_methods_have_one_order():
     plan = Plan(rates=(0.5, 0.2), methods=(THIN, DROPOUT, THIN))
     assert plan.methods == BOTH
-    assert plan.arms == ((DROPOUT, 0.0), (DROPOUT, 0.2), (THIN, 0.2), (DROPOUT, 0.5), (THIN, 0.5))
-    assert Plan().arms == tuple((DROPOUT, rate) for rate in Plan().rates)
-    assert Plan(rates=(0.5,), methods=(THIN,)).arms == ((THIN, 0.0), (THIN, 0.5))
+    assert plan.configurations == ((DROPOUT, 0.0), (DROPOUT, 0.2), (THIN, 0.2), (DROPOUT, 0.5), (THIN, 0.5))
+    assert Plan().configurations == tuple((DROPOUT, rate) for rate in Plan().rates)
+    assert Plan(rates=(0.5,), methods=(THIN,)).configurations == ((THIN, 0.0), (THIN, 0.5))
 
 
 @pytest.mark.parametrize(
@@ -77,19 +77,19 @@ def test_rate_that_leaves_nothing_out_is_refused_at_the_door(compared: Callable,
 
 def test_arms_of_one_seed_share_weights_and_batches(data: Any):
     dense, other = (seeded_network(data, SMALL, 0.5, seed=3) for _ in range(2))
-    thin = thinned(other, data, SMALL, Key(THIN, 0.5, 3))
+    thin = thinned(other, data, SMALL, TrialKey(THIN, 0.5, 3))
     assert dense.state_dict().keys() == thin.state_dict().keys()
     assert all(torch.equal(value, thin.state_dict()[name]) for name, value in dense.state_dict().items())
-    without = [train(data, SMALL, Key(method, 0.0, 1))[0].curves for method in BOTH]
+    without = [train(data, SMALL, TrialKey(method, 0.0, 1))[0].curves for method in BOTH]
     assert without[0] == without[1]
 
 
 def test_thinned_trial_is_a_function_of_its_key(data: Any):
-    one, again = (train(data, SMALL, Key(THIN, 0.6, 1))[0] for _ in range(2))
+    one, again = (train(data, SMALL, TrialKey(THIN, 0.6, 1))[0] for _ in range(2))
     assert one.curves == again.curves
-    assert one.key == Key(THIN, 0.6, 1)
-    assert one.curves != train(data, SMALL, Key(DROPOUT, 0.6, 1))[0].curves
-    assert one.curves != train(data, replace(SMALL, groups=1), Key(THIN, 0.6, 1))[0].curves
+    assert one.key == TrialKey(THIN, 0.6, 1)
+    assert one.curves != train(data, SMALL, TrialKey(DROPOUT, 0.6, 1))[0].curves
+    assert one.curves != train(data, replace(SMALL, groups=1), TrialKey(THIN, 0.6, 1))[0].curves
 
 
 def test_study_of_both_methods_goes_on_and_says_the_same(compared: Callable, tmp_path: Path):
@@ -112,8 +112,8 @@ def test_first_method_says_the_same_alone(compared: Callable, tmp_path: Path):
     assert compared(tmp_path / "both") == 0
     assert compared(tmp_path / "one", replace(SMALL, methods=(DROPOUT,), groups=1)) == 0
     both, one = result(tmp_path / "both"), result(tmp_path / "one")
-    assert all(both[part] == one[part] for part in ("verdict", "arms", "test", "test_looks"))
-    assert one["methods"] == {"sentences": [], "comparisons": [], "arms": {}}
+    assert all(both[part] == one[part] for part in ("verdict", "configurations", "test", "test_looks"))
+    assert one["methods"] == {"sentences": [], "comparisons": [], "configurations": {}}
 
 
 @pytest.mark.parametrize("change", [{"methods": (DROPOUT,), "groups": 1}, {"groups": 1}], ids=str)
@@ -203,20 +203,20 @@ def comparison(rate: float, interval: Interval | None) -> Comparison:
     ],
 )
 def test_sentence_of_one_rate(interval: Interval | None, words: str):
-    assert beside.at_one_rate(comparison(0.5, interval), TASK).replace("\N{MINUS SIGN}", "-").endswith(words)
+    assert comparison_text._at_one_rate(comparison(0.5, interval), TASK).replace("\N{MINUS SIGN}", "-").endswith(words)
 
 
 def test_sentences_name_the_rates_that_differ_and_the_times():
     base = [trial(DROPOUT, 0.0, seed, [0.4, 0.3], 1.0) for seed in range(3)]
-    arms = [summed_up(rate, [replace(each, rate=rate) for each in base], base) for rate in (0.0, 0.2, 0.5, 0.8)]
+    arms = [rate_result(rate, [replace(each, rate=rate) for each in base], base) for rate in (0.0, 0.2, 0.5, 0.8)]
     even, worse, better = Interval(0.0, -0.01, 0.01), Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
     pairs = [comparison(0.2, even), comparison(0.5, worse), comparison(0.8, better)]
-    found = Findings(arms, 0.0, 3, {}, [], {THIN: arms}, pairs)
-    one, rest = beside.quality(found, TASK)
+    found = Results(arms, 0.0, 3, {}, [], {THIN: arms}, pairs)
+    one, rest = comparison_text.loss_sentences(found, TASK)
     assert one.startswith("At p = 0.2 thin")
     assert rest.endswith("for their number, thin is worse at p = 0.5 and thin is better at p = 0.8.")
-    assert beside.pace(found) == [
+    assert comparison_text.time_sentences(found) == [
         "At p = 0.2 thin trains in 0.50x (0.40 to 0.60) of the time of dropout, and gets to the lowest hold-out loss that both "
         "reach in 0.70x."
     ]
-    assert "no difference is shown" in beside.at_all_rates([comparison(0.2, even), comparison(0.5, even)])
+    assert "no difference is shown" in comparison_text._at_all_rates([comparison(0.2, even), comparison(0.5, even)])

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from thinnet.study.command import conduct
+from thinnet.study.command import run_study
 from thinnet.study.plan import Plan
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -43,7 +43,7 @@ def reports(
     for name, arguments in commands.items():
         assert study("--epochs", 20, *arguments, "--out", folder / name).code == 0
     plan = Plan(rates=(0.3, 0.6), epochs=20, hidden=(16,), methods=("dropout", "thin"))
-    assert conduct(request_of(None, None, plan, folder / "methods")) == 0
+    assert run_study(request_of(None, None, plan, folder / "methods")) == 0
     return {name: folder / name / "index.html" for name in (*commands, "methods")}
 
 
@@ -127,10 +127,10 @@ def test_methods_stand_beside_each_other(reports: dict, open_page: Callable):
     said = json.loads((reports["methods"].parent / "result.json").read_text())["methods"]["sentences"]
     shown = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
     assert said and all(sentence in shown for sentence in said)
-    assert {"methods", "beside-thin", "times-thin"} <= set(
+    assert {"methods", "difference-thin", "times-thin"} <= set(
         page.evaluate("[...document.querySelectorAll('[data-figure]')].map(plot => plot.dataset.figure)")
     )
-    assert "Thin beside dropout" not in open_page(reports["digits"]).inner_text("body")
+    assert "Thin compared with dropout" not in open_page(reports["digits"]).inner_text("body")
 
 
 def test_figures_follow_the_scheme_while_open(reports: dict, open_page: Callable):

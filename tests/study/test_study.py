@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from thinnet.study.network import perceptron, seeded_network
-from thinnet.study.plan import DROPOUT, Key, Plan
+from thinnet.study.plan import DROPOUT, Plan, TrialKey
 from thinnet.study.preparing import prepare
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
@@ -154,7 +154,7 @@ def test_more_seeds_go_on_in_the_same_folder(study: Callable, csv: Path, tmp_pat
     four = study(*command, "--seeds", 4)
     assert four.result()["seeds"] == 4
     assert set(stamps) <= {path.stat().st_mtime_ns for path in weights(tmp_path / "out")}
-    assert study(*command).result()["arms"] == three.result()["arms"]
+    assert study(*command).result()["configurations"] == three.result()["configurations"]
 
 
 @pytest.mark.parametrize("change", [("--epochs", 4), ("--rates", "0.3"), ("--seed", 1), ("--target", "amount")], ids=str)
@@ -203,8 +203,8 @@ def test_folder_where_a_study_is_running_is_refused(study: Callable, tmp_path: P
 
 def test_arms_of_one_seed_are_paired():
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
-    trials = {rate: train(data, plan, Key(DROPOUT, rate, 0)) for rate in (0.0, 0.5)}
-    again, other = train(data, plan, Key(DROPOUT, 0.5, 0)), train(data, plan, Key(DROPOUT, 0.5, 1))
+    trials = {rate: train(data, plan, TrialKey(DROPOUT, rate, 0)) for rate in (0.0, 0.5)}
+    again, other = train(data, plan, TrialKey(DROPOUT, 0.5, 0)), train(data, plan, TrialKey(DROPOUT, 0.5, 1))
     assert trials[0.5][0].curves == again[0].curves
     assert trials[0.5][0].curves != other[0].curves
     assert trials[0.5][0].curves != trials[0.0][0].curves
@@ -220,14 +220,14 @@ def test_arms_of_one_seed_start_from_the_same_weights():
 def test_training_leaves_the_generator_and_the_threads_of_torch_alone(tmp_path: Path):
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    run_trial(data, plan, tmp_path, Key(DROPOUT, 0.5, 0))
+    run_trial(data, plan, tmp_path, TrialKey(DROPOUT, 0.5, 0))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
 
 
 def test_curves_are_measured_in_eval_mode_with_the_weights_that_are_saved():
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.8,), epochs=4, hidden=(16,))
-    trial, states = train(data, plan, Key(DROPOUT, 0.8, 0))
+    trial, states = train(data, plan, TrialKey(DROPOUT, 0.8, 0))
     for view, part in (("best", data.validation), ("last", data.train)):
         network = perceptron(64, (16,), 10, rate=0.0)
         network.load_state_dict(states[view])

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from thinnet.study.cases import Data, Part
-from thinnet.study.findings import Contrast, Findings, choose, contrasts, summed_up
-from thinnet.study.statistics import Interval
+from thinnet.study.dataset import Dataset, Split
+from thinnet.study.results import Results, choose, contrasts, rate_result
+from thinnet.study.statistics import Contrast, Interval
 from thinnet.study.tasks import Classification
 from thinnet.study.trial import CURVES, Trial
 from thinnet.study.verdict import judge
 
-PART = Part(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
-DATA = Data("toy", "y", Classification(("a", "b")), PART, PART, PART)
+PART = Split(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
+DATA = Dataset("toy", "y", Classification(("a", "b")), PART, PART, PART)
 
 
 def trials(rate: float, held: list[float]) -> list[Trial]:
@@ -22,11 +22,11 @@ def trials(rate: float, held: list[float]) -> list[Trial]:
     return [Trial(rate, seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
 
 
-def findings(chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4)) -> Findings:
+def findings(chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4)) -> Results:
     base = trials(0.0, list(held))
-    arms = [summed_up(0.0, base, base), summed_up(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
+    arms = [rate_result(0.0, base, base), rate_result(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
     contrast = {"loss": Contrast(0.2, 0.3, interval), "error": Contrast(0.02, 0.03, interval)}
-    return Findings(arms, chosen, 3, {"best": contrast, "last": contrast}, [])
+    return Results(arms, chosen, 3, {"best": contrast, "last": contrast}, [])
 
 
 @pytest.mark.parametrize(
@@ -68,14 +68,14 @@ def test_over_fitting_is_described_when_it_is_there_and_only_then():
 
 def test_of_equal_rates_the_smallest_is_chosen():
     base = trials(0.0, [0.3, 0.2])
-    assert choose([summed_up(rate, trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)]) == 0.0
+    assert choose([rate_result(rate, trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)]) == 0.0
 
 
 def test_differences_are_paired_by_seed():
     base = trials(0.0, [0.5, 0.4])
-    glance = summed_up(0.5, trials(0.5, [0.4, 0.3]), base).views["best"]
-    assert glance.difference is not None
-    assert (glance.difference.low, glance.difference.high) == pytest.approx((-0.1, -0.1))
+    summary = rate_result(0.5, trials(0.5, [0.4, 0.3]), base).views["best"]
+    assert summary.difference is not None
+    assert (summary.difference.low, summary.difference.high) == pytest.approx((-0.1, -0.1))
 
 
 def test_contrast_is_paired_by_seed_and_row():

@@ -12,11 +12,12 @@ def need(library: str, user: str) -> Any:
         user: the function that needs it; the error starts with it.
 
     Raises:
-        ImportError: the library is not installed.
+        ModuleNotFoundError: the library is not installed.
     """
     name = library.partition(".")[0]
     try:
         import_module(name)
         return import_module(library)
     except ImportError:
-        raise ImportError(f"{user}: {name} must be installed; it is not. Run pip install {name}.") from None
+        message = f"{user}: {name} must be installed; it is not. Run pip install {name}."
+        raise ModuleNotFoundError(message, name=name) from None

@@ -1,1 +1,1 @@
-"""The main job: does dropout help on these data, at which rate, and how sure is that? `thinnet study` answers."""
+"""`thinnet study`: does dropout help on this data, at which rate, and how certain is that?"""

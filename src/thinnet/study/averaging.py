@@ -1,57 +1,64 @@
-"""One pass of the whole network, or the average of many thinned ones: which scores better on the test rows."""
+"""Monte-Carlo averages in a study: does the average of many sub-networks beat a single deterministic pass on the test set?"""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from thinnet.inference import sample
-from thinnet.study.cases import Data
+from thinnet.study.dataset import Dataset
+from thinnet.study.formatting import difference, quantity
 from thinnet.study.plan import Plan
 from thinnet.study.scores import Scores, trained
+from thinnet.study.statistics import Contrast, Interval
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.trial import Trial
 
-DRAWS = 50
+SAMPLES = 50
 
 
-def averages_on_test(data: Data, plan: Plan, folder: Path, trials: list[Trial]) -> Scores:
-    """Scores every test row by the average of thinned networks, with the best weights of one arm.
-
-    Args:
-        data: the data.
-        plan: the settings.
-        folder: where the weights are.
-        trials: one a seed.
-
-    Returns:
-        The losses and the errors, both (seeds, cases).
-    """
+def averages_on_test(data: Dataset, plan: Plan, folder: Path, trials: list[Trial]) -> Scores:
+    """Score every test row by the average of sub-networks, with the best weights of the trials of one configuration."""
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
     losses, errors = [], []
     for network in trained(data, plan, folder, trials, "best"):
-        drawn = sample(network, x, n=DRAWS, seed=plan.seed, samples=data.test.ids.tolist(), kind="values", progress=False)
+        drawn = sample(network, x, n=SAMPLES, seed=plan.seed, samples=data.test.ids.tolist(), kind="values", progress=False)
         output = averaged(drawn.draws, data.task)
         losses.append(data.task.loss(output, y).double())
         errors.append(data.task.error(output, y).double())
     return {"loss": torch.stack(losses).numpy(), "error": torch.stack(errors).numpy()}
 
 
-def averaged(draws: Tensor, task: Task) -> Tensor:
-    """Averages what thinned networks answer: probabilities of classes, or numbers.
+def averaged(outputs: Tensor, task: Task) -> Tensor:
+    """Average the outputs of sub-networks: (n, N, outputs) to (N, outputs).
 
-    Args:
-        draws: their outputs, (n, N, outputs).
-        task: what an output is.
-
-    Returns:
-        An output that is scored like that of one pass, (N, outputs); of classes the logarithm of the mean probability.
+    For classes the result is the logarithm of the mean probability, so that the task scores it like a single pass.
 
     Example:
         >>> averaged(torch.tensor([[[0.0, 0.0]], [[0.0, 800.0]]]), Classification(("a", "b"))).exp()
         tensor([[0.2500, 0.7500]])
     """
     if isinstance(task, Classification):
-        return draws.log_softmax(-1).logsumexp(0) - math.log(len(draws))
-    return draws.mean(0)
+        return outputs.log_softmax(-1).logsumexp(0) - math.log(len(outputs))
+    return outputs.mean(0)
+
+
+def averaging_text(contrasts: Mapping[str, Contrast], task: Task, rate: float) -> str:
+    """Describe the contrasts of loss and error: the average (`chosen`) less the deterministic pass (`without`)."""
+    loss, error = contrasts["loss"], contrasts["error"]
+    errors = f"The {task.error_name} is {quantity(error.chosen, task)} instead of {quantity(error.without, task)}."
+    start = f"The average of {SAMPLES} sub-networks at p = {rate:g} has a test {task.loss_name} of {loss.chosen:.3g}"
+    numbers = f"a single deterministic pass has {loss.without:.3g}: {difference(loss)}. {errors}"
+    return f"{start}; {numbers} {_advice(loss.interval)}"
+
+
+def _advice(interval: Interval | None) -> str:
+    if interval is not None and interval.low > 0:
+        return "The single pass is better here; thinnet.inference.calibrate shows whether temperature scaling changes that."
+    if interval is not None and interval.high < 0:
+        return (
+            "The average is better here: use thinnet.inference.sample, or thinnet.inference.distill to get it from one network."
+        )
+    return "The data do not show a difference: use the single pass."

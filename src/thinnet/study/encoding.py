@@ -1,4 +1,4 @@
-"""How inputs become numbers of one size; every transformer here is to be fitted on the training part only."""
+"""Encoders of the inputs; each is fitted on the training set only."""
 
 from functools import partial
 
@@ -13,18 +13,15 @@ MOST_CATEGORIES = 50
 
 
 def table_encoder() -> ColumnTransformer:
-    """Encodes columns that have each their own unit.
+    """Return an encoder of columns that each have their own unit.
 
-    Numbers: the median for what is missing and a column that says so, then standardised and softened. Text: one column
-    a category, rare and unknown ones together.
-
-    Returns:
-        A transformer to fit on the training part.
+    Numbers are imputed by the median with a column that marks missing values, standardised and squashed. Text is
+    one-hot encoded, with one column for rare and unknown categories.
     """
     numbers = make_pipeline(
         SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True),
         StandardScaler(),
-        FunctionTransformer(soften),
+        FunctionTransformer(squash),
     )
     categories = make_pipeline(
         SimpleImputer(strategy="constant", fill_value="(missing)", missing_values=np.nan),
@@ -38,33 +35,18 @@ def table_encoder() -> ColumnTransformer:
     )
 
 
-def soften(x: np.ndarray) -> np.ndarray:
-    """Bends standardised values smoothly into (-3, 3), so that an outlier stays the largest but does not rule the sums.
-
-    RealMLP does the same (arXiv:2407.04491).
-
-    Args:
-        x: standardised values.
-
-    Returns:
-        x / sqrt(1 + (x / 3)**2).
+def squash(x: np.ndarray) -> np.ndarray:
+    """Map standardised values smoothly into (-3, 3) by x / sqrt(1 + (x / 3)**2), as RealMLP does (arXiv:2407.04491).
 
     Example:
-        >>> soften(np.array([0.0, 1e6])).round(3).tolist()
+        >>> squash(np.array([0.0, 1e6])).round(3).tolist()
         [0.0, 3.0]
     """
     return x / np.sqrt(1 + (x / 3) ** 2)
 
 
 def image_encoder(train: pd.DataFrame) -> Pipeline:
-    """Encodes features that share one unit: all are divided by the same number.
-
-    Args:
-        train: the training part, whose largest absolute value is that number.
-
-    Returns:
-        A transformer to fit on the training part.
-    """
+    """Return an encoder of features with one unit: all are divided by the largest absolute value of the training set."""
     unit = float(np.nanmax(np.abs(train.to_numpy()))) or 1.0
     scaler = FunctionTransformer(partial(np.multiply, 1 / unit))
     return make_pipeline(SimpleImputer(keep_empty_features=True), scaler)

@@ -1,4 +1,4 @@
-"""The network of a study: a multi-layer perceptron with dropout after each hidden activation, thinned or not."""
+"""The network of a study: a multilayer perceptron with dropout after each hidden activation."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -8,21 +8,18 @@ from torch import nn
 
 import thinnet
 from thinnet.nn import Dropout
-from thinnet.study.cases import Data
-from thinnet.study.plan import THIN, Key, Plan, StudyError
+from thinnet.study.dataset import Dataset
+from thinnet.study.plan import THIN, Plan, StudyError, TrialKey
 
 
 def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float) -> nn.Sequential:
-    """Builds the network; the number and order of its random draws do not depend on the rate.
+    """Build Linear, ReLU and Dropout for each width, and a last Linear. Its random draws do not depend on the rate.
 
     Args:
-        features: inputs a case.
-        hidden: widths of the hidden layers.
-        outputs: outputs a case.
+        features: the number of inputs.
+        hidden: the widths of the hidden layers.
+        outputs: the number of outputs.
         rate: the probability of dropping a hidden unit; neither inputs nor outputs are dropped.
-
-    Returns:
-        Linear, ReLU and Dropout for each width, and a last Linear.
 
     Example:
         >>> [type(layer).__name__ for layer in perceptron(4, [8], 3, rate=0.5)]
@@ -34,57 +31,32 @@ def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float) 
     return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
 
 
-def seeded_network(data: Data, plan: Plan, rate: float, seed: int) -> nn.Sequential:
-    """Builds the arm's network with the initial weights that its seed names, and leaves torch's own generator alone.
-
-    Args:
-        data: says how many inputs and outputs there are.
-        plan: says how wide the network is.
-        rate: the arm's rate.
-        seed: of the initial weights.
-
-    Returns:
-        The network.
-    """
+def seeded_network(data: Dataset, plan: Plan, rate: float, seed: int) -> nn.Sequential:
+    """Build the network with the initial weights of a seed; torch's default generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return perceptron(data.train.x.shape[1], plan.hidden, data.task.outputs, rate)
 
 
-def thinned(network: nn.Sequential, data: Data, plan: Plan, key: Key) -> nn.Sequential:
-    """Has the network train as its method says; weights, names and what it computes in eval mode stay.
-
-    Args:
-        network: as it was built.
-        data: gives an example of a batch.
-        plan: says how many groups of samples have coins of their own.
-        key: names the method; at rate 0 there is nothing to thin.
-
-    Returns:
-        The same network.
+def thinned(network: nn.Sequential, data: Dataset, plan: Plan, key: TrialKey) -> nn.Sequential:
+    """Apply `thinnet.thin` where the method is thin and the rate is above 0; the weights and the outputs in eval mode stay.
 
     Raises:
-        StudyError: if a hidden layer would be trained with a coin for every sample all the same.
+        StudyError: a hidden layer cannot be thinned.
     """
     if key.method == THIN and key.rate > 0:
         thinning = thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups)
         if len(thinning.thinned) < len(plan.hidden):
             got = f"{key.rate:g} and {','.join(map(str, plan.hidden))}: site {thinning.notes[0]}"
-            raise StudyError(
-                "--rates", f"{THIN} must leave units out of every layer", got, "Use higher --rates or wider --hidden."
-            )
+            raise StudyError("--rates", f"{THIN} must skip units of every layer", got, "Use higher --rates or wider --hidden.")
     return network
 
 
-def check_arms(data: Data, plan: Plan) -> None:
-    """Builds the network of every arm once.
-
-    Args:
-        data: what to train on.
-        plan: the settings.
+def check_configurations(data: Dataset, plan: Plan) -> None:
+    """Build the network of every configuration once.
 
     Raises:
-        StudyError: if one cannot be trained as its method says.
+        StudyError: a configuration cannot be trained with its method.
     """
-    for method, rate in plan.arms:
-        thinned(seeded_network(data, plan, rate, seed=0), data, plan, Key(method, rate, 0))
+    for method, rate in plan.configurations:
+        thinned(seeded_network(data, plan, rate, seed=0), data, plan, TrialKey(method, rate, 0))

@@ -1,4 +1,4 @@
-"""What a study is asked to do: the settings that decide its numbers, and the rules they keep."""
+"""The settings of a study, and the rules that they keep."""
 
 import math
 import re
@@ -9,19 +9,26 @@ from typing import NamedTuple
 COMMAND = "thinnet study"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
-"""With fewer seeds there is no interval worth its name: the t quantile is 12.7 for two, and undefined for one."""
+"""Fewer seeds give no useful interval: the t quantile is 12.7 for two and undefined for one."""
 
 
 DROPOUT, THIN = "dropout", "thin"
 METHODS = {
-    DROPOUT: "a coin for every unit and sample, and every unit is computed",
-    THIN: "a coin for every unit and group of samples, and what is dropped is not computed",
+    DROPOUT: "one mask a sample, and every unit is computed",
+    THIN: "one mask a group of samples, and dropped units are not computed",
 }
-"""What can be compared at one rate; a study takes them in this order, whatever was written."""
+"""The methods that a study can compare, always in this order."""
 
 
-class Key(NamedTuple):
-    """Which trial: what is trained, at which rate, from which seed."""
+class Configuration(NamedTuple):
+    """A method at a rate."""
+
+    method: str
+    rate: float
+
+
+class TrialKey(NamedTuple):
+    """Names one trial: a method at a rate, trained from one seed."""
 
     method: str
     rate: float
@@ -29,12 +36,12 @@ class Key(NamedTuple):
 
 
 class StudyError(ValueError):
-    """Something that the person who asked for the study can mend.
+    """An error that the caller of the study can correct.
 
     Args:
         where: the option or the command.
-        rule: what must be.
-        got: what was instead.
+        rule: what is required.
+        got: the value received.
         advice: the next step, a full sentence.
 
     Example:
@@ -52,22 +59,22 @@ class StudyError(ValueError):
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything, besides the data, that decides the numbers of one arm.
+    """Every setting, besides the data, that determines the numbers of a configuration.
 
     Args:
         rates: the rates to compare, ascending; 0 is always among them.
-        epochs: passes over the training rows, the same for every arm.
+        epochs: passes over the training set, the same for every configuration.
         hidden: the widths of the hidden layers.
-        batch: rows a step.
+        batch: the batch size.
         learning_rate: of Adam.
-        seed: what the split and, with an arm's own seed, its weights, batches and coins follow from.
+        seed: determines the split and, with the seed of a trial, its initial weights, batches and masks.
         device: a Lightning Fabric accelerator: cpu, cuda, mps or auto.
         precision: a Lightning Fabric precision, such as 32-true or bf16-mixed.
-        methods: what is trained at every rate, among METHODS; the others are compared with the first.
-        groups: how many groups of samples a batch has, each with coins of its own, where the method is thin.
+        methods: the methods to train at every rate, among METHODS; the others are compared with the first.
+        groups: for thin: the number of groups of samples in a batch, each with its own mask.
 
     Raises:
-        StudyError: for a setting outside its rule.
+        StudyError: a setting breaks its rule.
 
     Example:
         >>> Plan(rates=(0.5, 0.2)).rates
@@ -112,28 +119,25 @@ class Plan:
             raise StudyError("--groups", f"the number must be 1 where {THIN} is not trained", self.groups, advice)
         if self.groups > self.batch:
             advice = "Use fewer groups or a larger --batch."
-            raise StudyError("--groups", f"the number must be at most the batch, {self.batch}", self.groups, advice)
+            raise StudyError("--groups", f"the number must be at most the batch size, {self.batch}", self.groups, advice)
 
     @property
-    def arms(self) -> tuple[tuple[str, float], ...]:
-        """The (method, rate) pairs of a round: rate 0 once, where there is nothing that methods could differ in."""
-        rest = [(method, rate) for rate in self.rates[1:] for method in self.methods]
-        return ((self.methods[0], 0.0), *rest)
+    def configurations(self) -> tuple[Configuration, ...]:
+        """The configurations of a round. Rate 0 comes once, as methods do not differ there."""
+        rest = [Configuration(method, rate) for rate in self.rates[1:] for method in self.methods]
+        return (Configuration(self.methods[0], 0.0), *rest)
 
 
 def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
-    """Reads numbers that are separated by commas.
+    """Parse numbers separated by commas.
 
     Args:
-        option: the name that an error mentions.
-        text: what the person wrote.
+        option: the name in the error message.
+        text: the value of the option.
         kind: float or int.
 
-    Returns:
-        The numbers, in the order written.
-
     Raises:
-        StudyError: if a part is not a number of this kind.
+        StudyError: a part is not a number of this kind.
 
     Example:
         >>> parse_numbers("--rates", "0, 0.5")
@@ -148,13 +152,7 @@ def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Reads names that are separated by commas.
-
-    Args:
-        text: what the person wrote.
-
-    Returns:
-        The names, in the order written.
+    """Parse names separated by commas.
 
     Example:
         >>> parse_names("dropout, thin")
@@ -164,16 +162,13 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def parse_budget(text: str) -> float:
-    """Reads a length of time.
+    """Parse a duration into seconds.
 
     Args:
         text: such as 90, 90s, 2m or 1h30m.
 
-    Returns:
-        Seconds.
-
     Raises:
-        StudyError: if the text is not a positive length of time.
+        StudyError: the text is not a positive duration.
 
     Example:
         >>> parse_budget("1h30m"), parse_budget("2m"), parse_budget("0.5")
@@ -185,25 +180,17 @@ def parse_budget(text: str) -> float:
     total = 3600 * hours + 60 * minutes + seconds
     if not total > 0:
         advice = "Write, for example, 90s, 2m or 1h."
-        raise StudyError("--budget", "the time must be a positive length", repr(text), advice)
+        raise StudyError("--budget", "the time must be a positive duration", repr(text), advice)
     return total
 
 
-def whole_rounds(finished: Iterable[Key], arms: Iterable[tuple[str, float]], seeds: int) -> int:
-    """Counts the seeds, from the first, for which every arm has been trained.
-
-    Args:
-        finished: the trials at hand.
-        arms: the (method, rate) pairs of a round.
-        seeds: the most rounds to count.
-
-    Returns:
-        The number of whole rounds, 0 to `seeds`.
+def whole_rounds(finished: Iterable[TrialKey], configurations: Iterable[Configuration], seeds: int) -> int:
+    """Count the seeds, from the first, for which every configuration has been trained; at most `seeds`.
 
     Example:
-        >>> keys = {Key("dropout", 0.0, 0), Key("dropout", 0.5, 0), Key("dropout", 0.0, 1)}
-        >>> whole_rounds(keys, [("dropout", 0.0), ("dropout", 0.5)], seeds=2)
+        >>> keys = {TrialKey("dropout", 0.0, 0), TrialKey("dropout", 0.5, 0), TrialKey("dropout", 0.0, 1)}
+        >>> whole_rounds(keys, [Configuration("dropout", 0.0), Configuration("dropout", 0.5)], seeds=2)
         1
     """
-    have, want = set(finished), tuple(arms)
-    return next((seed for seed in range(seeds) if any(Key(*arm, seed) not in have for arm in want)), seeds)
+    have, want = set(finished), tuple(configurations)
+    return next((seed for seed in range(seeds) if any(TrialKey(*each, seed) not in have for each in want)), seeds)

@@ -1,9 +1,9 @@
-"""From a table to the data of a study: the task, the three-way split, and inputs encoded from the training part."""
+"""From a table to the dataset of a study: the task, the split into three sets, and encoded inputs."""
 
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from thinnet.study.cases import Data, Part
+from thinnet.study.dataset import Dataset, Split
 from thinnet.study.encoding import image_encoder, table_encoder
 from thinnet.study.plan import COMMAND, StudyError
 from thinnet.study.tables import Table
@@ -15,19 +15,16 @@ TEST_SHARE = 0.2
 VALIDATION_SHARE_OF_REST = 0.25
 
 
-def prepare(table: Table, task: str | None, seed: int) -> Data:
-    """Makes the data of a study.
+def prepare(table: Table, task: str | None, seed: int) -> Dataset:
+    """Make the dataset of a study.
 
     Args:
-        table: what the file holds.
-        task: `classification` or `regression`; found from the target when not given.
+        table: the content of the file.
+        task: `classification` or `regression`; inferred from the target when None.
         seed: of the split.
 
-    Returns:
-        The three parts and how to score them.
-
     Raises:
-        StudyError: if the target does not suit the task, or rows are too few.
+        StudyError: the target does not suit the task, or there are too few rows.
 
     Example:
         >>> from thinnet.study.tables import read_table
@@ -38,65 +35,46 @@ def prepare(table: Table, task: str | None, seed: int) -> Data:
     present = table.target.notna().to_numpy()
     ids, target = np.flatnonzero(present), table.target.dropna()
     if len(ids) < FEWEST_ROWS:
-        rule = f"rows with a target must be at least {FEWEST_ROWS} to split three ways"
-        raise StudyError(COMMAND, rule, len(ids), "Bring more rows.")
+        rule = f"rows with a target must be at least {FEWEST_ROWS} for three sets"
+        raise StudyError(COMMAND, rule, len(ids), "Add rows.")
     found = task or infer_task(target)
     if found == "classification":
         classes, y = as_classes(target)
-        rows = split(len(ids), y, seed)
+        rows = _split(len(ids), y, seed)
         scoring = Classification(classes)
     else:
         numbers = as_numbers(target)
-        rows = split(len(ids), None, seed)
+        rows = _split(len(ids), None, seed)
         scoring = Regression(float(numbers[rows[0]].mean()), float(numbers[rows[0]].std()) or 1.0)
         y = ((numbers - scoring.mean) / scoring.scale).astype(np.float32)
     features = table.features[present]
     encoder = image_encoder(features.iloc[rows[0]]) if table.image else table_encoder()
     encoder.fit(features.iloc[rows[0]])
     train, validation, test = (
-        Part(np.asarray(encoder.transform(features.iloc[part]), dtype=np.float32), y[part], ids[part]) for part in rows
+        Split(np.asarray(encoder.transform(features.iloc[part]), dtype=np.float32), y[part], ids[part]) for part in rows
     )
-    notes = tuple(notes_on(table, present, found, task is None))
-    return Data(table.name, str(table.target.name), scoring, train, validation, test, notes)
+    notes = tuple(_notes(table, present, found, task is None))
+    return Dataset(table.name, str(table.target.name), scoring, train, validation, test, notes)
 
 
-def split(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws the three parts: 60 % to train, 20 % to choose on, 20 % to test; classes keep their shares.
-
-    Args:
-        rows: how many there are.
-        classes: the class of every row, or none.
-        seed: of the draw.
-
-    Returns:
-        The positions of the training, validation and test rows.
-    """
+def _split(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw 60 % of the positions for training, 20 % for validation and 20 % for testing, stratified by class."""
     rest, test = train_test_split(np.arange(rows), test_size=TEST_SHARE, stratify=classes, random_state=seed)
     labels = None if classes is None else classes[rest]
     train, validation = train_test_split(rest, test_size=VALIDATION_SHARE_OF_REST, stratify=labels, random_state=seed)
     return np.asarray(train), np.asarray(validation), np.asarray(test)
 
 
-def notes_on(table: Table, present: np.ndarray, task: str, inferred: bool) -> list[str]:
-    """Says what a reader should know about the data.
-
-    Args:
-        table: what the file holds.
-        present: which rows have a target.
-        task: what they are used for.
-        inferred: whether the task was found from the target.
-
-    Returns:
-        Full sentences.
-    """
+def _notes(table: Table, present: np.ndarray, task: str, inferred: bool) -> list[str]:
     notes = []
     if inferred:
         other = "regression" if task == "classification" else "classification"
-        notes.append(f"The task was found from the target; --task {other} overrides it.")
+        notes.append(f"The task was inferred from the target; --task {other} overrides it.")
     if left_out := int((~present).sum()):
         notes.append(f"{left_out} of {len(present)} rows have no target and were left out.")
     if missing := int(table.features[present].isna().to_numpy().sum()):
-        notes.append(f"{missing} missing values were filled in, and the network is told where.")
+        marked = "" if table.image else "; extra inputs mark them"
+        notes.append(f"{missing} missing values were imputed{marked}.")
     if copies := int(table.features[present].duplicated().sum()):
-        notes.append(f"{copies} rows repeat the features of another; copies on both sides of the split flatter the test.")
+        notes.append(f"{copies} rows repeat the features of another row; copies on both sides of the split bias the test.")
     return notes

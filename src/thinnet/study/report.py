@@ -1,131 +1,81 @@
-"""The report: one HTML file that holds everything it needs."""
+"""The report of a study: one HTML page."""
 
-import re
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
-
-from thinnet.study import beside, beside_figures, figures, one_pass
-from thinnet.study.cases import Data
-from thinnet.study.comparison import Comparison
-from thinnet.study.findings import Findings
+from thinnet.report.figure import Figure
+from thinnet.report.page import render
+from thinnet.study import comparison_figures, figures
+from thinnet.study.averaging import averaging_text
+from thinnet.study.comparison_text import comparison_table, loss_sentences, time_sentences
+from thinnet.study.dataset import Dataset
+from thinnet.study.formatting import interval_text, quantity
 from thinnet.study.plan import METHODS, Plan
+from thinnet.study.results import Results
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.verdict import Verdict
-from thinnet.study.words import counted, interval_text, quantity
 
 
-def render(data: Data, plan: Plan, findings: Findings, verdict: Verdict, command: str) -> str:
-    """Writes the report.
-
-    Args:
-        data: what was studied.
-        plan: the settings.
-        findings: what the trials say.
-        verdict: the answer.
-        command: what was typed.
-
-    Returns:
-        HTML that loads nothing from anywhere.
-    """
-    environment = Environment(
-        loader=PackageLoader("thinnet.study"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["bound"] = bound
-    environment.filters["counted"] = counted
-    return environment.get_template("report.html").render(
+def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, command: str) -> str:
+    """Return the report as HTML that loads nothing; `command` is what the user typed."""
+    tables = {method: comparison_table(found, data.task) for method in results.others if (found := results.compared(method))}
+    return render(
+        "report.html",
+        _figures(results, data.task),
+        package="thinnet.study",
+        user="study",
+        title=verdict.headline,
         data=data,
         task=data.task,
         plan=plan,
-        findings=findings,
+        results=results,
         verdict=verdict,
         command=command,
-        rows=table_rows(findings, data.task),
-        pair=sorted({0.0, beside.compared_rate(findings)}),
+        rows=_rows(results, data.task),
+        pair=sorted({0.0, results.compared_rate}),
         methods={name: METHODS[name] for name in plan.methods},
-        beside=[*beside.quality(findings, data.task), *beside.pace(findings)],
-        compared={method: beside_rows(of_method(findings, method), data.task) for method in findings.others},
-        averages=one_pass.told(findings.averages, data.task, findings.chosen) if findings.averages else "",
+        comparison=[*loss_sentences(results, data.task), *time_sentences(results)],
+        compared=tables,
+        averages=averaging_text(results.averages, data.task, results.chosen) if results.averages else "",
         classes=data.task.classes if isinstance(data.task, Classification) else (),
-        figures=drawn(findings, data.task),
-        plotly=Markup(get_plotlyjs()),
     )
 
 
-def bound(text: str) -> str:
-    """Keeps what belongs together on one line: p = 0.5 and 95 %."""
-    return re.sub(r"(?<=\bp) = (?=\d)", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}", text).replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def of_method(findings: Findings, method: str) -> list[Comparison]:
-    """The comparisons of one method with the first, one a rate."""
-    return [each for each in findings.comparisons if each.method == method]
-
-
-def drawn(findings: Findings, task: Task) -> dict[str, Any]:
-    """Every figure by the name that the page gives it."""
-    curves = figures.learning_curves(findings, task)
-    return {
-        "difference-loss": figures.difference(findings, "loss", 1.0, ""),
-        "difference-error": figures.difference(findings, "error", task.error_factor, task.difference_unit),
-        "rates": figures.rate_curve(findings, task),
-        "gaps": figures.gaps(findings, task),
+def _figures(results: Results, task: Task) -> dict[str, Figure]:
+    """Return every figure by its name on the page."""
+    curves = figures.learning_curves(results, task)
+    drawn = {
+        "difference-loss": figures.difference(results, "loss", 1.0, ""),
+        "difference-error": figures.difference(results, "error", task.error_factor, task.difference_unit),
+        "rates": figures.rate_curve(results, task),
+        "gaps": figures.gaps(results, task),
         **{f"pair-{rate}": figures.labelled(figure) for rate, figure in curves["loss"].items()},
         **{f"curve-loss-{rate}": figure for rate, figure in curves["loss"].items()},
         **{f"curve-error-{rate}": figure for rate, figure in curves["error"].items()},
-        **methods_drawn(findings, task),
     }
+    if results.comparisons:
+        drawn["methods"] = comparison_figures.curves(results, task)
+    for method in results.others:
+        if found := results.compared(method):
+            drawn[f"difference-{method}"] = comparison_figures.differences(found, task)
+            drawn[f"times-{method}"] = comparison_figures.times(found)
+    return drawn
 
 
-def methods_drawn(findings: Findings, task: Task) -> dict[str, Any]:
-    """The figures that set methods beside each other, if there is more than one and a rate above 0."""
-    if not findings.comparisons:
-        return {}
-    found = {"methods": beside_figures.curves(findings, task)}
-    for method in findings.others:
-        found[f"beside-{method}"] = beside_figures.differences(of_method(findings, method), task)
-        found[f"times-{method}"] = beside_figures.times(of_method(findings, method))
-    return found
-
-
-def beside_rows(comparisons: list[Comparison], task: Task) -> list[dict[str, str]]:
-    """The table of one method beside the first, as text."""
+def _rows(results: Results, task: Task) -> list[dict[str, Any]]:
+    """Return the table of rates as text; `share` is the training time in percent of the slowest rate."""
+    slowest = max(each.seconds for each in results.rates)
     return [
         {
-            "rate": f"{each.rate:g}",
-            "against": f"{each.loss_against:.4f}",
-            "loss": f"{each.loss:.4f}",
-            "difference": interval_text(each.interval),
-            "error_against": quantity(each.error_against, task),
-            "error": quantity(each.error, task),
-            "seconds": beside.share(each.seconds),
-            "target": beside.share(each.seconds_to_target),
+            "rate": each.rate,
+            "chosen": each.rate == results.chosen,
+            "loss": f"{each.views['best'].validation_loss:.4f}",
+            "difference": interval_text(each.views["best"].difference),
+            "error": quantity(each.views["best"].validation_error, task),
+            "last": f"{each.views['last'].validation_loss:.4f}",
+            "gap": f"{each.views['last'].gap:+.3f}",
+            "epochs": f"{each.epochs_to_best:g}",
+            "seconds": f"{each.seconds:.1f}",
+            "share": round(100 * each.seconds / slowest),
         }
-        for each in comparisons
-    ]
-
-
-def table_rows(findings: Findings, task: Task) -> list[dict[str, Any]]:
-    """The table of arms, as text; `share` is the training time against the slowest arm, in percent."""
-    slowest = max(arm.seconds for arm in findings.arms)
-    return [
-        {
-            "rate": arm.rate,
-            "chosen": arm.rate == findings.chosen,
-            "loss": f"{arm.views['best'].validation_loss:.4f}",
-            "difference": interval_text(arm.views["best"].difference),
-            "error": quantity(arm.views["best"].validation_error, task),
-            "last": f"{arm.views['last'].validation_loss:.4f}",
-            "gap": f"{arm.views['last'].gap:+.3f}",
-            "epochs": f"{arm.epochs_to_best:g}",
-            "seconds": f"{arm.seconds:.1f}",
-            "share": round(100 * arm.seconds / slowest),
-        }
-        for arm in findings.arms
+        for each in results.rates
     ]

@@ -1,4 +1,4 @@
-"""Intervals for paired differences, with the seeds and the test cases both counted as random."""
+"""Intervals for paired differences that treat both the seeds and the test rows as random."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval; `case_share` is how much of the squared standard error the cases cause, 0 to 1."""
+    """A mean and its 95 % interval; `case_share` is the share of the squared standard error that the test rows cause, 0 to 1."""
 
     mean: float
     low: float
@@ -18,17 +18,29 @@ class Interval:
     case_share: float = 0.0
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """One quantity on the test set, for two choices.
+
+    Args:
+        chosen: its value for the choice, such as the chosen rate.
+        without: its value for the alternative, such as rate 0.
+        interval: of `chosen` less `without`, with seeds and rows both random; None with too few seeds.
+    """
+
+    chosen: float
+    without: float
+    interval: Interval | None
+
+
 def seed_interval(values: np.ndarray) -> Interval:
-    """The t interval for the mean of one number a seed.
+    """Return the t interval for the mean of one number per seed.
 
     Args:
         values: shape (S,), at least two.
 
-    Returns:
-        The interval for the mean over all seeds there could be, on the same cases.
-
     Raises:
-        ValueError: for fewer than two values.
+        ValueError: there are fewer than two values.
 
     Example:
         >>> interval = seed_interval(np.array([1.0, 2.0, 3.0]))
@@ -42,16 +54,7 @@ def seed_interval(values: np.ndarray) -> Interval:
 
 
 def ratio_interval(ratios: np.ndarray) -> Interval:
-    """The t interval for the geometric mean of one ratio a seed.
-
-    Args:
-        ratios: shape (S,), at least two, positive.
-
-    Returns:
-        The interval, as ratios.
-
-    Raises:
-        ValueError: for fewer than two ratios.
+    """Return the t interval for the geometric mean of one positive ratio per seed.
 
     Example:
         >>> interval = ratio_interval(np.array([0.5, 0.5, 0.5]))
@@ -64,22 +67,18 @@ def ratio_interval(ratios: np.ndarray) -> Interval:
 
 
 def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
-    """The interval for a mean over seeds and cases, both of them drawn from many.
+    """Return the interval for a mean over seeds and rows, both of them random.
 
-    With d[s, i] = mu + seed[s] + case[i] + rest[s, i] the mean has the variance
-    (MS_seed + MS_case - MS_rest) / (S N), where MS are the mean squares of the two-way table. The estimate is never
-    taken below either of its first two parts, and its degrees of freedom are Satterthwaite's (Biometrics Bulletin
-    2:110, 1946).
+    With d[s, i] = mu + seed[s] + row[i] + rest[s, i] the mean has the variance (MS_seed + MS_row - MS_rest) / (S N), where
+    MS are the mean squares of the two-way table. The estimate is never below either of its first two parts. Its degrees
+    of freedom are Satterthwaite's (Biometrics Bulletin 2:110, 1946).
 
     Args:
-        differences: shape (S, N), at least two seeds and two cases.
-        level: how often such an interval covers mu.
-
-    Returns:
-        The interval for mu.
+        differences: shape (S, N), at least two seeds and two rows.
+        level: the coverage.
 
     Raises:
-        ValueError: for fewer than two seeds or cases.
+        ValueError: there are fewer than two seeds or rows.
 
     Example:
         >>> interval = crossed_interval(np.array([[1.0, 3.0], [1.0, 3.0]]))
@@ -89,13 +88,13 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 2 or min(d.shape) < 2:
         raise ValueError(
-            f"crossed_interval: differences must be at least 2 seeds by 2 cases; got shape {d.shape}. Use more seeds."
+            f"crossed_interval: differences must be at least 2 seeds by 2 rows; got shape {d.shape}. Use more seeds."
         )
-    seeds, cases = d.shape
-    by_seed, by_case = d.mean(axis=1), d.mean(axis=0)
-    rest = d - by_seed[:, None] - by_case[None, :] + d.mean()
-    squares = np.array([cases * by_seed.var(ddof=1), seeds * by_case.var(ddof=1), 0.0])
-    free = np.array([seeds - 1, cases - 1, (seeds - 1) * (cases - 1)])
+    seeds, rows = d.shape
+    by_seed, by_row = d.mean(axis=1), d.mean(axis=0)
+    rest = d - by_seed[:, None] - by_row[None, :] + d.mean()
+    squares = np.array([rows * by_seed.var(ddof=1), seeds * by_row.var(ddof=1), 0.0])
+    free = np.array([seeds - 1, rows - 1, (seeds - 1) * (rows - 1)])
     squares[2] = min((rest**2).sum() / free[2], squares[:2].min())
     variance = (squares[0] + squares[1] - squares[2]) / d.size
     freedom = (variance * d.size) ** 2 / max((squares**2 / free).sum(), np.finfo(float).tiny)

@@ -1,4 +1,4 @@
-"""The folder of a study: who owns it, and which trials are finished."""
+"""The folder of a study: its lock, its identity and its finished trials."""
 
 import os
 import sqlite3
@@ -10,14 +10,14 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
-from thinnet.study.plan import Key, StudyError
+from thinnet.study.plan import StudyError, TrialKey
 from thinnet.study.trial import Trial
 from thinnet.study.weights import weights_digest, weights_path
 
 DATABASE, LOCK, PARTIAL = "study.db", "study.lock", "study.db.partial"
 NAME = "thinnet"
 BEFORE_METHODS = {"methods": ["dropout"], "groups": 1}
-"""What the identity of a study says that was begun before a study could compare methods."""
+"""The missing identity entries of a study from before `--methods`."""
 SPACE = {"rate": FloatDistribution(0.0, 1.0), "seed": IntDistribution(0, 2**31 - 1)}
 
 
@@ -25,35 +25,31 @@ class Store:
     """The folder of one study, held by one process at a time.
 
     Args:
-        folder: made when it does not exist.
-        identity: what makes two studies the same one; numbers, texts and lists.
+        folder: made if missing.
+        identity: what two runs must share to share the folder: numbers, texts and lists.
 
     Raises:
-        StudyError: if the folder holds anything else, or another process is at work in it. Nothing is then changed.
+        StudyError: the folder holds anything else, or another process is using it. Nothing is changed then.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder = folder
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        refuse_strangers(folder)
+        _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = locked(folder)
+        self._lock = _locked(folder)
         if not (folder / DATABASE).exists():
-            create(folder, identity)
-        self._storage = storage_at(folder / DATABASE)
+            _create(folder, identity)
+        self._storage = _storage_at(folder / DATABASE)
         try:
             self._study = optuna.load_study(study_name=NAME, storage=self._storage)
-            refuse_other(folder, BEFORE_METHODS | self._study.user_attrs["identity"], identity)
+            _refuse_other(folder, BEFORE_METHODS | self._study.user_attrs["identity"], identity)
         except BaseException:
             self.close()
             raise
 
-    def finished(self) -> dict[Key, Trial]:
-        """Finds what need not be trained again.
-
-        Returns:
-            The trials whose weights are whole, by their keys. Those noted before a study had methods are of dropout.
-        """
+    def finished(self) -> dict[TrialKey, Trial]:
+        """Return the finished trials whose weights are intact."""
         trials = {}
         for row in self._study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
             trial = Trial(rate=row.params["rate"], seed=row.params["seed"], **row.user_attrs)
@@ -62,11 +58,7 @@ class Store:
         return trials
 
     def add(self, trial: Trial) -> None:
-        """Notes a finished trial, in one transaction: an interrupted one leaves no trace.
-
-        Args:
-            trial: its weights already on disk.
-        """
+        """Record a finished trial, whose weights are on disk, in one transaction."""
         attributes = asdict(trial)
         params = {name: attributes.pop(name) for name in SPACE}
         value = trial.at("best")["validation_loss"]
@@ -75,15 +67,7 @@ class Store:
         )
 
     def look(self, rate: float, seeds: int) -> list[dict[str, Any]]:
-        """Notes that the test rows are looked at.
-
-        Args:
-            rate: the chosen rate.
-            seeds: how many seeds it was chosen on.
-
-        Returns:
-            Every different look so far, this one included.
-        """
+        """Record one use of the test set, for a rate chosen on so many seeds; return every different use so far."""
         looks = self._study.user_attrs.get("test_looks", [])
         now = {"rate": rate, "seeds": seeds}
         if now not in looks:
@@ -92,21 +76,13 @@ class Store:
         return looks
 
     def close(self) -> None:
-        """Lets go of the folder."""
+        """Release the folder."""
         self._storage.remove_session()
         self._storage.engine.dispose()
         self._lock.close()
 
 
-def refuse_strangers(folder: Path) -> None:
-    """Refuses a folder that is not a study's.
-
-    Args:
-        folder: may be missing.
-
-    Raises:
-        StudyError: if something is there that is not a study.
-    """
+def _refuse_foreign(folder: Path) -> None:
     where, advice = repr(str(folder)), "Choose another --out."
     if folder.exists() and not folder.is_dir():
         raise StudyError("--out", "the path must be that of a folder", f"the file {where}", advice)
@@ -116,54 +92,31 @@ def refuse_strangers(folder: Path) -> None:
         raise StudyError("--out", "the folder must be new, empty or a study's", got, advice)
     if DATABASE in names:
         try:
-            names = optuna.get_all_study_names(storage=storage_at(folder / DATABASE))
+            names = optuna.get_all_study_names(storage=_storage_at(folder / DATABASE))
         except Exception:
             names = []
         if NAME not in names:
             raise StudyError("--out", f"{DATABASE} must be a study of thinnet", f"another file in {where}", advice)
 
 
-def refuse_other(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
-    """Refuses a folder that belongs to another study.
-
-    Args:
-        folder: the folder.
-        theirs: the identity of the study in it.
-        ours: the identity of this study.
-
-    Raises:
-        StudyError: naming the first difference.
-    """
+def _refuse_other(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     for name in ours:
         if theirs.get(name) != ours[name]:
-            rule = f"the folder must be new or hold this same study, with {name} {shown(ours[name])}"
-            got = f"{str(folder)!r}, a study with {name} {shown(theirs.get(name))}"
+            rule = f"the folder must be new or hold this same study, with {name} {_short(ours[name])}"
+            got = f"{str(folder)!r}, a study with {name} {_short(theirs.get(name))}"
             raise StudyError("--out", rule, got, "Choose another --out, or remove that folder.")
 
 
-def shown(value: Any) -> str:
-    """Puts a setting in few words.
-
-    Args:
-        value: of any kind.
-
-    Returns:
-        At most about 40 characters.
-    """
+def _short(value: Any) -> str:
     text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= 40 else text[:12] + "..."
 
 
-def create(folder: Path, identity: dict[str, Any]) -> None:
-    """Makes the database beside its place and moves it there with its identity inside.
-
-    Args:
-        folder: the folder.
-        identity: what the study is.
-    """
+def _create(folder: Path, identity: dict[str, Any]) -> None:
+    """Create the database with its identity in one atomic step."""
     partial = folder / PARTIAL
     partial.unlink(missing_ok=True)
-    storage = storage_at(partial)
+    storage = _storage_at(partial)
     study = optuna.create_study(study_name=NAME, storage=storage, direction="minimize")
     study.set_user_attr("identity", identity)
     storage.remove_session()
@@ -171,30 +124,12 @@ def create(folder: Path, identity: dict[str, Any]) -> None:
     os.replace(partial, folder / DATABASE)
 
 
-def storage_at(path: Path) -> RDBStorage:
-    """Opens Optuna's storage.
-
-    Args:
-        path: an SQLite file.
-
-    Returns:
-        The storage.
-    """
+def _storage_at(path: Path) -> RDBStorage:
     return RDBStorage(f"sqlite:///{path}")
 
 
-def locked(folder: Path) -> sqlite3.Connection:
-    """Takes the folder for this process; SQLite's file lock goes when the process does, however it ends.
-
-    Args:
-        folder: the folder.
-
-    Returns:
-        What holds the lock until it is closed.
-
-    Raises:
-        StudyError: if another process has it.
-    """
+def _locked(folder: Path) -> sqlite3.Connection:
+    """Lock the folder until the connection is closed. SQLite's file lock ends with the process, however it ends."""
     lock = sqlite3.connect(folder / LOCK, timeout=0)
     try:
         lock.execute("BEGIN EXCLUSIVE")

@@ -1,4 +1,4 @@
-"""From a file to a table of features and a target, with nothing fitted yet."""
+"""Read a file into a table of features and a target."""
 
 import zipfile
 from collections.abc import Callable
@@ -17,10 +17,10 @@ DELIMITERS = ",;\t|"
 
 @dataclass(frozen=True)
 class Table:
-    """What a file holds.
+    """The content of a file.
 
     Args:
-        name: what the data are called.
+        name: the name of the data.
         features: one column a feature, numbers as float64 and everything else as text or missing.
         target: one value a row, missing values included.
         image: whether all features are numbers in one unit, as pixels are.
@@ -33,17 +33,14 @@ class Table:
 
 
 def read_table(path: Path | None, target: str | None) -> Table:
-    """Reads the data of a study.
+    """Read the data of a study.
 
     Args:
-        path: a .csv, .tsv, .parquet or .npz file; none for scikit-learn's digits.
+        path: a .csv, .tsv, .parquet or .npz file; None for scikit-learn's digits.
         target: the column, or the array of an .npz file, to predict.
 
-    Returns:
-        The table, as it is in the file.
-
     Raises:
-        StudyError: if the file cannot be read, or is not a table with this target.
+        StudyError: the file cannot be read, or is not a table with this target.
 
     Example:
         >>> read_table(None, None).features.shape
@@ -54,9 +51,9 @@ def read_table(path: Path | None, target: str | None) -> Table:
             raise StudyError("--target", "the option must come with a FILE", f"{target!r} alone", "Name the file first.")
         pixels, digit = load_digits(return_X_y=True)
         return from_arrays("digits", np.asarray(pixels).reshape(-1, 8, 8), np.asarray(digit), "digit")
-    reader = READERS.get(path.suffix.lower())
+    reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise StudyError(COMMAND, f"FILE must end in {', '.join(READERS)}", repr(str(path)), "Convert it to one of them.")
+        raise StudyError(COMMAND, f"FILE must end in {', '.join(_READERS)}", repr(str(path)), "Convert it to one of them.")
     if not path.is_file():
         raise StudyError(COMMAND, "FILE must be a file that exists", repr(str(path)), "Check the path.")
     try:
@@ -69,47 +66,22 @@ def read_table(path: Path | None, target: str | None) -> Table:
         raise StudyError(COMMAND, f"FILE must be a readable {path.suffix} file", got, "Repair or re-export it.") from None
 
 
-def read_text(path: Path, target: str | None) -> Table:
-    """Reads a table of text, whose delimiter is the one that its first line has most of.
-
-    Args:
-        path: the file, in UTF-8.
-        target: the column to predict.
-
-    Returns:
-        The table.
-    """
+def _read_text(path: Path, target: str | None) -> Table:
+    """Read delimited UTF-8 text; the delimiter is the most frequent one in the first line."""
     with path.open(encoding="utf-8-sig") as file:
         header = file.readline()
     if not header.strip():
         raise StudyError(COMMAND, "FILE must hold a header and rows", f"an empty {str(path)!r}", "Check the export.")
     delimiter = max(DELIMITERS, key=header.count)
-    return from_frame(path, pd.read_csv(path, sep=delimiter, encoding="utf-8-sig", low_memory=False), target)
+    return _from_frame(path, pd.read_csv(path, sep=delimiter, encoding="utf-8-sig", low_memory=False), target)
 
 
-def read_parquet(path: Path, target: str | None) -> Table:
-    """Reads a Parquet table.
-
-    Args:
-        path: the file.
-        target: the column to predict.
-
-    Returns:
-        The table.
-    """
-    return from_frame(path, pd.read_parquet(path), target)
+def _read_parquet(path: Path, target: str | None) -> Table:
+    return _from_frame(path, pd.read_parquet(path), target)
 
 
-def read_arrays(path: Path, target: str | None) -> Table:
-    """Reads an archive of arrays: X, or the only other array, and y, or the one that `target` names.
-
-    Args:
-        path: the file.
-        target: the name of the array to predict.
-
-    Returns:
-        The table.
-    """
+def _read_arrays(path: Path, target: str | None) -> Table:
+    """Read an archive of arrays: X, or the only other array, and y, or the one that `target` names."""
     with np.load(path, allow_pickle=False) as archive:
         names = list(archive.files)
         y_name = target or next((name for name in ("y", "target", "labels") if name in names), "y")
@@ -125,43 +97,27 @@ def read_arrays(path: Path, target: str | None) -> Table:
     return from_arrays(path.name, x, y, y_name)
 
 
-READERS: dict[str, Callable[[Path, str | None], Table]] = {
-    ".csv": read_text,
-    ".tsv": read_text,
-    ".parquet": read_parquet,
-    ".npz": read_arrays,
+_READERS: dict[str, Callable[[Path, str | None], Table]] = {
+    ".csv": _read_text,
+    ".tsv": _read_text,
+    ".parquet": _read_parquet,
+    ".npz": _read_arrays,
 }
 
 
 def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
-    """Makes a table of arrays; inputs of three or more axes, or of bytes, are images.
+    """Make a table from inputs (N, ...) and targets (N,). Inputs of three or more axes, or of bytes, are images.
 
-    Args:
-        name: what the data are called.
-        x: inputs, (N, ...).
-        y: targets, (N,).
-        target: what the targets are called.
-
-    Returns:
-        The table, every axis of an input after the first made flat.
+    All axes of an input after the first are flattened.
     """
     image = x.ndim > 2 or x.dtype == np.uint8
     flat = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0)
     columns = [f"x{index}" for index in range(flat.shape[1])]
-    return checked(Table(name, pd.DataFrame(flat, columns=columns), pd.Series(y, name=target), image))
+    return _checked(Table(name, pd.DataFrame(flat, columns=columns), pd.Series(y, name=target), image))
 
 
-def from_frame(path: Path, frame: pd.DataFrame, target: str | None) -> Table:
-    """Parts the target from the features.
-
-    Args:
-        path: the file, for its name.
-        frame: what it holds.
-        target: the column to predict.
-
-    Returns:
-        The table.
-    """
+def _from_frame(path: Path, frame: pd.DataFrame, target: str | None) -> Table:
+    """Separate the target column from the features."""
     frame.columns = [str(column) for column in frame.columns]
     columns = list(frame.columns)
     listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
@@ -169,26 +125,20 @@ def from_frame(path: Path, frame: pd.DataFrame, target: str | None) -> Table:
         raise StudyError("--target", "a column must be named for a table", "none", f"Choose one of {listed}.")
     if columns.count(target) != 1:
         raise StudyError("--target", "the name must be that of one column", repr(target), f"Choose one of {listed}.")
-    return checked(Table(path.name, frame.drop(columns=target), frame[target]))
+    return _checked(Table(path.name, frame.drop(columns=target), frame[target]))
 
 
-def checked(table: Table) -> Table:
-    """Brings the features to numbers and text, and refuses columns that hold nothing.
-
-    Args:
-        table: as it was read.
-
-    Returns:
-        The same table with clean features.
+def _checked(table: Table) -> Table:
+    """Convert the features to numbers and text.
 
     Raises:
-        StudyError: if the table has no rows or no features, or a column holds nothing or numbers without bound.
+        StudyError: there are no rows or no features, or a column holds nothing or unbounded numbers.
     """
     rows, columns = table.features.shape
     if not rows or not columns:
         rule, got = "FILE must hold rows and a feature besides the target", f"{rows} rows and {columns} features"
         raise StudyError(COMMAND, rule, got, "Check the export.")
-    clean = {name: cleaned(column) for name, column in table.features.items()}
+    clean = {name: _cleaned(column) for name, column in table.features.items()}
     for name, column in clean.items():
         if column.isna().all():
             rule = f"column {name!r} must hold at least one value"
@@ -199,15 +149,8 @@ def checked(table: Table) -> Table:
     return Table(table.name, pd.DataFrame(clean), table.target, table.image)
 
 
-def cleaned(column: pd.Series) -> pd.Series:
-    """Brings one feature to float64 (numbers, truth values, times) or to text; missing stays missing.
-
-    Args:
-        column: of any type.
-
-    Returns:
-        The feature.
-    """
+def _cleaned(column: pd.Series) -> pd.Series:
+    """Convert a feature to float64 (numbers, booleans, times) or to text; missing values stay missing."""
     if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
         unit = "timedelta64[s]" if pd.api.types.is_timedelta64_dtype(column) else "datetime64[s]"
         stamps = column.dt.tz_localize(None) if getattr(column.dt, "tz", None) is not None else column

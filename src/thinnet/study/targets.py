@@ -1,4 +1,4 @@
-"""What a target is: which task it asks for, and its values as classes or numbers."""
+"""The target: the task that it asks for, and its values as classes or numbers."""
 
 import numpy as np
 import pandas as pd
@@ -10,13 +10,7 @@ MOST_CLASSES_OF_NUMBERS = 20
 
 
 def infer_task(target: pd.Series) -> str:
-    """Tells classes from numbers: text, truth values and up to 20 different whole numbers are classes.
-
-    Args:
-        target: without missing values.
-
-    Returns:
-        `classification` or `regression`.
+    """Infer the task: text, booleans and up to 20 different whole numbers are classes; missing values are not allowed.
 
     Example:
         >>> infer_task(pd.Series([0.0, 1.0, 2.0])), infer_task(pd.Series([0.5, 1.0, 2.0]))
@@ -30,16 +24,10 @@ def infer_task(target: pd.Series) -> str:
 
 
 def as_classes(target: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
-    """Numbers the classes.
-
-    Args:
-        target: without missing values.
-
-    Returns:
-        The names of the classes, and for every row which it is, int64.
+    """Return the names of the classes, and the class of every row as int64.
 
     Raises:
-        StudyError: if there is one class only, or a class has too few rows for three parts.
+        StudyError: there is one class only, or a class has too few rows for three sets.
     """
     codes, values = pd.factorize(target, sort=True)
     if len(values) < 2:
@@ -55,16 +43,10 @@ def as_classes(target: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def as_numbers(target: pd.Series) -> np.ndarray:
-    """Reads the target as numbers.
-
-    Args:
-        target: without missing values.
-
-    Returns:
-        float64, one a row.
+    """Return the target as float64.
 
     Raises:
-        StudyError: if a value is not a finite number, or all are the same.
+        StudyError: a value is not a finite number, or all are the same.
     """
     numbers = np.asarray(pd.to_numeric(target.astype("object"), errors="coerce"), dtype=np.float64)
     wrong = ~np.isfinite(numbers)

@@ -1,4 +1,4 @@
-"""The two kinds of target: how the output of a network is scored, case by case."""
+"""Classification and regression: how each sample is scored."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,9 +10,9 @@ from torch import Tensor
 
 
 class Task(Protocol):
-    """How outputs are scored: `loss` is what is trained on and chosen by, `error` is what people ask for.
+    """How outputs are scored: `loss` trains the network and chooses the rate, `error` is for the reader.
 
-    An error is shown times `error_factor`, followed by `error_unit`; a difference of errors by `difference_unit`.
+    Texts show an error times `error_factor` with `error_unit`, and a difference of errors with `difference_unit`.
     """
 
     @property
@@ -31,25 +31,25 @@ class Task(Protocol):
     def difference_unit(self) -> str: ...
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        """The loss of every case, (N, outputs) and (N,) to (N,)."""
+        """The loss of every sample, (N, outputs) and (N,) to (N,)."""
         ...
 
     def error(self, output: Tensor, y: Tensor) -> Tensor:
-        """The error of every case, (N, outputs) and (N,) to (N,)."""
+        """The error of every sample, (N, outputs) and (N,) to (N,)."""
         ...
 
     def total(self, mean: float) -> float:
-        """The error of many cases, from the mean of theirs."""
+        """The error of many samples, from the mean of theirs."""
         ...
 
     def error_difference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """A matrix like `a` and `b`, (seeds, cases), whose mean is the total error of `a` less that of `b`."""
+        """A matrix like `a` and `b`, (seeds, rows), whose mean is the total error of `a` less that of `b`."""
         ...
 
 
 @dataclass(frozen=True)
 class Classification:
-    """A target of classes: negative log likelihood, and the share of wrong answers."""
+    """Classes: negative log-likelihood, and the error rate."""
 
     classes: Sequence[str]
     name = "classification"
@@ -78,9 +78,9 @@ class Classification:
 
 @dataclass(frozen=True)
 class Regression:
-    """A target of numbers: squared error in units of the training target's variance, and RMSE in the target's own unit.
+    """Numbers: squared error in units of the variance of the training target, and RMSE in the unit of the target.
 
-    The network sees the standardised target, so a loss of 1 is that of always answering the mean of the training part.
+    The network sees the standardised target: predicting the mean of the training set has a loss of 1.
     """
 
     mean: float
@@ -103,7 +103,7 @@ class Regression:
         return mean**0.5
 
     def error_difference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """Linear about the two roots, so that the mean of this matrix has the spread of the RMSE difference."""
+        """Linearised at the two roots, so that the mean of this matrix has the variance of the RMSE difference."""
         root_a, root_b = np.sqrt(a.mean()), np.sqrt(b.mean())
         if root_a == 0 or root_b == 0:
             return np.full_like(a, root_a - root_b)

@@ -1,4 +1,4 @@
-"""The weights of a trial on disk: a file is there whole, or it does not count."""
+"""The weights of a trial on disk. A file is written completely or it does not count."""
 
 import hashlib
 import os
@@ -7,24 +7,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from thinnet.study.plan import DROPOUT, Key
+from thinnet.study.plan import DROPOUT, TrialKey
 
 States = dict[str, dict[str, Tensor]]
-"""`best`: the weights of the epoch with the lowest hold-out loss; `last`: those of the last epoch."""
+"""`best`: the weights of the epoch with the lowest validation loss; `last`: those of the last epoch."""
 
 
-def weights_path(folder: Path, key: Key) -> Path:
-    """Where the weights of one trial are; those of dropout are where they were before a study could compare methods.
-
-    Args:
-        folder: the study's folder.
-        key: which trial.
-
-    Returns:
-        A path that no other trial has.
+def weights_path(folder: Path, key: TrialKey) -> Path:
+    """Return the path of the weights of a trial. That of dropout has no method in it, as in older folders.
 
     Example:
-        >>> weights_path(Path("report"), Key("dropout", 0.5, 3)).as_posix()
+        >>> weights_path(Path("report"), TrialKey("dropout", 0.5, 3)).as_posix()
         'report/weights/rate-0.5-seed-3.pt'
     """
     method = "" if key.method == DROPOUT else f"{key.method}-"
@@ -32,15 +25,7 @@ def weights_path(folder: Path, key: Key) -> Path:
 
 
 def save_weights(path: Path, states: States) -> str:
-    """Writes the weights beside their place, then moves them there in one step.
-
-    Args:
-        path: where they shall be.
-        states: the weights.
-
-    Returns:
-        The file's SHA-256.
-    """
+    """Write the weights in one atomic step, and return the SHA-256 of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -53,24 +38,10 @@ def save_weights(path: Path, states: States) -> str:
 
 
 def load_weights(path: Path) -> States:
-    """Reads what `save_weights` wrote.
-
-    Args:
-        path: where it is.
-
-    Returns:
-        The weights.
-    """
+    """Read what `save_weights` wrote."""
     return torch.load(path, weights_only=True)
 
 
 def weights_digest(path: Path) -> str:
-    """Says which weights a file holds.
-
-    Args:
-        path: where it is.
-
-    Returns:
-        The file's SHA-256, or an empty text where there is no file.
-    """
+    """Return the SHA-256 of a file; an empty text where there is no file."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

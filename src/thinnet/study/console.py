@@ -1,0 +1,70 @@
+"""What a study prints: progress on stderr, tables and the verdict on stdout."""
+
+from collections.abc import Iterable
+
+from rich.console import Console
+from rich.text import Text
+
+from thinnet.report.formatting import counted
+from thinnet.report.progress import progressing
+from thinnet.report.table import Table
+from thinnet.study.comparison_text import loss_sentences, time_sentences
+from thinnet.study.dataset import Dataset
+from thinnet.study.formatting import interval_text, quantity
+from thinnet.study.results import Results
+from thinnet.study.tasks import Task
+from thinnet.study.trial import Trial
+from thinnet.study.verdict import Verdict
+
+
+def show_progress(trials: Iterable[Trial], finished: int, total: int) -> None:
+    """Run the trials and show how many are done, and the time left."""
+    with progressing("training", total, finished) as progress:
+        for trial in trials:
+            loss = trial.at("best")["validation_loss"]
+            progress.advance(1, f"· p {trial.rate:g}, seed {trial.seed}: {loss:.3g}")
+
+
+def print_results(console: Console, results: Results, data: Dataset, verdict: Verdict) -> None:
+    """Print the tables and the verdict."""
+    console.print(_rates(results, data.task))
+    text = Text(verdict.headline, style="bold")
+    for sentence in (*verdict.sentences, verdict.overfitting):
+        text.append(f"\n{sentence}", style="not bold")
+    console.print(text)
+    if results.comparisons:
+        console.print(_methods(results, data.task))
+        console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
+
+
+def _rates(results: Results, task: Task) -> Table:
+    rows, marks = [], {}
+    for number, each in enumerate(results.rates):
+        best, chosen = each.views["best"], each.rate == results.chosen
+        if chosen:
+            marks[number] = "strong"
+        rows.append(
+            (
+                f"{each.rate:g}" + (" ←" if chosen else ""),
+                f"{best.validation_loss:.4f}",
+                interval_text(best.difference),
+                quantity(best.validation_error, task),
+                f"{best.gap:+.3f}",
+                f"{each.epochs_to_best:g}",
+                f"{each.seconds:.1f} s",
+            )
+        )
+    head = ("p", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
+    title = f"Validation set, mean over {counted(results.seeds, 'seed')}, each at its best epoch"
+    return Table(head, rows, title, marks=marks)
+
+
+def _methods(results: Results, task: Task) -> Table:
+    first = results.comparisons[0].against
+    rows = []
+    for each in results.comparisons:
+        losses = (f"{each.loss:.4f}", f"{each.loss_against:.4f}", interval_text(each.interval))
+        times = (f"{ratio.mean:.2f}x" for ratio in (each.seconds, each.seconds_to_target))
+        rows.append((each.method, f"{each.rate:g}", *losses, *times))
+    head = ("method", "p", task.loss_name, first, f"less {first} [95 %]", "time", "to target")
+    return Table(head, rows, "Test set, each trial at its best epoch; times as ratios")

@@ -1,0 +1,52 @@
+"""The training, validation and test sets of a study as arrays, light enough for a worker process to load."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from thinnet.study.tasks import Task
+
+
+@dataclass(frozen=True)
+class Split:
+    """One of the three sets: inputs (N, features), targets (N,), and the row of the file of each sample (N,)."""
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Everything that a trial sees of the data.
+
+    Args:
+        name: the name of the data.
+        target: the predicted column.
+        task: how predictions are scored.
+        train: the training set, to which the weights are fitted.
+        validation: the validation set, which chooses the epoch and the rate.
+        test: the test set, used once, at the end.
+        notes: sentences for the reader on how the data were prepared.
+    """
+
+    name: str
+    target: str
+    task: Task
+    train: Split
+    validation: Split
+    test: Split
+    notes: tuple[str, ...] = ()
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 over every number of the three sets and over the task."""
+        digest = hashlib.sha256(repr(self.task).encode())
+        for part in (self.train, self.validation, self.test):
+            for array in (part.x, part.y, part.ids):
+                digest.update(f"{array.dtype.str}{array.shape}".encode())
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
