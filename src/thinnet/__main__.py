@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command line; without the libraries of the study extra it says how to get them and exits with 2."""
+    """Run the command line. Without the libraries of the study extra, name the extra and exit with 2."""
     try:
         from thinnet.cli import app
 

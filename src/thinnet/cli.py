@@ -1,4 +1,4 @@
-"""The commands and their arguments; what they do is elsewhere."""
+"""The `thinnet` command: its subcommands and their arguments."""
 
 import json
 import os
@@ -15,8 +15,10 @@ from rich.console import Console
 from thinnet.report.findings import Format
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
 
+ABOUT = "Dropout for PyTorch: find the methods, the stochastic operations of a model, mistakes, and whether dropout helps."
+
 app = typer.Typer(
-    help="Dropout for PyTorch: every method, and whether it helps here, at which rate.",
+    help=ABOUT,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -25,18 +27,14 @@ app = typer.Typer(
 
 
 class TaskName(str, Enum):
-    """What to do with the target."""
+    """The task of a study."""
 
     classification = "classification"
     regression = "regression"
 
 
 def show_version(wanted: bool) -> None:
-    """Prints the version and which toss path serves which device, and leaves.
-
-    Args:
-        wanted: whether `--version` was given.
-    """
+    """Print the version and the kernels of each device, and exit."""
     if wanted:
         from thinnet.ops import backends
 
@@ -45,19 +43,19 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback()
+@app.callback(help=ABOUT)
 def common(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Version, and how each device tosses."),
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and the kernels in use."),
     ] = False,
 ) -> None:
-    """Dropout for PyTorch: every method, and whether it helps here, at which rate."""
+    """Options before the subcommand."""
 
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turns what a person can mend into one sentence and exit code 2, and Ctrl-C into 130."""
+    """Turn an error that the caller can correct into one sentence and exit code 2, and Ctrl-C into 130."""
     try:
         yield
     except StudyError as error:
@@ -68,20 +66,16 @@ def exit_codes() -> Iterator[None]:
 
 
 def cores() -> int:
-    """Counts the cores this process may use.
-
-    Returns:
-        At least 1.
-    """
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method, such as DropBlock2d. Without one: all of them.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON: a list, or one object for NAME.")] = False,
+    name: Annotated[str | None, typer.Argument(help="A method, such as DropBlock2d. Default: list all methods.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list, or one object for NAME.")] = False,
 ) -> None:
-    """Shows the methods: what each does, when to take it and when not, its rate, its cost, and a picture of its mask.
+    """List the dropout methods, or show one: equation, when to use it, default rate, cost, and a picture of its mask.
 
     Example: `thinnet methods DropBlock2d`
 
@@ -104,9 +98,9 @@ def methods(
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="FILE.py:FACTORY, or package.module:FACTORY.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", help="A random input, in order: 4x3x32x32, or 2x12:int64:1000 for integers below 1000."),
+    typer.Option("--input", help="Shape of a random input: 4x3x32x32, or 2x12:int64:1000 for integers below 1000. Repeatable."),
 ]
-Passes = Annotated[int, typer.Option(min=1, help="Training passes; a place that few of them reach needs more.")]
+Passes = Annotated[int, typer.Option(min=1, help="Training passes. Raise it if a site runs in few of them.")]
 
 
 @app.command()
@@ -114,12 +108,12 @@ def sites(
     model: ModelArgument,
     inputs: Inputs = None,
     passes: Passes = 8,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the sites as JSON on stdout and nothing else.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Draw the network into this file, sites coloured by rate.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Draw the network into this file, with sites coloured by rate.")] = None,
 ) -> None:
-    """Shows what is random in a model: every place that tosses coins, how much it drops, and who turns it off.
+    """List every stochastic operation of a model: where it is, how much it drops, and in which mode it is on.
 
-    FACTORY is called without arguments and returns the model. Without `--input` only what modules declare is listed.
+    FACTORY takes no arguments and returns the model. Without `--input` the list holds only what modules declare.
 
     Example: `thinnet sites train.py:make_model --input 4x3x32x32 --html sites.html`
 
@@ -136,16 +130,16 @@ def audit(
     inputs: Inputs = None,
     passes: Passes = 8,
     allow: Annotated[
-        list[str] | None, typer.Option(help="What is meant to be so: 'AUD101 decoder.prenet*=why'. May be repeated.")
+        list[str] | None, typer.Option(help="Accept a finding: 'AUD101 decoder.prenet*=reason'. Repeatable.")
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Runs a model and says what is wrong with its randomness: on in eval, off in training, wrong rates, wrong places.
+    """Run a model and find mistakes of its dropout: on in eval mode, off in training, wrong rates, wrong places.
 
     Example: `thinnet audit train.py:make_model --input 64x784`
 
-    Exit codes: 0 nothing that counts, 1 findings, 2 no such model.
+    Exit codes: 0 no findings that count, 1 findings, 2 no such model.
     """
     from thinnet.models.command import show_findings
 
@@ -157,13 +151,18 @@ def audit(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
 def lint(context: typer.Context) -> None:
-    """Finds dropout mistakes in source files, without running them. `thinnet lint --help` says how."""
+    """Find dropout mistakes in source files without running them. See `thinnet lint --help`.
+
+    Example: `thinnet lint src`
+
+    Exit codes: 0 no findings, 1 findings, 2 bad input.
+    """
     try:
-        from thinnet.lint.command import lint as command  # its parser of Python would slow every other command down
+        from thinnet.lint.command import lint as command  # LibCST would slow every other command down
     except ModuleNotFoundError as error:
         if error.name != "libcst":
             raise
-        typer.echo("thinnet lint: it needs the lint extra: pip install 'thinnet[lint]'", err=True)
+        typer.echo("thinnet lint: libcst must be installed; it is not. Run pip install 'thinnet[lint]'.", err=True)
         raise typer.Exit(2) from None
     linter = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
     linter.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
@@ -173,44 +172,43 @@ def lint(context: typer.Context) -> None:
 @app.command()
 def study(
     file: Annotated[
-        Path | None, typer.Argument(help="A .csv, .tsv, .parquet or .npz file. Without one: scikit-learn's digits.")
+        Path | None, typer.Argument(help="A .csv, .tsv, .parquet or .npz file. Default: scikit-learn's digits.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict, or the array in an .npz file.")] = None,
-    task: Annotated[TaskName | None, typer.Option(help="Overrides the task found from the target.")] = None,
-    rates: Annotated[str, typer.Option(help="Rates to compare, in [0, 1); 0 is always among them.")] = (
+    task: Annotated[TaskName | None, typer.Option(help="The task. Default: inferred from the target.")] = None,
+    rates: Annotated[str, typer.Option(help="Dropout rates to compare, in [0, 1). 0 is always added.")] = (
         "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
     ),
     seeds: Annotated[
-        int, typer.Option(help="Trials a rate; 3 or more for an interval. More seeds go on in the same folder.")
+        int, typer.Option(help="Trials per rate; an interval needs 3. More seeds continue in the same folder.")
     ] = 8,
     budget: Annotated[
-        str | None,
-        typer.Option(help="Stop training after this long, such as 90s, 2m or 1h, but after one seed at least."),
+        str | None, typer.Option(help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is done.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="The folder of this study: report, trials and weights.")] = Path("report"),
-    jobs: Annotated[int | None, typer.Option(help="Processes side by side; changes no number. Default: the cores.")] = None,
-    seed: Annotated[int, typer.Option(help="Draws the split and, for every trial, weights, batches and coins.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training rows, the same for every rate.")] = 100,
+    out: Annotated[Path, typer.Option(help="Output folder: report, trials and weights.")] = Path("report"),
+    jobs: Annotated[int | None, typer.Option(help="Parallel processes; they change no number. Default: all cores.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split and of all initial weights, batches and masks.")] = 0,
+    epochs: Annotated[int, typer.Option(help="Passes over the training set, the same for every rate.")] = 100,
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "128,128",
-    batch: Annotated[int, typer.Option(help="Rows a step.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam.")] = 1e-3,
+    batch: Annotated[int, typer.Option(help="Batch size.")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="Such as 32-true or bf16-mixed.")] = "32-true",
+    precision: Annotated[str, typer.Option(help="Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
-        str, typer.Option(help="What to train at every rate: dropout, thin or both. Both are compared at the same rates.")
+        str, typer.Option(help="Methods to train at every rate: dropout, thin, or dropout,thin to compare them.")
     ] = "dropout",
-    groups: Annotated[int, typer.Option(help="For thin: groups of samples in a batch, each with coins of its own.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout and nothing else.")] = False,
+    groups: Annotated[int, typer.Option(help="For thin: groups of samples in a batch, each with its own mask.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
-    """Says whether dropout helps on your data, at which rate, and how sure that is.
+    """Measure whether dropout helps on your data, at which rate, and how certain that is.
 
-    Trains the same network at every rate over several seeds, chooses the rate on hold-out rows, and only then compares
-    it with no dropout on test rows. Rates are paired: at one seed they share initial weights, batches and coins.
-    Interrupted? The same command goes on.
+    It trains the same network at every rate over several seeds and chooses the rate on the validation set. Only then does
+    it compare that rate with no dropout on the test set. At one seed all rates share initial weights, batches and random
+    bits. Run an interrupted study again with the same command: it resumes.
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`
 
-    Is thinning as good, in less time? `thinnet study --methods dropout,thin --rates 0.2,0.5 --out thin-report`
+    Compare thinned execution with dropout: `thinnet study --methods dropout,thin --rates 0.2,0.5 --out thin-report`
 
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
@@ -228,8 +226,8 @@ def study(
             groups=groups,
         )
         limit = None if budget is None else parse_budget(budget)
-        from thinnet.study.command import Request, conduct
+        from thinnet.study.command import Request, run_study
 
         named = None if task is None else task.value
         request = Request(file, target, named, plan, seeds, limit, cores() if jobs is None else jobs, out, as_json)
-        raise typer.Exit(conduct(request))
+        raise typer.Exit(run_study(request))

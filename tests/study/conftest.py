@@ -1,4 +1,4 @@
-"""What the tests of the study share: small data, and the command run in this process."""
+"""Fixtures of the study: small data, and the command in this process."""
 
 import json
 from collections.abc import Callable
@@ -20,20 +20,20 @@ TINY = ("--rates", "0.3,0.6", "--seeds", "3", "--epochs", "3", "--hidden", "16",
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left behind."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
     def result(self) -> dict[str, Any]:
-        """The JSON document, without the times, which no two runs share."""
+        """The JSON document without the times."""
         return {name: value for name, value in json.loads(self.out).items() if name != "seconds"}
 
 
 @pytest.fixture(scope="session")
 def study() -> Callable[..., Outcome]:
-    """Runs `thinnet study` in this process, tiny where the arguments do not say otherwise."""
+    """Run `thinnet study` in this process, with tiny settings where the arguments give none."""
 
     def run(*arguments: object) -> Outcome:
         result = CliRunner().invoke(app, ["study", *TINY, *map(str, arguments)], catch_exceptions=False)
@@ -44,7 +44,7 @@ def study() -> Callable[..., Outcome]:
 
 @pytest.fixture(scope="session")
 def request_of() -> Callable[..., Request]:
-    """Asks for a study of three seeds with the settings of a plan."""
+    """Return a request for a study of three seeds."""
 
     def ask(file: Path | None, target: str | None, plan: Plan, out: Path, seeds: int = 3, jobs: int = 1) -> Request:
         return Request(file, target, None, plan, seeds, None, jobs, out, as_json=True)
@@ -54,7 +54,7 @@ def request_of() -> Callable[..., Request]:
 
 @pytest.fixture(scope="session")
 def mixed() -> pd.DataFrame:
-    """120 rows with numbers, text, truth values, times and gaps; `label` has classes and `amount` numbers."""
+    """120 rows with numbers, text, booleans, times and missing values; `label` has classes and `amount` numbers."""
     rng = np.random.default_rng(7)
     size, colour = rng.normal(size=120), rng.choice(["red", "green", "blue"], size=120)
     frame = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""The average of thinned networks beside one pass, in a study."""
+"""Monte-Carlo averages in a study, compared with a single deterministic pass."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_probabilities_are_averaged_and_values_too() -> None:
     torch.testing.assert_close(averaged(draws[..., :1], Regression(0.0, 1.0)), draws[..., :1].mean(0))
 
 
-def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_scored_by_the_average_of_addressed_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(averaging, "SAMPLES", 4)
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,))
     network, other = (seeded_network(data, plan, 0.5, seed=seed) for seed in (3, 4))
@@ -54,18 +54,22 @@ def test_rows_are_scored_by_the_average_of_named_draws(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(
     ("interval", "advice"),
-    [((0.1, 0.05, 0.15), "One pass is better"), ((-0.1, -0.2, -0.05), "distill"), ((0.0, -0.1, 0.1), "one pass does")],
+    [
+        ((0.1, 0.05, 0.15), "single pass is better"),
+        ((-0.1, -0.2, -0.05), "distill"),
+        ((0.0, -0.1, 0.1), "use the single pass"),
+    ],
 )
-def test_it_says_which_is_better_and_what_to_do(interval: tuple[float, float, float], advice: str) -> None:
+def test_the_sentence_names_the_better_and_the_next_step(interval: tuple[float, float, float], advice: str) -> None:
     text = averaging_text({"loss": contrast(*interval), "error": contrast(*interval)}, CLASSES, 0.5)
-    assert advice in text and "the average of 50 thinned networks has the test NLL" in text
+    assert advice in text and "The average of 50 sub-networks at p = 0.5 has a test NLL of" in text
 
 
-def test_the_report_and_the_document_say_it(study: Callable, csv: Path, tmp_path: Path) -> None:
+def test_the_report_and_the_document_hold_the_averages(study: Callable, csv: Path, tmp_path: Path) -> None:
     for target in ("label", "amount"):
         outcome = study(csv, "--target", target, "--out", tmp_path / target, "--json")
         found, chosen = outcome.result()["averages"], outcome.result()["verdict"]["chosen"]
         page = (tmp_path / target / "index.html").read_text()
-        assert (found is None) == (chosen == 0) == ("One pass, or the average of many" not in page)
+        assert (found is None) == (chosen == 0) == ("One deterministic pass, or the average" not in page)
         if found is not None:
-            assert found["networks"] == 50 and found["loss"]["without"] > 0 and "thinned networks" in found["sentence"]
+            assert found["networks"] == 50 and found["loss"]["without"] > 0 and "sub-networks" in found["sentence"]

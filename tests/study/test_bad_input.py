@@ -1,4 +1,4 @@
-"""Bad input: one sentence and the next step on stderr, exit code 2, and nothing written or overwritten."""
+"""Bad input: one sentence with the next step on stderr, exit code 2, and nothing written."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -65,8 +65,8 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "rate nan": (lambda p: ["--rates", "nan"], "every rate must be in [0, 1); got nan"),
     "rates of letters": (lambda p: ["--rates", "half"], "must be numbers separated by commas; got 'half'"),
     "no rates": (lambda p: ["--rates", ""], "must be numbers separated by commas"),
-    "budget of letters": (lambda p: ["--budget", "soon"], "the time must be a positive length; got 'soon'"),
-    "budget of zero": (lambda p: ["--budget", "0s"], "the time must be a positive length"),
+    "budget of letters": (lambda p: ["--budget", "soon"], "the time must be a positive duration; got 'soon'"),
+    "budget of zero": (lambda p: ["--budget", "0s"], "the time must be a positive duration"),
     "no seeds": (lambda p: ["--seeds", "0"], "--seeds: the number must be at least 1; got 0"),
     "no jobs": (lambda p: ["--jobs", "0"], "--jobs: the number must be at least 1"),
     "no epochs": (lambda p: ["--epochs", "0"], "--epochs: the number must be at least 1"),
@@ -77,7 +77,10 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "unknown method": (lambda p: ["--methods", "dropout,thinning"], "must be among dropout, thin; got 'thinning'"),
     "no methods": (lambda p: ["--methods", ""], "--methods: every method must be among dropout, thin; got ''"),
     "groups of dropout": (lambda p: ["--groups", "4"], "--groups: the number must be 1 where thin is not trained; got 4"),
-    "more groups than rows": (lambda p: ["--methods", "thin", "--batch", "2", "--groups", "4"], "at most the batch, 2; got 4"),
+    "more groups than rows": (
+        lambda p: ["--methods", "thin", "--batch", "2", "--groups", "4"],
+        "the batch size, 2; got 4",
+    ),
     "no such device": (lambda p: ["--device", "abacus"], "device and precision must exist here"),
     "no such precision": (lambda p: ["--precision", "3-bit"], "device and precision must exist here"),
 }

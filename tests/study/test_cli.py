@@ -1,4 +1,4 @@
-"""The command line: help, version, JSON alone on stdout, and what happens without the study extra."""
+"""The command line: help, version, JSON on stdout, and a missing study extra."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def assert_matches(value: object, schema: object, where: str = "result") -> None
         assert isinstance(value, schema), where  # type: ignore[arg-type]
 
 
-def test_json_has_its_schema_and_stands_alone_on_stdout(study: Callable, csv: Path, tmp_path: Path):
+def test_json_has_its_schema_and_is_all_of_stdout(study: Callable, csv: Path, tmp_path: Path):
     outcome = study(csv, "--target", "label", "--json", "--out", tmp_path / "out")
     assert_matches(json.loads(outcome.out), SCHEMA)
     assert outcome.out == (tmp_path / "out" / "result.json").read_text()
@@ -100,7 +100,7 @@ def test_terminal_shows_table_verdict_and_report(study: Callable, csv: Path, tmp
     assert str(tmp_path / "out" / "index.html") in outcome.out
 
 
-def test_help_says_options_exit_codes_and_an_example():
+def test_help_has_options_exit_codes_and_an_example():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).stdout.split())
     options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --methods --groups --json"
     assert all(option in shown for option in options.split())
@@ -116,7 +116,7 @@ def test_default_rates_of_the_command_are_those_of_the_plan():
     assert Plan().rates == parse_numbers("--rates", rates)
 
 
-def test_version_says_how_each_device_tosses():
+def test_version_names_the_kernels_of_each_device():
     shown = CliRunner().invoke(app, ["--version"]).stdout
     for device, path in ops.backends().items():
         assert f"{device}: {path}" in shown
@@ -127,7 +127,7 @@ def run_python(code: str) -> subprocess.CompletedProcess:
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich", "optuna", "jinja2"])
-def test_without_the_study_extra_it_says_how_to_get_it(missing: str):
+def test_without_the_study_extra_the_error_names_it(missing: str):
     hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['thinnet', 'study']"
     done = run_python(f"{hidden}; from thinnet.__main__ import main; main()")
     assert done.returncode == 2

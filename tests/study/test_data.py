@@ -1,19 +1,19 @@
-"""From a file to three parts: the task is found, nothing leaks, and what was done is said."""
+"""From a file to three sets: the task is inferred, nothing leaks, and notes describe the preparation."""
 
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from thinnet.study.cases import Data
 
+from thinnet.study.dataset import Dataset
 from thinnet.study.encoding import table_encoder
 from thinnet.study.preparing import prepare
 from thinnet.study.tables import read_table
 from thinnet.study.targets import infer_task
 
 
-def load(path: Path, target: str | None, task: str | None = None, seed: int = 0) -> Data:
+def load(path: Path, target: str | None, task: str | None = None, seed: int = 0) -> Dataset:
     return prepare(read_table(path, target), task, seed)
 
 
@@ -30,7 +30,7 @@ def load(path: Path, target: str | None, task: str | None = None, seed: int = 0)
     ],
     ids=str,
 )
-def test_task_is_found(values: list, task: str):
+def test_task_is_inferred(values: list, task: str):
     assert infer_task(pd.Series(values)) == task
 
 
@@ -41,7 +41,7 @@ def test_task_can_be_overridden(tmp_path: Path):
     assert load(path, "y", "regression").task.name == "regression"
 
 
-def test_digits_are_split_three_ways_with_equal_shares():
+def test_digits_are_split_into_three_stratified_sets():
     data = prepare(read_table(None, None), None, seed=0)
     ids = np.concatenate([data.train.ids, data.validation.ids, data.test.ids])
     assert sorted(ids) == list(range(1797))
@@ -62,7 +62,7 @@ def test_every_kind_of_column_becomes_finite_numbers(csv: Path):
     for part in (data.train, data.validation, data.test):
         assert np.isfinite(part.x).all()
         assert part.x.dtype == np.float32
-    assert any("missing values were filled in" in note for note in data.notes)
+    assert any("missing values were imputed" in note for note in data.notes)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".tsv", ".csv"])
@@ -80,7 +80,7 @@ def test_formats_agree(tmp_path: Path, mixed: pd.DataFrame, suffix: str):
     assert load(path, "amount").fingerprint() == load(plain, "amount").fingerprint()
 
 
-def test_encoding_is_fitted_on_the_training_part_only(tmp_path: Path, mixed: pd.DataFrame):
+def test_encoding_is_fitted_on_the_training_set_only(tmp_path: Path, mixed: pd.DataFrame):
     path, changed = tmp_path / "a.csv", tmp_path / "b.csv"
     mixed.to_csv(path, index=False)
     before = load(path, "label")
@@ -94,7 +94,7 @@ def test_encoding_is_fitted_on_the_training_part_only(tmp_path: Path, mixed: pd.
     assert np.isfinite(after.test.x).all()
 
 
-def test_rows_without_a_target_are_left_out_and_said_so(tmp_path: Path, mixed: pd.DataFrame):
+def test_rows_without_a_target_are_left_out_with_a_note(tmp_path: Path, mixed: pd.DataFrame):
     path = tmp_path / "gaps.csv"
     mixed.assign(label=mixed["label"].mask(mixed.index % 10 == 0)).to_csv(path, index=False)
     data = load(path, "label")
@@ -103,7 +103,7 @@ def test_rows_without_a_target_are_left_out_and_said_so(tmp_path: Path, mixed: p
     assert "12 of 120 rows have no target and were left out." in data.notes
 
 
-def test_column_that_is_missing_in_the_training_part_alone_is_no_error(tmp_path: Path, mixed: pd.DataFrame):
+def test_column_that_is_missing_in_the_training_set_alone_is_no_error(tmp_path: Path, mixed: pd.DataFrame):
     path = tmp_path / "late.csv"
     mixed.to_csv(path, index=False)
     test_rows = load(path, "label").test.ids
@@ -113,7 +113,7 @@ def test_column_that_is_missing_in_the_training_part_alone_is_no_error(tmp_path:
     assert np.isfinite(load(path, "label").test.x).all()
 
 
-def test_regression_target_is_standardised_by_the_training_part(csv: Path):
+def test_regression_target_is_standardised_by_the_training_set(csv: Path):
     data = load(csv, "amount")
     assert data.train.y.mean() == pytest.approx(0, abs=1e-6)
     assert data.train.y.std() == pytest.approx(1, abs=1e-6)
@@ -136,7 +136,7 @@ def test_array_of_targets_can_be_named(tmp_path: Path):
     assert load(path, "price").task.name == "regression"
 
 
-def test_fingerprint_tells_data_apart(csv: Path):
+def test_fingerprint_differs_between_datasets(csv: Path):
     prints = {
         load(csv, "label").fingerprint(),
         load(csv, "amount").fingerprint(),
@@ -145,7 +145,7 @@ def test_fingerprint_tells_data_apart(csv: Path):
     assert len(prints) == 3
 
 
-def test_encoder_softens_outliers():
+def test_encoder_squashes_outliers():
     frame = pd.DataFrame({"x": [0.0] * 99 + [1e9]})
     encoded = np.asarray(table_encoder().fit_transform(frame))
     assert np.abs(encoded).max() <= 3

@@ -1,4 +1,4 @@
-"""Methods compared at the same rates: which arms there are, what they share, what is said of them, and what is on disk."""
+"""Methods compared at the same rates: configurations, shared seeds, sentences, and files."""
 
 import json
 import sqlite3
@@ -59,7 +59,7 @@ def test_rate_0_is_trained_once_and_methods_have_one_order():
         ({"methods": ()}, "--methods: every method must be among dropout, thin; got 'none'"),
         ({"methods": BOTH, "groups": 0}, "--groups: the number must be at least 1; got 0"),
         ({"groups": 4}, "--groups: the number must be 1 where thin is not trained; got 4. Add --methods dropout,thin"),
-        ({"methods": BOTH, "batch": 8, "groups": 9}, "--groups: the number must be at most the batch, 8; got 9"),
+        ({"methods": BOTH, "batch": 8, "groups": 9}, "--groups: the number must be at most the batch size, 8; got 9"),
     ],
 )
 def test_bad_methods_and_groups(settings: dict, words: str):
@@ -68,14 +68,14 @@ def test_bad_methods_and_groups(settings: dict, words: str):
     assert words in str(caught.value)
 
 
-def test_rate_that_leaves_nothing_out_is_refused_at_the_door(compared: Callable, tmp_path: Path):
+def test_a_rate_that_skips_no_unit_is_refused_before_training(compared: Callable, tmp_path: Path):
     plan = replace(SMALL, rates=(0.1, 0.5), hidden=(64, 4))
-    with pytest.raises(StudyError, match=r"--rates: thin must leave units out of every layer; got 0\.1 and 64,4: site 5 is"):
+    with pytest.raises(StudyError, match=r"--rates: thin must skip units of every layer; got 0\.1 and 64,4: site 5 is"):
         compared(tmp_path / "out", plan)
     assert not (tmp_path / "out").exists()
 
 
-def test_arms_of_one_seed_share_weights_and_batches(data: Any):
+def test_methods_of_one_seed_share_weights_and_batches(data: Any):
     dense, other = (seeded_network(data, SMALL, 0.5, seed=3) for _ in range(2))
     thin = thinned(other, data, SMALL, TrialKey(THIN, 0.5, 3))
     assert dense.state_dict().keys() == thin.state_dict().keys()
@@ -92,7 +92,7 @@ def test_thinned_trial_is_a_function_of_its_key(data: Any):
     assert one.curves != train(data, replace(SMALL, groups=1), TrialKey(THIN, 0.6, 1))[0].curves
 
 
-def test_study_of_both_methods_goes_on_and_says_the_same(compared: Callable, tmp_path: Path):
+def test_a_study_of_both_methods_resumes_with_the_same_result(compared: Callable, tmp_path: Path):
     assert compared(tmp_path / "a") == 0
     assert [(each["method"], each["rate"]) for each in result(tmp_path / "a")["methods"]["comparisons"]] == [
         (THIN, 0.3),
@@ -108,7 +108,7 @@ def test_study_of_both_methods_goes_on_and_says_the_same(compared: Callable, tmp
     assert result(tmp_path / "a") == before
 
 
-def test_first_method_says_the_same_alone(compared: Callable, tmp_path: Path):
+def test_the_first_method_alone_has_the_same_result(compared: Callable, tmp_path: Path):
     assert compared(tmp_path / "both") == 0
     assert compared(tmp_path / "one", replace(SMALL, methods=(DROPOUT,), groups=1)) == 0
     both, one = result(tmp_path / "both"), result(tmp_path / "one")
@@ -123,7 +123,7 @@ def test_folder_of_other_methods_is_refused(compared: Callable, tmp_path: Path, 
         compared(tmp_path / "out", replace(SMALL, **change))
 
 
-def test_study_begun_before_there_were_methods_goes_on(study: Callable, csv: Path, tmp_path: Path):
+def test_a_folder_from_before_methods_resumes(study: Callable, csv: Path, tmp_path: Path):
     command = (csv, "--target", "label", "--json", "--out", tmp_path / "out")
     first = study(*command)
     with sqlite3.connect(tmp_path / "out" / "study.db") as database:
@@ -133,7 +133,7 @@ def test_study_begun_before_there_were_methods_goes_on(study: Callable, csv: Pat
         database.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = 'identity'", (json.dumps(old),))
     database.close()
     again = study(*command)
-    assert "9 trials there already" in again.err
+    assert "9 trials already finished" in again.err
     assert again.out == first.out
 
 
@@ -168,9 +168,9 @@ def test_intervals_of_many_rates_are_widened_for_their_number():
     base, losses = rng.random((4, 50)), rng.random((4, 50))
     widths = []
     for rates in ((0.5,), (0.2, 0.5, 0.8)):
-        arms = [(method, rate) for method in BOTH for rate in rates]
-        rounds = {arm: [trial(*arm, seed, [0.3, 0.2], 1.0) for seed in range(4)] for arm in arms}
-        scores = {arm: {"best": {"loss": losses if arm[0] == THIN else base, "error": base}} for arm in arms}
+        both = [(method, rate) for method in BOTH for rate in rates]
+        rounds = {each: [trial(*each, seed, [0.3, 0.2], 1.0) for seed in range(4)] for each in both}
+        scores = {each: {"best": {"loss": losses if each[0] == THIN else base, "error": base}} for each in both}
         one = compare(TASK, Plan(rates=rates, methods=BOTH), rounds, scores)[0]
         assert one.interval is not None and one.wide is not None
         widths.append((one.interval.high - one.interval.low, one.wide.high - one.wide.low))
@@ -178,7 +178,7 @@ def test_intervals_of_many_rates_are_widened_for_their_number():
     assert widths[1][1] > 1.15 * widths[1][0]
 
 
-def test_target_is_one_that_both_reach_and_the_ratio_turns_with_the_order():
+def test_both_reach_the_target_and_the_ratio_inverts_with_the_order():
     fast, slow = trial(THIN, 0.5, 0, [0.4, 0.2, 0.1], 3.0), trial(DROPOUT, 0.5, 0, [0.5, 0.4, 0.2], 6.0)
     assert to_target(fast, slow) == pytest.approx(2 / 6)
     assert to_target(slow, fast) == pytest.approx(6 / 2)
@@ -199,7 +199,7 @@ def comparison(rate: float, interval: Interval | None) -> Comparison:
         ),
         (Interval(0.02, 0.01, 0.03), "not equal, thin is worse (95 % interval +0.010 to +0.030)."),
         (Interval(-0.02, -0.03, -0.01), "not equal, thin is better (95 % interval -0.030 to -0.010)."),
-        (None, "so few seeds cannot say how sure the difference is."),
+        (None, "there are too few seeds for an interval."),
     ],
 )
 def test_sentence_of_one_rate(interval: Interval | None, words: str):
@@ -208,15 +208,15 @@ def test_sentence_of_one_rate(interval: Interval | None, words: str):
 
 def test_sentences_name_the_rates_that_differ_and_the_times():
     base = [trial(DROPOUT, 0.0, seed, [0.4, 0.3], 1.0) for seed in range(3)]
-    arms = [rate_result(rate, [replace(each, rate=rate) for each in base], base) for rate in (0.0, 0.2, 0.5, 0.8)]
+    rates = [rate_result(rate, [replace(each, rate=rate) for each in base], base) for rate in (0.0, 0.2, 0.5, 0.8)]
     even, worse, better = Interval(0.0, -0.01, 0.01), Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
     pairs = [comparison(0.2, even), comparison(0.5, worse), comparison(0.8, better)]
-    found = Results(arms, 0.0, 3, {}, [], {THIN: arms}, pairs)
+    found = Results(rates, 0.0, 3, {}, [], {THIN: rates}, pairs)
     one, rest = comparison_text.loss_sentences(found, TASK)
     assert one.startswith("At p = 0.2 thin")
     assert rest.endswith("for their number, thin is worse at p = 0.5 and thin is better at p = 0.8.")
     assert comparison_text.time_sentences(found) == [
-        "At p = 0.2 thin trains in 0.50x (0.40 to 0.60) of the time of dropout, and gets to the lowest hold-out loss that both "
-        "reach in 0.70x."
+        "At p = 0.2 thin trains in 0.50x (0.40 to 0.60) of the time of dropout. "
+        "To the lowest validation loss that both reach it takes 0.70x of the time."
     ]
-    assert "no difference is shown" in comparison_text._at_all_rates([comparison(0.2, even), comparison(0.5, even)])
+    assert "the data show no difference" in comparison_text._at_all_rates([comparison(0.2, even), comparison(0.5, even)])

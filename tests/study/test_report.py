@@ -1,4 +1,4 @@
-"""The report in Chromium, wide and narrow, light and dark: all is drawn, the console is silent, nothing is loaded."""
+"""The report in Chromium, wide and narrow, light and dark: every figure is drawn, the console is silent, nothing is loaded."""
 
 import json
 import os
@@ -22,7 +22,7 @@ DRAWN = "[...document.querySelectorAll('.plot')].every(plot => plot.querySelecto
 SPANS = """[...document.querySelectorAll('[data-curve]')].map(plot =>
     [...plot.querySelectorAll('.scatterlayer .js-line')].map(line => line.getBBox().width / plot.clientWidth))"""
 BAND_AND_CURVES = 4
-"""Lowest and highest hold-out over seeds, training, and hold-out."""
+"""Lowest and highest validation over seeds, training, and validation."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable]:
-    """Opens a report; afterwards the console must have been silent and nothing but the file asked for."""
+    """Open a report; afterwards the console must be silent and nothing but the file requested."""
     complaints: list[str] = []
     requests: list[str] = []
     contexts = []
@@ -122,7 +122,7 @@ def test_verdict_comes_first_and_agrees_with_the_result(reports: dict, open_page
     assert page.evaluate("document.querySelector('h1').getBoundingClientRect().top") < 200
 
 
-def test_methods_stand_beside_each_other(reports: dict, open_page: Callable):
+def test_methods_are_compared(reports: dict, open_page: Callable):
     page = open_page(reports["methods"])
     said = json.loads((reports["methods"].parent / "result.json").read_text())["methods"]["sentences"]
     shown = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
@@ -152,14 +152,15 @@ def test_curves_switch_from_loss_to_error(reports: dict, open_page: Callable):
     assert_curves_drawn(page)
 
 
-def test_text_of_the_file_is_shown_and_not_run(reports: dict, open_page: Callable):
+def test_text_of_the_file_is_escaped(reports: dict, open_page: Callable):
     page = open_page(reports["hostile"])
     assert "</script><script>alert(1)</script>" in page.inner_text(".kicker")
 
 
 def test_report_names_no_other_address():
-    from thinnet.study import report
+    import thinnet.report
+    import thinnet.study
 
-    templates = Path(report.__file__).parent / "templates"
-    for path in templates.iterdir():
-        assert "http://" not in path.read_text() and "https://" not in path.read_text()
+    for package in (thinnet.report, thinnet.study):
+        for path in (Path(package.__path__[0]) / "templates").iterdir():
+            assert "http://" not in path.read_text() and "https://" not in path.read_text()

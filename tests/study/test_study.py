@@ -1,4 +1,4 @@
-"""The command from end to end: the same numbers whatever happens on the way."""
+"""The command from end to end: interrupted and parallel runs give the same numbers."""
 
 import os
 import signal
@@ -27,13 +27,13 @@ PATIENCE = 60.0
 
 
 def start(*arguments: object) -> subprocess.Popen:
-    """Starts the command in a process group of its own, as a terminal does."""
+    """Start the command in its own process group, as a terminal does."""
     command = [sys.executable, "-m", "thinnet", "study", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def wait_for(condition: Callable[[], Any]) -> None:
-    """Waits until something is so; fails if it takes too long."""
+    """Wait until a condition holds; fail if it takes too long."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -49,7 +49,7 @@ def children(pid: int) -> list[int]:
 
 
 def running(pid: int) -> bool:
-    """Whether a process is there and not a zombie."""
+    """Whether a process exists and is not a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -58,14 +58,14 @@ def running(pid: int) -> bool:
 
 @pytest.fixture(scope="module")
 def undisturbed(study: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the long study says when nothing happens to it, one trial at a time."""
+    """The result of an uninterrupted long study, one trial at a time."""
     outcome = study(*LONG, "--json", "--out", tmp_path_factory.mktemp("long") / "out")
     assert outcome.code == 0
     return outcome.result()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for orphans in /proc")
-def test_killed_in_the_middle_and_run_again_gives_the_same_numbers(study: Callable, undisturbed: dict, tmp_path: Path):
+def test_a_killed_run_resumes_with_the_same_numbers(study: Callable, undisturbed: dict, tmp_path: Path):
     out = tmp_path / "out"
     process = start(*LONG, "--jobs", 2, "--out", out)
     wait_for(lambda: len(weights(out)) >= 3)
@@ -76,19 +76,19 @@ def test_killed_in_the_middle_and_run_again_gives_the_same_numbers(study: Callab
     wait_for(lambda: not any(running(worker) for worker in workers))
     assert 3 <= len(weights(out)) < 12
     again = study(*LONG, "--json", "--out", out)
-    assert "there already" in again.err
+    assert "already finished" in again.err
     assert again.result() == undisturbed
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_ctrl_c_says_how_to_go_on_and_two_jobs_finish_the_same(study: Callable, undisturbed: dict, tmp_path: Path):
+def test_ctrl_c_names_the_way_to_resume_and_two_jobs_give_the_same_numbers(study: Callable, undisturbed: dict, tmp_path: Path):
     out = tmp_path / "out"
     process = start(*LONG, "--jobs", 2, "--out", out)
     wait_for(lambda: len(weights(out)) >= 3)
     os.killpg(process.pid, signal.SIGINT)
     shown, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    assert "The same command goes on from there." in said
+    assert "The same command resumes from there." in said
     assert "Traceback" not in said
     assert shown == ""
     again = study(*LONG, "--jobs", 2, "--json", "--out", out)
@@ -97,7 +97,7 @@ def test_ctrl_c_says_how_to_go_on_and_two_jobs_finish_the_same(study: Callable, 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
-def test_ctrl_c_while_the_processes_start_is_as_quiet(tmp_path: Path):
+def test_ctrl_c_while_workers_start_prints_no_traceback(tmp_path: Path):
     process = start(*LONG, "--jobs", 2, "--out", tmp_path / "out")
     wait_for(lambda: len(children(process.pid)) >= 3)
     time.sleep(1)  # by now they import, where Ctrl-C would make them print a traceback each
@@ -133,7 +133,7 @@ def test_damaged_weights_do_not_count(study: Callable, csv: Path, tmp_path: Path
     assert [path.stat().st_mtime_ns for path in whole] == stamps
 
 
-def test_budget_stops_after_a_whole_round_and_goes_on_later(study: Callable, csv: Path, tmp_path: Path):
+def test_budget_stops_after_a_whole_round_and_a_later_run_resumes(study: Callable, csv: Path, tmp_path: Path):
     command = (csv, "--target", "label", "--json", "--out")
     short = study(*command, tmp_path / "a", "--budget", "0.001s")
     assert short.code == 0
@@ -147,7 +147,7 @@ def test_budget_stops_after_a_whole_round_and_goes_on_later(study: Callable, csv
     assert rest == whole
 
 
-def test_more_seeds_go_on_in_the_same_folder(study: Callable, csv: Path, tmp_path: Path):
+def test_more_seeds_continue_in_the_same_folder(study: Callable, csv: Path, tmp_path: Path):
     command = (csv, "--target", "amount", "--json", "--out", tmp_path / "out")
     three = study(*command)
     stamps = [path.stat().st_mtime_ns for path in weights(tmp_path / "out")]
@@ -186,7 +186,7 @@ def test_file_in_place_of_the_folder_is_refused(study: Callable, csv: Path):
     assert "the path must be that of a folder" in outcome.err
 
 
-def test_leftovers_of_a_start_that_was_cut_short_are_no_obstacle(study: Callable, csv: Path, tmp_path: Path):
+def test_leftovers_of_an_interrupted_start_are_ignored(study: Callable, csv: Path, tmp_path: Path):
     out = tmp_path / "out"
     out.mkdir()
     (out / "study.db.partial").write_bytes(b"half a database")
@@ -201,7 +201,7 @@ def test_folder_where_a_study_is_running_is_refused(study: Callable, tmp_path: P
     assert "where a study is running" in outcome.err
 
 
-def test_arms_of_one_seed_are_paired():
+def test_rates_of_one_seed_are_paired():
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
     trials = {rate: train(data, plan, TrialKey(DROPOUT, rate, 0)) for rate in (0.0, 0.5)}
     again, other = train(data, plan, TrialKey(DROPOUT, 0.5, 0)), train(data, plan, TrialKey(DROPOUT, 0.5, 1))
@@ -210,14 +210,14 @@ def test_arms_of_one_seed_are_paired():
     assert trials[0.5][0].curves != trials[0.0][0].curves
 
 
-def test_arms_of_one_seed_start_from_the_same_weights():
+def test_rates_of_one_seed_start_from_the_same_weights():
     data, plan = prepare(read_table(None, None), None, 0), Plan(hidden=(16,))
     one, other = (seeded_network(data, plan, rate, seed=5).state_dict() for rate in (0.0, 0.5))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_training_leaves_the_generator_and_the_threads_of_torch_alone(tmp_path: Path):
+def test_training_does_not_change_torch_generator_and_threads(tmp_path: Path):
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     run_trial(data, plan, tmp_path, TrialKey(DROPOUT, 0.5, 0))

@@ -1,4 +1,4 @@
-"""The two tasks score as they say."""
+"""The scores of classification and regression."""
 
 import numpy as np
 import pytest
@@ -37,5 +37,5 @@ def test_rmse_difference_has_the_spread_of_repeated_draws():
     assert declared == pytest.approx(measured, rel=0.2)
 
 
-def test_rmse_difference_of_a_perfect_arm_is_finite():
+def test_rmse_difference_of_a_perfect_network_is_finite():
     assert np.isfinite(Regression(0.0, 1.0).error_difference(np.zeros((2, 3)), np.ones((2, 3)))).all()

@@ -1,4 +1,4 @@
-"""The verdict says yes only with evidence, and says in words what else is the case."""
+"""The verdict is yes only with evidence, and its sentences describe every other case."""
 
 from dataclasses import replace
 
@@ -17,16 +17,16 @@ DATA = Dataset("toy", "y", Classification(("a", "b")), PART, PART, PART)
 
 
 def trials(rate: float, held: list[float]) -> list[Trial]:
-    """Three trials whose hold-out loss is `held`, a little different for every seed."""
+    """Three trials whose validation loss is `held`, a little different for every seed."""
     curves = [{name: [value + 0.01 * seed for value in held] for name in CURVES} for seed in range(3)]
     return [Trial(rate, seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
 
 
-def findings(chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4)) -> Results:
+def results(chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4)) -> Results:
     base = trials(0.0, list(held))
-    arms = [rate_result(0.0, base, base), rate_result(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
+    rates = [rate_result(0.0, base, base), rate_result(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
     contrast = {"loss": Contrast(0.2, 0.3, interval), "error": Contrast(0.02, 0.03, interval)}
-    return Results(arms, chosen, 3, {"best": contrast, "last": contrast}, [])
+    return Results(rates, chosen, 3, {"best": contrast, "last": contrast}, [])
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def findings(chosen: float, interval: Interval | None, held: tuple[float, ...] =
         (0.5, Interval(-0.1, -0.2, 0.01), "unclear", "No. There is not enough evidence that dropout helps here."),
         (0.5, Interval(-0.1, -0.2, 0.0), "unclear", "No. There is not enough evidence that dropout helps here."),
         (0.0, Interval(0.0, 0.0, 0.0), "zero", "No. No rate of dropout beats training without it here."),
-        (0.5, None, "few", "No answer yet: 3 seeds cannot say how sure a difference is."),
+        (0.5, None, "few", "No answer yet: 3 seeds cannot say how certain a difference is."),
     ],
 )
 def test_verdict(chosen: float, interval: Interval | None, reason: str, headline: str):
-    verdict = judge(findings(chosen, interval), DATA)
+    verdict = judge(results(chosen, interval), DATA)
     assert (verdict.reason, verdict.headline) == (reason, headline)
     assert verdict.helps == (reason == "helps")
     assert verdict.rate == (chosen if reason == "helps" else 0.0)
@@ -49,21 +49,21 @@ def test_verdict(chosen: float, interval: Interval | None, reason: str, headline
 
 @pytest.mark.parametrize(("share", "words"), [(0.9, "more data would narrow it"), (0.1, "more --seeds would narrow it")])
 def test_unclear_verdict_says_what_would_help(share: float, words: str):
-    verdict = judge(findings(0.5, Interval(-0.1, -0.2, 0.1, share)), DATA)
+    verdict = judge(results(0.5, Interval(-0.1, -0.2, 0.1, share)), DATA)
     assert words in verdict.sentences[-1]
 
 
-def test_an_error_that_rises_is_not_hidden_behind_a_loss_that_falls():
-    both = findings(0.5, Interval(-0.1, -0.2, -0.05))
+def test_a_rising_error_is_named_although_the_loss_falls():
+    both = results(0.5, Interval(-0.1, -0.2, -0.05))
     worse = {"loss": both.test["best"]["loss"], "error": Contrast(0.05, 0.02, Interval(0.03, 0.01, 0.05))}
     verdict = judge(replace(both, test={"best": worse, "last": worse}), DATA)
     assert verdict.helps
     assert "which is worse: weigh the two" in verdict.sentences[1]
 
 
-def test_over_fitting_is_described_when_it_is_there_and_only_then():
-    assert "from there on the network over-fits" in judge(findings(0.5, None), DATA).overfitting
-    assert "does not turn up" in judge(findings(0.5, None, held=(0.4, 0.3, 0.2)), DATA).overfitting
+def test_overfitting_is_described_only_where_it_occurs():
+    assert "the network overfits" in judge(results(0.5, None), DATA).overfitting
+    assert "does not turn up" in judge(results(0.5, None, held=(0.4, 0.3, 0.2)), DATA).overfitting
 
 
 def test_of_equal_rates_the_smallest_is_chosen():

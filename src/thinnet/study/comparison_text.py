@@ -24,8 +24,8 @@ def loss_sentences(results: Results, task: Task) -> list[str]:
 def time_sentences(results: Results) -> list[str]:
     """Return for every method but the first one sentence on its training time."""
     return [
-        f"At p = {each.rate:g} {each.method} trains in {ratio_text(each.seconds)} of the time of {each.against}, and reaches the "
-        f"lowest validation loss that both reach in {ratio_text(each.seconds_to_target)}."
+        f"At p = {each.rate:g} {each.method} trains in {ratio_text(each.seconds)} of the time of {each.against}. "
+        f"To the lowest validation loss that both reach it takes {ratio_text(each.seconds_to_target)} of the time."
         for each in results.comparisons
         if each.rate == results.compared_rate
     ]
@@ -64,7 +64,7 @@ def ratio_text(ratio: Ratio) -> str:
 
 
 def _at_one_rate(one: Comparison, task: Task) -> str:
-    losses = f"a test {task.loss_name} of {one.loss:.3g} and {one.against} one of {one.loss_against:.3g}"
+    losses = f"a test {task.loss_name} of {one.loss:.3g} and {one.against} {one.loss_against:.3g}"
     reached = f"At p = {one.rate:g} {one.method} reaches {losses}"
     if one.interval is None:
         return f"{reached}; there are too few seeds for an interval."

@@ -10,7 +10,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95 % interval; `case_share` is the share of the squared standard error that the test rows cause, 0 to 1."""
+    """A mean and its 95 % interval; `case_share` is the share of the squared standard error due to the test rows, 0 to 1."""
 
     mean: float
     low: float
