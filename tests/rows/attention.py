@@ -1,4 +1,4 @@
-"""Rows: methods for attention: its weights, keys and heads."""
+"""Rows of the methods for attention."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from rows.elementwise import BELOW_ONE
 from rows.row import METHODS, Row
 
 WEIGHTS = ((2, 3, 4, 5), (3, 2, 7, 33))
-KEPT = 64 * 3 * 4 * (5 + 4) * 4  # the weights after the toss, and a few numbers a row
+KEPT = 64 * 3 * 4 * (5 + 4) * 4  # the weights after dropout, and a few numbers per row
 
 _drop_head = METHODS["DropHead"]
 SHARED = _drop_head._replace(facts=replace(_drop_head.facts, per_batch=True))
@@ -24,7 +24,7 @@ ROWS: tuple[Row, ...] = (
     Row(METHODS["AttentionDropout"], WEIGHTS, inputs=softmax),
     Row(METHODS["DropAttention"], WEIGHTS, inputs=softmax, kept=KEPT, **BELOW_ONE),
     Row(METHODS["DropAttention"], WEIGHTS, dict(columns=True), inputs=softmax, kept=KEPT, **BELOW_ONE),
-    Row(METHODS["DropHead"], ((4, 8, 5, 3), (2, 5, 3, 4)), kept=64 * 8 * 5, **BELOW_ONE),  # a coin and a scale a head
+    Row(METHODS["DropHead"], ((4, 8, 5, 3), (2, 5, 3, 4)), kept=64 * 8 * 5, **BELOW_ONE),  # a decision and a scale per head
     Row(METHODS["DropHead"], ((4, 8, 5, 3), (2, 1, 3)), dict(rescale="rate"), **BELOW_ONE),
     Row(SHARED, ((4, 8, 5, 3), (2, 5, 3, 4)), dict(shared=True), **BELOW_ONE),
     Row(SHARED, ((4, 8, 5, 3), (2, 1, 3)), dict(shared=True, rescale="rate"), **BELOW_ONE),

@@ -1,4 +1,4 @@
-"""Rows: methods whose coin decides an edge or a node of a graph."""
+"""Rows of the methods that drop edges or nodes of a graph."""
 
 from rows.row import METHODS, Row
 

@@ -1,4 +1,4 @@
-"""Rows: methods for the time steps of recurrent networks."""
+"""Rows of the methods for recurrent networks."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ OLD = torch.tensor(-0.5)
 
 
 class Zoneout(zoneout.Zoneout):
-    """Zoneout of one tensor: the time step before is given."""
+    """Zoneout of one tensor, with a fixed previous state."""
 
     def forward(self, x: Tensor) -> Tensor:  # type: ignore[override]
         return super().forward(x, OLD)

@@ -1,4 +1,4 @@
-"""Rows: methods whose coin decides a branch or a whole layer."""
+"""Rows of the methods that drop residual branches or whole layers."""
 
 from torch import nn
 
@@ -10,7 +10,7 @@ ROWS: tuple[Row, ...] = (
         METHODS["StochasticDepth"],
         ((5, 3), (4, 3, 2)),
         settings={"branch": nn.LeakyReLU(0.3)},
-        kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their numbers, and what the branch read of them
+        kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their indices, and the branch's input
         outside=(-0.1, 1.5, float("nan"), True, "0.5", 40),
     ),
     Row(METHODS["ShakeDrop"], ((5, 3), (4, 3, 2)), kept=400, derivative=False),

@@ -1,8 +1,8 @@
-"""Rows of the methods whose coin decides a channel, or a region of one."""
+"""Rows of the methods that drop channels, or regions of them."""
 
 from rows.row import METHODS, Row
 
-_BLOCKS = dict(rates=(0.05, 0.1, 0.3))  # beyond, the rare positions that are kept are too few for a test of variances
+_BLOCKS = dict(rates=(0.05, 0.1, 0.3))  # at higher rates too few positions are kept to test variances
 
 ROWS = (
     Row(METHODS["Dropout1d"], ((4, 8, 5), (3, 130, 2))),

@@ -1,4 +1,4 @@
-"""Rows of the methods whose coin decides a word, a token or a patch."""
+"""Rows of the methods that drop words, tokens or patches."""
 
 from rows.elementwise import BELOW_ONE
 from rows.row import METHODS, Row
@@ -10,7 +10,7 @@ ROWS = (
         ((3, 10, 4), (2, 130, 2)),
         dict(prefix=1),
         resized=True,
-        compiles=False,  # another rate is another number of tokens, and so another graph
+        compiles=False,  # another rate gives another number of tokens, and so another graph
         kept=64 * 10 * 8,
         **BELOW_ONE,
     ),
@@ -23,7 +23,7 @@ ROWS = (
         kept=5000,
         **BELOW_ONE,
     ),
-    Row(METHODS["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates of whole tokens
+    Row(METHODS["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates that cut whole tokens
 )
 
 OWN_TESTS: dict[str, str] = {

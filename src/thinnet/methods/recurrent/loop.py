@@ -2,9 +2,9 @@
 
 With the input's part a_t = W_ih x_t + b of all steps computed before the loop, one step of an LSTM is
 
-    i, f, g, o = a_t + W_hh (m h_{t-1})          m: `read`, on what the gates read
+    i, f, g, o = a_t + W_hh (m h_{t-1})          m: `read`, on the state that the gates read
     c~ = f c_{t-1} + i (u g)                     u: `update`, on what is written
-    h~ = W_hr (k o tanh c~)                      k: `memory`, on what a cell shows
+    h~ = W_hr (k o tanh c~)                      k: `memory`, on the output of the cell
     c_t = z c_{t-1} + (1 - z) c~                 z: `zone_c`, and `zone_h` for h
 
 and of a GRU r, z, n as in `torch.nn.GRU`, with m, u and the zone of h. Work without time dependence is one call for all steps:

@@ -82,7 +82,7 @@ class EmbeddingDropout(Wrapped):
     Avoid when: tokens are subwords, where a piece is no word. If the table is also the output layer, that layer is not dropped.
     Start with: p = 0.1.
     Cost: one random decision per word of the vocabulary, and a selection of the tokens' vectors; no copy of the table.
-    Other implementations: AWD-LSTM and fastai copy and mask the whole table; scale of fastai changes the weight itself in eval.
+    Other implementations: AWD-LSTM and fastai copy and mask the whole table; fastai's `scale` changes the weight in eval.
 
     Args:
         layer: the embedding, which becomes the child `layer`. Its own settings apply, and the checkpoint has its keys.
