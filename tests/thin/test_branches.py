@@ -1,4 +1,4 @@
-"""Branches that run on the kept samples alone are those of the whole batch, forward and backward, and do no other work."""
+"""Branches on the kept samples equal branches on the whole batch, forward and backward, with less work."""
 
 import copy
 import pickle
@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A block as vision transformers have it, with a site for each branch or one for both."""
+    """A block of a vision transformer, with a site for each branch or one for both."""
 
     def __init__(self, p: float = 0.5, width: int = 8, one: bool = False) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class Custom(nn.Module):
-    """A residual block around modules, with a way of its own to call them."""
+    """A residual block with a custom forward method."""
 
     def __init__(self, call: Callable[..., Tensor], p: float = 0.5, **parts: nn.Module) -> None:
         super().__init__()
@@ -65,13 +65,13 @@ class Custom(nn.Module):
 
 
 def skipped(model: nn.Module, *example: Any, leave: Callable[[str], bool] = lambda name: False) -> tuple[Edit, list[Any]]:
-    """Thins the branches of a model, and returns the edit and the switches."""
+    """Thins the branches of a model; returns the edit and the switches."""
     found, notes = branches(model, lambda: model(*example), leave, seed=0)
     return made(model, [change for piece in found for change in piece.changes], notes), [piece.switch for piece in found]
 
 
 def both(model: nn.Module, switches: Sequence[Any], *given: Any) -> None:
-    """Compares the thinned network with the masked one at the same coins."""
+    """Compares the thinned network with the masked one, with the same masks."""
     seen = []
     for on in (True, False):
         for switch in switches:
@@ -86,7 +86,7 @@ def both(model: nn.Module, switches: Sequence[Any], *given: Any) -> None:
 @pytest.mark.parametrize(
     ("p", "dtype"), [(0.5, torch.float64), (0.5, torch.float32), (1.0, torch.float64), (0.03, torch.float64)]
 )
-def test_thinned_blocks_are_the_masked_network(p: float, dtype: torch.dtype, one: bool) -> None:
+def test_thinned_blocks_equal_masked_blocks(p: float, dtype: torch.dtype, one: bool) -> None:
     model = nn.Sequential(Block(p, one=one), Block(p, one=one)).to(dtype)
     edit, switches = skipped(model, torch.randn(4, 3, 8, dtype=dtype))
     assert len(edit) == len(switches) == (2 if one else 4) and not edit.notes
@@ -100,7 +100,7 @@ def test_thinned_blocks_are_the_masked_network(p: float, dtype: torch.dtype, one
     assert max(rows[::2]) == 1 or p < 1  # where none is kept, one runs and is dropped
 
 
-def test_as_many_samples_run_as_the_site_keeps() -> None:
+def test_only_the_kept_samples_run() -> None:
     model = nn.Sequential(Block())
     skipped(model, torch.randn(4, 3, 8))
     rng, rows, ids = thinnet.DropoutRNG(2).bind(model), rows_seen(model[0].mlp[0]), torch.randperm(50)[:16]
@@ -110,7 +110,7 @@ def test_as_many_samples_run_as_the_site_keeps() -> None:
         assert rows[-1] == int(rng.mask("0.drop2", step=step, samples=ids, shape=(1,)).sum())
 
 
-def test_it_is_undone_and_leaves_eval_and_checkpoints_alone() -> None:
+def test_undo_eval_and_state_dict_are_unchanged() -> None:
     model, x = nn.Sequential(Block()), torch.randn(4, 3, 8)
     before = {name: (module, dict(vars(module)), len(module._forward_pre_hooks)) for name, module in model.named_modules()}
     keys, off = list(model.state_dict()), model.eval()(x)
@@ -130,7 +130,7 @@ def test_it_is_undone_and_leaves_eval_and_checkpoints_alone() -> None:
         assert not module._forward_pre_hooks_with_kwargs
 
 
-def test_a_schedule_and_batchwise_dropout_inside_go_on() -> None:
+def test_schedules_and_batchwise_dropout_in_a_branch_still_work() -> None:
     model = nn.Sequential(Block())
     model[0].mlp[2] = thinnet.nn.BatchwiseDropout(0.5)
     _, switches = skipped(model, torch.randn(4, 3, 8))
@@ -142,7 +142,7 @@ def test_a_schedule_and_batchwise_dropout_inside_go_on() -> None:
         both(model, switches, torch.randn(5, 3, 8))
 
 
-def test_compiled_it_selects_and_is_one_graph() -> None:
+def test_compiled_branches_are_one_graph() -> None:
     model = nn.Sequential(Custom(lambda self, x: x + self.drop(self.inner(self.norm(x)))))
     _, switches = skipped(model, torch.randn(4, 8))
     counter = torch._dynamo.testing.CompileCounterWithBackend("eager")
@@ -156,7 +156,7 @@ def test_compiled_it_selects_and_is_one_graph() -> None:
     assert counter.frame_count == 1
 
 
-def test_a_checkpoint_goes_around_a_thinned_block_and_not_into_it() -> None:
+def test_a_checkpoint_around_a_block_works_and_one_inside_is_refused() -> None:
     def into(self: Any, x: Tensor) -> Tensor:
         return x + checkpoint(lambda x: self.drop(self.inner(x)), self.norm(x), use_reentrant=False)
 
@@ -197,7 +197,7 @@ OBSTACLES: tuple[tuple[str, Callable[..., Tensor], tuple[tuple[int, ...], ...], 
 
 
 @pytest.mark.parametrize(("reason", "call", "shapes", "parts"), OBSTACLES, ids=[each[0] for each in OBSTACLES])
-def test_what_is_not_thinned_is_left_alone_with_a_reason(reason: str, call: Any, shapes: Any, parts: Any) -> None:
+def test_other_branches_stay_unchanged_and_give_a_reason(reason: str, call: Any, shapes: Any, parts: Any) -> None:
     model = Custom(call, **parts)
     edit, _ = skipped(model, *(torch.randn(shape) for shape in shapes))
     assert not edit
@@ -206,7 +206,7 @@ def test_what_is_not_thinned_is_left_alone_with_a_reason(reason: str, call: Any,
         raise AssertionError(edit.notes[0])
 
 
-def test_what_is_left_out_as_asked_and_what_needs_no_thinning_is_said() -> None:
+def test_notes_name_left_sites_and_modules_that_need_no_thinning() -> None:
     edit, _ = skipped(nn.Sequential(Block()), torch.randn(4, 3, 8), leave=lambda name: name == "0.drop1")
     assert [change.place for change in edit] == ["0.drop2"]
     assert edit.notes == ("0.drop1 is not thinned: it was left out, as asked",)
@@ -217,7 +217,7 @@ def test_what_is_left_out_as_asked_and_what_needs_no_thinning_is_said() -> None:
     assert "BatchNorm1d combines several samples" in notes[3] and "thinnet.replace(model, {DropPath:" in notes[4]
 
 
-def test_tools_that_watch_and_predictions_see_the_same_network() -> None:
+def test_sites_and_samples_are_those_of_the_dense_network() -> None:
     model, x = nn.Sequential(Block(), nn.Flatten(), nn.Linear(24, 3)), torch.randn(6, 3, 8)
     thinnet.replace(model)
 
@@ -231,7 +231,7 @@ def test_tools_that_watch_and_predictions_see_the_same_network() -> None:
     torch.testing.assert_close(before[1], after[1])
 
 
-def test_it_thins_a_model_of_hugging_face_whose_own_class_is_replaced() -> None:
+def test_a_hugging_face_model_is_thinned_after_replace() -> None:
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_sizes": [4, 6], "depths": [1, 1], "num_stages": 2, "drop_path_rate": 0.5}
     model = transformers.ConvNextModel(transformers.ConvNextConfig(**sizes))

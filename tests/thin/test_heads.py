@@ -1,4 +1,4 @@
-"""Attention on the kept heads is attention of which the others are dropped, which are not computed, forward or backward."""
+"""Attention on the kept heads equals masked attention, and dropped heads are not computed."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ CAUSAL = torch.ones(5, 5, dtype=torch.bool).triu(1)
 
 @contextmanager
 def all_heads() -> Iterator[None]:
-    """Inside of it every head is computed."""
+    """Inside it every head is computed."""
     held = multihead_attention.kept_heads
     multihead_attention.kept_heads = lambda *_: None
     try:
@@ -43,7 +43,7 @@ def layer(p: float, rescale: Any = "count", dropout: Any = None, **settings: Any
 
 
 def results(model: nn.Module, *given: Tensor, **masks: Any) -> list[Tensor]:
-    """The output and all gradients."""
+    """Returns the output and all gradients."""
     given = tuple(dict.fromkeys(given))
     x = [each.detach().clone().requires_grad_() for each in given]
     model.zero_grad()
@@ -65,7 +65,7 @@ def assert_exact(model: MultiheadAttention, *given: Tensor, steps: int = 3, **ma
 @pytest.mark.parametrize("rescale", ["count", "rate"])
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.98])
 @pytest.mark.parametrize("batch", [1, 2, 7])
-def test_it_is_the_masked_attention(batch: int, p: float, rescale: str) -> None:
+def test_skipped_heads_equal_masked_heads(batch: int, p: float, rescale: str) -> None:
     x = torch.randn(5, batch, 8, dtype=torch.float64)
     assert_exact(layer(p, rescale), x)
     assert_exact(layer(p, rescale, batch_first=True).float(), x.transpose(0, 1).float())
@@ -75,7 +75,7 @@ def test_it_is_the_masked_attention(batch: int, p: float, rescale: str) -> None:
 @pytest.mark.parametrize(
     "settings", [{}, {"bias": False}, {"add_bias_kv": True, "add_zero_attn": True}, {"kdim": 5, "vdim": 6}], ids=str
 )
-def test_so_it_is_with_other_sites_masks_and_projections(settings: dict[str, Any], dropout: Any) -> None:
+def test_other_sites_masks_and_projections_agree_too(settings: dict[str, Any], dropout: Any) -> None:
     x = torch.randn(5, 3, 8, dtype=torch.float64)
     given = (x, torch.randn(5, 3, 5).double(), torch.randn(5, 3, 6).double()) if "kdim" in settings else (x,)
     padding = torch.tensor([[False] * 5, [False] * 4 + [True], [False] * 3 + [True] * 2])
@@ -85,7 +85,7 @@ def test_so_it_is_with_other_sites_masks_and_projections(settings: dict[str, Any
     assert_exact(model, *given, is_causal=True, steps=2)
 
 
-def test_dropped_heads_are_not_computed_and_their_weights_have_gradients_of_zero() -> None:
+def test_dropped_heads_cost_no_work_and_get_zero_gradients() -> None:
     model, x = layer(0.5), torch.randn(5, 3, 8, dtype=torch.float64)
     rng = thinnet.DropoutRNG(3).bind(model)
     for step in range(6):
@@ -105,7 +105,7 @@ def test_dropped_heads_are_not_computed_and_their_weights_have_gradients_of_zero
             assert bool(live[: len(rows) // 3][rows[: len(live)][: len(rows) // 3]].all())
 
 
-def test_where_no_head_is_kept_the_count_keeps_all_and_the_rate_none() -> None:
+def test_no_kept_heads_by_count_and_by_rate() -> None:
     model, x = layer(0.999), torch.randn(5, 3, 8, dtype=torch.float64)
     torch.testing.assert_close(model(x, x, x, need_weights=False), model.eval()(x, x, x, need_weights=False))
     model = layer(0.999, "rate")
@@ -128,13 +128,13 @@ def normed(model: MultiheadAttention) -> None:
 
 
 @pytest.mark.parametrize("change", [hooked, wrapped, normed])
-def test_a_projection_that_is_more_than_its_weight_is_called(change: Callable[[MultiheadAttention], None]) -> None:
+def test_a_projection_with_hooks_is_called(change: Callable[[MultiheadAttention], None]) -> None:
     model = layer(0.5)
     change(model)
     assert_exact(model, torch.randn(5, 3, 8, dtype=torch.float64))
 
 
-def test_all_heads_are_computed_where_somebody_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_heads_are_computed_where_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     model, x = layer(0.5), torch.randn(5, 3, 8, dtype=torch.float64)
     monkeypatch.setattr(kept_heads.Heads, "projection", lambda *_: pytest.fail("a part of the heads was computed"))
     weights = model(x, x, x)[1]
@@ -145,7 +145,7 @@ def test_all_heads_are_computed_where_somebody_asks_for_them(monkeypatch: pytest
         torch.func.vmap(lambda x: model(x, x, x, need_weights=False)[0], randomness="different")(x[None])
 
 
-def test_compiled_it_selects_and_is_one_graph() -> None:
+def test_compiled_attention_is_one_graph() -> None:
     model = layer(0.5).float()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     rng, compiled = thinnet.DropoutRNG(3).bind(model), torch.compile(model, backend=counter, fullgraph=True)
@@ -157,7 +157,7 @@ def test_compiled_it_selects_and_is_one_graph() -> None:
     assert counter.frame_count == 1
 
 
-def test_its_state_is_pytorchs_and_the_encoder_layer_takes_it() -> None:
+def test_state_equals_pytorch_and_the_encoder_layer_accepts_it() -> None:
     encoder = nn.TransformerEncoderLayer(8, 4, 16, dropout=0.0)
     keys, x = list(encoder.state_dict()), torch.randn(5, 3, 8)
     encoder.self_attn = layer(0.5).float()  # type: ignore[assignment]
@@ -171,7 +171,7 @@ def test_its_state_is_pytorchs_and_the_encoder_layer_takes_it() -> None:
     assert (thinned.get_total_flops() < dense.get_total_flops()) == bool(kept % 4)
 
 
-def test_tools_that_watch_see_all_heads() -> None:
+def test_sites_sees_all_heads() -> None:
     encoder, x = nn.TransformerEncoderLayer(8, 4, 16, dropout=0.0), torch.randn(5, 3, 8)
     encoder.self_attn = layer(0.3).float()  # type: ignore[assignment]
     assert [(site.name, site.p) for site in thinnet.sites(encoder, x) if site.p] == [("self_attn.heads", 0.3)]

@@ -1,4 +1,4 @@
-"""Stochastic depth by sample, on kept samples alone, is that of the whole batch; layers that are dropped do not run."""
+"""Stochastic depth on the kept samples equals that of the whole batch; dropped layers do not run."""
 
 import copy
 import pickle
@@ -26,7 +26,7 @@ class First(nn.Module):
 
 
 def pair(p: float, skip: bool | None = None) -> tuple[nn.Module, nn.Module]:
-    """Blocks in blocks with dropout inside, one of which leaves work out; the same coins in both."""
+    """Two nested blocks with dropout inside and the same masks; one of them skips work."""
 
     def branch() -> nn.Module:
         return nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 6), DROPOUT(0.3), nn.Linear(6, 4))
@@ -54,7 +54,7 @@ def at(model: nn.Module, step: int, ids: Any) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("p", [0.0, 0.02, 0.5, 0.9, 1.0])
-def test_stochastic_depth_on_kept_samples_is_that_of_the_batch(p: float, dtype: torch.dtype) -> None:
+def test_kept_samples_equal_the_masked_batch(p: float, dtype: torch.dtype) -> None:
     model, dense = pair(p)
     model.to(dtype), dense.to(dtype)
     seen = rows_seen(model[0].layer), rows_seen(dense[0].layer)
@@ -67,7 +67,7 @@ def test_stochastic_depth_on_kept_samples_is_that_of_the_batch(p: float, dtype: 
     assert sum(seen[0]) == 0 or p < 1
 
 
-def test_as_many_samples_run_as_the_coins_say_and_inner_coins_keep_their_names() -> None:
+def test_only_kept_samples_run_and_inner_masks_keep_their_addresses() -> None:
     model = StochasticDepth(nn.Sequential(nn.Linear(4, 4), DROPOUT(0.5)), 0.5)
     rng, ids, x = thinnet.DropoutRNG(5).bind(model), torch.randperm(100)[:9], torch.ones(9, 4)
     seen = rows_seen(model.layer)
@@ -79,7 +79,7 @@ def test_as_many_samples_run_as_the_coins_say_and_inner_coins_keep_their_names()
         torch.testing.assert_close(y, x + torch.where(mask, model.layer[0](x) * 4, 0))
 
 
-def test_where_no_sample_is_kept_the_branch_does_not_run_and_every_parameter_has_a_gradient() -> None:
+def test_with_no_kept_sample_the_branch_does_not_run_and_gradients_exist() -> None:
     block, x = StochasticDepth(nn.Linear(4, 4), 1.0), torch.randn(3, 4)
     seen, gradients = rows_seen(block.layer), results(block, x)
     assert not seen
@@ -88,7 +88,7 @@ def test_where_no_sample_is_kept_the_branch_does_not_run_and_every_parameter_has
     assert block(torch.ones(0, 4)).shape == (0, 4)
 
 
-def test_a_branch_that_looks_at_several_samples_sees_them_all_unless_it_is_forced() -> None:
+def test_a_branch_that_combines_samples_runs_on_all_unless_forced() -> None:
     x = torch.randn(8, 4)
     auto, forced = (StochasticDepth(nn.BatchNorm1d(4), 0.5, skip=skip) for skip in (None, True))
     seen = rows_seen(auto.layer), rows_seen(forced.layer)
@@ -108,7 +108,7 @@ class Added(nn.Module):
         return (x + other) * scale
 
 
-def test_other_tensors_are_gathered_only_where_it_is_asked_for() -> None:
+def test_other_tensors_are_gathered_only_on_request() -> None:
     x, other = torch.randn(8, 8), torch.randn(8, 8)
     model = nn.ModuleList(StochasticDepth(Added(), 0.5, skip=skip) for skip in (None, True, False))
     seen = [rows_seen(block.layer) for block in model]
@@ -124,7 +124,7 @@ def test_other_tensors_are_gathered_only_where_it_is_asked_for() -> None:
         StochasticDepth(First(), 0.5)(torch.ones(9, 8))
 
 
-def test_in_eval_under_transforms_and_in_copies_it_is_what_it_was() -> None:
+def test_eval_transforms_and_copies_are_unchanged() -> None:
     block, x = StochasticDepth(nn.Linear(4, 4), 0.5), torch.randn(6, 4)
     assert_same_bits(block.eval()(x), x + block.layer(x))
     block.train()(x)
@@ -140,7 +140,7 @@ def test_in_eval_under_transforms_and_in_copies_it_is_what_it_was() -> None:
 
 
 @pytest.mark.parametrize("ids", [None, (7, 5, 3, 1, 2, 4)], ids=["rows", "ids"])
-def test_a_checkpoint_inside_or_around_tosses_the_same_coins(ids: Any) -> None:
+def test_a_checkpoint_inside_or_around_recomputes_the_same_masks(ids: Any) -> None:
     class Part(nn.Sequential):
         def forward(self, input: Tensor) -> Tensor:
             return checkpoint(super().forward, input, use_reentrant=False)  # type: ignore[return-value]
@@ -176,7 +176,7 @@ def test_a_checkpoint_of_another_step_is_refused() -> None:
         y.sum().backward()
 
 
-def test_what_is_no_choice_of_work_is_refused() -> None:
+def test_bad_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="skip must be True, False or None; got 'no'"):
         StochasticDepth(nn.Linear(2, 2), skip="no")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="skip must be left out in mode 'batch'"):
@@ -184,7 +184,7 @@ def test_what_is_no_choice_of_work_is_refused() -> None:
     assert "skip=True" in repr(StochasticDepth(nn.Linear(2, 2), skip=True))
 
 
-def test_layers_that_are_dropped_whole_do_not_run() -> None:
+def test_dropped_layers_do_not_run() -> None:
     stack = LayerDrop([nn.Linear(3, 3) for _ in range(8)], 0.5)
     block = StochasticDepth(nn.Linear(3, 3), 0.5, mode="batch")
     model = nn.Sequential(stack, block)
@@ -199,7 +199,7 @@ def test_layers_that_are_dropped_whole_do_not_run() -> None:
     assert not all(kept)
 
 
-def test_tools_that_watch_see_all_of_it() -> None:
+def test_sites_sees_the_whole_batch() -> None:
     x = torch.randn(16, 4)
     tables = [str(thinnet.sites(nn.Sequential(StochasticDepth(nn.Linear(4, 4), 0.3, skip=skip)), x)) for skip in (None, False)]
     assert tables[0] == tables[1] and "dropout  0.3" in tables[0]

@@ -1,4 +1,4 @@
-"""Taking parts of a matrix and putting them back: the C++ kernel is the plain form, and each is the derivative of the other."""
+"""Gather and scatter of submatrices: the C++ kernel equals the plain form, and each is the derivative of the other."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def plain(x: Tensor, rows: Tensor | None, columns: Tensor | None, run: int) -> T
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("shape", "run"), [((5, 7), 1), ((5, 7, 3, 3), 1), ((5, 12), 4)])
-def test_what_is_taken_and_what_comes_back(shape: tuple[int, ...], run: int, groups: int, dtype: torch.dtype) -> None:
+def test_take_and_its_gradient_equal_indexing(shape: tuple[int, ...], run: int, groups: int, dtype: torch.dtype) -> None:
     x = torch.randn(shape, dtype=dtype, requires_grad=True)
     r, c = index(groups, 5, 3), index(groups, shape[1] // run, 2)
     for rows, columns in ((r, c), (r, None), (None, c)):
@@ -40,21 +40,21 @@ def test_what_is_taken_and_what_comes_back(shape: tuple[int, ...], run: int, gro
         assert bool((mine[wanted == 0] == 0).all())
 
 
-def test_a_bias_has_rows_alone() -> None:
+def test_a_bias_is_taken_by_rows() -> None:
     bias, rows = torch.randn(5, requires_grad=True), torch.tensor([[4, 0], [1, 0]])
     assert torch.equal(take(bias, rows, None), bias[rows])
     take(bias, rows, None).sum().backward()
     assert bias.grad is not None and bias.grad.tolist() == [2, 1, 0, 0, 1]
 
 
-def test_gradients_of_gradients() -> None:
+def test_double_backward() -> None:
     x, rows, columns = torch.randn(4, 6, dtype=torch.float64, requires_grad=True), index(2, 4, 3), index(2, 6, 2)
     torch.autograd.gradcheck(lambda x: take(x, rows, columns), x)
     torch.autograd.gradgradcheck(lambda x: take(x, rows, columns).square(), x)
 
 
 @pytest.mark.skipif(schema.missing is not None, reason="the C++ kernels are not there")
-def test_the_kernel_is_the_plain_form() -> None:
+def test_the_kernel_equals_the_plain_form() -> None:
     x, rows, columns = torch.randn(40, 30, 4), index(3, 40, 20), index(3, 30, 11)
     part = torch.ops.thinnet.take(x, rows, columns)
     assert torch.equal(part, module._take(x, rows, columns))
@@ -67,7 +67,7 @@ def test_the_kernel_is_the_plain_form() -> None:
         torch.ops.thinnet.take(x, rows[:2], columns)
 
 
-def test_it_is_one_graph() -> None:
+def test_take_compiles_to_one_graph() -> None:
     x, rows, columns = torch.randn(5, 7, requires_grad=True), index(2, 5, 3), index(2, 7, 2)
     compiled = torch.compile(take, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(compiled(x, rows, columns), take(x, rows, columns))

@@ -1,4 +1,4 @@
-"""Linear layers on kept tokens are those on all tokens; what stands behind PatchDropout costs the share of tokens it keeps."""
+"""Linear layers on the kept tokens equal those on all tokens; layers behind PatchDropout cost the share of kept tokens."""
 
 import copy
 import pickle
@@ -17,7 +17,7 @@ from thinnet.models.thin.tokens import tokens
 
 
 class Heads(nn.Module):
-    """Two layers that read the same tokens, and something else that does."""
+    """Two layers and a sum that read the same tokens."""
 
     def __init__(self, p: float, bias: bool = True, inplace: bool = False) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ def thinned(model: nn.Module, x: Tensor, leave: str = "", taken: Any = ()) -> tu
 @pytest.mark.parametrize("inplace", [False, True])
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("p", [0.0, 0.05, 0.5, 1.0])
-def test_it_is_the_masked_layer(p: float, bias: bool, inplace: bool) -> None:
+def test_thinned_layers_equal_masked_layers(p: float, bias: bool, inplace: bool) -> None:
     for dtype in (torch.float64, torch.float32):
         model = nn.Sequential(Heads(p, bias, inplace)).to(dtype)
         edit, (switch,) = thinned(model, torch.randn(2, 3, 6, dtype=dtype))
@@ -50,7 +50,7 @@ def test_it_is_the_masked_layer(p: float, bias: bool, inplace: bool) -> None:
         assert len(edit) == 1 and "query and 0.key run" in str(edit)
 
 
-def test_as_much_is_computed_as_is_kept() -> None:
+def test_the_work_is_that_of_the_kept_tokens() -> None:
     model, x = nn.Sequential(thinnet.nn.TokenDropout(0.5), nn.Linear(6, 5)), torch.randn(4, 32, 6)
     edit, (switch,) = thinned(model, x)
     rng = thinnet.DropoutRNG(3).bind(model).at(0)
@@ -69,14 +69,14 @@ def test_as_much_is_computed_as_is_kept() -> None:
     assert_same_bits(model(x), off)
 
 
-def test_compiled_it_runs_on_all_tokens() -> None:
+def test_compiled_layers_run_on_all_tokens() -> None:
     model, x = nn.Sequential(thinnet.nn.TokenDropout(0.5), nn.Linear(6, 5)), torch.randn(4, 8, 6)
     thinned(model, x)
     thinnet.DropoutRNG(3).bind(model).at(0)
     torch.testing.assert_close(torch.compile(model, backend="eager", fullgraph=True)(x), model(x))
 
 
-def test_what_cannot_be_exact_is_left_alone_with_a_reason() -> None:
+def test_other_readers_stay_unchanged_and_give_a_reason() -> None:
     encoder = nn.Sequential(thinnet.nn.TokenDropout(0.5), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True))
     edit, _ = thinned(encoder, torch.randn(2, 3, 8))
     assert not edit and "attention and sums read a dropped token's zeros" in edit.notes[0]
@@ -86,7 +86,7 @@ def test_what_cannot_be_exact_is_left_alone_with_a_reason() -> None:
     assert not thinned(nn.Sequential(nn.Linear(6, 5)), torch.randn(2, 3, 6))[0].notes
 
 
-def test_behind_patch_dropout_a_layer_sees_the_kept_tokens_alone() -> None:
+def test_layers_behind_patch_dropout_see_only_kept_tokens() -> None:
     x, flops = torch.randn(4, 1 + 32, 8), []
     model = nn.Sequential(
         thinnet.nn.PatchDropout(0.75), nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 3)

@@ -1,4 +1,4 @@
-"""What looks at a model sees through a thinned one."""
+"""The other tools work on a thinned model."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ def thinned() -> tuple[nn.Module, torch.Tensor]:
     return model, x
 
 
-def test_sites_counts_the_rate_of_a_thinned_chain() -> None:
+def test_sites_measures_the_rate_of_a_thinned_chain() -> None:
     model, x = thinned()
     (site,) = thinnet.sites(model, x)
     assert (site.name, site.kind, site.p, site.on_in_eval) == ("2", "dropout", 0.25, False)
@@ -20,10 +20,10 @@ def test_sites_counts_the_rate_of_a_thinned_chain() -> None:
     seen = []
     model[1].register_forward_hook(lambda module, args, out: seen.append(out.shape))
     model.train()(x)
-    assert seen == [(64, 32)]  # thinned again, once nobody watches
+    assert seen == [(64, 32)]  # thinned again after tracing
 
 
-def test_an_audit_takes_shared_coins_for_the_method_that_they_are() -> None:
+def test_an_audit_accepts_the_shared_mask_of_a_thinned_site() -> None:
     model, x = thinned()
     assert [finding.rule.code for finding in thinnet.audit(model, x) if finding.rule.severity != "note"] == []
     thinnet.thin(model, undo=True)
@@ -36,7 +36,7 @@ def test_an_audit_takes_shared_coins_for_the_method_that_they_are() -> None:
     assert "AUD401" in [finding.rule.code for finding in thinnet.audit(model, x)]
 
 
-def test_rates_are_set_and_dropout_is_stripped_after_thinning() -> None:
+def test_set_rates_and_strip_work_after_thinning() -> None:
     model, x = thinned()
     thinnet.set_rates(model, {"2": 0.5})
     model.train()(x)

@@ -1,4 +1,4 @@
-"""Chains of units run thinned: exactly the masked network, and the work of dropped units is not done."""
+"""Thinned chains of units equal the masked network and skip the work of dropped units."""
 
 import copy
 import io
@@ -17,7 +17,7 @@ from thinnet.nn import BatchwiseDropout
 
 
 class Gated(nn.Module):
-    """A feed-forward part with a gate, as in Llama: two layers make the units."""
+    """A gated feed-forward part as in Llama: two layers make the units."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Gated(nn.Module):
 
 
 class Residual(nn.Module):
-    """A block of a residual network, channels dropped between its convolutions."""
+    """A residual block that drops channels between its convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ def chains(model: nn.Module) -> list[Chain]:
 
 
 def stepped(model: nn.Module, x: Tensor, on: bool) -> tuple[Tensor, dict[str, Tensor]]:
-    """Output and gradients of one pass, thinned or masked, with the same coins and the same of everything else."""
+    """Returns output and gradients of one pass, thinned or masked, with the same masks and seeds."""
     for chain in chains(model):
         chain.on = on
     state = copy.deepcopy(model.state_dict())
@@ -115,7 +115,7 @@ def stepped(model: nn.Module, x: Tensor, on: bool) -> tuple[Tensor, dict[str, Te
 
 
 def assert_thinned(model: nn.Module, x: Tensor, **tolerance: float) -> None:
-    """The thinned step is that of the masked network: output, gradients, and which gradients are zero."""
+    """Checks that the thinned step equals the masked one: output, gradients, and which gradients are zero."""
     thinned, masked = stepped(model, x, on=True), stepped(model, x, on=False)
     torch.testing.assert_close(thinned, masked, **tolerance)
     for name, gradient in masked[1].items():
@@ -125,7 +125,7 @@ def assert_thinned(model: nn.Module, x: Tensor, **tolerance: float) -> None:
 
 @each()
 @pytest.mark.parametrize("count", ["fixed", "bernoulli"])
-def test_the_thinned_network_is_the_masked_one(case: Case, count: str) -> None:
+def test_the_thinned_network_equals_the_masked_one(case: Case, count: str) -> None:
     make, shape, number = case
     torch.manual_seed(0)
     x = torch.randn(shape, dtype=torch.float64)
@@ -140,7 +140,7 @@ def test_the_thinned_network_is_the_masked_one(case: Case, count: str) -> None:
 
 @pytest.mark.parametrize("groups", [2, 3, 16])
 @pytest.mark.parametrize("name", ["perceptron", "residual perceptron", "1d and 3d", "transformer"])
-def test_groups_have_coins_of_their_own(name: str, groups: int) -> None:
+def test_each_group_has_its_own_mask(name: str, groups: int) -> None:
     make, shape, number = CASES[name]
     x = torch.randn((7, *shape[1:]), dtype=torch.float64)
     model = make().double()
@@ -155,7 +155,7 @@ def test_groups_have_coins_of_their_own(name: str, groups: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-def test_other_dtypes_to_their_rounding(dtype: torch.dtype) -> None:
+def test_other_dtypes_agree_up_to_rounding(dtype: torch.dtype) -> None:
     model, x = perceptron().to(dtype), torch.randn(7, 13, dtype=dtype)
     thinnet.thin(model, x, groups=2)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
@@ -163,7 +163,7 @@ def test_other_dtypes_to_their_rounding(dtype: torch.dtype) -> None:
     assert_thinned(model, x, rtol=8 * rounding, atol=8 * rounding)
 
 
-def test_autocast_computes_thinned_in_bfloat16() -> None:
+def test_autocast_runs_thinned_in_bfloat16() -> None:
     model, x = perceptron(), torch.randn(7, 13)
     thinnet.thin(model, x)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
@@ -172,7 +172,7 @@ def test_autocast_computes_thinned_in_bfloat16() -> None:
         assert_thinned(model, x, rtol=0.05, atol=0.05)
 
 
-def test_units_that_are_dropped_are_not_computed() -> None:
+def test_dropped_units_are_not_computed() -> None:
     model, x = perceptron(), torch.randn(7, 13)
     seen = []
     model[1].register_forward_hook(lambda module, args, out: seen.append(out.shape))
@@ -206,7 +206,7 @@ def test_activations_of_dropped_units_are_never_allocated() -> None:
     assert thinned < 0.2 * kept()  # a quarter of the units, once; masked they are kept twice
 
 
-def test_a_dropped_units_weights_rest_but_for_momentum_and_decay() -> None:
+def test_weights_of_dropped_units_only_move_by_momentum_and_decay() -> None:
     model, x = perceptron(), torch.randn(7, 13)
     thinnet.thin(model, x)
     rng = thinnet.DropoutRNG(1).bind(model.train())
@@ -222,7 +222,7 @@ def test_a_dropped_units_weights_rest_but_for_momentum_and_decay() -> None:
 
 
 @each()
-def test_state_eval_and_what_there_was_before_are_unchanged(case: Case) -> None:
+def test_state_eval_and_undo_are_unchanged(case: Case) -> None:
     make, shape, _ = case
     model, x = make(), torch.randn(shape)
     modules, keys = dict(model.named_modules()), list(model.state_dict())
@@ -241,7 +241,7 @@ def test_state_eval_and_what_there_was_before_are_unchanged(case: Case) -> None:
     assert thinning.edit is not None and thinning.edit.undone
 
 
-def test_running_statistics_of_dropped_channels_rest() -> None:
+def test_running_statistics_of_dropped_channels_do_not_move() -> None:
     model, x = nn.Sequential(Residual()), torch.randn(6, 8, 7, 7)
     thinnet.thin(model, x)
     rng = thinnet.DropoutRNG(0).bind(model.train()).at(0)
@@ -255,7 +255,7 @@ def test_running_statistics_of_dropped_channels_rest() -> None:
     rng.unbind()
 
 
-def test_a_group_has_the_name_of_its_first_sample() -> None:
+def test_a_group_has_the_address_of_its_first_sample() -> None:
     whole, part = perceptron(), perceptron()
     x, ids = torch.randn(8, 13), torch.arange(8) * 5 + 2
     part.load_state_dict(whole.state_dict())
@@ -267,7 +267,7 @@ def test_a_group_has_the_name_of_its_first_sample() -> None:
     torch.testing.assert_close(torch.cat(parts), y)
 
 
-def test_nothing_is_compiled_again_from_step_to_step() -> None:
+def test_steps_do_not_recompile() -> None:
     model, x = perceptron(), torch.randn(8, 13)
     thinnet.thin(model, x, groups=2)
     rng = thinnet.DropoutRNG(0).bind(model.train())
@@ -279,7 +279,7 @@ def test_nothing_is_compiled_again_from_step_to_step() -> None:
     assert counter.frame_count == 1
 
 
-def test_without_an_example_the_first_batch_in_training_is_the_example() -> None:
+def test_the_first_training_batch_is_the_default_example() -> None:
     model, x = perceptron(), torch.randn(7, 13)
     thinning = thinnet.thin(model)
     assert str(thinning) == "# waits for the first batch in training mode" and thinning.thinned == ()
@@ -346,7 +346,7 @@ NOT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
 
 
 @pytest.mark.parametrize("case", NOT.values(), ids=NOT.keys())
-def test_what_cannot_be_thinned_is_left_alone_and_says_why(case: tuple[Callable[[], nn.Module], tuple[int, ...], str]) -> None:
+def test_other_sites_stay_unchanged_and_give_a_reason(case: tuple[Callable[[], nn.Module], tuple[int, ...], str]) -> None:
     make, shape, why = case
     model = make()
     site = next(module for module in model.modules() if type(module).__name__.startswith("Dropout"))
@@ -356,7 +356,7 @@ def test_what_cannot_be_thinned_is_left_alone_and_says_why(case: tuple[Callable[
 
 
 class Written(nn.Module):
-    """As in many introductions: the sizes behind the convolutions are written out."""
+    """Literal sizes behind the convolutions, as in many tutorials."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -367,7 +367,7 @@ class Written(nn.Module):
 
 
 class Shared(nn.Module):
-    """A layer in front of a dropout, whose output is read past it too."""
+    """A layer whose output is read by a dropout and by a sum."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -379,7 +379,7 @@ class Shared(nn.Module):
 
 
 class Twice(nn.Module):
-    """A layer in a chain and out of it."""
+    """A layer that runs inside and outside a chain."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -390,7 +390,7 @@ class Twice(nn.Module):
 
 
 class Counted(nn.Module):
-    """It divides by the number of units that it sees."""
+    """Divides by the number of units."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -410,14 +410,14 @@ class Counted(nn.Module):
         (Twice, (7, 13), "first runs at another place too"),
     ],
 )
-def test_chains_that_only_look_like_one(make: type[nn.Module], shape: tuple[int, ...], why: str) -> None:
+def test_chains_that_are_not_separable_are_not_thinned(make: type[nn.Module], shape: tuple[int, ...], why: str) -> None:
     model, x = make(), torch.randn(shape)
     thinning = thinnet.thin(model, x)
     assert thinning.thinned == () and any(why in note for note in thinning.notes), thinning
     assert model.train()(x).shape == model.eval()(x).shape
 
 
-def test_a_layer_that_is_used_twice_in_the_same_chain() -> None:
+def test_a_chain_that_runs_twice_is_thinned() -> None:
     block = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Dropout(0.5), nn.Linear(40, 12))
     model, x = nn.Sequential(block, block).double(), torch.randn(5, 12, dtype=torch.float64)
     assert thinnet.thin(model, x).thinned == ("0.2",)
@@ -425,7 +425,7 @@ def test_a_layer_that_is_used_twice_in_the_same_chain() -> None:
     assert_thinned(model, x, rtol=1e-9, atol=1e-10)
 
 
-def test_calls_to_functions_are_thinned_once_they_are_sites() -> None:
+def test_functional_dropout_is_thinned_after_replace() -> None:
     class Functional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -443,7 +443,7 @@ def test_calls_to_functions_are_thinned_once_they_are_sites() -> None:
     assert_thinned(model, x)
 
 
-def test_a_checkpoint_inside_of_a_chain_is_refused_and_one_around_it_is_right() -> None:
+def test_a_checkpoint_around_a_chain_works_and_one_inside_is_refused() -> None:
     from torch.utils.checkpoint import checkpoint
 
     model, x = perceptron(), torch.randn(7, 13, requires_grad=True)
@@ -459,16 +459,16 @@ def test_a_checkpoint_inside_of_a_chain_is_refused_and_one_around_it_is_right() 
         checkpoint(model[1:], h, use_reentrant=False).sum().backward()
 
 
-def test_whoever_waits_for_gradients_does_not_hear_of_the_proof() -> None:
-    model, x, heard = perceptron(), torch.randn(7, 13), []
+def test_the_check_fires_no_gradient_hooks() -> None:
+    model, x, fired = perceptron(), torch.randn(7, 13), []
     for parameter in model.parameters():
-        parameter.register_post_accumulate_grad_hook(lambda parameter: heard.append(parameter))
+        parameter.register_post_accumulate_grad_hook(lambda parameter: fired.append(parameter))
     thinnet.thin(model)
     model.train()(x).sum().backward()
-    assert len(chains(model)) == 2 and len(heard) == len(list(model.parameters()))
+    assert len(chains(model)) == 2 and len(fired) == len(list(model.parameters()))
 
 
-def test_a_reentrant_checkpoint_around_a_chain() -> None:
+def test_a_reentrant_checkpoint_around_a_chain_works() -> None:
     from torch.utils.checkpoint import checkpoint
 
     class Checkpointed(nn.Module):
@@ -485,7 +485,7 @@ def test_a_reentrant_checkpoint_around_a_chain() -> None:
     assert bool((model.chain[0].weight.grad == 0).all(1).any())
 
 
-def test_a_rate_that_is_scheduled_may_pass_zero_and_one() -> None:
+def test_scheduled_rates_may_be_zero_and_one() -> None:
     model, x = perceptron(0.0).double(), torch.randn(7, 13, dtype=torch.float64)
     thinnet.thin(model, x)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
@@ -495,7 +495,7 @@ def test_a_rate_that_is_scheduled_may_pass_zero_and_one() -> None:
         assert_thinned(model, x, rtol=1e-9, atol=1e-10)
 
 
-def test_bad_input_is_refused_before_anything_changes() -> None:
+def test_bad_input_is_refused_without_changes() -> None:
     model, x = perceptron(), torch.randn(7, 13)
     for options, why in (
         ({"groups": 0}, "groups must be a positive integer; got 0"),
@@ -522,7 +522,7 @@ def test_bad_input_is_refused_before_anything_changes() -> None:
         thinnet.thin(named, torch.randn(2, 3))
 
 
-def test_a_site_of_ones_own_keeps_its_settings() -> None:
+def test_an_existing_batchwise_site_keeps_its_settings() -> None:
     site = BatchwiseDropout(0.5, groups=3, count="bernoulli")
     model = nn.Sequential(nn.Linear(13, 40), site, nn.Linear(40, 2))
     assert thinnet.thin(model, torch.randn(7, 13)).thinned == ("1",) and model[1] is site and site.groups == 3
