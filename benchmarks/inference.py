@@ -1,7 +1,7 @@
-"""50 draws of a prediction: by thinnet, by torch-uncertainty, by baal where it is there, and by 50 passes in training mode.
+"""50 draws of a prediction by thinnet, by torch-uncertainty, by baal if it is installed, and by 50 passes in training mode.
 
-The bar is in units of plain passes of the same model in the same run: a first site at half depth at most 27.5 passes (0.55 of
-50), dropout before the last layer at most 3.
+The unit is one plain pass of the same model in the same run. The target is at most 27.5 passes (0.55 of 50) with the first site
+at half depth, and at most 3 with dropout before the last layer.
 """
 
 import copy
@@ -45,7 +45,7 @@ SITES = {"half depth": 3, "last layer": 6}
 
 
 def torch_uncertainty(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
-    """Returns their draws by a loop; their file by itself, as the package needs torchvision."""
+    """Returns their draws by a loop. Loads their file alone, as the package needs torchvision."""
     package = importlib.util.find_spec("torch_uncertainty")
     if package is None or importlib.util.find_spec("einops") is None:
         return None
@@ -59,7 +59,7 @@ def torch_uncertainty(model: nn.Module, x: Tensor) -> Callable[[], object] | Non
 
 
 def baal(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
-    """Returns their draws: a patched model, called again and again."""
+    """Returns their draws: repeated calls of a patched model."""
     if importlib.util.find_spec("baal") is None:
         return None
     theirs: Any = importlib.import_module("baal.bayesian.dropout")
@@ -74,7 +74,7 @@ def training_mode(model: nn.Module, x: Tensor) -> Callable[[], object]:
 
 
 def rows() -> list[dict[str, object]]:
-    """Returns one row a network and place: the median milliseconds of every candidate, and the cost of ours in plain passes."""
+    """Returns one row per network and first site: the median milliseconds of each candidate, and our cost in plain passes."""
     found: list[dict[str, object]] = []
     for name, (make, shape) in CASES.items():
         for place, site in SITES.items():

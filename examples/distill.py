@@ -1,8 +1,8 @@
-"""Many passes become one: the average of thinned networks is distilled into a student without dropout.
+"""Distils the average of many sub-networks into one student without dropout.
 
 Three ways to predict handwritten digits with one trained network: one pass with dropout off (weight scaling), the average of
-100 passes with dropout on (Monte-Carlo), and one pass of a student that learned what that average says of other digits, clean
-and noisy ones; it needs no labels. It is the average that it stands for, also where the average is the worse of the two.
+100 passes with dropout on (Monte-Carlo), and one pass of a student trained on that average, on clean and noisy digits without
+labels. The student imitates the average even where weight scaling is better.
 """
 
 import torch
@@ -34,7 +34,7 @@ found = thinnet.inference.distill(model, unlabelled.split(100), held_out=held_ou
 print(found)
 
 
-def judged(p: Tensor) -> str:
+def scores(p: Tensor) -> str:
     nll = -p[range(len(test)), y[test]].clamp_min(1e-12).log().mean()
     return f"{float((p.argmax(1) != y[test]).float().mean()):10.1%}{float(nll):8.2f}"
 
@@ -45,10 +45,10 @@ ways = {
     "Monte-Carlo, 100 passes": lambda x: thinnet.inference.sample(model, x, n=100).mean,
     "student, 1 pass": lambda x: found.student(x).softmax(1),
 }
-print(f"\n{len(test)} digits, not seen{'':<6}{'error':>10}{'NLL':>8}{'noisy: error':>16}{'NLL':>8}")
+print(f"\n{len(test)} unseen digits{'':<9}{'error':>10}{'NLL':>8}{'noisy: error':>16}{'NLL':>8}")
 for name, way in ways.items():
     with torch.no_grad():
-        print(f"{name:<28}{judged(way(x[test]))}{'':>6}{judged(way(noisy[test]))}")
+        print(f"{name:<28}{scores(way(x[test]))}{'':>6}{scores(way(noisy[test]))}")
 
 one, same = (thinnet.inference.distill(model, unlabelled.split(100), epochs=1) for _ in range(2))
 print(f"\nlosses of the same seed equal: {one.losses == same.losses}")

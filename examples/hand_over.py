@@ -1,7 +1,7 @@
 """Scores draws of `thinnet.inference.sample` with torch-uncertainty and uncertainty-toolbox, next to `calibrate`.
 
 torch-uncertainty takes the probabilities of all draws, `(B, n, classes)`, or their average; uncertainty-toolbox a mean and a
-standard deviation for each case. What they and thinnet both define is the same to 1e-5."""
+standard deviation for each case. Scores with the same definition agree to 1e-5."""
 
 import importlib.util
 import sys
@@ -16,12 +16,12 @@ import thinnet
 from thinnet.inference import calibrate, sample
 
 try:
-    from torch_uncertainty.metrics import classification as judged
-except ImportError:  # the package asks for torchvision when it is loaded; its metrics do not need it
+    from torch_uncertainty.metrics import classification as metrics
+except ImportError:  # the package imports torchvision; its metrics do not need it
     for name in ("torch_uncertainty", "torch_uncertainty.metrics"):
         found, sys.modules[name] = importlib.util.find_spec(name), ModuleType(name)
         sys.modules[name].__path__ = list(found.submodule_search_locations)
-    from torch_uncertainty.metrics import classification as judged
+    from torch_uncertainty.metrics import classification as metrics
 
 
 def trained(load, outputs: int, loss) -> tuple[nn.Module, dict]:
@@ -38,8 +38,8 @@ def trained(load, outputs: int, loss) -> tuple[nn.Module, dict]:
     return model, {part: (x[rows], y[rows]) for part, rows in zip(("validation", "test"), held, strict=True)}
 
 
-def told(what: str, ours: float, theirs: float, same: bool = True) -> None:
-    verdict = f"equal: {abs(ours - theirs) < 1e-5 * max(1, abs(theirs))}" if same else "(defined otherwise)"
+def compare(what: str, ours: float, theirs: float, same: bool = True) -> None:
+    verdict = f"equal: {abs(ours - theirs) < 1e-5 * max(1, abs(theirs))}" if same else "(another definition)"
     print(f"{what:<50} {ours:.6f} {theirs:.6f} {verdict}")
 
 
@@ -47,22 +47,22 @@ def main() -> None:
     model, split = trained(load_wine, 3, nn.functional.cross_entropy)
     ours, (x, y) = calibrate(model, **split, factors=())["Monte-Carlo"].scores, split["test"]
     draws = sample(model, x, n=50)
-    told("NLL, CategoricalNLL", ours["NLL"].value, judged.CategoricalNLL()(draws.mean, y).item())
-    told("Brier score, BrierScore", ours["Brier"].value, judged.BrierScore(num_classes=3)(draws.mean, y).item())
-    for kind, metric in {"ECE": judged.CalibrationError, "adaptive ECE": judged.AdaptiveCalibrationError}.items():
+    compare("NLL, CategoricalNLL", ours["NLL"].value, metrics.CategoricalNLL()(draws.mean, y).item())
+    compare("Brier score, BrierScore", ours["Brier"].value, metrics.BrierScore(num_classes=3)(draws.mean, y).item())
+    for kind, metric in {"ECE": metrics.CalibrationError, "adaptive ECE": metrics.AdaptiveCalibrationError}.items():
         theirs = metric(task="multiclass", num_classes=3, num_bins=15)(draws.mean, y).item()
-        told(f"{kind}, {metric.__name__}", ours[kind].value, theirs)
+        compare(f"{kind}, {metric.__name__}", ours[kind].value, theirs)
     every = draws.draws.softmax(-1).transpose(0, 1)
-    told("mutual information", draws.mutual_information.mean().item(), judged.MutualInformation()(every).item())
-    told("AURC: mean over cases, or trapezoids", ours["AURC"].value, judged.AURC()(draws.mean, y).item(), same=False)
+    compare("mutual information", draws.mutual_information.mean().item(), metrics.MutualInformation()(every).item())
+    compare("AURC: mean over cases, or trapezoids", ours["AURC"].value, metrics.AURC()(draws.mean, y).item(), same=False)
 
     model, split = trained(load_diabetes, 1, nn.functional.mse_loss)
     row, (x, y) = calibrate(model, **split, factors=())["Monte-Carlo, tau"], split["test"]
     draws = sample(model, x, n=50, kind="values")
     spread = draws.variance(tau=row.fitted["tau"]).sqrt().squeeze(-1).numpy()
     theirs = toolbox.get_all_metrics(draws.mean.squeeze(-1).numpy(), spread, y.numpy(), resolution=20, verbose=False)
-    told("RMSE, uncertainty-toolbox", row.scores["RMSE"].value, theirs["accuracy"]["rmse"].item())
-    told("NLL: mixture of normals, or one", row.scores["NLL"].value, theirs["scoring_rule"]["nll"].item(), same=False)
+    compare("RMSE, uncertainty-toolbox", row.scores["RMSE"].value, theirs["accuracy"]["rmse"].item())
+    compare("NLL: mixture of normals, or one", row.scores["NLL"].value, theirs["scoring_rule"]["nll"].item(), same=False)
 
 
 if __name__ == "__main__":

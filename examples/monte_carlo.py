@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout on handwritten digits: what the network is unsure of, and a change that it does not notice."""
+"""Monte-Carlo dropout on handwritten digits: uncertain predictions, and a shift that the uncertainty does not detect."""
 
 import torch
 from sklearn.datasets import load_digits
@@ -34,15 +34,13 @@ print(f"accuracy {float(right.float().mean()):.3f}")
 print(f"mutual information, right {float(found.mutual_information[right].mean()):.3f}", end=", ")
 print(f"wrong {float(found.mutual_information[~right].mean()):.3f} nats")
 
-turned = x[test].reshape(-1, 8, 8).rot90(1, (1, 2)).flatten(1)
-told = [sample(model, images, n=50).mutual_information for images in (x[test], turned)]
-print(f"mutual information, upright {float(told[0].mean()):.3f}, turned by 90 degrees {float(told[1].mean()):.3f} nats")
+rotated = x[test].reshape(-1, 8, 8).rot90(1, (1, 2)).flatten(1)
+upright, turned = (float(sample(model, images, n=50).mutual_information.mean()) for images in (x[test], rotated))
+print(f"mutual information, upright {upright:.3f}, rotated by 90 degrees {turned:.3f} nats")
 
 ids = torch.tensor([5, 3])
 few = sample(model, x[test][ids], n=50, seed=0, samples=ids)
-print(
-    f"draws of two samples by themselves equal those in the batch: {torch.allclose(few.draws, found.draws[:, ids], atol=1e-4)}"
-)
+print(f"draws of two samples alone equal those in the batch: {torch.allclose(few.draws, found.draws[:, ids], atol=1e-4)}")
 
 rng = thinnet.DropoutRNG(seed=0).bind(nn.Sequential(*(thinnet.nn.Dropout(0.2) if i == 2 else nn.Identity() for i in range(3))))
 kept = rng.mask("2", step=7, samples=ids, shape=(128,))

@@ -1,9 +1,9 @@
-"""How many draws meet weight scaling on digits: `python -m benchmarks.quality.inference_averaging`, a minute.
+"""How many draws match weight scaling on digits? `python -m benchmarks.quality.inference_averaging`, one minute.
 
-The curve of Srivastava et al. 2014, figure 11: the average of the probabilities of k thinned networks against the single pass
-that scales the weights. 20 networks, 797 test images, nothing chosen on them: the settings are fixed beforehand. For each k all
-disjoint groups of k among the draws count, and the difference to the single pass is paired: its interval takes both seeds and
-test images as random. Temperatures are fitted on 200 validation images. Writes benchmarks/results/inference_averaging.json.
+Reproduces figure 11 of Srivastava et al. 2014: the average of the probabilities of k sub-networks against the single pass with
+scaled weights. 20 networks and 797 test images; the settings were fixed beforehand. Each k uses all disjoint groups of k draws.
+The difference to the single pass is paired, and its interval treats seeds and test images as random. Temperatures are fitted on
+200 validation images. Writes benchmarks/results/inference_averaging.json.
 """
 
 import numpy as np
@@ -28,7 +28,7 @@ def scores(log_p: Tensor, y: Tensor, temperature: float) -> np.ndarray:
 
 
 def one(seed: int) -> dict[str, np.ndarray]:
-    """Trains one network; returns the scores of each case by the single pass, "ws", and by k draws."""
+    """Trains one network; returns the scores of each case for weight scaling ("ws") and for k draws."""
     parts = digits()
     torch.manual_seed(seed)
     model = network(64, WIDTH, 10, P, P_INPUT)
@@ -46,7 +46,7 @@ def one(seed: int) -> dict[str, np.ndarray]:
 
 
 def rows() -> list[dict[str, object]]:
-    """Returns weight scaling, and each k with its paired difference to it."""
+    """Returns one row for weight scaling, and one per k with the paired difference to it."""
     found = over_seeds(one, SEEDS)
     made: list[dict[str, object]] = []
     for name in ("ws", *map(str, SIZES)):
@@ -55,8 +55,8 @@ def rows() -> list[dict[str, object]]:
             values = np.stack([seed[name][place] for seed in found])
             row[score] = round(float(values.mean()), 5)
             if name != "ws":
-                apart = crossed_interval(values - np.stack([seed["ws"][place] for seed in found]))
-                row[f"{score} - weight scaling"] = rounded(apart.mean, apart.low, apart.high)
+                difference = crossed_interval(values - np.stack([seed["ws"][place] for seed in found]))
+                row[f"{score} - weight scaling"] = rounded(difference.mean, difference.low, difference.high)
         made.append(row)
     return made
 

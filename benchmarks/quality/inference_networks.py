@@ -1,4 +1,4 @@
-"""What the measurements of predictions share: data, a network, its training, and how a result is written with its settings."""
+"""Shared by the measurements of inference: data, a network, its training, and the writing of results."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import thinnet
 from benchmarks.measure import RESULTS, machine
 
-DIGITS = {"train": 800, "validation": 200, "test": 797}  # cases, by one shuffle that is the same for all seeds
+DIGITS = {"train": 800, "validation": 200, "test": 797}  # cases of one shuffle, the same for all seeds
 
 
 def digits() -> dict[str, tuple[Tensor, Tensor]]:
@@ -28,7 +28,7 @@ def digits() -> dict[str, tuple[Tensor, Tensor]]:
 
 
 def network(inputs: int, width: int, outputs: int, p: float, p_input: float = 0.0) -> nn.Sequential:
-    """Returns two hidden layers of rectified units, with dropout behind each, and on the input where it is asked for."""
+    """Returns two hidden ReLU layers with dropout behind each, and on the input if `p_input` is above 0."""
     layers: list[nn.Module] = [thinnet.nn.Dropout(p_input)] if p_input else []
     for size in (inputs, width):
         layers += [nn.Linear(size, width), nn.ReLU(), thinnet.nn.Dropout(p)]
@@ -38,7 +38,7 @@ def network(inputs: int, width: int, outputs: int, p: float, p_input: float = 0.
 def train(
     model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, batch: int, lr: float, weight_decay: float, seed: int
 ) -> None:
-    """Trains with AdamW, and cross-entropy for whole numbers or the squared error else; leaves the model in eval."""
+    """Trains with AdamW, on cross entropy for integer targets and mean squared error otherwise; leaves the model in eval."""
     loss = nn.functional.mse_loss if y.is_floating_point() else nn.functional.cross_entropy
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=True)
     generator = torch.Generator().manual_seed(seed)
@@ -52,17 +52,17 @@ def train(
 
 
 def over_seeds(work: Callable[[int], Any], seeds: int, processes: int = 2) -> list[Any]:
-    """Returns what `work` makes of each seed, in order, from processes with one thread each."""
+    """Returns `work(seed)` for each seed, in order, from processes with one thread each."""
     with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         return list(track(pool.map(work, range(seeds)), "seeds", seeds, console=Console(stderr=True)))
 
 
 def write(name: str, settings: dict[str, object], rows: list[dict[str, object]]) -> None:
-    """Writes the rows of one measurement with its settings and the machine that it ran on."""
+    """Writes the rows of one measurement with its settings and its machine."""
     found = {"machine": machine(), "settings": settings, "rows": rows}
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
 def rounded(value: float, low: float, high: float, digits: int = 5) -> list[float]:
-    """Returns a value and the ends of its interval in few digits."""
+    """Returns a value and the ends of its interval, rounded."""
     return [round(float(each), digits) for each in (value, low, high)]

@@ -1,9 +1,9 @@
-"""Whether draws tell digits that are not as they were in training: `python -m benchmarks.quality.inference_shift`, two minutes.
+"""Do draws detect shifted digits? `python -m benchmarks.quality.inference_shift`, two minutes.
 
-Digits from "another laboratory": 797 test images as they are against the same images rotated, blurred, or with noise. A score
-should be higher for the shifted ones; the area under the ROC curve (AUROC) says how often it is. Scores of 50 draws: mutual
-information, entropy and 1 - max p of the average, variation ratio; of the single pass: entropy and 1 - max p. 20 networks.
-Differences of areas are paired, and their intervals count seeds and images as random, by placement values: DeLong, DeLong and
+Digits from "another laboratory": 797 test images against the same images rotated, blurred, or with noise. A score should be
+higher for the shifted ones; the area under the ROC curve (AUROC) is how often it is. Scores of 50 draws: mutual information,
+entropy and 1 - max p of the average, variation ratio. Scores of the single pass: entropy and 1 - max p. 20 networks.
+Differences of areas are paired, and their intervals treat seeds and images as random, by placement values: DeLong, DeLong and
 Clarke-Pearson 1988 (Biometrics 44:837). Nothing is chosen on the test images. Writes benchmarks/results/inference_shift.json.
 """
 
@@ -28,7 +28,7 @@ BASE = "1 - max p, single pass"
 
 
 def shifted(x: Tensor, kind: str, amount: float) -> Tensor:
-    """Returns images `(N, 64)` changed as another laboratory might: values stay in 0 .. 1."""
+    """Returns shifted images `(N, 64)`; values stay in 0 .. 1."""
     images = x.reshape(-1, 8, 8).double().numpy()
     if kind == "rotated":
         images = ndimage.rotate(images, amount, axes=(1, 2), reshape=False, order=1)
@@ -40,7 +40,7 @@ def shifted(x: Tensor, kind: str, amount: float) -> Tensor:
 
 
 def placements(inside: Tensor, outside: Tensor) -> Tensor:
-    """Returns a value for each pair of an image and its shifted self, `(N,)`, whose mean is the AUROC.
+    """Returns a value for each pair of an image and its shifted version, `(N,)`; their mean is the AUROC.
 
         V_i = P(s_in < s_out_i) + P(s_in_i < s_out) - AUROC,   ties count one half
 
@@ -52,7 +52,7 @@ def placements(inside: Tensor, outside: Tensor) -> Tensor:
 
 
 def uncertainties(model: torch.nn.Module, x: Tensor, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Returns the scores of each image, and the labels that the single pass guesses."""
+    """Returns the scores of each image, and the labels that the single pass predicts."""
     with torch.no_grad():
         p = model(x).double().softmax(-1)
     draws = sample(model, x, n=DRAWS, seed=seed)
@@ -68,7 +68,7 @@ def uncertainties(model: torch.nn.Module, x: Tensor, seed: int) -> tuple[dict[st
 
 
 def one(seed: int) -> dict[tuple[str, float], tuple[float, dict[str, np.ndarray], dict[str, float]]]:
-    """Trains one network; returns, of each shift, the error, and placements and areas of each score."""
+    """Trains one network; returns, for each shift, the error, and placements and areas of each score."""
     parts = digits()
     torch.manual_seed(seed)
     model = network(64, WIDTH, 10, P)
@@ -97,10 +97,10 @@ def rows() -> list[dict[str, object]]:
         row["error"] = round(float(np.mean([error for error, *_ in each])), 5)
         row["AUROC"] = {name: round(float(np.mean([areas[name] for *_, areas in each])), 5) for name in names}
         values = {name: np.stack([values[name] for _, values, _ in each]) for name in names}
-        apart = {name: crossed_interval(values[name] - values[BASE]) for name in names if name != BASE}
-        row[f"AUROC - {BASE}"] = {name: rounded(found.mean, found.low, found.high) for name, found in apart.items()}
-        best = crossed_interval(values["mutual information"] - values["entropy"])
-        row["mutual information - entropy"] = rounded(best.mean, best.low, best.high)
+        differences = {name: crossed_interval(values[name] - values[BASE]) for name in names if name != BASE}
+        row[f"AUROC - {BASE}"] = {name: rounded(found.mean, found.low, found.high) for name, found in differences.items()}
+        change = crossed_interval(values["mutual information"] - values["entropy"])
+        row["mutual information - entropy"] = rounded(change.mean, change.low, change.high)
         made.append(row)
     return made
 

@@ -1,10 +1,10 @@
-"""Monte-Carlo against the single pass on three small tables: `python -m benchmarks.quality.inference_tables`, two minutes.
+"""Monte-Carlo against the single pass on three tables: `python -m benchmarks.quality.inference_tables`, two minutes.
 
 scikit-learn's diabetes (regression), breast cancer and wine (classification). 20 random splits: 60 % train, 20 % validation and
-20 % test. Rate, and tau or temperature, are chosen on the validation part by its NLL, for the single pass and for Monte-Carlo,
-each for itself, so both are as good as a user would make them; "same network" takes the network of the single pass for both,
-and differs by the averaging alone. Test parts of different splits share cases: the intervals of the paired differences are of
-the corrected resampled t test (Nadeau, Bengio 2003, Machine Learning 52:239). Writes benchmarks/results/inference_tables.json.
+20 % test. The NLL of the validation part chooses the rate, and tau or temperature, for the single pass and for Monte-Carlo
+separately. "Same network" uses the network of the single pass for both, so only the averaging differs. Test parts of different
+splits share cases, so the intervals of the paired differences are those of the corrected resampled t test (Nadeau, Bengio 2003,
+Machine Learning 52:239). Writes benchmarks/results/inference_tables.json.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ SCORES = {"values": ("NLL", "RMSE", "coverage of 95 %"), "labels": ("NLL", "NLL,
 
 
 def split(name: str, seed: int) -> tuple[list[Tensor], list[Tensor]]:
-    """Returns inputs and targets of the three parts; standardised by the training part."""
+    """Returns inputs and targets of the three parts, standardised by the training part."""
     x, y = (torch.as_tensor(each) for each in LOADERS[name](return_X_y=True))
     rows = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     parts = rows.tensor_split([round(0.6 * len(x)), round(0.8 * len(x))])
@@ -42,7 +42,7 @@ def split(name: str, seed: int) -> tuple[list[Tensor], list[Tensor]]:
     return [x[part] for part in parts], [y[part] for part in parts]
 
 
-def judged_values(draws: list[Tensor], y: list[Tensor]) -> tuple[float, dict[str, float]]:
+def score_values(draws: list[Tensor], y: list[Tensor]) -> tuple[float, dict[str, float]]:
     """Returns the validation NLL, and the scores on the test part, with the tau that validation gave."""
     held, tested = (each[:, None].double() for each in y[1:])
     variance = torch.tensor(fit_variance(draws[0], held), dtype=torch.float64)
@@ -52,7 +52,7 @@ def judged_values(draws: list[Tensor], y: list[Tensor]) -> tuple[float, dict[str
     return nll[0], {"NLL": nll[1], "RMSE": rmse, "coverage of 95 %": ((2 * place - 1).abs() <= 0.95).double().mean().item()}
 
 
-def judged_labels(draws: list[Tensor], y: list[Tensor]) -> tuple[float, dict[str, float]]:
+def score_labels(draws: list[Tensor], y: list[Tensor]) -> tuple[float, dict[str, float]]:
     """Returns the validation NLL before any fit, and the scores on the test part before and after a temperature."""
     temperature = fit_temperature(draws[0], y[1])
     loss = torch.nn.functional.nll_loss
@@ -65,17 +65,17 @@ def judged_labels(draws: list[Tensor], y: list[Tensor]) -> tuple[float, dict[str
 def one(name: str, seed: int) -> dict[str, dict[str, float]]:
     """Returns the test scores on one split: "single", "mc", "same" (Monte-Carlo of the single pass's network), and "none"."""
     x, y = split(name, seed)
-    judged = judged_values if name == "diabetes" else judged_labels
+    score = score_values if name == "diabetes" else score_labels
     found: dict[tuple[str, float], tuple[float, dict[str, float]]] = {}
     for p in (0.0, *RATES):
         torch.manual_seed(seed)
         model = network(x[0].shape[1], WIDTH, 1 if name == "diabetes" else int(y[0].max()) + 1, p)
         train(model, x[0], y[0], **TRAINING, seed=seed)
         with torch.no_grad():
-            found["single", p] = judged([model(part).double()[None] for part in x[1:]], y)
+            found["single", p] = score([model(part).double()[None] for part in x[1:]], y)
         if p:
             drawn = [sample(model, part, n=DRAWS, seed=seed, kind="values").draws.double() for part in x[1:]]
-            found["mc", p] = judged(drawn, y)
+            found["mc", p] = score(drawn, y)
     best = {way: min(RATES, key=lambda p: found[way, p][0]) for way in ("single", "mc")}
     rows = {way: found[way, p][1] | {"p": p} for way, p in best.items()}
     return rows | {"same": found["mc", best["single"]][1], "none": found["single", 0.0][1]}
@@ -88,7 +88,7 @@ def interval(differences: np.ndarray) -> list[float]:
 
 
 def rows(name: str) -> list[dict[str, object]]:
-    """Returns one row a score of a table."""
+    """Returns one row per score of a table."""
     found = over_seeds(partial(one, name), SPLITS)
     made: list[dict[str, object]] = []
     for score in SCORES["values" if name == "diabetes" else "labels"]:

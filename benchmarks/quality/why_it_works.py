@@ -1,16 +1,16 @@
-"""Measures the three reasons that are given for dropout: `python -m benchmarks.quality.why_it_works`, two to three minutes.
+"""Measures the three usual reasons for dropout: `python -m benchmarks.quality.why_it_works`, two to three minutes.
 
-Less co-adaptation, redundant representations, noise against memorising (MISSION.md, row 4). Perceptrons of two hidden layers of
-256 ReLU units are trained on scikit-learn's digits with rates 0, 0.2 and 0.5, all else being the same: seeds 1 to 12, and each
-seed draws its split (897 samples to train on, 900 to test), its weights, its batches and its wrong labels. One arm has the true
-labels; in the other one 3 of 10 labels are replaced by a wrong class, those of the test samples for the gap alone. Rates and
-epochs were fixed before; the learning rate is the larger of two, because with it the network of rate 0 learned most of the
-wrong labels of seed 0, which is not among those that count. Hidden layers are measured on the test samples, in eval mode.
+The reasons: less co-adaptation, redundant representations, noise against memorising. Perceptrons of two hidden layers of 256
+ReLU units are trained on scikit-learn's digits with rates 0, 0.2 and 0.5 and equal settings. Each of the seeds 1 to 12 draws
+its split (897 samples to train, 900 to test), its weights, its batches and its wrong labels. One half of the runs has the true
+labels; in the other, 3 of 10 labels are replaced by a wrong class, on test samples for the gap alone. Rates and epochs were
+fixed before. The learning rate is the larger of two: with it the network of rate 0 learned most of the wrong labels of seed 0,
+which does not count. Hidden layers are measured on the test samples, in eval mode.
 
-Differences to rate 0 are paired by seed; intervals are 95 % of Student, one for each measure, not corrected for their number.
-Splits of 1797 digits overlap, so they hold for this data set. Ablation zeroes units at random, which is what dropout trained
-for: that it does not hurt is redundancy by construction. DeCov grows with the fourth power of the activations, which dropout
-makes smaller; correlations do not. Writes benchmarks/results/why_it_works.json and prints it; `--show` prints what was written.
+Differences to rate 0 are paired by seed; intervals are 95 % of Student, one per measure, not corrected for their number. Splits
+of 1797 digits overlap, so they hold for this data set. Ablation zeroes units at random, which is what dropout trained for, so
+its redundancy holds by construction. DeCov grows with the fourth power of the activations, which dropout reduces; correlations
+do not. Writes benchmarks/results/why_it_works.json and prints it; `--show` prints the written result.
 """
 
 import json
@@ -35,7 +35,7 @@ from thinnet.study.statistics import seed_interval
 RATES, SEEDS, WRONG = (0.0, 0.2, 0.5), tuple(range(1, 13)), 0.3
 WIDTHS, EPOCHS, BATCH, RATE_OF_LEARNING, TRAINED_ON = (256, 256), 100, 64, 3e-3, 897
 LOWER, HIGHER = "lower", "higher"
-CLAIMS = {  # measure: what the claim says of it
+CLAIMS = {  # measure: the direction that the claim predicts
     "less co-adaptation": {
         "off-diagonal energy": LOWER,
         "mean absolute correlation": LOWER,
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
 
 
 def seed_values(seed: int) -> dict[str, dict[str, float]]:
-    """Returns the measures of one seed, by arm and rate, and by the name of the measure."""
+    """Returns the measures of one seed, by labels and rate, and by the name of the measure."""
     torch.set_num_threads(1)
     digits: Any = load_digits()
     x, y = torch.tensor(digits.data).float() / 16, torch.tensor(digits.target)
@@ -84,15 +84,15 @@ def seed_values(seed: int) -> dict[str, dict[str, float]]:
     wrong = torch.rand(len(y), generator=generator) < WRONG
     shifted = (y + torch.randint(1, 10, y.shape, generator=generator)) % 10
     found = {}
-    for arm, labels in {"true labels": y, "wrong labels": torch.where(wrong, shifted, y)}.items():
+    for kind, labels in {"true labels": y, "wrong labels": torch.where(wrong, shifted, y)}.items():
         for rate in RATES:
             model = trained(x[:TRAINED_ON], labels[:TRAINED_ON], rate, seed)
-            found[f"{arm}, {rate:g}"] = measured(model, x, y, labels)
+            found[f"{kind}, {rate:g}"] = measured(model, x, y, labels)
     return found
 
 
 def trained(x: Tensor, y: Tensor, rate: float, seed: int) -> nn.Module:
-    """Returns a network after all epochs; weights and batches depend on the seed alone."""
+    """Returns a trained network; weights and batches depend on the seed alone."""
     torch.manual_seed(seed)
     model = perceptron(x.shape[1], WIDTHS, 10, rate)
     optimizer = torch.optim.Adam(model.parameters(), RATE_OF_LEARNING, fused=True)
@@ -106,7 +106,7 @@ def trained(x: Tensor, y: Tensor, rate: float, seed: int) -> nn.Module:
 
 
 def measured(model: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> dict[str, float]:
-    """Returns the measures of one network, of all samples and the labels it was given; those of layers for each of the two."""
+    """Returns the measures of one network, given all samples and its training labels; those of layers for each of the two."""
     here, there = slice(TRAINED_ON), slice(TRAINED_ON, None)
     layered = ("coadaptation", "synergy", "ablation", "sparsity")
     hidden = thinnet.diagnose(model, (x[there], y[there]), measures=layered, orders=3)
@@ -147,30 +147,30 @@ def measured(model: nn.Module, x: Tensor, y: Tensor, labels: Tensor) -> dict[str
 
 
 def rows(found: list[dict[str, dict[str, float]]]) -> list[dict[str, object]]:
-    """Returns one row a claim, arm and measure: the mean at rate 0, and the paired differences to it with their intervals."""
+    """Returns one row per claim, labels and measure: the mean at rate 0, and the paired differences with their intervals."""
     made = []
     for claim, measures in CLAIMS.items():
-        for arm in ("true labels", "wrong labels"):
-            names = [name for name in found[0][f"{arm}, 0"] if name.partition(", layer")[0] in measures]
+        for kind in ("true labels", "wrong labels"):
+            names = [name for name in found[0][f"{kind}, 0"] if name.partition(", layer")[0] in measures]
             for name in sorted(names, key=lambda name: list(measures).index(name.partition(", layer")[0])):
-                made.append(row(found, claim, arm, name, measures[name.partition(", layer")[0]]))
+                made.append(row(found, claim, kind, name, measures[name.partition(", layer")[0]]))
     return made
 
 
-def row(found: list[dict[str, dict[str, float]]], claim: str, arm: str, name: str, better: str | None) -> dict[str, object]:
+def row(found: list[dict[str, dict[str, float]]], claim: str, kind: str, name: str, better: str | None) -> dict[str, object]:
     """Returns one row."""
-    values = {f"{rate:g}": [float(f"{one[f'{arm}, {rate:g}'][name]:.6g}") for one in found] for rate in RATES}
+    values = {f"{rate:g}": [float(f"{one[f'{kind}, {rate:g}'][name]:.6g}") for one in found] for rate in RATES}
     differences = {}
     for rate in list(values)[1:]:
         interval = seed_interval(np.subtract(values[rate], values["0"]))
         differences[rate] = {"mean": interval.mean, "low": interval.low, "high": interval.high}
         differences[rate]["claim"] = verdict(interval.low, interval.high, better)
-    about: dict[str, object] = {"claim": claim, "labels": arm, "measure": name, "the claim says": better}
+    about: dict[str, object] = {"claim": claim, "labels": kind, "measure": name, "the claim says": better}
     return about | {"mean at 0": float(np.mean(values["0"])), "difference to 0": differences, "values": values}
 
 
 def verdict(low: float, high: float, better: str | None) -> str:
-    """Returns what an interval says of the claim: it holds, the opposite holds, or it is not shown."""
+    """Returns whether the claim holds, its opposite holds, or neither is shown."""
     if better is None:
         return ""
     if low <= 0 <= high:
@@ -179,7 +179,7 @@ def verdict(low: float, high: float, better: str | None) -> str:
 
 
 def show(found: list[dict]) -> None:
-    """Prints a table for each claim, and by which of its measures it holds at the largest rate."""
+    """Prints a table per claim, and the measures by which it holds at the largest rate."""
     for claim in CLAIMS:
         cells = []
         for one in (one for one in found if one["claim"] == claim):
@@ -195,7 +195,7 @@ def show(found: list[dict]) -> None:
 
 
 def by(found: list[dict], claim: str, word: str) -> list[str]:
-    """Returns the measures of a claim that say this at the largest rate, each with the labels and layers where it does."""
+    """Returns the measures of a claim with this verdict at the largest rate, each with its labels and layers."""
     where: dict[str, list[str]] = {}
     for one in found:
         if one["claim"] == claim and one["difference to 0"][f"{RATES[-1]:g}"]["claim"] == word:

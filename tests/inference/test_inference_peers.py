@@ -1,4 +1,4 @@
-"""Monte-Carlo dropout of other libraries on the model of test_mc_mode.py, with every kind of coin: what each of them misses."""
+"""Which kinds of dropout the Monte-Carlo dropout of other libraries misses, on the model of test_mc_mode.py."""
 
 import importlib.util
 from collections.abc import Callable
@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from thinnet.inference import mc_mode, sample
 
 OURS, THEIRS, FUNCTION, SDPA, HAND, ENCODER, LSTM, HUGGING = KINDS
-NoiseKey = Callable[[nn.Module], Tensor]
 
 
 def torch_uncertainty() -> Any:
-    """Their file by itself: what the package imports beside it may not be there."""
+    """Their file alone: the other imports of the package may be missing."""
     package = importlib.util.find_spec("torch_uncertainty")
     if package is None or importlib.util.find_spec("einops") is None:
         pytest.skip("torch_uncertainty is not installed: pip install thinnet[dev]")
@@ -33,7 +32,7 @@ def with_only(kind: str) -> nn.Module:
     """The model with the rates of all other kinds at zero."""
     model = Everything().eval()
     model.ours.p *= kind == OURS
-    model.theirs.p = 0.3 if kind == THEIRS else 1e-12  # a peer refuses a model whose rates are all zero
+    model.theirs.p = 0.3 if kind == THEIRS else 1e-12  # a peer refuses a model with all rates at zero
     model.function.p *= kind == FUNCTION
     model.attention.p *= kind == SDPA
     model.mask = model.mask if kind == HAND else nn.Identity()
@@ -47,7 +46,7 @@ def with_only(kind: str) -> nn.Module:
 
 
 def seen(draws: Callable[[nn.Module], tuple[Tensor, Tensor]]) -> set[str]:
-    """The kinds of coins by which two draws differ."""
+    """The kinds of dropout by which two draws differ."""
     found = set()
     with torch.no_grad():
         for kind in KINDS:
@@ -75,7 +74,7 @@ def test_training_mode_sees_them_and_moves_the_norms() -> None:
     model = Everything().eval()
     plain, before = model(X), model.norm.running_mean.clone()
     assert (model.train()(X) - plain).abs().max() > 0.01 and not torch.equal(model.norm.running_mean, before)
-    assert not torch.equal(model.eval()(X), plain)  # the next plain prediction is another one
+    assert not torch.equal(model.eval()(X), plain)  # the next plain prediction differs
 
 
 def test_torch_uncertainty_sees_dropout_modules_of_pytorch_alone() -> None:

@@ -18,7 +18,7 @@ def panels(rows: Sequence[Row], kind: str, curve: Mapping[float, float]) -> list
 
 
 def _reliability(rows: Sequence[Row], kind: str) -> Panel:
-    diagonal = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": "--rule", "width": 1}, "hoverinfo": "skip"}
+    diagonal = {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": "--grey", "width": 1}, "hoverinfo": "skip"}
     traces = [diagonal | {"type": "scatter", "showlegend": False}]
     traces += [_line(row, [point[:2] for point in row.reliability], "lines+markers") for row in rows]
     names = ("confidence (bins of equal size)", "accuracy") if kind == "logits" else ("level of the interval", "coverage")

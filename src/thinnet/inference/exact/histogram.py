@@ -31,7 +31,11 @@ def histogram(y: Tensor, weights: Tensor, marks: Mapping[str, float], what: str,
     low, high = (0.0, 1.0) if bounded else (float(y.min()), float(y.max()))
     share, edges = torch.histogram(y, BINS, range=(low, high), weight=weights)
     middle = (edges[1:] + edges[:-1]) / 2
-    look: dict[str, Any] = {"type": "bar", "marker": {"color": "--rule"}, "hovertemplate": "%{x:.3f}: %{y:.3f}<extra></extra>"}
+    look: dict[str, Any] = {
+        "type": "bar",
+        "marker": {"color": "--grey", "opacity": 0.5},
+        "hovertemplate": "%{x:.3f}: %{y:.3f}<extra></extra>",
+    }
     bars = look | {"x": middle.tolist(), "y": share.tolist(), "name": f"{len(y)} sub-networks", "width": (high - low) / BINS}
     top, traces = float(share.max()) * 1.08, [bars]
     for name, value in marks.items():
