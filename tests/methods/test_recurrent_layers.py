@@ -236,6 +236,9 @@ def test_bad_arguments_are_refused(kind: type[Any]) -> None:
             kind(INPUT, HIDDEN, **{name: p})
     with pytest.raises(TypeError, match="dropout"):
         kind(INPUT, HIDDEN, dropout=0.5)
+    if kind.cell == "GRU":
+        with pytest.raises(TypeError, match=rf"^{kind.__name__}: proj_size must be left out; got 2"):
+            kind(INPUT, HIDDEN, proj_size=2)
     layer = make(kind, 0.5)
     with pytest.raises(ValueError, match="got 4 axes"):
         layer(torch.randn(1, STEPS, 3, INPUT))

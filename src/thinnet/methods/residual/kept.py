@@ -145,7 +145,7 @@ class BranchContext:
 
 
 def model_context(context: Any) -> RNGContext:
-    """Returns the RNG context of the bound model behind those of branches."""
+    """Returns the RNG context of the bound model, unwrapped from those of branches."""
     while isinstance(context, BranchContext):
         context = context.context
     return context

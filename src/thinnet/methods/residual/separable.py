@@ -24,7 +24,7 @@ def countable(x: Any) -> bool:
 
 
 def modes_active() -> bool:
-    """Returns whether a torch function mode, or a dispatch mode of thinnet, has to see all operations.
+    """Returns whether a torch function mode, or a dispatch mode of thinnet, must see all operations.
 
     Such a mode may draw masks for functions over all rows, or trace random draws.
     """
