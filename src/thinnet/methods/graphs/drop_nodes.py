@@ -41,7 +41,7 @@ def _dropped(function: str, key: NoiseKey | None, edge_index: Tensor, num_nodes:
     edges.check(function, edge_index)
     least = int(edge_index.max()) + 1 if edge_index.numel() else 0
     if num_nodes is not None and num_nodes < least:
-        raise ValueError(f"{function}: num_nodes must be at least {least}, the highest node number plus 1; got {num_nodes}. Use len(x).")
+        raise ValueError(f"{function}: num_nodes must be at least {least} for these edges; got {num_nodes}. Use len(x).")
     count = least if num_nodes is None else num_nodes
     if key is None:
         alive = torch.ones(count, dtype=torch.bool, device=edge_index.device)
