@@ -22,7 +22,7 @@ from thinnet.diagnosis.result import Diagnosis
 from thinnet.diagnosis.samples import draw
 from thinnet.diagnosis.scores import default_loss, hits
 from thinnet.diagnosis.sparsity import sparsity
-from thinnet.diagnosis.tap import Place, Tap, multiplied, one_a_sample
+from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_a_sample
 from thinnet.diagnosis.variance import Moments, variance_ratio
 
 FAST = {"max_samples": 64, "orders": 2, "pairs": 4, "draws": 2, "minibatch": 8}
@@ -195,8 +195,10 @@ def test_units_are_multiplied_where_they_are_read_and_factor_0_removes_nan() -> 
     model[0].weight.data[0] = torch.nan
     factors = torch.cat((torch.zeros(10), torch.full((10,), 2.0)))
     place = Place("2", "in", "", width=20)
-    with torch.no_grad(), Tap(model, [place], multiplied({place: factors})):
-        out = model(x)
+    outs: list[Tensor] = []
+    with torch.no_grad():
+        meet_values(model, [place], multiplied({place: factors}), lambda: outs.append(model(x)))
+    (out,) = outs
     hidden = torch.where(factors == 0, 0, 2 * model[1](model[0](x)))
     assert torch.allclose(out, model[3](hidden)) and not out.isnan().any()
     assert model(x).isnan().all()

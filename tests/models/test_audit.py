@@ -219,7 +219,7 @@ def test_findings_are_data_for_other_programs() -> None:
 
 
 def test_the_assertion_names_the_findings() -> None:
-    with pytest.raises(AssertionError, match=r"1 to mend\nAUD303 warning: dropout twice in a row at 3"):
+    with pytest.raises(AssertionError, match=r"1 to fix\nAUD303 warning: dropout twice in a row at 3"):
         assert_dropout_right(DEFECTS["dropout twice"][1], X)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import thinnet
 from thinnet.models.edit import freeze, insert, replace, set_rates, strip
-from thinnet.models.trace.passes import watched
+from thinnet.models.passes import traced
 
 
 class Path(nn.Module):
@@ -89,8 +89,8 @@ def test_pretrained_models_drop_at_the_rates_that_are_set(name: str) -> None:
     factory, example = PRETRAINED[name]
     model = factory()
     set_rates(model, 0.25)
-    watch = watched(model, lambda model: model(**example), training=True)
-    assert {round(event.p, 3) for event in watch.drawn if event.p is not None} == {0.25}
+    record = traced(model, lambda model: model(**example), training=True)
+    assert {round(draw.p, 3) for draw in record.draws if draw.p is not None} == {0.25}
 
 
 @pytest.mark.parametrize("name", [*NETWORKS, *PRETRAINED])

@@ -16,22 +16,22 @@ import thinnet
 from thinnet.models.found import FoundSite, Sites
 
 KINDS = {  # code of the line -> module, kind, nominal rate, on in eval, who switches it off, axes that share a coin
-    "self.shared(self.linear(x))": ("shared", "dropout", 0.3, False, "its module's mode", "element"),
-    "self.shared(torch.tanh(x))": ("shared", "dropout", 0.3, False, "its module's mode", "element"),
-    "F.dropout(x, 0.25)": ("", "dropout", 0.25, True, "nobody", "element"),
-    "F.dropout(x.sin(), 0.15, self.training)": ("", "dropout", 0.15, False, "its module's mode", "element"),
-    "x = x * mask if": ("", "dropout", 0.2, False, "its module's mode", "one coin along axis 1 of 3"),
-    "torch.randn_like(x) * 0.1": ("", "additive noise", None, True, "nobody", "element"),
-    "x.masked_fill(torch.rand_like(x) < 0.15, 0.0)": ("", "dropout", 0.15, True, "nobody", "element"),
-    "F.scaled_dot_product_attention": ("", "dropout", 0.2, True, "nobody", "element"),
+    "self.shared(self.linear(x))": ("shared", "dropout", 0.3, False, "module mode", "none"),
+    "self.shared(torch.tanh(x))": ("shared", "dropout", 0.3, False, "module mode", "none"),
+    "F.dropout(x, 0.25)": ("", "dropout", 0.25, True, "never", "none"),
+    "F.dropout(x.sin(), 0.15, self.training)": ("", "dropout", 0.15, False, "module mode", "none"),
+    "x = x * mask if": ("", "dropout", 0.2, False, "module mode", "axis 1 of 3"),
+    "torch.randn_like(x) * 0.1": ("", "additive noise", None, True, "never", "none"),
+    "x.masked_fill(torch.rand_like(x) < 0.15, 0.0)": ("", "dropout", 0.15, True, "never", "none"),
+    "F.scaled_dot_product_attention": ("", "dropout", 0.2, True, "never", "none"),
 }
 MODULES = {  # module -> kind, nominal rate, grain
-    "path": ("dropout", 0.2, "one coin along axes 1, 2 of 3"),
-    "ours": ("dropout", 0.4, "element"),
-    "channels": ("dropout", 0.25, "one coin along axis 2 of 3"),
-    "lstm": ("dropout", 0.5, "element"),
-    "attention": ("dropout", 0.1, "element"),
-    "noise": ("multiplicative noise", 0.2, "element"),
+    "path": ("dropout", 0.2, "axes 1, 2 of 3"),
+    "ours": ("dropout", 0.4, "none"),
+    "channels": ("dropout", 0.25, "axis 2 of 3"),
+    "lstm": ("dropout", 0.5, "none"),
+    "attention": ("dropout", 0.1, "none"),
+    "noise": ("multiplicative noise", 0.2, "none"),
 }
 
 
@@ -56,7 +56,11 @@ def at_line(sites: Sites, number: int) -> FoundSite:
 def test_lines_of_a_forward_method(seen: Sites, code: str) -> None:
     site = at_line(seen, line_of(code))
     expected = KINDS[code]
-    assert (site.name, site.kind, site.on_in_eval, site.switch, site.grain) == (expected[0], expected[1], *expected[3:])
+    assert (site.name, site.kind, site.on_in_eval, site.turned_off_by, site.sharing) == (
+        expected[0],
+        expected[1],
+        *expected[3:],
+    )
     assert site.p == (None if expected[2] is None else pytest.approx(expected[2]))
     assert site.on_in_train
 
@@ -64,7 +68,7 @@ def test_lines_of_a_forward_method(seen: Sites, code: str) -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_modules(seen: Sites, name: str) -> None:
     (site,) = [site for site in seen if site.name == name]
-    assert (site.kind, site.grain, site.on_in_eval, site.switch) == (*MODULES[name][::2], False, "its module's mode")
+    assert (site.kind, site.sharing, site.on_in_eval, site.turned_off_by) == (*MODULES[name][::2], False, "module mode")
     assert site.p == pytest.approx(MODULES[name][1], abs=1e-4)
 
 
@@ -98,7 +102,7 @@ def test_subsets_and_decisions(seen: Sites) -> None:
 
 def test_what_is_declared_and_does_nothing(seen: Sites) -> None:
     notes = {site.name: (site.kind, site.p, site.note) for site in seen if not site.on_in_train and not site.on_in_eval}
-    assert notes == {"unused": ("not reached", 0.7, "no pass came by"), "zero": ("silent", 0.0, "its rate is 0")}
+    assert notes == {"unused": ("not reached", 0.7, "no pass reached it"), "zero": ("silent", 0.0, "its rate is 0")}
 
 
 def test_a_shared_module_in_a_loop_is_one_site() -> None:

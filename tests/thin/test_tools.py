@@ -16,7 +16,7 @@ def test_sites_measures_the_rate_of_a_thinned_chain() -> None:
     model, x = thinned()
     (site,) = thinnet.sites(model, x)
     assert (site.name, site.kind, site.p, site.on_in_eval) == ("2", "dropout", 0.25, False)
-    assert site.measured == 0.25 and site.effect and site.grain == "one coin along axis 0 of 2"
+    assert site.measured == 0.25 and site.effect and site.sharing == "axis 0 of 2"
     seen = []
     model[1].register_forward_hook(lambda module, args, out: seen.append(out.shape))
     model.train()(x)

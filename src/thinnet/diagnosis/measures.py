@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +15,8 @@ from thinnet.diagnosis.sparsity import Sparsity, sparsity
 from thinnet.diagnosis.subject import Subject, dropout_on, minibatches
 from thinnet.diagnosis.tap import Place, by_unit
 from thinnet.diagnosis.variance import Moments, Shift, variance_ratio
+from thinnet.models.trace import trace
+from thinnet.models.trace.modules import Values
 
 LAYERED = ("coadaptation", "synergy", "ablation", "sparsity")
 GRADIENTS = 16
@@ -147,22 +148,15 @@ def shifts(subject: Subject, draws: int) -> tuple[Shift, ...]:
 def _moments(subject: Subject, modules: dict[str, nn.Module], passes: int) -> dict[str, Moments]:
     found: dict[str, Moments] = {}
 
-    def note(name: str, axis: int) -> Any:
-        def hook(module: nn.Module, args: Any) -> None:
-            if args and isinstance(args[0], Tensor) and args[0].is_floating_point() and args[0].ndim > 1:
-                found.setdefault(name, Moments()).add(by_unit(args[0], axis))
+    def meet(name: str, side: str, number: int, x: Tensor) -> None:
+        if x.is_floating_point() and x.ndim > 1:
+            found.setdefault(name, Moments()).add(by_unit(x, 1 if isinstance(modules[name], CHANNELS) else -1))
 
-        return hook
-
-    readers = [(name, module) for name, module in modules.items() if isinstance(module, READERS)]
-    handles = [
-        module.register_forward_pre_hook(note(name, 1 if isinstance(module, CHANNELS) else -1)) for name, module in readers
-    ]
-    try:
+    def run() -> None:
         for _ in range(passes):
             for chunk in subject.samples.chunks(subject.batch_size):
                 subject.run(chunk.x)
-    finally:
-        for handle in handles:
-            handle.remove()
+
+    readers = {(name, "in") for name, module in modules.items() if isinstance(module, READERS)}
+    trace(subject.model, run, values=Values(readers, meet))
     return found

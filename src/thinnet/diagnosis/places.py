@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.diagnosis.tap import Place, Tap
+from thinnet.diagnosis.tap import CALLED, Place
 from thinnet.models.found import FoundSite, Sites
+from thinnet.models.trace import trace
+from thinnet.models.trace.modules import Values
 
 KINDS = ("dropout", "multiplicative noise", "silent")
 CHANNELS_FIRST = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.GroupNorm, nn.InstanceNorm1d)
@@ -89,22 +91,21 @@ def _met(model: nn.Module, run: Any, wanted: list[Place], axis: int | None) -> t
     """Runs the model, and returns the wanted places that it came by, with their axes and widths."""
     met: dict[Place, Tensor] = {}
     axes: dict[Place, int | None] = {}
-    channels_first = [False]
+    channels_first = False
+    layouts = {name: module for name, module in model.named_modules() if isinstance(module, (*CHANNELS_FIRST, *FEATURES_LAST))}
+    places = {(place.name, place.side, place.number): place for place in wanted}
 
-    def meet(place: Place, x: Tensor) -> None:
-        met[place], axes[place] = x.detach().clone(), axis if axis is not None else _axis(x, channels_first[0])
+    def meet(name: str, side: str, number: int, x: Tensor) -> None:
+        nonlocal channels_first
+        if side == "out" and name in layouts:
+            channels_first = isinstance(layouts[name], CHANNELS_FIRST)
+        place = places.get((name, side, number))
+        if place is not None:
+            met[place], axes[place] = x.detach().clone(), axis if axis is not None else _axis(x, channels_first)
 
-    def ran(module: nn.Module, args: Any, out: Any) -> None:
-        channels_first[0] = isinstance(module, CHANNELS_FIRST)
-
-    watched = [module for module in model.modules() if isinstance(module, (*CHANNELS_FIRST, *FEATURES_LAST))]
-    handles = [module.register_forward_hook(ran) for module in watched]
-    try:
-        with torch.no_grad(), Tap(model, wanted, meet):
-            run(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    at = {(name, side) for name, side, _ in places} | {(name, "out") for name in layouts}
+    with torch.no_grad():
+        trace(model, lambda: run(model), values=Values(at, meet, CALLED))
     return _chosen(met, axes)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from thinnet.diagnosis.samples import Samples
 from thinnet.diagnosis.scores import Loss, Score, combined, hits
-from thinnet.diagnosis.tap import Place, Tap, multiplied, one_a_sample
+from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_a_sample
 from thinnet.models.edit.order import call_with
 
 
@@ -48,10 +48,16 @@ class Subject:
     def score(self, samples: Samples | None = None, factors: Mapping[Place, Tensor] | None = None) -> Score:
         """Returns loss and accuracy, of other samples if given, and with the units of some places multiplied by factors."""
         parts = []
-        with Tap(self.model, list(factors or ()), multiplied(factors or {})):
+
+        def run() -> None:
             for chunk in (samples or self.samples).chunks(self.batch_size):
                 losses, out = self.losses(chunk)
                 parts.append((chunk.count, losses, hits(out, chunk.y)))
+
+        if factors:
+            meet_values(self.model, factors, multiplied(factors), run)
+        else:
+            run()
         return combined(parts)
 
     @torch.no_grad()
@@ -65,10 +71,12 @@ class Subject:
         def meet(place: Place, x: Tensor) -> None:
             read[place].append(one_a_sample(x, place.axis, count[0], generator)[:, units[place].to(x.device)].float())
 
-        with Tap(self.model, places, meet):
+        def run() -> None:
             for chunk in self.samples.chunks(self.batch_size):
                 count[0] = chunk.count
                 self.run(chunk.x)
+
+        meet_values(self.model, places, meet, run)
         return {place: torch.cat(parts) for place, parts in read.items()}
 
     def gradient(self, samples: Samples) -> Tensor:

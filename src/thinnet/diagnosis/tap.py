@@ -1,15 +1,15 @@
-"""Reads hidden activations while a model runs, and sets units to zero: in front of a module, behind it, or at a call."""
+"""Reads hidden activations of a running model, or replaces them: before a module, after it, or at a call of dropout."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from thinnet.models.trace import trace
+from thinnet.models.trace.modules import Values
 
 CALLED = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout)
 
@@ -36,77 +36,24 @@ class Place:
     width: int = 0
 
 
-class Tap(TorchFunctionMode):
-    """A context in which a model's activations are met at places, at the first use of each in a forward pass.
+def meet_values(
+    model: nn.Module, places: Iterable[Place], meet: Callable[[Place, Tensor], Tensor | None], run: Callable[[], Any]
+) -> None:
+    """Runs a model and shows its activations at places, at the first use of each in a forward pass.
 
     Args:
         model: what runs.
         places: where.
-        meet: takes place and activations; what it returns, if it is a tensor, takes their place.
+        meet: takes place and activations; a tensor that it returns takes their place.
+        run: runs the model, once or several times.
     """
+    known = {(place.name, place.side, place.number): place for place in places}
 
-    def __init__(self, model: nn.Module, places: Sequence[Place], meet: Callable[[Place, Tensor], Tensor | None]) -> None:
-        super().__init__()
-        self.model, self.meet = model, meet
-        self.places = {(place.name, place.side, place.number): place for place in places}
-        self.used: Counter[tuple[str, str]] = Counter()
-        self.inside: list[str] = []
-        self.handles: list[Any] = []
+    def met(name: str, side: str, number: int, x: Tensor) -> Tensor | None:
+        place = known.get((name, side, number))
+        return None if place is None else meet(place, x)
 
-    def __enter__(self) -> "Tap":
-        calls = any(side == "call" for _, side, _ in self.places)
-        for name, module in self.model.named_modules():
-            if calls or name == "" or {(name, "in", 0), (name, "out", 0)} & self.places.keys():
-                self.handles.append(module.register_forward_pre_hook(self._before(name)))
-                self.handles.append(module.register_forward_hook(self._behind(name)))
-        return super().__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        for handle in self.handles:
-            handle.remove()
-        super().__exit__(*error)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Meets what a call of a dropout function reads."""
-        kwargs = kwargs or {}
-        if func in CALLED and self.inside:
-            x = args[0] if args else kwargs["input"]
-            met = self._meet(self.inside[-1], "call", x)
-            args, kwargs = (met, *args[1:]), {name: value for name, value in kwargs.items() if name != "input"}
-        return func(*args, **kwargs)
-
-    def _before(self, name: str) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            if name == "":
-                self.used.clear()
-                self.inside.clear()
-            self.inside.append(name)
-            if args and isinstance(args[0], Tensor) and (name, "in", 0) in self.places:
-                return (self._meet(name, "in", args[0]), *args[1:])
-            return None
-
-        return hook
-
-    def _behind(self, name: str) -> Callable[..., Any]:
-        def hook(module: nn.Module, args: Any, out: Any) -> Any:
-            self.inside.pop()
-            if (name, "out", 0) not in self.places:
-                return None
-            leaves, spec = tree_flatten(out)
-            first = next((i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor)), None)
-            if first is None:
-                return None
-            leaves[first] = self._meet(name, "out", leaves[first])
-            return tree_unflatten(leaves, spec)
-
-        return hook
-
-    def _meet(self, name: str, side: str, x: Tensor) -> Tensor:
-        number = self.used[name, side]
-        self.used[name, side] += 1
-        place = self.places.get((name, side, number))
-        met = None if place is None else self.meet(place, x)
-        return x if met is None else met
+    trace(model, run, values=Values({(name, side) for name, side, _ in known}, met, CALLED))
 
 
 def multiplied(factors: Mapping[Place, Tensor]) -> Callable[[Place, Tensor], Tensor | None]:

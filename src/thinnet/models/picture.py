@@ -48,7 +48,8 @@ def _boxes(model: nn.Module, sites: Sequence[FoundSite]) -> list[tuple[str, str,
         rate = site.measured if site.measured is not None else site.p or 0.0
         drawn = site.on_in_train or site.on_in_eval
         owner = f"m:{site.name}" if f"m:{site.name}" in known else "m:"
-        text = f"{site.name or 'the model'}<br>{where(site)}<br>{site.kind}, {site.grain}<br>on in eval: {site.on_in_eval}"
+        text = f"{site.name or 'the model'}<br>{where(site)}<br>{site.kind}, shared axes: {site.sharing}"
+        text += f"<br>on in eval: {site.on_in_eval}"
         flag = " ON IN EVAL" if site.on_in_eval else ""
         boxes.append((f"s:{number}", f"{site.kind} {rate:.2g}{flag}", owner, text, rate if drawn else 0.0))
     return boxes

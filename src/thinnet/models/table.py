@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from thinnet.models.found import FoundSite, Sites
 
-HEAD = ("name", "line", "kind", "p", "measured", "on in", "grain")
+HEAD = ("name", "line", "kind", "p", "measured", "on in", "shared axes")
 
 
 def rows(sites: "Sites") -> list[tuple[str, ...]]:
@@ -24,10 +24,18 @@ def _row(site: "FoundSite") -> tuple[str, ...]:
     if site.interval is not None:
         measured += f" ±{(site.interval[1] - site.interval[0]) / 2:.3f}"
     on = ", ".join(mode for mode, drawn in (("train", site.on_in_train), ("eval", site.on_in_eval)) if drawn)
-    if site.switch == "another mode":
+    if site.turned_off_by == "another mode":
         on += ", by the mode of another module"
     kind = site.kind + (", no effect" if site.effect is False else "") + (f", {site.note}" if site.note else "")
-    return (site.name or "(the model)", where(site), kind, "" if site.p is None else f"{site.p:.3g}", measured, on, site.grain)
+    return (
+        site.name or "(the model)",
+        where(site),
+        kind,
+        "" if site.p is None else f"{site.p:.3g}",
+        measured,
+        on,
+        site.sharing,
+    )
 
 
 def plain(sites: "Sites") -> str:

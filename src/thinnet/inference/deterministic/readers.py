@@ -4,21 +4,23 @@ The model runs once, in eval, under a mode of PyTorch's that sees each function.
 functions f with f(q x) = q f(x), as ReLU, pooling and reshaping are, up to the layers of weights that take it.
 """
 
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
-from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
 
 from thinnet.inference.deterministic.copying import norms_pinned
 from thinnet.models.edit.calls import CALLS, served_calls
 from thinnet.models.edit.equivalents import MODULES, same_forward
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.rates import is_dropout, owners
-from thinnet.models.rewrite.functions import running_module
 from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places
+from thinnet.models.trace import trace
+from thinnet.models.trace.reads import follow
+from thinnet.models.trace.record import Node
 from thinnet.nn import DropPath, LockedDropout, TokenDropout
 from thinnet.rng import Site, rates
 
@@ -58,58 +60,60 @@ class Scale(nn.Module):
         return f"q={self.q:g}"
 
 
-class Followed(TorchFunctionMode):
-    """Follows what sites return to what reads it: `reads` of layers, and `others`, the names of functions, of sites."""
+@dataclass(frozen=True)
+class Reads:
+    """What reads the outputs of sites.
 
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.reads: dict[nn.Module, list[frozenset[nn.Module]]] = {}
-        self.others: dict[nn.Module, set[str]] = {}
-        self.elsewhere: set[nn.Module] = set()
-        self._weights: dict[int, list[nn.Module]] = {}
-        for module in model.modules():
-            for parameter in module.parameters(recurse=False):
-                self._weights.setdefault(id(parameter), []).append(module)
-        self._from: dict[int, frozenset[nn.Module]] = {}
-        self._alive: list[Tensor] = []
+    Args:
+        layers: by layer of weights, for each of its calls the sites whose outputs it reads.
+        others: by site, the names of the functions that read its output and do not commute with a factor.
+        elsewhere: the modules whose parameters another module reads.
+    """
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Runs the function and notes what it read."""
-        out = func(*args, **kwargs or {})
-        inputs = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-        read = frozenset().union(*(self._from.get(id(leaf), frozenset()) for leaf in inputs))
-        module: Any = running_module()[1] if read or any(id(leaf) in self._weights for leaf in inputs) else None
-        for leaf in inputs:
-            self.elsewhere |= {owner for owner in self._weights.get(id(leaf), ()) if owner is not module}
-        outputs = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
-        if outputs and type(module) in LAYERS and any(leaf is module.weight for leaf in inputs[1:]):
-            self.reads.setdefault(module, []).append(read)
-        elif read and outputs and func.__name__ in HOMOGENEOUS:
-            self.mark(outputs, read)
-        elif read and outputs:
-            self.refuse(read, func.__name__)
-        return out
+    layers: dict[nn.Module, list[frozenset[nn.Module]]]
+    others: dict[nn.Module, set[str]]
+    elsewhere: set[nn.Module]
 
-    def mark(self, outputs: list[Tensor], read: frozenset[nn.Module]) -> None:
-        """Notes that tensors come from sites."""
-        self._alive += outputs
-        self._from |= {id(leaf): read for leaf in outputs}
 
-    def refuse(self, read: frozenset[nn.Module], name: str) -> None:
-        """Notes that something that is no layer of weights read what sites returned."""
+def reads_of(model: nn.Module, call: Callable[[], Any], sites: Collection[nn.Module]) -> Reads:
+    """Returns what reads the outputs of sites, from one pass of a model."""
+    record = trace(model, call, level="functions", whole=lambda module: module in sites, distinct=True)
+    modules = dict(model.named_modules())
+    owners = weight_owners(model)
+    found = Reads({}, {}, set())
+
+    def step(node: Node, marks: list[frozenset[nn.Module]]) -> frozenset[nn.Module] | None:
+        read, module = frozenset[nn.Module]().union(*marks), modules.get(node.inside)
+        for value in node.inputs:
+            found.elsewhere.update(owner for owner in owners.get(id(value.tensor), ()) if owner is not module)
+        if node.module is not None:
+            return read | {node.module}
+        weight: Any = module.weight if type(module) in LAYERS else None
+        if weight is not None and any(value.tensor is weight for value in node.inputs[1:]):
+            found.layers.setdefault(module, []).append(read)  # type: ignore[arg-type]
+        elif node.name in HOMOGENEOUS:
+            return read or None
+        else:
+            refuse(read, node.name)
+        return None
+
+    def refuse(read: frozenset[nn.Module], name: str) -> None:
         for site in read:
-            self.others.setdefault(site, set()).add(name)
+            found.others.setdefault(site, set()).add(name)
 
-    def behind(self, site: nn.Module, args: Any, output: Tensor) -> Tensor:
-        """A forward hook of a site: gives its output an identity of its own."""
-        own = output.clone()
-        self.mark([own], self._from.get(id(own), self._from.get(id(output), frozenset())) | {site})
-        return own
+    for value, read in follow(record.nodes, {}, step).items():
+        if value.returned:
+            refuse(read, "the output")
+    return found
 
-    def ended(self, out: Any) -> None:
-        """Notes what the model returns."""
-        for leaf in tree_leaves(out):
-            self.refuse(self._from.get(id(leaf), frozenset()), "the output")
+
+def weight_owners(model: nn.Module) -> dict[int, list[nn.Module]]:
+    """Returns, by the id of a parameter, the modules that hold it."""
+    owners: dict[int, list[nn.Module]] = {}
+    for module in model.modules():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(id(parameter), []).append(module)
+    return owners
 
 
 def scale_readers(model: nn.Module, example: Any) -> None:
@@ -118,20 +122,14 @@ def scale_readers(model: nn.Module, example: Any) -> None:
     Raises: ValueError where dropout is inside of a module or a function, is no mask, or is not reached by the example.
     """
     found = _sites(model, example)
-    watch = Followed(model)
-    handles = [site.register_forward_hook(watch.behind) for site in found]
-    try:
-        with torch.no_grad(), watch:
-            watch.ended(call_with(model.eval(), example))
-    finally:
-        for handle in handles:
-            handle.remove()
-    folded, reached = _folded(watch, set(found))
+    with torch.no_grad():
+        reads = reads_of(model.eval(), lambda: call_with(model, example), found)
+    folded, reached = _folded(model, reads, set(found))
     for site, path in found.items():
         if site not in reached:
             raise ValueError(f"weight_scaled: the example must reach all sites; {path or 'the model'!r} was not. Give another.")
-    for layer, reads in watch.reads.items():
-        for site in reads[0] & folded:
+    for layer, sites in reads.layers.items():
+        for site in sites[0] & folded:
             with torch.no_grad():
                 layer.weight.mul_(_keep(site))  # type: ignore[operator]
     held = places(model)
@@ -139,7 +137,7 @@ def scale_readers(model: nn.Module, example: Any) -> None:
         if site in folded:
             site.p = 0.0  # type: ignore[assignment]
         else:
-            _put(held[site], Scale(_keep(site)), sorted(watch.others.get(site, {"a layer that others use"})), path)
+            _put(held[site], Scale(_keep(site)), sorted(reads.others.get(site, {"a layer that others use"})), path)
 
 
 def _sites(model: nn.Module, example: Any) -> dict[nn.Module, str]:
@@ -169,16 +167,17 @@ def _called(model: nn.Module, example: Any) -> list[str]:
     return [place for place, path in owner.items() if not isinstance(model.get_submodule(path), _DropoutNd)]
 
 
-def _folded(watch: Followed, found: set[nn.Module]) -> tuple[set[nn.Module], set[nn.Module]]:
-    """Returns the sites whose q goes into weights, and all that were reached."""
-    folded = found - set(watch.others)
-    reached = set(watch.others)
-    for layer, reads in watch.reads.items():
-        sites = frozenset().union(*reads)
+def _folded(model: nn.Module, reads: Reads, found: set[nn.Module]) -> tuple[set[nn.Module], set[nn.Module]]:
+    """Returns the sites whose q is multiplied into weights, and all sites that were reached."""
+    owners = weight_owners(model)
+    folded = found - set(reads.others)
+    reached = set(reads.others)
+    for layer, calls in reads.layers.items():
+        sites = frozenset().union(*calls)
         reached |= sites
         weight = layer._parameters.get("weight")
-        owned = weight is not None and len(watch._weights[id(weight)]) == 1 and layer not in watch.elsewhere
-        if not owned or len(set(reads)) > 1:
+        owned = weight is not None and len(owners[id(weight)]) == 1 and layer not in reads.elsewhere
+        if not owned or len(set(calls)) > 1:
             folded -= sites
     return folded & reached, reached
 

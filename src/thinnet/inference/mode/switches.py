@@ -1,10 +1,8 @@
 """Which modules own a switch of coins: found by watching a copy of the model run on a few rows, and remembered."""
 
-import sys
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +14,9 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 from thinnet.inference.mode.addressed import Addressed
 from thinnet.inference.mode.structure import structure
 from thinnet.models.edit.rates import is_dropout, owners
-from thinnet.models.state import preserve_state
-from thinnet.models.trace.draws import Drawn
-from thinnet.models.trace.operation import Operation
-from thinnet.models.trace.outside import recorded
-from thinnet.models.trace.uses import kind_of
-from thinnet.models.trace.watch import Watch
+from thinnet.models.state import State, preserve_state, seed_all
+from thinnet.models.trace import Trace, trace
+from thinnet.models.trace.draws import Draw
 from thinnet.rng import Site
 
 SEEDS = (0, 1)
@@ -46,18 +41,6 @@ class Switches:
     unnamed: tuple[str, ...]
     pooled: frozenset[str]
     bytes: float
-
-
-class Measured(Watch):
-    """A watch that also notes how large tensors become after the first draw."""
-
-    largest = 0
-
-    def _note(self, call: Operation, used: list[Drawn]) -> None:
-        before = self.bytes
-        super()._note(call, used)
-        if self.drawn:
-            self.largest = max(self.largest, self.bytes - before)
 
 
 _lock = threading.Lock()
@@ -119,20 +102,56 @@ def few_rows(example: Any) -> Any:
 
 def _found(function: str, model: nn.Module, example: Any) -> Switches:
     served = Addressed(structure(function, model), 0)
-    rows, free = count_rows(example), {name for module, name in served.names.items() if not isinstance(module, _NormBase)}
-    watches = [_pass(served, example, free, seed) for seed in SEEDS]
-    events = [event for watch in watches for event in watch.drawn if _is_coin(event)]
-    sites = {name for module, name in served.names.items() if isinstance(module, Site)}
-    paths = _closed(served, example, events, free) | ({event.name for event in events} & sites)
+    with preserve_state(served.model) as state, torch.no_grad():
+        return _search(model, _Search(served, example, state))
+
+
+class _Search:
+    """Passes of a copied model on a few rows, with the modes of some modules on.
+
+    Args:
+        served: the copy.
+        example: what it is called with.
+        state: its tensors, some of them the user's own: each pass starts from the same values.
+    """
+
+    def __init__(self, served: Addressed, example: Any, state: State) -> None:
+        self.served, self.example, self.state = served, example, state
+        self.free = {name for module, name in served.names.items() if not isinstance(module, _NormBase)}
+
+    def run(self, paths: set[str], seed: int) -> Trace:
+        """Returns the record of a pass with the modules at `paths` in training mode."""
+        self.served.switch(paths)
+        seed_all(seed)
+        copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, self.example)
+        call = lambda: self.served.call(copied, torch.tensor(seed), None)  # noqa: E731
+        record = trace(self.served.model, call, level="draws", own=True)  # other threads run their models in the meantime
+        self.state.restore_tensors()
+        return record
+
+    def sites(self, paths: set[str]) -> set[Key]:
+        """Returns where a pass draws."""
+        return {draw.site for seed in SEEDS for draw in self.run(paths & self.free, seed).draws}
+
+
+def _search(model: nn.Module, search: _Search) -> Switches:
+    names = search.served.names
+    records = [search.run(search.free, seed) for seed in SEEDS]
+    draws = [draw for record in records for draw in record.draws if _is_coin(draw)]
+    sites = {name for module, name in names.items() if isinstance(module, Site)}
+    paths = _closed(search, draws) | ({draw.name for draw in draws} & sites)
     there = {name for name, _ in model.named_modules()}
-    visited = {name for watch in watches for name in watch.visited}
+    visited = {name for record in records for name in record.visited}
     silent = {path for path, module in declared(model).items() if path not in visited and is_dropout(module)}
-    named = [event for event in events if event.op == "thinnet::apply_noise"]
-    unnamed = dict.fromkeys(f"{e.name or 'the model'} ({e.op.removeprefix('aten::')})" for e in events if e not in named)
-    pooled = {event.name for event in named if event.shape[:1] != (rows,)}
-    made = max(watch.largest for watch in watches) / max(1, rows)
+    addressed = [draw for draw in draws if draw.op == "thinnet::apply_noise"]
+    unnamed = dict.fromkeys(
+        f"{draw.name or 'the model'} ({draw.op.removeprefix('aten::')})" for draw in draws if draw not in addressed
+    )
+    rows = count_rows(search.example)
+    pooled = {draw.name for draw in addressed if draw.shape[:1] != (rows,)}
+    made = max(record.largest for record in records) / max(1, rows)
     switched = frozenset({_nearest(path, there) for path in paths} | silent)
-    rng = tuple(dict.fromkeys(_nearest(event.name, there) for event in events))
+    rng = tuple(dict.fromkeys(_nearest(draw.name, there) for draw in draws))
     return Switches(switched, rng, tuple(unnamed), frozenset(pooled), made)
 
 
@@ -143,26 +162,22 @@ def _nearest(path: str, there: set[str]) -> str:
     return path
 
 
-def _is_coin(event: Drawn) -> bool:
-    if event.op == "thinnet::apply_noise":
+def _is_coin(draw: Draw) -> bool:
+    if draw.op == "thinnet::apply_noise":
         return True
-    return bool(event.use) and kind_of(event) in COINS and "rrelu" not in event.op
+    return bool(draw.use) and draw.kind in COINS and "rrelu" not in draw.op
 
 
-def _closed(served: Addressed, example: Any, events: list[Drawn], free: set[str]) -> set[str]:
-    """Returns the paths whose modes are enough for every event that hangs on a mode; where one's own is not, a parent's is."""
-    wanted = {(event.name, event.line) for event in events} - _seen(served, example, set())
+def _closed(search: _Search, draws: list[Draw]) -> set[str]:
+    """Returns the paths whose modes turn every draw on that depends on a mode: its own module, or else a parent."""
+    wanted = {draw.site for draw in draws} - search.sites(set())
     paths = {name for name, _ in wanted}
     while True:
-        missing = {name for name, _ in wanted - _seen(served, example, paths & free)}
+        missing = {name for name, _ in wanted - search.sites(paths)}
         parents = {_parent(name, paths) for name in missing}
         if parents <= paths:
             return paths
         paths |= parents
-
-
-def _seen(served: Addressed, example: Any, paths: set[str]) -> set[Key]:
-    return {(event.name, event.line) for seed in SEEDS for event in _pass(served, example, paths, seed).drawn}
 
 
 def _parent(path: str, paths: set[str]) -> str:
@@ -170,27 +185,3 @@ def _parent(path: str, paths: set[str]) -> str:
     while path and path in paths:
         path = path.rpartition(".")[0]
     return path
-
-
-def _pass(served: Addressed, example: Any, paths: set[str], seed: int) -> Measured:
-    served.switch(paths)
-    copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, example)
-    with preserve_state(served.model, seed), torch.no_grad(), _watching(served.model) as watch:
-        watch.ended(served.call(copied, torch.tensor(seed), None))
-    return watch
-
-
-@contextmanager
-def _watching(model: nn.Module) -> Iterator[Measured]:
-    """Watches a model that is nobody else's by hooks of its own: other threads run theirs in the meantime."""
-    watch = Measured(model, sys._getframe(2))
-    handles: list[Any] = []
-    for module in model.modules():
-        handles.append(module.register_forward_pre_hook(watch._enter, prepend=True))
-        handles.append(module.register_forward_hook(watch._leave, always_call=True))
-    try:
-        with recorded(watch.place, watch.drawn, watch.outermost), watch:
-            yield watch
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -1,4 +1,4 @@
-"""Is dropout right in this model, as it runs? Findings with evidence, and an assertion for tests."""
+"""Finds mistakes in the dropout of a model by running it, and asserts in tests that there are none."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -31,17 +31,17 @@ def audit(
     run: Callable[[nn.Module], Any] | None = None,
     **named: Any,
 ) -> Findings:
-    """Returns what is wrong with the randomness of a model, measured on one batch; the model is as it was afterwards.
+    """Returns the dropout mistakes of a model, measured on one batch; the model is unchanged afterwards.
 
     Args:
         model: any module.
-        example: what it is called with.
-        loader: gives the example instead: its first batch, without the target where a batch is a pair.
-        allow: what is meant to be so, with the reason: `{"AUD101 decoder.prenet*": "prenet dropout stays on"}`, by `fnmatch`
-            over the code and the path of the module.
+        example: what the model is called with.
+        loader: provides the example instead: its first batch, without the target where a batch is a pair.
+        allow: findings that are intended, with the reason: `{"AUD101 decoder.prenet*": "prenet dropout stays on"}`, by
+            `fnmatch` over the code and the path of the module.
         passes: how often the model runs in training mode.
-        seed: of the passes.
-        run: runs the model where a call is not the way.
+        seed: seed of the passes.
+        run: runs the model, where `model(*example, **named)` does not.
         named: keyword arguments of the call.
 
     Raises:
@@ -70,9 +70,9 @@ def audit(
 
 
 def _looked_before(model: nn.Module) -> tuple[dict[str, bool], tuple[str, ...]]:
-    """Returns the modes of all modules, and the places of penalties that nobody read, before anything runs."""
+    """Returns the modes of all modules, and the paths of unread penalties, before anything runs."""
     if not isinstance(model, nn.Module):
-        return {}, ()  # which `sites` refuses
+        return {}, ()  # `sites` refuses it
     root = unwrap(model)
     return {name: module.training for name, module in root.named_modules()}, tuple(forgotten(root))
 
@@ -91,7 +91,7 @@ def _allowed(finding: Finding, allow: Mapping[str, str]) -> Finding:
 
 
 def assert_dropout_right(model: nn.Module, *example: Any, **options: Any) -> None:
-    """Asserts that an audit finds nothing that counts; for tests. Takes what `audit` takes.
+    """Asserts in a test that an audit has no errors and no warnings. Takes the arguments of `audit`.
 
     Raises:
         AssertionError: with the findings.
@@ -101,4 +101,4 @@ def assert_dropout_right(model: nn.Module, *example: Any, **options: Any) -> Non
     """
     findings = audit(model, *example, **options)
     counted = Findings(finding for finding in findings if finding.fails)
-    assert not counted, f"{len(counted)} to mend\n{counted}"
+    assert not counted, f"{len(counted)} to fix\n{counted}"

@@ -1,4 +1,4 @@
-"""What an audit reads off the sites of a model."""
+"""The checks of an audit that need only the sites of a model."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ from thinnet.report.findings import Finding, Location, Rule
 RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
 ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
 MULTIPLIED = ("bernoulli", "rand", "rand_like", "uniform", "native_dropout")
-OFF_BY = 0.02  # what a rate, or a scale, may be off beside the noise of its measurement
+OFF_BY = 0.02  # the tolerance of a rate or a scale, on top of the noise of its measurement
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is audited: the model, how it is run, and what is random in it.
+    """What is audited: the model, how to run it, and its sites.
 
     Args:
-        given: the model as it was given, compiled or wrapped, say.
-        model: the model itself.
+        given: the model as the caller passed it: it may be compiled or wrapped.
+        model: the model inside of that.
         call: runs one of them.
-        sites: what is random in it.
-        modes: the training flag of each module as the caller had it.
+        sites: the sites of the model.
+        modes: the training flag of each module before the audit.
         forgotten: the paths of modules whose penalty was not read since they last ran in training.
-        seed: of what is run.
+        seed: the seed of each run.
     """
 
     given: nn.Module
@@ -41,7 +41,7 @@ class Case:
     seed: int = 0
 
     def module(self, name: str) -> nn.Module | None:
-        """Returns the module of a path, if there is one."""
+        """Returns the module of a path; None where there is none."""
         return dict(self.model.named_modules()).get(name)
 
 
@@ -60,40 +60,45 @@ IN_EVAL_NOTE = Rule("AUD102", "random in eval, but no dropout", "note")
 
 
 def random_in_eval(case: Case) -> Iterator[Finding]:
-    """Coins that are tossed in evaluation mode."""
+    """Sites that draw in evaluation mode."""
     for site in case.sites:
         if site.on_in_eval and site.kind in RANDOM:
             rate = "" if site.measured is None else f" and dropped {site.measured:.3f} of its units"
             remedy = "Tie it to the mode: training=self.training, or dropout_p=p if self.training else 0.0 for attention."
             yield at(site, IN_EVAL, f"{site.op} drew in model.eval(){rate}.", remedy)
         elif site.on_in_eval and site.kind == "additive noise":
-            evidence = f"{site.op} drew in model.eval() and was added: a sample of a distribution."
-            yield at(site, IN_EVAL_NOTE, evidence, "Take the mean in eval if the output should be the same each time.")
+            evidence = f"{site.op} drew in model.eval(), and the result was added: a sample of a distribution."
+            yield at(site, IN_EVAL_NOTE, evidence, "Use the mean in eval if the output has to be deterministic.")
 
 
 SILENT = Rule("AUD103", "silent in training", "error")
 LEFT_IN_EVAL = Rule("AUD104", "left in eval while the model trains", "error")
-DEAD = Rule("AUD105", "no pass came by", "note")
+DEAD = Rule("AUD105", "no pass reached it", "note")
 ZERO = Rule("AUD106", "its rate is 0", "note")
 ONE_LAYER = Rule("AUD502", "dropout between the layers of one layer", "error")
 
 
 def silent(case: Case) -> Iterator[Finding]:
-    """Sites that are declared and toss nothing."""
+    """Modules that declare a rate and draw nothing."""
     for site in case.sites:
         module = case.module(site.name)
         if site.kind not in ("silent", "not reached") or site.p is None or pinned(module):
             continue
         if isinstance(module, nn.RNNBase) and module.num_layers == 1 and site.p > 0:
-            evidence = f"{type(module).__name__}(dropout={site.p:g}) has one layer: its dropout goes between layers alone."
-            yield at(site, ONE_LAYER, evidence, "Put a dropout layer behind it, or LockedDropout before it.")
+            evidence = f"{type(module).__name__}(dropout={site.p:g}) has one layer, and its dropout stands between layers."
+            yield at(site, ONE_LAYER, evidence, "Put a dropout layer after it, or LockedDropout before it.")
         elif site.p == 0:
-            yield at(site, ZERO, "It drops nothing.", "Give it a rate, or take it out.")
+            yield at(site, ZERO, "It drops nothing.", "Set a rate, or remove it.")
         elif site.kind == "silent":
-            yield at(site, SILENT, f"It declares p = {site.p:g}, ran, and drew nothing.", "Look for training=False.")
+            yield at(
+                site,
+                SILENT,
+                f"It declares p = {site.p:g}, ran, and drew nothing.",
+                "Look for training=False in its forward method.",
+            )
         else:
-            evidence = f"It declares p = {site.p:g}, and no forward pass of it ran."
-            yield at(site, DEAD, evidence, "A fused path may take its place; if nothing does, take it out.")
+            evidence = f"It declares p = {site.p:g}, and its forward method did not run."
+            yield at(site, DEAD, evidence, "A fused path may replace it; otherwise remove it.")
 
 
 def left_in_eval(case: Case) -> Iterator[Finding]:
@@ -105,30 +110,30 @@ def left_in_eval(case: Case) -> Iterator[Finding]:
             yield Finding(LEFT_IN_EVAL, name, None, f"model.training is True, here it is False; p = {rate:g}.", remedy)
 
 
-RATE = Rule("AUD201", "another rate than was asked for", "error")
-SCALE = Rule("AUD202", "scaled by another rate", "warning")
+RATE = Rule("AUD201", "the measured rate is not the nominal rate", "error")
+SCALE = Rule("AUD202", "the scale does not match the rate", "warning")
 
 
 def rates(case: Case) -> Iterator[Finding]:
-    """Rates and scales that are not what was asked for."""
+    """Rates that differ from the nominal rate, and scales that do not match the rate."""
     for site in case.sites:
         if site.measured is None or site.interval is None or site.kind not in RANDOM:
             continue
         p, (low, high) = site.p, site.interval
         if p is not None and not low - OFF_BY <= p <= high + OFF_BY:
-            evidence = f"p = {p:g} was asked for, {site.measured:.3f} was delivered (99 % interval {low:.3f} to {high:.3f})."
-            yield at(site, RATE, evidence, "Use a method that solves for its rate, as thinnet.nn.DropBlock2d does.")
+            evidence = f"p = {p:g} is nominal; {site.measured:.3f} was dropped (99 % interval {low:.3f} to {high:.3f})."
+            yield at(site, RATE, evidence, "Use a method that corrects its rate, such as thinnet.nn.DropBlock2d.")
         alpha = type(case.module(site.name)).__name__ in ALPHA
         kept = 1 - (site.measured if p is None else p)
         if site.scale is not None and kept > 0 and abs(site.scale * kept - 1) > 2 * OFF_BY and not alpha:
-            evidence = f"Kept units times {site.scale:.3f} are {site.scale * kept:.2f} of the input on average."
-            yield at(site, SCALE, evidence, "Scale by 1 / (1 - p), unless inference scales instead.")
+            evidence = f"The scale is {site.scale:.3f}: the mean output is {site.scale * kept:.2f} of the input."
+            yield at(site, SCALE, evidence, "Scale by 1 / (1 - p), unless the model scales at inference.")
 
 
 OUTPUT = Rule("AUD301", "dropout on the output", "error")
-HEAD = Rule("AUD302", "dropout right before a head of one output", "warning")
+HEAD = Rule("AUD302", "dropout right before a layer of one output", "warning")
 TWICE = Rule("AUD303", "dropout twice in a row", "warning")
-EVERYWHERE = Rule("AUD304", "dropout behind every layer", "note")
+EVERYWHERE = Rule("AUD304", "dropout after every layer", "note")
 INPUT = Rule("AUD305", "dropout on the input", "note")
 SHARING = tuple(method.module for method in REGISTRY if method.module is not None and method.facts.per_batch)
 SAME_MASK = Rule("AUD401", "one mask for all samples", "warning")
@@ -137,43 +142,43 @@ LEAK = Rule("AUD503", "infinite values leak as NaN", "note")
 
 
 def placement(case: Case) -> Iterator[Finding]:
-    """Where dropout stands, and what comes before and after it."""
+    """Sites at places where dropout does harm."""
     dropouts = [site for site in case.sites if site.on_in_train and site.kind in ("dropout", "multiplicative noise")]
     for site in dropouts:
         yield from _placed(case, site)
     layers = [m for m in case.model.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
-    behind = [site for site in dropouts if site.target == "activations" and site.grain == "element"]
-    if len(layers) >= 4 and len(behind) >= len(layers):
-        evidence = f"{len(behind)} sites for {len(layers)} layers."
+    everywhere = [site for site in dropouts if site.target == "activations" and site.shared_axes == ()]
+    if len(layers) >= 4 and len(everywhere) >= len(layers):
+        evidence = f"{len(everywhere)} sites for {len(layers)} layers."
         yield Finding(EVERYWHERE, "", None, evidence, "Start with the widest hidden layers; measure with thinnet study.")
 
 
 def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
     if site.at_output:
-        yield at(site, OUTPUT, "What the model returns is what it made.", "Move it before the last layer.")
+        yield at(site, OUTPUT, "The model returns its output.", "Move it before the last layer.")
     if site.feeds == 1:
-        evidence = "A layer of one output reads what it made, and that is the model's output: noise in a regression's target."
+        evidence = "The last layer has one output and reads it: a regression learns from a noisy scale."
         yield at(site, HEAD, evidence, "Move it one layer back, or lower the rate.")
     if site.follows:
-        yield at(site, TWICE, "What it drops from was made by another site, with nothing in between.", "Take one out.")
+        yield at(site, TWICE, "Its input is the output of another site.", "Remove one of them.")
     if site.target == "input":
-        yield at(site, INPUT, f"It drops from what the model is called with, p = {site.p}.", "0.2 at most on clean input.")
-    if "0" in site.grain.partition("along ")[2].partition(" of ")[0].replace("axes", "").replace("axis", "").split():
-        meant = isinstance(case.module(site.name), SHARING)
+        yield at(site, INPUT, f"It drops the input of the model, p = {site.p}.", "Use at most 0.2 on clean input.")
+    if site.shared_axes and 0 in site.shared_axes:
+        meant = isinstance(case.module(site.name), SHARING) or getattr(case.module(site.name), "shared", False)
         if site.target == "activations" and site.kind == "dropout" and not meant:
-            evidence = f"{site.grain}: every sample of a batch is dropped by the same coins."
-            yield at(site, SAME_MASK, evidence, "Draw a mask of the batch's length, unless that is the method.")
+            evidence = f"One mask value along {site.sharing}: every sample of a batch has the same mask."
+            yield at(site, SAME_MASK, evidence, "Draw a mask for each sample, unless the method shares it.")
     if type(case.module(site.name)).__name__ in ALPHA and site.after not in ("elu", "selu"):
-        evidence = f"What it drops from was made by {site.after or 'no operation'}, and not by SELU."
-        yield at(site, NO_SELU, evidence, "Use Dropout, or SELU before it.")
+        evidence = f"Its input comes from {site.after or 'no operation'}, and not from SELU."
+        yield at(site, NO_SELU, evidence, "Use Dropout, or put SELU before it.")
 
 
 def leaks(case: Case) -> Iterator[Finding]:
-    """Masks that multiply."""
+    """Masks that multiply, so that a dropped infinite value becomes NaN."""
     found = [site for site in case.sites if site.kind == "dropout" and site.scale is not None and site.op in MULTIPLIED]
     if found:
         evidence = f"{len(found)} sites, the first at {found[0].name or 'the model'!r}: an infinite value dropped is NaN."
-        yield Finding(LEAK, "", None, evidence, "thinnet.nn selects zeros, and does not multiply by them.")
+        yield Finding(LEAK, "", None, evidence, "Use thinnet.nn, which selects zeros and does not multiply.")
 
 
 PENALTY = Rule("AUD504", "its penalty is not in the loss", "error")
@@ -181,14 +186,14 @@ REACH = Rule("AUD505", "a switch by class misses sites", "note")
 
 
 def learned(case: Case) -> Iterator[Finding]:
-    """Learned noise whose penalty nobody reads."""
+    """Learned noise whose penalty is not read."""
     for name in case.forgotten:
-        evidence = "It ran in training, and thinnet.penalty was not called since."
+        evidence = "It ran in training, and thinnet.penalty was not called after that."
         yield Finding(PENALTY, name, None, evidence, "Add thinnet.penalty(model, samples=N) to the loss.")
 
 
 def reach(case: Case) -> Iterator[Finding]:
-    """Sites that Monte-Carlo dropout would not reach by turning on modules of PyTorch's dropout classes."""
+    """Sites that are no modules of PyTorch's dropout classes: Monte-Carlo dropout by class misses them."""
     random = [site for site in case.sites if site.on_in_train and site.kind in RANDOM]
     known = (nn.modules.dropout._DropoutNd,)
     missed = [site.name or "the model" for site in random if not isinstance(case.module(site.name), known)]

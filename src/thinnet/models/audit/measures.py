@@ -1,6 +1,6 @@
-"""What an audit measures by running the model once more: shifts of variance, and gradients that are not those of the output."""
+"""The checks of an audit that run the model again: variance shifts, and gradients that do not belong to the output."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,16 +9,16 @@ from torch.utils._pytree import tree_leaves
 
 from thinnet.models.audit.checks import Case
 from thinnet.models.state import preserve_state
-from thinnet.models.trace.passes import keys
-from thinnet.models.trace.watch import watching
+from thinnet.models.trace import trace
+from thinnet.models.trace.modules import Values
 from thinnet.report.findings import Finding, Location, Rule
 
 SHIFT = Rule("AUD306", "a shift of variance into a normalisation", "warning")
-SHIFTED = 1.1  # the ratio of variances from which it is said
+SHIFTED = 1.1  # the ratio of variances that is reported
 
 
 def variance_shift(case: Case) -> Iterator[Finding]:
-    """Batch normalisations whose input has another variance in training than in eval, because of what is dropped before."""
+    """Batch normalisations whose input has another variance in training than in eval, because of dropout before them."""
     norms = {name: m for name, m in case.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
     if not norms or not any(site.on_in_train for site in case.sites):
         return
@@ -29,76 +29,61 @@ def variance_shift(case: Case) -> Iterator[Finding]:
         ratio = float((train[name] / evaluated[name].clamp_min(1e-12)).median())
         if not 1 / SHIFTED <= ratio <= SHIFTED:
             evidence = f"The variance of its input in training is {ratio:.2f} times that in eval (median over channels)."
-            remedy = "Put dropout behind the last batch normalisation, or use UniformDropout at a small rate."
+            remedy = "Put dropout after the last batch normalisation, or use UniformDropout at a small rate."
             yield Finding(SHIFT, name, None, evidence, remedy)
 
 
-def _variances(case: Case, norms: Mapping[str, nn.Module], dropping: bool) -> dict[str, Tensor]:
-    """Returns the variance of each channel at each norm; the norms always take the statistics of the batch."""
+def _variances(case: Case, norms: dict[str, nn.Module], dropping: bool) -> dict[str, Tensor]:
+    """Returns the variance of each channel at the input of each norm; the norms use batch statistics in both modes."""
     found: dict[str, Tensor] = {}
 
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, args: Any) -> None:
-            x = args[0].detach().double()
-            found[name] = x.transpose(0, 1).flatten(1).var(1)
+    def meet(name: str, side: str, number: int, x: Tensor) -> None:
+        found[name] = x.detach().double().transpose(0, 1).flatten(1).var(1)
 
-        return hook
-
-    handles = [module.register_forward_pre_hook(note(name)) for name, module in norms.items()]
-    try:
-        with preserve_state(case.model, case.seed), torch.no_grad():
-            case.model.train(dropping)
-            for module in norms.values():
-                module.train()
-            case.call(case.model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with preserve_state(case.model, case.seed), torch.no_grad():
+        case.model.train(dropping)
+        for module in norms.values():
+            module.train()
+        trace(case.model, lambda: case.call(case.model), values=Values({(name, "in") for name in norms}, meet))
     return found
 
 
 BACKWARD = Rule("AUD203", "forward and backward have other masks", "error")
-PERSISTS = 0.05  # the relative error of a derivative that no step size mends
+PERSISTS = 0.05  # the relative error of a derivative at the best step size
 STEPS = (1e-1, 1e-2, 1e-3)
 
 
 def masks_of_backward(case: Case) -> Iterator[Finding]:
-    """Activations that are recomputed for backward with other coins, and gradients that are not those of the output."""
+    """Masks that differ when activations are recomputed for backward, and gradients that do not belong to the output."""
     recomputed = list(_recomputed(case))
     yield from recomputed
     surrogate = any(getattr(module, "surrogate_gradient", False) for module in case.model.modules())
     error = None if recomputed or surrogate else derivative_error(case)
     if error is not None and error > PERSISTS:
-        evidence = f"Along the gradient, the output of the same seed changes {error:.0%} more or less than the gradient says."
-        remedy = "Coins with names (thinnet.DropoutRNG) are the same in every recomputation; see activation_memory_budget."
+        evidence = f"Along the gradient, the output at one seed changes by {error:.0%} more or less than the gradient says."
+        remedy = "Addressed masks (thinnet.DropoutRNG) are the same in every recomputation; see activation_memory_budget."
         yield Finding(BACKWARD, "", None, evidence, remedy)
 
 
 def _recomputed(case: Case) -> Iterator[Finding]:
     with preserve_state(case.model, case.seed):
         case.model.train()
-        with torch.enable_grad(), watching(case.model) as watch:
-            watch.digests = True
-            out = case.call(case.model)
-            forward, sites = list(watch.drawn), list(keys(watch))
-            loss = _loss(out)
-            if loss is None:
-                return
-            loss.backward()
+        with torch.enable_grad():
+            record = trace(case.model, lambda: case.call(case.model), level="draws", loss=_loss)
     digests: dict[Any, set[int]] = {}
-    for key, event in zip(sites, forward, strict=True):
-        digests.setdefault((key[0], event.shape), set()).add(event.digest)
-    for event in watch.drawn[len(forward) :]:
-        first = digests.get((event.name, event.shape))
-        if first is not None and event.digest not in first:
-            evidence = f"{event.op} drew again for the backward pass, and drew something else."
-            remedy = "checkpoint(..., preserve_rng_state=True), or coins with names."
-            yield Finding(BACKWARD, event.name, Location.parse(event.line), evidence, remedy)
+    for draw in record.draws:
+        digests.setdefault((draw.name, draw.shape), set()).add(draw.digest)
+    for draw in record.backward_draws:
+        first = digests.get((draw.name, draw.shape))
+        if first is not None and draw.digest not in first:
+            evidence = f"{draw.op} drew again for the backward pass, and drew other numbers."
+            remedy = "Use checkpoint(..., preserve_rng_state=True), or addressed masks."
+            yield Finding(BACKWARD, draw.name, Location.parse(draw.line), evidence, remedy)
             return
 
 
 def _loss(out: Any) -> Tensor | None:
-    """Returns a sum of all that the model returns, each number with a weight of its own, always the same."""
+    """Returns a sum of all outputs, each number with a fixed weight of its own."""
     leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.requires_grad]
     if not leaves:
         return None
@@ -110,9 +95,9 @@ def _loss(out: Any) -> Tensor | None:
 
 
 def derivative_error(case: Case) -> float | None:
-    """Returns by how much the gradient of the parameters is off from the change of the output along it, at one seed.
+    """Returns the relative error of the gradient, against the change of the output along it at one seed.
 
-    None where there is nothing to differentiate. Of several step sizes the best one counts: kinks and rounding spoil some,
+    None where there is nothing to differentiate. The best of several step sizes counts: kinks and rounding spoil some of them,
     other masks in the backward pass spoil all.
     """
     parameters = [p for p in case.given.parameters() if p.requires_grad and p.is_floating_point()]
@@ -149,16 +134,16 @@ RANKS = Rule("AUD402", "the same seed on all ranks", "error")
 
 
 def ranks(case: Case) -> Iterator[Finding]:
-    """Ranks of one run that would draw the same masks for other samples."""
+    """Ranks of one run that draw the same masks for different samples."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return
     states: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(states, hash(bytes(torch.get_rng_state().numpy())))
-    named = all(getattr(m, "context", None) is not None for m in case.model.modules() if hasattr(m, "context"))
+    addressed = all(getattr(m, "context", None) is not None for m in case.model.modules() if hasattr(m, "context"))
     drawn = any(site.op != "thinnet::apply_noise" for site in case.sites if site.on_in_train)
-    if len(states) > 1 and len(set(states)) == 1 and (drawn or not named):
-        evidence = f"All {len(states)} ranks have the same generator state: each drops the same units of other samples."
-        yield Finding(RANKS, "", None, evidence, "Seed with the rank, or name the coins: rng.at(step, samples=ids).")
+    if len(states) > 1 and len(set(states)) == 1 and (drawn or not addressed):
+        evidence = f"All {len(states)} ranks have the same generator state: they drop the same units of different samples."
+        yield Finding(RANKS, "", None, evidence, "Seed with the rank, or address the masks: rng.at(step, samples=ids).")
 
 
 MEASURES = (variance_shift, masks_of_backward, ranks)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.models.edit.equivalents import FUNCTIONS, Call, call_of
@@ -19,30 +18,12 @@ from thinnet.models.rewrite.edits import Change, Entry, Write
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
 from thinnet.models.rewrite.modules import device_near, shown
 from thinnet.models.state import preserve_state
+from thinnet.models.trace import trace
+from thinnet.models.trace.functions import Functions
 from thinnet.rng import Site
 
 CALLS = "dropout_calls"
 PASSES = 8  # one of them reaches a layer that is skipped at random
-
-
-class Watched(TorchFunctionMode):
-    """Notes the calls to dropout functions, by module and by call of the module."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: dict[int, tuple[nn.Module, list[Call]]] = {}
-        self._frames: list[Any] = []  # so that no other frame gets the number of one
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Runs the function, and notes it if it may drop."""
-        frame, module = running_module() if func in FUNCTIONS else (None, None)
-        if module is not None:
-            self._frames.append(frame)
-            self.calls.setdefault(id(frame), (module, []))[1].append(call_of(func, args, kwargs or {}))
-        if func is not F.multi_head_attention_forward:
-            return func(*args, **kwargs or {})
-        with self:
-            return ATTENTION_BODY(*args, **kwargs or {})
 
 
 def _without_dispatch(function: Any) -> Any:
@@ -130,9 +111,19 @@ def _found(model: nn.Module, example: Any, seed: int) -> list[tuple[str, nn.Modu
     with preserve_state(model, seed), torch.no_grad():
         model.train()
         for _ in range(PASSES):
-            with Watched() as watch:
-                call_with(model, example)
-            for module, calls in watch.calls.values():
+            for module, calls in _pass(model, example):
                 if module in names and len(calls) > len(longest.get(module, ())):
                     longest[module] = calls
     return [(names[module], module, calls) for module, calls in sorted(longest.items(), key=lambda item: names[item[0]])]
+
+
+def _pass(model: nn.Module, example: Any) -> list[tuple[nn.Module, list[Call]]]:
+    """Returns, for each call of a module in one pass, the dropout functions that it calls."""
+    found: dict[Any, list[Call]] = {}
+    functions = Functions(
+        FUNCTIONS,
+        lambda running, function, args, kwargs: found.setdefault(running, []).append(call_of(function, args, kwargs)),
+        {F.multi_head_attention_forward: ATTENTION_BODY},
+    )
+    trace(model, lambda: call_with(model, example), functions=functions)
+    return [(running.module, calls) for running, calls in found.items()]

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules import module as hooks
 
 from thinnet.models.rewrite.modules import BEFORE, BEHIND
 from thinnet.models.state import preserve_state
+from thinnet.models.trace import trace
 
 Ended = list[tuple[str, nn.Module]]
 
@@ -55,21 +55,11 @@ def order_of(model: nn.Module, example: Any = None) -> Order:
     """Returns the order of a model's modules; an example is run in eval, and the model is as it was afterwards."""
     if example is None:
         return Order(list(_defined(model, "", set())), ran=False)
+    with preserve_state(model), torch.no_grad():
+        model.eval()
+        record = trace(model, lambda: call_with(model, example))
     names = {module: name for name, module in model.named_modules()}
-    ended: Ended = []
-
-    def note(module: nn.Module, args: Any, output: Any) -> None:
-        if module in names:
-            ended.append((names[module], module))
-
-    handle = hooks.register_module_forward_hook(note)
-    try:
-        with preserve_state(model), torch.no_grad():
-            model.eval()
-            call_with(model, example)
-    finally:
-        handle.remove()
-    return Order(ended, ran=True)
+    return Order([(call.name, call.module) for call in record.ended if call.module in names], ran=True)
 
 
 def _defined(module: nn.Module, name: str, seen: set[nn.Module]) -> Iterator[tuple[str, nn.Module]]:

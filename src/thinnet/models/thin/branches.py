@@ -12,8 +12,9 @@ from thinnet.models.rewrite.modules import Place, device_near, places, shown, sw
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.piece import Obstacle, Piece
 from thinnet.models.thin.proof import disproved
-from thinnet.models.thin.residual import CallCounter, Residual, outside, residual_at
+from thinnet.models.thin.residual import Residual, outside, residual_at
 from thinnet.models.thin.skipping import Gather, SkippedSite, Skipping
+from thinnet.models.trace import Trace, trace
 from thinnet.rng import Site
 
 KEY = -2  # of the hook: PyTorch numbers hooks upwards from 0
@@ -68,19 +69,20 @@ def _found(
     model: nn.Module, call: Callable[[], Any], names: Mapping[nn.Module, str], leave: Callable[[str], bool], seed: int
 ) -> tuple[list[list[Residual]], dict[str, str]]:
     """Returns the branches of each site, one for each use of it."""
-    flow = CallCounter(model, lambda module: isinstance(module, Site) or _tosses(module) or _one(module))
     with preserve_state(model, seed):
         model.train()
-        flow.run(call)
+        record = trace(
+            model, call, level="functions", whole=lambda module: isinstance(module, Site) or _tosses(module) or _one(module)
+        )
     found, reasons = [], {}
     for module, name in names.items():
         try:
             if leave(name):
                 raise Obstacle("it was left out, as asked")
-            uses = [residual_at(flow, node) for node in flow.nodes if node.module is module]
+            uses = [residual_at(record, node) for node in record.nodes if node.module is module]
             if not uses:
                 raise Obstacle("no pass came by")
-            _check_readers(uses, flow, [call.module for others in found for use in others for call in use.readers])
+            _check_readers(uses, record, [call.module for others in found for use in others for call in use.readers])
             found.append(uses)
         except Obstacle as obstacle:
             reasons[name] = str(obstacle)
@@ -106,11 +108,11 @@ def _one(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn") and not list(module.children())
 
 
-def _check_readers(uses: Sequence[Residual], flow: CallCounter, taken: Sequence[nn.Module]) -> None:
+def _check_readers(uses: Sequence[Residual], record: Trace, taken: Sequence[nn.Module]) -> None:
     """Says where a module that reads an entry runs at another place too, where it would gather as well."""
     readers = [call for use in uses for call in use.readers]
     for reader in readers:
-        if reader.module in taken or sum(call.module is reader.module for call in flow.calls) != sum(
+        if reader.module in taken or sum(call.module is reader.module for call in record.calls) != sum(
             call.module is reader.module for call in readers
         ):
             raise Obstacle(f"{reader.name} runs at another place too")

@@ -15,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.thin.layers import Layer, layer_of
 from thinnet.models.thin.piece import Obstacle
-from thinnet.models.trace.flow import Node, Value, pointwise
+from thinnet.models.trace.functions import pointwise
+from thinnet.models.trace.record import Node, Value
 
 POOLS = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "upsample", "interpolate")
 RESHAPES = ("flatten", "view", "reshape")

@@ -18,7 +18,8 @@ from thinnet.models.thin.chains import Found, Probe, chain_at, used_elsewhere
 from thinnet.models.thin.layers import layer_of
 from thinnet.models.thin.piece import Obstacle, Piece
 from thinnet.models.thin.units import Chain, ThinnedLayer, ThinnedNorm, ThinnedSite
-from thinnet.models.trace.flow import Node, flow
+from thinnet.models.trace import trace
+from thinnet.models.trace.record import Node
 from thinnet.rng import Site
 
 AXES: Mapping[type[nn.Module], int] = {
@@ -64,7 +65,7 @@ def _watched(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module
         model.train()
         for module in sites:
             Probe(module, axis_of(module)).put()  # type: ignore[arg-type]
-        return flow(model, call, whole)
+        return trace(model, call, level="functions", whole=whole).nodes
 
 
 def _chains(

@@ -1,55 +1,17 @@
 """Which part of a pass is the residual branch that a site ends: all between what its shortcut carries and the site."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from thinnet.methods.residual.separable import mixing
 from thinnet.models.thin.piece import Obstacle
-from thinnet.models.trace.flow import Flow, Node, Value
+from thinnet.models.trace import Trace
+from thinnet.models.trace.record import Call, Node, Value
 
 ADDS = ("aten::add.Tensor", "aten::add_.Tensor")
-
-
-@dataclass(eq=False)
-class Call:
-    """A call of a module in the pass.
-
-    Args:
-        module: what was called.
-        name: its path.
-        entry: its first argument, where that is a tensor.
-        start: how many nodes there were before it.
-        end: how many there were behind it.
-    """
-
-    module: nn.Module
-    name: str
-    entry: Value | None
-    start: int
-    end: int = -1
-
-
-class CallCounter(Flow):
-    """A flow that knows the calls of all modules too."""
-
-    def __init__(self, model: nn.Module, whole: Callable[[nn.Module], bool]) -> None:
-        super().__init__(model, whole)
-        self.calls: list[Call] = []
-        self._running: list[Call] = []
-
-    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        entry = self._value(args[0]) if args and isinstance(args[0], Tensor) else None
-        super()._enter(module, args, kwargs)
-        self._running.append(Call(module, self._stack[-1], entry, len(self.nodes)))
-        self.calls.append(self._running[-1])
-
-    def _leave(self, module: nn.Module, args: Any, kwargs: Any, out: Any) -> None:
-        super()._leave(module, args, kwargs, out)
-        self._running.pop().end = len(self.nodes)
 
 
 @dataclass(eq=False)
@@ -69,7 +31,7 @@ class Residual:
     readers: list[Call] = field(default_factory=list)
 
 
-def residual_at(flow: CallCounter, site: Node) -> Residual:
+def residual_at(record: Trace, site: Node) -> Residual:
     """Returns the branch that a site ends.
 
     Raises:
@@ -77,7 +39,7 @@ def residual_at(flow: CallCounter, site: Node) -> Residual:
     """
     if len(site.inputs) != 1 or len(site.outputs) != 1:
         raise Obstacle("it is not called with one tensor")
-    before = flow.nodes[: flow.nodes.index(site)]
+    before = record.nodes[: record.nodes.index(site)]
     for entry in _shortcuts(site.outputs[0]):
         nodes = _between(before, entry, site.inputs[0])
         if nodes:
@@ -91,7 +53,7 @@ def residual_at(flow: CallCounter, site: Node) -> Residual:
     if not samples or samples[0] < 2:
         raise Obstacle("the example has one sample, which does not show whether samples are told apart; give it two")
     _check(found)
-    _find_readers(found, flow)
+    _find_readers(found, record)
     return found
 
 
@@ -131,17 +93,17 @@ def _draws(operation: Any) -> bool:
     return torch.Tag.nondeterministic_seeded in operation.tags and "attention" not in operation.name()
 
 
-def _find_readers(found: Residual, flow: CallCounter) -> None:
+def _find_readers(found: Residual, record: Trace) -> None:
     """Finds the modules that read the entry: each function that does has to be inside of one that was called with it."""
-    at = {node: index for index, node in enumerate(flow.nodes)}
+    at = {node: index for index, node in enumerate(record.nodes)}
     inside = set(found.nodes)
     reading = [node for node in found.nodes if found.entry in node.inputs]
     for node in sorted(reading, key=lambda node: node.module is not None):
         index = at[node]
         if any(call.start <= index < call.end for call in found.readers):
             continue
-        holding = [call for call in flow.calls if call.start <= index < call.end and call.entry is found.entry]
-        holding = [call for call in holding if all(each in inside for each in flow.nodes[call.start : call.end])]
+        holding = [call for call in record.calls if call.start <= index < call.end and call.entry is found.entry]
+        holding = [call for call in holding if all(each in inside for each in record.nodes[call.start : call.end])]
         if not holding:
             raise Obstacle(f"{node} reads its entry, and is in no module of the branch that is called with it")
         found.readers.append(holding[-1])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from thinnet.methods.residual.kept import Kept, keep, scale, set_samples
 from thinnet.methods.residual.separable import countable
 from thinnet.models.rewrite.methods import Replacement
-from thinnet.models.trace.watch import watched_now
+from thinnet.models.trace.observe import tracing_draws
 from thinnet.rng import Site
 
 
@@ -43,7 +43,7 @@ class Skipping:
     def begin(self, x: Tensor) -> None:
         """Tosses the coins of a branch, which begins with `x`; nothing is left out where the site drops nothing."""
         self.kept = None
-        if not countable(x) or watched_now():
+        if not countable(x) or tracing_draws():
             return
         if self.on and self.probing:
             self.kept = Kept(every_second(x))

@@ -21,8 +21,9 @@ from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.rewrite.modules import shown
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.piece import Piece
-from thinnet.models.trace.flow import Node, flow
-from thinnet.models.trace.watch import watched_now
+from thinnet.models.trace import trace
+from thinnet.models.trace.observe import tracing_draws
+from thinnet.models.trace.record import Node
 
 
 class Tokens:
@@ -67,7 +68,7 @@ class MarkedSite(Replacement):
         if not countable(x):
             return self.method(x)
         tokens.mark(None, None)
-        if not (tokens.on and site.training and site.p) or x.ndim != 3 or watched_now():
+        if not (tokens.on and site.training and site.p) or x.ndim != 3 or tracing_draws():
             return self.method(x)
         key = site.key(x)
         assert key is not None
@@ -123,7 +124,9 @@ def tokens(
         return [], []
     with preserve_state(model, seed):
         model.train()
-        nodes = flow(model, call, lambda module: module in sites or same_forward(module, nn.Linear))
+        nodes = trace(
+            model, call, level="functions", whole=lambda module: module in sites or same_forward(module, nn.Linear)
+        ).nodes
     pieces, notes = [], []
     for site, name in sites.items():
         uses = [node for node in nodes if node.module is site]

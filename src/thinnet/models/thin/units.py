@@ -18,7 +18,7 @@ from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.elementwise.kept import Kept, width_of
 from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.thin.layers import layer_of
-from thinnet.models.trace.watch import watched_now
+from thinnet.models.trace.observe import tracing_draws
 from thinnet.ops.take import take
 
 
@@ -52,7 +52,7 @@ class Chain:
         if site.count == "bernoulli" and compiled:  # their number is not fixed, and compiled code has one shape
             return True
         nothing_out = site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
-        return nothing_out or (not compiled and watched_now())
+        return nothing_out or (not compiled and tracing_draws())
 
     def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
         """Returns what is kept, for a module that reads `x`; None where it got all units.

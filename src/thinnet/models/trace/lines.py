@@ -1,4 +1,4 @@
-"""Which line of whose code is calling: the frame nearest to an operation that is neither PyTorch's nor thinnet's."""
+"""The line of the model's own code that calls an operation."""
 
 import sys
 from pathlib import Path
@@ -8,15 +8,15 @@ import torch
 
 OURS = str(Path(__file__).parents[2])
 THEIRS = str(Path(torch.__file__).parent)
-FOREIGN = tuple(folder + "/" for folder in (OURS, THEIRS))
+FOREIGN = (OURS + "/", THEIRS + "/", "<")
 
 
 def calling_line(outermost: FrameType) -> str | None:
-    """Returns `file:line` of the nearest frame of the model's own code, short of `outermost`; None where there is none."""
+    """Returns `file:line` of the innermost frame below `outermost` that is neither PyTorch's nor thinnet's."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame is not outermost:
         file = frame.f_code.co_filename
-        if not file.startswith(FOREIGN) and not file.startswith("<"):
+        if not file.startswith(FOREIGN):
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return None

@@ -1,44 +1,41 @@
-"""Randomness that PyTorch does not make: Python's `random` and NumPy's generator, recorded while a model is watched."""
+"""Draws that PyTorch does not make: those of Python's `random` and NumPy's global generator."""
 
 import functools
 import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any
 
-from thinnet.models.trace.draws import Drawn
+from thinnet.models.trace.draws import Draw
 from thinnet.models.trace.lines import calling_line
+from thinnet.models.trace.operations import Draws
 
 PYTHON = ("random", "uniform", "randint", "randrange", "choice", "choices", "sample", "shuffle", "gauss", "getrandbits")
 NUMPY = ("rand", "random", "randn", "uniform", "normal", "randint", "choice", "permutation", "binomial", "random_sample")
 
 
 @contextmanager
-def recorded(place: Callable[[], str], drawn: list[Drawn], outermost: FrameType) -> Iterator[None]:
-    """Adds what is drawn from Python's and NumPy's global generators to `drawn`; both modules are as before afterwards."""
-    numpy = sys.modules.get("numpy")
+def recorded(draws: Draws) -> Iterator[None]:
+    """Records what is drawn from Python's and NumPy's global generators in the context."""
     sources: list[tuple[Any, str, tuple[str, ...]]] = [(random, "random", PYTHON)]
-    if numpy is not None:
-        sources.append((numpy.random, "numpy.random", NUMPY))
-    replaced = [(module, name, getattr(module, name)) for module, _, names in sources for name in names]
-    titles = {id(module): title for module, title, _ in sources}
+    if "numpy" in sys.modules:
+        sources.append((sys.modules["numpy"].random, "numpy.random", NUMPY))
+    replaced = [(module, title, name, getattr(module, name)) for module, title, names in sources for name in names]
 
-    def recording(module: Any, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def recording(title: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def draw(*args: Any, **kwargs: Any) -> Any:
-            event = Drawn(f"{titles[id(module)]}.{name}", (), use="decides")
-            event.name, event.line = place(), calling_line(outermost)
-            drawn.append(event)
+            made = Draw(title, (), use="decides", name=draws.modules.place, line=calling_line(draws.outermost))
+            draws.draws.append(made)
             return function(*args, **kwargs)
 
         return draw
 
-    for module, name, function in replaced:
-        setattr(module, name, recording(module, name, function))
+    for module, title, name, function in replaced:
+        setattr(module, name, recording(f"{title}.{name}", function))
     try:
         yield
     finally:
-        for module, name, function in replaced:
+        for module, _, name, function in replaced:
             setattr(module, name, function)
