@@ -60,10 +60,15 @@ def aliases(method: Method) -> list[str]:
 def plain(method: Method) -> dict[str, str | None]:
     """Returns the card of a method and the names of its class and function, as JSON can hold them."""
     module, function = (thing.__name__ if thing is not None else None for thing in (method.module, method.function))
-    found = read(method)
+    found = read(first(method))
     words = {name.lower().replace(" ", "_"): found.sections.get(name, "") for name in SECTIONS}
     names = {"module": module, "function": function, "name": found.title}
     return names | {"summary": found.summary, "equation": found.equation, "domain": method.facts.domain} | words
+
+
+def first(method: Method) -> Method:
+    """Returns the member of a family whose docstring has all words."""
+    return next(other for other in REGISTRY if other.facts is method.facts)
 
 
 def families(methods: Iterable[Method]) -> list[tuple[Method, ...]]:
@@ -85,7 +90,7 @@ def listing() -> RenderableType:
 
 def card(method: Method) -> RenderableType:
     """Returns the card of a method for the terminal, with its equation and a picture."""
-    found = read(method)
+    found = read(first(method))
     grid = Table.grid(padding=(0, 2))
     grid.add_row("use", Text("\n".join(f"thinnet.{name}" for name in public_names(method))))
     rows = found.sections | {"p in": method.facts.domain}
