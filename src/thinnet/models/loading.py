@@ -1,4 +1,4 @@
-"""A model from the command line: FILE.py:FACTORY or package.module:FACTORY, and inputs of given shapes."""
+"""Loads a model and makes its inputs from command-line arguments."""
 
 import importlib
 import importlib.util
@@ -14,14 +14,14 @@ INPUT = re.compile(r"(?P<shape>\d+(x\d+)*)?(:(?P<dtype>\w+))?(:(?P<top>\d+))?")
 
 
 class LoadError(ValueError):
-    """What a person can mend: the message says how."""
+    """A mistake in the command line. The message says how to fix it."""
 
 
 def load(place: str, function: str) -> nn.Module:
-    """Returns the model that `FILE.py:FACTORY` names: a function or class called without arguments, or a module itself.
+    """Returns the model of `FILE.py:FACTORY`. FACTORY is a module, or a function or class that is called without arguments.
 
     Raises:
-        LoadError: there is no such file or name, it fails, or it makes no module.
+        LoadError: the file or the name does not exist, or it gives no module.
     """
     file, colon, name = place.rpartition(":")
     if not colon or not file or not name.isidentifier():
@@ -32,7 +32,7 @@ def load(place: str, function: str) -> nn.Module:
     made = getattr(factory, name)
     made = made if isinstance(made, nn.Module) else made()
     if not isinstance(made, nn.Module):
-        raise LoadError(f"{function}: {name} must make a torch.nn.Module; got {type(made).__name__}. Return the model.")
+        raise LoadError(f"{function}: {name} must return a torch.nn.Module; got {type(made).__name__}. Return the model.")
     return made
 
 
@@ -59,10 +59,10 @@ def _names(module: Any) -> list[str]:
 
 
 def example(text: str, function: str) -> Tensor:
-    """Returns a random input: `4x3x32x32`, standard normal; `2x12:int64:1000`, integers below 1000.
+    """Returns a random input: standard normal for `4x3x32x32`, integers below 1000 for `2x12:int64:1000`.
 
     Raises:
-        LoadError: it is no shape, or no dtype of PyTorch.
+        LoadError: the text is no shape, or the dtype does not exist.
 
     >>> example("2x3", "sites").shape, example("2x3:int64:10", "sites").dtype
     (torch.Size([2, 3]), torch.int64)
