@@ -4,15 +4,15 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 from torch import nn
 
 from thinnet.models.audit.audit import audit
 from thinnet.models.loading import LoadError, example, load
+from thinnet.models.site_page import site_page
 from thinnet.models.sites import sites
-from thinnet.models.table import HEAD, rows
 from thinnet.report.findings import Findings, Format
+from thinnet.report.page import write
 
 
 def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: Path | None) -> int:
@@ -23,21 +23,11 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
         return _refused(error)
     found = sites(model, *given, passes=passes)
     if html is not None:
-        from thinnet.models.picture import draw
-
-        draw(model, found).write_html(html, include_plotlyjs=True)
+        write(html, site_page(model, found))
     if as_json:
         sys.stdout.write(found.json() + "\n")
-        return 0
-    table = Table(box=None, pad_edge=False)
-    for column, title in enumerate(HEAD):
-        table.add_column(title, no_wrap=column in (1, 3, 4), overflow="fold")
-    for site, row in zip(found, rows(found), strict=True):
-        table.add_row(*map(Text, row), style="bold red" if site.on_in_eval and site.kind != "additive noise" else None)
-    console = Console()
-    console.print(table if found else "nothing is random in this model")
-    for what in found.unseen:
-        console.print(Text(f"not seen: {what}", style="dim"))
+    else:
+        Console().print(found)
     return 0
 
 

@@ -5,8 +5,10 @@ import json
 import math
 import statistics
 from dataclasses import dataclass
+from pathlib import Path
 
 from thinnet.report.intervals import wilson
+from thinnet.report.table import Table, Tabular
 
 Z = 2.576  # the 99 % interval of a measured rate
 STUDENT = 3.5  # and the same for the mean of eight draws
@@ -79,8 +81,24 @@ class FoundSite:
             return "none"
         return f"{'axes' if len(self.shared_axes) > 1 else 'axis'} {', '.join(map(str, self.shared_axes))} of {self.axes}"
 
+    @property
+    def place(self) -> str:
+        """The file name and the line, without the folders."""
+        return "" if self.line is None else Path(self.line).name
 
-class Sites(tuple[FoundSite, ...]):
+    def cells(self) -> tuple[object, ...]:
+        """Returns the row of the site in the table of all sites."""
+        measured = "" if self.measured is None else f"{self.measured:.3f}"
+        if self.interval is not None:
+            measured += f" ±{(self.interval[1] - self.interval[0]) / 2:.3f}"
+        modes = ", ".join(mode for mode, is_on in (("train", self.on_in_train), ("eval", self.on_in_eval)) if is_on)
+        if self.turned_off_by == "another mode":
+            modes += ", by the mode of another module"
+        kind = self.kind + (", no effect" if self.effect is False else "") + (f", {self.note}" if self.note else "")
+        return self.name or "(the model)", self.place, kind, self.p, measured, modes, self.sharing
+
+
+class Sites(Tabular, tuple[FoundSite, ...]):
     """The sites of a model, in the order in which they ran; `unseen` lists what the passes may have missed."""
 
     unseen: tuple[str, ...] = ()
@@ -89,10 +107,13 @@ class Sites(tuple[FoundSite, ...]):
         """Returns them as JSON: a list of objects, and what the passes may have missed."""
         return json.dumps({"sites": [dataclasses.asdict(site) for site in self], "unseen": self.unseen}, indent=1)
 
-    def __str__(self) -> str:
-        from thinnet.models.table import plain
-
-        return plain(self)
+    def tables(self) -> list[Table]:
+        """Returns one table with a row a site. Dropout that is on in eval is marked."""
+        head = ("name", "line", "kind", "p", "measured", "on in", "shared axes")
+        wrong = [number for number, site in enumerate(self) if site.on_in_eval and site.kind != "additive noise"]
+        notes = [f"not seen: {what}" for what in self.unseen]
+        title = "" if self else "no dropout sites"
+        return [Table(head, [site.cells() for site in self], title, notes=notes, marks=dict.fromkeys(wrong, "alarm"))]
 
 
 def interval(shares: list[float], units: list[int]) -> tuple[float, float]:
