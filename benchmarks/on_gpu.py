@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PARTS: dict[str, tuple[int, list[str]]] = {  # seconds at most, and the command after the interpreter
     "build": (60, ["setup.py", "--quiet", "build_ext", "--inplace"]),
-    "tests": (110, ["-m", "pytest", "tests/gpu", "-v", "--tb=short", "-p", "no:cacheprovider", "--durations=15"]),
+    "tests": (110, ["-m", "pytest", "tests/gpu", "-vv", "--tb=short", "-p", "no:cacheprovider", "--durations=15"]),
     "noise": (50, ["-m", "benchmarks.gpu"]),
     "steps": (90, ["-m", "benchmarks.gpu_steps"]),
 }

@@ -81,6 +81,52 @@ def test_products_and_sums_are_not_fused_nor_flushed(
     assert kind == NoiseKind.INVERTED or "sqrt.rn.f32" in code
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+@pytest.mark.parametrize("case", ["segments", "named", "runs"])
+def test_the_kernels_that_a_compiler_sees_have_nothing_to_fuse(
+    case: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, shared_axes, samples = CASES[case]
+    monkeypatch.setattr(door, "COMPILED", {"num_warps": 4})  # torch.compile cannot turn fused multiply-adds off
+    _, kernel = compiled(torch.empty(shape, dtype=dtype), monkeypatch, shared_axes=shared_axes, samples=samples)
+    assert not re.search(r"\bfma\.|\bmad\.\w+\.f", kernel.asm["ptx"])
+
+
+def test_a_second_launch_calls_the_compiled_kernel_with_the_arguments_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[dict[str, Any]] = []
+
+    class Kernel:
+        """Stands for a kernel: its first launch compiles it, later ones call what was compiled."""
+
+        def __init__(self, name: str) -> None:
+            self.names = getattr(kernels, name).arg_names
+
+        def __getitem__(self, grid: Any) -> Any:
+            def launch(*args: Any, **options: Any) -> Any:
+                options = {name: value for name, value in options.items() if name in self.names}
+                calls.append({"grid": grid[0]} | dict(zip(self.names, args, strict=False)) | options)
+                return self
+
+            return launch
+
+    stand_in = type("Kernels", (), {"__getattr__": lambda self, name: Kernel(name)})()
+    monkeypatch.setattr(door, "kernels", stand_in)
+    monkeypatch.setattr(door, "_launches", {})
+    for shape, shared_axes, samples in CASES.values():
+        x = torch.empty(shape)
+        units = [*unit_strides(x.shape, shared_axes, samples is not None), 0]
+        for _ in range(2):
+            door.apply_noise_(x, count(5), torch.tensor(3), None, None, samples, units, 0)
+        first, second = calls[-2:]
+        assert first.keys() == second.keys() and first["x"] is second["x"] is x
+        assert [v for v in first.values() if not isinstance(v, Tensor)] == [
+            v for v in second.values() if not isinstance(v, Tensor)
+        ]
+    assert len(door._launches) == len(CASES)
+    door.apply_noise_(x[1:], count(5), torch.tensor(3), None, None, None, [], 0)
+    assert len(door._launches) == len(CASES) + 1  # another layout
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("case", CASES)
 def test_memory_is_read_and_written_as_wide_as_can_be(case: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:

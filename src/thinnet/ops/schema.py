@@ -111,9 +111,19 @@ def _triton_(x: Tensor, *rest: Any) -> None:
     _gpu().apply_noise_(x, *rest)
 
 
+def _traced(*arguments: Any) -> Any:
+    from thinnet.ops.triton import traced  # loads Triton
+
+    return traced.decompose(*arguments)
+
+
 if missing_triton is None:
     library.impl("apply_noise", _triton, "CUDA")
     library.impl("apply_noise_", _triton_, "CUDA")
+if missing_triton is None and torch.version.cuda is not None:
+    from torch._subclasses.functional_tensor import FunctionalTensorMode
+
+    torch.library.register_torch_dispatch("thinnet::apply_noise", FunctionalTensorMode, _traced, lib=library)
 
 
 @torch.library.register_fake("thinnet::apply_noise", lib=library)

@@ -1,6 +1,12 @@
-"""From tensors to a launch: which kernel serves the memory of a tensor, and with which numbers."""
+"""Chooses the kernel for the memory layout of a tensor, and launches it.
 
+A launch is planned once for each layout. Triton's own launcher looks at every argument again in each call, which takes longer
+than the kernel on tensors below some million elements: the compiled kernel is kept and called directly.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import prod
 from typing import Any, NamedTuple
 
 import torch
@@ -14,10 +20,11 @@ from thinnet.ops.triton import kernels as _kernels
 kernels: Any = _kernels  # a launch takes options that the signature of a kernel does not have
 SHORT = 32  # rows and runs below are served element by element
 TILE_BYTES = 8192  # what a program of four warps reads
+COMPILED = {"num_warps": 4, "enable_fp_fusion": False}  # a fused multiply-add rounds differently from the reference
 
 
 class Axis(NamedTuple):
-    """How far a step along an axis moves in `x`, in `y`, in the units and in the samples."""
+    """The strides of an axis: in `x`, in `y`, in the units and in the samples."""
 
     size: int
     x: int
@@ -26,14 +33,23 @@ class Axis(NamedTuple):
     sample: int
 
 
+class Plan(NamedTuple):
+    """A launch without its tensors: the kernel's name, how many programs run, and its arguments behind the tensors."""
+
+    kernel: str
+    programs: int
+    numbers: tuple[Any, ...]
+    constants: dict[str, Any]  # in the order of the kernel's signature
+
+
 Layout = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # sizes, strides of x, of y, of units
 
 
 @lru_cache(maxsize=4096)
 def axes_of(layout: Layout, has_samples: bool) -> tuple[Axis, ...]:
-    """Returns the axes of more than one element, outermost in the memory of `y` first; such as continue each other, joined."""
-    named = [int(has_samples and axis == 0) for axis in range(len(layout[0]))]
-    axes = [Axis(*numbers) for numbers in zip(*layout, named, strict=True) if numbers[0] != 1]
+    """Returns the axes of more than one element, outermost in the memory of `y` first; contiguous neighbours are joined."""
+    rows = [int(has_samples and axis == 0) for axis in range(len(layout[0]))]
+    axes = [Axis(*numbers) for numbers in zip(*layout, rows, strict=True) if numbers[0] != 1]
     joined: list[Axis] = []
     for axis in sorted(axes, key=lambda axis: -axis.y):
         if joined and joined[-1][1:] == tuple(step * axis.size for step in axis[1:]):
@@ -42,115 +58,108 @@ def axes_of(layout: Layout, has_samples: bool) -> tuple[Axis, ...]:
     return tuple(joined) or (Axis(1, 1, 1, 1, 0),)
 
 
-def apply_noise(
-    x: Tensor,
-    rate: Tensor,
-    seed: Tensor,
-    step: Tensor | None,
-    site: Tensor | None,
-    samples: Tensor | None,
-    units: list[int],
-    options: int,
-) -> Tensor:
-    """Returns `rule(coin, x)` as ops/reference.py defines it, in the memory format of `x`."""
+def apply_noise(x: Tensor, *rest: Any) -> Tensor:
+    """Applies noise to `x` as ops/reference.py defines it; the result has the memory format of `x`."""
     y = torch.empty_like(x)
-    apply_noise_to(x, y, (rate, seed, step, site, samples), units, options)
+    _run(x, y, *rest)
     return y
 
 
-def apply_noise_(
-    x: Tensor,
-    rate: Tensor,
-    seed: Tensor,
-    step: Tensor | None,
-    site: Tensor | None,
-    samples: Tensor | None,
-    units: list[int],
-    options: int,
-) -> None:
-    """Writes `rule(coin, x)` into `x`."""
-    apply_noise_to(x, x, (rate, seed, step, site, samples), units, options)
-
-
-def apply_noise_to(x: Tensor, y: Tensor, where: tuple[Tensor | None, ...], units: list[int], options: int) -> None:
-    """Writes `x` with noise into `y`."""
-    strides, offset = schema.expanded(x, where[2], where[4], units)
-    _run(x, y, where, strides, offset, options & 3, bool(options & schema.LINEAR))
+def apply_noise_(x: Tensor, *rest: Any) -> None:
+    """Applies noise to `x` in place."""
+    _run(x, x, *rest)
 
 
 def _run(
     x: Tensor,
     y: Tensor,
-    where: tuple[Tensor | None, ...],
-    units: list[int],
-    offset: int,
-    kind: int,
-    linear: bool,
+    rate: Tensor,
+    seed: Tensor,
+    step: Tensor | None,
+    site: Tensor | None,
+    samples: Tensor | None,
+    units: Sequence[int],
+    options: int,
 ) -> None:
     if x.numel() == 0:
         return
-    step, samples = where[2], where[-1]
     if step is not None and step.ndim == 1:
+        strides, offset = schema.expanded(x, step, samples, list(units))
         for i in range(len(x)):
-            _run(x[i], y[i], (*where[:2], step[i], *where[3:]), units[1:], offset + i * units[0], kind, linear)
+            _run(x[i], y[i], rate, seed, step[i], site, samples, [*strides[1:], offset + i * strides[0]], options)
         return
     if samples is not None:
-        where = *where[:-1], samples.contiguous()
-    axes = axes_of((tuple(x.shape), x.stride(), y.stride(), tuple(units)), samples is not None)
-    tensors = y, x, *where
-    options = {"KIND": kind, "LINEAR": linear and kind == NoiseKind.ALPHA, "FIRST": samples is None or samples.numel() == 1}
+        samples = samples.contiguous()
+    tensors = y, x, rate, seed, step, site, samples
     if x.is_cuda and x.get_device() != torch.cuda.current_device():
         with torch.cuda.device(x.device):
-            return _launch(tensors, axes, offset, options)
-    return _launch(tensors, axes, offset, options)
+            return _launch(tensors, units, options)
+    return _launch(tensors, units, options)
 
 
-def _launch(tensors: tuple[Tensor | None, ...], axes: tuple[Axis, ...], offset: int, options: dict[str, int]) -> None:
-    last = axes[-1]
+_launches: dict[Any, tuple[Callable[..., None], tuple[Any, ...]]] = {}
+KEPT = 4096
+
+
+def _launch(tensors: tuple[Any, ...], units: Sequence[int], options: int) -> None:
+    y, x, *_, samples = tensors
+    one_id = samples is None or samples.numel() == 1
+    layout = x.dtype, x.shape, x.stride(), y.stride(), tuple(units), options, one_id, x.get_device()
+    key = *layout, *[-1 if each is None else each.data_ptr() & 15 for each in tensors]  # Triton compiles for alignment
+    found = _launches.get(key)
+    if found is not None:
+        found[0](*tensors, *found[1])
+        return
+    plan = plan_of(x, y, tensors[4], samples, units, options)
+    grid = plan.programs, 1, 1
+    compiled = getattr(kernels, plan.kernel)[grid](*tensors, *plan.numbers, **plan.constants, **COMPILED)
+    if compiled is not None:  # the interpreter compiles nothing
+        if len(_launches) >= KEPT:
+            _launches.clear()
+        _launches[key] = compiled[grid], (*plan.numbers, *plan.constants.values())
+
+
+def plan_of(x: Tensor, y: Tensor, step: Tensor | None, samples: Tensor | None, units: Sequence[int], options: int) -> Plan:
+    """Returns the launch that serves a layout."""
+    strides, offset = schema.expanded(x, step, samples, list(units))
+    axes = axes_of((tuple(x.shape), x.stride(), y.stride(), tuple(strides)), samples is not None)
+    kind = options & 3
+    constants = {"KIND": kind, "LINEAR": bool(options & schema.LINEAR) and kind == NoiseKind.ALPHA}
+    constants["FIRST"] = samples is None or samples.numel() == 1
+    last, elements = axes[-1], TILE_BYTES // x.element_size()
     if last.x == last.y == 1 and last.sample == 0 and (len(axes) == 1 or last.size >= SHORT):
         if last.unit == 1 and len(axes) <= 2:
-            return _segments(tensors, axes, offset, options)
+            return _segments(axes, offset, elements, constants)
         if last.unit == 0 and len(axes) <= 3:
-            return _runs(tensors, axes, offset, options)
-    return _strided(tensors, axes, offset, options)
+            return _runs(axes, offset, elements, constants)
+    return _strided(axes, offset, constants)
 
 
-def _item_size(tensors: tuple[Tensor | None, ...]) -> int:
-    assert tensors[0] is not None
-    return tensors[0].element_size()
-
-
-def _segments(tensors: tuple[Tensor | None, ...], axes: tuple[Axis, ...], offset: int, options: dict[str, int]) -> None:
+def _segments(axes: tuple[Axis, ...], offset: int, elements: int, constants: dict[str, Any]) -> Plan:
     units = axes[-1].size
     rows, *steps = axes[0] if len(axes) == 2 else Axis(1, 0, 0, 0, 0)
-    length = 64 if options["KIND"] >= NoiseKind.GAUSSIAN else 128
+    length = 64 if constants["KIND"] >= NoiseKind.GAUSSIAN else 128
     skip = offset % length != 0 or steps[2] % length != 0
     segments = -(-(units + (length - 1 if skip else 0)) // length)
     total = rows * segments
     full = 0 if skip else total if units % length == 0 else units // length if rows == 1 else 0
-    tile = TILE_BYTES // (length * _item_size(tensors))
+    tile = elements // length
     numbers = *steps, units, segments, total, full, offset
-    kernel = kernels.segments_kernel[(-(-total // tile),)]
-    kernel(*tensors, *numbers, **options, ROWS=rows > 1, SKIP=skip, TILE=tile, num_warps=4, enable_fp_fusion=False)
+    return Plan("segments_kernel", -(-total // tile), numbers, constants | {"ROWS": rows > 1, "SKIP": skip, "TILE": tile})
 
 
-def _runs(tensors: tuple[Tensor | None, ...], axes: tuple[Axis, ...], offset: int, options: dict[str, int]) -> None:
+def _runs(axes: tuple[Axis, ...], offset: int, elements: int, constants: dict[str, Any]) -> Plan:
     inner = axes[-1].size
     a, b = (*(Axis(1, 0, 0, 0, 0),) * (3 - len(axes)), *axes[:-1])
-    elements = TILE_BYTES // _item_size(tensors)
     width = min(triton.next_power_of_2(inner), elements)
     height, rows, chunks = elements // width, a.size * b.size, -(-inner // width)
     steps = [step for pair in zip(a[1:], b[1:], strict=True) for step in pair]
-    kernel = kernels.runs_kernel[(-(-rows // height) * chunks,)]
     numbers = *steps, b.size, rows, inner, chunks, offset
-    kernel(*tensors, *numbers, **options, HEIGHT=height, WIDTH=width, num_warps=4, enable_fp_fusion=False)
+    return Plan("runs_kernel", -(-rows // height) * chunks, numbers, constants | {"HEIGHT": height, "WIDTH": width})
 
 
-def _strided(tensors: tuple[Tensor | None, ...], axes: tuple[Axis, ...], offset: int, options: dict[str, int]) -> None:
-    count = 1
-    for axis in axes:
-        count *= axis.size
-    block, columns = 512, zip(*reversed(axes), strict=True)
-    kernel = kernels.strided_kernel[(-(-count // block),)]
+def _strided(axes: tuple[Axis, ...], offset: int, constants: dict[str, Any]) -> Plan:
+    count, block = prod(axis.size for axis in axes), 512
+    numbers = *zip(*reversed(axes), strict=True), count, offset
     large = count + block > 1 << 31
-    kernel(*tensors, *columns, count, offset, **options, LARGE=large, BLOCK=block, num_warps=4, enable_fp_fusion=False)
+    return Plan("strided_kernel", -(-count // block), numbers, constants | {"LARGE": large, "BLOCK": block})
