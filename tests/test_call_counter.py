@@ -166,6 +166,7 @@ def test_a_step_function_of_two_views_compiles_whole() -> None:
 def test_copies_pickles_and_wrapped_models_count_too() -> None:
     model, rng, x = bound()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        thinnet.rng_of(twin).at(5, [3, 1, 4])
         assert_named(twin(x), rng)
         assert_named(twin(x), rng)
         assert twin.drop.context is twin.once.context and twin.drop.context.calls.sites == [twin.drop, twin.once]

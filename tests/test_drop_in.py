@@ -185,10 +185,10 @@ def test_the_network_of_every_introduction_runs_unchanged() -> None:
 def test_a_rate_survives_what_moves_and_casts_a_model() -> None:
     model = nn.Sequential(nn.Linear(2, 2), thinnet.nn.Dropout(0.3))
     for moved in (model.half(), model.bfloat16(), model.double(), model.to_empty(device="cpu"), model.share_memory()):
-        assert int(moved[1].rate) == 19661
+        assert int(moved[1].key(torch.ones(1)).rate) == 19661
     with torch.device("meta"):
         born = nn.Sequential(nn.Linear(2, 2), thinnet.nn.Dropout(0.3))
-    assert int(born.to_empty(device="cpu")[1].rate) == 19661
+    assert int(born.to_empty(device="cpu")[1].key(torch.ones(1)).rate) == 19661
 
 
 def test_a_layer_made_or_changed_under_inference_mode_still_trains() -> None:

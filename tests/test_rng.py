@@ -1,15 +1,19 @@
-"""Names: binding, places, state; and that a bound model and its copies go on as they should."""
+"""DropoutRNG: binding, steps, state, copies and threads."""
 
 import copy
 import io
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from assertions import assert_same_bits
+from assertions import assert_rate, assert_same_bits
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 import thinnet
+from thinnet.schedules import Linear
 
 
 def network() -> nn.Module:
@@ -53,20 +57,179 @@ def network_of_halves() -> nn.Module:
     return model
 
 
-def test_copies_and_pickles_stay_bound_and_go_their_own_way() -> None:
+def stored(model: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(model, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda model: pickle.loads(pickle.dumps(model)),
+    "torch.load": stored,
+    "EMA": lambda model: AveragedModel(model).train(),
+    "copy of a copy": lambda model: copy.deepcopy(copy.deepcopy(model)),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_has_its_own_rng_without_a_step(name: str) -> None:
     model, x = network(), torch.randn(4, 6)
-    rng = thinnet.DropoutRNG(3).bind(model).at(5, samples=[3, 1, 4, 1])
+    rng = thinnet.DropoutRNG(3, {"1": Linear(0.5, 0.1, steps=10)}).bind(model).at(5, samples=[3, 1, 4, 1])
+    twin = COPIES[name](model)
+    own = thinnet.rng_of(twin)
+    assert own is not rng and thinnet.rng_of(model) is rng
+    assert (own.seed, own.step, own.scheduled) == (3, None, rng.scheduled) and [*own.sites] == ["1", "3.0"]
+    assert all(own.sites[each] is not rng.sites[each] for each in own.sites)
+    with pytest.raises(RuntimeError, match=r"site '1': its RNG has no step yet.*thinnet\.rng_of\(model\)"):
+        twin(x)
+    twin.eval()(x)
+    for step in (5, 6):
+        rng.at(step, samples=[3, 1, 4, 1])
+        own.at(step, samples=[3, 1, 4, 1])
+        assert_same_bits(twin.train()(x), model(x))
+    own.at(9)
+    assert (rng.step, rng.sites["1"].p) == (6, rng.scheduled["1"](6)) and own.sites["1"].p == own.scheduled["1"](9)
+    own.unbind()
+    assert not any(module._forward_pre_hooks or module._forward_hooks for module in twin.modules())
+    twin(x)  # with seeds of torch's generator again
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_copy_can_be_bound_anew(name: str) -> None:
+    model, x = network(), torch.randn(4, 6)
+    thinnet.DropoutRNG(3).bind(model).at(5)
+    twin = COPIES[name](model)
+    root = twin.module if name == "EMA" else twin
+    rng = thinnet.DropoutRNG(8).bind(root).at(2)
+    assert thinnet.rng_of(twin) is rng and len(root._forward_pre_hooks) == len(root._forward_hooks) == 1
+    thinnet.DropoutRNG(8).bind(model).at(2)
+    assert_same_bits(root(x), model(x))
+
+
+def test_binding_again_replaces() -> None:
+    model, x = network(), torch.randn(4, 6)
+    first = thinnet.DropoutRNG(1, {"1": Linear(0.5, 0.1, steps=10)}).bind(model).at(5)
+    second = thinnet.DropoutRNG(2).bind(model).at(5)
+    assert not first.sites and thinnet.rng_of(model) is second and model[1].p == 0.5
+    assert len(model._forward_pre_hooks) == len(model._forward_hooks) == 1
+    first.at(6)
     expected = model(x)
-    stored = io.BytesIO()
-    torch.save(model, stored)
-    stored.seek(0)
-    twins = (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), torch.load(stored, weights_only=False))
-    for twin in twins:
-        assert_same_bits(twin(x), expected)
-        assert twin[1].context is twin[3][0].context is not model[1].context
-    rng.at(6)
-    assert_same_bits(twins[0](x), expected)
-    assert not torch.equal(model(x), expected)
+    second.unbind()
+    thinnet.DropoutRNG(2).bind(model).at(5)
+    assert_same_bits(model(x), expected)
+
+
+def test_a_site_added_later_is_refused_until_the_model_is_bound_again() -> None:
+    model, x = network(), torch.randn(4, 6)
+    rng = thinnet.DropoutRNG(1).bind(model).at(5)
+    model[3].append(thinnet.nn.Dropout(0.3))
+    with pytest.raises(RuntimeError, match=r"added after bind\. Call rng\.bind\(model\) again"):
+        model(x)
+    other = thinnet.nn.Dropout(0.5)  # of another model
+    model[0].register_forward_hook(lambda module, args, output: other(output) * 0 + output)
+    assert rng.bind(model).step == 5 and [*rng.sites] == ["1", "3.0", "3.1"]
+    assert_same_bits(model(x), model(x))
+    del model[3][1]
+    assert [*rng.bind(model).sites] == ["1", "3.0"]
+
+
+def test_a_part_of_a_bound_model_can_be_copied() -> None:
+    model = network()
+    rng = thinnet.DropoutRNG(1).bind(model).at(5)
+    part = copy.deepcopy(model[3])
+    own = thinnet.rng_of(part).at(5)
+    assert [*own.sites] == ["3.0"] and [*rng.sites] == ["1", "3.0"]
+    x = torch.ones(4, 40)
+    assert_same_bits(part(x), model[3](x))
+
+
+def test_rng_of_a_model_that_is_not_bound() -> None:
+    with pytest.raises(ValueError, match="rng_of: model must be bound by one DropoutRNG; it is not bound"):
+        thinnet.rng_of(network())
+    pair = nn.ModuleList([network(), network()])
+    for seed, model in enumerate(pair):
+        thinnet.DropoutRNG(seed).bind(model)
+    with pytest.raises(ValueError, match="its sites are bound by 2"):
+        thinnet.rng_of(pair)
+
+
+def test_a_model_has_no_buffers_of_ours() -> None:
+    model = network()
+    thinnet.DropoutRNG(1).bind(model).at(5)
+    theirs = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.5), nn.ReLU(), nn.Sequential(nn.Dropout(0.2)))
+    assert not list(model.buffers()) and model.state_dict().keys() == theirs.state_dict().keys()
+    theirs.load_state_dict(model.state_dict())
+    model.load_state_dict(theirs.state_dict())
+
+
+def test_uninitialised_memory_never_reaches_the_rate() -> None:
+    """As transformers, FSDP and Fabric load a model: made on meta, then every parameter and buffer is replaced."""
+    with torch.device("meta"):
+        model = network()
+    for module in model.modules():
+        for name, parameter in [*module.named_parameters(recurse=False)]:
+            setattr(module, name, nn.Parameter(torch.empty_like(parameter, device="cpu").zero_()))
+        for name, buffer in [*module.named_buffers(recurse=False)]:
+            setattr(module, name, torch.full_like(buffer, 7, device="cpu"))
+    assert_rate(model[1](torch.ones(100_000)) == 0, 0.5)
+    assert_rate(model.to_empty(device="cpu")[1](torch.ones(100_000)) == 0, 0.5)
+
+
+def test_a_pickle_of_an_older_version_loads() -> None:
+    layer = thinnet.nn.Dropout(0.3)
+    state = layer.__getstate__() | {"clock": None, "calls": 2, "_captured": None}
+    for name in ("context", "_device"):
+        del state[name]
+    state["_buffers"] = {"rate": torch.tensor(7, dtype=torch.int32), "site": None}
+    state["_non_persistent_buffers_set"] = {"rate", "site"}
+    old = thinnet.nn.Dropout.__new__(thinnet.nn.Dropout)
+    old.__setstate__(state)
+    assert old.p == 0.3 and not list(old.buffers()) and old.context is None and not hasattr(old, "clock")
+    assert_rate(old(torch.ones(100_000)) == 0, 0.3)
+
+
+def test_threads_count_for_themselves() -> None:
+    model, x = network(), torch.randn(4, 6)
+    thinnet.DropoutRNG(0).bind(model).at(0)
+    expected = model(x)
+    barrier = threading.Barrier(2)
+
+    def meet(module: nn.Module, args: object) -> None:
+        barrier.wait()
+
+    model[0].register_forward_pre_hook(meet)  # both threads are in the middle of a pass
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(5):
+            for y in pool.map(model, [x, x]):
+                assert_same_bits(y, expected)
+
+
+def test_threads_have_steps_of_their_own() -> None:
+    model, x = network(), torch.randn(4, 6)
+    rng = thinnet.DropoutRNG(0).bind(model).at(3)
+    expected = [rng.at(step, [step] * 4) and model(x) for step in range(8)]
+    barrier = threading.Barrier(8)
+
+    def run(step: int) -> torch.Tensor:
+        rng.at(step, [step] * 4)
+        barrier.wait()
+        return model(x)
+
+    with ThreadPoolExecutor(8) as pool:
+        for y, other in zip(pool.map(run, range(8)), expected, strict=True):
+            assert_same_bits(y, other)
+    assert rng.step == 7
+
+
+def test_replicas_of_data_parallel_are_refused() -> None:
+    layer = thinnet.nn.Dropout(0.5)
+    layer._replicate_for_data_parallel()
+    thinnet.DropoutRNG(0).bind(layer).at(0)
+    with pytest.raises(RuntimeError, match=r"under DataParallel.*DistributedDataParallel"):
+        layer._replicate_for_data_parallel()
+    layer.eval()._replicate_for_data_parallel()
 
 
 def test_unbinding_gives_the_plain_model_back() -> None:
@@ -135,10 +298,8 @@ def test_a_batch_that_is_not_where_it_should_be() -> None:
 def test_forgetting_at_and_binding_wrongly() -> None:
     model = network()
     rng = thinnet.DropoutRNG().bind(model)
-    with pytest.raises(RuntimeError, match=r"site '1': its coins have no step yet. Call rng.at"):
+    with pytest.raises(RuntimeError, match=r"site '1': its RNG has no step yet. Call rng.at"):
         model(torch.randn(4, 6))
-    with pytest.raises(ValueError, match="site '1' is bound already"):
-        thinnet.DropoutRNG().bind(model)
     with pytest.raises(ValueError, match="the model has no site"):
         thinnet.DropoutRNG().bind(nn.Linear(3, 3))
     rng.unbind()
@@ -176,11 +337,10 @@ def test_a_captured_graph_reads_the_step_of_its_replay(monkeypatch: pytest.Monke
 def test_a_captured_graph_reads_the_rate_of_its_replay(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, read = thinnet.nn.Dropout(0.0), []
     with monkeypatch.context() as patch:
-        patch.setattr("thinnet.rng.context.capturing", lambda device: True)
-        patch.setattr("thinnet.ops.apply_noise", lambda x, rate, seed, **where: read.append(rate))
-        layer(torch.ones(3))
+        patch.setattr("thinnet.rng.site.capturing", lambda device: True)
+        read.append(layer._rate(torch.device("cpu")))
         layer.p = 0.25
-        layer(torch.ones(3))
+        read.append(layer._rate(torch.device("cpu")))
         layer.p = 0.5
-    assert read[0] is read[1] and read[0].item() == 32768
-    assert layer.rate is not read[0] and layer.rate.item() == 32768
+    now = layer._rate(torch.device("cpu"))
+    assert read[0] is read[1] is not now and int(read[0]) == int(now) == 32768

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from thinnet.models.sites import sites as sites
     from thinnet.models.thin.thin import thin as thin
     from thinnet.rng import DropoutRNG as DropoutRNG
+    from thinnet.rng import rng_of as rng_of
 
 _PLACES = {
     "DropoutRNG": "thinnet.rng",
@@ -38,6 +39,7 @@ _PLACES = {
     "insert": "thinnet.models.edit",
     "penalty": "thinnet.methods.learned.penalty",
     "replace": "thinnet.models.edit",
+    "rng_of": "thinnet.rng",
     "set_rates": "thinnet.models.edit",
     "sites": "thinnet.models.sites",
     "strip": "thinnet.models.edit",

@@ -88,12 +88,12 @@ def test_a_layer_may_use_the_names_of_a_site() -> None:
             self.rate, self.site = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(3))
 
     outside = Plain(Rated(), 0.25)
-    assert outside.state_dict().keys() == {"rate", "site"} and outside.rate.dtype == torch.int32
+    assert outside.state_dict().keys() == {"rate", "site"} and outside.rate is outside.layer.rate
     outside.load_state_dict({"rate": torch.zeros(2), "site": torch.ones(3)})
     assert not outside.layer.rate.any()
     rng = thinnet.DropoutRNG(0).bind(outside)
     outside.p = 0.5
-    assert (int(outside.rate), outside.layer.site.shape) == (32768, (3,))
+    assert (int(outside._rate(torch.device("cpu"))), outside.site.shape) == (32768, (3,))
     rng.unbind()
 
 

@@ -141,7 +141,7 @@ def test_a_site_takes_the_mode_and_the_device_of_its_module() -> None:
     with torch.device("meta"):
         empty = mlp()
     insert(empty, {"1": 0.5})
-    assert empty.to_empty(device="cpu").train()[1].dropout_behind.rate == 32768
+    assert empty.to_empty(device="cpu").train()[1].dropout_behind.key(torch.ones(1)).rate == 32768
 
 
 def test_a_site_before_the_head_survives_pickling() -> None:

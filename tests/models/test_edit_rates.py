@@ -64,7 +64,7 @@ def test_rates_of_all_owners_are_set() -> None:
         "# one.dropout stays at 0: it has one layer",
     ]
     assert (model.ours.p, model.attn.dropout, model.lstm.dropout, model.drop_path.drop_prob) == (0.3,) * 4
-    assert model.ours.rate == round(0.3 * 65536)
+    assert model.ours.key(torch.ones(1)).rate == round(0.3 * 65536)
     assert len(set_rates(model, 0.3)) == 0
 
 

@@ -44,7 +44,7 @@ def draw_key(
         rate = rates.tensor(value, x.device)
     if not training:
         return None
-    return NoiseKey(function, rate, (draw_seed(x.device, generator), None, None, None))
+    return NoiseKey(function, rate, draw_seed(x.device, generator))
 
 
 def _rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:

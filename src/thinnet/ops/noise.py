@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from thinnet.ops import dtensor, reference, schema
 from thinnet.ops.reference import NoiseKind, Where
@@ -55,7 +56,13 @@ def apply_noise(
     """
     if type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and backend == "auto" and not inplace:
         units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
-        return schema.call(x, rate, seed, step, site, samples, units, int(kind))  # nearly every call
+        rest = rate, seed, step, site, samples, units, int(kind)
+        if torch.compiler.is_compiling() or (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0:
+            return schema.call(x, *rest)
+        if torch._C._are_functorch_transforms_active():
+            return schema.call(x, *rest)
+        with schema.below_autograd():  # nearly every call: as schema.call, without three calls of Python
+            return schema.op(x, *rest)
     where = rate, seed, step, site, samples
     if x.layout == torch.jagged:
         return _nested(x, where, shared_axes, kind, inplace, function, backend)

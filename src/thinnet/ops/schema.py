@@ -181,7 +181,7 @@ def _mapped_units(in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[list
 torch.library.register_vmap("thinnet::apply_noise", _vmap, lib=library)
 
 
-_apply_noise, _apply_noise_ = torch.ops.thinnet.apply_noise.default, torch.ops.thinnet.apply_noise_.default
+op, op_ = torch.ops.thinnet.apply_noise.default, torch.ops.thinnet.apply_noise_.default
 below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
@@ -191,7 +191,7 @@ class _Transformed(torch.autograd.Function):
     @staticmethod
     def forward(*arguments: Any) -> Tensor:
         with below_autograd():
-            return _apply_noise(*arguments)
+            return op(*arguments)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -216,7 +216,7 @@ class _Eager(_SingleLevelFunction):
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
         with below_autograd():
-            return _apply_noise(x, *rest)
+            return op(x, *rest)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
@@ -224,7 +224,7 @@ class _Eager(_SingleLevelFunction):
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             return call(gradients[0], *rest, options | LINEAR), None
         with below_autograd():
-            return _apply_noise(gradients[0], *rest, options | LINEAR), None
+            return op(gradients[0], *rest, options | LINEAR), None
 
 
 class _InPlace(_SingleLevelFunction):
@@ -232,7 +232,7 @@ class _InPlace(_SingleLevelFunction):
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
         with below_autograd():
-            _apply_noise_(x, *rest)
+            op_(x, *rest)
         ctx.mark_dirty(x)
         return x
 
@@ -283,7 +283,7 @@ def call(x: Tensor, *rest: Any) -> Tensor:
     if differentiated(x):
         return _Eager.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
-        return _apply_noise(x, *rest)
+        return op(x, *rest)
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
@@ -293,6 +293,6 @@ def call_(x: Tensor, *rest: Any) -> Tensor:
     if differentiated(x):
         return _InPlace.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
-        _apply_noise_(x, *rest)
+        op_(x, *rest)
     torch.autograd.graph.increment_version(x)
     return x

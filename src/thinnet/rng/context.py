@@ -1,9 +1,15 @@
-"""Where a run is: the seed, the step and the samples of the batch, or a seed drawn for each call."""
+"""The RNG context of a bound model: seed, step and sample ids. Without one, each call draws a seed."""
+
+import threading
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from thinnet.rng.calls import CallCounter
+
+LOW, HIGH = -(1 << 63), (1 << 63) - 1
+Tensors = tuple[Tensor, Tensor, Tensor]
 
 
 def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> Tensor:
@@ -20,69 +26,130 @@ def draw_seed(device: torch.device, generator: torch.Generator | None = None) ->
 
 def _draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
     if generator is None:
-        return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=device)
-    return torch.randint(-(1 << 63), (1 << 63) - 1, (), device=generator.device, generator=generator).to(device)
+        return torch.randint(LOW, HIGH, (), device=device)
+    return torch.randint(LOW, HIGH, (), device=generator.device, generator=generator).to(device)
 
 
 def capturing(device: torch.device) -> bool:
-    """Returns whether the work of a device is being captured as a CUDA graph now."""
+    """Returns whether a CUDA graph is capturing the work of a device now."""
     return device.type == "cuda" and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing()
 
 
-class RNGContext:
-    """Where a run is: the seed, the step, and the samples of the batch. The sites of one bound model share one clock.
+class Place:
+    """What one call of `at` sets, and its tensors by device."""
 
-    What a forward pass reads is never written to afterwards, only replaced, so that a backward pass that comes after the
-    next `at` still tosses the coins of its own forward pass. A captured CUDA graph reads the same memory at each replay, so
-    `at` writes into what a graph was captured with; samples of another number than at the capture are not for that graph.
+    def __init__(self, step: int | None = None, samples: Tensor | int | None = None) -> None:
+        self.step, self.samples = step, samples
+        self.started, self.rows_given = step is not None, isinstance(samples, Tensor)  # a step would recompile each time
+        self.tensors: dict[torch.device, Tensors] = {}
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.place: Place | None = None  # what this thread set; its absence means the last one of any thread
+
+
+class RNGContext:
+    """Seed, step and sample ids. The sites of a bound model share one context.
+
+    A thread reads the place that it set itself. A thread that set none reads the last one of any thread.
+
+    `at` replaces tensors and does not write to them, so that a backward pass after the next `at` still has the masks of its
+    forward pass. A captured CUDA graph reads the same memory at each replay, so `at` writes into the tensors that a graph was
+    captured with. A graph keeps the number of samples of its capture.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.calls = CallCounter()
-        self.step: int | None = None
-        self.samples: Tensor | int | None = None
-        self.started = self.rows_given = False  # what compiled code may ask: it would be compiled again at each new step
-        self._tensors: dict[torch.device, tuple[Tensor, Tensor, Tensor]] = {}
-        self._captured: dict[torch.device, list[tuple[Tensor, Tensor, Tensor]]] = {}
+        self.rng: Any = None  # the DropoutRNG; private contexts have none
+        self._last, self._own = Place(), _OfThread()
+        self._threads: set[int] = set()
+        self._captured: dict[torch.device, list[Tensors]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a copy shares: the seed, and no step."""
+        return {"seed": self.seed, "calls": self.calls, "rng": self.rng}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes a context without a step."""
+        RNGContext.__init__(self, state["seed"])
+        vars(self).update(state)
+
+    @property
+    def place(self) -> Place:
+        """What the last `at` set, for this thread."""
+        own = self._own.place
+        return self._last if own is None else own
+
+    @property
+    def step(self) -> int | None:
+        """The step; None before the first `at`."""
+        return self.place.step
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a step."""
+        return self.place.started
+
+    @property
+    def rows_given(self) -> bool:
+        """Whether each row has its own sample id."""
+        return self.place.rows_given
 
     def at(self, step: int | None, samples: Tensor | int | None = None) -> None:
-        """Goes to a step and its samples: one id for each row, or the first from which the rows count on."""
-        self.calls.settle()
+        """Sets the step and its samples: one id for each row, or the first from which the rows count on."""
+        self._threads.add(threading.get_ident())
+        self.calls.settle(len(self._threads) == 1)
         if isinstance(samples, Tensor):  # the caller may fill his tensor with the next ids before the backward pass
             with torch.inference_mode(False):
                 samples = samples.clone(memory_format=torch.contiguous_format)
-        self.step, self.samples = step, samples
-        self.started, self.rows_given = step is not None, isinstance(samples, Tensor)
-        for device in self._tensors:  # the same keys each step, so that nothing compiled is compiled again
-            made = self._tensors[device] = self._make(device)
+        place = Place(step, samples)
+        for device in self.place.tensors:  # compiled code finds the same keys at each step
+            made = place.tensors[device] = self._make(place, device)
             for held in self._captured.get(device, ()):
                 for old, new in zip(held, made, strict=True):
                     if old.shape == new.shape:
                         old.copy_(new)
+        self._own.place = self._last = place
 
-    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def tensors(self, device: torch.device) -> Tensors:
         """Returns seed, step and samples as int64 tensors on a device."""
-        if device in self._tensors:
-            return self._hold(device) if capturing(device) else self._tensors[device]
-        made = self._make(device)
-        if type(made[0]) is Tensor:  # a fake tensor of somebody's trace is not kept
-            self._tensors[device] = made
+        place = self.place
+        if device in place.tensors:
+            return self._hold(place, device) if capturing(device) else place.tensors[device]
+        made = self._make(place, device)
+        if type(made[0]) is Tensor:  # the fake tensors of a trace are not kept
+            place.tensors[device] = made
         return made
 
-    def _hold(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the tensors that every graph with this number of samples reads, which `at` writes into from now on."""
-        now, held = self._tensors[device], self._captured.setdefault(device, [])
+    def check_thread(self) -> None:
+        """Refuses a recomputation in a thread of autograd where several threads have set a step."""
+        if len(self._threads) > 1 and self._own.place is None and torch._C._current_graph_task_id() != -1:
+            raise RuntimeError(
+                "DropoutRNG: autograd recomputes in a thread of its own, and several threads have called at()."
+                " Pass context_fn=rng.recompute to torch.utils.checkpoint.checkpoint."
+            )
+
+    def _hold(self, place: Place, device: torch.device) -> Tensors:
+        """Returns the tensors that every graph with this number of samples reads. `at` writes into them from now on."""
+        now, held = place.tensors[device], self._captured.setdefault(device, [])
         for earlier in held:
             if earlier[2].shape == now[2].shape:
                 return earlier
         held.append(now)
         return now
 
-    def _make(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    def _make(self, place: Place, device: torch.device) -> Tensors:
         seed = self.seed - (1 << 64) if self.seed >> 63 else self.seed
-        first = 0 if self.samples is None else self.samples
+        first = 0 if place.samples is None else place.samples
         with torch.inference_mode(False):  # an inference tensor could not be saved for backward later
-            samples = first.to(device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
-            scalars = torch.tensor([seed, self.step or 0], device=device)
-        return scalars[0], scalars[1], samples
+            samples = moved(first, device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
+            return torch.full((), seed, device=device), torch.full((), place.step or 0, device=device), samples
+
+
+def moved(ids: Tensor, device: torch.device) -> Tensor:
+    """Returns `ids` on a device. The CPU does not wait for a GPU: it copies from pinned memory."""
+    if ids.device.type == "cpu" and device.type == "cuda" and type(ids) is Tensor:
+        return ids.pin_memory().to(device, non_blocking=True)
+    return ids.to(device)

@@ -1,6 +1,6 @@
-"""A coin's name: seed, site, step, sample and unit. `DropoutRNG` binds a model to names and says where its run is."""
+"""`DropoutRNG` gives every mask of a model an address: seed, site, step, sample and unit."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,14 +13,14 @@ from thinnet.rng.names import check_number, check_samples, plain, unwrap
 from thinnet.rng.names import site_number as site_number
 from thinnet.rng.placing import resolve
 from thinnet.rng.schedules import Schedule
-from thinnet.rng.site import Site
+from thinnet.rng.site import Site, model_context
 
 
 class DropoutRNG:
-    """Names every coin of a model: a pure function of seed, site, step, sample and unit.
+    """Makes every mask of a model a pure function of its address: seed, site, step, sample and unit.
 
-    The same name gives the same coin on any device, dtype, thread count, batch split and number of ranks, and in resumed,
-    checkpointed and compiled runs.
+    The same address gives the same mask on any device, dtype, thread count, batch split and number of ranks, and in resumed,
+    checkpointed and compiled runs. A copy of a bound model has its own DropoutRNG, without a step: see `thinnet.rng_of`.
 
     Args:
         seed: 64 bits, 0 .. 2^64 - 1.
@@ -28,8 +28,8 @@ class DropoutRNG:
                 `{"encoder.*": Linear(0.0, 0.1, steps=1000)}`.
 
     Raises:
-        ValueError: a seed that does not fit in 64 bits.
-        TypeError: `schedules` is no mapping from patterns to schedules of `thinnet.schedules`.
+        ValueError: `seed` does not fit in 64 bits.
+        TypeError: `schedules` does not map patterns to schedules of `thinnet.schedules`.
 
     >>> import thinnet
     >>> model = nn.Sequential(nn.Linear(4, 4), thinnet.nn.Dropout(0.5))
@@ -49,15 +49,20 @@ class DropoutRNG:
                     f"DropoutRNG: schedules must be of thinnet.schedules; got {schedule!r} for {pattern!r}. Try Constant(p)."
                 )
         self.context = RNGContext(seed)
+        self.context.rng = self
         self.patterns = dict(schedules or {})
         self.scheduled: dict[str, Schedule] = {}
         self.sites: dict[str, Site] = {}
         self._rates: dict[str, float | None] = {}
-        self._hooks: list[Any] = []
+        self._roots: dict[nn.Module, set[str]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a copy takes along: seed and schedules. The sites of a copied model enter themselves."""
+        return vars(self) | {"sites": {}, "_roots": {}}
 
     @property
     def seed(self) -> int:
-        """The 64 bits that all coins depend on."""
+        """The 64 bits that all masks depend on."""
         return self.context.seed
 
     @property
@@ -66,66 +71,95 @@ class DropoutRNG:
         return self.context.step
 
     def bind(self, model: nn.Module) -> "DropoutRNG":
-        """Gives every site of the model its module path as a name; returns self.
+        """Gives every site of the model its module path as address; returns self.
 
-        What wraps a model leaves no trace in its names: DDP, `torch.compile`, and the wrappers of checkpointing and FSDP.
+        A site that is bound already is bound anew. Call it again after sites are added. The names leave out wrappers: DDP,
+        `torch.compile`, and those of checkpointing and FSDP.
 
-        Raises:
-            ValueError: the model has no site, a site is bound already, two names have the same 32-bit number, or the patterns
-                of the schedules do not fit the names.
+        Raises: ValueError where the model has no site, a name is taken, two names have the same 32-bit number, or a pattern
+            of the schedules does not fit the names.
         """
         root = unwrap(model)
         found = {plain(name): module for name, module in root.named_modules() if isinstance(module, Site)}
         if not found:
             raise ValueError("DropoutRNG.bind: the model has no site of thinnet. Replace its dropout by thinnet.nn first.")
-        numbers: dict[int, str] = {site_number(name): name for name in self.sites}
-        for name, site in found.items():
-            if site.context is not None:
-                raise ValueError(f"DropoutRNG.bind: site {name!r} is bound already. Call unbind() on its coins first.")
-            if name in self.sites:
-                raise ValueError(f"DropoutRNG.bind: these coins have a site {name!r} already. Bind both as parts of one model.")
-            other = numbers.setdefault(site_number(name), name)
-            if other != name:
-                raise ValueError(f"DropoutRNG.bind: sites {other!r} and {name!r} have the same number. Rename one of them.")
+        stays = {name: site for name, site in self.sites.items() if not self._replaced(name, site, root, found)}
+        self._check_names(found, stays)
         scheduled = resolve(self.patterns, found)
         for name in scheduled:
             if found[name].p is None:
                 raise ValueError(f"DropoutRNG.bind: site {name!r} has no one rate to schedule. Leave it out of the pattern.")
-        self.scheduled |= scheduled
+        for site in [site for name, site in self.sites.items() if name not in stays] + [*found.values()]:
+            release(site)
+        self._bind(root, found, scheduled)
+        return self
+
+    def _replaced(self, name: str, site: Site, root: nn.Module, found: dict[str, Site]) -> bool:
+        return name in self._roots.get(root, ()) or any(site is each for each in found.values())
+
+    def _check_names(self, found: dict[str, Site], stays: dict[str, Site]) -> None:
+        numbers: dict[int, str] = {site_number(name): name for name in stays}
+        for name in found:
+            if name in stays:
+                raise ValueError(f"DropoutRNG.bind: this rng has a site {name!r} already. Bind both as parts of one model.")
+            other = numbers.setdefault(site_number(name), name)
+            if other != name:
+                raise ValueError(f"DropoutRNG.bind: sites {other!r} and {name!r} have the same number. Rename one of them.")
+
+    def _bind(self, root: nn.Module, found: dict[str, Site], scheduled: dict[str, Schedule]) -> None:
         for name, site in found.items():
-            site.context, site.name = self.context, name
-            site.site = torch.tensor(site_number(name), device=site.rate.device)
-            self.context.tensors(site.rate.device)
+            site.bind(self.context, name)
         self.sites |= found
+        self.scheduled |= scheduled
         self._rates |= {name: site.p for name, site in found.items()}
         counter = self.context.calls
         counter.sites = list(self.sites.values())
-        self._hooks.append(root.register_forward_pre_hook(counter.begin, prepend=True))
-        self._hooks.append(root.register_forward_hook(counter.end, always_call=True))
-        return self
+        for module, other in [*hooks_of(root)]:
+            if other is counter or not other.sites:
+                remove_hooks(module, other)
+        root.register_forward_pre_hook(counter.begin, prepend=True)
+        root.register_forward_hook(counter.end, always_call=True)
+        self._roots[root] = set(found)
+        if self.step is not None:
+            self._set_rates()
+
+    def adopt(self, site: Site) -> None:
+        """Enters a copied site, which has its name already."""
+        self.sites.setdefault(site.name or "", site)
+        self.context.calls.sites.append(site)
+
+    def forget(self, name: str) -> None:
+        """Takes the address of one site away; a scheduled rate is what it was."""
+        site = self.sites.pop(name)
+        site.unbind()
+        p = self._rates.pop(name, None)
+        if self.scheduled.pop(name, None) is not None:
+            site.p = p  # type: ignore[assignment]
+        self.context.calls.sites = list(self.sites.values())
+        if not self.sites:
+            self._drop_roots()
+
+    def _drop_roots(self) -> None:
+        for root in self._roots:
+            remove_hooks(root, self.context.calls)
+        self._roots = {}
 
     def unbind(self) -> None:
-        """Takes the names away: seeds are drawn from torch's generator again, and scheduled rates are what they were."""
-        for hook in self._hooks:
-            hook.remove()
-        for name, site in self.sites.items():
-            site.context = site.name = site.site = None
-            site.calls = 0
-            if name in self.scheduled:
-                site.p = self._rates[name]  # type: ignore[assignment]
-        self.scheduled, self._rates = {}, {}
-        self.sites, self._hooks, self.context.calls.sites = {}, [], []
+        """Takes the addresses away: seeds are drawn from torch's generator again, and scheduled rates are what they were."""
+        for name in [*self.sites]:
+            self.forget(name)
 
     def at(self, step: int, samples: Tensor | Iterable[int] | int | None = None) -> "DropoutRNG":
-        """Says where the next forward passes are; returns self.
+        """Sets the step and the sample ids of the next forward passes; returns self.
+
+        Each thread that calls it has its own step. A thread that never called it uses the last one of any thread.
 
         Args:
             step: the optimisation step, 0 .. 2^32 - 1.
-            samples: the ids of the batch's cases in their data set, 0 .. 2^32 - 1, one for each row of axis 0; or the id of
+            samples: the ids of the batch's samples in their data set, 0 .. 2^32 - 1, one for each row of axis 0; or the id of
                 the first, from which the rows count on. The row number where it is left out.
 
-        Raises:
-            ValueError: a step or an id that does not fit in 32 bits, or ids that are no list of integers.
+        Raises: ValueError where the step or an id does not fit in 32 bits, or `samples` is no list of integers.
         """
         check_number("DropoutRNG.at", "step", step)
         self.context.at(step, None if samples is None else check_samples("DropoutRNG.at", samples))
@@ -134,16 +168,16 @@ class DropoutRNG:
 
     def _set_rates(self) -> None:
         for name, schedule in self.scheduled.items():
-            site, p = self.sites[name], schedule(self.step or 0)
-            if site.p != p:
+            site, p = self.sites.get(name), schedule(self.step or 0)
+            if site is not None and site.p != p:  # a copy of a part has not all sites
                 site.p = p
 
     def advance(self, samples: Tensor | Iterable[int] | int | None = None) -> "DropoutRNG":
-        """Goes to the next step, or to step 0 at first; returns self."""
+        """Sets the next step, or step 0 at first; returns self."""
         return self.at(0 if self.step is None else self.step + 1, samples)
 
     def view(self, view: int) -> calls.Viewed:
-        """Returns a context with other coins: another view of the same samples, as R-Drop takes two. Outside it is view 0.
+        """Returns a context with other masks: another view of the same samples, as R-Drop takes two. Outside it is view 0.
 
         Source: Wu et al. 2021, arXiv:2106.14448 (R-Drop).
 
@@ -159,7 +193,7 @@ class DropoutRNG:
         return calls.Viewed(self.context.calls, check_number("DropoutRNG.view", "view", view))
 
     def call(self, call: int) -> calls.Pinned:
-        """Returns a context in which each toss is use number `call` of its site, whatever was counted."""
+        """Returns a context in which each use of a site has call number `call`, whatever was counted."""
         return calls.Pinned(self.context.calls, check_number("DropoutRNG.call", "call", call))
 
     def forward(self) -> calls.Running:
@@ -167,9 +201,9 @@ class DropoutRNG:
         return calls.Running(self.context.calls)
 
     def recompute(self) -> tuple[Any, Any]:
-        """Makes a checkpointed part toss the coins of its own forward pass: `checkpoint(f, x, context_fn=rng.recompute)`.
+        """Gives a checkpointed part the masks of its own forward pass: `checkpoint(f, x, context_fn=rng.recompute)`.
 
-        It is needed where backward comes after the next `at` or outside of the view, or where the part uses a shared module.
+        It is needed if backward comes after the next `at` or outside the view, or if the part uses a shared module.
         """
         return recompute.recomputation(self.context)
 
@@ -220,10 +254,9 @@ class DropoutRNG:
         return state | {"schedules": {name: schedule.plain() for name, schedule in self.scheduled.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on where the saved run was; the samples come with the next `at`.
+        """Sets seed and step to those of the saved run. The samples come with the next `at`.
 
-        Raises:
-            ValueError: the saved sites, rates or schedules are not those of this model; nothing is changed then.
+        Raises: ValueError where the saved sites, rates or schedules differ from those of this model; nothing changes then.
         """
         ours = self.state_dict()
         here, saved = ({**each["sites"], **each.get("schedules", {})} for each in (ours, state))
@@ -239,3 +272,56 @@ class DropoutRNG:
         self.context.at(state["step"], None)
         if self.step is not None:
             self._set_rates()
+
+
+def rng_of(model: nn.Module) -> DropoutRNG:
+    """Returns the DropoutRNG of a bound model. A copy of a bound model (deepcopy, pickle, `torch.load`, EMA) has its own.
+
+    Raises: ValueError where the model is not bound, or its sites are bound by several.
+
+    >>> import copy, thinnet
+    >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))
+    >>> rng = DropoutRNG(seed=0).bind(model).at(3)
+    >>> teacher = copy.deepcopy(model)
+    >>> rng_of(model) is rng, rng_of(teacher) is rng, rng_of(teacher).step
+    (True, False, None)
+    >>> bool((rng_of(teacher).at(3) and teacher(torch.ones(2, 8)) == model(torch.ones(2, 8))).all())
+    True
+    """
+    contexts = [model_context(module.context) for module in model.modules() if isinstance(module, Site)]
+    found = {id(context.rng): context.rng for context in contexts if context is not None and context.rng is not None}
+    if len(found) != 1:
+        got = f"its sites are bound by {len(found)}" if found else "it is not bound"
+        raise ValueError(f"rng_of: model must be bound by one DropoutRNG; {got}. Call DropoutRNG(seed).bind(model).")
+    (rng,) = found.values()
+    for module, counter in hooks_of(model):
+        if counter is rng.context.calls:  # a copy does not know its root before
+            rng._roots.setdefault(module, set())
+    return rng
+
+
+def release(site: Site) -> None:
+    """Makes the DropoutRNG of a site forget it."""
+    context = model_context(site.context)
+    rng = None if context is None else context.rng
+    if rng is not None and rng.sites.get(site.name) is site:
+        rng.forget(site.name)
+    else:
+        site.unbind()
+
+
+def hooks_of(model: nn.Module) -> Iterator[tuple[nn.Module, calls.CallCounter]]:
+    """Returns the modules whose forward passes are counted, and the counters."""
+    for module in model.modules():
+        for hook in [*module._forward_pre_hooks.values()]:
+            counter = getattr(hook, "__self__", None)
+            if isinstance(counter, calls.CallCounter):
+                yield module, counter
+
+
+def remove_hooks(module: nn.Module, counter: calls.CallCounter) -> None:
+    """Removes the hooks with which `counter` counts the forward passes of a module."""
+    for hooks in (module._forward_pre_hooks, module._forward_hooks):
+        for key in [key for key, hook in hooks.items() if getattr(hook, "__self__", None) is counter]:
+            del hooks[key]
+            module._forward_hooks_always_called.pop(key, None)

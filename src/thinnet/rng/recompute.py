@@ -1,4 +1,4 @@
-"""Going back to where a forward pass was: what activation checkpointing needs when backward comes after the clock went on."""
+"""Puts back the RNG context of a forward pass, where checkpointing recomputes after the context has gone on."""
 
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -6,60 +6,56 @@ from typing import Any
 
 import torch
 
-from thinnet.rng.context import RNGContext
-
-CLOCK = ("step", "samples", "started", "rows_given")
-CALLS = ("depth", "task", "pinned", "view", "view_key")
+from thinnet.rng.context import Place, RNGContext
 
 
-class Place:
-    """All that a clock and its sites say of the names of coins at one moment."""
+class Snapshot:
+    """The RNG context and its sites at one moment of one thread."""
 
     def __init__(self, context: RNGContext) -> None:
-        self.context = {name: getattr(context, name) for name in CLOCK}
-        self.tensors = dict(context._tensors)
-        self.calls = {name: getattr(context.calls, name) for name in CALLS}
-        self.sites = [(site, site.calls, site._p, site._buffers["rate"]) for site in context.calls.sites]
+        self.own, self.place = context._own.place, context.place
+        self.calls = dict(vars(context.calls.now))
+        self.sites = [(site, site.uses.here.calls, site.uses.most, site._p, site._rates) for site in context.calls.sites]
 
-    def restore(self, context: RNGContext) -> None:
-        """Brings a clock and its sites there."""
-        vars(context).update(self.context)
-        vars(context)["_tensors"] = dict(self.tensors)
-        vars(context.calls).update(self.calls)
-        for site, calls, p, rate in self.sites:
-            site.calls, site._p, site._buffers["rate"] = calls, p, rate
+    def restore(self, context: RNGContext, place: Place | None) -> None:
+        """Puts it back into this thread."""
+        context._own.place = place
+        vars(context.calls.now).update(self.calls)
+        for site, here, most, p, rates in self.sites:
+            site.uses.here.calls, site.uses.most, site._p, site._rates = here, most, p, rates
 
 
 class _Forward(AbstractContextManager[None]):
-    """Notes the place at which a checkpointed part begins."""
+    """Takes a snapshot where a checkpointed part begins."""
 
     def __init__(self, context: RNGContext) -> None:
         self.context = context
-        self.place: Place | None = None
+        self.snapshot: Snapshot | None = None
 
     def __enter__(self) -> None:
-        self.place = Place(self.context)
+        self.snapshot = Snapshot(self.context)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         return None
 
 
 class _Recomputation(AbstractContextManager[None]):
-    """Goes to the place that was noted, and back."""
+    """Restores the snapshot of the forward pass, and the present afterwards."""
 
     def __init__(self, forward: _Forward) -> None:
         self.forward = forward
-        self.here: list[Place] = []
+        self.present: list[Snapshot] = []
 
     def __enter__(self) -> None:
-        context, place = self.forward.context, self.forward.place
-        assert place is not None
-        self.here.append(Place(context))
-        place.restore(context)
-        context.calls.task = torch._C._current_graph_task_id()
+        context, snapshot = self.forward.context, self.forward.snapshot
+        assert snapshot is not None
+        self.present.append(Snapshot(context))
+        snapshot.restore(context, snapshot.place)
+        context.calls.now.task = torch._C._current_graph_task_id()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.here.pop().restore(self.forward.context)
+        present = self.present.pop()
+        present.restore(self.forward.context, present.own)
 
 
 def recomputation(context: RNGContext) -> tuple[Any, Any]:

@@ -1,38 +1,46 @@
-"""A module that tosses coins, and where it reads their names: drawn for each call, or from the clock of a bound model."""
+"""Base class of dropout modules. A site draws a seed for each call, or reads the address that `DropoutRNG` binds to it."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
-from thinnet.rng import context as contexts
-from thinnet.rng import rates
-from thinnet.rng.calls import mix
+from thinnet.rng import calls, rates
+from thinnet.rng.calls import Uses, mix
+from thinnet.rng.context import HIGH, LOW, RNGContext, capturing, draw_seed
 from thinnet.rng.key import NoiseKey
 from thinnet.rng.names import site_number
 
+CPU = torch.device("cpu")
+PRIVATE = ("_rates", "_numbers", "_captured", "uses")  # device memory and counts: a copy makes its own
+
 
 class Site(nn.Module):
-    """A module that tosses coins: it has a rate, and a name for its coins once a model is bound.
+    """A dropout module: it has a rate, and an address once a model is bound.
 
-    The rate is a buffer that is not saved, so a checkpoint has the same keys as with PyTorch's classes. `site.p = 0.3`
-    changes it, checked, and nothing compiled is compiled again.
+    The Python number `p` is the truth. Kernels and compiled code read a device tensor of it, which is neither a buffer nor
+    copied, so a checkpoint has the same keys as with PyTorch's classes. `site.p = 0.3` checks the rate and does not recompile.
+
+    Attributes:
+        kind: what the random bits do to a number.
+        shared_axes: from the number of axes of `x` to those along which all elements have the same noise; None for no axis.
     """
 
-    rate: Tensor
-    site: Tensor | None
     below_one = False
+    kind: ClassVar[NoiseKind] = NoiseKind.INVERTED
+    shared_axes: ClassVar[Callable[[int], tuple[int, ...]] | None] = None
 
     def __init__(self, p: float | None = 0.5, inplace: bool = False) -> None:
         super().__init__()
         self.inplace = inplace
-        self.context: contexts.RNGContext | None = None
+        self.context: Any = None  # the RNGContext of a bound model
         self.name: str | None = None
-        self.calls = 0  # uses in the forward pass that runs, or in the last one
-        self._captured: Tensor | None = None  # the rate that CUDA graphs read
         self._p: float | None = None
-        self.register_buffer("rate", torch.zeros((), dtype=torch.int32), persistent=False)
-        self.register_buffer("site", None, persistent=False)
+        self._device = torch.empty(0).device
+        self._make_tensors()
         if p is not None:
             self.p = p
 
@@ -44,71 +52,70 @@ class Site(nn.Module):
     @p.setter
     def p(self, p: float) -> None:
         self._p = rates.check(type(self).__name__, p, below_one=self.below_one)
-        self._count()
-
-    def _count(self) -> None:
-        device = self._buffers["rate"].device  # type: ignore[union-attr]
-        with torch.inference_mode(False):
-            counted = 0 if self._p is None else rates.count(self._p)
-            self._buffers["rate"] = torch.tensor(counted, dtype=torch.int32, device=device)
-        if self._captured is not None:
-            self._captured.copy_(self.rate)
+        self._fill({*self._rates})
 
     def forward(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x` in training and `x` itself in eval."""
-        if isinstance(x, fx.Proxy):  # a symbolic trace takes a site whole, as it takes PyTorch's
+        """Returns `x` with noise in training, and `x` itself in eval."""
+        if isinstance(x, fx.Proxy):  # a symbolic trace records a site as one call, as it does for PyTorch's modules
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})  # type: ignore[attr-defined]
         return self.drop(x)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Says what the method does to `x`: the grain and the rule of its toss, or what it makes of its draw."""
-        raise NotImplementedError
+        """Applies the method to `x`. A method that is more than noise of a kind overrides it."""
+        shared = self.shared_axes
+        return self.apply_noise(x, () if shared is None else shared(x.ndim), self.kind)
 
     def apply_noise(self, x: Tensor, shared_axes: tuple[int, ...] = (), kind: NoiseKind = NoiseKind.INVERTED) -> Tensor:
-        """Returns the toss of `x` in training, with named coins where the site is bound; `x` itself in eval."""
+        """Applies noise to `x` in training; returns `x` itself in eval."""
         if not self.training:
             return x
-        if (
-            not torch.compiler.is_compiling() and self._p == 0 and not contexts.capturing(x.device)
-        ):  # what is kept reads the rate
+        if not torch.compiler.is_compiling() and self._p == 0 and not capturing(x.device):  # those read the rate at run time
             return x
-        seed, step, site, samples = self._name(x, 0)
+        key = self.key(x)
+        assert key is not None
         return ops.apply_noise(
             x,
-            self._rate(x.device),
-            seed,
-            step=step,
-            site=site,
-            samples=samples,
+            key.rate,
+            key.seed,
+            step=key.step,
+            site=key.site,
+            samples=key.samples,
             shared_axes=shared_axes,
             kind=kind,
             inplace=self.inplace,
-            function=type(self).__name__,
+            function=key.function,
         )
 
     def key(self, x: Tensor, batch: int | None = 0) -> NoiseKey | None:
-        """Returns the coins of this use, for a method that is more than a toss; None in eval, where there are none.
+        """Returns the key of this use; None in eval.
 
         Args:
-            x: what the site was called with: it says the device, and how many samples there are.
-            batch: the axis of `x` that counts the samples; None where the samples of a batch share their coins.
+            x: what the site was called with; it gives the device and the number of samples.
+            batch: the axis of `x` that counts the samples; None where the samples of a batch share their noise.
         """
-        return NoiseKey(type(self).__name__, self._rate(x.device), self._name(x, batch)) if self.training else None
+        if not self.training:
+            return None
+        device, context = x.device, self.context
+        rate = self._rates.get(device)
+        if rate is None or device.type == "cuda":
+            rate = self._rate(device)
+        if context is not None:
+            return NoiseKey(type(self).__name__, rate, *self._address(x, batch))
+        if torch.compiler.is_compiling():
+            return NoiseKey(type(self).__name__, rate, draw_seed(device))
+        if calls.roots.running:
+            self._check_bound()
+        return NoiseKey(type(self).__name__, rate, torch.randint(LOW, HIGH, (), device=device))
 
-    def _rate(self, device: torch.device) -> Tensor:
-        rate = self.rate if self.rate.device == device else rates.tensor(self._p or 0.0, device)
-        if contexts.capturing(device):
-            rate = self._captured = rate if self._captured is None else self._captured
-        return rate
-
-    def _name(self, x: Tensor, batch: int | None) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Returns seed, step, site and samples: all of a coin's name but the unit."""
-        context = self.context
-        if context is None or self.site is None:
-            return contexts.draw_seed(x.device), None, None, None
+    def _address(self, x: Tensor, batch: int | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Returns seed, step, site and samples."""
+        context, device = self.context, x.device
         if not context.started:
-            raise RuntimeError(f"site {self.name!r}: its coins have no step yet. Call rng.at(step, samples=ids) first.")
-        seed, step, samples = context.tensors(x.device)
+            raise RuntimeError(
+                f"site {self.name!r}: its RNG has no step yet. Call rng.at(step, samples=ids) first;"
+                " thinnet.rng_of(model) is the rng of a bound model and of its copies."
+            )
+        seed, step, samples = context.tensors(device)
         if batch is not None and context.rows_given and (x.ndim <= batch or x.shape[batch] != samples.shape[0]):
             raise ValueError(
                 f"site {self.name!r}: axis {batch} of x must count the samples given to rng.at; got x of shape"
@@ -117,19 +124,130 @@ class Site(nn.Module):
         call = context.calls.number(self)
         if call:
             seed = seed ^ mix(call)
-        if context.calls.view_key is not None:
-            seed = seed ^ context.calls.view_key
-        site = self.site
-        if site.device != x.device:  # without waiting for the other device
-            site = torch.tensor(site_number(self.name or ""), device=x.device)
-        return seed, step, site, samples if batch is not None else None
+        view = context.calls.view_key
+        if view is not None:
+            seed = seed ^ view
+        number = self._numbers.get(device)
+        if number is None:
+            number = self._add(self._numbers, device, site_number(self.name or ""), torch.int64)
+        return seed, step, number, samples if batch is not None else None
+
+    def _rate(self, device: torch.device) -> Tensor:
+        """Returns the rate in 65536ths on a device; while a CUDA graph captures, memory that `p =` writes into later."""
+        rate = self._rates.get(device)
+        if rate is None:
+            rate = self._add(self._rates, device, self._counted, torch.int32)
+        if capturing(device):
+            rate = self._captured.setdefault(device, rate)
+        return rate
+
+    @property
+    def _counted(self) -> int:
+        return 0 if self._p is None else rates.count(self._p)
+
+    def _add(self, tensors: dict[torch.device, Tensor], device: torch.device, value: int, dtype: torch.dtype) -> Tensor:
+        """Makes a number on a device that this site meets first. A trace moves it from the CPU, as it must not make it."""
+        if torch.compiler.is_compiling():
+            return tensors[CPU].to(device)
+        if capturing(device):
+            raise RuntimeError(
+                f"{type(self).__name__}: a CUDA graph must find the rate on its device. Run the model once before the capture."
+            )
+        made = number_on(device, value, dtype)
+        if type(made) is Tensor:  # the fake tensor of a trace is not kept
+            tensors[device] = made
+        return made
+
+    def _make_tensors(self) -> None:
+        """Makes rate and number on the CPU and on the device of the module."""
+        devices = {CPU} if self._device.type == "meta" else {CPU, self._device}
+        self._rates: dict[torch.device, Tensor] = {}
+        self._numbers: dict[torch.device, Tensor] = {}
+        self._captured: dict[torch.device, Tensor] = {}
+        self.uses = Uses()
+        self._fill(devices)
+        self._number(devices)
+
+    def _fill(self, devices: set[torch.device]) -> None:
+        self._rates = {device: number_on(device, self._counted, torch.int32) for device in devices}
+        for device, held in self._captured.items():
+            held.copy_(self._rates[device])
+
+    def _number(self, devices: set[torch.device]) -> None:
+        number = site_number(self.name or "")
+        self._numbers = {device: number_on(device, number, torch.int64) for device in devices}
+
+    def bind(self, context: Any, name: str) -> None:
+        """Gives the site an address."""
+        self.context, self.name, self.uses = context, name, Uses()
+        self._number({*self._rates})
+        for device in self._rates:
+            context.tensors(device)
+
+    def unbind(self) -> None:
+        """Takes the address away."""
+        self.context, self.name = None, None
+
+    def _check_bound(self) -> None:
+        """Refuses a site that was added to a bound model after `bind`."""
+        for root in calls.roots.running:
+            if root is not None and any(module is self for module in root.modules()):
+                raise RuntimeError(
+                    f"{type(self).__name__}: every site of a bound model must be bound; this one was added after bind."
+                    " Call rng.bind(model) again."
+                )
 
     def _apply(self, fn, recurse=True):
-        """Fills the rate again after it has moved: `to_empty` leaves buffers that are not saved without values."""
+        """Follows the module to its device."""
         super()._apply(fn, recurse)
-        self._count()
+        self._device = fn(torch.empty(0, device=CPU)).device
+        if self._device.type != "meta" and self._device not in self._rates:
+            devices = {*self._rates, self._device}
+            self._fill(devices)
+            self._number(devices)
+            if self.context is not None:
+                self.context.tensors(self._device)
         return self
 
+    def _replicate_for_data_parallel(self):
+        """Refuses replicas in several threads with the same addresses."""
+        if self.context is not None and self.training:
+            raise RuntimeError(
+                f"site {self.name!r}: addressed masks do not work under DataParallel on several GPUs."
+                " Use torch.nn.parallel.DistributedDataParallel."
+            )
+        return super()._replicate_for_data_parallel()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a copy takes along: all but device memory and counts."""
+        return {key: value for key, value in self.__dict__.items() if key not in PRIVATE}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Makes the device tensors of a copy, and enters it into its own DropoutRNG. Drops the buffers of old pickles."""
+        state = {key: value for key, value in state.items() if key not in ("clock", "calls")}
+        hidden = state.get("_non_persistent_buffers_set", set())
+        old = {"rate", "site"} & hidden
+        state["_buffers"] = {key: value for key, value in state["_buffers"].items() if key not in old}
+        state["_non_persistent_buffers_set"] = hidden - old
+        super().__setstate__({"context": None, "name": None, "_device": CPU} | state)
+        self._make_tensors()
+        context = model_context(self.context)
+        if context is not None and context.rng is not None:
+            context.rng.adopt(self)
+
     def extra_repr(self) -> str:
-        """Returns the rate as PyTorch's classes print it."""
+        """Returns the rate as PyTorch's modules print it."""
         return "" if self.p is None else f"p={self.p}, inplace={self.inplace}"
+
+
+def model_context(context: Any) -> Any:
+    """Returns the RNG context of the bound model, behind those of branches; None where there is none."""
+    while context is not None and not isinstance(context, RNGContext):
+        context = context.context
+    return context
+
+
+def number_on(device: torch.device, value: int, dtype: torch.dtype) -> Tensor:
+    """Returns a 0-d tensor. It is no inference tensor, as those cannot be saved for backward later."""
+    with torch.inference_mode(False):
+        return torch.full((), value, dtype=dtype, device=device)

@@ -14,7 +14,7 @@ from thinnet.models.edit.order import call_with
 from thinnet.models.edit.replace import replace
 from thinnet.models.rewrite.functions import Intercepted, Rules, running_module
 from thinnet.models.rewrite.methods import is_pinned
-from thinnet.rng import Site, site_number
+from thinnet.rng import Site
 from thinnet.rng.context import RNGContext
 from thinnet.rng.names import plain
 
@@ -29,10 +29,11 @@ class Arguments(NamedTuple):
 class Draws(RNGContext):
     """An RNG context whose step may be one number for each draw under `torch.func.vmap`."""
 
+    started = True
+
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.now = torch.tensor(0)
-        self.started = True
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns seed, step and samples on a device."""
@@ -42,8 +43,6 @@ class Draws(RNGContext):
     def rows(self, samples: Tensor | int | None) -> None:
         """Sets the sample ids of a batch."""
         self.at(None, samples)
-        self._tensors.clear()
-        self.started = True
 
 
 class Addressed:
@@ -73,8 +72,7 @@ class Addressed:
 
     def _bind(self, site: Site, name: str) -> None:
         pooled = name in self.pooled or name.split(CALLS)[0].rstrip(".") in self.pooled
-        site.context, site.name = self.pool if pooled else self.context, name
-        site.site = torch.tensor(site_number(name), device=site.rate.device)
+        site.bind(self.pool if pooled else self.context, name)
         site.inplace = False
         self.context.calls.sites.append(site)
 

@@ -192,7 +192,7 @@ class ImportanceDropout(Site):
     @torch.no_grad()
     def _importance(self, key: NoiseKey, x: Tensor, measures: bool) -> Tensor:
         """Returns the importance for this pass, and measures `x` for the next."""
-        seed, step, *_ = key.name
+        seed, step, *_ = key.address
         now = seed if step is None else step
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and int(now) != int(self.passes[0]):
             raise RuntimeError(

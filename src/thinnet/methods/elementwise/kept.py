@@ -1,5 +1,6 @@
 """Which units each group of a batch keeps, and how many are computed."""
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, NamedTuple
 
@@ -71,11 +72,11 @@ def grouped_key(key: NoiseKey, batch: int, groups: int) -> tuple[NoiseKey, tuple
     """Returns a key with the address of each group's first sample (unaddressed: its number), and the starts of the groups."""
     groups = max(1, min(groups, batch))
     starts = tuple(batch * group // groups for group in range(groups + 1))
-    *name, samples = key.name
+    samples = key.samples
     if samples is not None:
         first = torch.tensor(starts[:-1], device=samples.device)
         samples = samples + first if samples.shape[0] == 1 else samples[first]
-    return NoiseKey(key.function, key.rate, (*name, samples)), starts  # type: ignore[arg-type]
+    return replace(key, samples=samples), starts
 
 
 def independent(key: NoiseKey, groups: int, units: int) -> Tensor:

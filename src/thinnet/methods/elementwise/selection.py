@@ -46,7 +46,7 @@ class Selected(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Draws the noise again."""
         rate, scale, at, *name = ctx.saved_tensors
-        (gradient,), key = gradients, NoiseKey("backward", at, tuple(name))
+        (gradient,), key = gradients, NoiseKey("backward", at, *name)
         again = noise(key, gradient, ctx.first)
         return selected(key, gradient, again, rate, scale, ctx.first), *[None] * (4 + 1 + len(name))
 
@@ -55,4 +55,4 @@ def selected(key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, f
     """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise."""
     if torch.compiler.is_compiling():  # the compiler decides what is kept, and cannot trace noise in our backward
         return select(x, u, rate, scale, first)
-    return Selected.apply(x, u, rate, scale, first, key.rate, *key.name)  # type: ignore[return-value]
+    return Selected.apply(x, u, rate, scale, first, key.rate, *key.address)  # type: ignore[return-value]

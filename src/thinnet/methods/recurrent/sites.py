@@ -21,7 +21,7 @@ class Inner(Site):
 
     def may_drop(self) -> bool:
         """Returns whether the rate may be above 0: compiled code and CUDA graphs read it when they run."""
-        return torch.compiler.is_compiling() or self.p != 0 or context.capturing(self.rate.device)
+        return torch.compiler.is_compiling() or self.p != 0 or context.capturing(self._device)
 
     def mask(self, like: Tensor, *shape: int) -> Tensor | None:
         """Returns a mask with samples in axis 0: the scale where a unit is kept, else 0; None without noise."""

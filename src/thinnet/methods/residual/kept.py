@@ -42,7 +42,7 @@ class Kept:
         """
         if self.rows is None or self.inside or torch._C._current_graph_task_id() == -1:
             return self.rows if self.inside else None
-        mine = None if self.key is None else self.key.name[1]
+        mine = None if self.key is None else self.key.step
         if mine is not None and step.device == mine.device and step is not mine:
             raise RuntimeError(
                 "a branch that skips samples: a checkpoint must recompute its last forward pass; got a pass of another step."

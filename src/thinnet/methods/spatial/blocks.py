@@ -123,7 +123,7 @@ class Selected(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, gamma: Any, scale: Tensor, block: Any, shared: bool, rate: Tensor, *name: Any) -> Tensor:
-        return select(NoiseKey("drop_block", rate, name), x, gamma, scale, block, shared)  # type: ignore[arg-type]
+        return select(NoiseKey("drop_block", rate, *name), x, gamma, scale, block, shared)  # type: ignore[arg-type]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

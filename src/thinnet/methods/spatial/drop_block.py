@@ -52,7 +52,7 @@ def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: flo
     scale = scale if x.dtype == torch.float64 else scale.float()
     if torch.compiler.is_compiling():  # the compiler chooses what to store, and cannot trace noise in an autograd.Function
         return blocks.select(key, x, gamma, scale, block, shared)
-    return blocks.Selected.apply(x, gamma, scale, block, shared, key.rate, *key.name)  # type: ignore[return-value]
+    return blocks.Selected.apply(x, gamma, scale, block, shared, key.rate, *key.address)  # type: ignore[return-value]
 
 
 def _functional(dims, x, p, block, shared, training, generator) -> Tensor:

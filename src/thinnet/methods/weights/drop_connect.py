@@ -1,5 +1,6 @@
 """DropConnect: drops each weight of a layer, for each sample anew."""
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -100,13 +101,13 @@ def _drop(key: NoiseKey, x: Tensor, layer: Any, shared: bool) -> Tensor:
         return affine(layer, x, *_parts(layer, key.apply_noise(flat)))
     if x.ndim < (2 if isinstance(layer, nn.Linear) else layer.weight.ndim):
         raise ValueError(f"{key.function}: x must count samples in axis 0; got shape {tuple(x.shape)}. Add that axis.")
-    seed, step, site, samples = key.name
+    samples = key.samples
     ids = torch.arange(len(x), device=x.device)
     if samples is not None:  # one a row, or the first
         ids = samples + (ids if len(samples) == 1 else 0)
 
     def some(x: Tensor, ids: Tensor, flat: Tensor) -> Tensor:
-        part = NoiseKey(key.function, key.rate, (seed, step, site, ids))
+        part = replace(key, samples=ids)
         return affine_each(layer, x, *_parts(layer, part.apply_noise(flat.expand(len(x), -1))))
 
     rows = max(1, CHUNK // max(1, len(flat)))
