@@ -98,8 +98,8 @@ class DropHead(Site):
 
         y[b, h] = x[b, h] m[b, h] H / K[b],  K[b] = sum of m[b, h] over the H heads,  m ~ Bernoulli(1 - p)
 
-    A sample that would lose all heads loses none, so the expectation is exactly x: for K > 0, E[m H / K] = E[K / K] by the
-    symmetry of the heads, and a sample that loses none adds p^H x.
+    A sample that would lose all heads loses none, so the expectation is exactly x. For K > 0, E[m H / K] = E[K / K] by the
+    symmetry of the heads; a sample that would lose all adds p^H x.
 
     Noise shape: one decision per head of a sample, or of the batch if `shared`.
     Use when: on the heads of attention, between the values and the output projection.

@@ -107,8 +107,8 @@ class DropEdge(Site):
 
         edges' = {e in edges : m[e] = 1},  m ~ Bernoulli(1 - p), or int((1 - p) E) random edges
 
-    Nothing is scaled unless requested. A graph, or a batch of graphs in one edge list, is one sample: the unit of a mask's
-    address is the number of its edge, or with `force_undirected` that of its node pair in sorted order. In eval all edges stay.
+    Nothing is scaled unless requested. A graph, or a batch of graphs in one edge list, is one sample. The unit of a mask's
+    address is the number of the edge, or with `force_undirected` that of the node pair in sorted order. In eval all edges stay.
 
     Noise shape: one decision per edge, or per node pair with `force_undirected`.
     Use when: once per step, before self loops are added and degrees counted, in deep graph networks that over-smooth.

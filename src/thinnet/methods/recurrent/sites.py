@@ -1,7 +1,7 @@
 """The dropout sites inside a recurrent layer; each draws its noise for both directions at once.
 
-Units are numbered row-major with the steps outermost, so step t has the same mask in a sequence of any length, and a prefix of
-a sequence has the outputs of the whole. Both directions number steps in the order of time.
+Units are numbered row-major with the steps outermost, so step t has the same mask in a sequence of any length. The outputs of a
+prefix equal those of the whole sequence. Both directions number steps in the order of time.
 """
 
 import torch

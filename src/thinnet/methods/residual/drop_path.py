@@ -41,8 +41,7 @@ class DropPath(Site):
 
         y[n, ...] = x[n, ...] m[n] / (1 - p),  m ~ Bernoulli(1 - p)
 
-    A dropped sample passes through the shortcut alone. At rate 0 it is a site like any other, so a schedule that starts at 0,
-    or a depth-wise one whose first site has rate 0, can raise it.
+    A dropped sample passes through the shortcut alone. At rate 0 it is a site like any other, which a schedule can raise.
 
     Noise shape: one decision per sample.
     Use when: last on a residual branch in vision transformers and residual networks; the rate grows with depth.

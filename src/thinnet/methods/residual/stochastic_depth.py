@@ -47,8 +47,8 @@ class StochasticDepth(Wrapped):
 
     Results and gradients equal those of the whole batch, up to rounding, if the branch treats samples independently. Therefore
     mode "row" computes the whole batch if the branch contains batch normalisation with batch statistics, or gets other tensors
-    as arguments. `skip=True` skips the work in these cases too: batch normalisation then sees the kept samples alone (unless it
-    is synchronised over processes), and other tensors are gathered if their axis 0 counts the samples. A branch that combines
+    as arguments. `skip=True` skips the work in these cases too. Batch normalisation then sees the kept samples alone, unless it
+    is synchronised over processes. Other tensors are gathered if their axis 0 counts the samples. A branch that combines
     samples in its own way needs `skip=False`. With addressed masks, sites inside the branch draw for a kept sample what they
     draw in the whole batch, so axis 0 must count samples there too.
 

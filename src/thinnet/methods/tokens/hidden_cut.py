@@ -111,9 +111,9 @@ class HiddenCut(Site):
         y[b, t, :] = 0 where a[b] <= t < a[b] + k, else x[b, t, :];  k = p T rounded to the nearest integer
         a ~ Uniform{0 .. T-k}, or with probability proportional to the attention that the span receives
 
-    The paper cuts after the feed-forward part of every layer, chooses spans by the attention in that layer, and adds a
-    Jensen-Shannon loss between cut and uncut passes, which this method does not include. It also differs in how attention
-    selects a span: here a start has probability proportional to the attention of its span.
+    The paper cuts after the feed-forward part of every layer, chooses spans by the attention in that layer and adds a
+    Jensen-Shannon loss between cut and uncut passes. This method does not include the loss. It also selects spans differently:
+    here a start has probability proportional to the attention of its span.
 
     Noise shape: one place per sequence.
     Use when: after the feed-forward part of the layers of a transformer in fine-tuning, with a consistency loss.
