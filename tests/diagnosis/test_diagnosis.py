@@ -430,7 +430,7 @@ WRONG = [
     ({"measures": ["sparcity"]}, ValueError, "measures must be among coadaptation, .*; got 'sparcity'"),
     ({"measures": []}, ValueError, "measures must hold one of"),
     ({"orders": 0}, ValueError, "orders must be a positive integer; got 0"),
-    ({"max_samples": 2}, ValueError, "max_samples must be at least 3; got 2"),
+    ({"max_samples": 2}, ValueError, "max_samples must be an integer of at least 3; got 2"),
     ({"layers": "decoder.*"}, ValueError, r"layers must match names of modules; 'decoder.\*' matches none of 0, 1, 2, 3"),
     ({"loss": lambda out, y: out}, ValueError, r"loss must return one number, or one per sample; got \(8, 3\)"),
 ]

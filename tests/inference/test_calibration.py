@@ -286,7 +286,7 @@ BAD = [
     ({"kind": "mean"}, ValueError, "kind must be 'mean_and_log_variance' or left out; got 'mean'"),
     ({"kind": "mean_and_log_variance"}, ValueError, "must go with values; got labels"),
     ({"n": 1}, ValueError, "n must be an integer of at least 2; got 1"),
-    ({"bins": 0}, ValueError, "bins must be an integer of at least 1; got 0"),
+    ({"bins": 0}, ValueError, "bins must be a positive integer; got 0"),
     ({"resamples": 10}, ValueError, "resamples must be an integer of at least 100"),
     ({"factors": (-1.0,)}, ValueError, "factors must be at least 0"),
     ({"rates": (1.5,)}, ValueError, "calibrate: rates"),

@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.classification import multiclass_accuracy
 
-from thinnet.inference import Prediction
-from thinnet.inference.monte_carlo.regression import precision
+from thinnet.inference import Prediction, precision
 
 N, ROWS, CLASSES = 200, 6, 4
 

@@ -1,7 +1,7 @@
 """Takes the measures of a subject: runs the model, with dropout on or off, and calls the pure functions."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from thinnet.diagnosis.sparsity import Sparsity, sparsity
 from thinnet.diagnosis.subject import Subject, dropout_on, minibatches
 from thinnet.diagnosis.tap import Place, by_unit
 from thinnet.diagnosis.variance import Moments, Shift, variance_ratio
+from thinnet.inference.arguments import check_counts
 from thinnet.models.trace import trace
 from thinnet.models.trace.modules import Values
 
@@ -38,12 +39,8 @@ class Amounts:
     batch_size: int
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"diagnose: {field.name} must be a positive integer; got {value!r}.")
-        if self.max_samples < 3:
-            raise ValueError(f"diagnose: max_samples must be at least 3; got {self.max_samples}. Use 1000.")
+        check_counts("diagnose", **vars(self))
+        check_counts("diagnose", 3, max_samples=self.max_samples)
 
 
 @dataclass(frozen=True)

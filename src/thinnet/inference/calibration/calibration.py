@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from thinnet.inference.arguments import check_counts
 from thinnet.inference.calibration import fitting
 from thinnet.inference.calibration.calibrated import Calibration
 from thinnet.inference.calibration.scorer import Row, Scorer
@@ -158,9 +159,9 @@ def _check(
 ) -> None:
     if importlib.util.find_spec("torchmetrics") is None:
         raise ImportError("calibrate: torchmetrics must be installed; it is not. Run pip install 'thinnet[inference]'.")
-    for name, value, least in (("n", n, 2), ("bins", bins, 1), ("resamples", resamples, 100)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"calibrate: {name} must be an integer of at least {least}; got {value!r}. Leave it out.")
+    check_counts("calibrate", 2, n=n)
+    check_counts("calibrate", bins=bins)
+    check_counts("calibrate", 100, resamples=resamples)
     for value in factors:
         if not 0 <= value < math.inf:
             raise ValueError(f"calibrate: factors must be at least 0 and finite; got {value!r}. Try (0.5, 1.0, 1.5).")

@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thinnet.inference.arguments import check_counts
 from thinnet.inference.deterministic.divergences import divergence
 from thinnet.inference.deterministic.scaling import weight_scaled
 from thinnet.inference.deterministic.student import Distilled, Fidelity, compare
+from thinnet.inference.monte_carlo.sampling import sample
 from thinnet.report.progress import tracked
 
 Optimiser = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
@@ -73,7 +75,8 @@ def distill(
     >>> found.student(x).shape, found.steps
     (torch.Size([64, 3]), 8)
     """
-    _check(model, student, held_out, dict(epochs=epochs, n=n, n_held_out=n_held_out))
+    check_counts("distill", epochs=epochs, n=n, n_held_out=n_held_out)
+    _check(model, student, held_out)
     if variance and student is None:
         raise ValueError(
             "distill: variance=True must have a student that returns (mean, log variance); got None. Give student=."
@@ -109,8 +112,6 @@ class _Teacher:
         self.seeds = torch.Generator().manual_seed(seed)
 
     def __call__(self, x: Tensor) -> Any:
-        from thinnet.inference.monte_carlo.sampling import sample
-
         seed = int(torch.randint(1 << 62, (), generator=self.seeds))
         return sample(self.model, x, n=self.n, seed=seed, kind=self.kind, progress=False)
 
@@ -132,7 +133,7 @@ class _Training:
         self.losses.append(float(loss.detach()))
 
 
-def _check(model: Any, student: Any, held_out: Any, numbers: dict[str, Any]) -> None:
+def _check(model: Any, student: Any, held_out: Any) -> None:
     for name, value in (("model", model), ("student", student)):
         if not isinstance(value, nn.Module) and not (name == "student" and value is None):
             raise TypeError(f"distill: {name} must be a torch.nn.Module; got {type(value).__name__}. Call its factory first.")
@@ -140,9 +141,6 @@ def _check(model: Any, student: Any, held_out: Any, numbers: dict[str, Any]) -> 
         raise ValueError("distill: student must be another module than the model; got the same. Leave it out for a copy.")
     if held_out is not None and (not isinstance(held_out, Tensor) or not len(held_out)):
         raise ValueError(f"distill: held_out must be a tensor of inputs; got {type(held_out).__name__}. Stack them.")
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"distill: {name} must be a positive integer; got {value!r}.")
 
 
 def _batches(loader: Iterable[Any], epochs: int) -> Iterator[Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.inference.deterministic.divergences import divergence
+from thinnet.inference.monte_carlo.sampling import sample
 from thinnet.report.table import Table, Tabular
 
 
@@ -93,8 +94,6 @@ def compare(
     kind: str | None,
 ) -> dict[str, Fidelity]:
     """Returns the fidelity of deterministic networks to the average of n draws of the teacher."""
-    from thinnet.inference.monte_carlo.sampling import sample
-
     draws = sample(model, x, n=n, seed=seed, kind=kind)
     found: dict[str, Fidelity] = {}
     for name, network in networks.items():

@@ -14,8 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thinnet.inference.arguments import check_counts, check_kind
 from thinnet.inference.exact.averages import Averages
 from thinnet.inference.exact.subnetworks import Subnetworks, Use
+from thinnet.inference.monte_carlo.sampling import sample
 
 ROWS = 1 << 14  # rows of the enlarged batch of one pass
 HELD = 1 << 27  # above so many numbers the outputs of the sub-networks are averaged and not kept
@@ -66,13 +68,8 @@ def exact(
     >>> bool(torch.allclose(averages.geometric, averages.weight_scaled))
     True
     """
-    from thinnet.inference.monte_carlo.sampling import sample
-
-    for name, value in (("n", n), ("limit", limit), ("batch_size", batch_size)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"exact: {name} must be a positive integer; got {value!r}.")
-    if kind not in (None, "logits", "values"):
-        raise ValueError(f'exact: kind must be "logits", "values" or None; got {kind!r}.')
+    check_counts("exact", n=n, limit=limit, batch_size=batch_size)
+    check_kind("exact", kind)
     networks = Subnetworks(model, x, pick)
     _check_count(networks.uses, networks.units, min(limit, MOST))
     draws = sample(_Picked(model, pick) if pick else model, x, n=n, seed=seed, kind=kind)

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thinnet.inference.arguments import check_counts, check_kind
 from thinnet.inference.mode.switches import count_rows, switches
 from thinnet.inference.monte_carlo.drawing import Drawing
 from thinnet.inference.monte_carlo.error import bad_rows
 from thinnet.inference.monte_carlo.outputs import Choice, kind_of
-from thinnet.inference.monte_carlo.prediction import KINDS, Prediction
+from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.models.edit.checks import checked
 from thinnet.rng.names import check_number, check_samples
 
@@ -91,14 +92,11 @@ def sample(
 
 
 def _check(x: Any, n: int, seed: int, batch_size: int | None, kind: str | None) -> int:
-    for name, value in (("n", n), ("batch_size", batch_size)):
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-            raise ValueError(f"sample: {name} must be a positive integer; got {value!r}. Use {name}=50.")
+    check_counts("sample", n=n, batch_size=1 if batch_size is None else batch_size)
+    check_kind("sample", kind, TWO)
     check_number("sample", "n", n)
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise ValueError(f"sample: seed must be an integer in 0 .. 2^64 - 1; got {seed!r}. Use seed=0.")
-    if kind not in (None, *KINDS, TWO):
-        raise ValueError(f"sample: kind must be one of {', '.join((*KINDS, TWO))}; got {kind!r}.")
     rows = count_rows(dict(x) if isinstance(x, Mapping) else x)
     if not rows:
         raise ValueError("sample: x must hold a tensor with a sample or more on axis 0; got none. Pass the model's input.")

@@ -10,7 +10,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.inference.deterministic.gaussian import moments
+from thinnet.inference.deterministic.moments import moments
 from thinnet.inference.exact.subnetworks import Subnetworks
 
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -137,7 +137,7 @@ def test_what_cannot_be_propagated_is_refused_by_name(model: nn.Module, message:
 @pytest.mark.parametrize(
     ("given", "kind", "message"),
     [
-        ({"n": 1}, ValueError, "n must be an integer of at least 2, or None"),
+        ({"n": 1}, ValueError, "n must be an integer of at least 2; got 1"),
         ({"kind": "class"}, ValueError, "kind must be .* got 'class'"),
         (
             {"x": torch.ones(2, 4, dtype=torch.int64)},
