@@ -19,7 +19,7 @@ from thinnet.methods.residual.drop_path import DropPath
 from thinnet.methods.residual.layer_drop import LayerDrop
 from thinnet.methods.residual.stochastic_depth import StochasticDepth
 from thinnet.models.rewrite.edits import Edit, made
-from thinnet.models.thin.branches import branches
+from thinnet.models.thin.branch_plan import branches
 from thinnet.models.thin.notes import notes_on
 
 
@@ -167,7 +167,7 @@ def test_a_checkpoint_around_a_block_works_and_one_inside_is_refused() -> None:
     plain = torch.autograd.grad(around(x).square().sum(), x)[0]
     assert_same_bits(plain, torch.autograd.grad(checkpoint(around, x, use_reentrant=False).square().sum(), x)[0])
     edit, _ = skipped(cut, x)
-    assert not edit and "a checkpoint begins inside of it" in edit.notes[0]
+    assert not edit and "a checkpoint begins inside it" in edit.notes[0]
 
 
 def _remembers(self: Any, x: Tensor) -> Tensor:
@@ -178,20 +178,20 @@ def _remembers(self: Any, x: Tensor) -> Tensor:
 OBSTACLES: tuple[tuple[str, Callable[..., Tensor], tuple[tuple[int, ...], ...], dict[str, nn.Module]], ...] = (
     ("no shortcut is added", lambda self, x: self.drop(self.inner(x)), ((4, 8),), {}),
     ("the example has one sample", lambda self, x: x + self.drop(self.inner(x)), ((1, 8),), {}),
-    ("norm .* looks at several", lambda self, x: x + self.drop(self.bn(self.inner(x))), ((4, 8),), {"bn": nn.BatchNorm1d(8)}),
-    ("reads what inner makes too", lambda self, x: x + self.drop(y := self.inner(x)) + y, ((4, 8),), {}),
+    ("norm .* combines several", lambda self, x: x + self.drop(self.bn(self.inner(x))), ((4, 8),), {"bn": nn.BatchNorm1d(8)}),
+    ("also reads the output of inner", lambda self, x: x + self.drop(y := self.inner(x)) + y, ((4, 8),), {}),
     (
-        "dropout in the model tosses coins that have no name",
+        "dropout in the model draws noise without an address",
         lambda self, x: x + self.drop(F.dropout(self.inner(x))),
         ((4, 8),),
         {},
     ),
-    ("reads its entry, and is in no module", lambda self, x: x + self.drop(self.inner(x * 2)), ((4, 8),), {}),
-    ("inner runs at another place too", lambda self, x: (y := self.inner(x)) + self.drop(self.inner(y)), ((4, 8),), {}),
-    ("every second sample: RuntimeError: shape", _remembers, ((4, 8),), {}),
-    ("every second sample: it differs", lambda self, x: x + self.drop((y := self.inner(x)) - y.mean(0)), ((4, 8),), {}),
-    ("an argument of the model too", lambda self, x, m: x + self.drop(self.inner(x) * m), ((4, 8), (4, 1)), {}),
-    ("no pass came by", lambda self, x: self.inner(x), ((4, 8),), {}),
+    ("reads its entry outside a module", lambda self, x: x + self.drop(self.inner(x * 2)), ((4, 8),), {}),
+    ("inner also runs elsewhere", lambda self, x: (y := self.inner(x)) + self.drop(self.inner(y)), ((4, 8),), {}),
+    ("every second sample dropped, RuntimeError: shape", _remembers, ((4, 8),), {}),
+    ("every second sample dropped, it differs", lambda self, x: x + self.drop((y := self.inner(x)) - y.mean(0)), ((4, 8),), {}),
+    ("also reads an argument of the model", lambda self, x, m: x + self.drop(self.inner(x) * m), ((4, 8), (4, 1)), {}),
+    ("the example does not reach it", lambda self, x: self.inner(x), ((4, 8),), {}),
     ("changes the number of samples", lambda self, x: x + self.drop(self.inner(x)[:1]), ((4, 8),), {}),
 )
 
@@ -209,7 +209,7 @@ def test_other_branches_stay_unchanged_and_give_a_reason(reason: str, call: Any,
 def test_notes_name_left_sites_and_modules_that_need_no_thinning() -> None:
     edit, _ = skipped(nn.Sequential(Block()), torch.randn(4, 3, 8), leave=lambda name: name == "0.drop1")
     assert [change.place for change in edit] == ["0.drop2"]
-    assert edit.notes == ("0.drop1 is not thinned: it was left out, as asked",)
+    assert edit.notes == ("0.drop1 is not thinned: excluded by leave=",)
     rows = [StochasticDepth(nn.Linear(2, 2), mode="batch"), LayerDrop([nn.Linear(2, 2)]), thinnet.nn.PatchDropout()]
     rows += [StochasticDepth(nn.BatchNorm1d(2)), type("DropPath", (nn.Module,), {})()]
     notes = notes_on(nn.Sequential(*rows).eval())

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.models.thin.units import Chain
+from thinnet.models.thin.chain_run import Chain
 from thinnet.nn import BatchwiseDropout
 
 
@@ -314,8 +314,8 @@ def test_copies_and_pickles_stay_thinned() -> None:
 
 
 NOT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
-    "input": (lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(13, 4)), (7, 13), "no layer makes what it drops"),
-    "output": (lambda: nn.Sequential(nn.Linear(13, 40), nn.Dropout(0.2)), (7, 13), "the model returns what it makes"),
+    "input": (lambda: nn.Sequential(nn.Dropout(0.2), nn.Linear(13, 4)), (7, 13), "no layer computes its input"),
+    "output": (lambda: nn.Sequential(nn.Linear(13, 40), nn.Dropout(0.2)), (7, 13), "the model returns its output"),
     "layer norm": (
         lambda: nn.Sequential(nn.Linear(13, 40), nn.LayerNorm(40), nn.Dropout(0.5), nn.Linear(40, 4)),
         (7, 13),
@@ -324,7 +324,7 @@ NOT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "sigmoid": (
         lambda: nn.Sequential(nn.Linear(13, 40), nn.Dropout(0.5), nn.Sigmoid(), nn.Linear(40, 4)),
         (7, 13),
-        "sigmoid in 2 makes something of a dropped unit",
+        "sigmoid in 2 does not map zero to zero",
     ),
     "elements of a map": (
         lambda: nn.Sequential(nn.Conv2d(3, 40, 3), nn.Dropout(0.5), nn.Conv2d(40, 4, 3)),
@@ -336,7 +336,11 @@ NOT: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
         (7, 3, 8, 8),
         "2 has 40 groups of channels",
     ),
-    "too few": (lambda: nn.Sequential(nn.Linear(13, 4), nn.Dropout(0.1), nn.Linear(4, 2)), (7, 13), "leave nothing out"),
+    "too few": (
+        lambda: nn.Sequential(nn.Linear(13, 4), nn.Dropout(0.1), nn.Linear(4, 2)),
+        (7, 13),
+        "none of its 4 units can be skipped",
+    ),
     "all steps": (
         lambda: nn.Sequential(nn.Linear(13, 40), nn.BatchNorm1d(40, momentum=None), nn.Dropout(0.5), nn.Linear(40, 2)),
         (7, 13),
@@ -406,8 +410,8 @@ class Counted(nn.Module):
     [
         (Counted, (7, 13), "it differs from the masked network by"),
         (Written, (4, 1, 8, 8), "have other shapes than"),
-        (Shared, (7, 13), "add in the model reads what first makes too"),
-        (Twice, (7, 13), "first runs at another place too"),
+        (Shared, (7, 13), "add in the model also reads the output of first"),
+        (Twice, (7, 13), "first also runs elsewhere"),
     ],
 )
 def test_chains_that_are_not_separable_are_not_thinned(make: type[nn.Module], shape: tuple[int, ...], why: str) -> None:
@@ -455,7 +459,7 @@ def test_a_checkpoint_around_a_chain_works_and_one_inside_is_refused() -> None:
     checkpoint(model, x, use_reentrant=False).sum().backward()
     torch.testing.assert_close([parameter.grad for parameter in model.parameters()], expected)
     h = model[0](x)
-    with pytest.raises(RuntimeError, match="a checkpoint begins inside of it"):
+    with pytest.raises(RuntimeError, match="a checkpoint begins inside it"):
         checkpoint(model[1:], h, use_reentrant=False).sum().backward()
 
 
@@ -512,7 +516,7 @@ def test_bad_input_is_refused_without_changes() -> None:
         thinnet.thin(model, torch.randn(7, 12))
     assert not chains(model) and not any("forward" in vars(module) for module in model.modules())
     thinning = thinnet.thin(model, x, leave=["2"])
-    assert thinning.thinned == ("5",) and thinning.notes == ("2 is not thinned: it was left out, as asked",)
+    assert thinning.thinned == ("5",) and thinning.notes == ("2 is not thinned: excluded by leave=",)
     with pytest.raises(ValueError, match=r"it is\. Call"):
         thinnet.thin(model, x)
     thinning.undo()

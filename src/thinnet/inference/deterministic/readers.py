@@ -20,7 +20,7 @@ from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places
 from thinnet.models.trace import trace
 from thinnet.models.trace.reads import follow
-from thinnet.models.trace.record import Node
+from thinnet.models.trace.record import Node, Value
 from thinnet.nn import DropPath, LockedDropout, TokenDropout
 from thinnet.rng import Site, rates
 
@@ -82,8 +82,8 @@ def reads_of(model: nn.Module, call: Callable[[], Any], sites: Collection[nn.Mod
     owners = weight_owners(model)
     found = Reads({}, {}, set())
 
-    def step(node: Node, marks: list[frozenset[nn.Module]]) -> frozenset[nn.Module] | None:
-        read, module = frozenset[nn.Module]().union(*marks), modules.get(node.inside)
+    def step(node: Node, marks: dict[Value, frozenset[nn.Module]]) -> frozenset[nn.Module] | None:
+        read, module = frozenset[nn.Module]().union(*marks.values()), modules.get(node.inside)
         for value in node.inputs:
             found.elsewhere.update(owner for owner in owners.get(id(value.tensor), ()) if owner is not module)
         if node.module is not None:

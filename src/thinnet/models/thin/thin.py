@@ -10,8 +10,8 @@ from thinnet.methods.elementwise.batchwise_dropout import check_settings
 from thinnet.methods.elementwise.kept import Count
 from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
 from thinnet.models.rewrite.edits import Edit, Entry, made
-from thinnet.models.thin.branches import branches, ends_branch
-from thinnet.models.thin.finding import axis_of, pieces
+from thinnet.models.thin.branch_plan import branches, ends_branch
+from thinnet.models.thin.chain_plan import axis_of, pieces
 from thinnet.models.thin.notes import notes_on
 from thinnet.models.thin.piece import Piece
 from thinnet.models.thin.proof import disproved

@@ -1,9 +1,8 @@
-"""Layers that read a sequence of which tokens were dropped: a dropped token is zeros, and what a layer makes of it is its bias.
+"""Runs `Linear` layers right behind `TokenDropout` on the kept tokens: the output for a dropped token is the bias.
 
-    y[b, t] = W x[b, t] / (1 - p) + b where the token is kept, else b
+    y[b, t] = W x[b, t] / (1 - p) + b for a kept token, else b
 
-So a Linear layer right behind `TokenDropout` runs on the kept tokens alone, exactly. Attention does not: a query may attend
-to a token of zeros, whose key and value are biases. Where tokens should cost nothing at all, `PatchDropout` takes them out.
+Attention cannot skip dropped tokens: a query may attend to a token of zeros, whose key and value are biases.
 """
 
 import weakref
@@ -27,24 +26,24 @@ from thinnet.models.trace.record import Node
 
 
 class Tokens:
-    """What a site tells the layers that read it: which tensor it made last, and which of its tokens are kept.
+    """The state that a site shares with its readers: its last output, and the kept tokens in it.
 
     Args:
-        site: that drops tokens.
+        site: the site that drops tokens.
     """
 
     def __init__(self, site: TokenDropout) -> None:
         self.site = site
         self.on = True
-        self._made: weakref.ref[Tensor] | None = None  # its graph is not kept alive
+        self._made: weakref.ref[Tensor] | None = None  # does not keep the graph alive
         self._rows: Tensor | None = None
 
     def mark(self, x: Tensor | None, rows: Tensor | None) -> None:
-        """Remembers what the site made and the tokens that are kept of it; or that there is nothing to leave out."""
+        """Remembers the output of the site and its kept tokens; None if nothing is skipped."""
         self._made, self._rows = None if x is None else weakref.ref(x), rows
 
     def rows_of(self, x: Tensor) -> Tensor | None:
-        """Returns the kept tokens of `x`, counted over all samples; None where it is not what the site made."""
+        """Returns the indices of the kept tokens of `x`, over all samples; None if `x` is not the output of the site."""
         return self._rows if self._made is not None and x is self._made() else None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -52,7 +51,7 @@ class Tokens:
 
 
 class MarkedSite(Replacement):
-    """Takes the place of a site's `forward`: drops tokens as before, and remembers which.
+    """Replaces `forward` of a site: it drops tokens as before, and remembers which.
 
     Args:
         tokens: of the site.
@@ -63,7 +62,7 @@ class MarkedSite(Replacement):
         self.tokens = tokens
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns the toss of `x`."""
+        """Returns `x` with tokens dropped."""
         tokens, site = self.tokens, self.tokens.site
         if not countable(x):
             return self.method(x)
@@ -78,10 +77,10 @@ class MarkedSite(Replacement):
 
 
 class OnTokens(Replacement):
-    """Takes the place of a Linear layer's `forward`: runs on the kept tokens, and gives the others its bias.
+    """Replaces `forward` of a `Linear` layer: it runs on the kept tokens, and returns the bias for the others.
 
     Args:
-        layer: that reads the site.
+        layer: the reader of the site.
         tokens: of the site.
     """
 
@@ -90,7 +89,7 @@ class OnTokens(Replacement):
         self.tokens = tokens
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns what the layer makes of every token."""
+        """Returns the output for every token."""
         rows = None if torch.compiler.is_compiling() else self.tokens.rows_of(x)
         if rows is None:
             return self.method(x)
@@ -103,21 +102,21 @@ class OnTokens(Replacement):
 
 
 def drops_tokens(module: nn.Module) -> bool:
-    """Returns whether a module is a site that drops the vectors of whole positions."""
+    """Returns whether a module is a site that drops whole tokens."""
     return type(module) is TokenDropout
 
 
 def tokens(
     model: nn.Module, call: Callable[[], Any], leave: Callable[[str], bool], seed: int, taken: Collection[nn.Module] = ()
 ) -> tuple[list[Piece], list[str]]:
-    """Returns the Linear layers that can run on the tokens that `TokenDropout` keeps, and of the other sites why they cannot.
+    """Returns the sites whose `Linear` readers can run on the kept tokens, and for the other sites the reasons why not.
 
     Args:
         model: the model.
         call: runs it with the example.
-        leave: whether a site is left as it is.
+        leave: whether a site stays unchanged.
         seed: of the pass.
-        taken: layers that are thinned in another way.
+        taken: layers that belong to a chain.
     """
     sites = {module: name for name, module in model.named_modules() if type(module) is TokenDropout}
     if not sites:
@@ -133,8 +132,8 @@ def tokens(
         reading = dict.fromkeys(layer for node in uses for layer in _readers(node))
         readers = [layer for layer in reading if layer not in taken]
         if leave(name) or not readers:
-            unread = "what reads it is thinned in another way" if reading else UNREAD
-            reason = "it was left out, as asked" if leave(name) else unread if uses else "no pass came by"
+            unread = "the layers that read it belong to a chain" if reading else UNREAD
+            reason = "excluded by leave=" if leave(name) else unread if uses else "the example does not reach it"
             notes.append(f"{name} is not thinned: {reason}")
             continue
         pieces.append(_piece(model, name, Tokens(site), readers))
@@ -142,7 +141,7 @@ def tokens(
     return pieces, notes
 
 
-UNREAD = "no Linear layer of its own reads it; attention and sums read a dropped token's zeros. PatchDropout takes tokens out"
+UNREAD = "no Linear layer reads it; attention and sums read the zeros of dropped tokens. PatchDropout removes tokens"
 
 
 def _readers(node: Node) -> list[nn.Module]:
@@ -160,7 +159,5 @@ def _piece(model: nn.Module, name: str, switch: Tokens, readers: list[nn.Module]
     for layer in readers:
         assert isinstance(layer, nn.Linear)
         writes.append(OnTokens(layer, switch).write())
-    told = (
-        f"{' and '.join(paths[layer] for layer in readers)} {'run' if len(readers) > 1 else 'runs'} on the tokens that are kept"
-    )
-    return Piece(name, [Change("~", name, f"{told}; {shown(switch.site)}", writes)], switch)
+    text = f"{' and '.join(paths[layer] for layer in readers)} {'run' if len(readers) > 1 else 'runs'} on the kept tokens"
+    return Piece(name, [Change("~", name, f"{text}; {shown(switch.site)}", writes)], switch)

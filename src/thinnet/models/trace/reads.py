@@ -9,19 +9,19 @@ Mark = TypeVar("Mark")
 
 
 def follow(
-    nodes: Iterable[Node], marks: dict[Value, Mark], step: Callable[[Node, list[Mark]], Mark | None]
+    nodes: Iterable[Node], marks: dict[Value, Mark], step: Callable[[Node, dict[Value, Mark]], Mark | None]
 ) -> dict[Value, Mark]:
     """Carries marks forward through the nodes of a pass, and returns every marked value.
 
     Args:
         nodes: in the order in which they ran.
         marks: of the values to start from.
-        step: takes a node and the marks of its inputs, without those of unmarked inputs, and returns the mark of its
-            outputs; None where the trail ends, as at a layer that reads the units.
+        step: takes a node and its marked inputs with their marks, and returns the mark of its outputs; None where the trail
+            ends, as at a layer that reads the units.
     """
     marks = dict(marks)
     for node in nodes:
-        mark = step(node, [marks[value] for value in node.inputs if value in marks])
+        mark = step(node, {value: marks[value] for value in node.inputs if value in marks})
         if mark is not None:
             marks |= dict.fromkeys(node.outputs, mark)
     return marks

@@ -1,8 +1,8 @@
-"""A residual branch at work that `DropPath` ends: what is between its entry and the site runs on the kept samples alone.
+"""Runs a residual branch that ends in `DropPath` on its kept samples.
 
-    y = x; y[k] += f(x[k]) / (1 - p),  k = the samples whose coin is kept
+    y = x; y[k] += f(x[k]) / (1 - p),  k = the kept samples
 
-The modules that read the entry gather its kept samples, by a hook before them; the site puts what comes back among zeros.
+Pre-hooks on the modules that read the entry gather the kept samples. The site scatters the result into zeros.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,29 +19,29 @@ from thinnet.rng import Site
 
 
 class Skipping:
-    """What the modules around the branches of one site tell each other during a pass: which samples are kept.
+    """The state that the modules of the branches of one site share during a pass: its kept samples.
 
     Args:
-        site: that ends the branches.
-        inner: where modules that toss coins are held in them: the module that holds one, and under which name.
+        site: at the end of the branches.
+        inner: the dropout inside them: the parent of each module, and the name of the child.
     """
 
     def __init__(self, site: Site, inner: Sequence[tuple[nn.Module, str]]) -> None:
         self.site, self.inner = site, inner
         self.on = True
-        self.probing = False  # every second sample is dropped, whatever the rate is
+        self.probing = False  # drops every second sample, whatever the rate
         self.kept: Kept | None = None
-        self.told = False
+        self.restricted = False
 
     def modules(self) -> Iterator[nn.Module]:
-        """Returns what tosses coins inside of the branches, as it is held now."""
+        """Yields the modules of the dropout inside the branches."""
         for parent, name in self.inner:
             module = parent._modules.get(name)
             if module is not None:
                 yield from module.modules()
 
     def begin(self, x: Tensor) -> None:
-        """Tosses the coins of a branch, which begins with `x`; nothing is left out where the site drops nothing."""
+        """Draws the mask of a branch that reads `x`; nothing is skipped if the site drops nothing."""
         self.kept = None
         if not countable(x) or tracing_draws():
             return
@@ -49,14 +49,14 @@ class Skipping:
             self.kept = Kept(every_second(x))
         elif self.on and self.site.training and self.site.p != 0:
             self.kept = keep(self.site, x)
-        if self.kept is not None or self.told:
+        if self.kept is not None or self.restricted:
             set_samples(self.site, self.modules(), self.kept)
-            self.told = self.kept is not None
+            self.restricted = self.kept is not None
 
     def running(self) -> Kept | None:
-        """Returns what the branch that runs keeps; None where it does not run, or leaves nothing out.
+        """Returns the kept samples of the running branch; None outside it, or if nothing is skipped.
 
-        Raises: RuntimeError where a checkpoint begins inside of the branch.
+        Raises: RuntimeError where a checkpoint begins inside the branch.
         """
         kept = self.kept
         if kept is None or torch.compiler.is_compiling():
@@ -65,21 +65,21 @@ class Skipping:
         if kept.task != task and (kept.inside or task != -1):
             raise RuntimeError(
                 f"site {self.site.name or 'of a thinned branch'}: all of a branch must be recomputed together; a checkpoint"
-                " begins inside of it. Leave it out: thinnet.thin(model, x, leave=[...])."
+                " begins inside it. Leave it out: thinnet.thin(model, x, leave=[...])."
             )
         return kept if kept.inside else None
 
 
 def every_second(x: Tensor) -> Tensor:
-    """Returns the mask that a probe has in the place of coins."""
+    """Returns the mask of a probe."""
     return torch.arange(len(x), device=x.device) % 2 == 1
 
 
 class Gather:
-    """A forward pre-hook of a module that reads the entry of a branch: hands it the kept samples.
+    """Forward pre-hook of a module that reads the entry of a branch: it passes on the kept samples.
 
     Args:
-        skipping: of the site that ends the branch.
+        skipping: of the site at the end of the branch.
         first: whether the branch begins here.
     """
 
@@ -87,7 +87,7 @@ class Gather:
         self.skipping, self.first = skipping, first
 
     def __call__(self, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        """Returns the arguments of the module, with the kept samples of the first wherever it is among them."""
+        """Returns the arguments, with the kept samples in place of the entry."""
         if self.first:
             self.skipping.begin(args[0])
         kept = self.skipping.running()
@@ -95,7 +95,7 @@ class Gather:
 
 
 class SkippedSite(Replacement):
-    """Takes the place of a site's `forward`: puts what was made of the kept samples among zeros, scaled.
+    """Replaces `forward` of a site: it scales the kept samples and scatters them into zeros.
 
     Args:
         skipping: of the site.

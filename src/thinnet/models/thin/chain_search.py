@@ -1,10 +1,10 @@
-"""Which chains of a model can be thinned: producers -> element-wise functions -> dropout of units -> consumers.
+"""Finds the chains of a model: producers -> element-wise functions -> dropout of units -> consumers.
 
-From a site the values are followed back to the layers that make its units, and on to the layers that read them. In between
-only such things may stand as look at each unit by itself; and behind the site they have to leave a zero zero.
+From a site, the search goes back to the layers that make its units, and forward to the layers that read them. Functions in
+between must act on each unit alone; behind the site, they must also map zero to zero.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -16,6 +16,7 @@ from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.thin.layers import Layer, layer_of
 from thinnet.models.thin.piece import Obstacle
 from thinnet.models.trace.functions import pointwise
+from thinnet.models.trace.reads import follow
 from thinnet.models.trace.record import Node, Value
 
 POOLS = ("max_pool", "avg_pool", "adaptive_max_pool", "adaptive_avg_pool", "upsample", "interpolate")
@@ -23,7 +24,7 @@ RESHAPES = ("flatten", "view", "reshape")
 
 
 class Probe(Replacement):
-    """Takes the place of a site's `forward` while a pass is watched: every second unit is zero, whatever the rate is.
+    """Replaces `forward` of a site during the search: it drops every second unit, whatever the rate.
 
     Args:
         module: the site.
@@ -35,33 +36,33 @@ class Probe(Replacement):
         self.axis = axis
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns `x` with every second unit at zero."""
+        """Returns `x` with every second unit set to zero."""
         if not -x.ndim <= self.axis < x.ndim:
             return x.clone()
         return torch.where(dropped_by_probe(x.shape[self.axis], x.device).reshape(shape_along(x, self.axis)), 0, x)
 
 
 def dropped_by_probe(units: int, device: torch.device) -> Tensor:
-    """Returns which units the probe drops."""
+    """Returns a mask of the units that the probe drops."""
     return torch.arange(units, device=device) % 2 == 0
 
 
 def shape_along(x: Tensor, axis: int) -> list[int]:
-    """Returns the shape of a number for each unit, broadcast over `x`."""
+    """Returns the shape of one number for each unit that broadcasts over `x`."""
     return [size if other == axis % x.ndim else 1 for other, size in enumerate(x.shape)]
 
 
 @dataclass(eq=False)
 class Found:
-    """A chain of one pass.
+    """A chain in one pass.
 
     Args:
-        site: where units are dropped.
+        site: the dropout.
         axis: of the units: -1 for features, 1 for channels.
-        units: how many there are.
-        producers: the layers that make them, in the order in which they run.
-        norms: the batch normalisations in between, which keep to the kept channels.
-        consumers: the layers that read them, and how many of their inputs belong to one unit.
+        units: their number.
+        producers: the layers that make them, in the order of execution.
+        norms: the batch normalisations in between.
+        consumers: the layers that read them, each with the number of its inputs that belong to one unit.
     """
 
     site: Node
@@ -73,11 +74,11 @@ class Found:
 
     @property
     def direct(self) -> bool:
-        """Whether the consumers read what the site makes, with nothing in between."""
+        """Whether the consumers read the output of the site directly."""
         return all(node.inputs[0] is self.site.outputs[0] for node, _ in self.consumers)
 
     def parts(self) -> Iterator[tuple[str, Node]]:
-        """Returns every module of the chain with its part in it."""
+        """Yields every module of the chain with its part in it."""
         yield "site", self.site
         yield from (("producer", node) for node in self.producers)
         yield from (("norm", node) for node in self.norms)
@@ -85,18 +86,14 @@ class Found:
 
 
 def chain_at(nodes: Sequence[Node], site: Node, axis: int) -> Found:
-    """Returns the chain around a site.
-
-    Raises:
-        Obstacle: there is none; it says why.
-    """
+    """Returns the chain around a site; raises an `Obstacle` if there is none."""
     if len(site.inputs) != 1 or len(site.outputs) != 1:
         raise Obstacle("it is not called with one tensor")
     x = site.inputs[0].tensor
     if axis == -1 and x.ndim > 3:
-        raise Obstacle("it drops elements of a feature map, and not whole channels, as Dropout2d would")
+        raise Obstacle("it drops elements of a feature map; Dropout2d drops whole channels")
     if x.ndim < 2 or not 1 <= axis % x.ndim:
-        raise Obstacle("its input has no axis of units behind the samples")
+        raise Obstacle("its input has no axis of units behind axis 0")
     found, index = Found(site, axis, x.shape[axis]), nodes.index(site)
     _backwards(found, nodes[:index])
     _forwards(found, nodes[index + 1 :])
@@ -104,7 +101,7 @@ def chain_at(nodes: Sequence[Node], site: Node, axis: int) -> Found:
 
 
 def _backwards(found: Found, before: Sequence[Node]) -> None:
-    """Follows what is dropped back to the layers that make it."""
+    """Goes back to the layers that make the dropped units."""
     wanted, known = {found.site.inputs[0]}, [found.site]
     for node in reversed(before):
         made = [value for value in node.outputs if value in wanted]
@@ -112,33 +109,33 @@ def _backwards(found: Found, before: Sequence[Node]) -> None:
             continue
         known.append(node)
         for value in made:
-            stranger = next((use for use in value.uses if use not in known), None)
-            if stranger is not None or value.returned:
-                raise Obstacle(f"{stranger or 'the caller of the model'} reads what {node} makes too")
+            other = next((use for use in value.uses if use not in known), None)
+            if other is not None or value.returned:
+                raise Obstacle(f"{other or 'the caller of the model'} also reads the output of {node}")
         layer = None if node.module is None else layer_of(node.module)
         if layer is not None:
-            _check_layer(node, layer, layer.outputs == found.units and layer.axis == found.axis, "makes other units")
+            _check_layer(node, layer, layer.outputs == found.units and layer.axis == found.axis, "has other output units")
             found.producers.insert(0, node)
         else:
             wanted |= set(_looked_through(found, node))
     outside = [value for value in wanted if value.made is None]
     if outside or not found.producers:
-        raise Obstacle("no layer makes what it drops: it comes from outside")
+        raise Obstacle("no layer computes its input")
 
 
 def _looked_through(found: Found, node: Node) -> list[Value]:
-    """Returns the values in front of something that looks at each unit by itself."""
+    """Returns the inputs of a node that acts on each unit alone."""
     if isinstance(node.module, _BatchNorm):
         _check_norm(node, node.module, found)
         found.norms.insert(0, node)
         return node.inputs
     if node.module is not None:
-        raise Obstacle(f"{node} ({type(node.module).__name__}) stands between it and a layer")
+        raise Obstacle(f"{node} ({type(node.module).__name__}) is between it and a layer")
     return _with_units(node, found.axis, found.units)
 
 
 def _with_units(node: Node, axis: int, units: int) -> list[Value]:
-    """Returns the inputs of a function that carry units; says so where it mixes them, or brings in other ones."""
+    """Returns the inputs of a function that have units; raises an `Obstacle` if it mixes units."""
     if not pointwise(node) and not (axis == 1 and any(node.name.startswith(pool) for pool in POOLS)):
         raise Obstacle(f"{node} mixes units")
     out, carrying = node.outputs[0].tensor, []
@@ -154,9 +151,9 @@ def _with_units(node: Node, axis: int, units: int) -> list[Value]:
 
 def _check_norm(node: Node, norm: _BatchNorm, found: Found) -> None:
     if type(norm).forward is not _BatchNorm.forward or norm.num_features != found.units:
-        raise Obstacle(f"{node} ({type(norm).__name__}) normalises in a way of its own")
+        raise Obstacle(f"{node} ({type(norm).__name__}) is no plain batch normalisation of these units")
     if norm.track_running_stats and norm.momentum is None:
-        raise Obstacle(f"{node} averages over all steps (momentum=None), and some would be missing")
+        raise Obstacle(f"{node} averages over all steps (momentum=None), and thinning would skip some")
     if found.axis != 1 and node.inputs[0].tensor.ndim != 2:
         raise Obstacle(f"{node} normalises another axis")
 
@@ -171,43 +168,44 @@ def _check_layer(node: Node, layer: Layer, fits: bool, why: str) -> None:
 
 
 def _forwards(found: Found, behind: Sequence[Node]) -> None:
-    """Follows what was dropped to the layers that read it."""
-    runs = {found.site.outputs[0]: 1}  # how many numbers each unit has in a value
-    for node in behind:
-        run = next((runs[value] for value in node.inputs if value in runs), None)
-        if run is None:
-            continue
+    """Follows the dropped units to the layers that read them."""
+
+    def step(node: Node, runs: Mapping[Value, int]) -> int | None:
+        if not runs:
+            return None
+        run = next(iter(runs.values()))
         layer = None if node.module is None else layer_of(node.module)
         if layer is not None:
             features = run > 1 or node.inputs[0].tensor.ndim == 2
             fits = layer.inputs == found.units * run and layer.axis == (-1 if features else found.axis)
-            _check_layer(node, layer, fits, "reads other units")
+            _check_layer(node, layer, fits, "has other input units")
             found.consumers.append((node, run))
-        elif node.module is not None:
+            return None
+        if node.module is not None:
             raise Obstacle(f"{node} ({type(node.module).__name__}) reads it, and needs all units")
-        else:
-            runs |= dict.fromkeys(node.outputs, _run_behind(found, node, runs, run))
-    for value in runs:
+        return _run_behind(found, node, runs, run)
+
+    for value in follow(behind, {found.site.outputs[0]: 1}, step):  # how many numbers a unit has in each value
         if value.returned or not value.uses:
-            raise Obstacle("no layer reads what it makes" if not value.returned else "the model returns what it makes")
+            raise Obstacle("no layer reads its output" if not value.returned else "the model returns its output")
 
 
-def _run_behind(found: Found, node: Node, runs: dict[Value, int], run: int) -> int:
-    """Returns how many numbers a unit has behind a function, which has to leave a zero zero."""
+def _run_behind(found: Found, node: Node, runs: Mapping[Value, int], run: int) -> int:
+    """Returns how many numbers a unit has behind a function; raises an `Obstacle` if it does not map zero to zero."""
     flat = _flattened(found, node, run)
     if flat is None and any(
         value not in runs for value in _with_units(node, found.axis if run == 1 else -1, found.units * run)
     ):
-        raise Obstacle(f"{node} brings in what was not dropped")
+        raise Obstacle(f"{node} adds units that were not dropped")
     run, axis = flat or run, found.axis if (flat or run) == 1 else -1
     out = node.outputs[0].tensor.detach().movedim(axis, 0).flatten(1)
     if bool((out[dropped_by_probe(found.units, out.device).repeat_interleave(run)] != 0).any()):
-        raise Obstacle(f"{node} makes something of a dropped unit")
+        raise Obstacle(f"{node} does not map zero to zero")
     return run
 
 
 def _flattened(found: Found, node: Node, run: int) -> int | None:
-    """Returns how many numbers a channel has behind `(N, C, ...) -> (N, C ...)`; None for another function."""
+    """Returns how many numbers a channel has after flattening `(N, C, ...)` to `(N, C ...)`; None for another function."""
     if node.name not in RESHAPES or found.axis != 1 or run != 1:
         return None
     before, after = node.inputs[0].tensor.shape, node.outputs[0].tensor.shape
@@ -217,7 +215,7 @@ def _flattened(found: Found, node: Node, run: int) -> int | None:
 
 
 def used_elsewhere(found: Sequence[Found], nodes: Sequence[Node]) -> dict[Found, str]:
-    """Returns which chains use a module that runs at another place too, where it would be thinned as well."""
+    """Returns, with a reason, the chains that use a module which also runs outside them: it would be thinned there too."""
     runs: dict[nn.Module | None, int] = {}
     parts: dict[tuple[nn.Module | None, str], int] = {}
     for node in nodes:
@@ -226,7 +224,7 @@ def used_elsewhere(found: Sequence[Found], nodes: Sequence[Node]) -> dict[Found,
         for part, node in chain.parts():
             parts[node.module, part] = parts.get((node.module, part), 0) + 1
     return {
-        chain: f"{node} runs at another place too"
+        chain: f"{node} also runs elsewhere"
         for chain in found
         for part, node in chain.parts()
         if parts[node.module, part] != runs[node.module]

@@ -1,4 +1,4 @@
-"""Finds what can be thinned in a model, from one pass of it."""
+"""Plans the thinning of chains of units, from one pass of a model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from thinnet.models.edit.equivalents import same_forward
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.modules import device_near, places, shown, swapped, to_device
 from thinnet.models.state import preserve_state
-from thinnet.models.thin.chains import Found, Probe, chain_at, used_elsewhere
+from thinnet.models.thin.chain_run import Chain, ThinnedLayer, ThinnedNorm, ThinnedSite
+from thinnet.models.thin.chain_search import Found, Probe, chain_at, used_elsewhere
 from thinnet.models.thin.layers import layer_of
 from thinnet.models.thin.piece import Obstacle, Piece
-from thinnet.models.thin.units import Chain, ThinnedLayer, ThinnedNorm, ThinnedSite
 from thinnet.models.trace import trace
 from thinnet.models.trace.record import Node
 from thinnet.rng import Site
@@ -35,7 +35,7 @@ AXES: Mapping[type[nn.Module], int] = {
 
 
 def axis_of(module: nn.Module) -> int | None:
-    """Returns the axis whose units a site drops; None where it drops none that can be thinned."""
+    """Returns the axis whose units a site drops; None for a site of another kind."""
     if type(module) is BatchwiseDropout:
         return module.axis
     return next((axis for kind, axis in AXES.items() if same_forward(module, kind) and _plain(module, kind)), None)
@@ -48,17 +48,17 @@ def _plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 def pieces(
     model: nn.Module, call: Callable[[], Any], groups: int, count: Count, leave: Callable[[str], bool], seed: int
 ) -> tuple[list[Piece], list[str]]:
-    """Returns the chains of a model that can be thinned, and of its other sites why they cannot."""
+    """Returns the chains of a model that can be thinned, and for its other sites the reasons why not."""
     sites = {module: name for name, module in model.named_modules() if axis_of(module) is not None}
-    nodes = _watched(model, call, sites, seed)
+    nodes = _traced(model, call, sites, seed)
     found, notes = _chains(nodes, sites, groups, leave)
     return _pieces(model, found, groups, count), notes
 
 
-def _watched(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module, str], seed: int) -> Sequence[Node]:
+def _traced(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module, str], seed: int) -> Sequence[Node]:
     def whole(module: nn.Module) -> bool:
         norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
-        branch = isinstance(module, StochasticDepth) and module.mode == "row"  # it is looked into
+        branch = isinstance(module, StochasticDepth) and module.mode == "row"  # it may contain chains
         return module in sites or (isinstance(module, Site) and not branch) or norm or layer_of(module) is not None
 
     with preserve_state(model, seed):
@@ -76,17 +76,17 @@ def _chains(
         assert site.module is not None
         try:
             if leave(site.name):
-                raise Obstacle("it was left out, as asked")
+                raise Obstacle("excluded by leave=")
             chain = chain_at(nodes, site, axis_of(site.module))  # type: ignore[arg-type]
             _check(chain, groups)
             found.append(chain)
         except Obstacle as obstacle:
             reasons.setdefault(site.name, str(obstacle))
-    while elsewhere := used_elsewhere(found, nodes):  # what is left out may be what another one shares with it
+    while elsewhere := used_elsewhere(found, nodes):  # removing one may remove the reason of another
         reasons |= {chain.site.name: reason for chain, reason in elsewhere.items()}
         found = [chain for chain in found if chain not in elsewhere]
     ran = {node.module for node in nodes}
-    reasons |= {name: "no pass came by" for module, name in sites.items() if module not in ran}
+    reasons |= {name: "the example does not reach it" for module, name in sites.items() if module not in ran}
     return found, [f"{name} is not thinned: {reason}" for name, reason in reasons.items()]
 
 
@@ -94,13 +94,13 @@ def _check(found: Found, groups: int) -> None:
     site: Any = found.site.module
     groups = site.groups if type(site) is BatchwiseDropout else groups
     if found.norms and groups > 1:
-        raise Obstacle(f"{found.norms[0]} normalises over the batch, and {groups} groups of it keep other channels")
+        raise Obstacle(f"{found.norms[0]} normalises over the batch, but {groups} groups keep different channels")
     if site.p and width_of(found.units, site.p) == found.units:
-        raise Obstacle(f"at p = {site.p} its {found.units} units leave nothing out")
+        raise Obstacle(f"at p = {site.p} none of its {found.units} units can be skipped")
 
 
 def _pieces(model: nn.Module, found: Sequence[Found], groups: int, count: Count) -> list[Piece]:
-    """Returns the changes of every chain; a layer that reads one chain and makes another one belongs to both."""
+    """Returns the changes of every chain. A layer may read one chain and make another."""
     held, sites, chains = places(model), dict[nn.Module, BatchwiseDropout](), dict[nn.Module, Chain]()
     reads: dict[nn.Module, tuple[Chain, int]] = {}
     makes: dict[nn.Module, tuple[Chain, bool]] = {}
@@ -147,10 +147,10 @@ def _piece(found: Found, held: list, site: BatchwiseDropout, chain: Chain, made:
         writes.append(ThinnedNorm(node.module, chain).write())
     if site is not old:
         writes = [*swapped(held, old, site).writes, *writes]
-    return Piece(found.site.name, [Change("~", found.site.name, _told(found, site), writes)], chain)
+    return Piece(found.site.name, [Change("~", found.site.name, _text(found, site), writes)], chain)
 
 
-def _told(found: Found, site: BatchwiseDropout) -> str:
+def _text(found: Found, site: BatchwiseDropout) -> str:
     makes, reads = found.producers, [node for node, _ in found.consumers]
     width = width_of(found.units, site.p or 0.0)
     made = f"{_named(makes)} {'compute' if len(makes) > 1 else 'computes'} {width} of {found.units} units"

@@ -1,10 +1,9 @@
-"""A chain at work: layers run on the kept units alone, and the site in between scales them.
+"""Runs a thinned chain: layers compute the kept units alone, and the site in between scales them.
 
     y = (W2[:, k] / (1 - p)) f(W1[k] x + b1[k]) + b2,  k = the kept units of the group
 
-Each layer of a chain has a `forward` of its own, an attribute of the instance. The parameters stay where and as they are: a
-layer takes what it needs of them, and its gradient is put back into zeros. So a dropped unit's weights get a gradient of
-exactly zero, as they do from the masked network.
+The parameters do not change. A layer gathers the part that it needs, and its gradient is scattered into zeros, so the weights
+of a dropped unit get a gradient of exactly zero.
 """
 
 from typing import Any
@@ -23,13 +22,13 @@ from thinnet.ops.take import take
 
 
 class Chain:
-    """What the modules of one chain tell each other during a pass: the units that are kept in it.
+    """The state that the modules of one chain share during a pass: its kept units.
 
     Args:
-        site: where units are dropped.
-        units: how many there are.
-        direct: whether the consumers read what the site makes, with nothing in between. They then scale their weights, and no
-            scaled copy of the units is kept for backward.
+        site: the dropout.
+        units: their number.
+        direct: whether the consumers read the output of the site directly. They then scale their weights, so backward keeps
+            no scaled copy of the units.
     """
 
     def __init__(self, site: BatchwiseDropout, units: int, direct: bool) -> None:
@@ -39,7 +38,7 @@ class Chain:
         self.task = -1
 
     def begin(self, x: Tensor) -> None:
-        """Tosses the coins of a pass; the first producer calls it. Where nothing or everything is dropped the pass is dense."""
+        """Draws the mask of a pass; the first producer calls it. If nothing or everything is dropped, the pass is dense."""
         compiled = torch.compiler.is_compiling()
         self.kept = None if self._dense(compiled) else self.site.keep(x, self.units)
         if not compiled:
@@ -49,29 +48,29 @@ class Chain:
         site = self.site
         if not self.on or not site.training or site.p in (0, 1):
             return True
-        if site.count == "bernoulli" and compiled:  # their number is not fixed, and compiled code has one shape
+        if site.count == "bernoulli" and compiled:  # their number varies, and compiled code has one shape
             return True
         nothing_out = site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
         return nothing_out or (not compiled and tracing_draws())
 
     def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
-        """Returns what is kept, for a module that reads `x`; None where it got all units.
+        """Returns the kept units for a module that reads `x`; None if `x` has all units.
 
         Raises:
-            RuntimeError: the coins are of another pass: a checkpoint cut the chain, or the batch was cut in between.
+            RuntimeError: the mask belongs to another pass, because a checkpoint or the batch was split inside the chain.
         """
         kept = self.kept
         if kept is None or x.shape[axis] == self.units * run:
             return None
         if not torch.compiler.is_compiling() and self.task != torch._C._current_graph_task_id():
-            raise RuntimeError(self._broken("all its layers must be recomputed together; a checkpoint begins inside of it"))
+            raise RuntimeError(self._broken("all its layers must be recomputed together; a checkpoint begins inside it"))
         if x.shape[axis] != kept.width * run or x.shape[0] != kept.starts[-1]:
             rule = f"its modules must see one batch of {kept.starts[-1]} samples and {kept.width} kept units"
             raise RuntimeError(self._broken(f"{rule}; got a tensor of shape {tuple(x.shape)}"))
         return kept
 
     def in_weights(self, kept: Kept) -> bool:
-        """Returns whether the units are scaled in the weights of the layers that read them."""
+        """Returns whether the consumers scale their weights."""
         return self.direct and kept.live is None
 
     def _broken(self, rule: str) -> str:
@@ -87,14 +86,14 @@ def _by_group(x: Tensor, kept: Kept) -> tuple[Tensor, ...]:
 
 
 class ThinnedLayer(Replacement):
-    """Takes the place of a layer's `forward`: computes what is kept from what is kept, and everything in eval.
+    """Replaces `forward` of a layer: it computes the kept outputs from the kept inputs, and everything in eval.
 
     Args:
         module: the layer.
-        reads: the chain whose units it reads, if it does.
+        reads: the chain whose units it reads, or None.
         run: how many of its inputs belong to one unit.
-        makes: the chain whose units it makes, if it does.
-        first: whether it is the first of that chain.
+        makes: the chain whose units it makes, or None.
+        first: whether it runs first in that chain.
     """
 
     def __init__(self, module: nn.Module, reads: Chain | None, run: int, makes: Chain | None, first: bool) -> None:
@@ -105,7 +104,7 @@ class ThinnedLayer(Replacement):
         self.layer = layer
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Returns what the layer makes, of the kept units alone."""
+        """Returns the kept outputs."""
         if self.makes is not None and self.first:
             self.makes.begin(x)
         axis = self.layer.axis if self.run == 1 else -1
@@ -128,10 +127,9 @@ class ThinnedLayer(Replacement):
 
 
 class ThinnedNorm(Replacement):
-    """Takes the place of a batch normalisation's `forward`: the kept channels, with their part of all it holds.
+    """Replaces `forward` of a batch normalisation: it normalises the kept channels.
 
-    Statistics of a batch are those of the dense network, channel by channel. The running statistics of a channel rest in the
-    steps that drop it.
+    The statistics of a channel are those of the dense network. The running statistics of a dropped channel do not move.
 
     Args:
         module: the normalisation.
@@ -163,9 +161,9 @@ class ThinnedNorm(Replacement):
 
 
 class ThinnedSite(Replacement):
-    """Takes the place of the site's `forward`: scales the kept units, or leaves that to the layers that read them.
+    """Replaces `forward` of the site: it scales the kept units, unless the consumers scale their weights.
 
-    A hook on the site sees what it returns: in the second case the kept units as they were.
+    A hook on the site sees unscaled units in that case.
 
     Args:
         chain: whose site it is.
@@ -176,10 +174,10 @@ class ThinnedSite(Replacement):
         self.chain = chain
 
     def __call__(self, x: Tensor) -> Any:
-        """Returns the kept units, scaled; a unit that only fills the width up is zero."""
+        """Returns the scaled units. Units that only pad the width are zero."""
         axis = self.chain.site.axis
         kept = self.chain.now(x, axis)
-        everything = self.chain.kept  # of independent coins it may be that one group keeps all units
+        everything = self.chain.kept  # with independent units, a group may keep all of them
         if kept is None and everything is not None and everything.width == self.chain.units:
             kept = everything
         if kept is None:

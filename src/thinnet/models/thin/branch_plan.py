@@ -1,4 +1,4 @@
-"""Finds the residual branches that `DropPath` ends, and makes them run on the kept samples alone."""
+"""Plans the thinning of residual branches that end in `DropPath`: they run on the kept samples."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -10,19 +10,19 @@ from thinnet.models.edit.equivalents import equivalent
 from thinnet.models.rewrite.edits import Change, Entry, Write, made
 from thinnet.models.rewrite.modules import Place, device_near, places, shown, swapped, to_device
 from thinnet.models.state import preserve_state
+from thinnet.models.thin.branch_run import Gather, SkippedSite, Skipping
+from thinnet.models.thin.branch_search import Residual, outside, residual_at
 from thinnet.models.thin.piece import Obstacle, Piece
 from thinnet.models.thin.proof import disproved
-from thinnet.models.thin.residual import Residual, outside, residual_at
-from thinnet.models.thin.skipping import Gather, SkippedSite, Skipping
 from thinnet.models.trace import Trace, trace
 from thinnet.rng import Site
 
-KEY = -2  # of the hook: PyTorch numbers hooks upwards from 0
+KEY = -2  # of the hook: PyTorch counts up from 0
 Held = Mapping[nn.Module, list[Place]]
 
 
 def ends_branch(module: nn.Module) -> bool:
-    """Returns whether a module is a site that drops a branch's output for whole samples."""
+    """Returns whether a module is a site that drops the output of a branch for whole samples."""
     return type(module) is DropPath
 
 
@@ -34,17 +34,17 @@ def branches(
     named: Collection[nn.Module] = (),
     groups: int = 1,
 ) -> tuple[list[Piece], list[str]]:
-    """Returns the branches of a model that can run on the samples that are kept, and of the others why they cannot.
+    """Returns the branches of a model that can run on the kept samples, and for the other sites the reasons why not.
 
-    Each is tried on the example, with every second sample dropped, against the branch that runs on all samples.
+    Each is compared with the branch on all samples, on the example with every second sample dropped.
 
     Args:
         model: the model.
         call: runs it with the example.
-        leave: whether a site is left as it is.
-        seed: of the trial.
-        named: dropout that will share its coins in groups of samples; PyTorch's dropout beside it is given names here.
-        groups: how many.
+        leave: whether a site stays unchanged.
+        seed: of the comparison.
+        named: dropout that will share masks in groups of samples. Other dropout of PyTorch in a branch becomes addressable.
+        groups: the number of groups.
     """
     names = {module: name for name, module in model.named_modules() if ends_branch(module)}
     if not names:
@@ -58,7 +58,7 @@ def branches(
     for uses in found:
         place = names[uses[0].site.module]  # type: ignore[index]
         if place in wrong:
-            reasons[place] = f"tried with every second sample: {wrong[place]}" + next(
+            reasons[place] = f"with every second sample dropped, {wrong[place]}" + next(
                 filter(None, (outside(use, own) for use in uses)), ""
             )
     pieces = _pieces(model, [uses for uses in found if names[uses[0].site.module] not in wrong], named)  # type: ignore[index]
@@ -72,16 +72,19 @@ def _found(
     with preserve_state(model, seed):
         model.train()
         record = trace(
-            model, call, level="functions", whole=lambda module: isinstance(module, Site) or _tosses(module) or _one(module)
+            model,
+            call,
+            level="functions",
+            whole=lambda module: isinstance(module, Site) or _is_pytorch_dropout(module) or _is_pytorch_leaf(module),
         )
     found, reasons = [], {}
     for module, name in names.items():
         try:
             if leave(name):
-                raise Obstacle("it was left out, as asked")
+                raise Obstacle("excluded by leave=")
             uses = [residual_at(record, node) for node in record.nodes if node.module is module]
             if not uses:
-                raise Obstacle("no pass came by")
+                raise Obstacle("the example does not reach it")
             _check_readers(uses, record, [call.module for others in found for use in others for call in use.readers])
             found.append(uses)
         except Obstacle as obstacle:
@@ -95,27 +98,27 @@ def _grouped(
     inside = next((node for use in uses for node in use.nodes if node.module in named), None)
     if inside is not None:
         place = names[uses[0].site.module]  # type: ignore[index]
-        reasons[place] = f"{inside} shares its coins in groups, which are counted in the whole batch"
+        reasons[place] = f"{inside} shares its mask within groups of the whole batch"
     return inside is not None
 
 
-def _tosses(module: nn.Module) -> bool:
-    """Returns whether a module of PyTorch drops, and a site of thinnet is its equivalent."""
+def _is_pytorch_dropout(module: nn.Module) -> bool:
+    """Returns whether a module is dropout of PyTorch that has an equivalent site."""
     return bool(getattr(module, "p", getattr(module, "dropout", 0))) and equivalent(module) is not None
 
 
-def _one(module: nn.Module) -> bool:
+def _is_pytorch_leaf(module: nn.Module) -> bool:
     return type(module).__module__.startswith("torch.nn") and not list(module.children())
 
 
 def _check_readers(uses: Sequence[Residual], record: Trace, taken: Sequence[nn.Module]) -> None:
-    """Says where a module that reads an entry runs at another place too, where it would gather as well."""
+    """Raises an `Obstacle` if a module that reads an entry also runs elsewhere: it would gather samples there too."""
     readers = [call for use in uses for call in use.readers]
     for reader in readers:
         if reader.module in taken or sum(call.module is reader.module for call in record.calls) != sum(
             call.module is reader.module for call in readers
         ):
-            raise Obstacle(f"{reader.name} runs at another place too")
+            raise Obstacle(f"{reader.name} also runs elsewhere")
 
 
 def _pieces(model: nn.Module, found: Sequence[Sequence[Residual]], named: Collection[nn.Module]) -> list[Piece]:
@@ -124,26 +127,28 @@ def _pieces(model: nn.Module, found: Sequence[Sequence[Residual]], named: Collec
     for uses in found:
         site = uses[0].site.module
         assert isinstance(site, Site)
-        tossing = dict.fromkeys(m for use in uses for node in use.nodes if (m := node.module) is not None and _site_in(m))
-        skipping = Skipping(site, [(parent, key) for module in tossing for parent, key, _ in held.get(module, ())])
-        writes = [write for module in tossing if module not in named for write in _swap(model, module, held, swaps)]
+        dropping = dict.fromkeys(m for use in uses for node in use.nodes if (m := node.module) is not None and _site_in(m))
+        skipping = Skipping(site, [(parent, key) for module in dropping for parent, key, _ in held.get(module, ())])
+        writes = [write for module in dropping if module not in named for write in _swap(model, module, held, swaps)]
         writes.append(SkippedSite(skipping).write())
         for module, first in {call.module: call is use.readers[0] for use in uses for call in use.readers}.items():
             writes.append(Write(Entry(module, "_forward_pre_hooks", KEY), Gather(skipping, first)))
             writes.append(Write(Entry(module, "_forward_pre_hooks_with_kwargs", KEY), True))
         name = held[site][0][2] if site in held else ""
-        text = _told(uses, site, [held[module][0][2] for module in tossing if _tosses(module) and module not in named])
+        text = _text(
+            uses, site, [held[module][0][2] for module in dropping if _is_pytorch_dropout(module) and module not in named]
+        )
         pieces.append(Piece(name, [Change("~", name, text, writes)], skipping))
     return pieces
 
 
 def _site_in(module: nn.Module) -> bool:
-    return _tosses(module) or any(isinstance(each, Site) for each in module.modules())
+    return _is_pytorch_dropout(module) or any(isinstance(each, Site) for each in module.modules())
 
 
 def _swap(model: nn.Module, old: nn.Module, held: Held, swaps: dict[nn.Module, list[Write]]) -> list[Write]:
-    """Returns what puts a site in the place of PyTorch's dropout, once for each module."""
-    new = None if old in swaps or isinstance(old, Site) or not _tosses(old) else equivalent(old)
+    """Returns the writes that replace dropout of PyTorch by a site, once for each module."""
+    new = None if old in swaps or isinstance(old, Site) or not _is_pytorch_dropout(old) else equivalent(old)
     if new is None:
         return []
     new = to_device(new, device_near(model, held[old][0][2]))
@@ -151,15 +156,15 @@ def _swap(model: nn.Module, old: nn.Module, held: Held, swaps: dict[nn.Module, l
     return swaps[old]
 
 
-def _told(uses: Sequence[Residual], site: Site, swapped: Sequence[str]) -> str:
+def _text(uses: Sequence[Residual], site: Site, swapped: Sequence[str]) -> str:
     starts = " and ".join(dict.fromkeys(use.readers[0].name for use in uses))
-    what = "what begins at" if len(uses) == 1 else "all that begins at"
-    with_names = f"; with names, by thinnet: {', '.join(swapped)}" if swapped else ""
-    return f"{what} {starts} runs on the samples that are kept; {shown(site)}{with_names}"
+    what = "the branch" if len(uses) == 1 else "every branch"
+    with_names = f"; now sites of thinnet: {', '.join(swapped)}" if swapped else ""
+    return f"{what} from {starts} runs on the kept samples; {shown(site)}{with_names}"
 
 
 def _tried(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
-    """Returns the pieces that make the network another one where every second sample is dropped."""
+    """Returns the pieces that change what the network computes when every second sample is dropped."""
     if not pieces:
         return {}
     switches: list[Any] = [piece.switch for piece in pieces]
