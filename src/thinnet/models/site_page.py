@@ -29,7 +29,7 @@ def _icicle(boxes: list[dict[str, Any]]) -> dict[str, Any]:
     columns = {name: [box[name] for box in boxes] for name in ("ids", "labels", "parents", "hovertext")}
     colours = {"colors": [box["rate"] for box in boxes], "colorscale": SCALE, "cmin": 0, "cmax": 1}
     marker = colours | {"showscale": True, "colorbar": {"title": {"text": "p"}}}
-    return columns | {"type": "icicle", "hoverinfo": "text", "marker": marker}
+    return columns | {"type": "icicle", "sort": False, "hoverinfo": "text", "marker": marker}
 
 
 def _boxes(model: nn.Module, sites: Sites) -> list[dict[str, Any]]:

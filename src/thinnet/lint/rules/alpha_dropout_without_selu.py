@@ -1,5 +1,3 @@
-"""THN205."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.dataflow import ACTIVATIONS, RESHAPES, Operation, predecessors

@@ -1,5 +1,3 @@
-"""THN204."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.dataflow import ACTIVATIONS, Operation, predecessors

@@ -1,5 +1,3 @@
-"""THN103."""
-
 from collections.abc import Iterator
 
 import libcst as cst

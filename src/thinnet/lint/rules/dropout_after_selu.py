@@ -1,5 +1,3 @@
-"""THN206."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.dataflow import RESHAPES, Operation, predecessors

@@ -1,5 +1,3 @@
-"""THN203."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, predecessors

@@ -1,5 +1,3 @@
-"""THN201."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.dataflow import ACTIVATIONS, DROPOUTS, NORMS, RESHAPES, Operation, predecessors

@@ -1,5 +1,3 @@
-"""THN207."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.dataflow import Operation, predecessor

@@ -1,5 +1,3 @@
-"""THN102."""
-
 from thinnet.lint.rule_bases import MissingTrainingRule
 
 

@@ -1,5 +1,3 @@
-"""THN101."""
-
 from thinnet.lint.rule_bases import MissingTrainingRule
 
 

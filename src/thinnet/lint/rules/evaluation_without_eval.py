@@ -1,5 +1,3 @@
-"""THN108."""
-
 import re
 from collections.abc import Iterator
 

@@ -1,5 +1,3 @@
-"""THN503."""
-
 from collections.abc import Iterator
 
 from thinnet.lint.arguments import argument, is_true, keyword

@@ -1,5 +1,3 @@
-"""THN301."""
-
 import re
 from collections.abc import Iterator
 

@@ -1,5 +1,3 @@
-"""THN110."""
-
 import re
 from collections.abc import Iterator
 

@@ -1,5 +1,3 @@
-"""THN404."""
-
 import re
 from collections.abc import Iterator
 

@@ -1,5 +1,3 @@
-"""THN112."""
-
 import re
 from collections.abc import Iterator
 

@@ -1,5 +1,3 @@
-"""THN304."""
-
 from collections.abc import Iterator
 
 import libcst as cst

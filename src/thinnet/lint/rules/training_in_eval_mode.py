@@ -1,5 +1,3 @@
-"""THN109."""
-
 from collections.abc import Iterator
 
 import libcst as cst

@@ -1,5 +1,3 @@
-"""THN505."""
-
 from collections.abc import Iterator
 
 import libcst as cst
