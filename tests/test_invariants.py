@@ -1,10 +1,10 @@
-"""The laws that every method obeys. A law never asks for a method's name: differences live in its facts and its row."""
+"""The invariants that hold for every method. No test asks for a name: methods differ in their facts and their rows."""
 
 import copy
 import io
 import itertools
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_sa
 from rows import ROWS
 from rows.row import Row
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import thinnet
 from thinnet.ops import reference
@@ -22,7 +23,7 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def each(condition: Callable[[Row], object] = lambda row: True) -> pytest.MarkDecorator:
-    """All methods of which something holds, or that state something."""
+    """Runs a test for every row that fulfils a condition."""
     return pytest.mark.parametrize("row", [row for row in ROWS if condition(row)], ids=lambda row: row.name)
 
 
@@ -35,29 +36,43 @@ def delivered(p: float) -> float:
     return rates.count(p) / rates.RESOLUTION
 
 
-def named(row: Row, p: float) -> tuple[nn.Module, thinnet.DropoutRNG]:
+def addressed(row: Row, p: float) -> tuple[nn.Module, thinnet.DropoutRNG]:
     model = nn.Sequential(row.module(p))
     return model, thinnet.DropoutRNG(seed=11).bind(model)
 
 
-def run(model: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """The output and the gradient of its sum, weighted or not."""
+def run(
+    model: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor | None = None, parameters: Iterable[Tensor] = ()
+) -> tuple[Tensor, ...]:
+    """The output and the gradients of its weighted sum: of the input, then of the parameters."""
     x = x.detach().requires_grad_()
     y = model(x)
-    (gradient,) = torch.autograd.grad((y if weight is None else y * weight).sum(), x)
-    return y.detach(), gradient
+    total = (y if weight is None else y * weight).sum()
+    gradients = torch.autograd.grad(total, [x, *parameters], allow_unused=True, materialize_grads=True)
+    return y.detach(), *gradients
+
+
+def parts(model: nn.Module, rng: thinnet.DropoutRNG, x: Tensor, ids: Tensor, size: int) -> tuple[Tensor, ...]:
+    """What `run` returns for a batch, computed in smaller batches of a size."""
+    pieces = [
+        (rng.at(3, some), run(model, part, None, model.parameters()))[1]
+        for part, some in zip(x.split(size), ids.split(size), strict=True)
+    ]
+    y, gradient, *rest = zip(*pieces, strict=True)
+    return torch.cat(y), torch.cat(gradient), *(torch.stack(each).sum(0) for each in rest)
 
 
 def many(row: Row, layer: nn.Module, case: Tensor, draws: int) -> tuple[Tensor, Tensor]:
     """Outputs and gradients of one case under independent masks, `(draws, ...)`."""
     if not row.facts.per_batch:
-        return run(layer, case.expand(draws, *case.shape))
+        y, gradient = run(layer, case.expand(draws, *case.shape))
+        return y, gradient
     ys, gradients = zip(*(run(layer, case[None]) for _ in range(draws // 20)), strict=True)
     return torch.cat(ys), torch.cat(gradients)
 
 
 def noise_of(row: Row, shape: tuple[int, ...], ids: Tensor, step: int) -> Tensor:
-    """The noise of module "0" as the definition wants it, broadcast over the grain."""
+    """The noise of module "0" in its noise shape, as the definition takes it."""
     shape = row.noise_shape(shape)
     ids = ids if not row.facts.per_batch else ids[:1] if row.facts.after_first else ids[:1] * 0
     count = torch.Size(shape).numel() // len(ids)
@@ -70,29 +85,29 @@ def noise_of(row: Row, shape: tuple[int, ...], ids: Tensor, step: int) -> Tensor
 
 
 def shared_axes(row: Row, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(axis for axis, (size, rng) in enumerate(zip(shape, row.noise_shape(shape), strict=True)) if rng < size)
+    return tuple(axis for axis, (size, noise) in enumerate(zip(shape, row.noise_shape(shape), strict=True)) if noise < size)
 
 
 @each_shape(lambda row: not row.resized)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_shape_and_dtype_are_kept(row: Row, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_the_output_has_the_shape_and_dtype_of_the_input(row: Row, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     x = row.inputs(shape).to(dtype)
     y = row.module(0.5).to(dtype)(x)
     assert (y.shape, y.dtype, y.stride()) == (x.shape, x.dtype, x.stride())
 
 
 @each_shape()
-def test_eval_is_what_is_declared_and_so_is_rate_zero(row: Row, shape: tuple[int, ...]) -> None:
+def test_eval_and_rate_zero_equal_the_stated_eval(row: Row, shape: tuple[int, ...]) -> None:
     x = row.inputs(shape)
     expected = row.in_eval(x, 0.5)
     torch.testing.assert_close(row.module(0.5).eval()(x), expected)
     assert_same_bits(row.module(0.5).eval()(x), row.module(0.5).eval()(x))
-    for p in (0.0, 1e-9)[: 2 * (0.0 in row.edges)]:  # the second rounds to rate 0 but is tossed
+    for p in (0.0, 1e-9)[: 2 * (0.0 in row.edges)]:  # the second rounds to rate 0 but draws a mask
         torch.testing.assert_close(row.module(p)(x), row.in_eval(x, 0.0))
 
 
 @each_shape(lambda row: row.facts.in_eval is None)
-def test_the_identity_is_the_same_bits(row: Row, shape: tuple[int, ...]) -> None:
+def test_identity_keeps_every_bit(row: Row, shape: tuple[int, ...]) -> None:
     x = row.inputs(shape)
     assert row.module(0.5).eval()(x) is x
     for p in (0.0, 1e-9)[: 2 * (0.0 in row.edges)]:
@@ -100,7 +115,7 @@ def test_the_identity_is_the_same_bits(row: Row, shape: tuple[int, ...]) -> None
 
 
 @each(lambda row: row.method.function and row.facts.in_eval is None)
-def test_the_stateless_form_is_the_identity_where_it_should(row: Row) -> None:
+def test_the_functional_form_is_the_identity_in_eval_and_at_rate_zero(row: Row) -> None:
     x = row.inputs(row.shapes[0])
     assert row.function(x, 0.5, training=False) is x
     assert_same_bits(row.function(x, 0.0, training=True), x)
@@ -108,21 +123,21 @@ def test_the_stateless_form_is_the_identity_where_it_should(row: Row) -> None:
 
 @each(lambda row: row.edges)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_the_edges_are_finite_forward_and_backward(row: Row, dtype: torch.dtype) -> None:
+def test_outputs_and_gradients_are_finite_at_the_edges(row: Row, dtype: torch.dtype) -> None:
     for p, shape in itertools.product(row.edges, row.shapes):
-        y, gradient = run(row.module(p).to(dtype), row.inputs(shape).to(dtype))
-        assert bool(y.isfinite().all() and gradient.isfinite().all())
+        module = row.module(p).to(dtype)
+        assert all(bool(t.isfinite().all()) for t in run(module, row.inputs(shape).to(dtype), None, module.parameters()))
 
 
 @each(lambda row: row.edges and row.facts.expected_drop)
-def test_at_the_edges_the_drop_is_exact(row: Row) -> None:
+def test_the_drop_is_exact_at_the_edges(row: Row) -> None:
     for p, shape in itertools.product(row.edges, row.shapes):
         _, gradient = run(row.module(p), row.inputs(shape))
         assert float((gradient == 0).double().mean()) == row.facts.expected_drop(p, **row.settings)
 
 
 @each(lambda row: row.facts.expected_drop and row.facts.independent and row.facts.expected_drop(0.5, **row.settings) > 0)
-def test_what_is_dropped_does_not_leak(row: Row) -> None:
+def test_dropped_values_do_not_leak(row: Row) -> None:
     x = torch.full((64, *row.shapes[0][1:]), torch.inf)
     layer = row.module(0.5)
     torch.manual_seed(3)
@@ -133,7 +148,7 @@ def test_what_is_dropped_does_not_leak(row: Row) -> None:
 
 
 @each()
-def test_a_seed_gives_one_mask_and_a_call_a_new_one(row: Row) -> None:
+def test_a_seed_repeats_a_mask_and_each_call_draws_a_new_one(row: Row) -> None:
     x, layer = row.inputs((50, *row.shapes[0][1:])), row.module(0.5)
     torch.manual_seed(3)
     first, second = layer(x), layer(x)
@@ -145,7 +160,7 @@ def test_a_seed_gives_one_mask_and_a_call_a_new_one(row: Row) -> None:
 
 
 @each(lambda row: row.method.function)
-def test_the_stateless_form_draws_as_the_module_does(row: Row) -> None:
+def test_the_functional_form_draws_the_masks_of_the_module(row: Row) -> None:
     x, layer = row.inputs((50, *row.shapes[0][1:])), row.module(0.5)
     torch.manual_seed(3)
     first = layer(x)
@@ -155,21 +170,21 @@ def test_the_stateless_form_draws_as_the_module_does(row: Row) -> None:
 
 
 @each(lambda row: row.facts.expected_drop)
-def test_the_delivered_rate_is_the_declared_one(row: Row) -> None:
+def test_the_delivered_rate_equals_the_stated_one(row: Row) -> None:
     for p, shape in itertools.product(row.rates, row.shapes):
-        declared = row.facts.expected_drop(delivered(p), **row.settings)
+        stated = row.facts.expected_drop(delivered(p), **row.settings)
         draws = max(1, 400_000 // torch.Size(shape[1:]).numel())
         _, gradient = many(row, row.module(p), row.inputs(shape[1:]), draws)
         if row.facts.independent:
             shared = shared_axes(row, shape)
-            assert_rate((gradient.amax(shared) if shared else gradient) == 0, declared)
-        else:  # a mask is the unit, as the elements of one depend on each other
+            assert_rate((gradient.amax(shared) if shared else gradient) == 0, stated)
+        else:  # elements of a mask depend on each other, so masks are counted
             share = (gradient == 0).double().flatten(1).mean(1, keepdim=True)
-            assert_mean(share, torch.tensor([declared]).double(), share.var(0))
+            assert_mean(share, torch.tensor([stated]).double(), share.var(0))
 
 
 @each(lambda row: row.facts.mean and row.facts.variance)
-def test_mean_and_variance_are_the_declared_ones(row: Row) -> None:
+def test_mean_and_variance_equal_the_stated_ones(row: Row) -> None:
     for p, shape in itertools.product(row.rates, row.shapes):
         case = row.inputs(shape[1:])
         y, _ = many(row, row.module(p), case, 200_000 // max(1, case.numel()) + 2000)
@@ -180,22 +195,24 @@ def test_mean_and_variance_are_the_declared_ones(row: Row) -> None:
 
 
 @each_shape(lambda row: row.facts.definition)
-def test_it_is_what_its_paper_says(row: Row, shape: tuple[int, ...]) -> None:
+def test_output_and_gradients_equal_those_of_the_paper(row: Row, shape: tuple[int, ...]) -> None:
     ids = torch.arange(shape[0]) * 3 + 5
     for p in row.rates:
-        model, rng = named(row, p)
+        model, rng = addressed(row, p)
         x = row.inputs(shape).double()
-        model.double()
+        module, parameters = model.double()[0], list(model.parameters())
         weight = torch.randn(1, dtype=torch.float64) + torch.arange(1.0, 1.0 + len(x), dtype=torch.float64)
         weight = weight.reshape(-1, *[1] * (x.ndim - 1))
-        noise = noise_of(row, shape, ids, 7)
-        ours = run(lambda x, model=model, rng=rng: rng.at(7, ids) and model(x), x, weight)
-        theirs = run(lambda x, p=p, u=noise: row.facts.definition(x, u, delivered(p), **row.settings), x, weight)
-        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+        rng.at(7, ids)
+        ours = run(model, x, weight, parameters)
+        paper = row.paper(module, delivered(p), noise_of(row, shape, ids, 7))
+        theirs = run(paper.output, x, weight, [paper.parameters.get(parameter, parameter) for parameter in parameters])
+        ours = [one.sum() if other.ndim < one.ndim else one for one, other in zip(ours, theirs, strict=True)]
+        torch.testing.assert_close(ours, list(theirs), rtol=1e-6, atol=1e-6)
 
 
 @each(lambda row: row.facts.independent and row.facts.expected_drop)
-def test_a_grain_has_one_coin_and_its_neighbour_another(row: Row) -> None:
+def test_units_along_shared_axes_share_their_mask_and_others_do_not(row: Row) -> None:
     shape = (200, *row.shapes[-1][1:])
     _, gradient = run(row.module(0.5), torch.ones(shape))
     shared = shared_axes(row, shape)
@@ -207,21 +224,22 @@ def test_a_grain_has_one_coin_and_its_neighbour_another(row: Row) -> None:
 
 
 @each(lambda row: not row.facts.per_batch)
-def test_samples_keep_their_coins_in_any_order_and_batch(row: Row) -> None:
-    x, ids = row.inputs((12, *row.shapes[0][1:])), torch.randperm(1000)[:12]
-    model, rng = named(row, 0.5)
-    whole = rng.at(3, ids) and model(x)
+def test_samples_keep_their_masks_in_any_batch_and_order(row: Row) -> None:
+    x, ids = row.inputs((12, *row.shapes[0][1:])).double(), torch.randperm(1000)[:12]
+    model, rng = addressed(row, 0.5)
+    whole = parts(model.double(), rng, x, ids, 12)
+    torch.testing.assert_close(parts(model, rng, x, ids, 1), whole)
+    torch.testing.assert_close(parts(model, rng, x, ids, 5), whole)
     order = torch.randperm(12)
-    torch.testing.assert_close(rng.at(3, ids[order]) and model(x[order]), whole[order])
-    parts = [rng.at(3, ids[i : i + 1]) and model(x[i : i + 1]) for i in range(12)]
-    torch.testing.assert_close(torch.cat(parts), whole)
-    assert not torch.equal(rng.at(4, ids) and model(x), whole)
+    y, gradient, *rest = parts(model, rng, x[order], ids[order], 12)
+    torch.testing.assert_close((y, gradient, *rest), (whole[0][order], whole[1][order], *whole[2:]))
+    assert not torch.equal(rng.at(4, ids) and model(x), whole[0])
 
 
 @each(lambda row: row.facts.per_batch)
-def test_a_batch_has_one_mask_whatever_its_samples_are(row: Row) -> None:
+def test_a_batch_has_one_mask_for_any_samples(row: Row) -> None:
     x = row.inputs(row.shapes[0][1:]).expand(12, *row.shapes[0][1:])
-    model, rng = named(row, 0.5)
+    model, rng = addressed(row, 0.5)
     ids = torch.cat((torch.tensor([7 if row.facts.after_first else 0]), 10 + torch.randperm(1000)[:11]))
     whole = rng.at(3, ids) and model(x)
     torch.testing.assert_close(rng.at(3, int(ids[0])) and model(x), whole)
@@ -230,30 +248,47 @@ def test_a_batch_has_one_mask_whatever_its_samples_are(row: Row) -> None:
 
 
 @each(lambda row: row.derivative)
-def test_gradients(row: Row) -> None:
-    model, rng = named(row, 0.5)
+def test_gradients_equal_finite_differences(row: Row) -> None:
+    model, rng = addressed(row, 0.5)
     rng.at(3)
     x = row.inputs((3, *row.shapes[0][1:])).double().requires_grad_()
-    torch.autograd.gradcheck(model.double(), x)
+    torch.autograd.gradcheck(lambda x, *_: model(x), (x, *model.double().parameters()))
 
 
 @each(lambda row: row.twice)
-def test_gradients_of_gradients(row: Row) -> None:
-    model, rng = named(row, 0.5)
+def test_second_derivatives_equal_finite_differences(row: Row) -> None:
+    model, rng = addressed(row, 0.5)
     rng.at(3)
     x = row.inputs((3, *row.shapes[0][1:])).double().requires_grad_()
-    torch.autograd.gradgradcheck(model.double(), x)
+    torch.autograd.gradgradcheck(lambda x, *_: model(x), (x, *model.double().parameters()))
+
+
+@each(lambda row: row.checkpoints)
+@pytest.mark.parametrize("reentrant", (False, True))
+def test_activation_checkpointing_draws_the_same_masks(row: Row, reentrant: bool) -> None:
+    x = row.inputs((3, *row.shapes[0][1:]))
+    model, rng = addressed(row, 0.5)
+    for at in (lambda: rng.at(3, 40), lambda: (rng.unbind(), torch.manual_seed(3))):
+        at()
+        expected = run(model, x, None, model.parameters())
+        at()
+        leaf = x.detach().requires_grad_()
+        y = checkpoint(model, leaf, use_reentrant=reentrant)
+        model.zero_grad()
+        y.sum().backward()
+        parameters = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in model.parameters()]
+        torch.testing.assert_close((y.detach(), leaf.grad, *parameters), expected)
 
 
 @each()
-def test_nothing_of_the_size_of_the_input_is_kept(row: Row) -> None:
+def test_no_mask_is_kept_for_backward(row: Row) -> None:
     x = row.inputs((64, *row.shapes[0][1:])).requires_grad_()
     layer = row.module(0.5)
     assert_keeps_nothing(lambda: layer(x), x, *layer.parameters(), most=row.kept)
 
 
 @each()
-def test_state_copies_and_pickles(row: Row) -> None:
+def test_copies_pickles_and_loaded_state_draw_the_same_masks(row: Row) -> None:
     layer = row.module(0.3)
     x = row.inputs((20, *row.shapes[0][1:]))
     stored = io.BytesIO()
@@ -270,13 +305,13 @@ def test_state_copies_and_pickles(row: Row) -> None:
 
 
 @each(lambda row: row.facts.in_eval is None)
-def test_a_checkpoint_has_the_keys_that_are_declared_of_it(row: Row) -> None:
+def test_the_state_dict_has_the_stated_keys(row: Row) -> None:
     assert tuple(row.module(0.3).state_dict()) == row.state
 
 
 @each(lambda row: row.compiles)
-def test_one_graph_for_all_rates_and_steps(row: Row) -> None:
-    model, rng = named(row, 0.5)
+def test_one_compiled_graph_serves_all_rates_and_steps(row: Row) -> None:
+    model, rng = addressed(row, 0.5)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for step in range(12):
@@ -284,11 +319,11 @@ def test_one_graph_for_all_rates_and_steps(row: Row) -> None:
             model[0].p = step / 13
         x = row.inputs((4, *row.shapes[0][1:]))
         rng.at(step, torch.randperm(100)[:4])
-        torch.testing.assert_close(run(compiled, x), run(model, x))
+        torch.testing.assert_close(*(run(either, x, None, model.parameters()) for either in (compiled, model)))
     assert counter.frame_count == 1
     rng.unbind()
     compiled(row.inputs((4, *row.shapes[0][1:])).requires_grad_())
-    assert counter.frame_count == 2  # drawn seeds are other code than named coins; rates still are not
+    assert counter.frame_count == 2  # drawn seeds are new code, new rates are not
     if row.edges:
         model[0].p = 0.77
     compiled(row.inputs((4, *row.shapes[0][1:])).requires_grad_())
@@ -296,7 +331,7 @@ def test_one_graph_for_all_rates_and_steps(row: Row) -> None:
 
 
 @each(lambda row: row.outside)
-def test_bad_rates_are_refused_before_anything_changes(row: Row) -> None:
+def test_invalid_rates_are_refused_before_anything_changes(row: Row) -> None:
     layer = row.module(0.25)
     for p in row.outside:
         with pytest.raises(ValueError, match=rf"^{row.name}: p must be a number in .*; got {p!r}\."):
@@ -309,7 +344,7 @@ def test_bad_rates_are_refused_before_anything_changes(row: Row) -> None:
 
 
 @each(lambda row: row.outside and row.method.function)
-def test_the_stateless_form_refuses_bad_rates_and_a_forgotten_mode(row: Row) -> None:
+def test_the_functional_form_refuses_invalid_rates_and_a_missing_training(row: Row) -> None:
     x, function = row.inputs((2, *row.shapes[0][1:])), row.method.function.__name__
     for p in row.outside:
         with pytest.raises(ValueError, match=rf"^{function}: p must be"):
@@ -319,7 +354,7 @@ def test_the_stateless_form_refuses_bad_rates_and_a_forgotten_mode(row: Row) -> 
 
 
 @each(lambda row: row.facts.in_eval is None and row.method.function)
-def test_inputs_that_cannot_be_tossed_are_refused(row: Row) -> None:
+def test_unsupported_inputs_are_refused(row: Row) -> None:
     shape = (2, *row.shapes[0][1:])
     for x, step in (
         (torch.ones(shape, dtype=torch.int64), r"Call x\.float\(\) first"),
@@ -334,5 +369,5 @@ def test_inputs_that_cannot_be_tossed_are_refused(row: Row) -> None:
 
 
 @each()
-def test_the_methods_of_a_model_are_its_sites(row: Row) -> None:
+def test_every_module_has_a_dropout_site(row: Row) -> None:
     assert any(isinstance(module, Site) for module in row.module(0.5).modules())

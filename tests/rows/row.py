@@ -1,9 +1,9 @@
-"""What the laws need to know of a method beyond its facts."""
+"""What the invariant tests need to know about a method beyond its facts."""
 
 import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,25 +16,39 @@ METHODS = {method.name: method for method in REGISTRY}
 RATES_OUTSIDE = (-0.1, 1.5, float("nan"), True, "0.5", 40)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A method, the shapes it is tried on (batch first), and rates inside and outside its domain.
+class Paper(NamedTuple):
+    """The method as its paper states it, at the parameters of a module.
 
     Args:
-        method: its line of the registry.
-        shapes: of inputs.
-        settings: the method's other arguments, which its module, its function and its facts all take by name.
-        rates: inside of its domain.
+        output: from an input to the output.
+        parameters: a scalar for each rate parameter of the module, all of whose elements are equal.
+    """
+
+    output: Callable[[Tensor], Tensor]
+    parameters: Mapping[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method with the shapes, rates and settings that it is tested with.
+
+    Args:
+        method: its entry in the registry.
+        shapes: of inputs, batch first.
+        settings: the method's other arguments, which its class, function and facts all take by name.
+        rates: inside its domain.
         edges: the ends of its domain.
-        outside: what is no rate of it.
-        build: how the module is made for a rate; else by its class, the rate and the settings.
-        inputs: how an input of a shape is made.
-        kept: the bytes that may be kept for backward beside input and output.
-        state: the keys that it has in a checkpoint.
+        outside: values that are not valid rates.
+        build: makes the module for a rate; by default its class with the rate and the settings.
+        learned: the name of a learned parameter, and the rate as a function of it.
+        inputs: makes an input of a shape.
+        kept: the bytes that may be kept for backward besides input and output.
+        state: the keys of its `state_dict`.
         resized: whether the output has another shape than the input.
-        derivative: whether what goes backward is the derivative of what went forward.
+        derivative: whether backward computes the derivative of forward.
         twice: whether it can be differentiated twice.
-        compiles: whether it is one graph for all rates and steps.
+        compiles: whether one compiled graph serves all rates and steps.
+        checkpoints: whether activation checkpointing recomputes it.
     """
 
     method: Method
@@ -44,6 +58,7 @@ class Row:
     edges: tuple[float, ...] = (0.0, 1.0)
     outside: tuple[object, ...] = RATES_OUTSIDE
     build: Callable[[float], nn.Module] | None = None
+    learned: tuple[str, Callable[[Tensor], Tensor]] | None = None
     inputs: Callable[[tuple[int, ...]], Tensor] = torch.randn
     kept: int = 64
     state: tuple[str, ...] = ()
@@ -51,6 +66,7 @@ class Row:
     derivative: bool = True
     twice: bool = True
     compiles: bool = True
+    checkpoints: bool = True
 
     @property
     def name(self) -> str:
@@ -59,7 +75,7 @@ class Row:
 
     @property
     def facts(self) -> Facts:
-        """What the method declares."""
+        """What the method states."""
         return self.method.facts
 
     def module(self, p: float) -> nn.Module:
@@ -70,14 +86,30 @@ class Row:
         return self.method.module(p=p, **copy.deepcopy(dict(self.settings)))
 
     def function(self, x: Tensor, p: object, **options: Any) -> Tensor:
-        """The stateless form."""
+        """The functional form."""
         assert self.method.function is not None
         return self.method.function(x, p, **copy.deepcopy(dict(self.settings)), **options)
 
     def in_eval(self, x: Tensor, p: float) -> Tensor:
-        """What the method declares to be in eval."""
+        """What the method states for eval."""
         return x if self.facts.in_eval is None else self.facts.in_eval(x, p, **self.settings)
 
     def noise_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the coins of an input."""
+        """The noise shape of an input."""
         return self.facts.noise_shape(shape, **self.settings)
+
+    def paper(self, module: nn.Module, p: float, noise: Tensor) -> Paper:
+        """The definition with the layers, weights and learned rates of a module, so that both have the same parameters."""
+        shared = {
+            name: getattr(module, name, old) for name, old in self.settings.items() if isinstance(old, (nn.Module, Tensor))
+        }
+        rate: float | Tensor = p
+        parameters = {}
+        if self.learned is not None:
+            name, rate_of = self.learned
+            value = module.get_parameter(name)
+            parameters[value] = value.detach().flatten()[0].clone().requires_grad_()
+            rate = rate_of(parameters[value])
+        definition = self.facts.definition
+        assert definition is not None
+        return Paper(lambda x: definition(x, noise, rate, **{**self.settings, **shared}), parameters)
