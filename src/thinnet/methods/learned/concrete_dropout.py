@@ -18,7 +18,7 @@ DENSE, SPATIAL = 0.1, 2 / 3  # temperatures
 
 def definition(x: Tensor, u: Tensor, p: float, temperature: float = DENSE, **_: object) -> Tensor:
     """Returns x (1 - d) / (1 - p)."""
-    odds = math.log(p) - math.log(1 - p) + torch.log(u) - torch.log(1 - u)
+    odds = torch.logit(torch.as_tensor(p, dtype=x.dtype)) + torch.log(u) - torch.log(1 - u)
     return x * (1 - torch.sigmoid(odds / temperature)) / (1 - p)
 
 

@@ -37,7 +37,7 @@ def _mean(x: Tensor, sigma2: float, weight: Tensor) -> Tensor:
 
 
 def _variance(x: Tensor, sigma2: float, weight: Tensor) -> Tensor:
-    return x.square() @ torch.full_like(weight, sigma2, dtype=x.dtype).T
+    return x.square() @ (sigma2 * torch.ones_like(weight, dtype=x.dtype)).T
 
 
 def definition(x: Tensor, z: Tensor, sigma2: float, weight: Tensor) -> Tensor:

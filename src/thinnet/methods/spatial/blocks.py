@@ -138,7 +138,7 @@ class Selected(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        return Selected.jvp(ctx, *gradients), *[None] * (3 + len(ctx.saved_tensors))
+        return Selected.jvp(ctx, *gradients), *[None] * (len(ctx.needs_input_grad) - 1)
 
 
 def places(shape: Sequence[int], block: int | Sequence[int]) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
