@@ -1,15 +1,29 @@
 """Rows of the methods that drop residual branches or whole layers."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from rows.row import METHODS, Row
+
+
+class Slope(nn.Module):
+    """A branch with a parameter: a leaky ReLU with a learned slope, in the dtype of the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(0.3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x > 0, x, x * self.weight.to(x.dtype))
+
 
 ROWS: tuple[Row, ...] = (
     Row(METHODS["DropPath"], ((5,), (4, 7), (3, 6, 2), (2, 3, 4, 5))),
     Row(
         METHODS["StochasticDepth"],
         ((5, 3), (4, 3, 2)),
-        settings={"branch": nn.LeakyReLU(0.3)},
+        settings={"branch": Slope()},
+        state=("weight",),
         kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their indices, and the branch's input
         outside=(-0.1, 1.5, float("nan"), True, "0.5", 40),
     ),

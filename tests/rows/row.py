@@ -100,8 +100,11 @@ class Row:
 
     def paper(self, module: nn.Module, p: float, noise: Tensor) -> Paper:
         """The definition with the layers, weights and learned rates of a module, so that both have the same parameters."""
+        attributes = {"branch": "layer"}
         shared = {
-            name: getattr(module, name, old) for name, old in self.settings.items() if isinstance(old, (nn.Module, Tensor))
+            name: getattr(module, attributes.get(name, name), old)
+            for name, old in self.settings.items()
+            if isinstance(old, (nn.Module, Tensor))
         }
         rate: float | Tensor = p
         parameters = {}
