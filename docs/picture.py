@@ -1,5 +1,6 @@
-"""Takes the picture of the README from a report: `python -m docs.picture [report/index.html]`."""
+"""Take the screenshot of the README from a report: `python -m docs.picture [report/index.html]`."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,9 +11,9 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def main(report: Path) -> None:
-    """Writes docs/study.png: the top of the report in a window of 1280 by 1240."""
+    """Write docs/study.png: the top of the report in a window of 1280 by 1240."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
         page = browser.new_page(viewport={"width": 1280, "height": 1240}, color_scheme="light")
         page.goto(report.resolve().as_uri())
         page.wait_for_timeout(1000)

@@ -216,7 +216,7 @@ def test_sentences_name_the_rates_that_differ_and_the_times():
     assert one.startswith("At p = 0.2 thin")
     assert rest.endswith("for their number, thin is worse at p = 0.5 and thin is better at p = 0.8.")
     assert comparison_text.time_sentences(found) == [
-        "At p = 0.2 thin trains in 0.50x (0.40 to 0.60) of the time of dropout. "
-        "To the lowest validation loss that both reach it takes 0.70x of the time."
+        "At p = 0.2 thin takes 0.50x (0.40 to 0.60) the training time of dropout, "
+        "and 0.70x the time to the lowest validation loss that both reach."
     ]
     assert "the data show no difference" in comparison_text._at_all_rates([comparison(0.2, even), comparison(0.5, even)])

@@ -45,7 +45,14 @@ SERIES = ("--blue", "--orange", "--green", "--red", "--violet", "--teal", "--bro
 """The colours of lines, in their order."""
 
 FONT = "system-ui, sans-serif"
-AXIS = {"automargin": True, "gridcolor": "--rule", "zeroline": False, "ticks": "", "title": {"standoff": 10}}
+AXIS = {
+    "automargin": True,
+    "gridcolor": "--rule",
+    "zeroline": False,
+    "ticks": "",
+    "ticklabelstandoff": 4,
+    "title": {"standoff": 10},
+}
 TEMPLATE = {
     "layout": {
         "colorway": list(SERIES),

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from thinnet.report.formatting import cell
+from thinnet.report.formatting import cell, unbroken
 
-NUMBER = re.compile(r"[-+\u2212±]?\d")
+NUMBER = re.compile(r"[-+\u2212±]?\d|-$")  # a lone dash stands for a missing number
 STYLES = {"strong": "bold", "alarm": "bold red", "quiet": "dim"}
 
 
@@ -84,7 +84,7 @@ class Table:
 
         right = self._right()
         title = Text.assemble((self.title, "bold"), f"  {self.meaning}" if self.meaning else "")
-        grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         for number, name in enumerate(self.head):
             side = "right" if number in right else "left"
             grid.add_column(Text(name), justify=side, no_wrap=number in right, overflow="fold")
@@ -115,11 +115,11 @@ class Tabular:
     def __rich__(self) -> Any:
         from rich.console import Group
 
-        return Group(*self.tables())
+        return Group(*(part for table in self.tables() for part in (table, "")))
 
     def _repr_html_(self) -> str:
         return "\n".join(table.html() for table in self.tables())
 
 
 def _lines(text: str) -> str:
-    return escape(text).replace("\n", "<br>")
+    return escape(unbroken(text)).replace("\n", "<br>")

@@ -24,8 +24,8 @@ def loss_sentences(results: Results, task: Task) -> list[str]:
 def time_sentences(results: Results) -> list[str]:
     """Return for every method but the first one sentence on its training time."""
     return [
-        f"At p = {each.rate:g} {each.method} trains in {ratio_text(each.seconds)} of the time of {each.against}. "
-        f"To the lowest validation loss that both reach it takes {ratio_text(each.seconds_to_target)} of the time."
+        f"At p = {each.rate:g} {each.method} takes {ratio_text(each.seconds)} the training time of {each.against}, "
+        f"and {ratio_text(each.seconds_to_target)} the time to the lowest validation loss that both reach."
         for each in results.comparisons
         if each.rate == results.compared_rate
     ]

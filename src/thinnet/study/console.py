@@ -27,13 +27,13 @@ def show_progress(trials: Iterable[Trial], finished: int, total: int) -> None:
 
 def print_results(console: Console, results: Results, data: Dataset, verdict: Verdict) -> None:
     """Print the tables and the verdict."""
-    console.print(_rates(results, data.task))
+    console.print(_rates(results, data.task), "")
     text = Text(verdict.headline, style="bold")
     for sentence in (*verdict.sentences, verdict.overfitting):
         text.append(f"\n{sentence}", style="not bold")
     console.print(text)
     if results.comparisons:
-        console.print(_methods(results, data.task))
+        console.print("", _methods(results, data.task), "")
         console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
 
 
