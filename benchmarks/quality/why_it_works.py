@@ -56,7 +56,7 @@ CLAIMS = {  # measure: the direction that the claim predicts
         "test accuracy": HIGHER,
         "direction error of gradients": LOWER,
     },
-    "beside": {"training accuracy, right labels": None, "mean activation": None, "zeros": None},
+    "other measures": {"training accuracy, right labels": None, "mean activation": None, "zeros": None},
 }
 
 
@@ -190,7 +190,7 @@ def show(found: list[dict]) -> None:
             cells.append(line)
         head = ["labels", "measure", "claim", "at 0"]
         print(f"\n{claim}\n" + table(head + [text for rate in RATES[1:] for text in (f"{rate:g} minus 0", "claim")], cells))
-        for word in ("holds", "not shown", "opposite") if claim != "beside" else ():
+        for word in ("holds", "not shown", "opposite") if claim != "other measures" else ():
             print(f"\nat {RATES[-1]:g}, {word}: {'; '.join(by(found, claim, word)) or 'by no measure'}")
 
 

@@ -403,7 +403,7 @@ def test_loaders_with_several_arguments_and_with_names() -> None:
             self.layers = perceptron()
 
         def forward(self, a: Tensor, b: Tensor) -> tuple[Tensor, str]:
-            return self.layers(a + b), "beside"
+            return self.layers(a + b), "text"
 
     x, y = classes()
     model = Two()

@@ -63,7 +63,7 @@ def diagnose(
         seed: the seed of the samples, units, orders, pairs and masks.
 
     Raises:
-        TypeError: `model` is no module, or the loader gives no pairs.
+        TypeError: `model` is not a module, or the loader gives no pairs.
         ValueError: a number is out of range, a measure or a layer is unknown, or no hidden layer is found.
 
     Source: Cogswell et al. 2016, arXiv:1511.06068 (DeCov); Morcos et al. 2018, arXiv:1803.06959 (ablation); Srivastava et al.

@@ -11,7 +11,7 @@ from thinnet.diagnosis.variance import Shift
 from thinnet.report.figure import SERIES, Panel, bars
 
 ON, OFF, GHOST = "--orange", "--blue", "--grey"
-SHIFTS = 40  # at most so many layers in the panel of shifts: those furthest from 1
+SHIFTS = 40  # layers in the panel of shifts: those furthest from 1
 ROW = 24  # pixels of a row of dots
 
 

@@ -7,7 +7,7 @@ Each curve of the ablation draws one order of the units, and each fraction zeroe
 other units multiplied by D / (D - K), as in training with dropout.
 
 S < 0: the two units are needed together, which is co-adaptation. S > 0: one can replace the other; they are redundant. S = 0:
-they are independent. The loss is convex in the logits, which by itself makes S slightly positive.
+they are independent. The loss is convex in the logits, which alone makes S slightly positive.
 
 Source: Morcos et al. 2018, arXiv:1803.06959 (ablation).
 """
@@ -27,7 +27,7 @@ class Ablation:
 
     Args:
         fractions: the fractions of units that are zeroed.
-        loss, accuracy: plain; `accuracy` is empty if the target is no class.
+        loss, accuracy: plain; `accuracy` is empty if the targets are not classes.
         loss_rescaled, accuracy_rescaled: with the other units multiplied by D / (D - K).
         area, area_rescaled: the area under the mean curve of the accuracy, or of the loss without one.
         of: "accuracy" or "loss": the score of the areas.

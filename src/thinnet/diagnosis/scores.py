@@ -92,7 +92,7 @@ def default_loss(out: Any, target: Tensor) -> Tensor:
 
 
 def hits(out: Any, target: Any) -> Tensor | None:
-    """Returns the fraction of right classes per sample, `(B,)`; None if the target is no class."""
+    """Returns the fraction of right classes per sample, `(B,)`; None if the targets are not classes."""
     if not isinstance(target, Tensor) or target.is_floating_point():
         return None
     try:

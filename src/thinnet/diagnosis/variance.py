@@ -1,6 +1,6 @@
 """Variance shift: the input of a layer has another variance in training, with dropout on, than in eval.
 
-    ratio = Var_train[x] / Var_eval[x];   behind dropout (E[x²] / q - μ²) / Var[x],   1 / q where the mean is 0
+    ratio = Var_train[x] / Var_eval[x];   behind dropout (E[x²] / q - μ²) / Var[x],   1 / q for mean 0
 
 Batch normalisation divides by the variance of training; if the ratio is not 1, that is the wrong one in eval.
 

@@ -2,7 +2,7 @@
 
 
 def check_counts(user: str, least: int = 1, /, **values: object) -> None:
-    """Refuses values that are no integers of at least `least`.
+    """Refuses values that are not integers of at least `least`.
 
     >>> check_counts("sample", n=50)
     """

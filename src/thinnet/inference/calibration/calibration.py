@@ -74,7 +74,7 @@ def calibrate(
     Raises:
         ValueError: the validation cases are the test cases, x and y differ in length, a label is not among the classes, a value
             is not finite, or a number is out of range.
-        TypeError: y is no tensor, or inputs come without a model.
+        TypeError: y is not a tensor, or inputs come without a model.
         ImportError: torchmetrics is not installed.
 
     Source: Guo et al. 2017, arXiv:1706.04599; Rahaman, Thiery 2020, arXiv:2007.08792; Gal, Ghahramani 2016, arXiv:1506.02142.
@@ -112,15 +112,15 @@ def calibrate(
 
 
 def _rows(
-    scorer: Scorer, sources: Sources, name: str, held: Drawn, tested: Drawn, tau: float | None, fitted: dict | None = None
+    scorer: Scorer, sources: Sources, name: str, validation: Drawn, test: Drawn, tau: float | None, fitted: dict | None = None
 ) -> list[Row]:
-    fitted, y, (draws, noise) = fitted or {}, sources.observed["validation"], tested
+    fitted, y, (draws, noise) = fitted or {}, sources.observed["validation"], test
     if sources.labels:
-        temperature = fitting.fit_temperature(held.draws, y)
+        temperature = fitting.fit_temperature(validation.draws, y)
         before = scorer.labels(name, draws, fitted=fitted)
         after = scorer.labels(f"{name}, temperature", draws, temperature, fitted | {"temperature": temperature})
         return [before, after]
-    found = fitting.fit_variance(held.draws, y, held.noise)
+    found = fitting.fit_variance(validation.draws, y, validation.noise)
     if noise is not None:
         after = scorer.values(f"{name}, variance", draws, found * noise, fitted | {"factor of variance": found})
         return [scorer.values(name, draws, noise, fitted), after]
@@ -134,8 +134,8 @@ def _rows(
 
 
 def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: float | None, wanted: bool) -> tuple[str, ...]:
-    held, tested = (len(sources.observed[part]) for part in ("validation", "test"))
-    notes = [f"fitted on {held} cases, scored on {tested} others; 95 % bootstrap intervals over these"]
+    fitted, scored = (len(sources.observed[part]) for part in ("validation", "test"))
+    notes = [f"fitted on {fitted} cases, scored on {scored} others; 95 % bootstrap intervals over these"]
     for row in rows:
         temperature = row.fitted.get("temperature", 1.0)
         if not 1.1 / fitting.HOTTEST < temperature < fitting.HOTTEST / 1.1:

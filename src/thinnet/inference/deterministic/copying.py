@@ -21,7 +21,7 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
         function: the name in the error.
         model: any module; it is unchanged.
 
-    Raises: TypeError where `model` is no module, or cannot be copied.
+    Raises: TypeError if `model` is not a module or cannot be copied.
 
     >>> import thinnet
     >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))

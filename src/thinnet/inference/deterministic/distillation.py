@@ -64,7 +64,7 @@ def distill(
 
     Raises:
         ValueError: an argument is out of range, the loader is empty, or outputs of teacher and student differ in shape.
-        TypeError: the model or the student is no module.
+        TypeError: the model or the student is not a module.
 
     Source: Korattikara et al. 2015, arXiv:1506.04416; Bulo, Porzi, Kontschieder 2016, ICML, PMLR 48:99.
 

@@ -112,7 +112,7 @@ def moments(
     Returns: the moments of the outputs (for logits also of probabilities), and a table as `str`.
 
     Raises:
-        TypeError: a layer has no rule, or a forward method is no chain; the message names it.
+        TypeError: a layer has no rule, or a forward method is not a chain; the message names it.
         ValueError: an argument is out of range.
 
     Source: Wang and Manning 2013, ICML; Brach et al. 2020, arXiv:2007.03293.

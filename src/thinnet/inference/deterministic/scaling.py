@@ -45,8 +45,8 @@ def weight_scaled(model: nn.Module, example: Any = None, *, classic: bool = Fals
 
     Raises:
         ValueError: a random operation is left, and the message names it; or, for `classic`, there is no example, or dropout is
-            inside another module or a function, or is no mask.
-        TypeError: `model` is no module.
+            inside another module or a function, or is not a mask.
+        TypeError: `model` is not a module.
 
     Source: Srivastava et al. 2014, JMLR 15:1929, section 4.
 

@@ -1,4 +1,4 @@
-"""The result of `distill`: a student, and its distance from the average of the teacher, beside that of weight scaling."""
+"""The result of `distill`: a student, and its distance from the average of the teacher."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

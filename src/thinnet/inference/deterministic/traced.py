@@ -42,7 +42,7 @@ class Leaves(fx.Tracer):
 def through(model: nn.Module, m: Moments, rules: Rules | None = None) -> Moments:
     """Returns the moments of the output of a model.
 
-    Raises: TypeError where a part has no rule, or the forward method is no chain. The message names the part.
+    Raises: TypeError if a part has no rule or the forward method is not a chain. The message names the part.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
     >>> through(model, Moments.of(torch.zeros(1, 2))).mean.shape

@@ -20,7 +20,7 @@ from thinnet.inference.exact.subnetworks import Subnetworks, Use
 from thinnet.inference.monte_carlo.sampling import sample
 
 ROWS = 1 << 14  # rows of the enlarged batch of one pass
-HELD = 1 << 27  # above so many numbers the outputs of the sub-networks are averaged and not kept
+HELD = 1 << 27  # larger outputs of the sub-networks are averaged and not kept
 MOST = 28  # units: 2^28 sub-networks take hours
 
 
@@ -35,7 +35,7 @@ def exact(
     batch_size: int = ROWS,
     pick: Callable[[Any], Tensor] | None = None,
 ) -> Averages:
-    """Returns the exact averages over all 2^n sub-networks of a model, beside weight scaling and Monte-Carlo.
+    """Returns the exact averages over all 2^n sub-networks of a model, with weight scaling and Monte-Carlo to compare.
 
     A sub-network keeps some of the n units and drops the others. It has the weight p for each unit that it drops and 1 - p for
     each that it keeps. A site with rate 0 or 1 adds no unit; a site that is used twice adds its units twice. All inputs meet
@@ -54,9 +54,9 @@ def exact(
     Returns: the averages: a table as `str`, and a picture. They are of probabilities if the outputs are logits.
 
     Raises:
-        ValueError: the model has more units than `limit`, or none; a random operation is no Bernoulli mask, and the message
+        ValueError: the model has more units than `limit`, or none; a random operation is not a Bernoulli mask, and the message
             names it; or an argument is out of range.
-        TypeError: `model` is no module.
+        TypeError: `model` is not a module.
 
     Source: Srivastava et al. 2014, JMLR 15:1929; Baldi and Sadowski 2013, NeurIPS.
 

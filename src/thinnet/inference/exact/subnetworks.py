@@ -82,7 +82,7 @@ class Subnetworks:
         pick: takes the tensor of interest from the output of the model.
 
     Raises:
-        ValueError: the model drops no unit, or a random operation is no Bernoulli mask; the message names it.
+        ValueError: the model drops no unit, or a random operation is not a Bernoulli mask; the message names it.
 
     >>> networks = Subnetworks(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.25), nn.Linear(3, 1)), torch.ones(1, 2))
     >>> networks.uses
@@ -181,10 +181,7 @@ class Subnetworks:
 
 
 def _no_mask(name: str, what: str) -> str:
-    return (
-        f"exact: each site must apply one Bernoulli mask; {name or 'the model'!r} is random by {what}, which is no such mask."
-        " Use sample(model, x)."
-    )
+    return f"exact: each site must apply one Bernoulli mask; {name or 'the model'!r} uses {what}. Use sample(model, x)."
 
 
 def _batch(x: Any) -> int:

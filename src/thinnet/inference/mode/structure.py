@@ -17,7 +17,7 @@ def structure(function: str, model: nn.Module) -> nn.Module:
         function: the name in the error.
         model: any module; it is unchanged.
 
-    Raises: TypeError where `copy.deepcopy` fails.
+    Raises: TypeError if `copy.deepcopy` fails.
 
     >>> model = nn.Linear(2, 2)
     >>> second = structure("example", model)

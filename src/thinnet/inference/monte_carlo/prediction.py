@@ -24,7 +24,7 @@ from thinnet.inference.monte_carlo.error import Enough
 from thinnet.report.table import Table, Tabular
 
 KINDS = ("logits", "values")
-DOUBLE = 1 << 25  # up to so many numbers, statistics are computed in double precision
+DOUBLE = 1 << 25  # statistics of more numbers are computed in single precision
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Prediction(Tabular):
     Raises:
         ValueError: `draws` has no draw or no axis of samples, holds NaN, or logits of fewer than two classes; or `kind` is
             unknown.
-        TypeError: `draws` are no floating-point numbers.
+        TypeError: `draws` are not floating-point numbers.
 
     >>> two = Prediction(torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]]]), "logits")
     >>> two.mean, round(float(two.entropy), 3), round(float(two.mutual_information), 3)

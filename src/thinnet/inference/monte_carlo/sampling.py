@@ -65,7 +65,7 @@ def sample(
     Raises:
         ValueError: the model has no dropout that is on, the output is NaN in some rows, an argument is out of range, or
             `output` has to select a tensor.
-        TypeError: `model` is no module or cannot be copied; or its output is no floating-point tensor.
+        TypeError: `model` is not a module or cannot be copied; or its output is not a floating-point tensor.
 
     Source: Gal and Ghahramani 2016, arXiv:1506.02142; Kirsch et al. 2019, arXiv:1906.08158 (BatchBALD).
 
