@@ -18,7 +18,7 @@ import thinnet
 from thinnet.methods.residual.drop_path import DropPath
 from thinnet.methods.residual.layer_drop import LayerDrop
 from thinnet.methods.residual.stochastic_depth import StochasticDepth
-from thinnet.models.rewrite.edits import Edit, made
+from thinnet.models.rewrite.edits import Edit, apply_changes
 from thinnet.models.thin.branch_plan import branches
 from thinnet.models.thin.notes import notes_on
 
@@ -67,7 +67,8 @@ class Custom(nn.Module):
 def skipped(model: nn.Module, *example: Any, leave: Callable[[str], bool] = lambda name: False) -> tuple[Edit, list[Any]]:
     """Thins the branches of a model; returns the edit and the switches."""
     found, notes = branches(model, lambda: model(*example), leave, seed=0)
-    return made(model, [change for piece in found for change in piece.changes], notes), [piece.switch for piece in found]
+    edit = apply_changes(model, [change for piece in found for change in piece.changes], notes)
+    return edit, [piece.switch for piece in found]
 
 
 def both(model: nn.Module, switches: Sequence[Any], *given: Any) -> None:

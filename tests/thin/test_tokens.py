@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import thinnet
-from thinnet.models.rewrite.edits import Edit, made
+from thinnet.models.rewrite.edits import Edit, apply_changes
 from thinnet.models.thin.tokens import tokens
 
 
@@ -30,7 +30,8 @@ class Heads(nn.Module):
 
 def thinned(model: nn.Module, x: Tensor, leave: str = "", taken: Any = ()) -> tuple[Edit, list[Any]]:
     found, notes = tokens(model, lambda: model(x), lambda name: name == leave, 0, taken)
-    return made(model, [change for piece in found for change in piece.changes], notes), [piece.switch for piece in found]
+    edit = apply_changes(model, [change for piece in found for change in piece.changes], notes)
+    return edit, [piece.switch for piece in found]
 
 
 @pytest.mark.parametrize("inplace", [False, True])

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thinnet.inference.mode.structure import structure
-from thinnet.models.edit.checks import checked
+from thinnet.models.edit.checks import check_model
 from thinnet.models.rewrite.edits import ABSENT
 from thinnet.models.rewrite.methods import Mode, Pinned
 from thinnet.rng.calls import CallCounter
@@ -29,7 +29,7 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     >>> free_copy("example", model)[0].context is None, model[0].context is None
     (True, False)
     """
-    copied = copy.deepcopy(structure(function, checked(function, model)))
+    copied = copy.deepcopy(structure(function, check_model(function, model)))
     for module in copied.modules():
         _unbind(module)
         pinned = vars(module).get("train")

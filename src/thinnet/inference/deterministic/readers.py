@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from thinnet.inference.deterministic.copying import norms_pinned
-from thinnet.models.edit.calls import CALLS, served_calls
+from thinnet.models.edit.calls import CALLS, serving_changes
 from thinnet.models.edit.equivalents import MODULES, same_forward
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.rates import is_dropout, owners
@@ -162,7 +162,7 @@ def _sites(model: nn.Module, example: Any) -> dict[nn.Module, str]:
 def _called(model: nn.Module, example: Any) -> list[str]:
     """Returns where forward methods call dropout functions; PyTorch's modules do that too, and are no such place."""
     with norms_pinned(model):
-        changes, _ = served_calls(model, example)
+        changes, _ = serving_changes(model, example)
     owner = {change.place: change.place.partition(CALLS)[0].removesuffix(".") for change in changes}
     return [place for place, path in owner.items() if not isinstance(model.get_submodule(path), _DropoutNd)]
 

@@ -10,7 +10,7 @@ from torch import nn
 from thinnet.inference.mode import thread_modes
 from thinnet.inference.mode.addressed import Arguments
 from thinnet.inference.mode.switches import declared, switches
-from thinnet.models.edit.checks import checked, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_model, matches, refuse_unmatched
 from thinnet.models.rewrite.methods import is_pinned
 
 
@@ -50,7 +50,7 @@ class mc_mode:
     """
 
     def __init__(self, model: nn.Module, only: str | Iterable[str] | None = None, example: Any = None) -> None:
-        self.model = checked("mc_mode", model)
+        self.model = check_model("mc_mode", model)
         self.compiled = [part for part in model.modules() if "_orig_mod" in part._modules]
         if isinstance(self.model, torch.jit.ScriptModule):
             raise TypeError("mc_mode: model must be no ScriptModule, whose modes are compiled in. Give the module itself.")

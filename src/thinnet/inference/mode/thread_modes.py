@@ -86,10 +86,10 @@ class Turned:
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Copies and pickles have the original class."""
         _, args, *rest = super().__reduce_ex__(protocol)
-        return made, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
+        return new_module, tuple(origin(arg) if isinstance(arg, type) else arg for arg in args), *rest
 
 
-def made(kind: type, *args: Any) -> Any:
+def new_module(kind: type, *args: Any) -> Any:
     """Returns an empty module of a class."""
     return kind.__new__(kind, *args)
 

@@ -12,7 +12,7 @@ from thinnet.inference.monte_carlo.drawing import Drawing
 from thinnet.inference.monte_carlo.error import bad_rows
 from thinnet.inference.monte_carlo.outputs import Choice, kind_of
 from thinnet.inference.monte_carlo.prediction import Prediction
-from thinnet.models.edit.checks import checked
+from thinnet.models.edit.checks import check_model
 from thinnet.rng.names import check_number, check_samples
 
 TWO = "mean_and_log_variance"
@@ -75,7 +75,7 @@ def sample(
     >>> batch.draws.shape, torch.allclose(batch.draws[:, 4:], last.draws, atol=1e-6)
     (torch.Size([20, 5, 3]), True)
     """
-    model = checked("sample", model)
+    model = check_model("sample", model)
     rows = _check(x, n, seed, batch_size, kind)
     ids = _ids(samples, rows, same_masks)
     found = switches("sample", model, x)

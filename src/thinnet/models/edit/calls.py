@@ -16,7 +16,7 @@ from thinnet.models.edit.equivalents import FUNCTIONS, Call, call_of
 from thinnet.models.edit.order import call_with
 from thinnet.models.rewrite.edits import Change, Entry, Write
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
-from thinnet.models.rewrite.modules import device_near, shown
+from thinnet.models.rewrite.modules import describe, device_near
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import trace
 from thinnet.models.trace.functions import Functions
@@ -78,7 +78,7 @@ class Serving(InterceptedForward):
         return _Pass(self.module)
 
 
-def served_calls(model: nn.Module, example: Any, seed: int = 0) -> tuple[list[Change], list[str]]:
+def serving_changes(model: nn.Module, example: Any, seed: int = 0) -> tuple[list[Change], list[str]]:
     """Returns the changes that serve the dropout functions which a model calls in training, and notes on what is unchanged."""
     changes, notes = [], []
     for path, module, calls in _found(model, example, seed):
@@ -98,7 +98,7 @@ def _changes(model: nn.Module, path: str, module: nn.Module, calls: list[Call]) 
     writes = [Write(Entry(module, "_modules", CALLS), held), Serving(module).write()]
     changes = []
     for number, site in sites.items():
-        text = f"{shown(site)} serves {calls[int(number)].name}"
+        text = f"{describe(site)} serves {calls[int(number)].name}"
         changes.append(Change("+", f"{path}.{CALLS}.{number}".lstrip("."), text, writes))
         writes = []
     return changes

@@ -10,7 +10,7 @@ from thinnet.rng import Site
 from thinnet.rng.names import unwrap
 
 
-def checked(function: str, model: nn.Module) -> nn.Module:
+def check_model(function: str, model: nn.Module) -> nn.Module:
     """Returns the model without the wrappers of `torch.compile` and data parallelism.
 
     Raises: TypeError where it is no module.

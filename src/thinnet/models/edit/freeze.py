@@ -4,11 +4,11 @@ from collections.abc import Iterable
 
 from torch import nn
 
-from thinnet.models.edit.checks import checked, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_model, matches, refuse_unmatched
 from thinnet.models.edit.rates import owners
-from thinnet.models.rewrite.edits import Change, Edit, Write, made
+from thinnet.models.rewrite.edits import Change, Edit, Write, apply_changes
 from thinnet.models.rewrite.methods import Mode, Pinned
-from thinnet.models.rewrite.modules import shown
+from thinnet.models.rewrite.modules import describe
 from thinnet.rng import Site
 
 
@@ -39,7 +39,7 @@ def freeze(model: nn.Module, patterns: str | Iterable[str] | None = None, traini
     >>> model[1].training
     True
     """
-    model = checked("freeze", model)
+    model = check_model("freeze", model)
     if not isinstance(training, bool):
         raise TypeError(f"freeze: training must be True or False; got {training!r}. It is the mode to keep.")
     there = {owner.path: owner.module for owner in owners(model)}
@@ -51,13 +51,14 @@ def freeze(model: nn.Module, patterns: str | Iterable[str] | None = None, traini
             refuse_unmatched("freeze", pattern, there, "a module with a rate")
         for path, module in found:
             chosen.setdefault(module, path)
-    return made(model, [pin(path, module, training) for module, path in chosen.items()], _fused_layers(model, training))
+    changes = [pin_change(path, module, training) for module, path in chosen.items()]
+    return apply_changes(model, changes, _fused_layers(model, training))
 
 
-def pin(path: str, module: nn.Module, training: bool, reason: str = "") -> Change:
+def pin_change(path: str, module: nn.Module, training: bool, reason: str = "") -> Change:
     """Returns the change that pins the mode of a module."""
     word = "on" if training else "off"
-    return Change("~", path, f"{shown(module)} stays {word}", [Write(Mode(module), Pinned(module, training))], reason)
+    return Change("~", path, f"{describe(module)} stays {word}", [Write(Mode(module), Pinned(module, training))], reason)
 
 
 def _fused_layers(model: nn.Module, training: bool) -> list[str]:

@@ -9,12 +9,12 @@ from torch import nn
 from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.weights.wrapped import Wrapped
-from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
 from thinnet.models.edit.order import Order, order_of
 from thinnet.models.edit.placement import placement
 from thinnet.models.edit.rates import is_dropout
-from thinnet.models.rewrite.edits import Change, Edit, made
-from thinnet.models.rewrite.modules import BEFORE, BEHIND, inserted
+from thinnet.models.rewrite.edits import Change, Edit, apply_changes
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, insert_change
 from thinnet.rng import Site, rates
 
 What = float | Site | type[Site] | Callable[[nn.Module], Site]
@@ -58,15 +58,15 @@ def insert(model: nn.Module, policy: Literal["auto"] | Mapping[str, What] = "aut
     # a fully connected network
     # places follow the order of definition; give an example= to follow the order of execution
     """
-    model = checked("insert", model)
+    model = check_model("insert", model)
     check_unbound("insert", model)
     if policy != "auto" and not isinstance(policy, Mapping):
         raise ValueError(f'insert: policy must be "auto" or a mapping from patterns; got {policy!r}. Try {{"layers.*": 0.1}}.')
     order = order_of(model, example)
     if policy == "auto":
         changes, notes = placement(model, order)
-        return made(model, changes, [*notes, order.note])
-    return made(model, _named(model, policy, order), [order.note] if order.ran else [])
+        return apply_changes(model, changes, [*notes, order.note])
+    return apply_changes(model, _named(model, policy, order), [order.note] if order.ran else [])
 
 
 def _named(model: nn.Module, policy: Mapping[str, What], order: Order) -> list[Change]:
@@ -86,7 +86,7 @@ def _named(model: nn.Module, policy: Mapping[str, What], order: Order) -> list[C
     for module, (path, _) in chosen.items():
         if BEHIND in module._modules:
             raise ValueError(f"insert: {path!r} must have no site yet; it has {module._modules[BEHIND]}. Use set_rates.")
-    return [inserted(model, path, _site(what, module, path)) for module, (path, what) in chosen.items()]
+    return [insert_change(model, path, _site(what, module, path)) for module, (path, what) in chosen.items()]
 
 
 def _inside_a_site(name: str) -> bool:

@@ -15,7 +15,7 @@ from thinnet.models import declared
 from thinnet.models.edit.order import Ended, Order
 from thinnet.models.edit.rates import Owner, is_dropout, owners, rate_change
 from thinnet.models.rewrite.edits import Change
-from thinnet.models.rewrite.modules import BEFORE, BEHIND, inserted
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, insert_change
 
 HIDDEN, SELU, HEAD, CHANNELS, TRANSFORMER = 0.5, 0.1, 0.2, 0.1, 0.1
 WORDS, BETWEEN, LAST = 0.4, 0.25, 0.4
@@ -39,7 +39,7 @@ class Plan:
         """Plans a site, unless the place makes the output or has one."""
         taken = where in self.model.get_submodule(path)._modules
         if not taken and (path not in self.output or where == BEFORE):
-            self.changes.setdefault((path, where), inserted(self.model, path, site, reason, where))  # type: ignore[arg-type]
+            self.changes.setdefault((path, where), insert_change(self.model, path, site, reason, where))  # type: ignore[arg-type]
 
     def rate(self, owner: Owner, p: float, reason: str) -> None:
         """Plans a new rate for an owner whose rate is zero."""

@@ -8,8 +8,8 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.models import declared
-from thinnet.models.edit.checks import checked, matches, refuse_unmatched
-from thinnet.models.rewrite.edits import Change, Edit, Entry, Rate, Write, made
+from thinnet.models.edit.checks import check_model, matches, refuse_unmatched
+from thinnet.models.rewrite.edits import Change, Edit, Entry, Rate, Write, apply_changes
 from thinnet.rng import Site, rates
 
 
@@ -94,7 +94,7 @@ def set_rates(model: nn.Module, p: float | Mapping[str, float]) -> Edit:
     ~ attn.dropout: 0.0 -> 0.3
     ~ drop: 0.5 -> 0.1
     """
-    model = checked("set_rates", model)
+    model = check_model("set_rates", model)
     there = owners(model)
     wanted: dict[tuple[int, str], tuple[Owner, float]] = {}
     notes = []
@@ -107,7 +107,7 @@ def set_rates(model: nn.Module, p: float | Mapping[str, float]) -> Edit:
         for owner in found:
             if not owner.idle:
                 wanted[id(owner.module), owner.attribute] = owner, _checked(owner, rate)
-    return made(model, [rate_change(owner, rate) for owner, rate in wanted.values() if owner.p != rate], notes)
+    return apply_changes(model, [rate_change(owner, rate) for owner, rate in wanted.values() if owner.p != rate], notes)
 
 
 def rate_change(owner: Owner, p: float, reason: str = "") -> Change:

@@ -6,11 +6,11 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.models.edit.calls import served_calls
-from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
+from thinnet.models.edit.calls import serving_changes
+from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
 from thinnet.models.edit.equivalents import equivalent, same_forward
-from thinnet.models.rewrite.edits import Change, Edit, made
-from thinnet.models.rewrite.modules import device_near, places, shown, swapped, to_device
+from thinnet.models.rewrite.edits import Change, Edit, apply_changes
+from thinnet.models.rewrite.modules import describe, device_near, places, swap_change, to_device
 from thinnet.rng import Site
 
 Key = str | type[nn.Module]
@@ -56,19 +56,19 @@ def replace(
     >>> print(replace(model))
     ~ 1: torch.nn.Dropout(p=0.3, inplace=False) -> thinnet.nn.Dropout(p=0.3, inplace=False)
     """
-    model = checked("replace", model)
+    model = check_model("replace", model)
     check_unbound("replace", model)
     if functional and example is None:
         raise ValueError("replace: example must be an input of the model, to find its calls; got None. Give one.")
     changes, notes = _modules(model, mapping)
     if not functional:
-        return made(model, changes, notes)
-    first = made(model, changes)
+        return apply_changes(model, changes, notes)
+    first = apply_changes(model, changes)
     try:
-        calls, more = served_calls(model, example)
+        calls, more = serving_changes(model, example)
     finally:
         first.undo()
-    return made(model, [*changes, *calls], [*notes, *more])
+    return apply_changes(model, [*changes, *calls], [*notes, *more])
 
 
 def _modules(model: nn.Module, mapping: Mapping[Key, Make] | None) -> tuple[list[Change], list[str]]:
@@ -83,10 +83,10 @@ def _modules(model: nn.Module, mapping: Mapping[Key, Make] | None) -> tuple[list
             notes += _unchanged(paths[0], module) if mapping is None else []
             continue
         if module is model:
-            rule = f"replace: model must contain what is replaced; it is {shown(model)} itself"
+            rule = f"replace: model must contain what is replaced; it is {describe(model)} itself"
             raise ValueError(f"{rule}. Put it into a Sequential.")
         _check_keys(paths[0], module, new)
-        changes.append(swapped(held[module], module, to_device(new, device_near(model, paths[0]))))
+        changes.append(swap_change(held[module], module, to_device(new, device_near(model, paths[0]))))
     for key in (mapping or {}).keys() - used:
         paths = [path for all_of_it in held.values() for *_, path in all_of_it]
         kinds = [type(module).__name__ for module in held]
@@ -104,7 +104,7 @@ def _key(module: nn.Module, paths: list[str], mapping: Mapping[Key, Make]) -> Ke
 def _made(old: nn.Module, make: Make) -> nn.Module:
     new = make(old.p) if isinstance(make, type) else make(old)  # type: ignore[arg-type]
     if not isinstance(new, nn.Module):
-        raise TypeError(f"replace: a function of the mapping must make a module; got {new!r} for {shown(old)}.")
+        raise TypeError(f"replace: a function of the mapping must make a module; got {new!r} for {describe(old)}.")
     return new
 
 
@@ -119,5 +119,5 @@ def _unchanged(path: str, module: nn.Module) -> list[str]:
     if isinstance(module, nn.RNNBase) and module.dropout > 0:
         return [f"{path} is unchanged: the dropout of {type(module).__name__} is inside one operation"]
     if isinstance(module, (_DropoutNd, nn.MultiheadAttention)) and (isinstance(module, _DropoutNd) or module.dropout > 0):
-        return [f"{path} is unchanged: {shown(module)} has its own forward method"]
+        return [f"{path} is unchanged: {describe(module)} has its own forward method"]
     return []

@@ -11,11 +11,11 @@ from thinnet.methods.weights.drop_connect import DropConnect
 from thinnet.methods.weights.targeted_dropout import TargetedDropout
 from thinnet.methods.weights.weight_drop import WeightDrop
 from thinnet.models.edit.calls import CALLS
-from thinnet.models.edit.checks import checked
-from thinnet.models.edit.freeze import pin
+from thinnet.models.edit.checks import check_model
+from thinnet.models.edit.freeze import pin_change
 from thinnet.models.edit.rates import owners, rate_change
-from thinnet.models.rewrite.edits import Change, Edit, Entry, Write, made
-from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places, removed, swapped
+from thinnet.models.rewrite.edits import Change, Edit, Entry, Write, apply_changes
+from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places, removal_changes, swap_change
 from thinnet.rng import Site
 
 FACTS = {method.module: method.facts for method in REGISTRY}
@@ -45,27 +45,27 @@ def strip(model: nn.Module) -> Edit:
     >>> print(strip(model))
     ~ 1: torch.nn.Dropout(p=0.3, inplace=False) -> torch.nn.Identity()
     """
-    model = checked("strip", model)
+    model = check_model("strip", model)
     held = places(model)
     changes: list[Change] = []
     for path, module in model.named_modules():
-        changes += removed(path, module)
+        changes += removal_changes(path, module)
         if isinstance(module, (Site, _DropoutNd)) and path.rpartition(".")[2] not in (BEHIND, BEFORE):
             changes.append(_without(path, module, held))
     numbers = {(id(owner.module), owner.attribute): owner for owner in owners(model) if owner.p > 0}
     changes += [rate_change(owner, 0.0) for owner in numbers.values() if not isinstance(owner.module, (Site, _DropoutNd))]
-    return made(model, changes)
+    return apply_changes(model, changes)
 
 
 def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -> Change:
     """Returns the change that removes the noise of one module."""
     if module in held and _bare(module):
-        return swapped(held[module], module, module.layer)  # type: ignore[arg-type]
+        return swap_change(held[module], module, module.layer)  # type: ignore[arg-type]
     if module in held and _is_nothing_in_eval(module) and not _read_by_ours(held[module]):
         identity = nn.Identity()
         identity.p = 0.0  # type: ignore[assignment]
-        return swapped(held[module], module, identity)
-    kept = pin(path, module, False)
+        return swap_change(held[module], module, identity)
+    kept = pin_change(path, module, False)
     if isinstance(module, _DropoutNd):  # its own forward method may ignore the mode
         return Change(kept.sign, path, f"{kept.text}, its rate 0", [*kept.writes, Write(Entry(module, "__dict__", "p"), 0.0)])
     return kept

@@ -101,7 +101,7 @@ class Write:
         self._following: list[Any] = []
         self._shared: list[str] = []
 
-    def make(self) -> None:
+    def apply(self) -> None:
         """Writes the value."""
         self.before = self.slot.get()
         if isinstance(self.slot, Entry) and self.after is ABSENT:
@@ -113,12 +113,12 @@ class Write:
             ]
         self.slot.put(self.after)
 
-    def stands(self) -> bool:
+    def is_applied(self) -> bool:
         """Returns whether the slot still holds the new value."""
         now = self.slot.get()
         return now is self.after or (isinstance(now, (int, float)) and now == self.after)
 
-    def back(self) -> None:
+    def undo(self) -> None:
         """Restores the old value. An old module takes over the current mode, and the current parameters that both share."""
         if isinstance(self.before, nn.Module) and isinstance(self.after, nn.Module):
             self.before.training = self.after.training
@@ -150,9 +150,9 @@ class Change:
 
     __repr__ = __str__
 
-    def stands(self) -> bool:
+    def is_applied(self) -> bool:
         """Returns whether every slot of the change still holds its new value."""
-        return all(write.stands() for write in self.writes)
+        return all(write.is_applied() for write in self.writes)
 
 
 class Edit(tuple[Change, ...]):
@@ -187,21 +187,21 @@ class Edit(tuple[Change, ...]):
         if self.undone:
             raise ValueError("Edit.undo: an edit must be undone once; this one is undone already. Make the edit again.")
         now = {id(module) for module in self.model.modules()}
-        moved = [change.place for change in self if not change.stands() or not self._owners(change) <= now]
+        moved = [change.place for change in self if not change.is_applied() or not self._owners(change) <= now]
         if moved:
             places = ", ".join(place or "(the model)" for place in moved)
             raise ValueError(
                 f"Edit.undo: places must be as the edit left them; changed since: {places}. Undo later edits first."
             )
         for write in reversed([write for change in self for write in change.writes]):
-            write.back()
+            write.undo()
         self.undone = True
 
     def _owners(self, change: Change) -> set[int]:
         return {id(write.slot.owner) for write in change.writes} & self._inside
 
 
-def made(model: nn.Module, changes: Iterable[Change], notes: Iterable[str] = ()) -> Edit:
+def apply_changes(model: nn.Module, changes: Iterable[Change], notes: Iterable[str] = ()) -> Edit:
     """Applies planned changes and returns them as an edit. If one fails, the earlier ones are reverted."""
     edit = Edit(changes)
     edit.notes, edit.model = tuple(notes), model
@@ -209,11 +209,11 @@ def made(model: nn.Module, changes: Iterable[Change], notes: Iterable[str] = ())
     try:
         for change in edit:
             for write in change.writes:
-                write.make()
+                write.apply()
                 done.append(write)
     except BaseException:
         for write in reversed(done):
-            write.back()
+            write.undo()
         raise
     edit._inside = frozenset(id(module) for module in model.modules())
     return edit

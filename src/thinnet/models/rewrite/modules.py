@@ -27,10 +27,10 @@ def places(model: nn.Module) -> dict[nn.Module, list[Place]]:
     return found
 
 
-def shown(module: nn.Module) -> str:
+def describe(module: nn.Module) -> str:
     """Returns a module as a line of an edit shows it.
 
-    >>> shown(nn.Dropout(0.1)), shown(nn.ReLU())
+    >>> describe(nn.Dropout(0.1)), describe(nn.ReLU())
     ('torch.nn.Dropout(p=0.1, inplace=False)', 'torch.nn.ReLU()')
     """
     kind = type(module)
@@ -57,7 +57,7 @@ def to_device(new: nn.Module, device: torch.device | None) -> nn.Module:
     return new
 
 
-def swapped(held: Sequence[Place], old: nn.Module, new: nn.Module, reason: str = "") -> Change:
+def swap_change(held: Sequence[Place], old: nn.Module, new: nn.Module, reason: str = "") -> Change:
     """Returns the change that puts `new` wherever `old` is held. The mode, the hooks and their handles carry over."""
     for module in set(new.modules()) - set(old.modules()):
         module.training = old.training
@@ -67,7 +67,7 @@ def swapped(held: Sequence[Place], old: nn.Module, new: nn.Module, reason: str =
     elif old not in set(new.modules()):
         _hand_over(old, new)
     also = f", also at {', '.join(path for *_, path in held[1:])}" if len(held) > 1 else ""
-    return Change("~", held[0][2], f"{shown(old)} -> {shown(new)}{also}", writes, reason)
+    return Change("~", held[0][2], f"{describe(old)} -> {describe(new)}{also}", writes, reason)
 
 
 def _hand_over(old: nn.Module, new: nn.Module) -> None:
@@ -122,7 +122,7 @@ def drop_before(module: nn.Module, args: Any) -> Any:
 HOOKS = {BEHIND: ("_forward_hooks", drop_behind), BEFORE: ("_forward_pre_hooks", drop_before)}
 
 
-def inserted(model: nn.Module, path: str, site: Site, reason: str = "", where: str = BEHIND) -> Change:
+def insert_change(model: nn.Module, path: str, site: Site, reason: str = "", where: str = BEHIND) -> Change:
     """Returns the change that inserts a site behind or before a module.
 
     The site becomes a child under a reserved name, so it has a path, a mode and a device. A hook of the module applies it.
@@ -137,7 +137,7 @@ def inserted(model: nn.Module, path: str, site: Site, reason: str = "", where: s
     return Change("+", path, _inserted_text(site, where, module), writes, reason)
 
 
-def removed(path: str, module: nn.Module) -> list[Change]:
+def removal_changes(path: str, module: nn.Module) -> list[Change]:
     """Returns the changes that remove the sites which were inserted at a module."""
     changes = []
     for where, (hooks, _) in HOOKS.items():
@@ -149,4 +149,4 @@ def removed(path: str, module: nn.Module) -> list[Change]:
 
 
 def _inserted_text(site: nn.Module, where: str, module: nn.Module) -> str:
-    return f"{shown(site)} {where.removeprefix('dropout_')} {type(module).__name__}"
+    return f"{describe(site)} {where.removeprefix('dropout_')} {type(module).__name__}"

@@ -7,13 +7,13 @@ from torch import nn
 
 from thinnet.methods.residual.drop_path import DropPath
 from thinnet.models.edit.equivalents import equivalent
-from thinnet.models.rewrite.edits import Change, Entry, Write, made
-from thinnet.models.rewrite.modules import Place, device_near, places, shown, swapped, to_device
+from thinnet.models.rewrite.edits import Change, Entry, Write, apply_changes
+from thinnet.models.rewrite.modules import Place, describe, device_near, places, swap_change, to_device
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.branch_run import Gather, SkippedSite, Skipping
 from thinnet.models.thin.branch_search import Residual, outside, residual_at
 from thinnet.models.thin.piece import Obstacle, Piece
-from thinnet.models.thin.proof import disproved
+from thinnet.models.thin.verification import differences
 from thinnet.models.trace import Trace, trace
 from thinnet.rng import Site
 
@@ -152,7 +152,7 @@ def _swap(model: nn.Module, old: nn.Module, held: Held, swaps: dict[nn.Module, l
     if new is None:
         return []
     new = to_device(new, device_near(model, held[old][0][2]))
-    swaps[old] = list(swapped(held[old], old, new.train(old.training)).writes)
+    swaps[old] = list(swap_change(held[old], old, new.train(old.training)).writes)
     return swaps[old]
 
 
@@ -160,7 +160,7 @@ def _text(uses: Sequence[Residual], site: Site, swapped: Sequence[str]) -> str:
     starts = " and ".join(dict.fromkeys(use.readers[0].name for use in uses))
     what = "the branch" if len(uses) == 1 else "every branch"
     with_names = f"; now sites of thinnet: {', '.join(swapped)}" if swapped else ""
-    return f"{what} from {starts} runs on the kept samples; {shown(site)}{with_names}"
+    return f"{what} from {starts} runs on the kept samples; {describe(site)}{with_names}"
 
 
 def _tried(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
@@ -168,10 +168,10 @@ def _tried(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], s
     if not pieces:
         return {}
     switches: list[Any] = [piece.switch for piece in pieces]
-    edit = made(model, [change for piece in pieces for change in piece.changes])
+    edit = apply_changes(model, [change for piece in pieces for change in piece.changes])
     try:
         for switch in switches:
             switch.probing = True
-        return disproved(model, call, pieces, seed)
+        return differences(model, call, pieces, seed)
     finally:
         edit.undo()

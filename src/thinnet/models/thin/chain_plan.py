@@ -12,7 +12,7 @@ from thinnet.methods.residual.stochastic_depth import StochasticDepth
 from thinnet.methods.spatial.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
 from thinnet.models.edit.equivalents import same_forward
 from thinnet.models.rewrite.edits import Change
-from thinnet.models.rewrite.modules import device_near, places, shown, swapped, to_device
+from thinnet.models.rewrite.modules import describe, device_near, places, swap_change, to_device
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.chain_run import Chain, ThinnedLayer, ThinnedNorm, ThinnedSite
 from thinnet.models.thin.chain_search import Found, Probe, chain_at, used_elsewhere
@@ -146,7 +146,7 @@ def _piece(found: Found, held: list, site: BatchwiseDropout, chain: Chain, made:
         assert isinstance(node.module, nn.modules.batchnorm._BatchNorm)
         writes.append(ThinnedNorm(node.module, chain).write())
     if site is not old:
-        writes = [*swapped(held, old, site).writes, *writes]
+        writes = [*swap_change(held, old, site).writes, *writes]
     return Piece(found.site.name, [Change("~", found.site.name, _text(found, site), writes)], chain)
 
 
@@ -154,7 +154,7 @@ def _text(found: Found, site: BatchwiseDropout) -> str:
     makes, reads = found.producers, [node for node, _ in found.consumers]
     width = width_of(found.units, site.p or 0.0)
     made = f"{_named(makes)} {'compute' if len(makes) > 1 else 'computes'} {width} of {found.units} units"
-    return f"{made}, which {_named(reads)} {'read' if len(reads) > 1 else 'reads'}; {shown(site)}"
+    return f"{made}, which {_named(reads)} {'read' if len(reads) > 1 else 'reads'}; {describe(site)}"
 
 
 def _named(nodes: Sequence[Node]) -> str:

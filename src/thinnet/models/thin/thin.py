@@ -8,14 +8,14 @@ from torch import nn
 
 from thinnet.methods.elementwise.batchwise_dropout import check_settings
 from thinnet.methods.elementwise.kept import Count
-from thinnet.models.edit.checks import check_unbound, checked, matches, refuse_unmatched
-from thinnet.models.rewrite.edits import Edit, Entry, made
+from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
+from thinnet.models.rewrite.edits import Edit, Entry, apply_changes
 from thinnet.models.thin.branch_plan import branches, ends_branch
 from thinnet.models.thin.chain_plan import axis_of, pieces
 from thinnet.models.thin.notes import notes_on
 from thinnet.models.thin.piece import Piece
-from thinnet.models.thin.proof import disproved
 from thinnet.models.thin.tokens import drops_tokens, tokens
+from thinnet.models.thin.verification import differences
 from thinnet.rng.names import unwrap
 
 KEY = "_thinning"
@@ -63,9 +63,9 @@ class Thinning:
             found, notes = _all_pieces(self.model, call, groups, count, leave, seed)
             notes = [note for note in notes if note.split(" is not thinned")[0] not in wrong]
             notes += [f"{place} is not thinned: {why}" for place, why in wrong.items()]
-            edit = made(self.model, [change for piece in found for change in piece.changes], notes)
+            edit = apply_changes(self.model, [change for piece in found for change in piece.changes], notes)
             try:
-                failed = disproved(self.model, call, found, seed) if found else {}
+                failed = differences(self.model, call, found, seed) if found else {}
             except BaseException:
                 edit.undo()
                 raise
@@ -153,7 +153,7 @@ def thin(
     >>> model[2]
     Dropout(p=0.5, inplace=False)
     """
-    model = checked("thin", model)
+    model = check_model("thin", model)
     held = [vars(module)[KEY] for module in model.modules() if KEY in vars(module)]
     if undo:
         if not held:

@@ -17,7 +17,7 @@ from thinnet.methods.tokens.token_dropout import TokenDropout
 from thinnet.models.edit.equivalents import same_forward
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.methods import Replacement
-from thinnet.models.rewrite.modules import shown
+from thinnet.models.rewrite.modules import describe
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.piece import Piece
 from thinnet.models.trace import trace
@@ -160,4 +160,4 @@ def _piece(model: nn.Module, name: str, switch: Tokens, readers: list[nn.Module]
         assert isinstance(layer, nn.Linear)
         writes.append(OnTokens(layer, switch).write())
     text = f"{' and '.join(paths[layer] for layer in readers)} {'run' if len(readers) > 1 else 'runs'} on the kept tokens"
-    return Piece(name, [Change("~", name, f"{text}; {shown(switch.site)}", writes)], switch)
+    return Piece(name, [Change("~", name, f"{text}; {describe(switch.site)}", writes)], switch)

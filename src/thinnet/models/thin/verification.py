@@ -14,7 +14,7 @@ from thinnet.rng import DropoutRNG
 ROOM, FLOOR = 8, 1e-3  # tolerance of sums in another order: ROOM sqrt(eps), relative to at least FLOOR times the largest
 
 
-def disproved(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
+def differences(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
     """Returns, by place, the pieces that change what the network computes, and how they differ."""
     masked = _run(model, call, pieces, (), seed)
     if isinstance(masked, str):
