@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,34 @@ def test_imports_run_downwards() -> None:
         if room(path) in LEVEL and LEVEL[name] > LEVEL[room(path)]
     ]
     assert not wrong
+
+
+def imported_files(name: str, paths: dict[str, Path]) -> set[str]:
+    """The files that a file imports when it runs, at its top or in a function."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(paths[name].read_text())]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.ImportFrom):
+            modules = (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {module if module in paths else str(node.module) for module in modules}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        nodes += ast.iter_child_nodes(node)
+    return found & paths.keys() - {name}
+
+
+def test_files_import_each_other_without_circles() -> None:
+    relative = {path: path.relative_to(PACKAGE.parent).with_suffix("") for path in modules()}
+    paths = {".".join(name.parts).removesuffix(".__init__"): path for path, name in relative.items()}
+    graph = {name: imported_files(name, paths) for name in paths}
+    graph["thinnet.ops.schema"] = {name for name in graph["thinnet.ops.schema"] if ".triton" not in name}  # dispatch by device
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_every_room_has_its_floor() -> None:
