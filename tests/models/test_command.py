@@ -76,6 +76,7 @@ def test_audit_has_formats_for_other_programs(network: str) -> None:
     assert json.loads(run(*arguments, "--json").stdout)[0]["code"] == "AUD101"
     assert json.loads(run(*arguments, "--format", "sarif").stdout)["version"] == "2.1.0"
     assert ElementTree.fromstring(run(*arguments, "--format", "junit").stdout).get("failures") == "1"
+    assert run(*arguments, "--format", "github").stdout.startswith("::error file=")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def lint(
     jobs: Annotated[int | None, typer.Option(min=1, help="Number of processes. Default: the number of cores.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not read or write .thinnet_cache.")] = False,
 ) -> None:
-    """Finds dropout mistakes in source files without running them.
+    """Find dropout mistakes in source files without running them.
 
     Resolves imported names, names that are assigned once, and `self.x`. Reports only what is certain.
     `# noqa: THN101` silences a line; `[tool.thinnet.lint]` in pyproject.toml configures a project.
