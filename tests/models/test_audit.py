@@ -11,6 +11,7 @@ from networks import Checkpointed, Everything, FixedDropBlock, HandWritten
 from rows import ROWS
 from rows.row import Row
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 import thinnet
 from thinnet.models.audit.audit import assert_dropout_right, audit
@@ -149,6 +150,20 @@ def test_what_is_right_is_left_alone(name: str) -> None:
 def test_the_place_that_draws_again_for_backward_is_named(dropout: nn.Module) -> None:
     places = [finding.module for finding in audit(Checkpointed(False, dropout), X) if finding.rule.code == "AUD203"]
     assert places == ["block.2"]
+
+
+def test_the_audit_takes_no_draw_of_its_own_for_a_recomputation() -> None:
+    model = CallCounter(lambda self, x: self.last(F.dropout(torch.relu(self.linear(x)), 0.5, self.training)), **LAST)
+    model.last = nn.Linear(32, 32)
+    assert "AUD203" not in codes(model, X)
+
+
+def test_a_reentrant_checkpoint_is_audited() -> None:
+    class Reentrant(Checkpointed):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.block(checkpoint(torch.relu, self.block[0](x), use_reentrant=True))
+
+    assert_dropout_right(Reentrant(True, nn.Dropout(0.2)), X)
 
 
 def test_names_make_a_checkpoint_right() -> None:

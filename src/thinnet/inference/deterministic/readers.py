@@ -88,7 +88,7 @@ def reads_of(model: nn.Module, call: Callable[[], Any], sites: Collection[nn.Mod
             found.elsewhere.update(owner for owner in owners.get(id(value.tensor), ()) if owner is not module)
         if node.module is not None:
             return read | {node.module}
-        weight: Any = module.weight if type(module) in LAYERS else None
+        weight: Any = getattr(module, "weight", None) if type(module) in LAYERS else None
         if weight is not None and any(value.tensor is weight for value in node.inputs[1:]):
             found.layers.setdefault(module, []).append(read)  # type: ignore[arg-type]
         elif node.name in HOMOGENEOUS:

@@ -19,7 +19,9 @@ SHIFTED = 1.1  # the ratio of variances that is reported
 
 def variance_shift(case: Case) -> Iterator[Finding]:
     """Batch normalisations whose input has another variance in training than in eval, because of dropout before them."""
-    norms = {name: m for name, m in case.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    norms: dict[str, nn.Module] = {
+        name: m for name, m in case.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+    }
     if not norms or not any(site.on_in_train for site in case.sites):
         return
     train, evaluated = (_variances(case, norms, dropping) for dropping in (True, False))
@@ -111,13 +113,9 @@ def derivative_error(case: Case) -> float | None:
             loss = _loss(case.call(case.given))
             return 0.0 if loss is None else float(loss.detach())
 
-    with preserve_state(case.given, case.seed), torch.enable_grad():
-        case.given.train()
-        loss = _loss(case.call(case.given))
-        if loss is None or not parameters:
-            return None
-        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
-    along = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
+    along = _gradients(case, parameters)
+    if along is None:
+        return None
     length = float(torch.stack([g.double().norm() for g in along]).norm())
     if length == 0:
         return None
@@ -128,6 +126,29 @@ def derivative_error(case: Case) -> float | None:
         slope = (value(step, along) - value(-step, along)) / (2 * step)
         errors.append(abs(slope - length) / length)
     return min(errors)
+
+
+def _gradients(case: Case, parameters: list[nn.Parameter], backward: bool = False) -> list[Tensor] | None:
+    """Returns the gradients of the loss; with `backward=True` by `backward()`, the only way for reentrant checkpoints."""
+    with preserve_state(case.given, case.seed), torch.enable_grad():
+        case.given.train()
+        loss = _loss(case.call(case.given))
+        if loss is None or not parameters:
+            return None
+        try:
+            if backward:
+                case.given.zero_grad()
+                loss.backward()
+                found = [parameter.grad for parameter in parameters]
+            else:
+                found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        except RuntimeError as error:
+            if backward or "use_reentrant" not in str(error):
+                raise
+            found = None
+    if found is None:
+        return _gradients(case, parameters, backward=True)
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
 
 
 RANKS = Rule("AUD402", "the same seed on all ranks", "error")
