@@ -11,6 +11,8 @@ from thinnet.diagnosis.samples import Samples
 from thinnet.diagnosis.scores import Loss, Score, combined, hits
 from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_a_sample
 from thinnet.models.edit.order import call_with
+from thinnet.rng import Site
+from thinnet.rng.dropout_rng import hooks_of, remove_hooks
 
 
 @dataclass(frozen=True)
@@ -107,9 +109,11 @@ def dropout_on(model: nn.Module) -> None:
 
 def unbind(model: nn.Module) -> None:
     """Makes bound sites draw from torch's generator: a diagnosis has no step, and its samples have no ids."""
+    for module, counter in [*hooks_of(model)]:
+        remove_hooks(module, counter)
     for module in model.modules():
-        if getattr(module, "context", None) is not None:
-            module.context = None  # type: ignore[assignment]
+        if isinstance(module, Site):
+            module.context = None
 
 
 def minibatches(samples: Samples, size: int, count: int, seed: int) -> Iterator[Samples]:

@@ -11,7 +11,7 @@ from thinnet.inference.mode.structure import structure
 from thinnet.models.edit.checks import check_model
 from thinnet.models.rewrite.edits import ABSENT
 from thinnet.models.rewrite.methods import Mode, Pinned
-from thinnet.rng.calls import CallCounter
+from thinnet.rng.dropout_rng import hooks_of, remove_hooks
 
 
 def free_copy(function: str, model: nn.Module) -> nn.Module:
@@ -30,22 +30,15 @@ def free_copy(function: str, model: nn.Module) -> nn.Module:
     (True, False)
     """
     copied = copy.deepcopy(structure(function, check_model(function, model)))
+    for module, counter in [*hooks_of(copied)]:
+        remove_hooks(module, counter)
     for module in copied.modules():
-        _unbind(module)
         pinned = vars(module).get("train")
         if isinstance(pinned, Pinned):
             Mode(module).put(ABSENT)
             if not pinned.training and getattr(module, "p", None) is not None:
                 module.p = 0.0  # type: ignore[assignment]
     return copied
-
-
-def _unbind(module: nn.Module) -> None:
-    """Removes the hooks by which a bound model counts forward passes."""
-    for hooks in (module._forward_pre_hooks, module._forward_hooks):
-        for key in [key for key, hook in hooks.items() if isinstance(getattr(hook, "__self__", None), CallCounter)]:
-            del hooks[key]
-            module._forward_hooks_always_called.pop(key, None)
 
 
 @contextmanager
