@@ -29,11 +29,14 @@ class Arguments(NamedTuple):
 class Draws(RNGContext):
     """An RNG context whose step may be one number for each draw under `torch.func.vmap`."""
 
-    started = True
-
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.now = torch.tensor(0)
+
+    @property
+    def started(self) -> bool:
+        """Whether there is a step: always, as each draw sets its own."""
+        return True
 
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns seed, step and samples on a device."""
