@@ -214,6 +214,14 @@ def test_a_part_called_by_itself_takes_call_0_or_says_that_it_cannot_know() -> N
         assert torch.equal(model.drop(x) != 0, expected(rng, "drop", 2))
 
 
+def test_two_uses_are_ambiguous_already() -> None:
+    model = nn.Sequential(layer := thinnet.nn.Dropout(0.5), layer)
+    thinnet.DropoutRNG(0).bind(model).at(0)
+    model(torch.ones(3, UNITS))
+    with pytest.raises(RuntimeError, match="the last forward pass used it 2 times"):
+        layer(torch.ones(3, UNITS))
+
+
 def test_a_step_that_calls_the_parts_can_say_that_it_is_one_pass() -> None:
     model, rng, x = bound()
     for _ in range(2):

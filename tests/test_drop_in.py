@@ -151,6 +151,14 @@ def test_in_place_writes_and_differentiates(ours: type[nn.Module]) -> None:
     torch.testing.assert_close(torch.autograd.grad(y.square().sum(), leaf)[0], gradient)
 
 
+def test_in_place_without_a_gradient_counts_as_a_write() -> None:
+    x, weight = torch.randn(64), torch.ones(64, requires_grad=True)
+    loss = (x * weight).sum()  # keeps x for backward
+    thinnet.nn.Dropout(0.5, inplace=True)(x)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
 def test_the_network_of_every_introduction_runs_unchanged() -> None:
     def network(dropout: type[nn.Module]) -> nn.Module:
         class Net(nn.Module):
@@ -199,6 +207,14 @@ def test_a_layer_made_or_changed_under_inference_mode_still_trains() -> None:
         thinnet.functional.dropout(torch.ones(4), 0.123, training=True)
     x = torch.ones(4, requires_grad=True)
     (layer(x) + thinnet.functional.dropout(x, 0.123, training=True)).sum().backward()
+    assert x.grad is not None
+
+
+def test_rates_first_used_under_inference_mode_serve_backward() -> None:
+    x = torch.ones(4, 3, 8, 8, requires_grad=True)
+    with torch.inference_mode():
+        thinnet.functional.drop_block2d(x, 0.1234, block=3, training=True)
+    thinnet.functional.drop_block2d(x, 0.1234, block=3, training=True).sum().backward()  # it saves the rate
     assert x.grad is not None
 
 

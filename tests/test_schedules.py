@@ -1,5 +1,6 @@
 """Rate schedules: their values, where they go by name, what running and compiled models make of them, saving and plotting."""
 
+import copy
 import importlib.util
 import json
 import pickle
@@ -131,6 +132,25 @@ def test_twelve_rates_are_one_graph_and_the_rate_is_delivered() -> None:
         y = compiled(torch.ones(4, 5000))
         assert_same_bits(y, model(torch.ones(4, 5000)))
         assert_rate(y == 0, thinnet.rng.rates.count(step * 0.05) / thinnet.rng.rates.RESOLUTION)
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_twelve_blocks_compiled_one_by_one_have_twelve_rates_and_one_graph(copied: bool) -> None:
+    model = nn.Sequential(*(nn.Sequential(thinnet.nn.Dropout(0.05 * (1 + block))) for block in range(12)))
+    thinnet.DropoutRNG(1, schedules={"*.0": DepthWise(Linear(0.0, 0.6, steps=10), first=1 / 12)}).bind(model)
+    model = copy.deepcopy(model) if copied else model
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    for block in model:
+        block.compile(backend=counter, fullgraph=True)
+    rng = thinnet.rng_of(model)
+    for step in (10, 5, 0):
+        rng.at(step)
+        for number, block in enumerate(model):
+            y = block(torch.ones(4, 5000))
+            assert_same_bits(y, block[0](torch.ones(4, 5000)))
+            p = 0.06 * step * (1 + number) / 12
+            assert_rate(y == 0, thinnet.rng.rates.count(p) / thinnet.rng.rates.RESOLUTION)
     assert counter.frame_count == 1
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from thinnet.rng.calls import CallCounter
 
+CPU = torch.device("cpu")
 LOW, HIGH = -(1 << 63), (1 << 63) - 1
 Tensors = tuple[Tensor, Tensor, Tensor]
 
@@ -118,6 +119,9 @@ class RNGContext:
         place = self.place
         if device in place.tensors:
             return self._hold(place, device) if capturing(device) else place.tensors[device]
+        if torch.compiler.is_compiling() and CPU in place.tensors:  # made in a trace, the step would be a constant
+            seed, step, samples = place.tensors[CPU]
+            return seed.to(device), step.to(device), samples.to(device)
         made = self._make(place, device)
         if type(made[0]) is Tensor:  # the fake tensors of a trace are not kept
             place.tensors[device] = made

@@ -10,11 +10,10 @@ from thinnet import ops
 from thinnet.ops import NoiseKind
 from thinnet.rng import calls, rates
 from thinnet.rng.calls import Uses, mix
-from thinnet.rng.context import HIGH, LOW, RNGContext, capturing, draw_seed
+from thinnet.rng.context import CPU, HIGH, LOW, RNGContext, capturing, draw_seed
 from thinnet.rng.key import NoiseKey
 from thinnet.rng.names import site_number
 
-CPU = torch.device("cpu")
 PRIVATE = ("_rates", "_numbers", "_captured", "uses")  # device memory and counts: a copy makes its own
 
 
@@ -181,12 +180,16 @@ class Site(nn.Module):
         """Gives the site an address."""
         self.context, self.name, self.uses = context, name, Uses()
         self._number({*self._rates})
-        for device in self._rates:
-            context.tensors(device)
+        self._warm(context)
 
     def unbind(self) -> None:
         """Takes the address away."""
         self.context, self.name = None, None
+
+    def _warm(self, context: Any) -> None:
+        """Makes seed, step and samples before something is compiled."""
+        for device in self._rates:
+            context.tensors(device)
 
     def _check_bound(self) -> None:
         """Refuses a site that was added to a bound model after `bind`."""
@@ -206,7 +209,7 @@ class Site(nn.Module):
             self._fill(devices)
             self._number(devices)
             if self.context is not None:
-                self.context.tensors(self._device)
+                self._warm(self.context)
         return self
 
     def _replicate_for_data_parallel(self):
@@ -234,6 +237,7 @@ class Site(nn.Module):
         context = model_context(self.context)
         if context is not None and context.rng is not None:
             context.rng.adopt(self)
+            self._warm(context)
 
     def extra_repr(self) -> str:
         """Returns the rate as PyTorch's modules print it."""
