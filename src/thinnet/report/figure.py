@@ -69,7 +69,7 @@ TEMPLATE = {
 }
 MOST_NAMED = 8  # lines in a horizontal legend
 TITLE, GAP = 64, 56  # pixels above and below a panel of a grid
-GUTTER = 0.3  # between the columns of a grid, all together about this share of the width
+GUTTER = 0.8  # over the square of the number of columns: the space between two columns, as a share of the width
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def bars(above: Sequence[float], below: Sequence[float] | None = None, colour: s
 def grid(panels: Sequence[Panel], columns: int = 2) -> Figure:
     """Return one specification with all panels, row by row, each with its title and its legend."""
     columns = min(columns, len(panels))
-    gutter = GUTTER / columns
+    gutter = GUTTER / columns**2
     width = (1 - gutter * (columns - 1)) / columns
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [max(panel.height for panel in row) for row in rows]

@@ -67,7 +67,7 @@ class Table:
             )
             return f"<tr{f' class={mark!r}' if mark else ''}>{''.join(cells)}</tr>"
 
-        caption = f"<b>{escape(self.title)}</b> {escape(self.meaning)}".strip()
+        caption = f"<b>{_sentence(self.title)}</b> {_sentence(self.meaning)}".strip()
         head = f"<thead>{line(self.head, 'th')}</thead>"
         body = "".join(line(row, "td", self.marks.get(number, "")) for number, row in enumerate(self.cells()))
         table = f"<table>{head}<tbody>{body}</tbody></table>" if self.rows else ""
@@ -119,6 +119,10 @@ class Tabular:
 
     def _repr_html_(self) -> str:
         return "\n".join(table.html() for table in self.tables())
+
+
+def _sentence(text: str) -> str:
+    return escape(unbroken(text[:1].upper() + text[1:]))
 
 
 def _lines(text: str) -> str:
