@@ -192,7 +192,7 @@ def study(
     hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "128,128",
     batch: Annotated[int, typer.Option(help="Batch size.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps or auto.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Device: cpu, cuda, mps or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(help="Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
         str, typer.Option(help="Methods to train at every rate: dropout, thin, or dropout,thin to compare them.")

@@ -8,7 +8,7 @@ from thinnet.models.found import Sites
 from thinnet.report.figure import Panel
 from thinnet.report.page import document
 
-SCALE = [[0, "--rule"], [0.001, "--teal"], [0.5, "--orange"], [1, "--red"]]
+SCALE = [[0, "--rule"], [0.3, "--orange"], [1, "--red"]]
 BOX_HEIGHT = 26  # pixels of a leaf
 
 
