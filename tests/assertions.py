@@ -1,4 +1,4 @@
-"""Assertions that several tests share. Each asserts and returns nothing."""
+"""Assertions that several tests share."""
 
 import gc
 import math
@@ -8,11 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-FALSE_ALARM = 1e-9  # the chance that one of these statistical assertions fails though the law holds
+FALSE_ALARM = 1e-9  # the chance that one of these statistical assertions fails by accident
 
 
 def assert_same_bits(one: Tensor, other: Tensor) -> None:
-    """Same shape, dtype, strides and bits; all NaNs are one."""
+    """Same shape, dtype, strides and bits; all NaNs are equal."""
     assert one.dtype == other.dtype, (one.dtype, other.dtype)
     assert one.shape == other.shape, (one.shape, other.shape)
     assert one.stride() == other.stride(), (one.stride(), other.stride())
@@ -26,11 +26,11 @@ def assert_rate(dropped: Tensor, p: float) -> None:
     n, k = dropped.numel(), int(dropped.sum())
     visible = stats.norm.isf(FALSE_ALARM / 2) * math.sqrt(p * (1 - p) / n)
     chance = stats.binomtest(k, n, p).pvalue
-    assert chance > FALSE_ALARM, f"rate {k / n:.6f} where {p:.6f} is declared; biases above {visible:.1e} show"
+    assert chance > FALSE_ALARM, f"rate {k / n:.6f} where {p:.6f} is stated; biases above {visible:.1e} are visible"
 
 
 def assert_mean(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
-    """Every column of `draws`, `(T, ...)`, has the declared mean; the columns share the false-alarm level."""
+    """Every column of `draws`, `(T, ...)`, has the stated mean; the columns share the false-alarm level."""
     limit = stats.norm.isf(FALSE_ALARM / 2 / mean.numel()) * (variance / len(draws)).sqrt()
     error = (draws.mean(0) - mean).abs()
     rounding = 1e-5 * mean.abs().max()
@@ -40,7 +40,7 @@ def assert_mean(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
 
 
 def assert_variance(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
-    """Every column of `draws` has the declared variance around the declared mean."""
+    """Every column of `draws` has the stated variance around the stated mean."""
     squares = (draws - mean) ** 2
     limit = stats.norm.isf(FALSE_ALARM / 2 / mean.numel()) * squares.std(0) / math.sqrt(len(draws))
     error = (squares.mean(0) - variance).abs()
@@ -51,27 +51,39 @@ def assert_variance(draws: Tensor, mean: Tensor, variance: Tensor) -> None:
 
 
 def assert_keeps_nothing(work: Callable[[], Tensor], *allowed: Tensor, most: int = 64) -> None:
-    """The graph that `work` leaves holds no more than `most` bytes beside its output and what is allowed.
+    """The graph of `work` keeps at most `most` bytes besides its output and what is allowed.
 
-    Counted are the tensors that autograd saves and, since a function may hold tensors of its own, those that Python sees.
+    It counts the tensors that autograd saves, and those that Python sees, as a function may hold tensors of its own.
     """
-    saved: dict[int, int] = {}
+    saved: dict[int, str] = {}
+    sizes: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        _note(tensor, saved, sizes)
         return tensor
 
-    before = _storages()
+    before = _storages()[0].keys()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         y = work()
-    held = saved | _storages()
-    extra = held.keys() - before.keys() - {tensor.untyped_storage().data_ptr() for tensor in (y, *allowed)}
-    kept = sum(held[storage] for storage in extra)
-    assert kept <= most, f"{kept} bytes are kept for backward"
+    seen, bytes_seen = _storages()
+    held, sizes = saved | seen, sizes | bytes_seen
+    extra = held.keys() - before - {tensor.untyped_storage().data_ptr() for tensor in (y, *allowed)}
+    kept = sum(sizes[storage] for storage in extra)
+    assert kept <= most, f"{kept} bytes are kept for backward: {sorted(held[storage] for storage in extra)}"
 
 
-def _storages() -> dict[int, int]:
-    tensors = (thing for thing in gc.get_objects() if type(thing) in (Tensor, torch.nn.Parameter))
+def _note(tensor: Tensor, shapes: dict[int, str], sizes: dict[int, int]) -> None:
+    storage = tensor.untyped_storage()
+    shapes[storage.data_ptr()] = f"{tensor.dtype} {tuple(tensor.shape)}"
+    sizes[storage.data_ptr()] = storage.nbytes()
+
+
+def _storages() -> tuple[dict[int, str], dict[int, int]]:
+    """Dtype, shape and bytes of the tensors that Python sees, by their storage."""
+    shapes: dict[int, str] = {}
+    sizes: dict[int, int] = {}
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # they have no memory of their own
-    stores = (tensor.untyped_storage() for tensor in tensors if tensor.layout == torch.strided and not wrapped(tensor))
-    return {store.data_ptr(): store.nbytes() for store in stores}
+    for thing in gc.get_objects():
+        if type(thing) in (Tensor, torch.nn.Parameter) and thing.layout == torch.strided and not wrapped(thing):
+            _note(thing, shapes, sizes)
+    return shapes, sizes

@@ -46,6 +46,8 @@ from thinnet.methods.tokens.patch_dropout import patch_dropout as patch_dropout
 from thinnet.methods.tokens.token_dropout import token_dropout as token_dropout
 from thinnet.methods.tokens.word_dropout import word_dropout as word_dropout
 from thinnet.methods.weights.drop_connect import drop_connect as drop_connect
+from thinnet.methods.weights.drop_filter import drop_filter as drop_filter
 from thinnet.methods.weights.max_norm import max_norm_ as max_norm_
 from thinnet.methods.weights.mixout import mixout as mixout
+from thinnet.methods.weights.shakeout import shakeout as shakeout
 from thinnet.methods.weights.targeted_dropout import targeted_dropout as targeted_dropout

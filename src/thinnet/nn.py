@@ -57,6 +57,8 @@ from thinnet.methods.tokens.patch_dropout import PatchDropout as PatchDropout
 from thinnet.methods.tokens.token_dropout import TokenDropout as TokenDropout
 from thinnet.methods.tokens.word_dropout import WordDropout as WordDropout
 from thinnet.methods.weights.drop_connect import DropConnect as DropConnect
+from thinnet.methods.weights.drop_filter import DropFilter as DropFilter
 from thinnet.methods.weights.mixout import Mixout as Mixout
+from thinnet.methods.weights.shakeout import Shakeout as Shakeout
 from thinnet.methods.weights.targeted_dropout import TargetedDropout as TargetedDropout
 from thinnet.methods.weights.weight_drop import WeightDrop as WeightDrop

@@ -32,6 +32,20 @@ ROWS: tuple[Row, ...] = (
     Row(METHODS["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
     Row(METHODS["DropConnect"], ((5, 2, 4),), CONV, resized=True, kept=1024),
     Row(per_batch("DropConnect"), FLAT[1:], SMALL | {"shared": True}, resized=True, kept=1024),
+    Row(METHODS["DropFilter"], ((5, 2, 4),), CONV, resized=True, kept=3200),  # the padded input
+    Row(per_batch("DropFilter"), ((5, 2, 4),), CONV | {"shared": True}, resized=True, kept=3200),
+    Row(METHODS["Shakeout"], FLAT, SMALL | {"c": 0.3, "smooth": 0.0}, resized=True, kept=4096, **BELOW_ONE),
+    Row(METHODS["Shakeout"], FLAT[:1], SMALL, resized=True, kept=4096, derivative=False, twice=False, **BELOW_ONE),
+    Row(
+        METHODS["Shakeout"],
+        ((5, 2, 4),),
+        CONV | {"c": 0.3},
+        resized=True,
+        kept=8192,
+        derivative=False,
+        twice=False,
+        **BELOW_ONE,
+    ),
     Row(METHODS["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
     Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
 )

@@ -29,7 +29,7 @@ from thinnet.methods.recurrent import locked_dropout, recurrent_dropout, rnn_dro
 from thinnet.methods.residual import drop_path, fractal_join, layer_drop, shake_drop, stochastic_depth
 from thinnet.methods.spatial import cutout, drop_block, max_pool_dropout, spatial_dropout
 from thinnet.methods.tokens import embedding_dropout, hidden_cut, patch_dropout, token_dropout, word_dropout
-from thinnet.methods.weights import drop_connect, max_norm, mixout, targeted_dropout, weight_drop
+from thinnet.methods.weights import drop_connect, drop_filter, max_norm, mixout, shakeout, targeted_dropout, weight_drop
 
 FOLDERS: dict[str, tuple[Method, ...]] = {
     "elementwise": (
@@ -50,8 +50,10 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
     ),
     "weights": (
         *drop_connect.METHODS,
+        *drop_filter.METHODS,
         *max_norm.METHODS,
         *mixout.METHODS,
+        *shakeout.METHODS,
         *targeted_dropout.METHODS,
         *weight_drop.METHODS,
     ),

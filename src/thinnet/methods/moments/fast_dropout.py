@@ -10,7 +10,8 @@ from thinnet.methods import call
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
-from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.methods.weights.affine import output
+from thinnet.methods.weights.wrapped import Wrapped, check_layer
 from thinnet.rng import NoiseKey
 
 
@@ -21,7 +22,7 @@ def definition(x: Tensor, z: Tensor, p: float, layer: Any) -> Tensor:
 
 def mean(x: Tensor, p: float, layer: Any) -> Tensor:
     """Returns W x + b."""
-    return F.linear(x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+    return output(layer, x)
 
 
 def variance(x: Tensor, p: float, layer: Any) -> Tensor:
@@ -58,8 +59,7 @@ def fast_dropout(
     >>> fast_dropout(torch.randn(4, 3), 0.5, layer=nn.Linear(3, 2), training=True).shape
     torch.Size([4, 2])
     """
-    if not isinstance(layer, nn.Linear):
-        raise TypeError(f"fast_dropout: layer must be Linear; got {type(layer).__name__}.")
+    check_layer("fast_dropout", layer, (nn.Linear,))
     key = call.draw_key("fast_dropout", x, p, training, generator, below_one=True)
     return layer(x) if key is None else _drop(key, x, layer)
 

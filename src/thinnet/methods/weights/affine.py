@@ -29,6 +29,12 @@ def affine(layer: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> 
     return _convolve(layer, x, weight, bias, layer.groups)  # type: ignore[arg-type]
 
 
+def output(layer: nn.Module, x: Tensor) -> Tensor:
+    """Returns the output of `layer` for `x`, in the dtype of `x`."""
+    weight, bias = (None if part is None else part.to(x.dtype) for part in (layer.weight, layer.bias))  # type: ignore
+    return affine(layer, x, weight, bias)  # type: ignore[arg-type]
+
+
 def affine_each(layer: nn.Module, x: Tensor, weights: Tensor, biases: Tensor | None) -> Tensor:
     """Returns the output of `layer` with other weights for each sample of `x`: axis 0 of `weights` and `biases` counts samples.
 

@@ -12,7 +12,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.affine import AFFINE, affine, affine_each
-from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.methods.weights.wrapped import Wrapped, check_layer
 from thinnet.rng import NoiseKey, rates
 
 CHUNK = 1 << 22  # weights at a time: 16 MiB in float32
@@ -73,14 +73,9 @@ def drop_connect(
     >>> drop_connect(torch.ones(4, 3), 1.0, layer=layer, training=True).count_nonzero()
     tensor(0)
     """
-    if not isinstance(layer, AFFINE):
-        raise TypeError(f"drop_connect: layer must be one of {_names()}; got {type(layer).__name__}.")
+    check_layer("drop_connect", layer, AFFINE)
     key = call.draw_key("drop_connect", x, p, training, generator)
     return layer(x) if key is None else _drop(key, x, layer, shared)
-
-
-def _names() -> str:
-    return ", ".join(kind.__name__ for kind in AFFINE)
 
 
 def _flat(layer: Any) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from thinnet.methods import call
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.weights.affine import AFFINE, affine
+from thinnet.methods.weights.affine import AFFINE, affine, output
 from thinnet.methods.weights.weight_drop import run_with
 from thinnet.methods.weights.wrapped import Wrapped
 
@@ -22,7 +22,7 @@ def definition(x: Tensor, u: Tensor, p: float, layer: Any, target: Tensor | None
 
 def mean(x: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:
     """Returns W x + b for a Linear or Conv layer."""
-    return affine(layer, x, layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype))
+    return output(layer, x)
 
 
 def variance(x: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:

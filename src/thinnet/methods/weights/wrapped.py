@@ -14,6 +14,13 @@ from thinnet.rng import Site
 INNER = "layer."
 
 
+def check_layer(function: str, layer: object, allowed: tuple[type[nn.Module], ...]) -> None:
+    """Raises TypeError unless the layer has one of the allowed classes."""
+    if not isinstance(layer, allowed):
+        names = ", ".join(kind.__name__ for kind in allowed)
+        raise TypeError(f"{function}: layer must be one of {names}; got {type(layer).__name__}.")
+
+
 class Wrapped(Site):
     """A dropout site that holds the layer whose weights or input it changes. Subclasses write `drop` or `forward`, and
         `layers`.
@@ -45,9 +52,7 @@ class Wrapped(Site):
 
     def __init__(self, layer: nn.Module, p: float | None = 0.5) -> None:
         super().__init__(p)
-        if not isinstance(layer, self.layers):
-            allowed = ", ".join(kind.__name__ for kind in self.layers)
-            raise TypeError(f"{type(self).__name__}: layer must be one of {allowed}; got {type(layer).__name__}.")
+        check_layer(type(self).__name__, layer, self.layers)
         self.layer = layer
         self.register_state_dict_post_hook(_plain_keys)
         self.register_load_state_dict_pre_hook(_inner_keys)
