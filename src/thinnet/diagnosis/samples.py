@@ -11,14 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 @dataclass(frozen=True)
 class Samples:
-    """Samples of a loader.
-
-    Args:
-        x: the input of the model: a tensor, a tuple of arguments or a mapping of named ones; axis 0 counts the samples.
-        y: the targets.
-        count: the number of samples.
-        of: the number of samples in the loader.
-    """
+    """Inputs and targets: `count` samples of the `of` in the loader. Axis 0 of each tensor counts them."""
 
     x: Any
     y: Any
@@ -44,14 +37,7 @@ class Samples:
 def draw(loader: Any, most: int, seed: int, argument: str = "loader") -> Samples:
     """Returns at most `most` samples of a loader, drawn uniformly in one pass over it.
 
-    Args:
-        loader: an iterable of (x, y) batches, or a pair of tensors.
-        most: the largest number of samples.
-        seed: the seed of the draw.
-        argument: the name of the argument in messages.
-
-    Raises:
-        TypeError, ValueError: the loader is neither, or holds no sample.
+    The loader is an iterable of (x, y) batches, or a pair of tensors; errors call it `argument`.
 
     >>> draw((torch.arange(10.0), torch.arange(10)), most=4, seed=0).count
     4

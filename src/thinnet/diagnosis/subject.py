@@ -17,15 +17,7 @@ from thinnet.rng.dropout_rng import hooks_of, remove_hooks
 
 @dataclass(frozen=True)
 class Subject:
-    """A model in eval, with samples.
-
-    Args:
-        model: the model without its wrappers.
-        samples: the samples, on the model's device.
-        loss: takes the output of the model and the targets, and returns one number per sample, or one in all.
-        batch_size: the batch size of a pass.
-        seed: the seed of all draws.
-    """
+    """A model in eval without its wrappers, with samples on its device."""
 
     model: nn.Module
     samples: Samples

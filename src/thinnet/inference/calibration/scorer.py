@@ -43,11 +43,7 @@ class Scorer:
     def labels(self, name: str, draws: Tensor, temperature: float = 1.0, fitted: dict[str, float] | None = None) -> Row:
         """Scores averaged probabilities: error, NLL, Brier score, both calibration errors, and the risk-coverage curve's area.
 
-        Args:
-            name: the name of the row.
-            draws: logits, `(n, B, C)`.
-            temperature: the temperature of the average.
-            fitted: the fitted values.
+        `draws` are logits, `(n, B, C)`.
         """
         from torchmetrics.functional.classification import multiclass_accuracy, multiclass_calibration_error
 
@@ -83,11 +79,7 @@ class Scorer:
     def values(self, name: str, draws: Tensor, variance: Tensor, fitted: dict[str, float] | None = None) -> Row:
         """Scores a mixture of normals: RMSE, NLL, coverage and width of central 95 % intervals, mean calibration error.
 
-        Args:
-            name: the name of the row.
-            draws: `(n, B, D)`.
-            variance: the variance of the noise around each draw.
-            fitted: the fitted values.
+        `draws` are `(n, B, D)`, and `variance` is that of the noise around each draw.
         """
         from torchmetrics.functional.regression import mean_squared_error
 

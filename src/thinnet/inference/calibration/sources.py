@@ -25,14 +25,7 @@ class Drawn(NamedTuple):
 
 
 class Sources:
-    """The draws of both parts.
-
-    Args:
-        model: None if the parts hold predictions.
-        parts: inputs or a `Prediction`, and the observations, for "validation" and "test".
-        n, seed, batch_size, output: as in `sample`.
-        two: whether the model predicts the noise of its data.
-    """
+    """The draws of "validation" and "test": pairs of inputs, or of a `Prediction` without a model, and observations."""
 
     def __init__(
         self,

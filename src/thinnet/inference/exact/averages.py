@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thinnet.inference.exact.histogram import histogram
-from thinnet.inference.exact.subnetworks import Use
+from thinnet.inference.exact.subnetworks import Use, bits
 from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.report.figure import draw
 from thinnet.report.table import Table, Tabular
@@ -62,9 +62,7 @@ class Averages(Tabular):
         """
         use = self.uses[site]
         before = sum(other.units for other in self.uses[: range(len(self.uses))[site]])
-        numbers = torch.arange(len(self.probabilities))
-        bits = (numbers[:, None] >> torch.arange(before, before + use.units)) & 1 != 0
-        return bits.reshape(-1, *use.shape)
+        return bits(torch.arange(len(self.probabilities)), before, use.units).reshape(-1, *use.shape)
 
     def by_name(self) -> dict[str, Tensor]:
         """Returns the averages by name, the exact one first."""

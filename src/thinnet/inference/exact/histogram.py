@@ -20,13 +20,7 @@ LINES = {
 def histogram(y: Tensor, weights: Tensor, marks: Mapping[str, float], what: str, title: str, bounded: bool) -> Panel:
     """Returns a panel of the outputs `(networks,)`; a bar is as high as the probability of its sub-networks.
 
-    Args:
-        y: one output of each sub-network.
-        weights: the probability of each sub-network.
-        marks: the averages to mark, by name.
-        what: the label of the output.
-        title: the title of the panel.
-        bounded: whether outputs are probabilities, so that the axis is 0 .. 1.
+    `marks` are the averages by name, and a `bounded` output is a probability, with the axis 0 .. 1.
     """
     low, high = (0.0, 1.0) if bounded else (float(y.min()), float(y.max()))
     share, edges = torch.histogram(y, BINS, range=(low, high), weight=weights)

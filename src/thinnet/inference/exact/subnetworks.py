@@ -76,13 +76,7 @@ class NoKey(Replacement):
 class Subnetworks:
     """The sub-networks of a model, run on a copy; the model itself is unchanged.
 
-    Args:
-        model: any module with dropout of thinnet or PyTorch, as modules or functions.
-        x: the inputs: a tensor, a tuple of arguments, or a mapping of named ones; axis 0 counts them.
-        pick: takes the tensor of interest from the output of the model.
-
-    Raises:
-        ValueError: the model drops no unit, or a random operation is not a Bernoulli mask; the message names it.
+    Model, inputs, `pick` and errors are those of `exact`.
 
     >>> networks = Subnetworks(nn.Sequential(nn.Linear(2, 3), nn.Dropout(0.25), nn.Linear(3, 1)), torch.ones(1, 2))
     >>> networks.uses
@@ -116,7 +110,7 @@ class Subnetworks:
 
     def masks(self, numbers: Tensor) -> Tensor:
         """Returns the masks of sub-networks, `(len(numbers), units)`: True is kept."""
-        return (numbers[:, None] >> torch.arange(self.units, device=numbers.device)) & 1 != 0
+        return bits(numbers, 0, self.units)
 
     def probabilities(self, numbers: Tensor) -> Tensor:
         """Returns the probability of each sub-network, in float64."""
@@ -178,6 +172,15 @@ class Subnetworks:
         for place in found:
             if (place.on_in_train or place.on_in_eval) and place.name not in ours:
                 raise ValueError(_no_mask(place.name, f"{place.op} at {place.line or 'an unknown line'}"))
+
+
+def bits(numbers: Tensor, first: int, count: int) -> Tensor:
+    """Returns `count` bits of each number from bit `first` on, `(len(numbers), count)`.
+
+    >>> bits(torch.tensor([6]), 1, 3)
+    tensor([[ True,  True, False]])
+    """
+    return (numbers[:, None] >> torch.arange(first, first + count, device=numbers.device)) & 1 != 0
 
 
 def _no_mask(name: str, what: str) -> str:

@@ -19,16 +19,7 @@ Tensors = tuple[Tensor, ...]
 
 
 class Drawing:
-    """The draws of one model for one input.
-
-    Args:
-        model: any module; it is unchanged.
-        x: the input of the model.
-        found: the switches of the model.
-        seed: the seed of all masks.
-        output: selects the tensor that is predicted.
-        two: whether the model returns a mean and the log of a variance.
-    """
+    """The draws of one model for one input; with `two`, the model returns a mean and the log of a variance."""
 
     def __init__(self, model: nn.Module, x: Any, found: Switches, seed: int, output: Choice, two: bool) -> None:
         self.served = Addressed(structure("sample", model), seed, found.pooled)

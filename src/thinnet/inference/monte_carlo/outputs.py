@@ -19,7 +19,7 @@ def chosen(out: Any, output: Choice, two: bool = False) -> tuple[Tensor, ...]:
 
     Raises:
         TypeError: the output holds no floating-point numbers.
-        ValueError: the output holds several tensors and `output` selects none, or one that does not exist.
+        ValueError: `output` has to select a tensor, or selects one that does not exist.
     """
     if output is not None:
         out = _taken(out, output)
