@@ -82,7 +82,7 @@ def _chains(
             found.append(chain)
         except Obstacle as obstacle:
             reasons.setdefault(site.name, str(obstacle))
-    while elsewhere := used_elsewhere(found, nodes):  # removing one may remove the reason of another
+    while elsewhere := used_elsewhere(found, nodes):  # removing a chain may leave another with a module that runs elsewhere
         reasons |= {chain.site.name: reason for chain, reason in elsewhere.items()}
         found = [chain for chain in found if chain not in elsewhere]
     ran = {node.module for node in nodes}
