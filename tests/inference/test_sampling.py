@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import thinnet
 from thinnet.inference import sample
-from thinnet.inference.mode.structure import structure
+from thinnet.inference.copies import sharing_copy
 from thinnet.inference.monte_carlo import drawing
 from thinnet.models.edit.order import call_with
 from thinnet.ops import NoiseKind, reference, schema
@@ -97,7 +97,7 @@ def rows_of(x: object, rows: list[int]) -> object:
 
 def by_hand(model: nn.Module, x: object, n: int, seed: int) -> Tensor:
     """The draws by hand: replace dropout, bind a `DropoutRNG`, set a step for each draw, train mode for the sites alone."""
-    model = structure("test", model)
+    model = sharing_copy("test", model)
     thinnet.replace(model, functional=True, example=x)
     model.eval()
     for module in model.modules():

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.inference.arguments import check_counts, check_kind
-from thinnet.inference.deterministic.copying import free_copy
+from thinnet.inference.copies import free_copy
 from thinnet.inference.deterministic.traced import through
 from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.inference.monte_carlo.sampling import sample

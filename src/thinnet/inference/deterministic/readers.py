@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.inference.deterministic.copying import norms_pinned
+from thinnet.inference.copies import norms_pinned
 from thinnet.models.edit.calls import CALLS, serving_changes
 from thinnet.models.edit.equivalents import MODULES, same_forward
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.rates import is_dropout, owners
+from thinnet.models.rewrite.edits import Entry, Write
 from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places
 from thinnet.models.trace import trace
 from thinnet.models.trace.reads import follow
@@ -191,4 +192,4 @@ def _put(held: list[Place], scale: Scale, reads: list[str], path: str) -> None:
         if name in (BEHIND, BEFORE) or type(parent).__module__.startswith("thinnet."):
             rule = f"weight_scaled: what reads {path!r} must be layers of weights, as it is held by another module"
             raise ValueError(f"{rule}; got {', '.join(reads)}. Make it a module of the model.")
-        parent._modules[name] = scale
+        Write(Entry(parent, "_modules", name), scale).apply()

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.inference.deterministic.copying import free_copy, norms_pinned
+from thinnet.inference.copies import free_copy, norms_pinned
 from thinnet.inference.deterministic.readers import scale_readers
 from thinnet.inference.deterministic.undropped import Undropped
 from thinnet.models.edit import strip

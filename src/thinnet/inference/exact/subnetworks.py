@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils._pytree import tree_leaves, tree_map
 
-from thinnet.inference.deterministic.copying import free_copy, norms_pinned
+from thinnet.inference.copies import free_copy, norms_pinned
 from thinnet.models.edit.calls import CALLS
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.replace import replace

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
+from thinnet.inference.copies import sharing_copy
 from thinnet.inference.mode.addressed import Addressed
-from thinnet.inference.mode.structure import structure
 from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.state import State, preserve_state, seed_all
 from thinnet.models.trace import Trace, trace
@@ -101,7 +101,7 @@ def few_rows(example: Any) -> Any:
 
 
 def _found(function: str, model: nn.Module, example: Any) -> Switches:
-    served = Addressed(structure(function, model), 0)
+    served = Addressed(sharing_copy(function, model), 0)
     with preserve_state(served.model) as state, torch.no_grad():
         return _search(model, _Search(served, example, state))
 

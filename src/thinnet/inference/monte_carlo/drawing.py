@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from thinnet.inference.copies import sharing_copy
 from thinnet.inference.mode.addressed import Addressed
-from thinnet.inference.mode.structure import structure
 from thinnet.inference.mode.switches import Switches, count_rows, few_rows, take_rows
 from thinnet.inference.monte_carlo.outputs import Choice, chosen
 from thinnet.models.state import State, preserve_state, seed_all
@@ -22,7 +22,7 @@ class Drawing:
     """The draws of one model for one input; with `two`, the model returns a mean and the log of a variance."""
 
     def __init__(self, model: nn.Module, x: Any, found: Switches, seed: int, output: Choice, two: bool) -> None:
-        self.served = Addressed(structure("sample", model), seed, found.pooled)
+        self.served = Addressed(sharing_copy("sample", model), seed, found.pooled)
         self.x, self.found, self.seed, self.output, self.two = x, found, seed, output, two
         self.rows = count_rows(x)
         self.notes: list[str] = []
