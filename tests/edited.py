@@ -1,4 +1,4 @@
-"""Networks to be edited, small ones of each architecture, and what is compared before and after an edit."""
+"""Small networks of each architecture to edit, and snapshots to compare before and after."""
 
 from collections.abc import Callable
 from typing import Any
@@ -56,7 +56,7 @@ class Residual(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, two blocks, and a head behind global pooling by a function."""
+    """A stem, two blocks, and a head after functional global pooling."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class ConvNeXt(nn.Module):
 
 
 class Words(nn.Module):
-    """A language model with an LSTM, whose output weights are those of the embedding."""
+    """A language model with an LSTM; its output weights are tied to the embedding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Words(nn.Module):
 
 
 class Shared(nn.Module):
-    """One dropout module that is held twice, functions of attention, and a call that forgot the mode."""
+    """A dropout module with two parents, functional attention, and a dropout call that ignores the mode."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ PRETRAINED: dict[str, tuple[Callable[[], nn.Module], Any]] = {
 
 
 def run(model: nn.Module, example: Any, training: bool | None = None) -> list[Tensor]:
-    """The tensors that a model returns, drawn at one seed; the model is as it was afterwards."""
+    """Returns the output tensors of a model at one seed; the model is restored."""
     with preserve_state(model, seed=7), torch.no_grad():
         if training is not None:
             model.train(training)
@@ -160,7 +160,7 @@ def run(model: nn.Module, example: Any, training: bool | None = None) -> list[Te
 
 
 def picture(model: nn.Module) -> list[Any]:
-    """All that a model is made of, by identity and in order: modules, hooks, and attributes; and the values of its numbers."""
+    """Returns every module, hook and attribute of a model by identity and in order, and its numbers by value."""
     found: list[Any] = []
     for name, module in model.named_modules(remove_duplicate=False):
         for attribute, value in sorted(vars(module).items()):

@@ -1,4 +1,4 @@
-"""Networks with every kind of randomness that a model may have, each where a test can name it."""
+"""Networks with every kind of randomness, each on a line or in a module that a test can name."""
 
 import random
 
@@ -11,7 +11,7 @@ import thinnet
 
 
 class HandWritten(nn.Module):
-    """Drop-path as it is written by hand: uniform numbers, rounded down."""
+    """Hand-written drop-path: uniform numbers that are rounded down, or a Bernoulli mask."""
 
     def __init__(self, p: float, scale_first: bool) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class HandWritten(nn.Module):
 
 
 class Everything(nn.Module):
-    """One line for each kind; `LINES` of a test are counted from here."""
+    """One line for each kind of randomness."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Everything(nn.Module):
 
 
 class Checkpointed(nn.Module):
-    """A block that is computed again for the backward pass, with or without the generator's state."""
+    """A block that is recomputed for the backward pass, with or without the generator state of the forward pass."""
 
     def __init__(self, preserve: bool, dropout: nn.Module) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Checkpointed(nn.Module):
 
 
 class FixedDropBlock(nn.Module):
-    """The rule of the paper with seeds anywhere, and not only where a block fits."""
+    """The formula of the paper, with block centres also where a block does not fit."""
 
     def __init__(self, p: float, block: int) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class FixedDropBlock(nn.Module):
 
 
 class Adapter(nn.Module):
-    """A low-rank adapter as it starts: dropout before a product with zeros."""
+    """A low-rank adapter at its initialisation: dropout before a product with zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class Adapter(nn.Module):
 
 
 class Counting(nn.Module):
-    """Changes itself in every forward pass, in all the ways in which modules do."""
+    """Changes its attributes, buffers and parameters in every forward pass, and has a generator of its own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an audit finds, each defect alone in a small network, and that it is silent about a network that is right."""
+"""An audit finds each defect in a small network, and nothing in a correct network."""
 
 import json
 from xml.etree import ElementTree
@@ -20,8 +20,8 @@ X = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
 MAPS = torch.randn(8, 4, 7, 7, generator=torch.Generator().manual_seed(1))
 
 
-class CallCounter(nn.Module):
-    """A network whose forward pass is a function of its layers and the input."""
+class Network(nn.Module):
+    """A network whose forward pass is a function of its layers and its input."""
 
     def __init__(self, forward, **layers: nn.Module) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def between(middle: nn.Module) -> nn.Sequential:
 
 
 class TrainedInEval(nn.Dropout):
-    """Looks like dropout, and its mode is never asked for."""
+    """A dropout module that ignores its mode and never drops."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, self.p, training=False)
@@ -65,41 +65,41 @@ def attend(x: Tensor) -> Tensor:
 
 LAST = dict(linear=nn.Linear(32, 32), last=nn.Linear(32, 4))
 DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
-    "functional dropout that knows no mode": (
+    "functional dropout that ignores the mode": (
         "AUD101",
-        CallCounter(lambda self, x: self.last(F.dropout(torch.relu(self.linear(x)), 0.5)), **LAST),
+        Network(lambda self, x: self.last(F.dropout(torch.relu(self.linear(x)), 0.5)), **LAST),
         X,
     ),
-    "attention dropout that knows no mode": (
+    "attention dropout that ignores the mode": (
         "AUD101",
-        CallCounter(
+        Network(
             lambda self, x: self.last(F.scaled_dot_product_attention(*[self.linear(x)[:, None, None]] * 3, dropout_p=0.2)),
             **LAST,
         ),
         X,
     ),
     "dropout that is never on": ("AUD103", mlp(TrainedInEval(0.5)), X),
-    "drop block with seeds anywhere": (
+    "drop block with block centres at the border": (
         "AUD201",
         nn.Sequential(nn.Conv2d(4, 8, 1), FixedDropBlock(0.1, 7), nn.Conv2d(8, 4, 1)),
         MAPS,
     ),
-    "kept units that are not scaled": ("AUD202", CallCounter(unscaled, **LAST), X),
+    "kept units that are not scaled": ("AUD202", Network(unscaled, **LAST), X),
     "a checkpoint without the generator's state": ("AUD203", Checkpointed(False, nn.Dropout(0.5)), X),
     "a checkpoint without the generator's state, our dropout": ("AUD203", Checkpointed(False, thinnet.nn.Dropout(0.5)), X),
     "dropout on the output": ("AUD301", nn.Sequential(mlp(), nn.Dropout(0.5)), X),
     "dropout before one output": ("AUD302", mlp(nn.Dropout(0.5), outputs=1), X),
     "dropout twice": ("AUD303", mlp(nn.Dropout(0.5), nn.Dropout(0.1)), X),
     "dropout before batch normalisation": ("AUD306", mlp(nn.Dropout(0.5), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()), X),
-    "one mask for all samples": ("AUD401", CallCounter(same_for_all, **LAST), X),
-    "alpha dropout behind a ReLU": ("AUD501", mlp(nn.AlphaDropout(0.1)), X),
-    "dropout of a single layer": ("AUD502", CallCounter(lambda self, x: self.rnn(x)[0], rnn=nn.GRU(32, 8, dropout=0.5)), X),
+    "one mask for all samples": ("AUD401", Network(same_for_all, **LAST), X),
+    "alpha dropout after a ReLU": ("AUD501", mlp(nn.AlphaDropout(0.1)), X),
+    "dropout of a single layer": ("AUD502", Network(lambda self, x: self.rnn(x)[0], rnn=nn.GRU(32, 8, dropout=0.5)), X),
 }
 NOTES: dict[str, tuple[str, nn.Module, Tensor]] = {
-    "a sample of a distribution": ("AUD102", CallCounter(lambda self, x: self.linear(x) + torch.randn_like(x), **LAST), X),
-    "a module that nothing runs": ("AUD105", CallCounter(lambda self, x: self.linear(x), unused=nn.Dropout(0.5), **LAST), X),
+    "a sample of a distribution": ("AUD102", Network(lambda self, x: self.linear(x) + torch.randn_like(x), **LAST), X),
+    "a module that nothing runs": ("AUD105", Network(lambda self, x: self.linear(x), unused=nn.Dropout(0.5), **LAST), X),
     "rate zero": ("AUD106", mlp(nn.Dropout(0.0)), X),
-    "behind every layer": (
+    "after every layer": (
         "AUD304",
         nn.Sequential(
             *(layer for _ in range(5) for layer in (nn.Linear(32, 32), nn.ReLU(), thinnet.nn.Dropout(0.1))), nn.Identity()
@@ -116,7 +116,7 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "alpha dropout": (nn.Sequential(nn.Linear(32, 64), nn.SELU(), nn.AlphaDropout(0.1), nn.Linear(64, 4)), X),
     "drop-path by hand": (mlp(HandWritten(0.3, True), nn.Linear(64, 64), HandWritten(0.3, False)), X),
     "drop block": (between(thinnet.nn.DropBlock2d(0.1, 7)), MAPS),
-    "behind batch normalisation": (mlp(nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5)), X),
+    "after batch normalisation": (mlp(nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5)), X),
     "a checkpoint": (Checkpointed(True, nn.Dropout(0.5)), X),
     "an encoder layer": (nn.TransformerEncoderLayer(32, 2, 64, batch_first=True), X[:, None]),
 }
@@ -141,19 +141,19 @@ def test_a_note_is_made_and_does_not_count(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_what_is_right_is_left_alone(name: str) -> None:
+def test_a_correct_network_has_no_findings(name: str) -> None:
     model, x = RIGHT[name]
     assert_dropout_right(model, x)
 
 
 @pytest.mark.parametrize("dropout", [nn.Dropout(0.5), thinnet.nn.Dropout(0.5)])
-def test_the_place_that_draws_again_for_backward_is_named(dropout: nn.Module) -> None:
+def test_the_module_that_draws_again_for_backward_is_named(dropout: nn.Module) -> None:
     places = [finding.module for finding in audit(Checkpointed(False, dropout), X) if finding.rule.code == "AUD203"]
     assert places == ["block.2"]
 
 
 def test_the_audit_takes_no_draw_of_its_own_for_a_recomputation() -> None:
-    model = CallCounter(lambda self, x: self.last(F.dropout(torch.relu(self.linear(x)), 0.5, self.training)), **LAST)
+    model = Network(lambda self, x: self.last(F.dropout(torch.relu(self.linear(x)), 0.5, self.training)), **LAST)
     model.last = nn.Linear(32, 32)
     assert "AUD203" not in codes(model, X)
 
@@ -166,7 +166,7 @@ def test_a_reentrant_checkpoint_is_audited() -> None:
     assert_dropout_right(Reentrant(True, nn.Dropout(0.2)), X)
 
 
-def test_names_make_a_checkpoint_right() -> None:
+def test_addressed_masks_make_a_checkpoint_correct() -> None:
     model = Checkpointed(False, thinnet.nn.Dropout(0.5))
     thinnet.DropoutRNG(1).bind(model).at(0)
     assert_dropout_right(model, X)
@@ -182,20 +182,20 @@ def test_compiled_code_that_recomputes_other_masks() -> None:
             assert codes(torch.compile(nn.Sequential(block, nn.Tanh(), nn.Linear(32, 4))), X) == expected  # type: ignore[arg-type]
 
 
-def test_a_part_that_was_left_in_eval() -> None:
+def test_a_module_left_in_eval_is_found() -> None:
     model = mlp(nn.Dropout(0.5))
     model[2].eval()
     assert "AUD104" in codes(model, X)
     assert "AUD104" not in codes(model.eval(), X)
 
 
-def test_what_is_frozen_off_is_meant_to_be_off() -> None:
+def test_a_frozen_site_may_be_off() -> None:
     model = mlp(nn.Dropout(0.5))
     thinnet.freeze(model)
     assert codes(model.train(), X) == set()
 
 
-def test_a_penalty_that_is_not_in_the_loss() -> None:
+def test_an_unread_penalty_is_found() -> None:
     model = nn.Sequential(nn.Linear(32, 8), thinnet.nn.VariationalDropout(8), nn.Linear(8, 2))
     assert "AUD504" not in codes(model, X)
     model(X)
@@ -205,8 +205,8 @@ def test_a_penalty_that_is_not_in_the_loss() -> None:
     assert "AUD504" not in codes(model, X)
 
 
-def test_what_is_meant_to_be_so_is_allowed_with_a_reason() -> None:
-    model = DEFECTS["functional dropout that knows no mode"][1]
+def test_a_finding_is_allowed_with_a_reason() -> None:
+    model = DEFECTS["functional dropout that ignores the mode"][1]
     allowed = audit(model, X, allow={"AUD101 *": "the decoder samples"})
     assert not allowed.failed and any(finding.allowed == "the decoder samples" for finding in allowed)
     with pytest.raises(ValueError, match=r"^audit: allow must give a reason"):
@@ -238,7 +238,7 @@ def test_the_assertion_names_the_findings() -> None:
         assert_dropout_right(DEFECTS["dropout twice"][1], X)
 
 
-def test_ranks_with_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_with_the_same_seed_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     def gather(states: list[object], mine: object) -> None:
         states[:] = [mine] * len(states)
 
@@ -248,11 +248,11 @@ def test_ranks_with_one_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     ours = mlp(thinnet.nn.Dropout(0.5))
     assert "AUD402" in codes(mlp(nn.Dropout(0.5)), X) and "AUD402" in codes(ours, X)
     thinnet.DropoutRNG(1).bind(ours).at(0, torch.arange(64))
-    assert "AUD402" not in codes(ours, X)  # names tell the samples of the ranks apart
+    assert "AUD402" not in codes(ours, X)  # the ranks have different sample ids
 
 
 class Between(nn.Module):
-    """A method between two functions, so that it stands neither on the input nor on the output."""
+    """A method between two functions, so that it is neither on the input nor on the output."""
 
     def __init__(self, method: nn.Module) -> None:
         super().__init__()
@@ -263,5 +263,5 @@ class Between(nn.Module):
 
 
 @pytest.mark.parametrize("row", {row.name: row for row in ROWS}.values(), ids=lambda row: row.name)
-def test_every_method_of_ours_is_right(row: Row) -> None:
+def test_every_method_of_thinnet_passes_the_audit(row: Row) -> None:
     assert_dropout_right(Between(row.module(0.3)), row.inputs((32, *row.shapes[-1][1:])), passes=4)

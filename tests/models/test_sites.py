@@ -1,4 +1,4 @@
-"""What `thinnet.sites` sees: every kind of randomness, with its rate, its grain and its switch; and that it leaves no trace."""
+"""`thinnet.sites` finds every kind of randomness, with its rate, its shared axes and the mode that turns it off."""
 
 import copy
 import inspect
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import thinnet
 from thinnet.models.found import FoundSite, Sites
 
-KINDS = {  # code of the line -> module, kind, nominal rate, on in eval, who switches it off, axes that share a coin
+KINDS = {  # code of the line -> module, kind, nominal rate, on in eval, turned off by, shared axes
     "self.shared(self.linear(x))": ("shared", "dropout", 0.3, False, "module mode", "none"),
     "self.shared(torch.tanh(x))": ("shared", "dropout", 0.3, False, "module mode", "none"),
     "F.dropout(x, 0.25)": ("", "dropout", 0.25, True, "never", "none"),
@@ -25,7 +25,7 @@ KINDS = {  # code of the line -> module, kind, nominal rate, on in eval, who swi
     "x.masked_fill(torch.rand_like(x) < 0.15, 0.0)": ("", "dropout", 0.15, True, "never", "none"),
     "F.scaled_dot_product_attention": ("", "dropout", 0.2, True, "never", "none"),
 }
-MODULES = {  # module -> kind, nominal rate, grain
+MODULES = {  # module -> kind, nominal rate, shared axes
     "path": ("dropout", 0.2, "axes 1, 2 of 3"),
     "ours": ("dropout", 0.4, "none"),
     "channels": ("dropout", 0.25, "axis 2 of 3"),
@@ -44,7 +44,7 @@ def seen() -> Sites:
 def line_of(code: str) -> int:
     lines, first = inspect.getsourcelines(Everything)
     (found,) = [first + number for number, line in enumerate(lines) if code in line]
-    return found - (code == "x = x * mask if")  # what is drawn one line above
+    return found - (code == "x = x * mask if")  # it is drawn one line above
 
 
 def at_line(sites: Sites, number: int) -> FoundSite:
@@ -53,7 +53,7 @@ def at_line(sites: Sites, number: int) -> FoundSite:
 
 
 @pytest.mark.parametrize("code", KINDS)
-def test_lines_of_a_forward_method(seen: Sites, code: str) -> None:
+def test_each_line_of_a_forward_method_is_a_site(seen: Sites, code: str) -> None:
     site = at_line(seen, line_of(code))
     expected = KINDS[code]
     assert (site.name, site.kind, site.on_in_eval, site.turned_off_by, site.sharing) == (
@@ -66,20 +66,20 @@ def test_lines_of_a_forward_method(seen: Sites, code: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_modules(seen: Sites, name: str) -> None:
+def test_modules_are_sites(seen: Sites, name: str) -> None:
     (site,) = [site for site in seen if site.name == name]
     assert (site.kind, site.sharing, site.on_in_eval, site.turned_off_by) == (*MODULES[name][::2], False, "module mode")
     assert site.p == pytest.approx(MODULES[name][1], abs=1e-4)
 
 
-def test_measured_rates_hold_the_nominal_ones(seen: Sites) -> None:
+def test_measured_rates_agree_with_nominal_rates(seen: Sites) -> None:
     """At 99 %, widened by a third: twelve sites, one chance in a thousand for each."""
     for site in [site for site in seen if site.p and site.measured is not None and site.interval is not None]:
         low, high = site.interval
         assert low - (high - low) / 3 <= site.p <= high + (high - low) / 3, site
 
 
-def test_what_kept_units_are_multiplied_by(seen: Sites) -> None:
+def test_the_factor_of_kept_units(seen: Sites) -> None:
     scales = {site.name: site.scale for site in seen if site.name in ("path", "ours", "channels", "lstm", "attention")}
     expected = {name: 1 / (1 - MODULES[name][1]) for name in scales}
     assert scales == pytest.approx(expected, rel=1e-3)
@@ -100,7 +100,7 @@ def test_subsets_and_decisions(seen: Sites) -> None:
     assert (decision.op, decision.draws) == ("random.random", 3.0)
 
 
-def test_what_is_declared_and_does_nothing(seen: Sites) -> None:
+def test_a_declared_rate_without_a_draw_is_listed(seen: Sites) -> None:
     notes = {site.name: (site.kind, site.p, site.note) for site in seen if not site.on_in_train and not site.on_in_eval}
     assert notes == {"unused": ("not reached", 0.7, "no pass reached it"), "zero": ("silent", 0.0, "its rate is 0")}
 
@@ -121,23 +121,23 @@ def test_a_shared_module_in_a_loop_is_one_site() -> None:
 
 
 @pytest.mark.parametrize("scale_first", [True, False])
-def test_a_scale_apart_from_the_mask_is_found(scale_first: bool) -> None:
+def test_a_scale_outside_of_the_mask_is_found(scale_first: bool) -> None:
     (site,) = thinnet.sites(HandWritten(0.25, scale_first), torch.randn(64, 8))
     assert site.scale == pytest.approx(1 / 0.75) and site.p == pytest.approx(0.25)
 
 
 @pytest.mark.parametrize("keeps", [True, False])
-def test_a_mask_that_selects_drops_what_it_does_not_keep(keeps: bool) -> None:
+def test_a_mask_may_select_kept_or_dropped_elements(keeps: bool) -> None:
     class Selects(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            coin = torch.rand(x.shape) < (0.8 if keeps else 0.2)
-            return torch.where(coin, x, 0.0) if keeps else torch.where(coin, 0.0, x)
+            mask = torch.rand(x.shape) < (0.8 if keeps else 0.2)
+            return torch.where(mask, x, 0.0) if keeps else torch.where(mask, 0.0, x)
 
     (site,) = thinnet.sites(Selects(), torch.randn(64, 32))
     assert (site.kind, site.p) == ("dropout", pytest.approx(0.2)) and abs((site.measured or 0) - 0.2) < 0.03
 
 
-def test_a_draw_behind_zeros_has_no_effect() -> None:
+def test_a_draw_before_a_product_with_zeros_has_no_effect() -> None:
     adapter, x = Adapter(), torch.randn(4, 16)
     (site,) = thinnet.sites(adapter, x)
     assert site.effect is False and site.on_in_train
@@ -146,7 +146,7 @@ def test_a_draw_behind_zeros_has_no_effect() -> None:
     assert site.effect is True
 
 
-def test_places_that_some_passes_do_not_reach() -> None:
+def test_some_passes_do_not_reach_a_routed_site() -> None:
     class Routed(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -161,7 +161,7 @@ def test_places_that_some_passes_do_not_reach() -> None:
     assert any("experts.0" in what for what in found.unseen)
 
 
-def test_everything_is_as_it_was() -> None:
+def test_the_model_and_all_generators_are_restored() -> None:
     model, x = Counting().train(), torch.randn(4, 8)
     model.norm.eval()
     twin = copy.deepcopy(model)
@@ -178,7 +178,7 @@ def test_everything_is_as_it_was() -> None:
     assert_same_bits(model.generator.get_state(), generator)
 
 
-def test_a_failing_model_is_put_back_too() -> None:
+def test_a_failing_model_is_restored_too() -> None:
     model, x = Counting().eval(), torch.randn(4, 9)
     state = torch.get_rng_state()
     with pytest.raises(RuntimeError, match="mat1 and mat2"):
@@ -187,7 +187,7 @@ def test_a_failing_model_is_put_back_too() -> None:
     assert_same_bits(torch.get_rng_state(), state)
 
 
-def test_without_an_example_modules_tell_what_they_declare() -> None:
+def test_without_an_example_declared_rates_are_listed() -> None:
     found = thinnet.sites(Everything())
     assert {site.name: site.p for site in found if site.name in ("shared", "lstm", "ours")} == {
         "shared": 0.3,
@@ -197,7 +197,7 @@ def test_without_an_example_modules_tell_what_they_declare() -> None:
     assert found.unseen
 
 
-def test_named_coins_are_seen_and_stay_where_they_are() -> None:
+def test_an_addressed_site_keeps_its_step_and_its_masks() -> None:
     model = nn.Sequential(nn.Linear(8, 8), thinnet.nn.Dropout(0.5))
     rng = thinnet.DropoutRNG(3).bind(model).at(7, torch.arange(4))
     x = torch.randn(4, 8)
@@ -215,6 +215,6 @@ def test_bad_input_is_refused() -> None:
         thinnet.sites(nn.Dropout(), torch.ones(1), passes=0)
 
 
-def test_table_and_json_hold_every_site(seen: Sites) -> None:
+def test_table_and_json_contain_every_site(seen: Sites) -> None:
     assert all((site.name or "(the model)") in str(seen) for site in seen)
     assert len(json.loads(seen.json())["sites"]) == len(seen)

@@ -1,4 +1,4 @@
-"""The models of `transformers`, built from configurations: as many sites as their layers have, and none in eval."""
+"""The models of `transformers`, built from configurations: one site for each dropout of a layer, and none in eval."""
 
 import pytest
 import torch
@@ -43,7 +43,7 @@ def test_every_site_is_found(name: str) -> None:
     assert all(site.scale == pytest.approx(1 / (1 - site.p), rel=1e-3) for site in dropouts if site.p)
 
 
-def test_a_layer_that_is_skipped_by_chance_is_a_decision() -> None:
+def test_a_randomly_skipped_layer_is_a_decision() -> None:
     kind, config, inputs, _ = MODELS["whisper"]
     found = thinnet.sites(getattr(transformers, kind)(config), passes=6, **inputs)
     (decision,) = [site for site in found if site.kind == "decision"]

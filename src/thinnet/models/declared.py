@@ -1,4 +1,4 @@
-"""What modules say of themselves: a rate of dropping in an attribute."""
+"""Drop rates that modules declare in an attribute."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ NAMED = ("drop", "stochasticdepth", "zoneout", "cutout")
 
 
 def rate(module: Any) -> float | None:
-    """Returns the rate that a module declares; None where it declares none.
+    """Returns the drop rate that a module declares; None without one.
 
     >>> from torch import nn
     >>> rate(nn.Dropout(0.3)), rate(nn.LSTM(2, 2, num_layers=2, dropout=0.5)), rate(nn.Linear(2, 2))
