@@ -395,3 +395,19 @@ def test_a_mapped_step_has_its_derivatives() -> None:
     assert_close(torch.autograd.grad(mapped, x, weight)[0], torch.autograd.grad(each, x, weight)[0])
     per_draw = torch.func.vmap(torch.func.grad(lambda x, step: run(step, x).sum()), in_dims=(None, 0))(x, steps)
     assert_same_bits(per_draw, torch.stack([torch.autograd.grad(run(step, x).sum(), x)[0] for step in steps]))
+
+
+def test_an_error_without_a_message_makes_the_draws_run_one_by_one() -> None:
+    class Careful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop, self.head = nn.Dropout(0.5), nn.Linear(8, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.drop(x)
+            if "BatchedTensor" in repr(x):
+                raise RuntimeError
+            return self.head(x)
+
+    found = thinnet.inference.sample(Careful().eval(), torch.randn(6, 8), n=4)
+    assert "draws ran one by one: RuntimeError" in found.notes

@@ -28,7 +28,11 @@ COMMUTE = {operator.add, operator.mul, torch.add, torch.mul}
 
 
 class Leaves(fx.Tracer):
-    """Traces sites, and modules with a rule, as one node."""
+    """Traces sites, and modules with a rule, as one node.
+
+    This is not a `models.trace`: the graph is evaluated again with moments in place of tensors, which needs the arguments of
+    each node as symbols.
+    """
 
     def __init__(self, rules: Rules) -> None:
         super().__init__()

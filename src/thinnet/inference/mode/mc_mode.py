@@ -65,7 +65,7 @@ class mc_mode:
 
     def _find(self, example: Any) -> frozenset[str]:
         found = switches("mc_mode", self.model, example)
-        if not found.rng:
+        if not found.sites:
             step = "Insert dropout: thinnet.insert(model)"
             raise ValueError(f"mc_mode: model must contain active dropout; it has none. {step}.")
         for pattern in self.only or ():

@@ -1,4 +1,4 @@
-"""Which modules own a switch of coins: found by watching a copy of the model run on a few rows, and remembered."""
+"""Finds the modules whose mode turns dropout on, by tracing a copy of the model on a few rows, and caches them."""
 
 import threading
 import weakref
@@ -20,25 +20,24 @@ from thinnet.models.trace.draws import Draw
 from thinnet.rng import Site
 
 SEEDS = (0, 1)
-COINS = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
-Key = tuple[str, str | None]
+KINDS = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
 
 
 @dataclass(frozen=True)
 class Switches:
-    """What a model does at random that is a coin.
+    """The modules of a model that turn its dropout on.
 
     Args:
-        paths: of the modules whose mode turns coins on.
-        coins: the paths at which coins were tossed that may drop.
-        unnamed: where coins are drawn that no name can be given to, with the operation.
-        pooled: paths of modules that toss where axis 0 does not count the samples.
-        bytes: how many bytes a row takes in the largest tensor that is made after the first coin.
+        paths: the modules whose mode turns dropout on.
+        sites: the modules that draw.
+        unaddressed: the draws that cannot have an address: module and operation.
+        pooled: the modules that draw where axis 0 does not count the samples.
+        bytes: the memory of one row in the largest tensor after the first draw.
     """
 
     paths: frozenset[str]
-    rng: tuple[str, ...]
-    unnamed: tuple[str, ...]
+    sites: tuple[str, ...]
+    unaddressed: tuple[str, ...]
     pooled: frozenset[str]
     bytes: float
 
@@ -48,7 +47,7 @@ _known: "weakref.WeakKeyDictionary[nn.Module, dict[Any, Switches]]" = weakref.We
 
 
 def switches(function: str, model: nn.Module, example: Any) -> Switches:
-    """Returns the switches of a model that is called with an example; what was found before is remembered."""
+    """Returns the switches of a model for an example, from the cache if the model and the kind of example are the same."""
     key = fingerprint(model, example)
     with _lock:
         known = _known.setdefault(model, {})
@@ -56,18 +55,18 @@ def switches(function: str, model: nn.Module, example: Any) -> Switches:
             known.clear()
             try:
                 known[key] = _found(function, model, few_rows(example))
-            except Exception:  # no model that a few rows can be given to
+            except Exception:  # the model does not run on a few rows
                 known[key] = _found(function, model, example)
         return known[key]
 
 
 def declared(model: nn.Module) -> dict[str, nn.Module]:
-    """Returns the modules that declare a rate of dropping above zero, by path."""
+    """Returns the modules that declare a drop rate above zero, by path."""
     return {owner.path: owner.module for owner in owners(model) if owner.p > 0 and not owner.idle}
 
 
 def fingerprint(model: nn.Module, example: Any) -> Any:
-    """Returns what tells one state of a model's code from another: its modules, their numbers, and the kind of the example."""
+    """Returns the key of the cache: the modules of the model, their plain attributes, and the kind of the example."""
     modules = tuple((name, id(module), _numbers(module)) for name, module in model.named_modules())
     leaves, spec = tree_flatten(dict(example) if isinstance(example, Mapping) else example)
     kinds = tuple((leaf.dtype, leaf.ndim, len(leaf) > 1 if leaf.ndim else False) for leaf in leaves if isinstance(leaf, Tensor))
@@ -80,7 +79,7 @@ def _numbers(module: nn.Module) -> tuple[Any, ...]:
 
 
 def count_rows(example: Any) -> int:
-    """Returns how many samples there are: the length of axis 0 of the first tensor that has one."""
+    """Returns the number of samples: the length of axis 0 of the first tensor with an axis."""
     return next((len(leaf) for leaf in tree_leaves(example) if isinstance(leaf, Tensor) and leaf.ndim), 0)
 
 
@@ -107,12 +106,12 @@ def _found(function: str, model: nn.Module, example: Any) -> Switches:
 
 
 class _Search:
-    """Passes of a copied model on a few rows, with the modes of some modules on.
+    """Passes of a copied model on a few rows, with some modules in training mode.
 
     Args:
         served: the copy.
-        example: what it is called with.
-        state: its tensors, some of them the user's own: each pass starts from the same values.
+        example: its input.
+        state: the values of its tensors. The parameters are those of the user, so each pass restores them.
     """
 
     def __init__(self, served: Addressed, example: Any, state: State) -> None:
@@ -125,47 +124,47 @@ class _Search:
         seed_all(seed)
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, self.example)
         call = lambda: self.served.call(copied, torch.tensor(seed), None)  # noqa: E731
-        record = trace(self.served.model, call, level="draws", own=True)  # other threads run their models in the meantime
+        record = trace(self.served.model, call, level="draws", own=True)  # not the models of other threads
         self.state.restore_tensors()
         return record
 
-    def sites(self, paths: set[str]) -> set[Key]:
-        """Returns where a pass draws."""
+    def sites(self, paths: set[str]) -> set[tuple[str, str | None]]:
+        """Returns the sites that draw with the modules at `paths` in training mode."""
         return {draw.site for seed in SEEDS for draw in self.run(paths & self.free, seed).draws}
 
 
 def _search(model: nn.Module, search: _Search) -> Switches:
     names = search.served.names
     records = [search.run(search.free, seed) for seed in SEEDS]
-    draws = [draw for record in records for draw in record.draws if _is_coin(draw)]
+    draws = [draw for record in records for draw in record.draws if _may_drop(draw)]
     sites = {name for module, name in names.items() if isinstance(module, Site)}
     paths = _closed(search, draws) | ({draw.name for draw in draws} & sites)
     there = {name for name, _ in model.named_modules()}
     visited = {name for record in records for name in record.visited}
     silent = {path for path, module in declared(model).items() if path not in visited and is_dropout(module)}
     addressed = [draw for draw in draws if draw.op == "thinnet::apply_noise"]
-    unnamed = dict.fromkeys(
+    unaddressed = dict.fromkeys(
         f"{draw.name or 'the model'} ({draw.op.removeprefix('aten::')})" for draw in draws if draw not in addressed
     )
     rows = count_rows(search.example)
     pooled = {draw.name for draw in addressed if draw.shape[:1] != (rows,)}
     made = max(record.largest for record in records) / max(1, rows)
     switched = frozenset({_nearest(path, there) for path in paths} | silent)
-    rng = tuple(dict.fromkeys(_nearest(draw.name, there) for draw in draws))
-    return Switches(switched, rng, tuple(unnamed), frozenset(pooled), made)
+    drawing = tuple(dict.fromkeys(_nearest(draw.name, there) for draw in draws))
+    return Switches(switched, drawing, tuple(unaddressed), frozenset(pooled), made)
 
 
 def _nearest(path: str, there: set[str]) -> str:
-    """Returns a path that is in the model, or the one of its nearest parent that is."""
+    """Returns a path, or that of its nearest parent in the model."""
     while path and path not in there:
         path = path.rpartition(".")[0]
     return path
 
 
-def _is_coin(draw: Draw) -> bool:
+def _may_drop(draw: Draw) -> bool:
     if draw.op == "thinnet::apply_noise":
         return True
-    return bool(draw.use) and draw.kind in COINS and "rrelu" not in draw.op
+    return bool(draw.use) and draw.kind in KINDS and "rrelu" not in draw.op
 
 
 def _closed(search: _Search, draws: list[Draw]) -> set[str]:

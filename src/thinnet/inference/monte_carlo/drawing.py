@@ -29,12 +29,12 @@ class Drawing:
         self.independent = True
         self.state: State | None = None  # a forward pass may write into the parameters, which are those of the model
         self.written = True
-        self.vectorised = not found.unnamed
+        self.vectorised = not found.unaddressed
 
     @property
     def addressed(self) -> bool:
         """Whether a draw of a sample is the same in any batch."""
-        return not self.found.unnamed and not self.found.pooled and self.independent
+        return not self.found.unaddressed and not self.found.pooled and self.independent
 
     def run(self, n: int, ids: Tensor, batch_size: int | None, shown: bool | None) -> tuple[Tensors, tuple[str, ...]]:
         """Returns the draws `(n, B, ...)` and notes on what limits them."""
@@ -42,12 +42,13 @@ class Drawing:
         with torch.no_grad(), preserve_state(self.served.model) as state, bar as progress:
             self.state = state
             self.independent = self.rows == 1 or self._rows_are_independent()
+            state.restore_tensors()
             self.served.switch(self.found.paths)
             draws = self._in_parts(n, ids, batch_size, progress)
         return draws, (*self._notes(), *self.notes)
 
     def _notes(self) -> list[str]:
-        notes = [f"masks without an address, drawn from a seeded generator: {place}" for place in self.found.unnamed]
+        notes = [f"masks without an address, drawn from a seeded generator: {place}" for place in self.found.unaddressed]
         notes += [f"axis 0 does not count the samples at {path or 'the model'}" for path in sorted(self.found.pooled)]
         return notes + ([] if self.independent else ["samples depend on one another: a draw of one depends on its batch"])
 
@@ -85,20 +86,24 @@ class Drawing:
     def _at_once(self, x: Any, steps: Tensor, ids: Tensor) -> Tensors:
         if self.vectorised and len(steps) > 1:
             try:
-                return torch.func.vmap(lambda step: self._call(x, step, ids), randomness="error")(steps)
+                return self._restored(torch.func.vmap(lambda step: self._call(x, step, ids), randomness="error")(steps))
             except Exception as error:  # an error of the model itself comes up again below
                 self.vectorised = False
                 if self.state is not None:
                     self.state.restore_tensors()
-                self.notes.append(f"draws ran one by one: {str(error).strip().splitlines()[0][:120]}")
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+                self.notes.append(f"draws ran one by one: {reason[:120]}")
         return tuple(torch.stack(each) for each in zip(*(self._one(x, step, ids) for step in steps), strict=True))
 
     def _one(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
-        if self.found.unnamed:
+        if self.found.unaddressed:
             seed_all((self.seed ^ mix(int(step) + 1)) & ((1 << 63) - 1))
-        out = self._call(x, step, ids)
-        if self.written and self.state is not None:  # each draw starts from the weights that the model has
-            out = tuple(each.clone() for each in out)
+        return self._restored(self._call(x, step, ids))
+
+    def _restored(self, out: Tensors) -> Tensors:
+        """Restores the weights, so that each pass starts from those of the model; stops when a pass does not write to them."""
+        if self.written and self.state is not None:
+            out = tuple(each.clone() for each in out)  # the output may be a view of a weight
             self.written = self.state.restore_tensors()
         return out
 

@@ -79,7 +79,7 @@ def sample(
     rows = _check(x, n, seed, batch_size, kind)
     ids = _ids(samples, rows, same_masks)
     found = switches("sample", model, x)
-    if not found.rng:
+    if not found.sites:
         rule = "sample: model must have dropout with a rate above 0 that is not frozen"
         raise ValueError(f"{rule}; otherwise all {n} draws are equal. Insert dropout: thinnet.insert(model).")
     drawing = Drawing(model, x, found, seed, output, kind == TWO)
