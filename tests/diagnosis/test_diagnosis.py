@@ -421,7 +421,7 @@ def test_tables_figure_and_a_self_contained_page(tmp_path) -> None:
     assert document["layers"][0]["width"] == 20 and document["gap"]["gap"] == measured.gap.gap
     assert len(measured.picture().layout.annotations) == 8
     text = measured.html(tmp_path / "page.html").read_text()
-    assert text.count('class="plot"') == 8 and "<h2>Variance shift</h2>" in text and "<b>variance shift</b>" in text
+    assert text.count('class="plot"') == 8 and "<h2>Variance shift</h2>" in text and "<b>Variance shift</b>" in text
     assert not re.search(r"<(script|link)[^>]*(src|href)=[^>]?(?!data:)[a-z]", text)
     assert found(perceptron(), classes(), measures="gap").picture().data
 

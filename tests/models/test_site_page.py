@@ -22,7 +22,7 @@ def test_notebooks_show_a_table_that_marks_dropout_on_in_eval() -> None:
     html = found._repr_html_()
     assert html.count("<tr") == 3 and html.count("<tr class='alarm'>") == 1 and "shared axes" in html
     assert "sites that no module declares" in sites(MODEL)._repr_html_()
-    assert "no dropout sites" in sites(nn.Linear(8, 8), X)._repr_html_()
+    assert "No dropout sites" in sites(nn.Linear(8, 8), X)._repr_html_()
 
 
 def test_the_page_has_the_tree_of_modules_and_the_table() -> None:

@@ -95,7 +95,7 @@ def test_junit_fails_the_cases_of_failing_findings() -> None:
 def test_notebooks_show_a_table() -> None:
     html = ALL._repr_html_()
     assert html.count("<tr class='alarm'>") == 2 and "net.py:31" in html and "broken.py was skipped: it is binary" in html
-    assert "nothing found" in Findings()._repr_html_()
+    assert "Nothing found" in Findings()._repr_html_()
 
 
 def test_rich_prints_the_text() -> None:
