@@ -4,7 +4,7 @@ import inspect
 import re
 from typing import NamedTuple
 
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Method
 
 SECTIONS = ("Noise shape", "Use when", "Avoid when", "Start with", "Cost", "Other implementations", "Source")
 HEADING = re.compile(rf"({'|'.join((*SECTIONS, 'Args', 'Shapes', 'Returns', 'Raises'))}):(?: |$)")
@@ -33,8 +33,6 @@ def read(method: Method) -> Card:
     >>> read(METHODS[0]).sections["Noise shape"]
     'one decision per element'
     """
-    if method.facts.summary:
-        return _of_facts(method.facts)
     paragraphs = inspect.cleandoc(method.documented.__doc__).split(">>> ")[0].split("\n\n")
     headings = [index for index, paragraph in enumerate(paragraphs) if HEADING.match(paragraph)]
     body, sections = paragraphs[1 : headings[0]], "\n\n".join(paragraphs[headings[0] :])
@@ -65,10 +63,3 @@ def _sections(text: str) -> dict[str, str]:
 
 def _joined(text: str) -> str:
     return " ".join(text.split())
-
-
-def _of_facts(facts: Facts) -> Card:
-    """Returns the card of a method that is not converted yet."""
-    words = (facts.grain, facts.place, facts.avoid, facts.default, facts.cost, facts.elsewhere, facts.paper)
-    sections = {name: text for name, text in zip(SECTIONS, words, strict=True) if text}
-    return Card(facts.name, facts.summary, facts.equation, sections)

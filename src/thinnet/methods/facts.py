@@ -29,17 +29,6 @@ class Facts:
         in_eval: what the method computes in eval, where that is not the identity.
     """
 
-    # The words of methods that are not converted yet.
-    name: str = ""
-    summary: str = ""
-    equation: str = ""
-    paper: str = ""
-    grain: str = ""
-    place: str = ""
-    avoid: str = ""
-    default: str = ""
-    cost: str = ""
-    elsewhere: str = ""
     domain: str = "[0, 1]"
     expected_drop: Callable[..., float] | None = None
     mean: Callable[..., Tensor] | None = None
