@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 from torch.nn.modules import module as everywhere
@@ -12,8 +12,12 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from thinnet.models.trace.record import Call
 
-if TYPE_CHECKING:
-    from thinnet.models.trace.functions import Graph
+
+class Observer(Protocol):
+    """Sees each module before and after its call; `leave` may return another output."""
+
+    def enter(self, call: Call, args: Any) -> None: ...
+    def leave(self, call: Call, out: Any) -> Any: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Modules:
         self.running: list[Call] = []
         self.calls: list[Call] = []
         self.ended: list[Call] = []
-        self.graph: Graph | None = None
+        self.graph: Observer | None = None
         self._uses: Counter[tuple[str, str]] = Counter()
 
     @property
