@@ -60,20 +60,25 @@ def test_imports_run_downwards() -> None:
 
 
 def imported_files(name: str, paths: dict[str, Path]) -> set[str]:
-    """The files that a file imports when it runs, at its top or in a function."""
+    """The files that a file imports: at its top, in a function, or for types, unless the type is from a lower floor."""
     found: set[str] = set()
-    nodes: list[ast.AST] = [ast.parse(paths[name].read_text())]
+    nodes: list[tuple[ast.AST, bool]] = [(ast.parse(paths[name].read_text()), False)]
     while nodes:
-        node = nodes.pop()
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            continue
+        node, for_types = nodes.pop()
+        for_types |= isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+        targets: set[str] = set()
         if isinstance(node, ast.ImportFrom):
-            modules = (f"{node.module}.{alias.name}" for alias in node.names)
-            found |= {module if module in paths else str(node.module) for module in modules}
+            members = (f"{node.module}.{alias.name}" for alias in node.names)
+            targets = {member if member in paths else str(node.module) for member in members}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        nodes += ast.iter_child_nodes(node)
-    return found & paths.keys() - {name}
+            targets = {alias.name for alias in node.names}
+        found |= {target for target in targets & paths.keys() if not (for_types and floor(paths[target]) < floor(paths[name]))}
+        nodes += [(child, for_types) for child in ast.iter_child_nodes(node)]
+    return found - {name}
+
+
+def floor(path: Path) -> int:
+    return LEVEL.get(room(path), -1)
 
 
 def test_files_import_each_other_without_circles() -> None:
