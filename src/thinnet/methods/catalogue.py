@@ -7,13 +7,14 @@ from textwrap import indent
 
 import torch
 from rich.console import Group, RenderableType
-from rich.table import Table
+from rich.table import Table as Grid
 from rich.text import Text
 from torch import Tensor
 
 from thinnet.methods.cards import SECTIONS, read
 from thinnet.methods.facts import Method
 from thinnet.methods.registry import FOLDERS, REGISTRY
+from thinnet.report.table import Table
 
 SHADES = " ░▒▓█"
 SIZE = 24, 64  # of the picture: rows and columns, one character each
@@ -76,22 +77,23 @@ def families(methods: Iterable[Method]) -> list[tuple[Method, ...]]:
     return [tuple(family) for _, family in groupby(methods, key=lambda method: id(method.facts))]
 
 
-def listing() -> RenderableType:
+def listing() -> Table:
     """Returns a table of all methods, folder by folder."""
-    table = Table("method", "what it does", "start with", box=None, pad_edge=False, title_justify="left")
+    rows, marks = [], {}
     for folder, methods in FOLDERS.items():
-        table.add_section()
-        table.add_row(Text(folder, style="bold"))
+        marks[len(rows)] = "strong"
+        rows.append((folder, "", ""))
         for family in families(methods):
-            names, found = Text("\n".join(method.name for method in family), style="cyan"), read(family[0])
-            table.add_row(names, found.summary, found.sections.get("Start with", ""))
-    return table
+            found = read(family[0])
+            names = "\n".join(method.name for method in family)
+            rows.append((names, found.summary, found.sections.get("Start with", "")))
+    return Table(("method", "what it does", "start with"), rows, marks=marks)
 
 
 def card(method: Method) -> RenderableType:
     """Returns the card of a method for the terminal, with its equation and a picture."""
     found = read(first(method))
-    grid = Table.grid(padding=(0, 2))
+    grid = Grid.grid(padding=(0, 2))
     grid.add_row("use", Text("\n".join(f"thinnet.{name}" for name in public_names(method))))
     rows = found.sections | {"p in": method.facts.domain}
     for heading, text in rows.items():
