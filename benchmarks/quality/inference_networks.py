@@ -7,13 +7,12 @@ from multiprocessing import get_context
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import thinnet
 from benchmarks.measure import RESULTS, machine
+from thinnet.report.progress import tracked
 
 DIGITS = {"train": 800, "validation": 200, "test": 797}  # cases of one shuffle, the same for all seeds
 
@@ -54,7 +53,7 @@ def train(
 def over_seeds(work: Callable[[int], Any], seeds: int, processes: int = 2) -> list[Any]:
     """Returns `work(seed)` for each seed, in order, from processes with one thread each."""
     with ProcessPoolExecutor(processes, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        return list(track(pool.map(work, range(seeds)), "seeds", seeds, console=Console(stderr=True)))
+        return list(tracked(pool.map(work, range(seeds)), "seeds", seeds))
 
 
 def write(name: str, settings: dict[str, object], rows: list[dict[str, object]]) -> None:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from rich.progress import track
 from sklearn import datasets
 
 from benchmarks.measure import write
+from thinnet.report.progress import tracked
 from thinnet.study.comparison import Ratio, ratio, to_target
 from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
@@ -142,7 +142,7 @@ def main() -> int:
 
     todo = list(jobs())
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        done = list(track(pool.map(outcome, todo), "training", total=len(todo)))
+        done = list(tracked(pool.map(outcome, todo), "training", len(todo)))
     torch.set_num_threads(1)
     found = rows(dict(zip(todo, done, strict=True)))
     write("thin_quality", found)

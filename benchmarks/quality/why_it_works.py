@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import track
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -29,6 +28,7 @@ from torch.nn.functional import cross_entropy
 import thinnet
 from benchmarks.measure import RESULTS, machine
 from benchmarks.tables import table
+from thinnet.report.progress import tracked
 from thinnet.study.network import perceptron
 from thinnet.study.statistics import seed_interval
 
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> None:
     path = RESULTS / "why_it_works.json"
     if "--show" not in arguments:
         with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
-            found = list(track(pool.map(seed_values, SEEDS), "seeds", len(SEEDS)))
+            found = list(tracked(pool.map(seed_values, SEEDS), "seeds", len(SEEDS)))
         settings = {"rates": RATES, "seeds": SEEDS, "wrong labels": WRONG, "widths": WIDTHS, "epochs": EPOCHS, "batch": BATCH}
         settings |= {"learning rate": RATE_OF_LEARNING, "training samples": TRAINED_ON, "test samples": 1797 - TRAINED_ON}
         document = {"machine": machine(), "settings": settings, "rows": rows(found)}
