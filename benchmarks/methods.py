@@ -1,4 +1,4 @@
-"""What a method costs beside dropout: one pass over 1 M elements, forward and with backward, as ratios to `Dropout` itself."""
+"""What each method costs compared with `Dropout`: one pass over 1 M elements, forward alone and with backward."""
 
 from collections.abc import Callable
 
@@ -7,34 +7,58 @@ from torch import Tensor, nn
 
 from benchmarks.measure import interleaved
 from thinnet import nn as methods
+from thinnet.methods.registry import FOLDERS
 
-UNITS, MAPS, WORDS = (1024, 1024), (64, 64, 16, 16), (32, 128, 256)  # each 1 M elements
+UNITS, MAPS, WORDS, WEIGHTS = (1024, 1024), (64, 64, 16, 16), (32, 128, 256), (16, 4, 128, 128)  # each 1 M elements
 ROUNDS = 21
 Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
-CASES: dict[str, Case] = {
+# A class in one of these folders runs with its default settings on the folder's shape. Layers with weights are not
+# compared: matrix products dominate them (benchmarks/recurrent.py measures the recurrent ones).
+SHAPES = {
+    "elementwise": UNITS,
+    "spatial": MAPS,
+    "attention": WEIGHTS,
+    "residual": WORDS,
+    "tokens": WORDS,
+    "graphs": UNITS,
+    "learned": UNITS,
+}
+SETTINGS: dict[str, Case] = {
     "AlphaDropout": (lambda: methods.AlphaDropout(0.1), UNITS),
-    "GaussianDropout": (lambda: methods.GaussianDropout(0.5), UNITS),
-    "UniformDropout": (lambda: methods.UniformDropout(0.2), UNITS),
-    "ImportanceDropout": (lambda: methods.ImportanceDropout(1024, 0.5), UNITS),
-    "Jumpout": (lambda: methods.Jumpout(0.1), UNITS),
-    "VariationalDropout": (lambda: methods.VariationalDropout(1024), UNITS),
-    "Dropout2d": (lambda: methods.Dropout2d(0.5), MAPS),
+    "AttentionDropout": (lambda: methods.AttentionDropout(0.1), WEIGHTS),
+    "Cutout": (lambda: methods.Cutout(8), MAPS),
+    "DropAttention": (lambda: methods.DropAttention(0.1), WEIGHTS),
     "DropBlock2d": (lambda: methods.DropBlock2d(0.1, 7), MAPS),
     "DropBlock2d, shared": (lambda: methods.DropBlock2d(0.1, 7, shared=True), MAPS),
-    "Cutout": (lambda: methods.Cutout(8), MAPS),
-    "LockedDropout": (lambda: methods.LockedDropout(0.5, batch_first=True), WORDS),
-    "AttentionDropout": (lambda: methods.AttentionDropout(0.1), (16, 4, 128, 128)),
-    "DropAttention": (lambda: methods.DropAttention(0.1), (16, 4, 128, 128)),
-    "DropKey": (lambda: methods.DropKey(0.1), (16, 4, 128, 128)),
     "DropHead": (lambda: methods.DropHead(0.2), (32, 8, 128, 32)),
+    "DropKey": (lambda: methods.DropKey(0.1), WEIGHTS),
     "DropPath": (lambda: methods.DropPath(0.1), WORDS),
+    "FeatureAlphaDropout": (lambda: methods.FeatureAlphaDropout(0.1), MAPS),
+    "ImportanceDropout": (lambda: methods.ImportanceDropout(1024, 0.5), UNITS),
+    "LockedDropout": (lambda: methods.LockedDropout(0.5, batch_first=True), WORDS),
     "ShakeDrop": (lambda: methods.ShakeDrop(0.5), MAPS),
     "TokenDropout": (lambda: methods.TokenDropout(0.1), WORDS),
-    "PatchDropout": (lambda: methods.PatchDropout(0.5), WORDS),
-    "HiddenCut": (lambda: methods.HiddenCut(0.1), WORDS),
-    "DropNode": (lambda: methods.DropNode(0.5), UNITS),
+    "UniformDropout": (lambda: methods.UniformDropout(0.2), UNITS),
+    "VariationalDropout": (lambda: methods.VariationalDropout(1024), UNITS),
 }
+OTHER_SIZES = ("Dropout1d", "Dropout3d", "DropBlock1d", "DropBlock3d", "MaxPoolDropout1d")
+OTHER_INPUTS = ("EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes")  # ids and graphs
+LAYERS = (
+    *("Standout", "MultiheadAttention", "FractalJoin", "FractalPath", "LayerDrop", "StochasticDepth"),
+    *("ConcreteDropout", "InformationDropout", "SparseVariationalDropout", "VariationalWeightDropout"),
+)
+LEFT_OUT = {"Dropout", *OTHER_SIZES, *OTHER_INPUTS, *LAYERS}
+
+
+def cases() -> dict[str, Case]:
+    """Returns the module and the shape of each row."""
+    found = dict(SETTINGS)
+    for folder, shape in SHAPES.items():
+        for method in FOLDERS[folder]:
+            if method.module is not None and method.name not in LEFT_OUT:
+                found.setdefault(method.name, (method.module, shape))
+    return found
 
 
 def passes(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Callable[[], object], Callable[[], object]]:
@@ -52,9 +76,9 @@ def passes(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Callable[[], objec
 
 
 def rows() -> list[dict[str, object]]:
-    """Returns one row a method: the median microseconds of it, of `Dropout` and of a copy of the same tensor, in turn."""
+    """Returns one row for each method: the median microseconds of it, of `Dropout` and of a copy, measured in turn."""
     found: list[dict[str, object]] = []
-    for name, (make, shape) in CASES.items():
+    for name, (make, shape) in cases().items():
         ours, plain, x = passes(make(), shape), passes(methods.Dropout(0.5), shape), torch.rand(shape)
         forward = interleaved({"method": ours[0], "Dropout": plain[0], "copy": x.clone}, ROUNDS)
         backward = interleaved({"method": ours[1], "Dropout": plain[1]}, ROUNDS)

@@ -82,7 +82,7 @@ def registry(found: list[Entry]) -> str:
     body = ["FOLDERS: dict[str, tuple[Method, ...]] = {"]
     for folder, part in modules.items():
         names = [module.split(".")[-1] for module in part]
-        imports.append(_import(f"thinnet.methods.{folder}", *sorted(names)))
+        imports += [_import(f"thinnet.methods.{folder}", *sorted(names))] if names else []
         body += [f'    "{folder}": (', *(f"        *{name}.METHODS," for name in names), "    ),"]
     body += ["}", "REGISTRY = tuple(method for methods in FOLDERS.values() for method in methods)"]
     imports.sort(key=lambda line: line.split()[1])
