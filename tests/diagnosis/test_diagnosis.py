@@ -22,7 +22,7 @@ from thinnet.diagnosis.result import Diagnosis
 from thinnet.diagnosis.samples import draw
 from thinnet.diagnosis.scores import default_loss, hits
 from thinnet.diagnosis.sparsity import sparsity
-from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_a_sample
+from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_per_sample
 from thinnet.diagnosis.variance import Moments, variance_ratio
 
 FAST = {"max_samples": 64, "orders": 2, "pairs": 4, "draws": 2, "minibatch": 8}
@@ -157,7 +157,7 @@ def test_a_norm_alone_causes_no_shift_as_it_keeps_its_statistics() -> None:
 def test_one_uniform_position_of_each_sample_is_read() -> None:
     count, positions = 5000, 6
     x = torch.stack(torch.meshgrid(torch.arange(count), torch.arange(positions), indexing="ij"), 1).reshape(count, 2, 2, 3)
-    read = one_a_sample(x, 1, count, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))
+    read = one_per_sample(x, 1, count, torch.Generator().manual_seed(int(torch.randint(1 << 30, ()))))
     assert torch.equal(read[:, 0], torch.arange(count))
     assert stats.chisquare(read[:, 1].bincount(minlength=positions).numpy()).pvalue > FALSE_ALARM
 
@@ -459,7 +459,7 @@ def test_wrong_loaders_are_refused(loader, kind, message) -> None:
 
 
 def test_a_model_without_hidden_layers_and_a_non_model_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"must have dropout or modules of activations .* Name them: layers='0'"):
+    with pytest.raises(ValueError, match=r"must have dropout or activation modules.* Name them: layers='0'"):
         found(nn.Sequential(nn.Linear(6, 4), nn.Linear(4, 3)), classes())
     with pytest.raises(TypeError, match=r"model must be a torch.nn.Module; got function. Call its factory first"):
         found(perceptron, classes())  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Which hidden activations are looked at: those at the dropout sites, of layers that are named, or of activation modules."""
+"""Selects the hidden activations to read: those at dropout sites, of named layers, or of activation modules."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,17 +22,10 @@ MAPS = ("Softmax", "LogSoftmax", "Softmin", "MultiheadAttention")
 def find(
     model: nn.Module, run: Any, seen: Sites, patterns: Iterable[str] | None, axis: int | None
 ) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    """Returns the places of a model, in the order in which they run, and what should be known of those left out.
+    """Returns the places of a model in eval, in the order in which they run, and notes on those left out.
 
-    Args:
-        model: in eval.
-        run: runs it once.
-        seen: its sites.
-        patterns: names of layers, by `fnmatch`; then the sites do not matter.
-        axis: the axis that counts the units, where the rule below is wrong.
-
-    The rule for the axis of units: axis 1, except for `(B, T, D)` activations, where it is the last one unless a convolution
-    or its normalisation ran last.
+    With `patterns` (names of layers, by `fnmatch`) the sites do not matter. Unless `axis` is given, axis 1 counts the units;
+    for `(B, T, D)` activations it is the last axis, unless a convolution or its normalisation ran last.
 
     Raises:
         ValueError: nothing is found.
@@ -49,10 +42,10 @@ def find(
     found, more = _met(model, run, [Place(name, "out", f"behind {type(modules[name]).__name__}") for name in active], axis)
     if not found:
         raise ValueError(
-            "diagnose: the model must have dropout or modules of activations to find its hidden layers by; it has neither that"
-            f" ran. Name them: layers='{next(iter(modules), 'encoder.*')}'."
+            "diagnose: the model must have dropout or activation modules, which mark its hidden layers; none ran."
+            f" Name them: layers='{next(iter(modules), 'encoder.*')}'."
         )
-    return found, (*notes, *more, "no dropout at hidden units: the outputs of activations are read")
+    return found, (*notes, *more, "no dropout at hidden units: the outputs of activation modules are read")
 
 
 def _named(modules: dict[str, nn.Module], patterns: Iterable[str]) -> list[Place]:
@@ -67,7 +60,7 @@ def _named(modules: dict[str, nn.Module], patterns: Iterable[str]) -> list[Place
 
 
 def _at_sites(modules: dict[str, nn.Module], sites: list[FoundSite]) -> list[Place]:
-    """Returns all that a site may be: in front of its module, at a call of a function, or behind its module."""
+    """Returns all candidates for a site: in front of its module, behind it, and at its calls of a function."""
     found = []
     for site in sites:
         rate = "" if site.p is None else f", p = {site.p:.3g}"
@@ -88,7 +81,7 @@ def _activates(module: nn.Module) -> bool:
 
 
 def _met(model: nn.Module, run: Any, wanted: list[Place], axis: int | None) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    """Runs the model, and returns the wanted places that it came by, with their axes and widths."""
+    """Runs the model, and returns the wanted places that it reached, with their axes and widths."""
     met: dict[Place, Tensor] = {}
     axes: dict[Place, int | None] = {}
     channels_first = False
@@ -110,7 +103,7 @@ def _met(model: nn.Module, run: Any, wanted: list[Place], axis: int | None) -> t
 
 
 def _chosen(met: dict[Place, Tensor], axes: dict[Place, int | None]) -> tuple[tuple[Place, ...], tuple[str, ...]]:
-    """Returns one side of each module, and of places with the same activations one: in front of dropout, if one is."""
+    """Returns one side of each module; of places with equal activations it prefers the one in front of dropout."""
     found: dict[Place, Place] = {}
     notes = []
     for place in sorted(_one_side(met), key=lambda place: place.side == "out"):
@@ -126,7 +119,7 @@ def _chosen(met: dict[Place, Tensor], axes: dict[Place, int | None]) -> tuple[tu
 
 
 def _one_side(met: dict[Place, Tensor]) -> list[Place]:
-    """Returns the front of a module that passes on what it reads; else its calls of dropout; else what is behind it."""
+    """Selects "in" for a module that returns its input; else "call" if there is one; else "out"."""
     sides: dict[str, dict[str, Tensor]] = {}
     for place, x in met.items():
         sides.setdefault(place.name, {})[place.side] = x

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from thinnet.diagnosis.samples import Samples
 from thinnet.diagnosis.scores import Loss, Score, combined, hits
-from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_a_sample
+from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_per_sample
 from thinnet.models.edit.order import call_with
 from thinnet.rng import Site
 from thinnet.rng.dropout_rng import hooks_of, remove_hooks
@@ -63,7 +63,7 @@ class Subject:
         count = [0]
 
         def meet(place: Place, x: Tensor) -> None:
-            read[place].append(one_a_sample(x, place.axis, count[0], generator)[:, units[place].to(x.device)].float())
+            read[place].append(one_per_sample(x, place.axis, count[0], generator)[:, units[place].to(x.device)].float())
 
         def run() -> None:
             for chunk in self.samples.chunks(self.batch_size):

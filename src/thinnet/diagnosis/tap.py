@@ -20,12 +20,12 @@ class Place:
 
     Args:
         name: the path of a module.
-        side: "in", what the module reads; "out", what it returns; "call", what its `number`-th call of a dropout function
-            reads.
-        words: what that is, for the reader.
-        number: of the call, from 0.
-        axis: which axis counts the units.
-        width: how many units there are.
+        side: "in" for the input of the module, "out" for its output, "call" for the input of its `number`-th call of a dropout
+            function.
+        words: the description in a report.
+        number: the number of the call, from 0.
+        axis: the axis that counts the units.
+        width: the number of units.
     """
 
     name: str
@@ -41,11 +41,7 @@ def meet_values(
 ) -> None:
     """Runs a model and shows its activations at places, at the first use of each in a forward pass.
 
-    Args:
-        model: what runs.
-        places: where.
-        meet: takes place and activations; a tensor that it returns takes their place.
-        run: runs the model, once or several times.
+    `run` calls the model, once or several times. A tensor that `meet` returns replaces the activations.
     """
     known = {(place.name, place.side, place.number): place for place in places}
 
@@ -57,7 +53,7 @@ def meet_values(
 
 
 def multiplied(factors: Mapping[Place, Tensor]) -> Callable[[Place, Tensor], Tensor | None]:
-    """Returns what multiplies the units of places, `(width,)` each; a unit times 0 is selected to zero, whatever it is."""
+    """Returns a callback that multiplies the units of places by factors `(width,)`; factor 0 gives 0 for inf and nan too."""
 
     def meet(place: Place, x: Tensor) -> Tensor | None:
         if place not in factors:
@@ -79,11 +75,11 @@ def by_unit(x: Tensor, axis: int) -> Tensor:
     return x.movedim(axis, -1).flatten(0, -2)
 
 
-def one_a_sample(x: Tensor, axis: int, count: int, generator: torch.Generator) -> Tensor:
-    """Returns one observation a sample, `(count, units)`: of its positions, one drawn at random.
+def one_per_sample(x: Tensor, axis: int, count: int, generator: torch.Generator) -> Tensor:
+    """Returns one observation per sample, `(count, units)`: one random position of each.
 
-    Positions of one picture are no independent observations, and positions of several are. Where axis 0 does not count the
-    samples, `count` observations are drawn among all.
+    Positions of one image depend on each other, those of different images do not. If axis 0 does not count the samples, `count`
+    observations are drawn from all positions.
     """
     if x.shape[0] != count or axis % x.ndim == 0:
         flat = by_unit(x, axis)
