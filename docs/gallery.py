@@ -1,4 +1,4 @@
-"""The gallery: one picture a method, all of the same rings, written to docs/gallery/ by `python -m docs.generate`."""
+"""The gallery: the same rings after one training step of each method, in docs/gallery/."""
 
 import io
 from pathlib import Path
@@ -19,7 +19,7 @@ NEGATIVE = 58, 110, 190
 
 
 def coloured(picture: Tensor) -> Tensor:
-    """Returns `(H, W, 3)` bytes: grey from white (small) to black (large), red where a unit is zero, blue below zero."""
+    """Returns `(H, W, 3)` bytes: grey from white (small) to black (large), zeros red, negative values blue."""
     top = max(float(picture.quantile(0.98)), 1e-9)
     grey = (255 * (1 - 0.9 * (picture / top).clamp(0, 1))).round()[..., None].expand(*picture.shape, 3)
     colours = torch.where((picture < 0)[..., None], torch.tensor(NEGATIVE), grey)
@@ -35,7 +35,7 @@ def png(picture: Tensor) -> bytes:
 
 
 def pictures() -> dict[Path, bytes]:
-    """Returns the files of the gallery: the rings themselves, and what each method that has a picture makes of them."""
+    """Returns the files of the gallery: the rings, and one picture for each method that has one."""
     found = {FOLDER / "input.png": png(catalogue.scene(HEIGHT, WIDTH))}
     for method in REGISTRY:
         picture = catalogue.masked(method, HEIGHT, WIDTH)
@@ -45,17 +45,17 @@ def pictures() -> dict[Path, bytes]:
 
 
 def image(method: Method) -> Path:
-    """Returns where the picture of a method lies."""
+    """Returns the path of a method's picture."""
     return FOLDER / f"{method.name}.png"
 
 
 def pixels(file: bytes) -> bytes:
-    """Returns what a PNG shows: two files with the same pixels may have been packed differently."""
+    """Returns the pixels of a PNG: files with the same pixels may be compressed differently."""
     return Image.open(io.BytesIO(file)).convert("RGB").tobytes()
 
 
 def update(check: bool) -> list[str]:
-    """Writes the pictures that are behind, unless it only checks; returns their names, and those that nothing shows."""
+    """Writes changed pictures and removes unused ones, unless it only checks; returns their names."""
     wanted, behind = pictures(), []
     for path, file in wanted.items():
         if not path.exists() or pixels(path.read_bytes()) != pixels(file):

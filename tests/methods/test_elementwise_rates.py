@@ -1,4 +1,4 @@
-"""Rates that follow the network: their sum, what they are measured from, and that a recomputation has those of its pass."""
+"""Importance dropout, jumpout and standout: their rates, measurements and recomputation."""
 
 import itertools
 import math
@@ -35,14 +35,14 @@ def test_the_mean_of_the_rates_is_p(importance: Tensor) -> None:
     assert bool((unit_rates(0.5, importance) < 1).all())
 
 
-def test_keep_probabilities_are_proportional_but_for_those_that_are_kept_always() -> None:
+def test_keep_probabilities_are_proportional_to_importance_up_to_one() -> None:
     importance = torch.tensor([0.5, 1.0, 2.0, 3.0, 40.0])
     kept = 1 - unit_rates(0.4, importance, floor=1e-9)
     torch.testing.assert_close(kept[:4] / importance[:4], torch.full((4,), 2 / 6.5), rtol=1e-3, atol=0)
     assert kept[4] == 1
 
 
-def test_no_other_rates_of_one_mean_add_less_variance() -> None:
+def test_the_rates_add_the_least_variance_for_their_mean() -> None:
     importance = torch.rand(50).double() + 0.1
     best = 1 - unit_rates(0.5, importance, floor=1e-9).double()
     for _ in range(200):
@@ -65,7 +65,7 @@ def test_importance_is_the_running_root_mean_square() -> None:
     torch.testing.assert_close((y == 0).float().mean((0, 2)), drops, atol=0.03, rtol=0)
 
 
-def test_importance_is_measured_in_training_alone() -> None:
+def test_importance_is_measured_only_in_training() -> None:
     site = ImportanceDropout(3, 0.5)
     site(torch.randn(8, 3))
     before = site.importance.clone()
@@ -79,7 +79,7 @@ def test_importance_is_measured_in_training_alone() -> None:
     assert (site.importance == before).tolist() == [False, True, False]
 
 
-def test_a_step_holds_its_rates_and_measures_once() -> None:
+def test_all_passes_of_a_step_have_the_same_rates_and_measure_once() -> None:
     model = nn.Sequential(ImportanceDropout(3, 0.5))
     rng = thinnet.DropoutRNG(1).bind(model)
     x = torch.randn(5, 3) * torch.tensor([1.0, 5.0, 9.0])
@@ -103,7 +103,7 @@ def run(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Checkpointed(nn.Module):
-    """Two sites in a part that is recomputed."""
+    """Two sites in a checkpointed part."""
 
     def __init__(self, reentrant: bool) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Checkpointed(nn.Module):
 
 @pytest.mark.parametrize("named", (False, True))
 @pytest.mark.parametrize("reentrant", (False, True))
-def test_a_recomputation_has_the_rates_of_its_pass_and_measures_once(reentrant: bool, named: bool) -> None:
+def test_recomputation_uses_the_rates_of_its_forward_pass_and_does_not_measure(reentrant: bool, named: bool) -> None:
     plain, recomputed = Checkpointed(reentrant), Checkpointed(reentrant)
     recomputed.load_state_dict(plain.state_dict())
     plain.reentrant = None
@@ -135,11 +135,11 @@ def test_a_recomputation_has_the_rates_of_its_pass_and_measures_once(reentrant: 
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_recomputation_whose_rates_are_gone_is_refused() -> None:
+def test_recomputation_fails_if_its_rates_are_gone() -> None:
     model = Checkpointed(reentrant=False)
     y = model(torch.randn(7, 6))
     model(torch.randn(7, 6))
-    with pytest.raises(RuntimeError, match=r"^ImportanceDropout: it is recomputed .* Bind the model"):
+    with pytest.raises(RuntimeError, match=r"^ImportanceDropout: a recomputation needs .* Bind the model"):
         y.sum().backward()
     rng = thinnet.DropoutRNG(2).bind(model)
     rng.at(0)
@@ -148,7 +148,7 @@ def test_a_recomputation_whose_rates_are_gone_is_refused() -> None:
     y.sum().backward()
 
 
-def test_a_resumed_run_goes_on_as_it_would_have() -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
     def train(model: nn.Module, steps: range) -> Tensor:
         rng = thinnet.DropoutRNG(3).bind(model)
         for step in steps:
@@ -164,11 +164,11 @@ def test_a_resumed_run_goes_on_as_it_would_have() -> None:
     assert_same_bits(train(second, range(3, 6)), expected)
     train(first, range(3, 5))
     train(third, range(5, 6))
-    third.load_state_dict(first.state_dict())  # nothing is left of the step that it stood at
+    third.load_state_dict(first.state_dict())  # loading forgets its step
     assert_same_bits(train(third, range(5, 6)), expected)
 
 
-def test_compiled_code_measures_as_eager_code_does() -> None:
+def test_compiled_and_eager_code_measure_the_same_importance() -> None:
     eager, compiled = ImportanceDropout(4, 0.5, momentum=0.5), ImportanceDropout(4, 0.5, momentum=0.5)
     fast = torch.compile(compiled, fullgraph=True, backend="aot_eager")
     rng = [thinnet.DropoutRNG(3).bind(nn.ModuleDict({"site": site})) for site in (eager, compiled)]
@@ -180,7 +180,7 @@ def test_compiled_code_measures_as_eager_code_does() -> None:
         torch.testing.assert_close(compiled.importance, eager.importance)
 
 
-def test_importance_dropout_refuses_what_does_not_fit() -> None:
+def test_importance_dropout_refuses_invalid_arguments() -> None:
     for options, match in (
         (dict(units=0), "units must be a positive integer; got 0"),
         (dict(units=True), "units must be"),
@@ -198,13 +198,13 @@ def test_importance_dropout_refuses_what_does_not_fit() -> None:
 
 
 @pytest.mark.parametrize("active", (0.25, 0.5, 1.0))
-def test_jumpout_silences_the_same_part_of_every_layer(active: float) -> None:
+def test_jumpout_drops_the_same_share_of_active_units_in_every_layer(active: float) -> None:
     x = (torch.arange(1000) < 1000 * active).float().expand(3000, 1000)
     silenced = ((jumpout.jumpout(x, 0.04, training=True) == 0) & (x > 0)).double().mean(1, keepdim=True)
     assert_mean(silenced, torch.tensor([jumpout.expected_drop(0.04, p_max=active * 0.6)]), silenced.var(0))
 
 
-def test_jumpout_has_its_moments_after_a_relu() -> None:
+def test_jumpout_has_its_stated_moments_after_a_relu() -> None:
     case = torch.tensor([0.0, 0.5, 0.0, 1.0, 2.0])
     for p in (0.1, 0.4):
         y = jumpout.jumpout(case.expand(100_000, 5), p, training=True).double()
@@ -214,12 +214,12 @@ def test_jumpout_has_its_moments_after_a_relu() -> None:
         assert bool((mean <= case).all())
 
 
-def test_jumpout_scales_what_is_kept_by_the_power_of_three_quarters() -> None:
+def test_jumpout_scales_kept_units_by_the_power_of_three_quarters() -> None:
     y = jumpout.jumpout(torch.ones(20, 50), 0.1, p_min=0.36, p_max=0.36, training=True)
     assert set(y.unique().tolist()) == {0.0, torch.tensor(0.64).pow(-0.75).item()}
 
 
-def test_jumpout_gives_a_sample_what_it_would_have_in_any_batch() -> None:
+def test_jumpout_of_a_sample_does_not_depend_on_its_batch() -> None:
     model = nn.Sequential(Jumpout(0.3))
     rng = thinnet.DropoutRNG(1).bind(model)
     x, ids = torch.randn(12, 9).relu(), torch.randperm(100)[:12]
@@ -228,14 +228,14 @@ def test_jumpout_gives_a_sample_what_it_would_have_in_any_batch() -> None:
     assert_same_bits(torch.cat(parts), whole)
 
 
-def test_jumpout_with_no_active_unit_is_zero() -> None:
+def test_jumpout_without_active_units_returns_zeros() -> None:
     x = torch.zeros(3, 4, requires_grad=True)
     y = jumpout.jumpout(x, 0.5, training=True)
     y.sum().backward()
     assert x.grad is not None and bool((y == 0).all() and x.grad.isfinite().all())
 
 
-def test_jumpout_refuses_bounds_and_inputs_that_are_none() -> None:
+def test_jumpout_refuses_invalid_bounds_and_inputs() -> None:
     for bounds in (dict(p_max=1.0), dict(p_min=-0.1), dict(p_min=0.4, p_max=0.3), dict(p_max=float("nan"))):
         with pytest.raises(ValueError, match="0 <= p_min <= p_max < 1"):
             Jumpout(0.1, **bounds)
@@ -267,7 +267,7 @@ def test_standout_in_eval_is_the_mean_over_all_masks(reading: standout.Reading) 
     torch.testing.assert_close(standout.standout(x, layer, torch.tanh, training=False, **settings), total)
 
 
-def test_the_weights_of_standout_learn_from_what_is_kept_alone() -> None:
+def test_the_weights_of_standout_get_gradients_from_kept_units_only() -> None:
     site = Standout(linear(), torch.tanh, beta=0.3)
     rng = thinnet.DropoutRNG(11).bind(nn.ModuleList([site]))
     x, ids = torch.randn(4, 5).double(), torch.arange(4)
@@ -279,7 +279,7 @@ def test_the_weights_of_standout_learn_from_what_is_kept_alone() -> None:
     torch.testing.assert_close(ours, theirs)
 
 
-def test_the_stateless_standout_draws_as_the_module_does() -> None:
+def test_functional_standout_draws_the_masks_of_the_class() -> None:
     layer, x = nn.Linear(5, 3), torch.randn(50, 5)
     torch.manual_seed(3)
     expected = Standout(layer)(x)
@@ -288,7 +288,7 @@ def test_the_stateless_standout_draws_as_the_module_does() -> None:
     assert_same_bits(standout.standout(x, layer, training=True, generator=torch.Generator().manual_seed(3)), expected)
 
 
-def test_standout_without_the_weights_is_dropout_that_scales_in_eval() -> None:
+def test_standout_with_alpha_zero_is_dropout_that_scales_in_eval() -> None:
     site = Standout(nn.Linear(5, 3), torch.sigmoid, alpha=0.0, beta=math.log(3))
     y = site(torch.ones(100_000, 5))
     h = torch.sigmoid(site.layer(torch.ones(5))).double().detach()
@@ -296,7 +296,7 @@ def test_standout_without_the_weights_is_dropout_that_scales_in_eval() -> None:
     torch.testing.assert_close(site.eval()(torch.ones(5)).double(), 0.75 * h)
 
 
-def test_a_checkpoint_of_standout_is_that_of_its_layer() -> None:
+def test_standout_has_the_state_dict_of_its_layer() -> None:
     bare, model = nn.Sequential(nn.Linear(5, 3)), nn.Sequential(Standout(nn.Linear(5, 3), nn.PReLU()))
     assert set(model.state_dict()) == {"0.weight", "0.bias", "0.activation.weight"}
     model.load_state_dict(bare.state_dict(), strict=False)
@@ -304,7 +304,7 @@ def test_a_checkpoint_of_standout_is_that_of_its_layer() -> None:
     assert not nn.Sequential(nn.Linear(5, 3)).load_state_dict(Standout(nn.Linear(5, 3)).state_dict(prefix="0.")).missing_keys
 
 
-def test_standout_refuses_what_it_cannot_do() -> None:
+def test_standout_refuses_invalid_arguments() -> None:
     with pytest.raises(TypeError, match="layer must be one of Linear; got Conv1d"):
         Standout(nn.Conv1d(1, 1, 1))  # type: ignore[arg-type]
     for options, match in (

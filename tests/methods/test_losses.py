@@ -1,4 +1,4 @@
-"""The losses of several passes: against torch's own divergences and cross-entropies, their zeros, bounds and conventions."""
+"""The losses of several passes, against torch's divergences and cross-entropies."""
 
 import math
 from collections.abc import Callable
@@ -26,12 +26,12 @@ def case(shape: tuple[int, ...]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def divergence(p: Tensor, q: Tensor) -> Tensor:
-    """KL(softmax(p) || softmax(q)) at each place."""
+    """KL(softmax(p) || softmax(q)) at each position."""
     return F.kl_div(q.log_softmax(1), p.log_softmax(1), log_target=True, reduction="none").sum(1)
 
 
 @SHAPES
-def test_r_drop_is_the_formula_of_the_paper_averaged_over_what_is_no_padding(shape: tuple[int, ...]) -> None:
+def test_r_drop_equals_the_formula_of_the_paper_averaged_without_padding(shape: tuple[int, ...]) -> None:
     first, second, target = case(shape)
     real = target != -100
     apart = (divergence(first, second) + divergence(second, first)) / 2
@@ -47,14 +47,14 @@ def test_r_drop_is_the_formula_of_the_paper_averaged_over_what_is_no_padding(sha
 
 
 @SHAPES
-def test_fraternal_is_its_formula_averaged_over_what_is_no_padding(shape: tuple[int, ...]) -> None:
+def test_fraternal_equals_its_formula_averaged_without_padding(shape: tuple[int, ...]) -> None:
     first, second, target = case(shape)
     square = (first - second).square().mean(1)[target != -100].mean()
     expected = (CE(first, target) + CE(second, target)) / 2 + 0.15 * square
     torch.testing.assert_close(fraternal_loss(first, second, target), expected)
 
 
-def test_half_of_the_paper_s_loss_is_the_readme_s_at_half_of_its_alpha() -> None:
+def test_half_of_the_loss_of_the_paper_is_that_of_the_readme_at_half_of_alpha() -> None:
     first, second, target = case((6, 4))
     real = target != -100
     apart = ((divergence(first, second) + divergence(second, first)) / 2)[real].mean()
@@ -63,7 +63,7 @@ def test_half_of_the_paper_s_loss_is_the_readme_s_at_half_of_its_alpha() -> None
 
 
 @PAIRS
-def test_equal_passes_pay_no_penalty_and_it_matters_not_which_is_first(loss: Loss, weight: str) -> None:
+def test_equal_passes_have_no_penalty_and_the_order_does_not_matter(loss: Loss, weight: str) -> None:
     first, second, target = case((6, 4))
     torch.testing.assert_close(loss(first, first, target, 3.0), loss(first, first, target, 0.0))
     torch.testing.assert_close(loss(first, second, target), loss(second, first, target))
@@ -72,7 +72,7 @@ def test_equal_passes_pay_no_penalty_and_it_matters_not_which_is_first(loss: Los
 
 
 @PAIRS
-def test_targets_may_be_probabilities_or_another_padding(loss: Loss, weight: str) -> None:
+def test_targets_may_be_probabilities_and_padding_may_have_any_class(loss: Loss, weight: str) -> None:
     first, second, target = case((3, 4, 5))
     whole = target.clamp(min=0)
     soft = F.one_hot(whole, 4).movedim(-1, 1).double()
@@ -83,7 +83,7 @@ def test_targets_may_be_probabilities_or_another_padding(loss: Loss, weight: str
 
 
 @PAIRS
-def test_a_constant_added_to_the_logits_counts_in_one_and_not_in_the_other(loss: Loss, weight: str) -> None:
+def test_a_constant_added_to_the_logits_changes_only_the_fraternal_loss(loss: Loss, weight: str) -> None:
     first, second, target = case((6, 4))
     shifted = loss(first, second + 5, target)
     assert bool(torch.isclose(shifted, loss(first, second, target))) is (loss is r_drop_loss)
@@ -102,7 +102,7 @@ def test_half_precision_is_rounded_once(dtype: torch.dtype) -> None:
         torch.testing.assert_close(ours.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-6)
 
 
-def test_a_class_that_is_masked_in_all_passes_is_nowhere_seen() -> None:
+def test_a_class_that_is_masked_in_all_passes_does_not_matter() -> None:
     first, second, _ = case((6, 4))
     target = torch.randint(4, (6,))
     closed = torch.full((6, 1), -torch.inf, dtype=torch.float64)
@@ -115,7 +115,7 @@ def test_a_class_that_is_masked_in_all_passes_is_nowhere_seen() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_consistency_is_the_mean_divergence_from_the_mean(count: int) -> None:
+def test_consistency_equals_the_mean_divergence_from_the_mean(count: int) -> None:
     logits = torch.randn(count, 3, 4, 2, dtype=torch.float64, requires_grad=True)
     p = logits.softmax(2)
     q = p.mean(0)
@@ -127,7 +127,7 @@ def test_consistency_is_the_mean_divergence_from_the_mean(count: int) -> None:
     torch.autograd.gradcheck(consistency_loss, logits)
 
 
-def test_consistency_is_zero_for_one_opinion_and_log_m_for_m_that_exclude_each_other() -> None:
+def test_consistency_is_zero_for_equal_predictions_and_log_m_for_disjoint_ones() -> None:
     same = torch.randn(1, 3, 4, dtype=torch.float64).expand(5, 3, 4)
     assert float(consistency_loss(same).abs()) < 1e-12
     for count in (2, 3, 8):
@@ -136,7 +136,7 @@ def test_consistency_is_zero_for_one_opinion_and_log_m_for_m_that_exclude_each_o
         assert float(consistency_loss(torch.randn(count, 50, 4))) < math.log(count)
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     z, y = torch.randn(3, 4), torch.zeros(3, dtype=torch.int64)
     for loss, name in ((r_drop_loss, "alpha"), (fraternal_loss, "kappa")):
         for weight in (-1.0, float("nan"), float("inf")):

@@ -1,4 +1,4 @@
-"""Max-norm: which vectors are shortened, and that nothing else is touched."""
+"""Max-norm: which vectors are shortened, and that nothing else changes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +26,7 @@ LAYERS = (
 
 
 def incoming(layer: nn.Module) -> Tensor:
-    """The incoming vectors of a layer, one a row, unit by unit as the forward pass has them: by the gradient of a unit."""
+    """The incoming vector of each unit, one per row, found by the gradient of the unit."""
     x = torch.ones(1, layer.weight.shape[0 if getattr(layer, "transposed", False) else 1] * getattr(layer, "groups", 1))
     if getattr(layer, "transposed", False):
         x = x[:, : layer.in_channels]
@@ -42,7 +42,7 @@ def incoming(layer: nn.Module) -> Tensor:
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: type(layer).__name__)
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64, torch.bfloat16), ids=str)
-def test_vectors_that_are_too_long_are_shortened_and_the_others_keep_their_bits(layer: nn.Module, dtype: torch.dtype) -> None:
+def test_long_vectors_are_shortened_and_others_keep_their_bits(layer: nn.Module, dtype: torch.dtype) -> None:
     layer = layer.to(torch.float32)
     nn.init.normal_(layer.weight)
     layer = layer.to(dtype)
@@ -58,7 +58,7 @@ def test_vectors_that_are_too_long_are_shortened_and_the_others_keep_their_bits(
     torch.testing.assert_close(after.double(), definition(before.double(), norm), rtol=rounding, atol=0)
 
 
-def test_a_module_is_taken_layer_by_layer_and_by_name() -> None:
+def test_layers_of_a_module_are_chosen_by_name() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Conv1d(3, 3, 1), nn.LayerNorm(3)), nn.Embedding(4, 3))
     for parameter in model.parameters():
         nn.init.constant_(parameter, 5.0)
@@ -83,7 +83,7 @@ def test_wrapped_layers_are_found() -> None:
     assert int(max_norm_(model, 1.0)) == 2
 
 
-def test_no_graph_is_made_and_training_goes_on() -> None:
+def test_it_records_no_graph_and_training_continues() -> None:
     layer = nn.Linear(3, 2)
     optimiser = torch.optim.SGD(layer.parameters(), lr=10.0)
     for _ in range(3):
@@ -94,7 +94,7 @@ def test_no_graph_is_made_and_training_goes_on() -> None:
         assert layer.weight.is_leaf and bool((layer.weight.norm(dim=1) <= 0.5001).all())
 
 
-def test_bad_arguments_are_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     layer = nn.Linear(3, 2)
     for norm in (0, -1.0, float("nan"), float("inf"), True, "3"):
         with pytest.raises(ValueError, match=r"^max_norm_: norm must be a positive number; got "):

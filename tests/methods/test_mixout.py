@@ -1,4 +1,4 @@
-"""Mixout: the paper's formula, the mean that stays, and where the pre-trained weights are kept."""
+"""Mixout: the paper's formula, its mean, and where the pre-trained weights are stored."""
 
 import copy
 
@@ -12,7 +12,7 @@ from thinnet.methods.weights.mixout import Mixout, mixout
 
 
 @pytest.mark.parametrize("p", (0.0, 0.25, 0.5, 0.9))
-def test_it_is_the_formula_of_the_paper(p: float) -> None:
+def test_it_equals_the_formula_of_the_paper(p: float) -> None:
     weight, target = torch.randn(40, 30).double().requires_grad_(), torch.randn(40, 30).double()
     torch.manual_seed(3)
     mixed = mixout(weight, p, target=target, training=True)
@@ -32,7 +32,7 @@ def test_the_mean_over_masks_is_the_weight() -> None:
     assert_variance(draws, weight, (weight - target) ** 2)
 
 
-def test_eval_and_rate_zero_are_the_weight_itself() -> None:
+def test_eval_and_rate_zero_use_the_weight_itself() -> None:
     weight, target = torch.randn(5), torch.randn(5)
     assert mixout(weight, 0.5, target=target, training=False) is weight
     assert mixout(weight, 0.0, target=target, training=True) is weight
@@ -61,7 +61,7 @@ def test_the_pre_trained_weights_are_saved_and_not_trained() -> None:
 
 
 @pytest.mark.parametrize("layer", (nn.Conv2d(2, 3, 3), nn.Embedding(6, 3), nn.Linear(4, 3, bias=False)))
-def test_any_layer_with_a_weight(layer: nn.Module) -> None:
+def test_it_wraps_any_layer_with_a_weight(layer: nn.Module) -> None:
     target = torch.randn_like(layer.weight)
     model = nn.Sequential(Mixout(layer, 0.5, target=target))
     rng = thinnet.DropoutRNG(1).bind(model).at(4)
@@ -72,7 +72,7 @@ def test_any_layer_with_a_weight(layer: nn.Module) -> None:
     torch.testing.assert_close(model(x), expected(x))
 
 
-def test_bad_arguments_are_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     rule = r"target must have the shape of the weight, \(3, 4\); got \(4, 3\)\."
     with pytest.raises(ValueError, match=rf"^Mixout: {rule}"):
         Mixout(nn.Linear(4, 3), 0.5, torch.zeros(4, 3))

@@ -1,4 +1,4 @@
-"""Moments: exact where they are declared exact, within a stated error where not, finite where nothing varies."""
+"""Moments: exact or within the stated error, and finite where the variance is zero."""
 
 import itertools
 import math
@@ -22,7 +22,7 @@ def double(*shape: int) -> Tensor:
 
 
 def integral(function: Callable[[Tensor], Tensor], m: Moments, places: int = 4001) -> Moments:
-    """Mean and variance of a function of a normal number, by a fine trapezoid rule over ten standard deviations."""
+    """Mean and variance of a function of a normal number, by the trapezoidal rule over ten standard deviations."""
     z = torch.linspace(-10, 10, places, dtype=torch.float64)
     weight = torch.exp(-0.5 * z.square())
     weight /= weight.sum()
@@ -52,7 +52,7 @@ def test_dropout_and_a_linear_layer_are_exact_over_all_masks(p: float) -> None:
     torch.testing.assert_close(tuple(propagate(FastDropout(layer, p), x)), exact, rtol=2e-5, atol=2e-5)
 
 
-def test_relu_is_the_integral() -> None:
+def test_relu_equals_the_integral() -> None:
     m = grid(torch.linspace(-8, 8, 33), (0.01, 0.3, 1.0, 4.0))
     found, exact = moments.relu(m), integral(torch.relu, m, 40_001)
     torch.testing.assert_close(tuple(found), tuple(exact), rtol=1e-6, atol=1e-6)
@@ -77,7 +77,7 @@ FUNCTIONS = {
 
 @pytest.mark.parametrize(("ours", "function"), FUNCTIONS.values(), ids=FUNCTIONS.keys())
 @pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
-def test_without_variance_it_is_the_function_itself_and_gradients_are_finite(ours, function, dtype: torch.dtype) -> None:
+def test_without_variance_it_equals_the_function_and_gradients_are_finite(ours, function, dtype: torch.dtype) -> None:
     x = torch.tensor([-1e4, -20.0, -1.0, 0.0, 2.0, 20.0, 1e4], dtype=dtype)
     for variance in (0.0, 1e-30):
         m = Moments(x.clone().requires_grad_(), torch.full_like(x, variance).requires_grad_())
@@ -89,19 +89,19 @@ def test_without_variance_it_is_the_function_itself_and_gradients_are_finite(our
         torch.testing.assert_close(gradients[0][x != 0], torch.func.vmap(torch.func.grad(function))(x[x != 0]))
 
 
-def test_gradients_are_those_of_the_formulas() -> None:
+def test_gradients_equal_finite_differences() -> None:
     m = Moments(double(3, 4).requires_grad_(), (double(3, 4).square() + 0.1).requires_grad_())
     for function in (moments.relu, moments.sigmoid, moments.softmax, lambda m: moments.smooth(m, torch.tanh)):
         torch.autograd.gradcheck(lambda mean, variance, f=function: tuple(f(Moments(mean, variance))), tuple(m))
 
 
-def test_the_error_of_the_sigmoid_is_the_stated_one() -> None:
+def test_the_error_of_the_sigmoid_is_as_stated() -> None:
     m = grid(torch.linspace(-30, 30, 61), (0.01, 0.1, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 100.0))
     mean, variance = error(moments.sigmoid(m), integral(torch.sigmoid, m))
     assert mean <= 0.018 and variance <= 0.011
 
 
-def test_the_error_of_quadrature_is_the_stated_one() -> None:
+def test_the_error_of_quadrature_is_as_stated() -> None:
     m = grid(torch.linspace(-6, 6, 25), (0.01, 0.3, 1.0, 2.0))
     for function in (torch.tanh, nn.functional.gelu, nn.functional.silu, nn.functional.softplus):
         mean, variance = error(moments.smooth(m, function), integral(function, m))
@@ -109,7 +109,7 @@ def test_the_error_of_quadrature_is_the_stated_one() -> None:
 
 
 @pytest.mark.parametrize(("most", "bounds"), ((1.0, (0.02, 0.01)), (4.0, (0.07, 0.02))))
-def test_the_error_of_the_softmax_is_the_stated_one(most: float, bounds: tuple[float, float]) -> None:
+def test_the_error_of_the_softmax_is_as_stated(most: float, bounds: tuple[float, float]) -> None:
     torch.manual_seed(0)
     m = Moments(2 * double(40, 5), most * torch.rand(40, 5).double())
     draws = (m.mean + m.variance.sqrt() * double(20_000, 40, 5)).softmax(-1)
@@ -117,7 +117,7 @@ def test_the_error_of_the_softmax_is_the_stated_one(most: float, bounds: tuple[f
     assert mean <= bounds[0] and variance <= bounds[1]
 
 
-def test_the_softmax_sums_to_one_and_is_the_sigmoid_of_two_classes() -> None:
+def test_the_softmax_sums_to_one_and_equals_the_sigmoid_for_two_classes() -> None:
     m = Moments(2 * double(40, 5), 4 * torch.rand(40, 5).double())
     found = moments.softmax(m)
     torch.testing.assert_close(found.mean.sum(-1), torch.ones(40).double())
@@ -142,7 +142,7 @@ LINEAR = {
 
 
 @pytest.mark.parametrize(("layer", "shape"), LINEAR.values(), ids=LINEAR.keys())
-def test_what_is_linear_is_exact(layer: nn.Module, shape: tuple[int, ...]) -> None:
+def test_linear_layers_are_exact(layer: nn.Module, shape: tuple[int, ...]) -> None:
     layer = layer.double()
     for buffer in layer.buffers():
         buffer.data.add_(0.3) if buffer.is_floating_point() else None
@@ -154,7 +154,7 @@ def test_what_is_linear_is_exact(layer: nn.Module, shape: tuple[int, ...]) -> No
     torch.testing.assert_close(found.variance[0].flatten(), jacobian.square() @ m.variance[0].flatten())
 
 
-def test_rules_are_those_of_the_layers() -> None:
+def test_rules_equal_their_layers() -> None:
     m = Moments(double(3, 4), double(3, 4).square())
     for layer, function in ((nn.ReLU(), moments.relu), (nn.Sigmoid(), moments.sigmoid), (nn.Softmax(-1), moments.softmax)):
         torch.testing.assert_close(tuple(propagate(layer, m)), tuple(function(m)))
@@ -165,7 +165,7 @@ def test_rules_are_those_of_the_layers() -> None:
     assert not whole.mean.any() and not whole.variance.any()
 
 
-def test_dropped_weights_have_the_moments_that_they_declare() -> None:
+def test_dropped_weights_have_their_stated_moments() -> None:
     layer = DropConnect(nn.Linear(4, 3).double(), 0.5)
     x = double(2, 4)
     torch.testing.assert_close(tuple(propagate(layer, x)), tuple(layer.gaussian(x)))
@@ -178,7 +178,7 @@ def test_dropped_weights_have_the_moments_that_they_declare() -> None:
 
 
 @pytest.mark.parametrize("p", (0.1, 0.5))
-def test_a_whole_network_is_near_to_a_hundred_thousand_passes(p: float) -> None:
+def test_a_network_agrees_with_a_hundred_thousand_passes(p: float) -> None:
     torch.manual_seed(1)
     hidden = nn.Linear(16, 32), nn.ReLU(), Dropout(p), nn.Linear(32, 32), nn.ReLU(), Dropout(p)
     model, x = nn.Sequential(*hidden, nn.Linear(32, 3)), torch.randn(4, 16)
@@ -193,7 +193,7 @@ def test_a_whole_network_is_near_to_a_hundred_thousand_passes(p: float) -> None:
     assert float((found.variance.sqrt() / deviation).log().abs().max()) < math.log(1.3)
 
 
-def test_a_layer_without_a_rule_is_named_and_can_be_given_one() -> None:
+def test_an_error_names_a_layer_without_a_rule_and_rules_can_be_added() -> None:
     class Doubled(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return 2 * x
@@ -218,7 +218,7 @@ def test_a_layer_without_a_rule_is_named_and_can_be_given_one() -> None:
         propagate(nn.BatchNorm1d(2, track_running_stats=False), torch.ones(3, 2))
 
 
-def test_fast_dropout_has_the_moments_of_dropout_before_the_layer_and_of_a_normal_number() -> None:
+def test_fast_dropout_is_normal_with_the_moments_of_dropout_before_the_layer() -> None:
     layer, x = nn.Linear(200, 4), torch.randn(1, 200)
     with torch.no_grad():
         fast = FastDropout(layer, 0.5)(x.expand(50_000, -1))
@@ -230,7 +230,7 @@ def test_fast_dropout_has_the_moments_of_dropout_before_the_layer_and_of_a_norma
     assert float(skew.abs().max()) < 6 * (6 / 50_000) ** 0.5
 
 
-def test_fast_dropout_of_nothing_has_finite_gradients() -> None:
+def test_fast_dropout_of_zeros_has_finite_gradients() -> None:
     layer, x = FastDropout(nn.Linear(3, 2), 0.5), torch.zeros(4, 3, requires_grad=True)
     layer(x).sum().backward()
     assert bool(x.grad.isfinite().all() and layer.weight.grad.isfinite().all())

@@ -1,4 +1,4 @@
-"""A multi-sample head: its masks, its one batch, its gradient, and what it is in eval."""
+"""Multi-sample dropout: its masks, its batch, its gradient, and eval."""
 
 import copy
 import pickle
@@ -21,7 +21,7 @@ def bound(p: float = 0.5, masks: int = 3, head: nn.Module | None = None) -> tupl
     return layer, thinnet.DropoutRNG(3).bind(nn.Sequential(layer)).at(8, IDS)
 
 
-def test_each_element_of_each_copy_falls_by_a_coin_of_its_own() -> None:
+def test_each_element_of_each_copy_is_dropped_independently() -> None:
     kept = MultiSample(nn.Identity(), 0.3, masks=4)(torch.ones(5000, 6)) != 0
     assert kept.shape == (4, 5000, 6)
     p = thinnet.rng.rates.count(0.3) / 65536
@@ -31,7 +31,7 @@ def test_each_element_of_each_copy_falls_by_a_coin_of_its_own() -> None:
     torch.testing.assert_close(MultiSample(nn.Identity(), 0.3)(torch.ones(5, 6)).amax(), torch.tensor(1 / (1 - p)))
 
 
-def test_its_masks_have_names_and_belong_to_the_samples() -> None:
+def test_its_masks_are_addressed_and_belong_to_the_samples() -> None:
     layer, rng = bound(head=nn.Identity())
     expected = rng.mask("0", step=8, samples=IDS, shape=(3, 6)).transpose(0, 1)
     x = torch.randn(4, 6)
@@ -40,7 +40,7 @@ def test_its_masks_have_names_and_belong_to_the_samples() -> None:
     assert torch.equal(layer(x[2:]) != 0, expected[:, 2:])
 
 
-def test_the_gradient_is_the_mean_of_those_of_single_masks() -> None:
+def test_the_gradient_is_the_mean_over_single_masks() -> None:
     layer, rng = bound(head=nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)))
     layer.double()
     x, y = torch.randn(4, 6, dtype=torch.float64, requires_grad=True), torch.tensor([0, 2, 1, 1])
@@ -54,7 +54,7 @@ def test_the_gradient_is_the_mean_of_those_of_single_masks() -> None:
         torch.testing.assert_close(ours, torch.stack(theirs).mean(0))
 
 
-def test_a_loss_may_be_any_and_keep_its_cases_apart() -> None:
+def test_any_loss_works_with_any_reduction() -> None:
     z, y = torch.randn(3, 4, 2), torch.randn(4, 2)
     torch.testing.assert_close(multi_sample_loss(z, y, F.mse_loss), (z - y).square().mean())
     cases = multi_sample_loss(z, y, lambda z, y: F.mse_loss(z, y, reduction="none"))
@@ -78,7 +78,7 @@ def test_the_head_is_called_once_and_no_mask_is_kept() -> None:
     assert calls == [(256, 6)]
 
 
-def test_it_has_the_keys_of_the_head_and_copies() -> None:
+def test_it_has_the_keys_of_the_head_and_copies_draw_the_same_masks() -> None:
     layer = MultiSample(nn.Linear(6, 3), 0.25, masks=5)
     assert list(layer.state_dict()) == ["weight", "bias"]
     x = torch.randn(4, 6)
@@ -90,7 +90,7 @@ def test_it_has_the_keys_of_the_head_and_copies() -> None:
     assert layer.bfloat16()(x.bfloat16()).dtype == torch.bfloat16
 
 
-def test_it_is_one_graph_for_all_rates_and_steps() -> None:
+def test_one_compiled_graph_serves_all_rates_and_steps() -> None:
     layer, rng = bound()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(layer, backend=counter, fullgraph=True)
@@ -101,7 +101,7 @@ def test_it_is_one_graph_for_all_rates_and_steps() -> None:
     assert counter.frame_count == 1
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     for masks in (0, True, 2.0):
         with pytest.raises(ValueError, match=r"^MultiSample: masks must be a positive integer"):
             MultiSample(nn.Identity(), 0.5, masks=masks)

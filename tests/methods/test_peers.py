@@ -1,6 +1,6 @@
-"""Other libraries, run side by side with this one: where they agree, and what they do otherwise.
+"""Other libraries beside this one: where they agree, and where they differ.
 
-torch is always here. The tests of another library are left out where it is not installed.
+Tests of a library are skipped if it is not installed.
 """
 
 import copy
@@ -39,7 +39,7 @@ def pyg():
 
 
 def whole(kept: Tensor, axes: tuple[int, ...]) -> bool:
-    """Whether what shares `axes` is kept or dropped together."""
+    """Whether units along the shared axes are dropped together."""
     share = kept.double().mean(axes)
     return bool(((share == 0) | (share == 1)).all())
 
@@ -47,7 +47,7 @@ def whole(kept: Tensor, axes: tuple[int, ...]) -> bool:
 # torch
 
 
-def test_torch_attention_drops_in_eval_where_ours_does_not() -> None:
+def test_torch_attention_drops_in_eval_and_ours_does_not() -> None:
     q = k = v = torch.randn(2, 4, 6, 8)
     expected = F.scaled_dot_product_attention(q, k, v)
     with torch.no_grad():  # no mode reaches the function
@@ -55,7 +55,7 @@ def test_torch_attention_drops_in_eval_where_ours_does_not() -> None:
     assert_same_bits(attention(q, k, v, p=0.5, training=False), expected)
 
 
-def test_torch_attention_answers_with_weights_after_dropout() -> None:
+def test_torch_attention_returns_weights_after_dropout() -> None:
     x = torch.randn(2, 6, 8)
     theirs = nn.MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
     ours = MultiheadAttention(8, 2, dropout=0.5, batch_first=True)
@@ -64,7 +64,7 @@ def test_torch_attention_answers_with_weights_after_dropout() -> None:
     torch.testing.assert_close(ours(x, x, x)[1], theirs.eval()(x, x, x)[1])
 
 
-def test_torch_attention_has_no_module_to_find() -> None:
+def test_torch_attention_has_no_dropout_module() -> None:
     theirs, ours = nn.MultiheadAttention(8, 2, dropout=0.5), MultiheadAttention(8, 2, dropout=0.5)
     assert not [module for module in theirs.modules() if "ropout" in type(module).__name__]
     assert [name for name, module in ours.named_modules() if isinstance(module, thinnet.rng.Site)] == ["dropout"]
@@ -90,13 +90,13 @@ def test_keras_takes_a_rate_of_one_and_divides_by_zero_later(keras) -> None:
         GaussianDropout(1.0)
 
 
-def test_keras_spatial_dropout_drops_our_channels_where_it_is_told_where_they_are(keras) -> None:
+def test_keras_spatial_dropout_drops_channels_with_the_right_data_format(keras) -> None:
     x = torch.ones(64, 8, 5, 5)
-    told = keras.layers.SpatialDropout2D(0.5, data_format="channels_first")(x, training=True)
-    assert whole(told != 0, (2, 3)) and whole(thinnet.nn.Dropout2d(0.5)(x) != 0, (2, 3))
-    assert_rate((told != 0).amax((2, 3)), 0.5)
-    untold = keras.layers.SpatialDropout2D(0.5)(x, training=True)  # the last axis is the channels: columns fall
-    assert not whole(untold != 0, (2, 3)) and whole(untold != 0, (1, 2))
+    first = keras.layers.SpatialDropout2D(0.5, data_format="channels_first")(x, training=True)
+    assert whole(first != 0, (2, 3)) and whole(thinnet.nn.Dropout2d(0.5)(x) != 0, (2, 3))
+    assert_rate((first != 0).amax((2, 3)), 0.5)
+    default = keras.layers.SpatialDropout2D(0.5)(x, training=True)  # the last axis is the channels: columns fall
+    assert not whole(default != 0, (2, 3)) and whole(default != 0, (1, 2))
 
 
 def test_keras_dropout_stays_off_after_train_and_leaks_infinities(keras) -> None:
@@ -106,7 +106,7 @@ def test_keras_dropout_stays_off_after_train_and_leaks_infinities(keras) -> None
     assert bool(theirs(infinite, training=True).isnan().any()) and not bool(ours(infinite).isnan().any())
 
 
-def test_keras_layers_of_neighbouring_seeds_toss_the_same_masks_one_step_apart(keras) -> None:
+def test_keras_layers_with_neighbouring_seeds_draw_the_same_masks_one_step_apart(keras) -> None:
     x = torch.ones(4, 64)
     one, other = (keras.layers.Dropout(0.5, seed=seed) for seed in (42, 43))
     masks, others = ([layer(x, training=True) != 0 for _ in range(5)] for layer in (one, other))
@@ -117,7 +117,7 @@ def test_keras_layers_of_neighbouring_seeds_toss_the_same_masks_one_step_apart(k
     assert not any(torch.equal(a, b) for (a, _), (_, b) in itertools.product(ours, ours))
 
 
-def test_keras_recurrent_dropout_has_one_mask_a_sequence(keras) -> None:
+def test_keras_recurrent_dropout_has_one_mask_per_sequence(keras) -> None:
     cell, state = keras.layers.LSTMCell(4, recurrent_dropout=0.5), torch.ones(64, 4)
     steps = [torch.stack(list(cell.get_recurrent_dropout_mask(state))) for _ in range(3)]  # one mask for each gate
     assert len(steps[0]) == 4 and torch.equal(steps[0], steps[2]) and not torch.equal(steps[0][0], steps[0][1])
@@ -129,7 +129,7 @@ def test_keras_recurrent_dropout_has_one_mask_a_sequence(keras) -> None:
 # PyTorch Geometric
 
 
-def test_pyg_edges_fall_as_ours(pyg) -> None:
+def test_pyg_drops_edges_as_ours(pyg) -> None:
     edge_index = torch.randint(1000, (2, 50_000))
     for kept, mask in (pyg.dropout_edge(edge_index, 0.25), drop_edge(edge_index, p=0.25, training=True)[::2]):
         assert torch.equal(kept, edge_index[:, mask])
@@ -163,13 +163,13 @@ def test_pyg_undirected_edges_double_self_loops_and_lose_one_way_edges(pyg) -> N
     assert any(drop_edge(down, p=0.01, force_undirected=True, training=True).mask.item() for _ in range(9))
 
 
-def test_pyg_answers_with_numbers_in_training_and_with_a_mask_in_eval(pyg) -> None:
+def test_pyg_returns_indices_in_training_and_a_mask_in_eval(pyg) -> None:
     for training, theirs in ((True, torch.int64), (False, torch.bool)):
         assert pyg.dropout_edge(PATH, 0.5, force_undirected=True, training=training)[1].dtype == theirs
         assert drop_edge(PATH, p=0.5, force_undirected=True, training=training).mask.dtype == torch.bool
 
 
-def test_pyg_takes_the_same_edges_with_a_node(pyg) -> None:
+def test_pyg_drops_the_same_edges_with_a_node(pyg) -> None:
     edge_index = torch.randint(20_000, (2, 20_000))
     for kept, edges, nodes in (
         pyg.dropout_node(edge_index, 0.25, num_nodes=20_000),
@@ -182,7 +182,7 @@ def test_pyg_takes_the_same_edges_with_a_node(pyg) -> None:
 # pytorch-nlp
 
 
-def test_torchnlp_weight_drop_cannot_come_back_from_eval() -> None:
+def test_torchnlp_weight_drop_fails_after_eval() -> None:
     torchnlp = pytest.importorskip("torchnlp.nn")
     x, lstm = torch.randn(5, 2, 3), nn.LSTM(3, 4)
     theirs, ours = torchnlp.WeightDropLSTM(3, 4, weight_dropout=0.5), WeightDrop(copy.deepcopy(lstm), 0.5)
@@ -196,7 +196,7 @@ def test_torchnlp_weight_drop_cannot_come_back_from_eval() -> None:
     torch.testing.assert_close(ours.eval()(x), lstm(x))
 
 
-def test_torchnlp_locked_dropout_locks_as_ours() -> None:
+def test_torchnlp_locked_dropout_equals_ours() -> None:
     torchnlp = pytest.importorskip("torchnlp.nn")
     x = torch.ones(7, 2000, 5)
     theirs, ours = torchnlp.LockedDropout(0.25)(x), LockedDropout(0.25)(x)
@@ -223,13 +223,13 @@ def test_baal_drop_connect_draws_new_weights_and_forgets_strides() -> None:
 
 
 def everywhere(x: Tensor, p: float, block: int) -> Tensor:
-    """The paper's rate of seeds, made for the places where a block fits, but with seeds all over the map."""
+    """The paper's rate of seeds, which holds where a block fits, with seeds on the whole map."""
     height, width = x.shape[-2:]
     gamma = p * height * width / block**2 / ((height - block + 1) * (width - block + 1))
     return F.max_pool2d((torch.rand_like(x) < gamma).to(x.dtype), block, 1, block // 2) == 0
 
 
-def test_seeds_all_over_a_small_map_drop_nine_tenths_for_one_tenth() -> None:
+def test_seeds_on_the_whole_of_a_small_map_drop_nine_tenths_instead_of_one() -> None:
     x = torch.ones(4000, 1, 7, 7)
     assert float((~everywhere(x, 0.1, 7)).double().mean()) > 0.9
     dropped = DropBlock2d(0.1, block=7)(x) == 0

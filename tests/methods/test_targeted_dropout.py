@@ -1,4 +1,4 @@
-"""Targeted dropout: what may be dropped and what never is, pruning, and the weights that stay as they are."""
+"""Targeted dropout: its candidates, its rate, pruning, and weights that stay unchanged."""
 
 import copy
 import pickle
@@ -26,7 +26,7 @@ each_unit = pytest.mark.parametrize("per", ("weight", "unit"))
 
 
 @pytest.mark.parametrize("targeted", (0.0, 0.3, 0.5, 1.0))
-def test_the_candidates_are_the_smallest(targeted: float) -> None:
+def test_the_smallest_weights_are_candidates(targeted: float) -> None:
     weight = torch.randn(6, 3, 5)
     chosen, rows = candidates(weight, targeted).flatten(1), weight.abs().flatten(1)
     assert chosen.sum(1).tolist() == [int(targeted * 15)] * 6
@@ -37,13 +37,13 @@ def test_the_candidates_are_the_smallest(targeted: float) -> None:
     assert not units.any() or units.all() or norms[units.flatten()].max() < norms[~units.flatten()].min()
 
 
-def test_as_many_are_candidates_where_all_are_alike() -> None:
+def test_the_number_of_candidates_holds_if_all_weights_are_equal() -> None:
     assert candidates(torch.zeros(3, 8), 0.25).sum(1).tolist() == [2, 2, 2]
     assert candidates(torch.ones(8, 3), 0.25, "unit").flatten().tolist() == [True, True] + [False] * 6
 
 
 @each_unit
-def test_candidates_are_dropped_at_the_rate_and_others_never(per: targeted_dropout.Per) -> None:
+def test_candidates_are_dropped_at_the_rate_and_other_weights_never(per: targeted_dropout.Per) -> None:
     weight, thin = torch.randn(8, 40), targeted_dropout.targeted_dropout
     chosen = candidates(weight, 0.75, per)
     draws = torch.stack([thin(weight, 0.4, targeted=0.75, per=per, training=True) for _ in range(3000)])
@@ -82,7 +82,7 @@ def test_it_runs_the_layer_with_the_weight_of_the_definition(make, shape: tuple[
 
 @each_unit
 @each_layer
-def test_eval_is_the_layer_or_the_pruned_one_and_weights_are_never_written(make, shape, per) -> None:
+def test_eval_runs_the_layer_or_the_pruned_one_and_weights_stay_unchanged(make, shape, per) -> None:
     layer, x = make(), torch.randn(shape)
     before = layer.weight.detach().clone()
     site = TargetedDropout(layer, 0.6, targeted=0.7, per=per)
@@ -96,7 +96,7 @@ def test_eval_is_the_layer_or_the_pruned_one_and_weights_are_never_written(make,
     assert_same_bits(layer.weight.detach(), before)
 
 
-def test_the_edges_of_the_rate() -> None:
+def test_rates_zero_and_one_are_exact() -> None:
     x = torch.randn(3, 9)
     site = TargetedDropout(nn.Linear(9, 4), 0.0)
     assert_same_bits(site(x), site.layer(x))
@@ -106,7 +106,7 @@ def test_the_edges_of_the_rate() -> None:
     assert_same_bits(site(x), site.prune()(x))
 
 
-def test_a_batch_has_one_mask_whatever_its_samples_are() -> None:
+def test_a_batch_has_one_mask_for_any_samples() -> None:
     model = nn.Sequential(TargetedDropout(nn.Linear(9, 4), 0.5))
     rng = thinnet.DropoutRNG(2).bind(model)
     x, ids = torch.randn(6, 9), torch.randperm(50)[:6]
@@ -115,7 +115,7 @@ def test_a_batch_has_one_mask_whatever_its_samples_are() -> None:
     assert not torch.equal(rng.at(4, ids) and model(x), whole)
 
 
-def test_one_graph_for_all_rates_of_a_schedule() -> None:
+def test_one_compiled_graph_serves_all_rates_of_a_schedule() -> None:
     model = nn.Sequential(TargetedDropout(nn.Linear(9, 4), 0.0, targeted=0.5))
     rng = thinnet.DropoutRNG(2, schedules={"0": thinnet.schedules.Linear(0.0, 0.6, steps=8)}).bind(model)
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
@@ -127,7 +127,7 @@ def test_one_graph_for_all_rates_of_a_schedule() -> None:
     assert counter.frame_count == 1 and model[0].p == 0.6
 
 
-def test_a_checkpoint_is_that_of_the_layer_and_copies_draw_alike() -> None:
+def test_it_has_the_state_dict_of_the_layer_and_copies_draw_the_same_masks() -> None:
     layer, site = nn.Linear(9, 4), TargetedDropout(nn.Linear(9, 4), 0.5)
     assert list(site.state_dict()) == list(layer.state_dict())
     site.load_state_dict(layer.state_dict())
@@ -140,7 +140,7 @@ def test_a_checkpoint_is_that_of_the_layer_and_copies_draw_alike() -> None:
         assert_same_bits(twin(x), expected)
 
 
-def test_the_stateless_form_draws_as_the_module_does() -> None:
+def test_the_functional_form_draws_the_masks_of_the_class() -> None:
     site = TargetedDropout(nn.Linear(9, 4, bias=False), 0.5)
     torch.manual_seed(1)
     weight = site(torch.eye(9)).detach().T
@@ -151,7 +151,7 @@ def test_the_stateless_form_draws_as_the_module_does() -> None:
     assert_same_bits(targeted_dropout.targeted_dropout(site.weight.detach(), 0.5, training=True, generator=generator), expected)
 
 
-def test_what_cannot_be_done_is_refused() -> None:
+def test_invalid_arguments_are_refused() -> None:
     for options, match in (
         (dict(p=1.5), "TargetedDropout: p must be a number"),
         (dict(targeted=1.5), "targeted must be in .* got 1.5"),

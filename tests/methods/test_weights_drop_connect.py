@@ -1,4 +1,4 @@
-"""DropConnect: which coin is whose, exact moments by enumeration, every kind of layer against its definition."""
+"""DropConnect: one decision per weight, exact moments by enumeration, every layer class against its definition."""
 
 import itertools
 
@@ -31,7 +31,7 @@ def named(layer: nn.Module, p: float = 0.5, **options: object) -> tuple[nn.Modul
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: getattr(value, "_get_name", lambda: "")())
 @pytest.mark.parametrize("shared", (False, True))
-def test_each_weight_of_each_sample_has_its_own_coin(layer: nn.Module, shape: tuple[int, ...], shared: bool) -> None:
+def test_each_weight_of_each_sample_is_dropped_independently(layer: nn.Module, shape: tuple[int, ...], shared: bool) -> None:
     model, rng = named(layer.double(), shared=shared)
     ids, units = [7, 3, 11, 4], sum(weight.numel() for weight in layer.parameters())
     kept = rng.mask("0", step=2, samples=[0] if shared else ids, shape=(units,))
@@ -45,7 +45,7 @@ def test_each_weight_of_each_sample_has_its_own_coin(layer: nn.Module, shape: tu
     torch.testing.assert_close(*gradients)
 
 
-def test_parts_are_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_chunks_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = nn.Linear(6, 4)
     x = torch.randn(9, 6)
     outputs = []
@@ -80,7 +80,7 @@ def test_mean_and_variance_are_exact_over_all_masks(p: float, make) -> None:
     torch.testing.assert_close((found.mean[0], found.variance[0]), (mean, variance))
 
 
-def test_gaussian_inference_is_nearer_to_the_mean_over_masks_than_the_whole_layer() -> None:
+def test_gaussian_inference_is_nearer_to_the_mean_over_masks_than_the_layer() -> None:
     layer, x = nn.Linear(100, 30), torch.rand(1, 100)
     training = DropConnect(layer, 0.5)
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_gaussian_inference_without_noise_is_the_relu_of_the_layer() -> None:
     assert not DropConnect(layer, 1.0, inference="gaussian").eval()(x).any()
 
 
-def test_weights_are_never_written() -> None:
+def test_weights_stay_unchanged() -> None:
     layer = DropConnect(nn.Linear(6, 4), 0.5)
     before = [weight.detach().clone() for weight in layer.parameters()]
     for _ in range(3):
@@ -108,7 +108,7 @@ def test_weights_are_never_written() -> None:
         assert_same_bits(weight.detach(), old)
 
 
-def test_a_weight_that_is_dropped_gets_no_gradient() -> None:
+def test_a_dropped_weight_gets_no_gradient() -> None:
     model, rng = named(nn.Linear(6, 4), shared=True)
     kept = rng.mask("0", step=0, samples=[0], shape=(28,))[0]
     (rng.at(0) and model(torch.ones(3, 6))).sum().backward()
@@ -116,7 +116,7 @@ def test_a_weight_that_is_dropped_gets_no_gradient() -> None:
     assert torch.equal(gradient, 6.0 * kept)
 
 
-def test_edges() -> None:
+def test_rates_zero_and_one_are_exact() -> None:
     layer = nn.Linear(3, 2)
     assert DropConnect(layer)(torch.ones(0, 3)).shape == (0, 2)
     assert not DropConnect(layer, 1.0)(torch.ones(4, 3)).any()
@@ -125,7 +125,7 @@ def test_edges() -> None:
     assert not DropConnect(infinite, 1.0)(torch.ones(4, 1)).any()
 
 
-def test_what_it_cannot_do_is_said() -> None:
+def test_invalid_arguments_are_refused() -> None:
     for make in (
         lambda: DropConnect(nn.LSTM(2, 2)),
         lambda: drop_connect.drop_connect(None, layer=nn.LSTM(2, 2), training=True),

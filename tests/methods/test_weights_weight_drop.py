@@ -1,4 +1,4 @@
-"""Weight-drop: PyTorch's own recurrent layers with weights masked by hand, and everything that broke in other packages."""
+"""Weight-drop against PyTorch's recurrent layers with masked weights, and the failures of other packages."""
 
 import copy
 import gc
@@ -28,7 +28,7 @@ each = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS.keys())
 
 
 def tensors(output: object) -> list[Tensor]:
-    """All numbers of what a recurrent layer returns."""
+    """All tensors that a recurrent layer returns."""
     if isinstance(output, Tensor):
         return [output]
     if isinstance(output, PackedSequence):
@@ -42,7 +42,7 @@ def named(layer: nn.Module, p: float = 0.5, **options: object) -> tuple[WeightDr
 
 
 def masked_by_hand(wrapped: WeightDrop, rng: thinnet.DropoutRNG, step: int) -> tuple[nn.Module, dict[str, Tensor]]:
-    """A copy of the bare layer whose weights are written with the masks of the coins; and the masks."""
+    """A copy of the bare layer with masked weights, and the masks."""
     weights = [wrapped.get_parameter("layer." + name) for name in wrapped.weights]
     kept = rng.mask("", step=step, samples=[0], shape=(sum(weight.numel() for weight in weights),))[0]
     parts = kept.split([weight.numel() for weight in weights])
@@ -54,7 +54,7 @@ def masked_by_hand(wrapped: WeightDrop, rng: thinnet.DropoutRNG, step: int) -> t
 
 
 @each
-def test_it_is_the_layer_with_masked_weights_and_gradients_reach_the_raw_ones(make: Make) -> None:
+def test_it_runs_the_layer_with_masked_weights_and_gradients_reach_the_parameters(make: Make) -> None:
     wrapped, rng = named(make())
     layer, masks = masked_by_hand(wrapped, rng, 3)
     assert len(masks) == sum(name.startswith("weight_hh") for name, _ in layer.named_parameters())
@@ -69,7 +69,7 @@ def test_it_is_the_layer_with_masked_weights_and_gradients_reach_the_raw_ones(ma
 
 
 @each
-def test_packed_sequences_states_and_no_batch(make: Make) -> None:
+def test_packed_sequences_states_and_unbatched_inputs_work(make: Make) -> None:
     wrapped, rng = named(make())
     layer, _ = masked_by_hand(wrapped, rng, 3)
     packed = pack_sequence([torch.randn(n, 3) for n in (2, 4, 3)], enforce_sorted=False)
@@ -81,7 +81,7 @@ def test_packed_sequences_states_and_no_batch(make: Make) -> None:
 
 
 @each
-def test_training_eval_training_copies_and_pickles(make: Make) -> None:
+def test_switching_modes_copies_and_pickles_keep_the_masks(make: Make) -> None:
     bare, x = make(), torch.randn(2, 5, 3)
     expected = tensors(bare(x))
     keys, before = list(bare.state_dict()), [weight.detach().clone() for weight in bare.parameters()]
@@ -105,7 +105,7 @@ def test_training_eval_training_copies_and_pickles(make: Make) -> None:
     torch.testing.assert_close(tensors(fresh(x)), expected)
 
 
-def test_a_forward_pass_leaves_nothing_behind() -> None:
+def test_a_forward_pass_does_not_change_the_layer() -> None:
     wrapped = WeightDrop(nn.LSTM(3, 4), 0.5)
     flat = list(wrapped.layer._flat_weights)
     wrapped(torch.randn(2, 5, 3))
@@ -114,7 +114,7 @@ def test_a_forward_pass_leaves_nothing_behind() -> None:
     assert all(isinstance(weight, nn.Parameter) for weight in wrapped.layer._parameters.values())
 
 
-def test_the_first_step_is_the_same_for_all_masks_and_later_ones_are_not() -> None:
+def test_masks_act_from_the_second_time_step_on() -> None:
     wrapped, x = WeightDrop(nn.LSTM(3, 8), 0.5), torch.randn(6, 2, 3)
     draws = torch.stack([wrapped(x)[0] for _ in range(20)])
     torch.testing.assert_close(draws[:, 0], draws[:1, 0].expand(20, -1, -1), rtol=0, atol=0)
@@ -128,7 +128,7 @@ def test_one_mask_serves_all_samples_and_steps() -> None:
 
 
 @pytest.mark.parametrize("p", (0.1, 0.5))
-def test_the_delivered_rate_is_the_declared_one(p: float) -> None:
+def test_the_delivered_rate_equals_the_stated_one(p: float) -> None:
     wrapped = WeightDrop(nn.LSTM(3, 64), p)
     dropped = []
     for _ in range(8):
@@ -138,7 +138,7 @@ def test_the_delivered_rate_is_the_declared_one(p: float) -> None:
     assert_rate(torch.stack(dropped), round(p * 65536) / 65536)
 
 
-def test_edges() -> None:
+def test_rates_zero_and_one_are_exact() -> None:
     bare, x = nn.LSTM(3, 4), torch.randn(5, 2, 3)
     assert_same_bits(WeightDrop(bare, 0.0)(x)[0], bare(x)[0])
     whole = WeightDrop(bare, 1.0)(x)[0]
@@ -146,7 +146,7 @@ def test_edges() -> None:
     assert bool(whole.isfinite().all()) and not bare.weight_hh_l0.grad.any()
 
 
-def test_any_weights_of_any_module() -> None:
+def test_any_weights_of_any_module_can_be_dropped() -> None:
     two = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     wrapped, rng = named(two, weights=("1.*", "0.weight"))
     assert wrapped.weights == ("0.weight", "1.weight", "1.bias")
@@ -157,7 +157,7 @@ def test_any_weights_of_any_module() -> None:
     assert cell.weights == ("weight_hh",) and cell(torch.randn(2, 3))[0].shape == (2, 4)
 
 
-def test_what_names_no_weight_is_refused() -> None:
+def test_names_without_a_weight_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^WeightDrop: weights must name parameters of the layer.*got \['weight_hi'\]\."):
         WeightDrop(nn.LSTM(2, 2), weights=["weight_hh_l0", "weight_hi"])
     with pytest.raises(ValueError, match=r"^WeightDrop: weights must name parameters"):
@@ -166,7 +166,7 @@ def test_what_names_no_weight_is_refused() -> None:
         WeightDrop(nn.ReLU())
 
 
-def test_an_optimiser_from_before_still_trains_it() -> None:
+def test_an_optimiser_made_before_still_trains_it() -> None:
     bare = nn.LSTM(3, 4)
     optimiser = torch.optim.SGD(bare.parameters(), lr=0.1)
     wrapped, before = WeightDrop(bare, 0.5), bare.weight_hh_l0.detach().clone()
@@ -175,7 +175,7 @@ def test_an_optimiser_from_before_still_trains_it() -> None:
     assert not torch.equal(wrapped.weight_hh_l0, before)
 
 
-def test_nothing_warns_and_other_dtypes_work() -> None:
+def test_no_warnings_and_other_dtypes_work() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         wrapped = WeightDrop(nn.LSTM(3, 4), 0.5).to(torch.float64).to(torch.bfloat16)
@@ -183,7 +183,7 @@ def test_nothing_warns_and_other_dtypes_work() -> None:
         wrapped.double().eval()(torch.randn(5, 2, 3).double())
 
 
-def test_compiled_code_tosses_the_same_coins() -> None:
+def test_compiled_code_draws_the_same_masks() -> None:
     model = nn.Sequential(WeightDrop(nn.LSTM(3, 4), 0.5))
     rng = thinnet.DropoutRNG(0).bind(model)
     compiled, x = torch.compile(model, backend="aot_eager"), torch.randn(5, 2, 3)
@@ -191,7 +191,7 @@ def test_compiled_code_tosses_the_same_coins() -> None:
         torch.testing.assert_close(tensors(rng.at(step) and compiled(x)), tensors(rng.at(step) and model(x)))
 
 
-def test_checkpointed_layers_toss_the_same_coins_again() -> None:
+def test_checkpointed_layers_draw_the_same_masks_again() -> None:
     wrapped, x = WeightDrop(nn.LSTM(3, 4), 0.5), torch.randn(5, 2, 3)
     gradients = []
     for run in (wrapped, lambda x: torch.utils.checkpoint.checkpoint(wrapped, x, use_reentrant=False)):
@@ -200,7 +200,7 @@ def test_checkpointed_layers_toss_the_same_coins_again() -> None:
     torch.testing.assert_close(gradients[0], gradients[1])
 
 
-def test_a_symbolic_trace_takes_it_whole() -> None:
+def test_a_symbolic_trace_keeps_it_as_one_module() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""A wrapped layer: a checkpoint of the bare one is its own, its parameters stay the same objects."""
+"""A wrapped layer has the state_dict of the bare one, and its parameters stay the same objects."""
 
 import copy
 import pickle
@@ -18,7 +18,7 @@ from thinnet.methods.weights.wrapped import Wrapped
 
 
 class Halved(Wrapped):
-    """Tosses nothing; has a buffer of its own that is saved."""
+    """Drops nothing; has its own saved buffer."""
 
     layers = (nn.Linear, nn.LSTM, nn.BatchNorm1d, Wrapped)
 
@@ -50,7 +50,7 @@ def assert_alike(model: nn.Module, other: nn.Module) -> None:
     torch.testing.assert_close(model.eval()(x), other.eval()(x))
 
 
-def test_a_checkpoint_fits_both_ways() -> None:
+def test_state_dicts_load_both_ways() -> None:
     for make in (wrapped, bare):
         source, target = make(), {wrapped: bare, bare: wrapped}[make]()
         assert list(source.state_dict()) == list(target.state_dict())
@@ -60,7 +60,7 @@ def test_a_checkpoint_fits_both_ways() -> None:
         assert_alike(source, target)
 
 
-def test_keys_of_its_own_stay_and_unknown_ones_are_told() -> None:
+def test_own_keys_stay_and_unknown_keys_are_reported() -> None:
     model = wrapped(Halved)
     assert {"1.0.own", "1.0.weight", "1.0.running_mean", "2.own", "2.weight"} < set(model.state_dict())
     fresh = wrapped(Halved)
@@ -73,7 +73,7 @@ def test_keys_of_its_own_stay_and_unknown_ones_are_told() -> None:
         wrapped().load_state_dict(bare().state_dict() | {"2.more": torch.zeros(1)})
 
 
-def test_a_wrapper_in_a_wrapper_has_the_bare_keys_too() -> None:
+def test_nested_wrappers_have_the_keys_of_the_layer() -> None:
     twice = Plain(Plain(nn.Linear(3, 3)))
     assert list(twice.state_dict()) == ["weight", "bias"]
     layer = nn.Linear(3, 3)
@@ -81,7 +81,7 @@ def test_a_wrapper_in_a_wrapper_has_the_bare_keys_too() -> None:
     assert_alike(twice, layer)
 
 
-def test_a_layer_may_use_the_names_of_a_site() -> None:
+def test_a_layer_may_have_attributes_with_the_names_of_a_site() -> None:
     class Rated(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -97,7 +97,7 @@ def test_a_layer_may_use_the_names_of_a_site() -> None:
     rng.unbind()
 
 
-def test_copies_and_pickles_keep_the_keys_and_are_apart() -> None:
+def test_copies_and_pickles_keep_the_keys_and_are_independent() -> None:
     model = wrapped()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model)), copy.deepcopy(copy.deepcopy(model))):
         assert list(twin.state_dict()) == list(bare().state_dict())
@@ -106,7 +106,7 @@ def test_copies_and_pickles_keep_the_keys_and_are_apart() -> None:
         assert not torch.equal(twin[2].weight, model[2].weight)
 
 
-def test_parameters_stay_the_objects_that_they_were() -> None:
+def test_parameters_stay_the_same_objects() -> None:
     layer = nn.Linear(3, 3)
     outside = Plain(layer)
     optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
@@ -128,7 +128,7 @@ def test_weights_can_be_tied_through_it() -> None:
     assert model[1].weight is model[0].weight
 
 
-def test_attributes_of_the_layer_are_its_own() -> None:
+def test_attributes_of_the_layer_are_attributes_of_the_wrapper() -> None:
     outside = Plain(nn.LSTM(3, 4, bidirectional=True), 0.25)
     assert (outside.hidden_size, outside.p, outside.weight_hh_l0.shape) == (4, 0.25, (16, 4))
     outside.flatten_parameters()
@@ -143,7 +143,7 @@ def test_other_layers_are_refused() -> None:
         Halved(nn.Linear(1, 1), 1.5)
 
 
-def test_coins_are_named_by_the_path_of_the_wrapper() -> None:
+def test_the_address_of_a_mask_has_the_path_of_the_wrapper() -> None:
     assert sorted(thinnet.DropoutRNG(0).bind(wrapped()).sites) == ["1.0", "1.1", "2"]
 
 
@@ -154,7 +154,7 @@ def one_rank(tmp_path: Path) -> Iterator[None]:
     dist.destroy_process_group()
 
 
-def test_data_parallelism_and_sharding_take_it(one_rank: None) -> None:
+def test_it_works_under_ddp_and_fsdp(one_rank: None) -> None:
     expected = wrapped().eval()
     parallel = DistributedDataParallel(copy.deepcopy(expected))
     assert list(parallel.module.state_dict()) == list(bare().state_dict())

@@ -1,7 +1,4 @@
-"""Rows: methods whose noise is learned with the weights, and whose penalty belongs in the loss.
-
-What a rate is set to in a law is what learning starts from; the exact ones among the sixty-five thousandths are taken.
-"""
+"""Rows of the methods with learned rates. The rate of a row is the start of learning; all are multiples of 1/65536."""
 
 import math
 
@@ -17,11 +14,11 @@ from thinnet.methods.learned.variational_weight_dropout import VariationalWeight
 
 WEIGHT = torch.randn(5, 7, generator=torch.Generator().manual_seed(2))
 LEARNED = dict(edges=(), outside=())
-LIMIT = 0.999  # of alpha, so that 0.5 is what a side layer's 0 means
+LIMIT = 0.999  # of alpha, so that 0 of the side layer means 0.5
 
 
 class Through(nn.Linear):
-    """A layer that lets its input through, so that the noise before it is seen."""
+    """A layer that returns its input, so that the output is the noisy input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -33,7 +30,7 @@ class ThroughMaps(nn.Conv2d):
 
 
 class Same(nn.Module):
-    """A side layer that says the same of every unit."""
+    """A side layer with one value for all units."""
 
     def __init__(self, alpha: float) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Rows: methods that toss several masks in one step."""
+"""Rows of the losses that use several masks for each sample."""
 
 from rows.row import Row
 

@@ -1,4 +1,4 @@
-"""Rows: closed forms: what dropout does to a network on average, without a coin."""
+"""Rows of the closed forms."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""Rows: methods whose coin decides a weight."""
+"""Rows of the methods that drop weights."""
 
 from dataclasses import replace
 
@@ -10,14 +10,14 @@ from thinnet.methods.facts import Method
 
 
 def layer(make: type[nn.Module], *arguments: object, **options: object) -> dict[str, object]:
-    """A layer under a fixed seed, as a setting."""
+    """A layer with fixed weights, as a setting."""
     with torch.random.fork_rng():
         torch.manual_seed(7)
         return {"layer": make(*arguments, **options)}
 
 
 def per_batch(name: str) -> Method:
-    """The method where the samples of a batch share their coins."""
+    """The method with one mask for the batch."""
     method = METHODS[name]
     return method._replace(facts=replace(method.facts, per_batch=True))
 

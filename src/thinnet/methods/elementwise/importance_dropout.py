@@ -196,8 +196,8 @@ class ImportanceDropout(Site):
         now = seed if step is None else step
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and int(now) != int(self.passes[0]):
             raise RuntimeError(
-                "ImportanceDropout: it is recomputed for backward, and another forward pass has moved its rates on."
-                " Bind the model to a DropoutRNG: then rates stay for a step. Run backward before the next step."
+                "ImportanceDropout: a recomputation needs the rates of its forward pass; another pass has replaced them."
+                " Bind the model to a DropoutRNG, which fixes the rates of a step, and run backward before the next step."
             )
         used = torch.where(now == self.passes[0], self.used, self.importance)
         self.used.copy_(used)
