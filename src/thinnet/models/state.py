@@ -6,6 +6,7 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from operator import is_
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -15,16 +16,23 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 CONTAINERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
-OPAQUE = (str, bytes, int, float, complex, Tensor, type, FunctionType, MethodType, ModuleType)
+PLAIN = frozenset((bool, int, float, str, type(None)))
+SIZED = frozenset((*CONTAINERS, tuple))
+OPAQUE = (Tensor, str, bytes, complex, type, FunctionType, MethodType, ModuleType, torch.dtype, torch.device)
 DEPTH = 6  # how many attributes and containers away from a module a generator is looked for
 
 
 class State:
-    """What a model is made of at one time: the values of its tensors, its gradients and its attributes."""
+    """The tensors, gradients and attributes of a model at one time.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: any module.
+        values: whether the values of tensors are copied; else only the memory that each tensor uses is restored.
+    """
+
+    def __init__(self, model: nn.Module, values: bool = True) -> None:
         self._attributes = [(module, _noted(module)) for module in model.modules()]
-        self._tensors = [_Saved(tensor) for tensor in _tensors(model)]
+        self._tensors = [_Saved(tensor, values) for tensor in _tensors(model)]
         self.devices = sorted({saved.tensor.device for saved in self._tensors if saved.tensor.device.type == "cuda"}, key=str)
 
     def restore(self) -> None:
@@ -40,7 +48,7 @@ class State:
 
 
 @contextmanager
-def preserve_state(model: nn.Module, seed: int | None = None) -> Iterator[State]:
+def preserve_state(model: nn.Module, seed: int | None = None, values: bool = True) -> Iterator[State]:
     """Restores on exit the parameters, buffers, gradients, modes, attributes and random generators of a model.
 
     Tensors are restored in place: the same objects with the same memory and the old values, whatever wrote to them. Lists,
@@ -50,6 +58,8 @@ def preserve_state(model: nn.Module, seed: int | None = None) -> Iterator[State]
     Args:
         model: what may run, and change, in the context.
         seed: seeds the global generators of PyTorch, Python and NumPy in the context.
+        values: whether the values of tensors are copied. Without, only tensors that get other memory are restored, for code
+            that is known not to write in place: a copy costs memory and time.
 
     >>> layer = nn.Linear(2, 2)
     >>> with preserve_state(layer):
@@ -57,7 +67,7 @@ def preserve_state(model: nn.Module, seed: int | None = None) -> Iterator[State]
     >>> bool(layer.weight.any())
     True
     """
-    state = State(model)
+    state = State(model, values)
     put_back = [_restorer(generator) for generator in (*_global_generators(), *_generators(model))]
     try:
         with torch.random.fork_rng(devices=state.devices):
@@ -88,14 +98,14 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 class _Saved:
     """The memory and the values of a tensor, and its gradient; of a wrapper subclass those of the tensors that it holds."""
 
-    def __init__(self, tensor: Tensor) -> None:
+    def __init__(self, tensor: Tensor, values: bool = True) -> None:
         self.tensor = tensor
         with torch._C.DisableTorchFunctionSubclass():
-            self.parts = {name: _Saved(getattr(tensor, name)) for name in _part_names(tensor)}
+            self.parts = {name: _Saved(getattr(tensor, name), values) for name in _part_names(tensor)}
             self.memory = None if self.parts else tensor.data.as_subclass(Tensor)
-            self.values = None if self.memory is None else self.memory.clone()
+            self.values = self.memory.clone() if values and self.memory is not None else None
             self.grad = tensor.grad if tensor.is_leaf else None
-        self.saved_grad = None if self.grad is None else _Saved(self.grad)
+        self.saved_grad = None if self.grad is None else _Saved(self.grad, values)
 
     def restore(self) -> bool:
         """Returns whether the tensor, or its gradient, had changed."""
@@ -106,13 +116,12 @@ class _Saved:
                     setattr(self.tensor, name, part.tensor)
                     changed = True
                 changed |= part.restore()
-            if self.memory is not None and self.values is not None:
-                if not _same_memory(self.tensor, self.memory):
-                    self.tensor.data = self.memory
-                    changed = True
-                if not _same_values(self.memory, self.values):
-                    self.memory.copy_(self.values)
-                    changed = True
+            if self.memory is not None and not _same_memory(self.tensor, self.memory):
+                self.tensor.data = self.memory
+                changed = True
+            if self.memory is not None and self.values is not None and not _same_values(self.memory, self.values):
+                self.memory.copy_(self.values)
+                changed = True
             if self.tensor.is_leaf and self.tensor.grad is not self.grad:
                 self.tensor.grad = self.grad
                 changed = True
@@ -150,7 +159,7 @@ def _same_values(one: Tensor, other: Tensor) -> bool:
 
 def _noted(module: nn.Module) -> dict[str, tuple[Any, Any]]:
     """Returns each attribute, and a copy of what it holds."""
-    return {name: (value, copy.copy(value) if type(value) in CONTAINERS else None) for name, value in vars(module).items()}
+    return {name: (value, value.copy() if type(value) in CONTAINERS else None) for name, value in vars(module).items()}
 
 
 def _put_back(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None:
@@ -166,9 +175,11 @@ def _put_back(module: nn.Module, attributes: dict[str, tuple[Any, Any]]) -> None
 
 def _same_content(held: Any, content: Any) -> bool:
     """Returns whether a container holds the very same objects; tensors have no truth value to compare them by."""
-    if isinstance(held, dict) and not all(held[name] is content.get(name) for name in held):
-        return False
-    return len(held) == len(content) and all(one is other for one, other in zip(held, content, strict=True))
+    if not held or not content:
+        return len(held) == len(content)
+    if isinstance(held, dict):
+        return held.keys() == content.keys() and all(map(is_, held.values(), (content[name] for name in held)))
+    return len(held) == len(content) and all(map(is_, held, content))
 
 
 def _global_generators() -> list[Any]:
@@ -186,7 +197,8 @@ def _generators(model: nn.Module) -> list[Any]:
     for _ in range(DEPTH):
         following: list[Any] = []
         for value in (each for holder in level for each in _held(holder)):
-            if isinstance(value, OPAQUE) or value is None or id(value) in seen:
+            kind = type(value)
+            if kind in PLAIN or (kind in SIZED and not value) or isinstance(value, OPAQUE) or id(value) in seen:
                 continue
             seen.add(id(value))
             if isinstance(value, kinds):

@@ -33,6 +33,7 @@ class Switches:
         unaddressed: the draws that cannot have an address: module and operation.
         pooled: the modules that draw where axis 0 does not count the samples.
         bytes: the memory of one row in the largest tensor after the first draw.
+        writes: whether a forward pass writes into its parameters.
     """
 
     paths: frozenset[str]
@@ -40,6 +41,7 @@ class Switches:
     unaddressed: tuple[str, ...]
     pooled: frozenset[str]
     bytes: float
+    writes: bool
 
 
 _lock = threading.Lock()
@@ -115,7 +117,7 @@ class _Search:
     """
 
     def __init__(self, served: Addressed, example: Any, state: State) -> None:
-        self.served, self.example, self.state = served, example, state
+        self.served, self.example, self.state, self.writes = served, example, state, False
         self.free = {name for module, name in served.names.items() if not isinstance(module, _NormBase)}
 
     def run(self, paths: set[str], seed: int) -> Trace:
@@ -125,7 +127,7 @@ class _Search:
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, self.example)
         call = lambda: self.served.call(copied, torch.tensor(seed), None)  # noqa: E731
         record = trace(self.served.model, call, level="draws", own=True)  # not the models of other threads
-        self.state.restore_tensors()
+        self.writes |= self.state.restore_tensors()
         return record
 
     def sites(self, paths: set[str]) -> set[tuple[str, str | None]]:
@@ -151,7 +153,7 @@ def _search(model: nn.Module, search: _Search) -> Switches:
     made = max(record.largest for record in records) / max(1, rows)
     switched = frozenset({_nearest(path, there) for path in paths} | silent)
     drawing = tuple(dict.fromkeys(_nearest(draw.name, there) for draw in draws))
-    return Switches(switched, drawing, tuple(unaddressed), frozenset(pooled), made)
+    return Switches(switched, drawing, tuple(unaddressed), frozenset(pooled), made, search.writes)
 
 
 def _nearest(path: str, there: set[str]) -> str:

@@ -28,7 +28,6 @@ class Drawing:
         self.notes: list[str] = []
         self.independent = True
         self.state: State | None = None  # a forward pass may write into the parameters, which are those of the model
-        self.written = True
         self.vectorised = not found.unaddressed
 
     @property
@@ -39,10 +38,10 @@ class Drawing:
     def run(self, n: int, ids: Tensor, batch_size: int | None, shown: bool | None) -> tuple[Tensors, tuple[str, ...]]:
         """Returns the draws `(n, B, ...)` and notes on what limits them."""
         bar = progressing("draws", n * self.rows, shown=shown)
-        with torch.no_grad(), preserve_state(self.served.model) as state, bar as progress:
+        with torch.no_grad(), preserve_state(self.served.model, values=self.found.writes) as state, bar as progress:
             self.state = state
             self.independent = self.rows == 1 or self._rows_are_independent()
-            state.restore_tensors()
+            self._restore()
             self.served.switch(self.found.paths)
             draws = self._in_parts(n, ids, batch_size, progress)
         return draws, (*self._notes(), *self.notes)
@@ -89,8 +88,7 @@ class Drawing:
                 return self._restored(torch.func.vmap(lambda step: self._call(x, step, ids), randomness="error")(steps))
             except Exception as error:  # an error of the model itself comes up again below
                 self.vectorised = False
-                if self.state is not None:
-                    self.state.restore_tensors()
+                self._restore()
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self.notes.append(f"draws ran one by one: {reason[:120]}")
         return tuple(torch.stack(each) for each in zip(*(self._one(x, step, ids) for step in steps), strict=True))
@@ -101,11 +99,15 @@ class Drawing:
         return self._restored(self._call(x, step, ids))
 
     def _restored(self, out: Tensors) -> Tensors:
-        """Restores the weights, so that each pass starts from those of the model; stops when a pass does not write to them."""
-        if self.written and self.state is not None:
-            out = tuple(each.clone() for each in out)  # the output may be a view of a weight
-            self.written = self.state.restore_tensors()
+        """Returns the output of a pass, after restoring the weights that it has written to."""
+        if self.found.writes:
+            out = tuple(each.clone() for each in out)  # it may be a view of a weight
+        self._restore()
         return out
+
+    def _restore(self) -> None:
+        if self.found.writes and self.state is not None:
+            self.state.restore_tensors()
 
     def _call(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
