@@ -37,7 +37,7 @@ def results(chosen: float, interval: Interval | None, held: tuple[float, ...] = 
         (0.5, Interval(-0.1, -0.2, 0.01), "unclear", "No. There is not enough evidence that dropout helps here."),
         (0.5, Interval(-0.1, -0.2, 0.0), "unclear", "No. There is not enough evidence that dropout helps here."),
         (0.0, Interval(0.0, 0.0, 0.0), "zero", "No. No rate of dropout beats training without it here."),
-        (0.5, None, "few", "No answer yet: 3 seeds cannot say how certain a difference is."),
+        (0.5, None, "few", "No answer yet: an interval needs at least 3 seeds."),
     ],
 )
 def test_verdict(chosen: float, interval: Interval | None, reason: str, headline: str):

@@ -1,4 +1,4 @@
-"""Import an optional library, or say how to install it."""
+"""Import an optional library; the error names the command that installs it."""
 
 from importlib import import_module
 from typing import Any

@@ -14,7 +14,7 @@ STYLES = {"strong": "bold", "alarm": "bold red", "quiet": "dim"}
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of plain data. `str` gives text, `rich` prints it, and notebooks show HTML.
+    """Rows of plain data. `str` gives text, Rich prints it, and notebooks show HTML.
 
     A column whose cells all start with a number is aligned to the right; the first column is always aligned to the left.
 

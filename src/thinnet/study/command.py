@@ -82,7 +82,7 @@ def run_study(request: Request) -> int:
 
 
 def _identity(data: Dataset, plan: Plan) -> dict[str, Any]:
-    """Return what two runs must share to share a folder; seeds, jobs and budget only say how far to go."""
+    """Return the settings that two runs in one folder must share: all but seeds, jobs and budget."""
     made_by = {"torch": torch.__version__, "thinnet": version("thinnet")}
     return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | asdict(plan) | made_by))
 

@@ -28,7 +28,7 @@ class Configuration(NamedTuple):
 
 
 class TrialKey(NamedTuple):
-    """Names one trial: a method at a rate, trained from one seed."""
+    """The address of a trial: a method at a rate, trained from one seed."""
 
     method: str
     rate: float

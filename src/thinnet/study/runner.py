@@ -93,7 +93,7 @@ _common: tuple[Dataset, Plan, Path]
 
 
 def _begin_worker(data: Dataset, plan: Plan, folder: Path, lifeline: Connection) -> None:
-    """Keep what all trials share, and end this process when the parent, which alone holds the other end, does."""
+    """Keep what all trials share. End this process with its parent, which alone keeps the other end of the lifeline open."""
     global _common
     _common = (data, plan, folder)
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()

@@ -1,4 +1,4 @@
-"""The target: the task that it asks for, and its values as classes or numbers."""
+"""The target: its task, and its values as classes or numbers."""
 
 import numpy as np
 import pandas as pd

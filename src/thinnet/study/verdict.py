@@ -44,7 +44,7 @@ def judge(results: Results, data: Dataset) -> Verdict:
         "hurts": "No. Dropout hurts here: train without it.",
         "zero": "No. No rate of dropout beats training without it here.",
         "unclear": "No. There is not enough evidence that dropout helps here.",
-        "few": f"No answer yet: {counted(results.seeds, 'seed')} cannot say how certain a difference is.",
+        "few": f"No answer yet: an interval needs at least {FEWEST_SEEDS} seeds.",
     }[reason]
     helps = reason == "helps"
     rate = results.chosen if helps else 0.0
