@@ -163,7 +163,7 @@ class InformationDropout(Penalised):
 
     def __getstate__(self) -> dict[str, Any]:
         """Leaves out the graph, which can neither be copied nor pickled."""
-        return self.__dict__ | {"_divergence": None}
+        return super().__getstate__() | {"_divergence": None}
 
     def extra_repr(self) -> str:
         return f"prior={self.prior!r}, beta={self.beta:g}, limit={self.limit:g}"
