@@ -260,7 +260,7 @@ def test_second_derivatives_equal_finite_differences(row: Row) -> None:
     model, rng = addressed(row, 0.3)
     rng.at(3)
     x = row.inputs((3, *row.shapes[0][1:])).double().requires_grad_()
-    torch.autograd.gradgradcheck(lambda x, *_: model(x), (x, *model.double().parameters()))
+    torch.autograd.gradgradcheck(lambda x, *_: model(x), (x, *model.double().parameters()), fast_mode=True)
 
 
 @each(lambda row: row.checkpoints)

@@ -25,7 +25,7 @@ def sign(weight: Tensor, smooth: float) -> Tensor:
 
 def definition(x: Tensor, u: Tensor, p: float, layer: Any, c: float = 0.1, smooth: float = 1.0) -> Tensor:
     """Returns the output for weights (w + c p s) / (1 - p) where an input is kept (u >= p), and -c s where it is dropped."""
-    weight, bias = (None if part is None else part.to(x.dtype) for part in (layer.weight, layer.bias))
+    weight, bias = layer.weight.to(x.dtype), None if layer.bias is None else layer.bias.to(x.dtype)
     s = sign(weight, smooth)
     kept = torch.where(u >= p, x, 0)
     return affine(layer, kept, (weight + c * p * s) / (1 - p), bias) + affine(layer, x - kept, -c * s, None)
