@@ -1,7 +1,7 @@
 """Builds the one C++ extension; everything else about the package is in pyproject.toml.
 
 The extension uses PyTorch's stable ABI alone, so one build serves every later PyTorch release. Where it cannot be built
-the package still installs: the plain-PyTorch reference tosses the same coins, and `thinnet --version` says so.
+the package still installs: the plain-PyTorch reference gives the same masks, and `thinnet --version` says so.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ CSRC = Path("src/thinnet/ops/csrc")
 
 
 class OptionalBuild(BuildExtension):
-    """Builds the extension, or says in one sentence why the package goes on without it."""
+    """Builds the extension. If that fails, prints why and installs the package without it."""
 
     def build_extensions(self) -> None:
         try:

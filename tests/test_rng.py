@@ -135,6 +135,17 @@ def test_a_site_added_later_is_refused_until_the_model_is_bound_again() -> None:
     assert [*rng.bind(model).sites] == ["1", "3.0"]
 
 
+def test_a_site_added_later_is_refused_by_the_compiler() -> None:
+    model, x = network(), torch.randn(4, 6)
+    rng = thinnet.DropoutRNG(1).bind(model).at(5)
+    model[3].append(thinnet.nn.Dropout(0.3))
+    compiled = torch.compile(model, backend="aot_eager")
+    with pytest.raises(Exception, match=r"added after bind\. Call rng\.bind\(model\) again"):
+        compiled(x)
+    rng.bind(model)
+    torch.testing.assert_close(compiled(x), model(x))
+
+
 def test_a_part_of_a_bound_model_can_be_copied() -> None:
     model = network()
     rng = thinnet.DropoutRNG(1).bind(model).at(5)

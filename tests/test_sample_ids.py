@@ -87,7 +87,7 @@ def test_streams_are_numbered_or_name_their_items(workers: int) -> None:
 
 
 def test_a_stream_of_many_workers_must_say_what_an_id_is() -> None:
-    with pytest.raises(RuntimeError, match="with 2 workers must say what an id is"):
+    with pytest.raises(RuntimeError, match="with 2 workers must have key= or shard="):
         list(DataLoader(indexed(Stream()), num_workers=2))
 
 

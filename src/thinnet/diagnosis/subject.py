@@ -12,7 +12,7 @@ from thinnet.diagnosis.scores import Loss, Score, combined, hits
 from thinnet.diagnosis.tap import Place, meet_values, multiplied, one_per_sample
 from thinnet.models.edit.order import call_with
 from thinnet.rng import Site
-from thinnet.rng.dropout_rng import hooks_of, remove_hooks
+from thinnet.rng.binding import hooks_of, remove_hooks
 
 
 @dataclass(frozen=True)

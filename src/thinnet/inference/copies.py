@@ -13,8 +13,8 @@ from thinnet.models.edit.checks import check_model
 from thinnet.models.rewrite.edits import ABSENT
 from thinnet.models.rewrite.methods import Mode, Pinned
 from thinnet.rng import Site
+from thinnet.rng.binding import hooks_of, remove_hooks
 from thinnet.rng.calls import CallCounter
-from thinnet.rng.dropout_rng import hooks_of, remove_hooks
 
 
 def sharing_copy(function: str, model: nn.Module) -> nn.Module:

@@ -1,1 +1,1 @@
-"""Small callbacks for training libraries. Import the one you need: each needs its library, thinnet does not."""
+"""Callbacks for training libraries. Import the one you need: it imports its library, thinnet does not."""

@@ -1,4 +1,4 @@
-"""Ids that come to a model among its keyword arguments, for libraries that do not show the batch to a callback."""
+"""Reads sample ids from the keyword arguments of a model, for libraries whose callbacks do not see the batch."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from thinnet.rng.sample_ids import KEY
 
 
 class KeywordIds:
-    """Takes the ids out of the keyword arguments of a model's forward, and gives them to the coins."""
+    """Removes the ids from the keyword arguments of a model's forward, and gives them to the rng."""
 
     def __init__(self, rng: DropoutRNG, key: str = KEY) -> None:
         self.rng, self.key = rng, key
@@ -17,7 +17,7 @@ class KeywordIds:
         self.model: nn.Module | None = None
 
     def watch(self, model: nn.Module) -> None:
-        """Binds the coins to the model, unless they are, and looks at its forward passes from now on."""
+        """Binds the rng to the model, unless it is bound, and reads the ids of its forward passes from now on."""
         if self.model is model:
             return
         bound = {id(site) for site in self.rng.sites.values()}

@@ -1,4 +1,4 @@
-"""Named coins under Lightning's Trainer."""
+"""Addressed masks with Lightning's Trainer."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +11,11 @@ from thinnet.rng.sample_ids import split
 
 
 class DropoutRNGCallback(Callback):
-    """Goes to the step and the samples of each training batch, and saves the coins in the Trainer's checkpoints.
+    """Sets the step and the sample ids of each training batch, and saves the rng in the Trainer's checkpoints.
 
     Args:
-        coins: bound to the LightningModule when the training starts, unless they are bound already.
-        ids: how the ids are found in a batch; `thinnet.rng.sample_ids.split` if left out.
+        rng: bound to the LightningModule when the training starts, unless it is bound already.
+        ids: returns the ids of a batch; `thinnet.rng.sample_ids.split` if left out.
     """
 
     def __init__(self, rng: DropoutRNG, ids: Callable[[Any], Tensor] | None = None) -> None:
@@ -23,12 +23,12 @@ class DropoutRNGCallback(Callback):
         self.ids = ids if ids is not None else lambda batch: split(batch)[0]
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Binds the coins."""
+        """Binds the rng."""
         if not self.rng.sites:
             self.rng.bind(pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        """Goes to the place of the batch; its training step counts as one forward pass."""
+        """Sets the step and the ids; the training step counts as one forward pass."""
         self.rng.at(trainer.global_step, self.ids(batch))
         self.rng.context.calls.begin()
 
@@ -37,9 +37,9 @@ class DropoutRNGCallback(Callback):
         self.rng.context.calls.end()
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the state of the coins."""
+        """Returns the state of the rng."""
         return self.rng.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Checks the saved state against the model and goes on from it."""
+        """Checks the saved state against the model and loads it."""
         self.rng.load_state_dict(state_dict)

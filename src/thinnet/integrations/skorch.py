@@ -1,4 +1,4 @@
-"""Named coins under skorch."""
+"""Addressed masks with skorch."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from thinnet.rng.sample_ids import KEY
 
 
 class DropoutRNGCallback(Callback):
-    """Goes to the next step and the samples of each training batch.
+    """Sets the next step and the sample ids of each training batch.
 
     `X` is a dict of the module's arguments and of the ids under `key`: they stay with their rows in every split.
 
     Args:
-        coins: bound to the module whenever a training starts with a new one.
+        rng: bound to the module whenever a training starts with a new one.
         key: the name of the ids in `X`.
     """
 
@@ -23,16 +23,16 @@ class DropoutRNGCallback(Callback):
         self.rng, self.key = rng, key
 
     def initialize(self) -> "DropoutRNGCallback":
-        """Starts at step 0, or after the step that the coins are at."""
+        """Starts at step 0, or after the step of the rng."""
         self.ids_ = KeywordIds(self.rng, self.key)
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
-        """Binds the coins."""
+        """Binds the rng."""
         self.ids_.watch(net.module_)
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
-        """Goes to the next step."""
+        """Sets the next step."""
         if training:
             step = self.rng.step
             self.ids_.step = 0 if step is None else step + 1

@@ -1,4 +1,4 @@
-"""Named coins under Hugging Face's Trainer."""
+"""Addressed masks with Hugging Face's Trainer."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from thinnet.rng.sample_ids import KEY
 
 
 class DropoutRNGCallback(TrainerCallback):
-    """Goes to the step and the samples of each training batch.
+    """Sets the step and the sample ids of each training batch.
 
     The data sets are wrapped by `thinnet.rng.sample_ids.indexed`, and `data_collator` is
     `collate(function, key=KEY)` of the same module.
 
     Args:
-        coins: bound to the model when the training starts, unless they are bound already.
+        rng: bound to the model when the training starts, unless it is bound already.
         key: the name of the ids in a batch.
     """
 
@@ -24,7 +24,7 @@ class DropoutRNGCallback(TrainerCallback):
         self.ids = KeywordIds(rng, key)
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Binds the coins."""
+        """Binds the rng."""
         self.ids.watch(kwargs["model"])
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

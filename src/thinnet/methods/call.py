@@ -1,11 +1,12 @@
-"""What the stateless form of every method does: check, draw one seed, toss."""
+"""Shared by the functional forms: checks the rate, draws a seed and applies noise."""
 
 import torch
 from torch import Tensor
 
+from thinnet import ops
 from thinnet.ops import NoiseKind
 from thinnet.rng import NoiseKey, rates
-from thinnet.rng.context import draw_seed
+from thinnet.rng.context import HIGH, LOW, draw_seed
 
 
 def call(
@@ -20,9 +21,11 @@ def call(
     kind: NoiseKind = NoiseKind.INVERTED,
     below_one: bool = False,
 ) -> Tensor:
-    """Returns the toss of `x` with one fresh seed, or `x` itself where `training` is False or the rate is 0."""
+    """Applies noise to `x` with a fresh seed; returns `x` itself where `training` is False or the rate is 0."""
     key = draw_key(function, x, p, training, generator, below_one=below_one)
-    return x if key is None else key.apply_noise(x, shared_axes, kind, inplace)
+    if key is None:
+        return x
+    return ops.apply_noise(x, key.rate, key.seed, shared_axes=shared_axes, kind=kind, inplace=inplace, function=function)
 
 
 def draw_key(
@@ -34,8 +37,9 @@ def draw_key(
     *,
     below_one: bool = False,
 ) -> NoiseKey | None:
-    """Returns the key of one call with a fresh seed; None where nothing is tossed: `training` is False, or the rate is 0."""
-    if torch.compiler.is_compiling() or (isinstance(p, Tensor) and p.device.type != "cpu"):
+    """Returns the key of one call with a fresh seed; None where `training` is False or the rate is 0."""
+    compiling = torch.compiler.is_compiling()
+    if compiling or (isinstance(p, Tensor) and p.device.type != "cpu"):
         rate = _rate_on_device(function, p, x.device)
     else:
         value = rates.check(function, p, below_one=below_one)
@@ -44,13 +48,15 @@ def draw_key(
         rate = rates.tensor(value, x.device)
     if not training:
         return None
-    return NoiseKey(function, rate, draw_seed(x.device, generator))
+    if compiling or generator is not None:
+        return NoiseKey(function, rate, draw_seed(x.device, generator))
+    return NoiseKey(function, rate, torch.randint(LOW, HIGH, (), device=x.device))
 
 
 def _rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:
-    """Returns a rate that compiled code or the device alone knows, without waiting for it: clamped, as it cannot be refused."""
+    """Returns a rate that only compiled code or the device knows. It is clamped, as it cannot be refused without waiting."""
     if not isinstance(p, Tensor):
-        p = torch.ones((), dtype=torch.float64, device=device) * p  # the one form that keeps a changing float out of the code
+        p = torch.ones((), dtype=torch.float64, device=device) * p  # keeps a changing float out of the code
     elif p.requires_grad:
-        raise TypeError(f"{function}: p must not require grad; a toss has no derivative in its rate. Pass p.detach().")
+        raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rate. Pass p.detach().")
     return (p.to(device).double() * rates.RESOLUTION).round().clamp(0, rates.RESOLUTION).to(torch.int32).reshape(())

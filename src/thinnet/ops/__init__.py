@@ -1,4 +1,4 @@
-"""How a toss is made fast. `toss` is the door, `reference` defines the bits, `backends` says which path serves where."""
+"""The op that applies noise: `apply_noise` is its entry point, `reference` defines the bits, `backends` reports the paths."""
 
 from thinnet.ops.backends import backends as backends
 from thinnet.ops.backends import why as why

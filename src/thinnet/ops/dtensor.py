@@ -1,13 +1,12 @@
-"""The toss of a DTensor: every rank tosses its own part of the one mask that the whole tensor has.
+"""Applies noise to a DTensor: each rank draws its part of the one mask of the whole tensor.
 
-A coin depends on the logical index of its element in the whole tensor, and a shard knows where it begins. So the ranks of
-a sharded tensor together toss what one process would, those of a replicated tensor all toss the same, and they talk to
-each other only where the coins have no name: each rank draws a seed from its own generator, so that the generators stay in
-step, and the one that the first rank of the mesh drew is broadcast to the others. This costs one message a toss, and
-compiled code breaks its graph for it; named coins cost nothing.
+The random bits of an element depend on its index in the whole tensor, and a shard knows where it begins. So the ranks of a
+sharded tensor together draw the mask of one process, and the ranks of a replicated tensor draw the same. With addresses the
+ranks exchange nothing. Without them each rank draws a seed, so that the generators stay in step, and the first rank of the mesh
+broadcasts its own: one message a call, and a graph break in compiled code.
 
-`ColwiseParallel` and others hand a plain local tensor to the next module unless they are told `use_local_output=False`.
-Such a tensor does not say what it is a part of, and its units are counted from 0 on each rank.
+`ColwiseParallel` and others pass a plain local tensor to the next module unless `use_local_output=False`. Such a tensor does
+not show which part it is, so its units count from 0 on each rank.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ def is_sharded(x: Tensor) -> bool:
 
 
 def part(x: "DTensor", where: Where, units: list[int], function: str) -> tuple[Tensor, Where, int]:
-    """Returns what this rank holds of `x`, its part of the coins' name, and the unit at which it begins.
+    """Returns the part of `x` on this rank, the address of the part, and the unit at which it begins.
 
     Args:
         x: placed by `Shard` and `Replicate`; the samples of `where` are those of the whole tensor.
@@ -84,9 +83,9 @@ def _plain(value: Any) -> Any:
 
 
 def _agree(seed: Tensor, mesh: Any) -> Tensor:
-    """Returns the seed that the first rank of the mesh drew, so that replicas toss the same coins without a name."""
+    """Returns the seed that the first rank of the mesh drew, so that replicas have the same mask without an address."""
     if torch.compiler.is_compiling():
-        torch._dynamo.graph_break("the ranks agree on a seed, and coins with names need none, see thinnet.DropoutRNG")
+        torch._dynamo.graph_break("the ranks agree on a seed; addressed masks need none, see thinnet.DropoutRNG")
     seed = seed.clone()
     for axis in range(mesh.ndim):
         torch.distributed.broadcast(seed, group=mesh.get_group(axis), group_src=0)

@@ -57,10 +57,11 @@ def apply_noise(
     if type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and backend == "auto" and not inplace:
         units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
         rest = rate, seed, step, site, samples, units, int(kind)
-        if torch.compiler.is_compiling() or (x.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0:
+        compiling = torch.compiler.is_compiling()
+        if compiling or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return schema.call(x, *rest)
-        if torch._C._are_functorch_transforms_active():
-            return schema.call(x, *rest)
+        if x.requires_grad and torch.is_grad_enabled():
+            return schema.Eager.apply(x, rest)  # type: ignore[attr-defined]
         with schema.below_autograd():  # nearly every call: as schema.call, without three calls of Python
             return schema.op(x, *rest)
     where = rate, seed, step, site, samples

@@ -1,11 +1,11 @@
-"""Defines the bits: the coin, the noise and the toss in plain PyTorch, on any device.
+"""Defines the bits, in plain PyTorch, on any device.
 
-A coin is a pure function of its name `(seed, site, step, sample, unit)`:
+The random bits of a unit are a pure function of its address `(seed, site, step, sample, unit)`:
 
     words = philox4x32_7(counter=(block, sample, step, site), key=seed)
 
 Units `128 s + 32 j + 2 l + h` take the 16-bit half `h` of word `j` of block `16 s + l`; continuous noise takes whole words,
-unit `64 s + 16 j + l` word `j` of block `16 s + l`. Every faster path has to agree with this file, bit by bit.
+unit `64 s + 16 j + l` word `j` of block `16 s + l`. Every faster path agrees with this file, bit by bit.
 Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3": 7 rounds are the fewest that pass BigCrush.
 """
 
@@ -35,7 +35,7 @@ TAIL = (
 
 
 class NoiseKind(IntEnum):
-    """What a coin does to a number: the application rules that the kernels know."""
+    """What random bits do to a number."""
 
     INVERTED = 0  # kept: x / (1 - p); dropped: 0
     ALPHA = 1  # kept: a x + b; dropped: a alpha' + b, so that mean and variance stay those of a SELU network
@@ -44,7 +44,7 @@ class NoiseKind(IntEnum):
 
     @property
     def continuous(self) -> bool:
-        """Whether a coin is a whole word of noise that every unit is multiplied by, and not 16 bits that decide."""
+        """Whether every unit is multiplied by noise of a 32-bit word. Otherwise 16 bits keep or drop it."""
         return self >= NoiseKind.GAUSSIAN
 
 
@@ -80,7 +80,7 @@ def blocks(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, first: int
 
 
 def unit_bits(seed: Tensor, step: Tensor, site: Tensor, samples: Tensor, count: int, first: int = 0) -> Tensor:
-    """Returns the 16-bit coins of units `first .. first + count - 1` of each sample, `(samples, count)` in 0 .. 65535."""
+    """Returns the 16 random bits of units `first .. first + count - 1` of each sample, `(samples, count)` in 0 .. 65535."""
     start, stop = first // 128, -(-(first + count) // 128)
     words = blocks(seed, step, site, samples, start, stop - start)
     halves = torch.stack((words & 0xFFFF, words >> 16), dim=-1).flatten(1)
@@ -146,7 +146,7 @@ def constants(kind: NoiseKind, linear: bool, rate: Tensor) -> tuple[Tensor, Tens
 
 
 def apply(kind: NoiseKind, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
-    """Returns what the rule makes of `x` and its coins: in float32, or in float64 where `x` is."""
+    """Returns `x` with the noise of its random bits: in float32, or in float64 where `x` is."""
     number = x if x.dtype == torch.float64 else x.float()
     if kind.continuous:
         dropped = rate.float()
@@ -173,11 +173,10 @@ def apply_noise(
     kind: NoiseKind,
     linear: bool,
 ) -> Tensor:
-    """Returns `rule(coin, x)`, each element with the coin of its sample (axis 0, if `samples` is given) and its unit.
+    """Applies noise to `x`. Each element reads the random bits of its sample (axis 0, if `samples` is given) and its unit.
 
-    The grain is the strides at which `x` reads the row of coins of a sample: the unit of element `(i, j, ...)` is
-    `offset + i * units[0] + j * units[1] + ...`, and an axis of stride 0 shares its coins. With a 1-d `step`, axis 0 counts
-    steps, one each, and the samples are on the axis behind it.
+    The unit of element `(i, j, ...)` is `offset + i * units[0] + j * units[1] + ...`. Elements along an axis of stride 0
+    have the same noise. With a 1-d `step`, axis 0 counts steps, and the samples are on the axis behind it.
     """
     if x.numel() == 0:
         return x.clone()

@@ -206,7 +206,7 @@ class _Transformed(torch.autograd.Function):
     vmap = staticmethod(_vmap)
 
 
-class _Eager(_SingleLevelFunction):
+class Eager(_SingleLevelFunction):
     """Serves a plain training step at a third of the price: autograd sees one input and does not look at the rest.
 
     It keeps a few numbers that nobody writes to, so they need no version check either.
@@ -236,7 +236,7 @@ class _InPlace(_SingleLevelFunction):
         ctx.mark_dirty(x)
         return x
 
-    backward = _Eager.backward
+    backward = Eager.backward
 
 
 class _Interpreted(torch.autograd.Function):
@@ -281,7 +281,7 @@ def call(x: Tensor, *rest: Any) -> Tensor:
     if transformed():
         return _Transformed.apply(x, *rest)
     if differentiated(x):
-        return _Eager.apply(x, rest)  # type: ignore[attr-defined]
+        return Eager.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
         return op(x, *rest)
 

@@ -1,8 +1,8 @@
-"""Parts of a matrix out of it, and back into zeros: what a layer of a thinned network computes with.
+"""Takes parts out of a matrix, and puts them back into zeros: what a layer of a sub-network computes with.
 
     take(W, rows, columns)[g, i, j] = W[rows[g, i], columns[g, j]]
 
-The derivative of taking is putting into zeros, and the other way round; both are one pass over the memory.
+The derivative of taking is putting into zeros, and vice versa. Both are one pass over the memory.
 """
 
 from typing import Any
@@ -89,7 +89,7 @@ def _run(*arguments: Any) -> Tensor:
 
 
 def _call(*arguments: Any) -> Tensor:
-    """Takes with three arguments, puts with five: by the shortest way that is right here."""
+    """Takes with three arguments, puts with five, by the shortest path that is right here."""
     if torch.compiler.is_compiling() or schema.transformed():
         return (torch.ops.thinnet.take if len(arguments) == 3 else torch.ops.thinnet.put)(*arguments)
     if schema.differentiated(arguments[0]):

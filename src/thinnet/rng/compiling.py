@@ -1,17 +1,17 @@
-"""What needs the compiler: imported by code that is being compiled only, as it takes longer to load than all of PyTorch."""
+"""What needs the compiler. Only compiled code imports it, as it takes longer to load than all of PyTorch."""
 
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._dynamo.comptime import comptime as comptime
 
 _last = (0, False)
 
 
 def note(context: Any) -> None:
-    """Notes how often the local `site` was used inside of checkpointed parts of this trace, and whether it is in one now."""
+    """Counts how often checkpointed parts of this trace used the local `site`, and whether it is in one now."""
     global _last
     trace = context._i_will_not_complain_if_bc_breaks_InstructionTranslator().output
     site = context.get_local("site")._i_will_not_complain_if_bc_breaks_VariableTracker().value
@@ -21,20 +21,21 @@ def note(context: Any) -> None:
 
 
 def forget(context: Any) -> None:
-    """Starts the counts of this trace anew."""
+    """Starts the counts of this trace anew, and refuses a site that was added to the bound model after `bind`."""
     vars(context._i_will_not_complain_if_bc_breaks_InstructionTranslator().output).pop("thinnet_calls", None)
+    model = getattr(context.get_local("module")._i_will_not_complain_if_bc_breaks_VariableTracker(), "value", None)
+    for module in model.modules() if isinstance(model, nn.Module) else ():
+        if getattr(module, "context", module) is None and module.training and hasattr(module, "check_bound"):
+            module.check_bound(model)
 
 
 @torch.compiler.assume_constant_result
 def noted() -> tuple[int, bool]:
-    """Returns what was noted last: a constant of the code that is being made."""
+    """Returns what `note` found last, a constant of the compiled code."""
     return _last
 
 
-@torch.compiler.disable(reason="with activation_memory_budget < 1 coins need names, see thinnet.DropoutRNG")  # type: ignore[call-arg]
+@torch.compiler.disable(reason="with activation_memory_budget < 1 masks need addresses, see thinnet.DropoutRNG")  # type: ignore[call-arg]
 def draw_outside(draw: Callable[..., Tensor], device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """Draws between two graphs, and not in one: with a budget below 1 the backward pass would draw again, something else.
-
-    Its gradients would be wrong, as PyTorch's are: pytorch#190717.
-    """
+    """Draws between two graphs. With a budget below 1 the backward pass would draw another seed: pytorch#190717."""
     return draw(device, generator)

@@ -1,6 +1,6 @@
 """`DropoutRNG` gives every mask of a model an address: seed, site, step, sample and unit."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -8,12 +8,13 @@ from torch import Tensor, nn
 
 from thinnet.ops import reference
 from thinnet.rng import calls, rates, recompute
+from thinnet.rng.binding import hooks_of, release, remove_hooks
 from thinnet.rng.context import RNGContext
 from thinnet.rng.names import check_number, check_samples, plain, unwrap
 from thinnet.rng.names import site_number as site_number
 from thinnet.rng.placing import resolve
 from thinnet.rng.schedules import Schedule
-from thinnet.rng.site import Site, model_context
+from thinnet.rng.site import Site
 
 
 class DropoutRNG:
@@ -272,56 +273,3 @@ class DropoutRNG:
         self.context.at(state["step"], None)
         if self.step is not None:
             self._set_rates()
-
-
-def rng_of(model: nn.Module) -> DropoutRNG:
-    """Returns the DropoutRNG of a bound model. A copy of a bound model (deepcopy, pickle, `torch.load`, EMA) has its own.
-
-    Raises: ValueError where the model is not bound, or its sites are bound by several.
-
-    >>> import copy, thinnet
-    >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))
-    >>> rng = DropoutRNG(seed=0).bind(model).at(3)
-    >>> teacher = copy.deepcopy(model)
-    >>> rng_of(model) is rng, rng_of(teacher) is rng, rng_of(teacher).step
-    (True, False, None)
-    >>> bool((rng_of(teacher).at(3) and teacher(torch.ones(2, 8)) == model(torch.ones(2, 8))).all())
-    True
-    """
-    contexts = [model_context(module.context) for module in model.modules() if isinstance(module, Site)]
-    found = {id(context.rng): context.rng for context in contexts if context is not None and context.rng is not None}
-    if len(found) != 1:
-        got = f"its sites are bound by {len(found)}" if found else "it is not bound"
-        raise ValueError(f"rng_of: model must be bound by one DropoutRNG; {got}. Call DropoutRNG(seed).bind(model).")
-    (rng,) = found.values()
-    for module, counter in hooks_of(model):
-        if counter is rng.context.calls:  # a copy does not know its root before
-            rng._roots.setdefault(module, set())
-    return rng
-
-
-def release(site: Site) -> None:
-    """Makes the DropoutRNG of a site forget it."""
-    context = model_context(site.context)
-    rng = None if context is None else context.rng
-    if rng is not None and rng.sites.get(site.name) is site:
-        rng.forget(site.name)
-    else:
-        site.unbind()
-
-
-def hooks_of(model: nn.Module) -> Iterator[tuple[nn.Module, calls.CallCounter]]:
-    """Returns the modules whose forward passes are counted, and the counters."""
-    for module in model.modules():
-        for hook in [*module._forward_pre_hooks.values()]:
-            counter = getattr(hook, "__self__", None)
-            if isinstance(counter, calls.CallCounter):
-                yield module, counter
-
-
-def remove_hooks(module: nn.Module, counter: calls.CallCounter) -> None:
-    """Removes the hooks with which `counter` counts the forward passes of a module."""
-    for hooks in (module._forward_pre_hooks, module._forward_hooks):
-        for key in [key for key, hook in hooks.items() if getattr(hook, "__self__", None) is counter]:
-            del hooks[key]
-            module._forward_hooks_always_called.pop(key, None)

@@ -1,4 +1,4 @@
-"""The parts of a coin's name: the path of a site and its number, and the numbers of step and samples, checked."""
+"""The parts of an address: the path of a site, its number, and checked steps and sample ids."""
 
 import zlib
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Returns the model itself, out of data parallelism and `torch.compile`."""
+    """Returns the model inside data parallelism and `torch.compile`."""
     while True:
         if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
@@ -42,14 +42,14 @@ def plain(name: str) -> str:
 
 
 def check_number(function: str, argument: str, value: int) -> int:
-    """Returns a number of 32 bits, or says that it is none."""
+    """Returns a number of 32 bits; refuses any other."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < IDS:
         raise ValueError(f"{function}: {argument} must be an integer in 0 .. 2^32 - 1; got {value!r}.")
     return value
 
 
 def check_samples(function: str, samples: Tensor | Iterable[int] | int) -> Tensor | int:
-    """Returns ids as a 1-d int64 tensor, or a first id as it is."""
+    """Returns ids as a 1-d int64 tensor, and a first id as it is."""
     rule = f"{function}: samples must be integers in 0 .. 2^32 - 1, one a row"
     if isinstance(samples, int) and not isinstance(samples, bool):
         if not 0 <= samples < IDS:

@@ -1,4 +1,4 @@
-"""Which site gets which rate schedule: by pattern over the names, and by the depth among the sites of a pattern."""
+"""Gives rate schedules to sites: by pattern over their names, and by their depth among the sites of a pattern."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from thinnet.rng.schedules import Constant, Schedule
 
 @dataclass(frozen=True)
 class DepthWise(Schedule):
-    """A schedule that grows over the depth: site l of the L that a pattern matches has p_l(t) = p(t) (f + (1 - f) l / (L - 1)).
+    """A rate that grows with the depth: site l of the L sites of a pattern has p_l(t) = p(t) (f + (1 - f) l / (L - 1)).
 
     `first` is f, the share of the first site: 0 for p l / (L - 1), 1 / L for the p (l + 1) / L of stochastic depth and
     ScheduledDropPath. The last site has the whole rate.
@@ -41,7 +41,7 @@ class DepthWise(Schedule):
 
 @dataclass(frozen=True)
 class Scaled(Schedule):
-    """A share of another schedule: what `DepthWise` gives to one site."""
+    """A share of another schedule, as `DepthWise` gives to one site."""
 
     schedule: Schedule
     share: float
@@ -54,7 +54,7 @@ class Scaled(Schedule):
 def linear_rates(p: float, depth: int, first: float = 0.0) -> list[float]:
     """Returns the rates of `depth` branches: p_l = p (first + (1 - first) l / (depth - 1)), for l from 0. The last has rate p.
 
-    They are those of `DepthWise`, which gives them to the sites of a pattern, and may change them with the step.
+    `DepthWise` gives the same rates to the sites of a pattern, and can change them with the step.
 
     Args:
         p: the rate of the last branch.

@@ -1,4 +1,4 @@
-"""A rate: the probability of dropping, checked in one place and counted in 65536ths, as the coins are."""
+"""A rate: the probability of dropping, checked in one place and counted in 65536ths."""
 
 import torch
 from torch import Tensor
@@ -7,15 +7,15 @@ RESOLUTION = 65536
 
 
 def check(function: str, p: object, *, below_one: bool = False) -> float:
-    """Returns `p` as a float, or says what is wrong with it.
+    """Returns `p` as a float.
 
     Args:
-        function: the name that the error gives.
+        function: the name in the error.
         p: the probability of dropping; a number, or a tensor with one.
         below_one: whether the method is undefined where everything is dropped.
 
     Raises:
-        ValueError: `p` is a bool, not a number, NaN, or outside its domain at the resolution of the coins.
+        ValueError: `p` is a bool, not a number, NaN, or outside its domain at a resolution of 1/65536.
         TypeError: `p` requires grad.
 
     >>> check("dropout", 1.5)
@@ -23,12 +23,12 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
     ...
     ValueError: dropout: p must be a number in [0, 1]; got 1.5. It is the probability of dropping.
     """
-    if type(p) is float and 0 <= p <= 0.99:  # nearly every call: nothing to say
+    if type(p) is float and 0 <= p <= 0.99:  # nearly every call
         return p
     domain = "[0, 1)" if below_one else "[0, 1]"
     rule = f"{function}: p must be a number in {domain}; got {p!r}."
     if isinstance(p, Tensor) and p.requires_grad:
-        raise TypeError(f"{function}: p must not require grad; a toss has no derivative in its rate. Pass p.detach().")
+        raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rate. Pass p.detach().")
     if isinstance(p, (bool, str, bytes)) or (isinstance(p, Tensor) and (p.numel() != 1 or p.dtype == torch.bool)):
         raise ValueError(f"{rule} It is the probability of dropping.")
     try:
@@ -42,7 +42,7 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
 
 
 def count(p: float) -> int:
-    """Returns the rate in 65536ths, to nearest, ties to even: a coin below it drops its unit.
+    """Returns the rate in 65536ths, to nearest, ties to even. Random bits below it drop their unit.
 
     >>> count(0.3), count(1.0)
     (19661, 65536)
@@ -54,8 +54,8 @@ _constants: dict[tuple[int, torch.device], Tensor] = {}
 
 
 def tensor(p: float, device: torch.device) -> Tensor:
-    """Returns a rate as the 0-d int32 tensor that the kernels read; shared between callers, so never to be written to."""
-    counted = count(p)
+    """Returns a rate as the 0-d int32 tensor that the kernels read; shared, so nobody may write to it."""
+    counted = round(p * RESOLUTION)
     if torch.compiler.is_compiling():
         return torch.full((), counted, dtype=torch.int32, device=device)
     key = counted, device

@@ -1,4 +1,4 @@
-"""Sample ids: which case of the data set a row of a batch is, whatever the sampler, the workers and the split do with it."""
+"""Sample ids: the id of each row of a batch in its data set, for any sampler, number of workers and split."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ class Indexed(Dataset[Any]):
         return self._named(index, self.dataset[index])
 
     def __getitems__(self, indices: list[int]) -> list[tuple[int, Any]]:
-        """Fetches a batch in one go, where the data set can."""
+        """Fetches a batch at once, if the data set can."""
         fetch = getattr(self.dataset, "__getitems__", None)
         items = fetch(indices) if callable(fetch) else [self.dataset[index] for index in indices]
         return [self._named(index, item) for index, item in zip(indices, items, strict=True)]  # type: ignore[arg-type]
@@ -57,23 +57,23 @@ class IndexedStream(IterableDataset[Any]):
             yield from (pair for pair in enumerate(self.dataset) if pair[0] % worker.num_workers == worker.id)
         else:
             raise RuntimeError(
-                f"indexed: an iterable data set with {worker.num_workers} workers must say what an id is; got neither key= nor"
-                " shard=. Give key=, the id of an item, or shard=True if each worker is to take its part of the whole stream."
+                f"indexed: an iterable data set with {worker.num_workers} workers must have key= or shard=; got neither."
+                " Give key=, the id of an item, or shard=True: each worker takes its part of the whole stream."
             )
 
 
 def indexed(dataset: Any, *, key: Callable[[Any], int] | None = None, shard: bool = False) -> Indexed | IndexedStream:
     """Wraps a data set so that its items come as `(id, item)`.
 
-    The id is the index of the item, or its place in the stream. Wrap a data set before it is split: a part of it counts anew.
+    The id is the index of the item, or its position in the stream. Wrap a data set before you split it: a part counts anew.
 
     Args:
         dataset: map-style (`len` and `[]`) or iterable.
-        key: the id of an item, 0 .. 2^32 - 1, where the index is not what names it.
-        shard: of an iterable data set that gives each worker the whole stream, each worker takes its part.
+        key: returns the id of an item, 0 .. 2^32 - 1; the index if left out.
+        shard: each worker takes its part of an iterable data set that gives every worker the whole stream.
 
     Raises:
-        TypeError: it is no data set, or `shard` is asked of a map-style one.
+        TypeError: `dataset` is no data set, or is map-style with `shard`.
 
     >>> indexed(["a", "b"])[-1]
     (1, 'b')
@@ -102,8 +102,8 @@ def collate(function: Callable[[list[Any]], Any] | None = None, *, key: str | No
     """Returns the `collate_fn` of a DataLoader over an indexed data set: batches are `(ids, batch)`.
 
     Args:
-        function: how plain items become a batch; PyTorch's `default_collate` if left out.
-        key: puts the ids into the batch, which is a dict then, under this name; `KEY` for Hugging Face's Trainer.
+        function: makes a batch of plain items; PyTorch's `default_collate` if left out.
+        key: puts the ids under this name into the batch, which must be a dict; `KEY` for Hugging Face's Trainer.
 
     >>> collate()([(7, 1.0), (3, 2.0)])
     (tensor([7, 3]), tensor([1., 2.], dtype=torch.float64))
@@ -116,10 +116,10 @@ def split(batch: Any, *, key: str = KEY) -> tuple[Tensor, Any]:
 
     Args:
         batch: `(ids, batch)`, or a dict with the ids under `key`.
-        key: the name that `collate` was given.
+        key: as in `collate`.
 
     Raises:
-        ValueError: there are no ids in it.
+        ValueError: `batch` has no ids.
 
     >>> split({"x": 1.0, "sample_ids": torch.tensor([4])})
     (tensor([4]), {'x': 1.0})

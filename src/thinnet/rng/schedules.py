@@ -7,14 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Schedule:
-    """The rate as a function of the step. A subclass is a frozen dataclass of numbers and says what its rate is."""
+    """The rate as a function of the step. A subclass is a frozen dataclass of numbers with a `__call__`."""
 
     def __call__(self, step: int) -> float:
         """Returns the rate at a step."""
         raise NotImplementedError
 
     def of(self, index: int, count: int) -> "Schedule":
-        """Returns the schedule of site `index` of the `count` that a pattern matches: the same for all unless it says so."""
+        """Returns the schedule of site `index` of the `count` that a pattern matches: the same for all by default."""
         return self
 
     def plain(self) -> dict[str, Any]:
@@ -23,7 +23,9 @@ class Schedule:
 
     def _rate(self, argument: str, p: object) -> None:
         if isinstance(p, bool) or not isinstance(p, (int, float)) or not 0 <= p <= 1:
-            raise ValueError(f"{self._function}: {argument} must be a number in [0, 1]; got {p!r}. It is a rate of dropping.")
+            raise ValueError(
+                f"{self._function}: {argument} must be a number in [0, 1]; got {p!r}. It is the probability of dropping."
+            )
 
     def _steps(self, argument: str, steps: object, least: int = 1) -> None:
         if isinstance(steps, bool) or not isinstance(steps, int) or steps < least:

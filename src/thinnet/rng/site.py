@@ -103,7 +103,8 @@ class Site(nn.Module):
         if torch.compiler.is_compiling():
             return NoiseKey(type(self).__name__, rate, draw_seed(device))
         if calls.roots.running:
-            self._check_bound()
+            for root in calls.roots.running:
+                self.check_bound(root)
         return NoiseKey(type(self).__name__, rate, torch.randint(LOW, HIGH, (), device=device))
 
     def _address(self, x: Tensor, batch: int | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
@@ -191,14 +192,13 @@ class Site(nn.Module):
         for device in self._rates:
             context.tensors(device)
 
-    def _check_bound(self) -> None:
-        """Refuses a site that was added to a bound model after `bind`."""
-        for root in calls.roots.running:
-            if root is not None and any(module is self for module in root.modules()):
-                raise RuntimeError(
-                    f"{type(self).__name__}: every site of a bound model must be bound; this one was added after bind."
-                    " Call rng.bind(model) again."
-                )
+    def check_bound(self, model: nn.Module | None) -> None:
+        """Refuses a site of a bound model that was added after `bind`."""
+        if model is not None and any(module is self for module in model.modules()):
+            raise RuntimeError(
+                f"{type(self).__name__}: every site of a bound model must be bound; this one was added after bind."
+                " Call rng.bind(model) again."
+            )
 
     def _apply(self, fn, recurse=True):
         """Follows the module to its device."""

@@ -66,8 +66,5 @@ class AttentionDropout(Site):
     def __init__(self, p: float = 0.1) -> None:
         super().__init__(p)
 
-    def drop(self, x: Tensor) -> Tensor:
-        return self.apply_noise(x)
-
 
 METHODS = (Method(FACTS, AttentionDropout, attention_dropout, lambda x: attention_dropout(x, 0.3, training=True)),)

@@ -73,9 +73,5 @@ class Dropout(Site):
     tensor([1., 1., 1.])
     """
 
-    def drop(self, x: Tensor) -> Tensor:
-        """Drops elements."""
-        return self.apply_noise(x)
-
 
 METHODS = (Method(FACTS, Dropout, dropout, lambda x: dropout(x, 0.3, training=True)),)

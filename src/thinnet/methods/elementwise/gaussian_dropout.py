@@ -75,10 +75,7 @@ class GaussianDropout(Site):
     """
 
     below_one = True
-
-    def drop(self, x: Tensor) -> Tensor:
-        """Applies normal noise."""
-        return self.apply_noise(x, kind=NoiseKind.GAUSSIAN)
+    kind = NoiseKind.GAUSSIAN
 
 
 METHODS = (

@@ -79,10 +79,7 @@ class UniformDropout(Site):
     """
 
     below_one = True
-
-    def drop(self, x: Tensor) -> Tensor:
-        """Applies uniform noise."""
-        return self.apply_noise(x, kind=NoiseKind.UNIFORM)
+    kind = NoiseKind.UNIFORM
 
 
 METHODS = (

@@ -62,11 +62,10 @@ class DropNode(Site):
     torch.Size([50, 8])
     """
 
+    shared_axes = staticmethod(samples)
+
     def __init__(self, p: float = 0.5) -> None:
         super().__init__(p)
-
-    def drop(self, x: Tensor) -> Tensor:
-        return self.apply_noise(x, shared_axes=samples(x.ndim))
 
 
 METHODS = (Method(FACTS, DropNode, drop_node, lambda x: drop_node(x, 0.3, training=True)),)

@@ -67,11 +67,10 @@ class DropPath(Site):
     torch.Size([4, 6])
     """
 
+    shared_axes = staticmethod(samples)
+
     def __init__(self, p: float | None = 0.1, inplace: bool = False) -> None:
         super().__init__(p, inplace)
-
-    def drop(self, x: Tensor) -> Tensor:
-        return self.apply_noise(x, shared_axes=samples(x.ndim))
 
 
 METHODS = (Method(FACTS, DropPath, drop_path),)

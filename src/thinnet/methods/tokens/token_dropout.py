@@ -62,11 +62,10 @@ class TokenDropout(Site):
     torch.Size([2, 7, 16])
     """
 
+    shared_axes = staticmethod(positions)
+
     def __init__(self, p: float = 0.1, inplace: bool = False) -> None:
         super().__init__(p, inplace)
-
-    def drop(self, x: Tensor) -> Tensor:
-        return self.apply_noise(x, shared_axes=positions(x.ndim))
 
 
 METHODS = (Method(FACTS, TokenDropout, token_dropout, lambda x: token_dropout(x.T[None], 0.3, training=True)[0].T),)

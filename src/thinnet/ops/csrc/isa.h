@@ -1,5 +1,5 @@
-// Compiles what stands between THINNET_TARGET and THINNET_TARGET_END for the named instructions. The standard headers come
-// first, so that none of their functions is compiled for a processor that the program may not run on.
+// Compiles the code between THINNET_TARGET and THINNET_TARGET_END for an instruction set. The standard headers come first,
+// so that none of their functions is compiled for another processor.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// The arithmetic of a toss: plain loops, compiled once for each instruction set (kernel_*.cpp). The one source of truth
-// in C++; src/thinnet/ops/reference.py defines the bits that these loops have to give.
+// The arithmetic of noise: plain loops, compiled once for each instruction set (kernel_*.cpp).
+// src/thinnet/ops/reference.py defines the bits that these loops give.
 //
 // THINNET_ISA names the namespace, THINNET_WIDE counts the 64-bit numbers of a vector. Everything in here is internal to the
 // file that includes it, so that no function compiled for a newer processor can be picked by the linker for an older one.
@@ -9,7 +9,7 @@
 namespace thinnet::THINNET_ISA {
 namespace {
 
-// ---- coins: Philox4x32 with 7 rounds, sixteen consecutive blocks at once ---------------------------------------------
+// ---- random bits: Philox4x32 with 7 rounds, sixteen consecutive blocks at once ---------------------------------------------
 
 constexpr int kLanes = 16;
 
@@ -17,13 +17,13 @@ struct Words {
   alignas(64) uint32_t word[4][kLanes];
 };
 
-// Where the blocks of one sample lie: all of a coin's name but the unit.
+// The blocks of one sample: its address without the unit.
 struct Stream {
   uint32_t key0, key1, sample, step, site;
 };
 
 // Numbers of 64 bits side by side, of which the lower 32 count: the form in which vector units multiply 32 by 32 bits.
-// The one operation that a plain loop does not turn into its instruction is written by name; all else is plain.
+// Compilers do not turn a plain loop into this one instruction; everything else is plain.
 constexpr int kWide = THINNET_WIDE;
 using Wide = uint64_t __attribute__((vector_size(8 * kWide)));
 
@@ -143,23 +143,23 @@ struct Float16 {
   }
 };
 
-// ---- rules: what a coin does to a number ------------------------------------------------------------------------------
+// ---- rules: what random bits do to a number ------------------------------------------------------------------------------
 
 // kept: scale * x; dropped: zero, selected and not multiplied, so that inf and nan do not leak.
 struct Scale {
-  using Coin = uint16_t;
+  using Random = uint16_t;
   static constexpr int64_t kUnits = 128;  // units that sixteen blocks serve
   int32_t threshold;
   float scale;
 
-  void draw(const Stream& stream, uint32_t first_block, Coin* coins) const {
+  void draw(const Stream& stream, uint32_t first_block, Random* random) const {
     Words words;
     draw_words(stream, first_block, words);
-    std::memcpy(coins, words.word, sizeof words.word);  // little endian: half 0 of a word comes first
+    std::memcpy(random, words.word, sizeof words.word);  // little endian: half 0 of a word comes first
   }
   template <class Number>
-  Number apply(Coin coin, Number x) const {
-    return int32_t{coin} >= threshold ? x * Number{scale} : Number{0};
+  Number apply(Random random, Number x) const {
+    return int32_t{random} >= threshold ? x * Number{scale} : Number{0};
   }
 };
 
@@ -168,8 +168,8 @@ struct Affine : Scale {
   float shift, dropped;
 
   template <class Number>
-  Number apply(Coin coin, Number x) const {
-    return int32_t{coin} >= threshold ? x * Number{scale} + Number{shift} : Number{dropped};
+  Number apply(Random random, Number x) const {
+    return int32_t{random} >= threshold ? x * Number{scale} + Number{shift} : Number{dropped};
   }
 };
 
@@ -210,64 +210,64 @@ inline float uniform(uint32_t word) {
 // Every unit is multiplied by 1 + width * noise(word).
 template <float (*noise)(uint32_t)>
 struct Continuous {
-  using Coin = float;
+  using Random = float;
   static constexpr int64_t kUnits = 64;
   float width;
 
-  void draw(const Stream& stream, uint32_t first_block, Coin* coins) const {
+  void draw(const Stream& stream, uint32_t first_block, Random* random) const {
     Words words;
     draw_words(stream, first_block, words);
     for (int j = 0; j < 4; ++j)
-      for (int l = 0; l < kLanes; ++l) coins[kLanes * j + l] = 1.0f + width * noise(words.word[j][l]);
+      for (int l = 0; l < kLanes; ++l) random[kLanes * j + l] = 1.0f + width * noise(words.word[j][l]);
   }
   template <class Number>
-  Number apply(Coin coin, Number x) const { return x * Number{coin}; }
+  Number apply(Random random, Number x) const { return x * Number{random}; }
 };
 
 // ---- the walk: tiles of units times inner elements ---------------------------------------------------------------------
 
-// The coins of `count` units from `first` on.
+// The random bits, or noise, of `count` units from `first` on.
 template <class Rule>
-void draw_range(const Rule& rule, const Stream& stream, int64_t first, int64_t count, typename Rule::Coin* coins) {
-  typename Rule::Coin segment[Rule::kUnits];
+void draw_range(const Rule& rule, const Stream& stream, int64_t first, int64_t count, typename Rule::Random* random) {
+  typename Rule::Random segment[Rule::kUnits];
   while (count > 0) {
     const int64_t skipped = first % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, count);
     rule.draw(stream, static_cast<uint32_t>(first / Rule::kUnits * kLanes), segment);
-    std::memcpy(coins, segment + skipped, sizeof(typename Rule::Coin) * taken);
-    first += taken, coins += taken, count -= taken;
+    std::memcpy(random, segment + skipped, sizeof(typename Rule::Random) * taken);
+    first += taken, random += taken, count -= taken;
   }
 }
 
-// y[i] = rule(coins[i], x[i]): each element has a coin of its own. The rule comes by value and `ivdep` says that y is x
-// itself or apart from it: else a compiler has to fear that writing y changes the rule or the next x.
+// y[i] = rule(random[i], x[i]): each element has its own. The rule comes by value, and `ivdep` says that y is x itself or
+// apart from it. Otherwise a compiler must assume that writing y changes the rule or the next x.
 template <class Rule, class Type>
-void apply_each(const Rule rule, const typename Rule::Coin* coins, const typename Type::Stored* x, int64_t x_step,
+void apply_each(const Rule rule, const typename Rule::Random* random, const typename Type::Stored* x, int64_t x_step,
                 typename Type::Stored* y, int64_t y_step, int64_t count) {
   if (x_step == 1 && y_step == 1) {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < count; ++i) y[i] = Type::store(rule.apply(coins[i], Type::load(x[i])));
+    for (int64_t i = 0; i < count; ++i) y[i] = Type::store(rule.apply(random[i], Type::load(x[i])));
   } else {
     for (int64_t i = 0; i < count; ++i)
-      y[i * y_step] = Type::store(rule.apply(coins[i], Type::load(x[i * x_step])));
+      y[i * y_step] = Type::store(rule.apply(random[i], Type::load(x[i * x_step])));
   }
 }
 
-// y[i] = rule(coin, x[i]): a run of elements that share one coin.
+// y[i] = rule(random, x[i]): a run of elements with the same random bits.
 template <class Rule, class Type>
-void apply_run(const Rule rule, const typename Rule::Coin coin, const typename Type::Stored* x, int64_t x_step,
+void apply_run(const Rule rule, const typename Rule::Random random, const typename Type::Stored* x, int64_t x_step,
                typename Type::Stored* y, int64_t y_step, int64_t count) {
   if (x_step == 1 && y_step == 1) {
 #pragma GCC ivdep
-    for (int64_t i = 0; i < count; ++i) y[i] = Type::store(rule.apply(coin, Type::load(x[i])));
+    for (int64_t i = 0; i < count; ++i) y[i] = Type::store(rule.apply(random, Type::load(x[i])));
   } else {
-    for (int64_t i = 0; i < count; ++i) y[i * y_step] = Type::store(rule.apply(coin, Type::load(x[i * x_step])));
+    for (int64_t i = 0; i < count; ++i) y[i * y_step] = Type::store(rule.apply(random, Type::load(x[i * x_step])));
   }
 }
 
 template <class Rule, class Type>
 class Walk {
   using Stored = typename Type::Stored;
-  using Coin = typename Rule::Coin;
+  using Random = typename Rule::Random;
 
  public:
   Walk(const Plan& plan, const Tasks& tasks, const Rule& rule) : plan_(plan), tasks_(tasks), rule_(rule) {}
@@ -315,14 +315,14 @@ class Walk {
 
   void each(const Place& at, const Stored* x, Stored* y, int64_t units) const {
     const Stream from = stream(at);
-    Coin coins[Rule::kUnits];
+    Random random[Rule::kUnits];
     for (int64_t done = 0; done < units;) {
       const int64_t skipped = (at.unit + done) % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, units - done);
-      rule_.draw(from, static_cast<uint32_t>((at.unit + done) / Rule::kUnits * kLanes), coins);
+      rule_.draw(from, static_cast<uint32_t>((at.unit + done) / Rule::kUnits * kLanes), random);
       if (taken == Rule::kUnits && plan_.units.x == 1 && plan_.units.y == 1) {
-        apply_each<Rule, Type>(rule_, coins, x + done, 1, y + done, 1, Rule::kUnits);  // lengths known to the compiler
+        apply_each<Rule, Type>(rule_, random, x + done, 1, y + done, 1, Rule::kUnits);  // lengths known to the compiler
       } else {
-        apply_each<Rule, Type>(rule_, coins + skipped, x + done * plan_.units.x, plan_.units.x,
+        apply_each<Rule, Type>(rule_, random + skipped, x + done * plan_.units.x, plan_.units.x,
                                y + done * plan_.units.y, plan_.units.y, taken);
       }
       done += taken;
@@ -330,23 +330,23 @@ class Walk {
   }
 
   void runs(const Place& at, const Stored* x, Stored* y, int64_t units, int64_t inners) const {
-    Coin coins[kTileUnits];
-    draw_range(rule_, stream(at), at.unit, units, coins);
+    Random random[kTileUnits];
+    draw_range(rule_, stream(at), at.unit, units, random);
     for (int64_t u = 0; u < units; ++u)
-      apply_run<Rule, Type>(rule_, coins[u], x + u * plan_.units.x, plan_.inner.x, y + u * plan_.units.y, plan_.inner.y,
+      apply_run<Rule, Type>(rule_, random[u], x + u * plan_.units.x, plan_.inner.x, y + u * plan_.units.y, plan_.inner.y,
                               inners);
   }
 
   // The memory runs across the units (channels_last, transposed): draw along the units, apply along the memory.
   void transposed(Place at, const Stored* x, Stored* y, int64_t units, int64_t inners) const {
-    Coin drawn[kTileUnits], coins[kTileUnits * kTileInner];
+    Random drawn[kTileUnits], random[kTileUnits * kTileInner];
     for (int64_t i = 0; i < inners; ++i) {
       draw_range(rule_, stream(at), at.unit, units, drawn);
-      for (int64_t u = 0; u < units; ++u) coins[u * kTileInner + i] = drawn[u];
+      for (int64_t u = 0; u < units; ++u) random[u * kTileInner + i] = drawn[u];
       at.move(plan_.inner, 1);
     }
     for (int64_t u = 0; u < units; ++u)
-      apply_each<Rule, Type>(rule_, coins + u * kTileInner, x + u * plan_.units.x, plan_.inner.x,
+      apply_each<Rule, Type>(rule_, random + u * kTileInner, x + u * plan_.units.x, plan_.inner.x,
                              y + u * plan_.units.y, plan_.inner.y, inners);
   }
 

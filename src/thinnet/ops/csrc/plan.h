@@ -1,4 +1,4 @@
-// What one toss is, once the tensors are taken apart: plain numbers, so that the kernels know nothing of PyTorch.
+// One call of the op as plain numbers, so that the kernels know nothing of PyTorch.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,15 @@ namespace thinnet {
 enum class NoiseKind : int64_t { inverted = 0, alpha = 1, gaussian = 2, uniform = 3 };
 enum class Dtype { f32, f64, bf16, f16 };
 
-// One axis of the tensor: how far a step along it moves in `x`, in `y`, in the units, in the samples and in the steps.
+// One axis of the tensor: its strides in `x`, in `y`, in the units, in the samples and in the steps.
 struct Axis {
   int64_t size = 1, x = 0, y = 0, unit = 0, sample = 0, step = 0;
 
-  // Whether all along the axis one coin serves.
+  // Whether all elements along the axis have the same random bits.
   bool shared() const { return unit == 0 && sample == 0 && step == 0; }
 };
 
-// y[i] = rule(coin(seed, site, step, sample(i), unit(i)), x[i]) for every index i of the axes.
+// y[i] = rule(random(seed, site, step, sample(i), unit(i)), x[i]) for every index i of the axes.
 // `units` is the axis along which the unit number grows by one; `inner` the one along which the memory of `y` does.
 // Where these are the same axis, `inner` is left at its default of size one.
 struct Plan {
@@ -39,7 +39,7 @@ struct Plan {
   std::vector<Axis> outer;
 };
 
-// A tile that is not one run of units holds no more than this: kernels keep its coins on the stack.
+// The largest tile that is not one run of units: kernels keep its random bits on the stack.
 constexpr int64_t kTileUnits = 512, kTileInner = 16;
 
 // How a plan is cut into tasks that any thread may take in any order.

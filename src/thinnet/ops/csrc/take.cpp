@@ -85,8 +85,8 @@ void add_row(const Number* from, Number* to, const int64_t* columns, int64_t cou
 
 template <class Work>
 void by_rows(int64_t rows, int64_t width, const Work& work) {
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width));
-  torch::stable::parallel_for(0, rows, grain, [&](int64_t begin, int64_t end) {
+  const int64_t least = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, width));
+  torch::stable::parallel_for(0, rows, least, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) work(r);
   });
 }

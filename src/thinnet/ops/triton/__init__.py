@@ -1,1 +1,1 @@
-"""The toss on a GPU, in Triton. Nothing in here is imported before a tensor on a GPU is tossed."""
+"""The GPU path, in Triton. Nothing in here is imported before the first GPU tensor."""

@@ -1,6 +1,6 @@
-"""DropoutRNG, noise and rules as a Triton kernel computes them: the arithmetic of ops/reference.py, operation by operation.
+"""Random bits, noise and rules in Triton: the arithmetic of ops/reference.py, operation by operation.
 
-Bits are the same only without contraction to fused multiply-adds: every launch says `enable_fp_fusion=False`.
+A fused multiply-add would change bits, so every launch sets `enable_fp_fusion=False`.
 """
 
 # pyright: reportGeneralTypeIssues=false, reportAssignmentType=false
@@ -27,7 +27,7 @@ INTERPRETED = tl.constexpr(knobs.runtime.interpret)
 
 @triton.jit
 def number(pointer):
-    """Returns the 32 bits of a coordinate of a coin's name, which is 0 where there is none."""
+    """Returns the 32 bits of a part of the address; 0 where there is none."""
     if pointer is None:
         return tl.full((), 0, tl.uint32)
     else:
@@ -94,8 +94,8 @@ def constants(KIND: tl.constexpr, LINEAR: tl.constexpr, rate):
 
 
 @triton.jit
-def apply(KIND: tl.constexpr, LINEAR: tl.constexpr, x, coin, rate, scale, shift, dropped):
-    """Returns what the rule makes of `x` and its coins, in the dtype of `x`; computed in float32, or float64 where `x` is."""
+def apply(KIND: tl.constexpr, LINEAR: tl.constexpr, x, random, rate, scale, shift, dropped):
+    """Returns `x` with the noise of its random bits, in the dtype of `x`; computed in float32, or float64 where `x` is."""
     if x.dtype == tl.float64:
         wide = x
     elif INTERPRETED and x.dtype == tl.bfloat16:
@@ -103,14 +103,14 @@ def apply(KIND: tl.constexpr, LINEAR: tl.constexpr, x, coin, rate, scale, shift,
     else:
         wide = x.to(tl.float32)
     if KIND == GAUSSIAN:
-        y = wide * (1.0 + scale * normal(coin)).to(wide.dtype)
+        y = wide * (1.0 + scale * normal(random)).to(wide.dtype)
     elif KIND == UNIFORM:
-        y = wide * (1.0 + scale * uniform(coin)).to(wide.dtype)
+        y = wide * (1.0 + scale * uniform(random)).to(wide.dtype)
     else:
         kept = wide * scale.to(wide.dtype)
         if KIND == AFFINE and not LINEAR:
             kept += shift.to(wide.dtype)
-        y = tl.where(coin >= rate, kept, dropped.to(wide.dtype))
+        y = tl.where(random >= rate, kept, dropped.to(wide.dtype))
     if INTERPRETED and x.dtype == tl.bfloat16:
         return nearest_bfloat16(y)
     else:

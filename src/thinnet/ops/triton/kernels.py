@@ -1,4 +1,4 @@
-"""Three kernels, by how the memory of a tensor runs: along its units, along a run that shares a coin, or across.
+"""Three kernels: for memory along the units, along runs of elements with the same noise, and for any strides.
 
 The grid counts programs along one axis. Places are 64-bit numbers, block numbers 32-bit ones. Triton compiles a kernel anew for
 numbers that are 1 or divisible by 16; here only for those that say how memory may be read.
@@ -29,7 +29,7 @@ def segments_kernel(
     y, x, rate, seed, step, site, samples, x_row, y_row, unit_row, sample_row, units, segments, total, full, offset,
     KIND: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """Rows of consecutive units in consecutive memory. A program tosses whole segments, so each block serves all its coins.
+    """Rows of consecutive units in consecutive memory. A program handles whole segments, so a block serves all its units.
 
     `segments` a row and `total`; the first `full` of them need no mask. With `SKIP` a row may begin inside a segment.
     """
@@ -58,8 +58,8 @@ def segments_kernel(
     scale, shift, dropped = constants(KIND, LINEAR, threshold)
     y_at = y + (row * y_row)[:, None] + column
     for j in tl.static_range(4):
-        coin = drawn[j] if KIND >= GAUSSIAN else halves(drawn[j])
-        result = apply(KIND, LINEAR, values[j], coin, threshold, scale, shift, dropped)
+        random = drawn[j] if KIND >= GAUSSIAN else halves(drawn[j])
+        result = apply(KIND, LINEAR, values[j], random, threshold, scale, shift, dropped)
         if whole:
             tl.store(y_at + WIDTH * j, result)
         else:
@@ -87,13 +87,13 @@ def load_words(at, column, units, inside, whole, WIDTH: tl.constexpr):
 
 @triton.jit
 def halves(word):
-    """Returns the 16-bit coins of 32-bit words, the lower half first."""
+    """Returns the 16-bit halves of 32-bit words, the lower half first."""
     return tl.interleave((word & 0xFFFF).to(tl.int32), (word >> 16).to(tl.int32))
 
 
 @triton.jit
-def own_coin(KIND: tl.constexpr, unit, sample, step, site, seed):
-    """Returns the coin, or the word of noise, of each unit: one block for each."""
+def random_of(KIND: tl.constexpr, unit, sample, step, site, seed):
+    """Returns the 16 random bits, or the word of noise, of each unit: one block for each."""
     if KIND >= GAUSSIAN:
         block, j = (unit >> 6 << 4) + (unit & 15), (unit >> 4) & 3
     else:
@@ -113,19 +113,19 @@ def runs_kernel(
     y, x, rate, seed, step, site, samples, x_a, x_b, y_a, y_b, unit_a, unit_b, sample_a, sample_b, size_b, rows, inner, chunks,
     offset, KIND: tl.constexpr, LINEAR: tl.constexpr, FIRST: tl.constexpr, HEIGHT: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Rows, counted by two axes, whose `inner` elements lie side by side and share a coin."""
+    """Rows, counted by two axes, whose `inner` elements lie side by side and have the same noise."""
     program = tl.program_id(0)
     row = program // chunks * HEIGHT + tl.arange(0, HEIGHT)
     column = (program % chunks).to(tl.int64) * WIDTH + tl.arange(0, WIDTH)
     inside = row < rows
     a, b = (row // size_b).to(tl.int64), (row % size_b).to(tl.int64)
     sample = sample_ids(samples, a * sample_a + b * sample_b, inside, FIRST)
-    coin = own_coin(KIND, offset + a * unit_a + b * unit_b, sample, number(step), number(site), tl.load(seed))
+    random = random_of(KIND, offset + a * unit_a + b * unit_b, sample, number(step), number(site), tl.load(seed))
     threshold = tl.load(rate)
     scale, shift, dropped = constants(KIND, LINEAR, threshold)
     mask = inside[:, None] & (column < inner)[None, :]
     value = tl.load(x + (a * x_a + b * x_b)[:, None] + column[None, :], mask=mask)
-    result = apply(KIND, LINEAR, value, coin[:, None], threshold, scale, shift, dropped)
+    result = apply(KIND, LINEAR, value, random[:, None], threshold, scale, shift, dropped)
     tl.store(y + (a * y_a + b * y_b)[:, None] + column[None, :], result, mask=mask)
 
 
@@ -147,8 +147,8 @@ def strided_kernel(
         unit += i * unit_strides[axis]
         row += i * sample_strides[axis]
     sample = sample_ids(samples, row, mask, FIRST)
-    coin = own_coin(KIND, unit, sample, number(step), number(site), tl.load(seed))
+    random = random_of(KIND, unit, sample, number(step), number(site), tl.load(seed))
     threshold = tl.load(rate)
     scale, shift, dropped = constants(KIND, LINEAR, threshold)
     value = tl.load(x + x_at, mask=mask)
-    tl.store(y + y_at, apply(KIND, LINEAR, value, coin, threshold, scale, shift, dropped), mask=mask)
+    tl.store(y + y_at, apply(KIND, LINEAR, value, random, threshold, scale, shift, dropped), mask=mask)
