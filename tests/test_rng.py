@@ -27,7 +27,8 @@ def test_masks_can_be_named_without_the_model() -> None:
     mask = rng.mask("1", step=200, samples=ids, shape=(40,))
     assert mask.dtype == torch.bool and mask.shape == (4, 40)
     assert torch.equal(hidden != 0, mask)
-    assert torch.equal(rng.mask("1", step=200, samples=[4711], shape=(40,))[0], mask[0])
+    for one in ([4711], 4711):
+        assert torch.equal(rng.mask("1", step=200, samples=one, shape=(40,)), mask[:1])
     with pytest.raises(KeyError, match=r"site must be one of \['1', '3.0'\]; got 'head'"):
         rng.mask("head", step=0, samples=[0], shape=(1,))
 
@@ -291,7 +292,7 @@ def test_bad_steps(step: object) -> None:
         thinnet.DropoutRNG().bind(network()).at(step)
 
 
-@pytest.mark.parametrize("samples", [[-1], [1 << 32], -1, 1 << 32, [0.5], [[1]], [True], torch.zeros(2, 2)])
+@pytest.mark.parametrize("samples", [[-1], [1 << 32], -1, 1 << 32, [0.5], [[1]], [True], torch.zeros(2, 2), ["a", "b"], 0.5])
 def test_bad_samples(samples: object) -> None:
     rng = thinnet.DropoutRNG().bind(network()).at(3)
     with pytest.raises(ValueError, match="samples must be integers"):

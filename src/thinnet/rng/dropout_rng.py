@@ -14,7 +14,7 @@ from thinnet.rng.names import check_number, check_samples, plain, unwrap
 from thinnet.rng.names import site_number as site_number
 from thinnet.rng.placing import resolve
 from thinnet.rng.schedules import Schedule
-from thinnet.rng.site import Site
+from thinnet.rng.site import Site, model_context
 
 
 class DropoutRNG:
@@ -213,7 +213,7 @@ class DropoutRNG:
         site: str,
         *,
         step: int,
-        samples: Tensor | Iterable[int],
+        samples: Tensor | Iterable[int] | int,
         shape: tuple[int, ...],
         call: int = 0,
         view: int = 0,
@@ -223,7 +223,7 @@ class DropoutRNG:
         Args:
             site: the name of a bound site.
             step: the step.
-            samples: the ids of the samples.
+            samples: the ids of the samples, or one id.
             shape: the units of one sample, such as `(256,)` features, or `(64, 1, 1)` for channels.
             call: which use of the site in one forward pass, from 0.
             view: the view, as in `rng.view(view)`.
@@ -234,11 +234,9 @@ class DropoutRNG:
             raise KeyError(f"DropoutRNG.mask: site must be one of {sorted(self.sites)}; got {site!r}.")
         p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
         if p is None:
-            raise ValueError(
-                f"DropoutRNG.mask: site must have one rate; {site!r} has none: it is learned, or differs among units."
-            )
-        ids = check_samples("DropoutRNG.mask", samples)
-        assert isinstance(ids, Tensor)
+            rule = f"site must have one rate; {site!r} has none: it is learned, or differs among units"
+            raise ValueError(f"DropoutRNG.mask: {rule}.")
+        ids = check_samples("DropoutRNG.mask", [samples] if isinstance(samples, int) else samples)
         context = RNGContext(self.seed)
         context.at(check_number("DropoutRNG.mask", "step", step), ids)
         seed, now, ids = context.tensors(torch.device("cpu"))
@@ -246,7 +244,7 @@ class DropoutRNG:
         seed = seed ^ calls.mix(check_number("DropoutRNG.mask", "view", view) << 32)
         count = torch.Size(shape).numel()
         drawn = reference.unit_bits(seed, now, torch.tensor(site_number(site)), ids, count)
-        return (drawn >= rates.count(p)).reshape(len(ids), *shape)
+        return (drawn >= rates.count(p)).reshape(-1, *shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns seed, step, and the name and rate, or rate schedule, of every site: data that JSON can hold."""
@@ -273,3 +271,29 @@ class DropoutRNG:
         self.context.at(state["step"], None)
         if self.step is not None:
             self._set_rates()
+
+
+def rng_of(model: nn.Module) -> DropoutRNG:
+    """Returns the DropoutRNG of a bound model. A copy of a bound model (deepcopy, pickle, `torch.load`, EMA) has its own.
+
+    Raises: ValueError where the model is not bound, or its sites are bound by several.
+
+    >>> import copy, thinnet
+    >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))
+    >>> rng = thinnet.DropoutRNG(seed=0).bind(model).at(3)
+    >>> teacher = copy.deepcopy(model)
+    >>> rng_of(model) is rng, rng_of(teacher) is rng, rng_of(teacher).step
+    (True, False, None)
+    >>> bool((rng_of(teacher).at(3) and teacher(torch.ones(2, 8)) == model(torch.ones(2, 8))).all())
+    True
+    """
+    contexts = [model_context(module.context) for module in model.modules() if isinstance(module, Site)]
+    found = {id(context.rng): context.rng for context in contexts if context is not None and context.rng is not None}
+    if len(found) != 1:
+        got = f"its sites are bound by {len(found)}" if found else "it is not bound"
+        raise ValueError(f"rng_of: model must be bound by one DropoutRNG; {got}. Call DropoutRNG(seed).bind(model).")
+    (rng,) = found.values()
+    for module, counter in hooks_of(model):
+        if counter is rng.context.calls:  # a copy does not know its root before
+            rng._roots.setdefault(module, set())
+    return rng

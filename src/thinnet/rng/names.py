@@ -55,7 +55,10 @@ def check_samples(function: str, samples: Tensor | Iterable[int] | int) -> Tenso
         if not 0 <= samples < IDS:
             raise ValueError(f"{rule}; got {samples}.")
         return samples
-    ids = samples if isinstance(samples, Tensor) else torch.tensor(list(samples))  # type: ignore[arg-type]
+    try:
+        ids = samples if isinstance(samples, Tensor) else torch.tensor(list(samples))  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(f"{rule}; got {samples!r}.") from None
     if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         raise ValueError(f"{rule}; got a tensor of {ids.dtype} and shape {tuple(ids.shape)}.")
     ids = ids.to(torch.int64)

@@ -40,8 +40,8 @@ class Site(nn.Module):
         self._p: float | None = None
         self._device = torch.empty(0).device
         self._make_tensors()
-        if p is not None:
-            self.p = p
+        if p is not None:  # checked first, as nn.Module takes a Parameter for itself
+            self.p = rates.check(type(self).__name__, p, below_one=self.below_one)
 
     @property
     def p(self) -> float | None:
