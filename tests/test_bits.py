@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import thinnet
+from thinnet.methods.elementwise import dropout
 from thinnet.ops import NoiseKind, apply_noise, backends, reference
 
 KNOWN = Path(__file__).parent / "data" / "philox4x32_7.txt"
@@ -99,7 +100,7 @@ def test_the_example_of_every_introduction() -> None:
     tossed = next(y for y in (apply_noise(x, half, seed) for seed in seeds) if (y != 0).tolist() == [True, False, True, False])
     assert tossed.tolist() == [4.0, 0.0, 12.0, 0.0]
     kept = torch.tensor([0.9, 0.1, 0.9, 0.1])
-    assert thinnet.methods.elementwise.dropout.definition(x, kept, 0.5).tolist() == [4.0, 0.0, 12.0, 0.0]
+    assert dropout.definition(x, kept, 0.5).tolist() == [4.0, 0.0, 12.0, 0.0]
 
 
 def test_a_dropped_unit_gets_no_gradient_in_nor_out() -> None:

@@ -1,0 +1,105 @@
+"""Tests of the tests: small faults are put into the core, one at a time, and the tests have to find them.
+
+`pip install cosmic-ray`, then `python -m benchmarks.quality.mutants --count 200 --seed 0 --jobs 2`. Everything happens in copies
+of the source tree. The result goes to benchmarks/results/mutants.json: every mutant that survives, with its difference.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import RESULTS, machine
+
+ROOT = Path(__file__).parents[2]
+MUTATED = ("src/thinnet/ops", "src/thinnet/rng", "src/thinnet/methods/call.py")
+TESTS = (  # the fastest first: a test run stops at the first failure
+    "tests/test_bits.py tests/test_rng.py tests/test_drop_in.py tests/test_schedules.py tests/test_sample_ids.py",
+    "tests/test_backends.py tests/test_call_counter.py tests/test_pytorch.py src/thinnet/rng src/thinnet/ops",
+    "tests/test_triton.py tests/thin/test_take.py tests/distributed/test_splits.py tests/distributed/test_recomputed.py",
+    "tests/test_invariants.py tests/test_independence.py tests/test_normal.py",
+)
+COSMIC_RAY = [sys.executable, "-m", "cosmic_ray.cli"]
+
+
+def prepared(folder: Path, count: int, seed: int, part: int, parts: int) -> Path:
+    """Makes a copy of the tree with a session of every `parts`-th mutant of the sample; returns the copy."""
+    tree = folder / f"tree{part}"
+    ignored = shutil.ignore_patterns(".git", ".venv", "report", "*.egg-info", "build", "__pycache__")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    steps = " && ".join(f"{sys.executable} -m pytest -x -q -p no:cacheprovider {files}" for files in TESTS)
+    (tree / "run_tests.sh").write_text(f"set -e\n{steps}\n")
+    config = {"module-path": list(MUTATED), "timeout": 600.0, "test-command": "bash run_tests.sh"}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in config.items()]
+    text = "\n".join(["[cosmic-ray]", *lines, "excluded-modules = []", "[cosmic-ray.distributor]", 'name = "local"'])
+    (tree / "mutants.toml").write_text(text)
+    _run(tree, "init", "mutants.toml", "mutants.sqlite")
+    with sqlite3.connect(tree / "mutants.sqlite") as session:
+        jobs = sorted(session.execute("select job_id, module_path, start_pos_row, start_pos_col, operator_name, occurrence from mutation_specs"), key=lambda row: row[1:])  # fmt: skip
+        chosen = {row[0] for row in random.Random(seed).sample(jobs, min(count, len(jobs)))[part::parts]}
+        for row in jobs:
+            if row[0] not in chosen:
+                session.execute("delete from mutation_specs where job_id = ?", (row[0],))
+                session.execute("delete from work_items where job_id = ?", (row[0],))
+    return tree
+
+
+def _run(tree: Path, *arguments: str) -> None:
+    path = os.pathsep.join((str(tree / "src"), str(tree), os.environ.get("PYTHONPATH", "")))
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CI": ""}
+    subprocess.run([*COSMIC_RAY, *arguments], cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+
+
+def outcomes(tree: Path) -> list[dict[str, Any]]:
+    """Returns what became of each mutant of a session."""
+    query = """select s.module_path, s.start_pos_row, s.operator_name, r.test_outcome, r.worker_outcome, r.diff
+               from mutation_specs s join work_results r on s.job_id = r.job_id"""
+    with sqlite3.connect(tree / "mutants.sqlite") as session:
+        rows = session.execute(query).fetchall()
+    return [
+        {"file": file, "line": line, "operator": operator, "outcome": _plain(outcome or worker), "difference": _changed(diff)}
+        for file, line, operator, outcome, worker, diff in rows
+    ]
+
+
+def _plain(outcome: str) -> str:
+    return str(outcome).rpartition(".")[2].lower()
+
+
+def _changed(diff: str | None) -> list[str]:
+    return [line for line in (diff or "").splitlines() if re.match(r"[+-](?![+-])", line)]
+
+
+def main() -> int:
+    """Runs the mutants and writes the result; the exit status is 0 whatever survives."""
+    parser = argparse.ArgumentParser(prog="benchmarks.quality.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=200, help="how many mutants are drawn")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
+    parser.add_argument("--jobs", type=int, default=2, help="copies that run next to each other")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        trees = [prepared(Path(folder), options.count, options.seed, part, options.jobs) for part in range(options.jobs)]
+        with ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda tree: _run(tree, "exec", "mutants.toml", "mutants.sqlite"), trees))
+        found = [each for tree in trees for each in outcomes(tree)]
+    summary = dict(Counter(each["outcome"] for each in found))
+    command = f"python -m benchmarks.quality.mutants --count {options.count} --seed {options.seed}"
+    survivors = sorted((each for each in found if each["outcome"] == "survived"), key=lambda each: (each["file"], each["line"]))
+    result = {"command": command, "machine": machine(), "outcomes": summary, "survivors": survivors}
+    (RESULTS / "mutants.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{summary}; see benchmarks/results/mutants.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
