@@ -1,7 +1,7 @@
-"""Tests of the tests: small faults are put into the core, one at a time, and the tests have to find them.
+"""Mutation testing of the core: tests must fail for small faults in `ops/`, `rng/` and `methods/call.py`.
 
-`pip install cosmic-ray`, then `python -m benchmarks.quality.mutants --count 200 --seed 0 --jobs 2`. Everything happens in copies
-of the source tree. The result goes to benchmarks/results/mutants.json: every mutant that survives, with its difference.
+`pip install cosmic-ray`, then `python -m benchmarks.quality.mutants --count 200 --seed 0 --jobs 2`. It works on copies of the
+source tree. benchmarks/results/mutants.json lists every mutant that survives.
 """
 
 import argparse
@@ -45,7 +45,8 @@ def prepared(folder: Path, count: int, seed: int, part: int, parts: int) -> Path
     (tree / "mutants.toml").write_text(text)
     _run(tree, "init", "mutants.toml", "mutants.sqlite")
     with sqlite3.connect(tree / "mutants.sqlite") as session:
-        jobs = sorted(session.execute("select job_id, module_path, start_pos_row, start_pos_col, operator_name, occurrence from mutation_specs"), key=lambda row: row[1:])  # fmt: skip
+        columns = "job_id, module_path, start_pos_row, start_pos_col, operator_name, occurrence"
+        jobs = sorted(session.execute(f"select {columns} from mutation_specs"), key=lambda row: row[1:])
         chosen = {row[0] for row in random.Random(seed).sample(jobs, min(count, len(jobs)))[part::parts]}
         for row in jobs:
             if row[0] not in chosen:
