@@ -1,6 +1,5 @@
 """Calibration of predictions: a fit on validation data, and scores on test data before and after it."""
 
-import importlib.util
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from thinnet.inference.calibration.sources import Drawn, Refit, Sources
 from thinnet.inference.monte_carlo.outputs import Choice
 from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.inference.monte_carlo.sampling import TWO
+from thinnet.report.extras import need
 from thinnet.rng import rates as rate
 
 FACTORS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -157,8 +157,7 @@ def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: fl
 def _check(
     n: int, bins: int, resamples: int, factors: Sequence[float], rates: Sequence[float] | None, tau: float | None
 ) -> None:
-    if importlib.util.find_spec("torchmetrics") is None:
-        raise ImportError("calibrate: torchmetrics must be installed; it is not. Run pip install 'thinnet[inference]'.")
+    need("torchmetrics", "calibrate")
     check_counts("calibrate", 2, n=n)
     check_counts("calibrate", bins=bins)
     check_counts("calibrate", 100, resamples=resamples)
