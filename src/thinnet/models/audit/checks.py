@@ -9,7 +9,7 @@ from torch import nn
 from thinnet.methods.registry import REGISTRY
 from thinnet.models import declared
 from thinnet.models.found import FoundSite, Sites
-from thinnet.models.rewrite.methods import Pinned
+from thinnet.models.rewrite.methods import is_pinned
 from thinnet.report.findings import Finding, Location, Rule
 
 RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
@@ -52,7 +52,7 @@ def at(site: FoundSite, rule: Rule, evidence: str, remedy: str) -> Finding:
 
 def pinned(module: nn.Module | None) -> bool:
     """Returns whether `thinnet.freeze` keeps the mode of a module as it is."""
-    return module is not None and isinstance(vars(module).get("train"), Pinned)
+    return module is not None and is_pinned(module)
 
 
 IN_EVAL = Rule("AUD101", "random in eval", "error")
