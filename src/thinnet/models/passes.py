@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_leaves
 
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import Trace, trace
-from thinnet.models.trace.operations import Site
+from thinnet.models.trace.operations import SiteId
 
 Run = Callable[[nn.Module], Any]
 
@@ -25,10 +25,10 @@ def traced(model: nn.Module, call: Run, training: bool, off: Iterable[str] = (),
         return trace(model, lambda: call(model), level="draws", inputs=inputs)
 
 
-def effects(model: nn.Module, call: Run, tried: set[Site], seed: int) -> dict[Site, bool]:
+def effects(model: nn.Module, call: Run, tried: set[SiteId], seed: int) -> dict[SiteId, bool]:
     """Returns, for the sites that one pass reaches, whether the output changes where the site alone draws other numbers."""
 
-    def run(redrawn: Site | None) -> tuple[Trace, list[Tensor]]:
+    def run(redrawn: SiteId | None) -> tuple[Trace, list[Tensor]]:
         with preserve_state(model, seed), torch.no_grad():
             model.train()
             out: list[Any] = []

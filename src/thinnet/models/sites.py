@@ -12,7 +12,7 @@ from thinnet.models.passes import effects, traced
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import Trace
 from thinnet.models.trace.draws import Draw
-from thinnet.models.trace.operations import Site
+from thinnet.models.trace.operations import SiteId
 from thinnet.rng.names import unwrap
 
 
@@ -70,8 +70,10 @@ def sites(
     return _merge(model, train, evaluated, switched, effect_of)
 
 
-def _merge(model: nn.Module, train: list[Trace], evaluated: list[Trace], switched: Trace, effect_of: dict[Site, bool]) -> Sites:
-    draws: dict[Site, list[Draw]] = {}
+def _merge(
+    model: nn.Module, train: list[Trace], evaluated: list[Trace], switched: Trace, effect_of: dict[SiteId, bool]
+) -> Sites:
+    draws: dict[SiteId, list[Draw]] = {}
     for record in (*train, *evaluated):
         for draw in record.draws:
             draws.setdefault(draw.site, []).append(draw)

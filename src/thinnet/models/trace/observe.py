@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thinnet.models.trace.draws import Draw
 from thinnet.models.trace.functions import FunctionMode, Functions, Graph, Whole
 from thinnet.models.trace.modules import Modules, Values
-from thinnet.models.trace.operations import Draws, Site
+from thinnet.models.trace.operations import Draws, SiteId
 from thinnet.models.trace.outside import recorded
 from thinnet.models.trace.record import Call, Node
 
@@ -58,7 +58,7 @@ def trace(
     whole: Whole = lambda module: False,
     distinct: bool = False,
     inputs: Any = (),
-    redrawn: Site | None = None,
+    redrawn: SiteId | None = None,
     loss: Callable[[Any], Tensor | None] | None = None,
 ) -> Trace:
     """Runs a model and returns the record of what it did. It runs as it is: `preserve_state` restores what it changes.

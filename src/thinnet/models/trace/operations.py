@@ -25,7 +25,7 @@ LAYERS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::linear", "aten::convolu
 Made = tuple[str, Draw | None, float]  # the last operation that wrote, the draw that it used, and the number it scaled by
 NOTHING: Made = ("", None, 1.0)
 REDRAWN = 0x5EED  # a seed that differs from that of a pass
-Site = tuple[str, str | None]  # the path of a module and the calling line
+SiteId = tuple[str, str | None]  # the path of a module and the calling line
 
 
 class Draws(TorchDispatchMode):
@@ -40,7 +40,7 @@ class Draws(TorchDispatchMode):
     """
 
     def __init__(
-        self, modules: Modules, outermost: FrameType, inputs: Any = (), redrawn: Site | None = None, digests: bool = False
+        self, modules: Modules, outermost: FrameType, inputs: Any = (), redrawn: SiteId | None = None, digests: bool = False
     ) -> None:
         super().__init__()
         self.modules, self.outermost, self.redrawn, self.digests = modules, outermost, redrawn, digests
