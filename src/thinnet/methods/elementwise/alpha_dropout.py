@@ -51,10 +51,7 @@ FACTS = Facts(
     definition=definition,
 )
 
-FEATURE_FACTS = replace(
-    FACTS,
-    noise_shape=noise_shape_of(channels),
-)
+FEATURE_FACTS = replace(FACTS, noise_shape=noise_shape_of(channels))
 
 
 def alpha_dropout(
@@ -146,7 +143,6 @@ class AlphaDropout(Site):
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops elements."""
         return self.apply_noise(real(x, "AlphaDropout"), kind=NoiseKind.ALPHA)
 
 
@@ -180,16 +176,10 @@ class FeatureAlphaDropout(Site):
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops channels."""
         return self.apply_noise(x, shared_axes=_shared(real(x, "FeatureAlphaDropout"), self.training), kind=NoiseKind.ALPHA)
 
 
 METHODS = (
-    Method(
-        FACTS,
-        AlphaDropout,
-        alpha_dropout,
-        lambda x: alpha_dropout(x, 0.3, training=True),
-    ),
+    Method(FACTS, AlphaDropout, alpha_dropout, lambda x: alpha_dropout(x, 0.3, training=True)),
     Method(FEATURE_FACTS, FeatureAlphaDropout, feature_alpha_dropout),
 )

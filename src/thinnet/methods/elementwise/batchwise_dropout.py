@@ -171,22 +171,13 @@ class BatchwiseDropout(Site):
         return None if key is None else keep(key, x.shape[0], units, self.p or 0.0, self.groups, self.count)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops units for whole groups."""
         key = self.key(x)
         # independent masks read the rate as a tensor, so that a new rate does not recompile
         p = 0.0 if self.count == "bernoulli" else self.p or 0.0
         return x if key is None else _drop(key, x, p, self.axis, self.groups, self.count)
 
     def extra_repr(self) -> str:
-        """Returns rate and settings."""
         return f"p={self.p}, axis={self.axis}, groups={self.groups}, count={self.count!r}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        BatchwiseDropout,
-        batchwise_dropout,
-        lambda x: batchwise_dropout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, BatchwiseDropout, batchwise_dropout, lambda x: batchwise_dropout(x, 0.3, training=True)),)

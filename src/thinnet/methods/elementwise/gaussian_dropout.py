@@ -78,11 +78,4 @@ class GaussianDropout(Site):
     kind = NoiseKind.GAUSSIAN
 
 
-METHODS = (
-    Method(
-        FACTS,
-        GaussianDropout,
-        gaussian_dropout,
-        lambda x: gaussian_dropout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, GaussianDropout, gaussian_dropout, lambda x: gaussian_dropout(x, 0.3, training=True)),)

@@ -181,7 +181,6 @@ class ImportanceDropout(Site):
         return unit_rates(self.p or 0.0, self.importance, self.floor)
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops at the rates of the units, and measures them."""
         _check("ImportanceDropout", x, self.importance, self.dim)
         key = self.key(x)
         if key is None:
@@ -219,7 +218,6 @@ class ImportanceDropout(Site):
         return self
 
     def extra_repr(self) -> str:
-        """Returns the number of units and the rate."""
         return f"{len(self.importance)}, p={self.p}, dim={self.dim}, momentum={self.momentum}, floor={self.floor}"
 
 

@@ -162,21 +162,12 @@ class Jumpout(Site):
         self.p_min, self.p_max = p_min, p_max
 
     def drop(self, x: Tensor) -> Tensor:
-        """Draws a rate for each sample and drops at it."""
         _check_input("Jumpout", x)
         key = self.key(x)
         return x if key is None else _drop(key, x, self.p_min, self.p_max)
 
     def extra_repr(self) -> str:
-        """Returns the rate and its bounds."""
         return f"p={self.p}, p_min={self.p_min}, p_max={self.p_max}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        Jumpout,
-        jumpout,
-        lambda x: jumpout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, Jumpout, jumpout, lambda x: jumpout(x, 0.3, training=True)),)

@@ -173,11 +173,9 @@ class Standout(Wrapped):
         self.activation, self.alpha, self.beta, self.reading = activation, alpha, beta, reading
 
     def drop(self, x: Tensor) -> Tensor:
-        """Runs the layer, and drops each unit of its output at the unit's own rate."""
         return _run(self.key(x), x, self.layer, self.activation, self.alpha, self.beta, self.reading)
 
     def extra_repr(self) -> str:
-        """Returns alpha, beta and the reading."""
         return f"alpha={self.alpha}, beta={self.beta}, reading={self.reading!r}"
 
 
@@ -189,10 +187,5 @@ def _identity(size: int) -> nn.Linear:
 
 
 METHODS = (
-    Method(
-        FACTS,
-        Standout,
-        standout,
-        lambda x: standout(x, _identity(x.shape[1]), alpha=8.0, beta=-2.0, training=True),
-    ),
+    Method(FACTS, Standout, standout, lambda x: standout(x, _identity(x.shape[1]), alpha=8.0, beta=-2.0, training=True)),
 )

@@ -82,11 +82,4 @@ class UniformDropout(Site):
     kind = NoiseKind.UNIFORM
 
 
-METHODS = (
-    Method(
-        FACTS,
-        UniformDropout,
-        uniform_dropout,
-        lambda x: uniform_dropout(x, 0.3, training=True),
-    ),
-)
+METHODS = (Method(FACTS, UniformDropout, uniform_dropout, lambda x: uniform_dropout(x, 0.3, training=True)),)

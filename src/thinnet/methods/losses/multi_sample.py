@@ -54,14 +54,12 @@ class MultiSample(Wrapped):
         self.masks = masks
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops elements of M copies and runs the head on all copies at once."""
         if not self.training:
             return self.layer(x)
         copies = self.apply_noise(x.unsqueeze(1).expand(-1, self.masks, *x.shape[1:]))
         return self.layer(copies.flatten(0, 1)).unflatten(0, (-1, self.masks)).transpose(0, 1)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the number of masks."""
         return f"p={self.p}, masks={self.masks}"
 
 

@@ -108,7 +108,6 @@ class FastDropout(Wrapped):
     below_one = True
 
     def drop(self, x: Tensor) -> Tensor:
-        """Adds normal noise to the output of the layer."""
         key = self.key(x)
         return self.layer(x) if key is None else _drop(key, x, self.layer)
 

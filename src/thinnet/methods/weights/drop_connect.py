@@ -167,7 +167,6 @@ class DropConnect(Wrapped):
         self.shared, self.inference = shared, inference
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops weights for each sample."""
         key = self.key(x, batch=None if self.shared else 0)
         if key is not None:
             return _drop(key, x, self.layer, self.shared)
@@ -185,7 +184,6 @@ class DropConnect(Wrapped):
         return Moments(y.mean * (self.p != 1), y.variance + constant)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the settings."""
         return f"p={self.p}, shared={self.shared}, inference={self.inference!r}"
 
 

@@ -108,12 +108,10 @@ class DropFilter(Wrapped):
         self.shared = shared
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops filters."""
         key = self.key(x, batch=None if self.shared else 0)
         return self.layer(x) if key is None else _drop(key, x, self.layer, self.shared)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the setting."""
         return f"p={self.p}, shared={self.shared}"
 
 

@@ -125,7 +125,6 @@ class Mixout(Wrapped):
         self.register_buffer("target", before.detach())
 
     def drop(self, x: Tensor) -> Tensor:
-        """Runs the layer with mixed weights."""
         key = self.key(x, batch=None)
         if key is None:
             return self.layer(x)

@@ -134,12 +134,10 @@ class Shakeout(Wrapped):
         self.c, self.smooth = c, smooth
 
     def drop(self, x: Tensor) -> Tensor:
-        """Drops inputs and adds the signs of their weights."""
         key = self.key(x)
         return self.layer(x) if key is None else _drop(key, x, self.layer, self.c, self.smooth)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the settings."""
         return f"p={self.p}, c={self.c}, smooth={self.smooth}"
 
 

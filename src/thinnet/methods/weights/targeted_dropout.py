@@ -162,7 +162,6 @@ class TargetedDropout(Wrapped):
         self.per: Per = per
 
     def drop(self, x: Tensor) -> Tensor:
-        """Runs the layer with the weights that this batch keeps."""
         key = self.key(x, batch=None)
         if key is None and not self.prune_in_eval:
             return self.layer(x)
@@ -181,15 +180,7 @@ class TargetedDropout(Wrapped):
         return layer
 
     def extra_repr(self) -> str:
-        """Returns the rate and the settings."""
         return f"p={self.p}, targeted={self.targeted}, per={self.per!r}, prune_in_eval={self.prune_in_eval}"
 
 
-METHODS = (
-    Method(
-        FACTS,
-        TargetedDropout,
-        targeted_dropout,
-        lambda x: targeted_dropout(x, 0.6, training=True),
-    ),
-)
+METHODS = (Method(FACTS, TargetedDropout, targeted_dropout, lambda x: targeted_dropout(x, 0.6, training=True)),)

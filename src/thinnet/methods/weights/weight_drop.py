@@ -132,7 +132,6 @@ class WeightDrop(Wrapped):
         return run_with(self.layer, dict(zip(self.weights, drop_all(key, whole), strict=True)), x, *args, **kwargs)
 
     def extra_repr(self) -> str:
-        """Returns the rate and the names of the weights."""
         return f"p={self.p}, weights={list(self.weights)}"
 
 
