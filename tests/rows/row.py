@@ -48,7 +48,6 @@ class Row:
         derivative: whether backward computes the derivative of forward.
         twice: whether it can be differentiated twice.
         compiles: whether one compiled graph serves all rates and steps.
-        checkpoints: whether activation checkpointing recomputes it.
     """
 
     method: Method
@@ -66,7 +65,6 @@ class Row:
     derivative: bool = True
     twice: bool = True
     compiles: bool = True
-    checkpoints: bool = True
 
     @property
     def name(self) -> str:
