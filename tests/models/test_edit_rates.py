@@ -208,3 +208,11 @@ def test_undo_restores_the_order_of_hooks() -> None:
     assert len(model[1]._forward_hooks) == 1
     edit.undo()
     assert picture(model) == was
+
+
+@pytest.mark.parametrize("wrap", [thinnet.nn.WeightDrop, thinnet.nn.Shakeout, thinnet.nn.FastDropout, thinnet.nn.DropConnect])
+def test_strip_puts_the_layer_in_place_of_its_wrapper(wrap) -> None:
+    layer = nn.Linear(16, 16)
+    model = nn.Sequential(wrap(layer))
+    strip(model)
+    assert model[0] is layer

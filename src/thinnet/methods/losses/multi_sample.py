@@ -53,6 +53,9 @@ class MultiSample(Wrapped):
         super().__init__(head, p)
         self.masks = masks
 
+    def bare_in_eval(self) -> bool:
+        return True
+
     def drop(self, x: Tensor) -> Tensor:
         if not self.training:
             return self.layer(x)

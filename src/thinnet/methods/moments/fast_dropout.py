@@ -107,6 +107,9 @@ class FastDropout(Wrapped):
     layers = (nn.Linear,)
     below_one = True
 
+    def bare_in_eval(self) -> bool:
+        return True
+
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x)
         return self.layer(x) if key is None else _drop(key, x, self.layer)

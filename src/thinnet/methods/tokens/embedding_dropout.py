@@ -106,6 +106,9 @@ class EmbeddingDropout(Wrapped):
     def __init__(self, layer: nn.Embedding, p: float = 0.1) -> None:
         super().__init__(layer, p)
 
+    def bare_in_eval(self) -> bool:
+        return True
+
     def drop(self, x: Tensor) -> Tensor:
         return _drop(self.key(x, batch=None), x, self.layer(x), self.num_embeddings)
 

@@ -166,6 +166,9 @@ class DropConnect(Wrapped):
             raise ValueError(f"DropConnect: inference must be 'mean' or 'gaussian'; got {inference!r}.")
         self.shared, self.inference = shared, inference
 
+    def bare_in_eval(self) -> bool:
+        return self.inference == "mean"
+
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x, batch=None if self.shared else 0)
         if key is not None:

@@ -107,6 +107,9 @@ class DropFilter(Wrapped):
         super().__init__(layer, p)
         self.shared = shared
 
+    def bare_in_eval(self) -> bool:
+        return True
+
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x, batch=None if self.shared else 0)
         return self.layer(x) if key is None else _drop(key, x, self.layer, self.shared)

@@ -133,6 +133,9 @@ class Shakeout(Wrapped):
         _check("Shakeout", c, smooth)
         self.c, self.smooth = c, smooth
 
+    def bare_in_eval(self) -> bool:
+        return True
+
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x)
         return self.layer(x) if key is None else _drop(key, x, self.layer, self.c, self.smooth)

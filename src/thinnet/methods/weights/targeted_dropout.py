@@ -161,6 +161,9 @@ class TargetedDropout(Wrapped):
         self.targeted, self.prune_in_eval = targeted, prune_in_eval
         self.per: Per = per
 
+    def bare_in_eval(self) -> bool:
+        return not self.prune_in_eval
+
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x, batch=None)
         if key is None and not self.prune_in_eval:

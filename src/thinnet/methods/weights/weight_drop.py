@@ -121,6 +121,9 @@ class WeightDrop(Wrapped):
         default = "weight_hh*" if recurrent else "weight"
         self.weights = chosen("WeightDrop", layer, default if weights is None else weights)
 
+    def bare_in_eval(self) -> bool:
+        return True
+
     def forward(self, x: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the output of the layer, in training with dropped weights."""
         if isinstance(x, fx.Proxy):

@@ -57,6 +57,10 @@ class Wrapped(Site):
         self.register_state_dict_post_hook(_plain_keys)
         self.register_load_state_dict_pre_hook(_inner_keys)
 
+    def bare_in_eval(self) -> bool:
+        """Whether eval runs the layer alone, so that `thinnet.strip` can replace the wrapper by its layer."""
+        return False
+
     def __getattr__(self, name: str) -> Any:
         """Returns an attribute of the layer if the wrapper has none of that name."""
         try:

@@ -3,13 +3,9 @@
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from thinnet.methods.losses.multi_sample import MultiSample
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.registry import REGISTRY
-from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout
-from thinnet.methods.weights.drop_connect import DropConnect
-from thinnet.methods.weights.targeted_dropout import TargetedDropout
-from thinnet.methods.weights.weight_drop import WeightDrop
+from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.models.edit.calls import CALLS
 from thinnet.models.edit.checks import check_model
 from thinnet.models.edit.freeze import pin_change
@@ -19,7 +15,6 @@ from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places, remova
 from thinnet.rng import Site
 
 FACTS = {method.module: method.facts for method in REGISTRY}
-BARE = (WeightDrop, EmbeddingDropout, MultiSample)  # wrappers that are their layer in eval
 
 
 def strip(model: nn.Module) -> Edit:
@@ -59,8 +54,8 @@ def strip(model: nn.Module) -> Edit:
 
 def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -> Change:
     """Returns the change that removes the noise of one module."""
-    if module in held and _bare(module):
-        return swap_change(held[module], module, module.layer)  # type: ignore[arg-type]
+    if module in held and isinstance(module, Wrapped) and module.bare_in_eval():
+        return swap_change(held[module], module, module.layer)
     if module in held and _is_nothing_in_eval(module) and not _read_by_ours(held[module]):
         identity = nn.Identity()
         identity.p = 0.0  # type: ignore[assignment]
@@ -69,14 +64,6 @@ def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -
     if isinstance(module, _DropoutNd):  # its own forward method may ignore the mode
         return Change(kept.sign, path, f"{kept.text}, its rate 0", [*kept.writes, Write(Entry(module, "__dict__", "p"), 0.0)])
     return kept
-
-
-def _bare(module: nn.Module) -> bool:
-    return (
-        isinstance(module, BARE)
-        or (isinstance(module, DropConnect) and module.inference == "mean")
-        or (isinstance(module, TargetedDropout) and not module.prune_in_eval)
-    )
 
 
 def _is_nothing_in_eval(module: nn.Module) -> bool:
