@@ -19,6 +19,7 @@ CONTAINERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
 PLAIN = frozenset((bool, int, float, str, type(None)))
 SIZED = frozenset((*CONTAINERS, tuple))
 OPAQUE = (Tensor, str, bytes, complex, type, FunctionType, MethodType, ModuleType, torch.dtype, torch.device)
+INTERNAL = frozenset(vars(nn.Module()))
 DEPTH = 6  # how many attributes and containers away from a module a generator is looked for
 
 
@@ -31,8 +32,9 @@ class State:
     """
 
     def __init__(self, model: nn.Module, values: bool = True) -> None:
-        self._attributes = [(module, _noted(module)) for module in model.modules()]
-        self._tensors = [_Saved(tensor, values) for tensor in _tensors(model)]
+        modules = list(model.modules())
+        self._attributes = [(module, _noted(module)) for module in modules]
+        self._tensors = [_Saved(tensor, values) for tensor in _tensors(modules)]
         self.devices = sorted({saved.tensor.device for saved in self._tensors if saved.tensor.device.type == "cuda"}, key=str)
 
     def restore(self) -> None:
@@ -88,11 +90,14 @@ def seed_all(seed: int) -> None:
         sys.modules["numpy"].random.seed(seed % (1 << 32))
 
 
-def _tensors(model: nn.Module) -> list[Tensor]:
+def _tensors(modules: list[nn.Module]) -> list[Tensor]:
     """Returns parameters, buffers and tensors in attributes, each once; without those that hold no values."""
-    held = (value for module in model.modules() for value in vars(module).values() if isinstance(value, Tensor))
-    found = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers(), *held)}
-    return [tensor for tensor in found.values() if not tensor.is_meta and not is_lazy(tensor)]
+    found: dict[int, Tensor] = {}
+    for module in modules:
+        for value in (*module._parameters.values(), *module._buffers.values(), *_own(module)):
+            if isinstance(value, Tensor) and not value.is_meta and not is_lazy(value):
+                found[id(value)] = value
+    return list(found.values())
 
 
 class _Saved:
@@ -130,6 +135,8 @@ class _Saved:
 
 def _part_names(tensor: Tensor) -> list[str]:
     """Returns the attributes in which a wrapper subclass holds its tensors; none for a tensor with memory of its own."""
+    if type(tensor) is Tensor or type(tensor) is nn.Parameter:
+        return []
     if is_traceable_wrapper_subclass(tensor):
         return list(tensor.__tensor_flatten__()[0])
     held = [name for name, value in getattr(tensor, "__dict__", {}).items() if isinstance(value, Tensor)]
@@ -193,7 +200,7 @@ def _generators(model: nn.Module) -> list[Any]:
     kinds = _kinds()
     found: dict[int, Any] = {}
     seen: set[int] = set()
-    level: list[Any] = [vars(module) for module in model.modules()]
+    level: list[Any] = [_own(module) for module in model.modules()]
     for _ in range(DEPTH):
         following: list[Any] = []
         for value in (each for holder in level for each in _held(holder)):
@@ -207,6 +214,11 @@ def _generators(model: nn.Module) -> list[Any]:
                 following.append(value)
         level = following
     return list(found.values())
+
+
+def _own(module: nn.Module) -> list[Any]:
+    """Returns the attributes of a module beside those of `nn.Module`; of these, the hooks."""
+    return [value for name, value in vars(module).items() if name not in INTERNAL or (name.endswith("hooks") and value)]
 
 
 def _kinds() -> tuple[type, ...]:
