@@ -119,12 +119,13 @@ def test_what_needs_no_pytorch_does_not_wait_for_it() -> None:
 @pytest.mark.parametrize(("method", "thing"), PUBLIC, ids=lambda value: getattr(value, "__name__", ""))
 def test_every_method_is_public_and_documented(method, thing) -> None:
     assert any(vars(face).get(thing.__name__) is thing for face in FACES)
-    words = thing.__doc__ or ""
-    first = next(other for other in REGISTRY if other.facts is method.facts)
-    refers = thing is not first.documented and (
-        words.startswith(f"Functional form of `{method.name}`.") or f"`{first.name}`" in words.partition(".")[0]
-    )
-    assert all(part in words for part in ((">>> ",) if refers else ("Args:", "Raises:", "Source:", ">>> ")))
+    words, first = thing.__doc__ or "", next(other for other in REGISTRY if other.facts is method.facts)
+    if thing is method.function and words.startswith(f"Functional form of `{method.name}`"):
+        assert ">>> " in words and "Source:" not in words  # the class says it
+    elif method is not first and f"`{first.name}`" in words.partition(".")[0]:
+        assert ">>> " in words
+    else:
+        assert all(part in words for part in ("Args:", "Raises:", "Source:", ">>> "))
 
 
 def test_nothing_else_is_public() -> None:
