@@ -16,9 +16,9 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 CONTAINERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
-PLAIN = frozenset((bool, int, float, str, type(None)))
+PLAIN = frozenset((bool, int, float, str, type(None), torch.dtype, torch.device))
 SIZED = frozenset((*CONTAINERS, tuple))
-OPAQUE = (Tensor, str, bytes, complex, type, FunctionType, MethodType, ModuleType, torch.dtype, torch.device)
+OPAQUE = (Tensor, str, bytes, complex, type, FunctionType, MethodType, ModuleType)
 INTERNAL = frozenset(vars(nn.Module()))
 DEPTH = 6  # how many attributes and containers away from a module a generator is looked for
 
@@ -28,12 +28,12 @@ class State:
 
     Args:
         model: any module.
-        values: whether the values of tensors are copied; else only the memory that each tensor uses is restored.
+        values: whether values and attributes are saved; else only the memory that each tensor uses.
     """
 
     def __init__(self, model: nn.Module, values: bool = True) -> None:
         modules = list(model.modules())
-        self._attributes = [(module, _noted(module)) for module in modules]
+        self._attributes = [(module, _noted(module)) for module in modules] if values else []
         self._tensors = [_Saved(tensor, values) for tensor in _tensors(modules)]
         self.devices = sorted({saved.tensor.device for saved in self._tensors if saved.tensor.device.type == "cuda"}, key=str)
 
@@ -60,8 +60,8 @@ def preserve_state(model: nn.Module, seed: int | None = None, values: bool = Tru
     Args:
         model: what may run, and change, in the context.
         seed: seeds the global generators of PyTorch, Python and NumPy in the context.
-        values: whether the values of tensors are copied. Without, only tensors that get other memory are restored, for code
-            that is known not to write in place: a copy costs memory and time.
+        values: whether values and attributes are restored. Without, only tensors that get other memory and the generators are:
+            enough, and faster, for a copy that shares its parameters and does not write to them in place.
 
     >>> layer = nn.Linear(2, 2)
     >>> with preserve_state(layer):
@@ -208,7 +208,7 @@ def _generators(model: nn.Module) -> list[Any]:
             if kind in PLAIN or (kind in SIZED and not value) or isinstance(value, OPAQUE) or id(value) in seen:
                 continue
             seen.add(id(value))
-            if isinstance(value, kinds):
+            if kind is torch.Generator or isinstance(value, kinds):  # its metaclass makes `isinstance` slow
                 found[id(value)] = value
             elif not isinstance(value, nn.Module):
                 following.append(value)
@@ -224,7 +224,7 @@ def _own(module: nn.Module) -> list[Any]:
 def _kinds() -> tuple[type, ...]:
     numpy = sys.modules.get("numpy")
     own = () if numpy is None else (numpy.random.RandomState, numpy.random.Generator, numpy.random.BitGenerator)
-    return (torch.Generator, random.Random, *own)
+    return (random.Random, *own)
 
 
 def _held(value: Any) -> Iterable[Any]:
