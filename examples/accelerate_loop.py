@@ -1,4 +1,4 @@
-"""Accelerate: the coins are saved and loaded with everything else."""
+"""Accelerate: the rng is saved and loaded with everything else."""
 
 import tempfile
 

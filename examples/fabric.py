@@ -1,4 +1,4 @@
-"""Lightning Fabric: the coins of a sample do not depend on how the batch is split for gradient accumulation."""
+"""Lightning Fabric: the masks of a sample do not depend on how the batch is split for gradient accumulation."""
 
 import torch
 from lightning.fabric import Fabric

@@ -1,4 +1,4 @@
-"""Hugging Face's Trainer with a small BERT: its dropout replaced by hand, its coins named by a callback."""
+"""Hugging Face's Trainer with a small BERT: with its dropout replaced and a callback that sets step and ids."""
 
 import os
 import tempfile
@@ -38,8 +38,8 @@ def train(rows: int, folder: str, resume: str | None = None) -> nn.Module:
     quiet = {"disable_tqdm": True, "report_to": [], "logging_strategy": "no", "use_cpu": True}
     arguments = TrainingArguments(folder, **options, **quiet, optim="sgd", learning_rate=0.05, save_steps=3)
     callbacks = [DropoutRNGCallback(thinnet.DropoutRNG(seed=0))]
-    named = collate(default_data_collator, key=KEY)
-    trainer = Trainer(build(), arguments, data_collator=named, train_dataset=data, callbacks=callbacks)
+    collator = collate(default_data_collator, key=KEY)
+    trainer = Trainer(build(), arguments, data_collator=collator, train_dataset=data, callbacks=callbacks)
     trainer.train(resume_from_checkpoint=resume)
     return trainer.model
 
@@ -55,4 +55,4 @@ with tempfile.TemporaryDirectory() as folder:
     parts = train(4, f"{folder}/parts")
 print(f"weights equal after resume: {close(whole, resumed, 0.0)}")
 print(f"weights equal to rounding in four parts: {close(whole, parts, 1e-5)}")
-print(f"the last of 6 steps is equal to the name of its coins: {resumed.dropout.context.step == 5}")
+print(f"the last of 6 steps is equal to the step of the masks: {resumed.dropout.context.step == 5}")

@@ -1,4 +1,4 @@
-"""Lightning: a callback names the coins; a resumed training has the masks of one that was never stopped."""
+"""Lightning: a callback sets step and ids; a resumed training has the masks of an uninterrupted one."""
 
 import logging
 import tempfile
@@ -50,4 +50,4 @@ with tempfile.TemporaryDirectory() as folder:
     resumed, _ = fit(4, folder, f"{folder}/half.ckpt")
 same = all(torch.equal(a, b) for a, b in zip(through.parameters(), resumed.parameters(), strict=True))
 print(f"weights equal after resume: {same}")
-print(f"the last of 12 steps is equal to the name of its coins: {resumed.net[2].context.step == 11}")
+print(f"the last of 12 steps is equal to the step of the masks: {resumed.net[2].context.step == 11}")

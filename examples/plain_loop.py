@@ -1,4 +1,4 @@
-"""A plain loop on handwritten digits, killed in the middle and resumed: the same coins, the same weights."""
+"""A plain loop on handwritten digits, interrupted and resumed: the same masks, the same weights."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""skorch: ids are one more column of X, and a callback gives them to the coins; a pause in between changes nothing."""
+"""skorch: ids are one more column of X, and a callback gives them to the rng; a pause changes nothing."""
 
 import numpy as np
 import torch
@@ -39,4 +39,4 @@ twice, _ = train(1, 3)
 same = all(torch.equal(a, b) for a, b in zip(once.module_.parameters(), twice.module_.parameters(), strict=True))
 print(f"step {rng.step}, accuracy {np.mean(once.predict(X) == digits.target):.3f}")
 print(f"weights equal after a pause: {same}")
-print(f"the last of 60 steps is equal to the name of its coins: {rng.step == 59}")
+print(f"the last of 60 steps is equal to the step of the masks: {rng.step == 59}")

@@ -1,4 +1,4 @@
-"""Every path gives the bits of the reference: all dtypes, layouts, grains, rules and thread counts, forward and backward."""
+"""Every path gives the bits of the reference: dtypes, layouts, noise shapes, kinds, thread counts, forward and backward."""
 
 import itertools
 import subprocess
@@ -44,11 +44,11 @@ def layouts(shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, Tensor]:
 
 
 def noise_shapes(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
-    """No axis, all but the first, all but the first two, or the first shares a coin."""
+    """Shared axes: none, all but the first, all but the first two, or the first."""
     return {(), tuple(range(1, len(shape))), tuple(range(2, len(shape))), (0,)}
 
 
-def names(shape: tuple[int, ...]) -> list[Tensor | None]:
+def sample_ids(shape: tuple[int, ...]) -> list[Tensor | None]:
     return [None, torch.arange(shape[0]) * 7 + 3, torch.tensor([5])]
 
 
@@ -60,7 +60,7 @@ def allowed(kind: NoiseKind, rate: int, dtype: torch.dtype) -> bool:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_forward_and_backward_give_the_bits_of_the_reference(kernel: str, dtype: torch.dtype) -> None:
     for shape, kind, rate in itertools.product(SHAPES, NoiseKind, (0, 19661, 65536)):
-        for x, shared_axes, ids in itertools.product(layouts(shape, dtype).values(), noise_shapes(shape), names(shape)):
+        for x, shared_axes, ids in itertools.product(layouts(shape, dtype).values(), noise_shapes(shape), sample_ids(shape)):
             if not allowed(kind, rate, dtype):
                 continue
             where = dict(step=torch.tensor(9), site=torch.tensor(2**32 - 5), samples=ids, shared_axes=shared_axes, kind=kind)
@@ -129,7 +129,7 @@ def test_in_place_writes_the_same_bits(kernel: str) -> None:
             assert_same_bits(dense(x), dense(expected))
 
 
-def test_a_shard_tosses_its_part_of_the_whole() -> None:
+def test_a_shard_has_its_part_of_the_whole_mask() -> None:
     x = torch.randn(6, 10, 64)
     whole = apply_noise(x, count(30000), torch.tensor(3), samples=torch.arange(6))
     where = torch.tensor(3), None, None, torch.arange(6)
@@ -137,7 +137,7 @@ def test_a_shard_tosses_its_part_of_the_whole() -> None:
     assert_same_bits(right, whole[:, :, 40:].contiguous())
 
 
-def test_a_backend_that_is_not_there_is_refused() -> None:
+def test_an_unknown_backend_is_refused() -> None:
     with pytest.raises(RuntimeError, match="backend must be one that this processor has; got 'sve'"):
         apply_noise(torch.ones(3), count(1), torch.tensor(0), backend="sve")
 

@@ -1,4 +1,4 @@
-"""The coin: Random123's known answers, the place of every unit, and the names that reach it."""
+"""Random bits: Random123's known answers, and the bits of every unit of every address."""
 
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def philox(counter: tuple[int, ...], key: tuple[int, ...]) -> tuple[int, ...]:
     return c0, c1, c2, c3
 
 
-def coin(seed: int, site: int, step: int, sample: int, unit: int) -> int:
-    """One coin as DESIGN lays it out: unit 128 s + 32 j + 2 l + h is half h of word j of block 16 s + l."""
+def bits(seed: int, site: int, step: int, sample: int, unit: int) -> int:
+    """The bits of a unit by docs/conventions.md: unit 128 s + 32 j + 2 l + h is half h of word j of block 16 s + l."""
     segment, within = divmod(unit, 128)
     j, rest = divmod(within, 32)
     lane, half = divmod(rest, 2)
@@ -55,8 +55,8 @@ def signed(seed: int) -> torch.Tensor:
     return torch.tensor(seed - (1 << 64) if seed >> 63 else seed)
 
 
-def heard(path: str, seed: int, site: int, step: int, sample: int, first: int, count: int) -> list[int]:
-    """DropoutRNG as a kernel tosses them, bit by bit from sixteen tosses: a unit is kept iff its coin reaches the threshold."""
+def bits_of_a_kernel(path: str, seed: int, site: int, step: int, sample: int, first: int, count: int) -> list[int]:
+    """The bits that a kernel reads, from sixteen masks: a unit is kept iff its bits are at least the threshold."""
     found = torch.zeros(count, dtype=torch.int64)
     x = torch.ones(first + count)
     for bit in reversed(range(16)):
@@ -70,18 +70,18 @@ def heard(path: str, seed: int, site: int, step: int, sample: int, first: int, c
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_every_path_tosses_the_coin_of_the_design(path: str) -> None:
+def test_every_path_reads_the_documented_bits(path: str) -> None:
     seed, site, step, sample = 0xFEDCBA9876543210, 0x89ABCDEF, 77, 0xF0000001
-    got = heard(path, seed, site, step, sample, first=250, count=20)
-    assert got == [coin(seed, site, step, sample, unit) for unit in range(250, 270)]
+    got = bits_of_a_kernel(path, seed, site, step, sample, first=250, count=20)
+    assert got == [bits(seed, site, step, sample, unit) for unit in range(250, 270)]
 
 
 @given(st.integers(0, (1 << 64) - 1), words, words, words, st.integers(0, 3000), st.integers(1, 300))
-def test_reference_coins_anywhere(seed: int, site: int, step: int, sample: int, first: int, count: int) -> None:
+def test_the_reference_reads_the_documented_bits(seed: int, site: int, step: int, sample: int, first: int, count: int) -> None:
     where = signed(seed), torch.tensor(step), torch.tensor(site), torch.tensor([sample])
     got = reference.unit_bits(*where, count, first)[0].tolist()
     picked = (0, count // 2, count - 1)
-    assert [got[i] for i in picked] == [coin(seed, site, step, sample, first + i) for i in picked]
+    assert [got[i] for i in picked] == [bits(seed, site, step, sample, first + i) for i in picked]
 
 
 @given(st.integers(0, (1 << 64) - 1), words, words, words, st.integers(0, 500))
@@ -97,8 +97,8 @@ def test_the_example_of_every_introduction() -> None:
     """Values 2, 4, 6, 8 at rate 0.5 with units 2 and 4 dropped give 4, 0, 12, 0."""
     x, half = torch.tensor([2.0, 4.0, 6.0, 8.0]), torch.tensor(32768, dtype=torch.int32)
     seeds = (torch.tensor(seed) for seed in range(1000))
-    tossed = next(y for y in (apply_noise(x, half, seed) for seed in seeds) if (y != 0).tolist() == [True, False, True, False])
-    assert tossed.tolist() == [4.0, 0.0, 12.0, 0.0]
+    dropped = next(y for y in (apply_noise(x, half, seed) for seed in seeds) if (y != 0).tolist() == [True, False, True, False])
+    assert dropped.tolist() == [4.0, 0.0, 12.0, 0.0]
     kept = torch.tensor([0.9, 0.1, 0.9, 0.1])
     assert dropout.definition(x, kept, 0.5).tolist() == [4.0, 0.0, 12.0, 0.0]
 
@@ -121,7 +121,7 @@ def test_units_past_the_first_words_of_the_counter_differ() -> None:
     assert len(torch.unique(drawn.reshape(-1, 8), dim=0)) == drawn.numel() // 8
 
 
-def test_rules_are_numbered_as_the_kernels_count_them() -> None:
+def test_kinds_of_noise_have_the_numbers_of_the_kernels() -> None:
     header = (Path(thinnet.__file__).parent / "ops" / "csrc" / "plan.h").read_text()
     assert (
         "enum class NoiseKind : int64_t { " + ", ".join(f"{kind.name.lower()} = {kind.value}" for kind in NoiseKind) in header

@@ -1,4 +1,4 @@
-"""Shared modules and views: which call and which view a toss is, in eager, compiled, copied, wrapped and recomputed runs."""
+"""Calls and views of shared modules, in eager, compiled, copied, wrapped and recomputed runs."""
 
 import copy
 import pickle
@@ -53,36 +53,36 @@ def gradients(model: nn.Module, x: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(sum(part.square().sum() for part in model(x)), [x, *model.parameters()]))
 
 
-def assert_named(outputs: tuple[Tensor, ...], rng: thinnet.DropoutRNG, view: int = 0) -> None:
-    """The first and the last toss are calls 0 and 2 of `drop`, the one of the middle is call 0 of `once`."""
+def assert_addressed(outputs: tuple[Tensor, ...], rng: thinnet.DropoutRNG, view: int = 0) -> None:
+    """The first and the last mask are calls 0 and 2 of `drop`, the middle one is call 0 of `once`."""
     assert torch.equal(outputs[0] != 0, expected(rng, "drop", 0, view))
     assert torch.equal(outputs[2] != 0, expected(rng, "drop", 2, view))
     assert torch.equal(outputs[1] != 0, expected(rng, "once", 0, view))
     assert torch.equal(outputs[1] > 3, expected(rng, "once", 0, view) & expected(rng, "drop", 1, view))
 
 
-def test_each_use_in_a_forward_pass_has_its_own_named_coins() -> None:
+def test_each_use_in_a_forward_pass_has_its_own_address() -> None:
     model, rng, x = bound()
     first = model(x)
-    assert_named(first, rng)
+    assert_addressed(first, rng)
     assert len({tuple(expected(rng, "drop", call).flatten().tolist()) for call in range(3)}) == 3
     for one, other in zip(first, model(x), strict=True):
-        assert_same_bits(one, other)  # another forward pass at the same place tosses the same coins
+        assert_same_bits(one, other)  # another forward pass at the same step has the same masks
 
 
-def test_a_view_is_other_coins_and_the_same_again_when_asked_for_again() -> None:
+def test_a_view_has_other_masks_and_the_same_ones_again() -> None:
     model, rng, x = bound()
     for view in (1, 0, 2**32 - 1, 1):
         with rng.view(view):
-            assert_named(model(x), rng, view)
+            assert_addressed(model(x), rng, view)
     with rng.view(1):
         with rng.view(2):
-            assert_named(model(x), rng, 2)
-        assert_named(model(x), rng, 1)
-    assert_named(model(x), rng)
+            assert_addressed(model(x), rng, 2)
+        assert_addressed(model(x), rng, 1)
+    assert_addressed(model(x), rng)
 
 
-def test_a_siamese_model_asks_for_equal_coins() -> None:
+def test_a_siamese_model_can_have_equal_masks() -> None:
     class Siamese(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -103,10 +103,10 @@ def test_a_forward_pass_that_failed_leaves_nothing_behind() -> None:
     model, rng, x = bound()
     with pytest.raises(RuntimeError):
         model(torch.ones(3, UNITS + 1))
-    assert_named(model(x), rng)
-    rng.context.calls.begin()  # as a pass that the keyboard interrupts
+    assert_addressed(model(x), rng)
+    rng.context.calls.begin()  # a pass that Ctrl-C interrupts
     rng.at(5, [3, 1, 4])
-    assert_named(model(x), rng)
+    assert_addressed(model(x), rng)
 
 
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
@@ -118,23 +118,23 @@ def test_compiled_calls_and_views_need_two_graphs_for_any_number_of_steps(backen
     for step in range(4):
         rng.at(step, [3, 1, 4])
         rng.at(5, [3, 1, 4])
-        assert_named(compiled(x), rng)
+        assert_addressed(compiled(x), rng)
         model.checkpointed = False
         plain = gradients(model, x)
         model.checkpointed = checkpointed
         torch.testing.assert_close(gradients(compiled, x), plain)
         with rng.view(step + 1):
-            assert_named(compiled(x), rng, step + 1)
+            assert_addressed(compiled(x), rng, step + 1)
     assert counter.frame_count == 2  # outside of views, and in them
 
 
-def test_parts_compiled_by_themselves_count_with_the_whole() -> None:
+def test_separately_compiled_parts_count_with_the_whole() -> None:
     model, rng, x = bound()
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     drop = model.drop
     model.drop = torch.compile(drop, backend=counter, fullgraph=True)
     for _ in range(4):
-        assert_named(model(x), rng)
+        assert_addressed(model(x), rng)
     assert counter.frame_count == 3  # one for each call
 
 
@@ -150,7 +150,7 @@ def test_blocks_compiled_one_by_one_share_their_code() -> None:
     assert counter.frame_count == 1
 
 
-def test_a_step_function_of_two_views_compiles_whole() -> None:
+def test_a_step_function_with_two_views_compiles_as_one_graph() -> None:
     model, rng, x = bound()
 
     def step(x: Tensor) -> tuple[Tensor, ...]:
@@ -159,18 +159,18 @@ def test_a_step_function_of_two_views_compiles_whole() -> None:
             return *one, *model(x)
 
     outputs = torch.compile(step, backend="aot_eager", fullgraph=True)(x)
-    assert_named(outputs[:3], rng)
-    assert_named(outputs[3:], rng, 1)
+    assert_addressed(outputs[:3], rng)
+    assert_addressed(outputs[3:], rng, 1)
 
 
 def test_copies_pickles_and_wrapped_models_count_too() -> None:
     model, rng, x = bound()
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         thinnet.rng_of(twin).at(5, [3, 1, 4])
-        assert_named(twin(x), rng)
-        assert_named(twin(x), rng)
+        assert_addressed(twin(x), rng)
+        assert_addressed(twin(x), rng)
         assert twin.drop.context is twin.once.context and twin.drop.context.calls.sites == [twin.drop, twin.once]
-    assert_named(nn.DataParallel(model)(x), rng)
+    assert_addressed(nn.DataParallel(model)(x), rng)
     rng.unbind()
     wrapped = torch.compile(nn.Sequential(model), backend="aot_eager")
     again = thinnet.DropoutRNG(7).bind(wrapped)
@@ -187,7 +187,7 @@ def group() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("first", ["bind", "wrap"])
-def test_ddp_leaves_no_trace_in_the_names(group: None, first: str) -> None:
+def test_ddp_is_not_part_of_the_address(group: None, first: str) -> None:
     model, x = Shared(), torch.ones(3, UNITS)
     rng = thinnet.DropoutRNG(7)
     if first == "bind":
@@ -198,11 +198,11 @@ def test_ddp_leaves_no_trace_in_the_names(group: None, first: str) -> None:
     rng.at(5, [3, 1, 4])
     for _ in range(2):
         outputs = parallel(x)
-        assert_named(outputs, rng)
+        assert_addressed(outputs, rng)
         sum(part.sum() for part in outputs).backward()
 
 
-def test_a_part_called_by_itself_takes_call_0_or_says_that_it_cannot_know() -> None:
+def test_a_part_called_by_itself_takes_call_0_or_is_refused() -> None:
     model, rng, x = bound()
     for _ in range(2):
         assert torch.equal(model.drop(x) != 0, expected(rng, "drop", 0))
@@ -214,7 +214,7 @@ def test_a_part_called_by_itself_takes_call_0_or_says_that_it_cannot_know() -> N
         assert torch.equal(model.drop(x) != 0, expected(rng, "drop", 2))
 
 
-def test_two_uses_are_ambiguous_already() -> None:
+def test_two_uses_are_ambiguous() -> None:
     model = nn.Sequential(layer := thinnet.nn.Dropout(0.5), layer)
     thinnet.DropoutRNG(0).bind(model).at(0)
     model(torch.ones(3, UNITS))
@@ -222,7 +222,7 @@ def test_two_uses_are_ambiguous_already() -> None:
         layer(torch.ones(3, UNITS))
 
 
-def test_a_step_that_calls_the_parts_can_say_that_it_is_one_pass() -> None:
+def test_a_step_that_calls_the_parts_can_count_as_one_pass() -> None:
     model, rng, x = bound()
     for _ in range(2):
         with rng.forward():
@@ -245,7 +245,7 @@ def gradients_by_backward(model: nn.Module, x: Tensor) -> list[Tensor]:
     return [value.grad for value in (x, *model.parameters())]
 
 
-def test_remedy_one_the_part_says_its_call() -> None:
+def test_first_remedy_the_part_sets_its_call() -> None:
     model, rng, x = bound()
     plain = gradients(model, x)
 
@@ -255,14 +255,14 @@ def test_remedy_one_the_part_says_its_call() -> None:
         return model.once(hidden) * model.weight
 
     model.middle, model.checkpointed = pinned, True
-    assert_named(model(x), rng)
+    assert_addressed(model(x), rng)
     torch.testing.assert_close(gradients_by_backward(model, x), plain)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     torch.testing.assert_close(gradients_by_backward(compiled, x), plain)
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_remedy_two_the_part_goes_back_to_its_place(whole: bool) -> None:
+def test_second_remedy_the_part_recomputes_in_its_own_context(whole: bool) -> None:
     model, rng, x = bound()
     plain = [gradients(model, x)]
     with rng.view(1):

@@ -56,14 +56,14 @@ def test_the_channels_are_those_of_pytorch(ours: type[nn.Module], theirs: type[n
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                noise_shapes = [grain(cls, x) for cls in (ours, theirs)]
+                noise_shapes = [shared_axes(cls, x) for cls in (ours, theirs)]
         except RuntimeError:
             continue
         assert noise_shapes[0] == noise_shapes[1], axes
 
 
-def grain(cls: type[nn.Module], x: torch.Tensor) -> list[bool]:
-    """Which axes share a coin: those along which no output of many changes."""
+def shared_axes(cls: type[nn.Module], x: torch.Tensor) -> list[bool]:
+    """The axes along which no output of many changes."""
     outputs = torch.stack([cls(0.5)(x) for _ in range(60)])
     return [bool((outputs.diff(dim=axis) == 0).all()) for axis in range(1, outputs.ndim)]
 
@@ -218,7 +218,7 @@ def test_rates_first_used_under_inference_mode_serve_backward() -> None:
     assert x.grad is not None
 
 
-def test_a_symbolic_trace_takes_a_layer_whole() -> None:
+def test_a_symbolic_trace_records_a_layer_as_one_call() -> None:
     model = nn.Sequential(nn.Linear(2, 2), thinnet.nn.Dropout(0.3), nn.Unflatten(0, (2, 2)), thinnet.nn.Dropout1d(0.2))
     traced = torch.fx.symbolic_trace(model)
     assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1", "2", "3"]

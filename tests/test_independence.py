@@ -1,7 +1,7 @@
-"""Coins with different names are independent: laws that two published seeding schemes break, and ours keep.
+"""Masks with different addresses are independent: properties that two published seeding schemes break, and ours keep.
 
-Agreements of fair coins are counted, so Hoeffding's bound gives the limits exactly. Each law fails by chance with at most
-`FALSE_ALARM`, however many pairs it looks at.
+The tests count agreements of masks at rate 1/2, so Hoeffding's bound gives exact limits. Each test fails by chance with a
+probability of at most `FALSE_ALARM`, for any number of pairs.
 """
 
 import math
@@ -20,9 +20,9 @@ ROWS, COLUMNS = 256, 1024
 SITES, STEPS = range(42, 46), range(5)
 
 
-def hoeffding(rng: int, tests: int) -> float:
-    """How far the number of agreements among so many pairs of fair coins may be from half of them."""
-    return math.sqrt(rng * math.log(2 * tests / FALSE_ALARM) / 2)
+def hoeffding(pairs: int, tests: int) -> float:
+    """How far the number of agreements among independent pairs may be from half of them."""
+    return math.sqrt(pairs * math.log(2 * tests / FALSE_ALARM) / 2)
 
 
 def assert_rows_differ(kept: Tensor) -> None:
@@ -36,10 +36,10 @@ def assert_rows_differ(kept: Tensor) -> None:
 
 def assert_neighbouring_sites_differ(mask: Callable[[int, int], Tensor]) -> None:
     """No two masks at rate 1/2, of neighbouring sites or steps, agree in more or less than half of their elements."""
-    named = [((site, step), mask(site, step).flatten()) for site in SITES for step in STEPS]
-    tests = len(named) * (len(named) - 1) // 2
-    for i, (name, kept) in enumerate(named):
-        for other, there in named[i + 1 :]:
+    masks = [((site, step), mask(site, step).flatten()) for site in SITES for step in STEPS]
+    tests = len(masks) * (len(masks) - 1) // 2
+    for i, (name, kept) in enumerate(masks):
+        for other, there in masks[i + 1 :]:
             share = float((kept == there).double().mean())
             limit = hoeffding(kept.numel(), tests) / kept.numel()
             assert abs(share - 0.5) <= limit, f"(site, step) {name} and {other} agree in {share:.3f} of the mask"
@@ -75,7 +75,7 @@ def named_seeds(seed: int, step: int) -> Tensor:
 
 
 def drawn_seeds(seed: int, step: int) -> Tensor:
-    """Coins without a name, by the calls after `torch.manual_seed` of neighbouring seeds."""
+    """Masks without addresses, by the calls after `torch.manual_seed` of neighbouring seeds."""
     torch.manual_seed(seed)
     return [kept(thinnet.nn.Dropout(0.5), 4, ROWS) for _ in range(step + 1)][-1]
 
@@ -89,7 +89,7 @@ def test_rows_differ(samples: Tensor | None) -> None:
     assert_rows_differ(kept(layer, ROWS, COLUMNS))
 
 
-def test_the_law_of_rows_sees_a_mask_that_repeats() -> None:
+def test_the_test_of_rows_detects_a_mask_that_repeats() -> None:
     with pytest.raises(AssertionError, match=r"rows that are 32 apart agree in 1\.000"):
         assert_rows_differ(repeating_rows(3))
 
@@ -99,13 +99,13 @@ def test_neighbouring_sites_differ(scheme: Callable[[int, int], Tensor]) -> None
     assert_neighbouring_sites_differ(scheme)
 
 
-def test_the_law_of_sites_sees_seeds_that_are_added() -> None:
+def test_the_test_of_sites_detects_added_seeds() -> None:
     with pytest.raises(AssertionError, match=r"\(42, 1\) and \(43, 0\) agree in 1\.000"):
         assert_neighbouring_sites_differ(added_seeds)
 
 
 def grid(coordinate: str, seed: int) -> Tensor:
-    """Ten million 16-bit coins whose rows are neighbours along one coordinate."""
+    """Ten million times 16 random bits, whose rows are neighbours along one coordinate."""
     names = {"seed": seed, "step": 3, "site": 77, "sample": 5}
     walk = torch.arange(10_000)
     if coordinate == "sample":
@@ -122,7 +122,7 @@ def grid(coordinate: str, seed: int) -> Tensor:
 
 
 def assert_neighbours_are_not_correlated(drawn: Tensor) -> None:
-    """A coin with the one in the next row, and every bit with every bit of it: 257 z-values that share the false alarm."""
+    """The bits of a unit and of the next row, as numbers and bit by bit: 257 z-values that share the false alarm."""
     one, other = drawn[:-1].flatten(), drawn[1:].flatten()
     centred = [side.double() - 32767.5 for side in (one, other)]
     z = abs(float(torch.dot(*centred))) * 12 / (65536**2 - 1) / len(one) ** 0.5
@@ -139,7 +139,7 @@ def test_neighbours_are_not_correlated_along(coordinate: str, seed: int) -> None
     assert_neighbours_are_not_correlated(grid(coordinate, seed))
 
 
-def test_the_law_of_neighbours_sees_one_bit_that_leaks_into_another_in_one_coin_of_a_hundred() -> None:
+def test_the_test_of_neighbours_detects_one_leaking_bit_in_one_unit_of_a_hundred() -> None:
     drawn = grid("step", 1)
     drawn[1:, ::100] = (drawn[1:, ::100] & ~8) | ((drawn[:-1, ::100] >> 9) & 1) << 3
     with pytest.raises(AssertionError, match="sigma"):

@@ -28,7 +28,7 @@ def test_the_last_bit_is_the_sign() -> None:
     assert 6.3 < float(reference.normal(torch.tensor([0]))) < 6.4
 
 
-def test_words_of_coins_are_normal_in_distribution() -> None:
+def test_random_words_are_normal_in_distribution() -> None:
     where = torch.tensor(1), torch.tensor(2), torch.tensor(3), torch.arange(64)
     z = reference.normal(reference.noise(*where, 1 << 14)).flatten().double().numpy()
     assert stats.kstest(z, "norm").pvalue > FALSE_ALARM

@@ -1,4 +1,4 @@
-"""The toss among PyTorch's own machinery: opcheck, compile, export, vmap, checkpoint, autocast, nested tensors, memory."""
+"""The op in PyTorch: opcheck, compile, export, vmap, checkpoint, autocast, nested tensors, memory."""
 
 import itertools
 
@@ -24,9 +24,9 @@ def network(*layers: nn.Module) -> nn.Module:
 
 
 @pytest.mark.parametrize("kind", list(NoiseKind))
-@pytest.mark.parametrize("named", [False, True])
-def test_opcheck_is_clean(kind: NoiseKind, named: bool) -> None:
-    name = (torch.tensor(1), torch.tensor(4), torch.arange(8)) if named else (None, None, None)
+@pytest.mark.parametrize("addressed", [False, True])
+def test_opcheck_is_clean(kind: NoiseKind, addressed: bool) -> None:
+    name = (torch.tensor(1), torch.tensor(4), torch.arange(8)) if addressed else (None, None, None)
     for linear, units in itertools.product((False, True), ([], [0, 6, 1, 0], [0, 1, 0, 0], [0, 0, 0, 5])):
         rest = (count(20000), torch.tensor(3), *name, units, schema.options_of(kind, linear))
         torch.library.opcheck(torch.ops.thinnet.apply_noise.default, (torch.randn(8, 5, 6, requires_grad=True), *rest))
@@ -59,7 +59,7 @@ def test_compiled_functions_read_a_changing_rate() -> None:
     for i in range(1, 9):
         y = compiled(torch.ones(20_000), i / 10)
         assert abs(float((y == 0).double().mean()) - i / 10) < 0.03
-    assert counter.frame_count <= 3  # a number is burnt in once; its second value makes it an input
+    assert counter.frame_count <= 3  # the first number is a constant; the second makes it an input
 
 
 def test_compiled_in_place_and_reseeded() -> None:
@@ -104,7 +104,7 @@ def test_vmap_different_and_same() -> None:
 
 
 @pytest.mark.parametrize("in_dim", [0, 1, 2])
-def test_vmap_of_named_coins_gives_each_slice_the_same(in_dim: int) -> None:
+def test_vmap_of_addressed_masks_gives_each_slice_the_same(in_dim: int) -> None:
     layer = thinnet.nn.Dropout(0.5)
     thinnet.DropoutRNG(3).bind(layer).at(4, torch.tensor([9, 8, 7]))
     slices = torch.randn(5, 3, 8)
@@ -142,16 +142,16 @@ def test_forward_mode() -> None:
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
-@pytest.mark.parametrize("named", [True, False])
-def test_checkpointing_tosses_the_same_coins_again(reentrant: bool, named: bool) -> None:
+@pytest.mark.parametrize("addressed", [True, False])
+def test_checkpointing_recomputes_the_same_mask(reentrant: bool, addressed: bool) -> None:
     model = network(thinnet.nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.3))
     x = torch.randn(8, 6, requires_grad=True)
-    if named:
+    if addressed:
         thinnet.DropoutRNG(3).bind(model).at(5)
     torch.manual_seed(1)
     expected = torch.autograd.grad(model(x).square().sum(), [x, *model.parameters()])
     torch.manual_seed(1)
-    y = checkpoint(model, x, use_reentrant=reentrant, preserve_rng_state=not named)
+    y = checkpoint(model, x, use_reentrant=reentrant, preserve_rng_state=not addressed)
     y.square().sum().backward()
     for value, gradient in zip((x, *model.parameters()), expected, strict=True):
         torch.testing.assert_close(value.grad, gradient, rtol=0, atol=0)
@@ -176,7 +176,7 @@ def test_jagged_nested_tensors() -> None:
         thinnet.nn.Dropout(0.5, inplace=True)(x)
 
 
-def test_backward_after_the_next_step_tosses_the_coins_of_its_own_forward() -> None:
+def test_backward_after_the_next_step_has_the_mask_of_its_forward() -> None:
     layer = thinnet.nn.Dropout(0.5)
     rng = thinnet.DropoutRNG(1).bind(layer)
     x = torch.ones(2, 50, requires_grad=True)

@@ -5,6 +5,7 @@ import io
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 40), thinnet.nn.Dropout(0.5), nn.ReLU(), nn.Sequential(thinnet.nn.Dropout(0.2)))
 
 
-def test_masks_can_be_named_without_the_model() -> None:
+def test_masks_need_no_forward_pass() -> None:
     model, x, ids = network(), torch.randn(4, 6), torch.tensor([4711, 3, 99, 2**32 - 1])
     rng = thinnet.DropoutRNG(seed=2**63 + 9).bind(model).at(200, ids)
     hidden = model[1](model[0](x))
@@ -189,6 +190,22 @@ def test_uninitialised_memory_never_reaches_the_rate() -> None:
     assert_rate(model.to_empty(device="cpu")[1](torch.ones(100_000)) == 0, 0.5)
 
 
+def test_a_loaded_transformer_has_its_rate(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+
+    class Classifier(transformers.BertPreTrainedModel):
+        def __init__(self, config) -> None:
+            super().__init__(config)
+            self.bert, self.drop = transformers.BertModel(config), thinnet.nn.Dropout(0.3)
+            self.post_init()
+
+    sizes = dict(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, vocab_size=50)
+    Classifier(transformers.BertConfig(**sizes)).save_pretrained(tmp_path)
+    loaded = Classifier.from_pretrained(tmp_path).train()
+    assert loaded.drop.p == 0.3
+    assert_rate(loaded.drop(torch.ones(100_000)) == 0, 0.3)
+
+
 def test_a_pickle_of_an_older_version_loads() -> None:
     layer = thinnet.nn.Dropout(0.3)
     state = layer.__getstate__() | {"clock": None, "calls": 2, "_captured": None}
@@ -244,7 +261,7 @@ def test_replicas_of_data_parallel_are_refused() -> None:
     layer.eval()._replicate_for_data_parallel()
 
 
-def test_unbinding_gives_the_plain_model_back() -> None:
+def test_unbinding_returns_to_the_generator_of_torch() -> None:
     model, x = network(), torch.randn(4, 6)
     torch.manual_seed(1)
     expected = model(x)
@@ -253,7 +270,7 @@ def test_unbinding_gives_the_plain_model_back() -> None:
     assert_same_bits(model(x), expected)
 
 
-def test_state_goes_on_where_it_was() -> None:
+def test_state_resumes() -> None:
     model, x = network(), torch.randn(4, 6)
     rng = thinnet.DropoutRNG(3).bind(model)
     for _ in range(4):
@@ -267,7 +284,7 @@ def test_state_goes_on_where_it_was() -> None:
     assert_same_bits(again.advance() and model(x), expected)
 
 
-def test_state_of_another_model_is_refused_name_by_name() -> None:
+def test_state_of_another_model_is_refused_with_a_list() -> None:
     rng = thinnet.DropoutRNG(3).bind(network())
     rng.at(9)
     state = rng.state_dict()
@@ -300,14 +317,14 @@ def test_bad_samples(samples: object) -> None:
     assert rng.step == 3
 
 
-def test_a_batch_that_is_not_where_it_should_be() -> None:
+def test_a_batch_on_another_axis_is_refused() -> None:
     layer = thinnet.nn.Dropout(0.5)
     thinnet.DropoutRNG().bind(layer).at(0, samples=[1, 2, 3])
     with pytest.raises(ValueError, match=r"axis 0 of x must count the samples .* got x of shape \(7, 3\) and 3 samples"):
         layer(torch.ones(7, 3))
 
 
-def test_forgetting_at_and_binding_wrongly() -> None:
+def test_a_missing_step_and_a_model_without_sites_are_refused() -> None:
     model = network()
     rng = thinnet.DropoutRNG().bind(model)
     with pytest.raises(RuntimeError, match=r"site '1': its RNG has no step yet. Call rng.at"):
@@ -318,7 +335,7 @@ def test_forgetting_at_and_binding_wrongly() -> None:
     model(torch.randn(4, 6))
 
 
-def test_two_names_of_one_number_are_refused() -> None:
+def test_two_names_with_one_number_are_refused() -> None:
     model = nn.Module()
     for name in ("plumless", "buckeroo"):  # a pair whose CRC-32 is the same
         model.add_module(name, thinnet.nn.Dropout(0.5))

@@ -1,4 +1,4 @@
-"""Sample ids reach the coins: any sampler, number of workers, collate function and kind of item."""
+"""Sample ids reach the masks: any sampler, number of workers, collate function and kind of item."""
 
 import pickle
 from collections.abc import Iterator
@@ -76,14 +76,14 @@ def test_items_that_are_dicts_and_batches_that_carry_their_ids(workers: int, kin
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
-def test_streams_are_numbered_or_name_their_items(workers: int) -> None:
+def test_streams_have_numbers_or_keys(workers: int) -> None:
     for stream in (indexed(Stream(), shard=True), *([indexed(Stream())] if workers < 2 else [])):
         rows = [split(batch) for batch in DataLoader(stream, batch_size=5, num_workers=workers, collate_fn=collate())]
         assert sorted(torch.cat([ids for ids, _ in rows]).tolist()) == list(range(LENGTH))
         assert all(torch.equal(x, ids.double() * 10) for ids, x in rows)
     rows = [split(batch) for batch in DataLoader(indexed(Stream(), key=name), num_workers=workers)]
     assert all(torch.equal(x, ids.double() * 10) for ids, x in rows)
-    assert len(rows) == LENGTH * max(1, workers)  # this stream gives all to each worker
+    assert len(rows) == LENGTH * max(1, workers)  # each worker gets the whole stream
 
 
 def test_a_stream_of_many_workers_must_say_what_an_id_is() -> None:

@@ -1,4 +1,4 @@
-"""Rate schedules: their values, where they go by name, what running and compiled models make of them, saving and plotting."""
+"""Rate schedules: values, patterns, eager and compiled models, saving and plotting."""
 
 import copy
 import importlib.util
@@ -119,7 +119,7 @@ def test_patterns_that_match_nothing_or_twice_are_refused_and_change_nothing() -
         thinnet.DropoutRNG(schedules={"*": Constant(0.1), "1.*": Constant(0.2)}).bind(model)
     with pytest.raises(TypeError, match=r"schedules must be of thinnet.schedules; got 0\.1 for '\*'"):
         thinnet.DropoutRNG(schedules={"*": 0.1})
-    thinnet.DropoutRNG().bind(model)  # nothing was bound by those
+    thinnet.DropoutRNG().bind(model)  # the failed calls bound nothing
 
 
 def test_twelve_rates_are_one_graph_and_the_rate_is_delivered() -> None:
@@ -155,7 +155,7 @@ def test_twelve_blocks_compiled_one_by_one_have_twelve_rates_and_one_graph(copie
 
 
 def test_a_rate_that_starts_at_0_has_a_layer_to_drive() -> None:
-    """A model built with `Dropout(p) if p > 0 else Identity()` has none, and its schedule is driven in vain."""
+    """A model built with `Dropout(p) if p > 0 else Identity()` has none, so its schedule has no effect."""
     model = nn.Sequential(thinnet.nn.Dropout(0.0))
     rng = thinnet.DropoutRNG(1, schedules={"0": Late(0.5, cutoff=3)}).bind(model)
     dropped = [int((rng.at(step) and model(torch.ones(1, 400)) == 0).sum()) for step in range(5)]

@@ -1,4 +1,4 @@
-"""The kernels of the GPU where there is none: run by Triton's interpreter, and compiled for a GPU.
+"""The GPU kernels without a GPU: run by Triton's interpreter, and compiled.
 
 The interpreter has to be chosen before Triton is imported, and a compiler for a GPU that is not there takes the place of the
 driver. So each is a process of its own.

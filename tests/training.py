@@ -1,4 +1,4 @@
-"""One small training that the tests of invariance run in many ways: neither masks nor weights may depend on the way."""
+"""A small training that the tests of invariance run in many ways, with the same masks and weights."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -8,20 +8,20 @@ from torch import Tensor, nn
 
 import thinnet
 
-STEPS, BATCH, CASES, FEATURES, HIDDEN = 20, 64, 256, 24, 40
+STEPS, BATCH, SAMPLES, FEATURES, HIDDEN = 20, 64, 256, 24, 40
 Tables = dict[str, Tensor]
 
 
 def data() -> tuple[Tensor, Tensor]:
-    """Inputs of ones and minus ones, so that the noise on them is read off exactly, and three classes."""
+    """Inputs of ones and minus ones, so that the noise on them is exact, and three classes."""
     source = torch.Generator().manual_seed(5)
-    x = torch.randint(2, (CASES, FEATURES), generator=source).double() * 2 - 1
-    return x, torch.randint(3, (CASES,), generator=source)
+    x = torch.randint(2, (SAMPLES, FEATURES), generator=source).double() * 2 - 1
+    return x, torch.randint(3, (SAMPLES,), generator=source)
 
 
 def batch(step: int) -> Tensor:
-    """The ids of the cases of a step."""
-    return torch.randperm(CASES, generator=torch.Generator().manual_seed(step))[:BATCH]
+    """The sample ids of a step."""
+    return torch.randperm(SAMPLES, generator=torch.Generator().manual_seed(step))[:BATCH]
 
 
 def build() -> nn.Sequential:
@@ -44,13 +44,13 @@ def whole(t: Tensor) -> Tensor:
 
 
 class Record:
-    """What the coins were, by step and case: the noise, the mask of the forward pass, and that of the backward pass."""
+    """The noise and the masks of the forward and the backward pass, by step and sample."""
 
     def __init__(self, model: nn.Sequential) -> None:
         self.tables: Tables = {
-            "noise": torch.full((STEPS, CASES, FEATURES), torch.nan, dtype=torch.float64),
-            "forward": torch.full((STEPS, CASES, HIDDEN), torch.nan, dtype=torch.float64),
-            "backward": torch.full((STEPS, CASES, HIDDEN), torch.nan, dtype=torch.float64),
+            "noise": torch.full((STEPS, SAMPLES, FEATURES), torch.nan, dtype=torch.float64),
+            "forward": torch.full((STEPS, SAMPLES, HIDDEN), torch.nan, dtype=torch.float64),
+            "backward": torch.full((STEPS, SAMPLES, HIDDEN), torch.nan, dtype=torch.float64),
         }
         self.step, self.ids = 0, torch.tensor([])
         model.noise.register_forward_hook(lambda _, inputs, y: self._write("noise", y * inputs[0]))
@@ -92,7 +92,7 @@ def weights(model: nn.Module) -> Tables:
 
 
 def trained(parts: Callable[[Tensor], Iterable[Tensor]] = lambda ids: [ids]) -> tuple[Tables, Tables]:
-    """The weights and the coins of one training in this process."""
+    """The weights and the masks of one training in this process."""
     model = build()
     rng, record = thinnet.DropoutRNG(7).bind(model), Record(model)
     train(model, rng, record, parts)
@@ -100,7 +100,7 @@ def trained(parts: Callable[[Tensor], Iterable[Tensor]] = lambda ids: [ids]) -> 
 
 
 def assert_same_training(one: tuple[Tables, Tables], other: tuple[Tables, Tables]) -> None:
-    """The same coins bit by bit, and the same weights to rounding."""
+    """The same masks bit by bit, and the same weights to rounding."""
     for name, table in one[1].items():
         assert torch.equal(table.isnan(), other[1][name].isnan()), name
         assert torch.equal(table.nan_to_num(-1), other[1][name].nan_to_num(-1)), name

@@ -9,7 +9,7 @@ import torch
 import triton
 import triton.language as tl
 from assertions import assert_same_bits
-from test_backends import DTYPES, allowed, count, dense, layouts, names, noise_shapes
+from test_backends import DTYPES, allowed, count, dense, layouts, noise_shapes, sample_ids
 from test_bits import known_answers
 from torch import Tensor
 
@@ -37,7 +37,7 @@ def test_known_answers(answer: list[int]) -> None:
 
 
 def both(x: Tensor, rate: int, **where: Any) -> list[tuple[Tensor, Tensor]]:
-    """The toss and its gradient, by the kernels and by the reference."""
+    """The result and its gradient, by the kernels and by the reference."""
     x = x.detach().requires_grad_()
     weight, found = torch.randn_like(x), []
     for path in ("triton", "reference"):
@@ -51,7 +51,7 @@ def test_forward_and_backward_give_the_bits_of_the_reference(dtype: torch.dtype)
     for number, (shape, kind) in enumerate(itertools.product(SHAPES, NoiseKind)):
         for x, shared_axes in itertools.product(layouts(shape, dtype).values(), noise_shapes(shape)):
             number += 1
-            rate, ids = (0, 19661, 65536, 30000)[number % 4], names(shape)[number % 3]
+            rate, ids = (0, 19661, 65536, 30000)[number % 4], sample_ids(shape)[number % 3]
             if not allowed(kind, rate, dtype):
                 continue
             step, site = (torch.tensor(9), torch.tensor(2**32 - 5)) if ids is not None else (None, None)
@@ -64,7 +64,7 @@ def test_forward_and_backward_give_the_bits_of_the_reference(dtype: torch.dtype)
 def test_every_kernel_at_every_place_of_a_row(shape: tuple[int, ...]) -> None:
     """Whole segments, rows that begin or end inside one, runs longer than a program; a shard that begins anywhere."""
     x = torch.randn(shape)
-    for shared_axes, ids, kind in itertools.product(((), (2,)[: x.ndim - 2]), names(shape), NoiseKind):
+    for shared_axes, ids, kind in itertools.product(((), (2,)[: x.ndim - 2]), sample_ids(shape), NoiseKind):
         assert_same_bits(*(pair[0] for pair in both(x, 30000, shared_axes=shared_axes, samples=ids, kind=kind)))
     whole = apply_noise(torch.cat([x.flatten()] * 2), count(30000), torch.tensor(3))
     where = torch.tensor(3), None, None, None
@@ -109,7 +109,7 @@ def test_in_place_writes_the_same_bits() -> None:
 def test_axes_that_continue_each_other_are_one() -> None:
     shape, strides = (2, 3, 4, 5), (60, 20, 5, 1)
     assert [tuple(axis) for axis in door.axes_of((shape, strides, strides, strides), False)] == [(120, 1, 1, 1, 0)]
-    named = door.axes_of((shape, strides, strides, (0, 20, 5, 1)), True)
-    assert [tuple(axis) for axis in named] == [(2, 60, 60, 0, 1), (60, 1, 1, 1, 0)]
+    with_ids = door.axes_of((shape, strides, strides, (0, 20, 5, 1)), True)
+    assert [tuple(axis) for axis in with_ids] == [(2, 60, 60, 0, 1), (60, 1, 1, 1, 0)]
     channels = door.axes_of((shape, strides, strides, (3, 1, 0, 0)), False)
     assert [tuple(axis) for axis in channels] == [(6, 20, 20, 1, 0), (20, 1, 1, 0, 0)]

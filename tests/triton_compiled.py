@@ -50,7 +50,7 @@ class Compiled:
 
 
 def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared_axes: tuple[int, ...] = (), **where: Any) -> tuple[str, Any]:
-    """The name of the kernel that serves a toss, and the kernel."""
+    """The kernel that serves a call, and its name."""
     driver.set_active(Driver())
     stand_in = Compiled()
     monkeypatch.setattr(door, "kernels", stand_in)
@@ -64,7 +64,7 @@ def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared_axes: tuple[int,
 
 CASES = {
     "segments": ((1 << 20,), (), None),
-    "named": ((64, 1024), (), torch.arange(64)),
+    "addressed": ((64, 1024), (), torch.arange(64)),
     "runs": ((8, 16, 56, 56), (2, 3), torch.tensor([3])),
     "strided": ((8, 16, 5), (), None),
 }
@@ -82,7 +82,7 @@ def test_products_and_sums_are_not_fused_nor_flushed(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
-@pytest.mark.parametrize("case", ["segments", "named", "runs"])
+@pytest.mark.parametrize("case", ["segments", "addressed", "runs"])
 def test_the_kernels_that_a_compiler_sees_have_nothing_to_fuse(
     case: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,14 +134,14 @@ def test_memory_is_read_and_written_as_wide_as_can_be(case: str, dtype: torch.dt
     x = torch.empty(shape, dtype=dtype)
     x = x.transpose(0, 2) if case == "strided" else x
     name, kernel = compiled(x, monkeypatch, shared_axes=shared_axes, samples=samples)
-    assert name == {"named": "segments"}.get(case, case) + "_kernel"
-    assert kernel.metadata.shared == 0  # every thread keeps the coins that it draws
+    assert name == {"addressed": "segments"}.get(case, case) + "_kernel"
+    assert kernel.metadata.shared == 0  # every thread keeps the bits that it draws
     if case != "strided":
         assert re.search(r"ld\.global[\w.]*\.v4\.b32", kernel.asm["ptx"])
         assert re.search(r"st\.global[\w.]*\.v4\.b32", kernel.asm["ptx"])
 
 
-def test_one_block_serves_eight_coins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_block_serves_eight_units(monkeypatch: pytest.MonkeyPatch) -> None:
     _, kernel = compiled(torch.empty(1 << 20), monkeypatch)
     elements = door.TILE_BYTES // 4 // 128  # of one of the 128 threads
     assert len(re.findall(r"mul\.hi\.u32", kernel.asm["ptx"])) <= 14 * elements // 8

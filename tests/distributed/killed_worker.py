@@ -1,4 +1,4 @@
-"""Trains, saves every third step, says which step it is at, and goes on from where it was when it is started again."""
+"""Trains, saves every third step, prints its step, and resumes when it is started again."""
 
 import os
 import sys

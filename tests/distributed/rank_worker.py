@@ -1,4 +1,4 @@
-"""What one rank of `torchrun` does for test_ranks.py: trains in several ways, and writes what it saw."""
+"""One rank of `torchrun` for test_ranks.py: trains in several ways and writes the results."""
 
 import sys
 from datetime import timedelta
@@ -18,7 +18,7 @@ import thinnet
 
 
 def data_parallel(way: str, mesh: DeviceMesh) -> tuple[Tables, Tables]:
-    """Each rank takes every so many-th case of a batch; the gradients are averaged."""
+    """Each rank takes its share of a batch; the gradients are averaged."""
     model = build()
     rng, record = thinnet.DropoutRNG(7).bind(model), Record(model)
     if way == "fsdp":
@@ -40,8 +40,8 @@ def tensor_parallel(mesh: DeviceMesh) -> tuple[Tables, Tables]:
     return weights(model), record.tables
 
 
-def tossed(layer: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor, object]:
-    """The toss of a tensor and its gradient, whole, and how the toss is placed."""
+def run(layer: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor, object]:
+    """The result and the gradient, whole, and the placements of the result."""
     x = x.detach().requires_grad_()
     y = layer(x)
     (gradient,) = torch.autograd.grad(y.sum(), x)
@@ -50,9 +50,9 @@ def tossed(layer: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor, object]:
 
 
 def placements(mesh: DeviceMesh) -> Tables:
-    """Every method and placement, sizes that do not divide, named and not; returns what the coins without a name gave."""
+    """Every method and placement, with sizes that do not divide; returns the results without addresses."""
     drawn: Tables = {}
-    torch.manual_seed(mesh.get_local_rank())  # unnamed coins must not rely on ranks that are seeded alike
+    torch.manual_seed(mesh.get_local_rank())  # without addresses, masks must not rely on equal seeds
     full = torch.arange(1.0, 6 * 5 * 7 + 1).reshape(6, 5, 7)
     for method in ("Dropout", "GaussianDropout", "AlphaDropout", "Dropout1d"):
         for placement in (Replicate(), Shard(0), Shard(1), Shard(2)):
@@ -61,15 +61,15 @@ def placements(mesh: DeviceMesh) -> Tables:
             drawn[f"{method} {placement}"] = layer(part).full_tensor()
             for ids in (torch.tensor([9, 1, 4, 4, 2, 7]), 30, None):
                 rng = thinnet.DropoutRNG(3).bind(layer).at(4, ids)
-                assert_same_toss(layer, part, full, placement)
+                assert_same_result(layer, part, full, placement)
                 rng.unbind()
     refuse(Partial(), full, mesh)
     return drawn
 
 
-def assert_same_toss(layer: torch.nn.Module, part: Tensor, full: Tensor, *placements: Placement) -> None:
-    """A placed tensor and a plain one get the same toss and gradient, bit by bit, and the place is kept."""
-    ours, expected = tossed(layer, part), tossed(layer, full)
+def assert_same_result(layer: torch.nn.Module, part: Tensor, full: Tensor, *placements: Placement) -> None:
+    """A placed tensor and a plain one give the same result and gradient, bit by bit, with the same placements."""
+    ours, expected = run(layer, part), run(layer, full)
     assert ours[2] == placements, (ours[2], placements)
     assert torch.equal(ours[0], expected[0]) and torch.equal(ours[1], expected[1]), (layer, placements)
 
@@ -82,7 +82,7 @@ def planes() -> None:
     dist.broadcast(full, 0)
     thinnet.DropoutRNG(3).bind(layer).at(4, torch.tensor([9, 1, 4, 4, 2, 7]))
     for pair in ((Shard(0), Shard(2)), (Shard(1), Shard(1)), (Replicate(), Shard(1)), (Shard(0), Shard(0))):
-        assert_same_toss(layer, distribute_tensor(full, mesh, pair), full, *pair)
+        assert_same_result(layer, distribute_tensor(full, mesh, pair), full, *pair)
         local = distribute_tensor(full.clone(), mesh, pair)
         layer.inplace = True
         assert layer(local) is local
@@ -106,7 +106,7 @@ def modules(mesh: DeviceMesh) -> None:
 
 
 def refuse(placement: Placement, full: Tensor, mesh: DeviceMesh) -> None:
-    """A sum that is not done yet has no elements to drop."""
+    """A pending sum has no elements to drop."""
     try:
         thinnet.nn.Dropout(0.5)(DTensor.from_local(full, mesh, [placement]))
     except TypeError as error:

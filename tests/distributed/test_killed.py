@@ -1,4 +1,4 @@
-"""Killed with `kill -9`, resumed from the last checkpoint: the weights of a run that nobody killed, bit for bit."""
+"""Killed with `kill -9`, resumed from the last checkpoint: the weights of an uninterrupted run, bit for bit."""
 
 import random
 import signal
@@ -15,7 +15,7 @@ KILLS = ((4, 20), (25, 40))  # between which steps
 def assert_killed_at(folder: Path, step: int) -> None:
     """Starts the training, and kills it when it says that it is at a step; it may get a little further."""
     with python(WORKER, folder) as process:
-        late = Timer(60, process.kill)  # a process that says nothing more is not waited for
+        late = Timer(60, process.kill)  # does not wait for a silent process
         late.start()
         try:
             assert process.stdout is not None
@@ -48,7 +48,7 @@ def test_killed_and_resumed_is_never_killed(tmp_path: Path, seed: int) -> None:
     spared.mkdir()
     for low, high in KILLS:
         assert_killed_at(killed, random.Random(seed).randint(low, high))
-    assert finished(killed)[0] > KILLS[-1][0] - 3  # it did not begin again
+    assert finished(killed)[0] > KILLS[-1][0] - 3  # it resumed
     assert finished(spared) == list(range(60))
     ours, expected = torch.load(killed / "weights.pt"), torch.load(spared / "weights.pt")
     assert ours.keys() == expected.keys()

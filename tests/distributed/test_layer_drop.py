@@ -1,4 +1,4 @@
-"""Layers and branches that do not run, on several ranks: nobody waits for a gradient, and 2 ranks train as one process does."""
+"""Skipped layers and branches on several ranks: no rank waits for a gradient, and 2 ranks train as one process does."""
 
 import sys
 from datetime import timedelta
@@ -61,18 +61,18 @@ def sharded(model: nn.Sequential) -> nn.Sequential:
 
 
 def work(folder: Path) -> None:
-    """What one rank does."""
+    """One rank."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", timeout=timedelta(seconds=30))
     rank, seen = dist.get_rank(), {}
     try:
         for way in ("ddp", "fsdp"):
-            for named in (True, False):
+            for addressed in (True, False):
                 model = build()
-                rng = thinnet.DropoutRNG(3).bind(model) if named else None
+                rng = thinnet.DropoutRNG(3).bind(model) if addressed else None
                 wrapped = DistributedDataParallel(model) if way == "ddp" else sharded(model)
-                torch.manual_seed(rank)  # unnamed coins must not rely on ranks that are seeded alike
-                seen[way, named] = train(wrapped, rng, rank, RANKS), weights(wrapped)
+                torch.manual_seed(rank)  # without addresses, masks must not rely on equal seeds
+                seen[way, addressed] = train(wrapped, rng, rank, RANKS), weights(wrapped)
         torch.save(seen, folder / f"{rank}.pt")
         dist.barrier()
     finally:
@@ -81,14 +81,14 @@ def work(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    """What each rank saw."""
+    """The results of each rank."""
     folder = tmp_path_factory.mktemp("ranks")
     assert_torchrun(RANKS, Path(__file__), folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 
 @pytest.mark.parametrize("way", ["ddp", "fsdp"])
-def test_named_coins_train_on_two_ranks_as_in_one_process(seen: list[dict], way: str) -> None:
+def test_addressed_masks_train_on_two_ranks_as_in_one_process(seen: list[dict], way: str) -> None:
     model = build()
     rng = thinnet.DropoutRNG(3).bind(model)
     expected = train(model, rng), weights(model)
@@ -99,13 +99,13 @@ def test_named_coins_train_on_two_ranks_as_in_one_process(seen: list[dict], way:
         torch.testing.assert_close(rank[way, True][1], expected[1], rtol=1e-9, atol=1e-11)
 
 
-def test_copies_decide_each_for_itself_without_names_and_stay_alike(seen: list[dict]) -> None:
+def test_replicas_without_addresses_differ_in_masks_and_agree_in_weights(seen: list[dict]) -> None:
     one, other = (rank["ddp", False] for rank in seen)
     assert one[0] != other[0]
     torch.testing.assert_close(one[1], other[1], rtol=0, atol=0)
 
 
-def test_shards_agree_without_names(seen: list[dict]) -> None:
+def test_shards_agree_without_addresses(seen: list[dict]) -> None:
     one, other = (rank["fsdp", False] for rank in seen)
     assert one[0] == other[0] and len(set(one[0])) == 2
     torch.testing.assert_close(one[1], other[1], rtol=0, atol=0)

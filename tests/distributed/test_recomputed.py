@@ -1,4 +1,4 @@
-"""What is computed again for the backward pass, compiled or exported tosses the coins of the eager forward pass."""
+"""Recomputed, compiled and exported passes have the masks of the eager forward pass."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ import thinnet
 
 
 class Block(nn.Module):
-    """Something worth computing again, and the dropout that goes with it."""
+    """A block to recompute, with its dropout."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ def test_checkpointed_blocks_have_the_gradients_of_plain_ones(reentrant: bool, p
         torch.testing.assert_close(value.grad, gradient, rtol=0, atol=0)
 
 
-def test_coins_without_a_name_need_the_state_of_the_generator() -> None:
-    """As PyTorch's dropout does; it is the reason to give coins a name."""
+def test_masks_without_addresses_need_the_state_of_the_generator() -> None:
+    """As PyTorch's dropout does; addresses do not need it."""
     for model in (ours(), nn.Sequential(*(Block(nn.Dropout(0.4)) for _ in range(3)))):
         x = torch.randn(16, 32)
         found = {}
@@ -63,7 +63,7 @@ def test_coins_without_a_name_need_the_state_of_the_generator() -> None:
 
 
 def agreement(dropout: nn.Module, budget: float = 1, **options: bool) -> float:
-    """The share of elements whose coin in the backward pass of compiled code is that of its forward pass.
+    """The share of elements whose mask in the backward pass of compiled code is that of its forward pass.
 
     With options, the work is checkpointed.
     """
@@ -71,7 +71,7 @@ def agreement(dropout: nn.Module, budget: float = 1, **options: bool) -> float:
     def work(x: Tensor) -> Tensor:
         return dropout(x.sin() + 2).exp() - 1  # zero where it is dropped, and so is its gradient
 
-    torch._dynamo.reset()  # compiled code does not ask for the budget again
+    torch._dynamo.reset()  # compiled code reads the budget once
     x = torch.randn(256, 64, requires_grad=True)
     with functorch.patch(activation_memory_budget=budget):
         y = torch.compile(lambda x: checkpoint(work, x, **options) if options else work(x))(x)
@@ -87,22 +87,22 @@ def test_pytorchs_dropout_has_wrong_gradients_below_a_memory_budget_of_one() -> 
     assert agreement(nn.Dropout(0.3), 0) < 0.7
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("addressed", [True, False])
 @pytest.mark.parametrize("preserve", [True, False])
-def test_compiled_checkpoints_toss_the_same_coins_again(preserve: bool, named: bool) -> None:
+def test_compiled_checkpoints_recompute_the_same_masks(preserve: bool, addressed: bool) -> None:
     layer = thinnet.nn.Dropout(0.3)
     rng = thinnet.DropoutRNG(1).bind(layer).at(3)
-    if not named:
+    if not addressed:
         rng.unbind()
     assert agreement(layer, use_reentrant=False, preserve_rng_state=preserve) == 1
 
 
-@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("addressed", [True, False])
 @pytest.mark.parametrize("budget", [1, 0.5, 0])
-def test_our_dropout_has_the_right_ones_at_any_budget(budget: float, named: bool) -> None:
+def test_our_dropout_has_the_right_ones_at_any_budget(budget: float, addressed: bool) -> None:
     layer = thinnet.nn.Dropout(0.3)
     rng = thinnet.DropoutRNG(1).bind(layer).at(3)
-    if not named:
+    if not addressed:
         rng.unbind()
     assert agreement(layer, budget) == 1
 
@@ -117,8 +117,8 @@ def test_compiled_gradients_are_those_of_eager_at_any_budget(budget: float) -> N
     torch.testing.assert_close(list(found), gradients(model, x), rtol=1e-4, atol=1e-4)
 
 
-class Tossed(nn.Module):
-    """The network of the trainings, with what its two sites toss."""
+class Masks(nn.Module):
+    """The network of the trainings; returns what its two sites make."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,8 +129,8 @@ class Tossed(nn.Module):
         return noise, self.net.drop(self.net.tanh(self.net.first(noise))) != 0
 
 
-def test_eager_compiled_and_exported_toss_the_same_bits() -> None:
-    model, x = Tossed(), data()[0]
+def test_eager_compiled_and_exported_have_the_same_bits() -> None:
+    model, x = Masks(), data()[0]
     rng = thinnet.DropoutRNG(7).bind(model)
     compiled = torch.compile(model, fullgraph=True)
     for step in range(3):

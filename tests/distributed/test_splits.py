@@ -1,4 +1,4 @@
-"""How a batch is cut, in which order it comes, and on how many threads: the same coins, and the same weights to rounding."""
+"""Any split, order and thread count of a batch gives the same masks, and the same weights to rounding."""
 
 from collections.abc import Callable, Iterable
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
-from training import CASES, assert_same_training, build, data, trained
+from training import SAMPLES, assert_same_training, build, data, trained
 
 import thinnet
 
@@ -36,7 +36,7 @@ def test_a_batch_may_be_cut_and_permuted(parts: Callable[[Tensor], Iterable[Tens
 
 def test_the_comparison_sees_a_single_other_id(expected) -> None:
     def wrong(ids: Tensor) -> list[Tensor]:
-        return [torch.cat((ids[1:], (ids[:1] + 1) % CASES))]
+        return [torch.cat((ids[1:], (ids[:1] + 1) % SAMPLES))]
 
     with pytest.raises(AssertionError):
         assert_same_training(expected, trained(wrong))
@@ -82,18 +82,18 @@ def test_dtypes_have_the_same_mask(method: type[nn.Module]) -> None:
 
 
 class Numbered(Dataset[tuple[int, Tensor]]):
-    """Cases that come with their number."""
+    """Samples with their ids."""
 
     def __len__(self) -> int:
-        return CASES
+        return SAMPLES
 
     def __getitem__(self, index: int) -> tuple[int, Tensor]:
         return index, data()[0][index]
 
 
 def epoch(workers: int, seed: int) -> Tensor:
-    """What the network makes of each case at one step, from a loader with an order of its own; the last batch is smaller."""
-    model, found = build(), torch.full((CASES, 3), torch.nan, dtype=torch.float64)
+    """The output for each sample at one step, from a loader with its own order; the last batch is smaller."""
+    model, found = build(), torch.full((SAMPLES, 3), torch.nan, dtype=torch.float64)
     rng = thinnet.DropoutRNG(2).bind(model)
     order = torch.Generator().manual_seed(seed)
     for ids, x in DataLoader(

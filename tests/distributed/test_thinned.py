@@ -1,4 +1,4 @@
-"""Thinned training on two ranks is that of one process with two groups: a group has the name of its first sample."""
+"""Thinned training on two ranks equals one process with two groups: a group has the address of its first sample."""
 
 from datetime import timedelta
 from pathlib import Path

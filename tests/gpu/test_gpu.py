@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from assertions import assert_same_bits
-from test_backends import DTYPES, allowed, count, dense, layouts, names, noise_shapes
+from test_backends import DTYPES, allowed, count, dense, layouts, noise_shapes, sample_ids
 from torch import Tensor, nn
 
 import thinnet
@@ -25,7 +25,7 @@ def on_gpu(x: Tensor) -> Tensor:
 
 
 def both(x: Tensor, rate: int, **where: Any) -> list[tuple[Tensor, Tensor]]:
-    """The toss and its gradient, on the CPU and on the GPU."""
+    """The result and its gradient, on the CPU and on the GPU."""
     weight, found = torch.randn_like(x), []
     for move in (lambda t: t, on_gpu):
         here = move(x.detach()).requires_grad_()
@@ -45,7 +45,7 @@ def test_triton_serves_the_gpu() -> None:
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_forward_and_backward_give_the_bits_of_the_cpu(dtype: torch.dtype, kind: NoiseKind) -> None:
     for first, shape in enumerate(SHAPES):
-        every = list(itertools.product(layouts(shape, dtype).values(), noise_shapes(shape), names(shape)))
+        every = list(itertools.product(layouts(shape, dtype).values(), noise_shapes(shape), sample_ids(shape)))
         for number, (x, shared_axes, ids) in enumerate(every[first % 3 :: 3]):  # the interpreter runs all of them
             rate = (0, 19661, 30000, 65536)[number % 4]
             if not allowed(kind, rate, dtype):
@@ -146,7 +146,7 @@ def test_a_captured_graph_follows_the_step_and_the_rate() -> None:
         weight.grad = held
 
 
-def test_unnamed_coins_in_a_captured_graph_are_new_at_each_replay() -> None:
+def test_masks_without_addresses_are_new_at_each_replay_of_a_graph() -> None:
     x, layer = torch.ones(1000, device="cuda"), thinnet.nn.Dropout(0.5).cuda()
     layer(x)
     graph = torch.cuda.CUDAGraph()
