@@ -80,9 +80,10 @@ def expanded(x: Tensor, step: Tensor | None, samples: Tensor | None, units: list
 
 
 def _reference(x: Tensor, *rest: Any) -> Tensor:
-    *where, units, options = rest
-    strides, offset = expanded(x, where[2], where[4], units)
-    return reference.apply_noise(x, *where, strides, offset, NoiseKind(options & 3), bool(options & LINEAR))
+    rate, seed, step, site, samples, units, options = rest
+    strides, offset = expanded(x, step, samples, units)
+    kind, linear = NoiseKind(options & 3), bool(options & LINEAR)
+    return reference.apply_noise(x, rate, seed, step, site, samples, strides, offset, kind, linear)
 
 
 def _reference_(x: Tensor, *rest: Any) -> None:

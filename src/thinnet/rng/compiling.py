@@ -25,8 +25,9 @@ def forget(context: Any) -> None:
     vars(context._i_will_not_complain_if_bc_breaks_InstructionTranslator().output).pop("thinnet_calls", None)
     model = getattr(context.get_local("module")._i_will_not_complain_if_bc_breaks_VariableTracker(), "value", None)
     for module in model.modules() if isinstance(model, nn.Module) else ():
-        if getattr(module, "context", module) is None and module.training and hasattr(module, "check_bound"):
-            module.check_bound(model)
+        check: Any = getattr(module, "check_bound", None)  # a site has one
+        if check is not None and module.training and getattr(module, "context", module) is None:
+            check(model)
 
 
 @torch.compiler.assume_constant_result

@@ -61,7 +61,7 @@ class Site(nn.Module):
 
     def drop(self, x: Tensor) -> Tensor:
         """Applies the method to `x`. A method that is more than noise of a kind overrides it."""
-        shared = self.shared_axes
+        shared: Any = self.shared_axes
         return self.apply_noise(x, () if shared is None else shared(x.ndim), self.kind)
 
     def apply_noise(self, x: Tensor, shared_axes: tuple[int, ...] = (), kind: NoiseKind = NoiseKind.INVERTED) -> Tensor:
