@@ -12,7 +12,8 @@ from torch.utils.checkpoint import checkpoint
 
 import thinnet
 import thinnet.functional as F
-from thinnet.ops import NoiseKind, schema
+from thinnet.ops import NoiseKind
+from thinnet.ops.arguments import options_of
 
 
 def count(rate: int) -> Tensor:
@@ -28,7 +29,7 @@ def network(*layers: nn.Module) -> nn.Module:
 def test_opcheck_is_clean(kind: NoiseKind, addressed: bool) -> None:
     name = (torch.tensor(1), torch.tensor(4), torch.arange(8)) if addressed else (None, None, None)
     for linear, units in itertools.product((False, True), ([], [0, 6, 1, 0], [0, 1, 0, 0], [0, 0, 0, 5])):
-        rest = (count(20000), torch.tensor(3), *name, units, schema.options_of(kind, linear))
+        rest = (count(20000), torch.tensor(3), *name, units, options_of(kind, linear))
         torch.library.opcheck(torch.ops.thinnet.apply_noise.default, (torch.randn(8, 5, 6, requires_grad=True), *rest))
         torch.library.opcheck(torch.ops.thinnet.apply_noise_.default, (torch.randn(8, 5, 6), *rest))
 

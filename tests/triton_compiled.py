@@ -12,7 +12,7 @@ from triton.runtime import driver
 from triton.runtime.jit import MockTensor
 
 from thinnet.ops import NoiseKind
-from thinnet.ops.schema import unit_strides
+from thinnet.ops.arguments import unit_strides
 from thinnet.ops.triton import kernels
 from thinnet.ops.triton import launch as door
 

@@ -21,7 +21,7 @@ from thinnet.inference.copies import sharing_copy
 from thinnet.inference.monte_carlo import drawing
 from thinnet.models.edit.order import call_with
 from thinnet.ops import NoiseKind, reference, schema
-from thinnet.ops.schema import options_of, unit_strides
+from thinnet.ops.arguments import options_of, unit_strides
 
 IDS = torch.tensor([30, 10, 20, 5])
 

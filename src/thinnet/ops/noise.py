@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from thinnet.ops import dtensor, reference, schema
+from thinnet.ops.arguments import options_of, unit_strides
 from thinnet.ops.reference import NoiseKind, Where
-from thinnet.ops.schema import unit_strides
 
 REAL = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
 COMPLEX = frozenset((torch.complex64, torch.complex128))
@@ -108,7 +108,7 @@ def _run(
         return _write(x, y, function) if inplace else y
     interpreted = backend == "triton" and x.device.type == "cpu"
     run, run_ = (schema.interpreted, schema.interpreted_) if interpreted else (schema.call, schema.call_)
-    options = schema.options_of(kind, backend="auto" if backend == "triton" else backend)
+    options = options_of(kind, backend="auto" if backend == "triton" else backend)
     if not inplace:
         return run(x, *where, [*units, offset], options)
     _check_inplace(x, function)

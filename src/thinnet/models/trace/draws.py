@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from thinnet.models.trace.dispatched import Operation
-from thinnet.ops import NoiseKind, reference, schema
+from thinnet.ops import NoiseKind, reference
+from thinnet.ops.arguments import expanded
 
 
 @dataclass
@@ -149,7 +150,7 @@ def _apply_noise(call: Operation) -> Draw:
     draw.use, draw.axes = "multiplies", x.ndim
     addressed = call.argument("samples") is not None
     seed, step, site, samples = (call.argument(name) for name in ("seed", "step", "site", "samples"))
-    strides, offset = schema.expanded(x, step, samples, call.argument("units"))
+    strides, offset = expanded(x, step, samples, call.argument("units"))
     shared = [axis for axis, stride in enumerate(strides) if stride == 0 and not (addressed and axis == 0)]
     draw.shared = tuple(axis for axis in shared if x.shape[axis] > 1)
     ones = torch.ones_like(x)[tuple(slice(0, 1) if axis in draw.shared else slice(None) for axis in range(x.ndim))]

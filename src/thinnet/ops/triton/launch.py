@@ -13,7 +13,7 @@ import torch
 import triton
 from torch import Tensor
 
-from thinnet.ops import schema
+from thinnet.ops.arguments import LINEAR, expanded
 from thinnet.ops.reference import NoiseKind
 from thinnet.ops.triton import kernels as _kernels
 
@@ -84,7 +84,7 @@ def _run(
     if x.numel() == 0:
         return
     if step is not None and step.ndim == 1:
-        strides, offset = schema.expanded(x, step, samples, list(units))
+        strides, offset = expanded(x, step, samples, list(units))
         for i in range(len(x)):
             _run(x[i], y[i], rate, seed, step[i], site, samples, [*strides[1:], offset + i * strides[0]], options)
         return
@@ -121,10 +121,10 @@ def _launch(tensors: tuple[Any, ...], units: Sequence[int], options: int) -> Non
 
 def plan_of(x: Tensor, y: Tensor, step: Tensor | None, samples: Tensor | None, units: Sequence[int], options: int) -> Plan:
     """Returns the launch that serves a layout."""
-    strides, offset = schema.expanded(x, step, samples, list(units))
+    strides, offset = expanded(x, step, samples, list(units))
     axes = axes_of((tuple(x.shape), x.stride(), y.stride(), tuple(strides)), samples is not None)
     kind = options & 3
-    constants = {"KIND": kind, "LINEAR": bool(options & schema.LINEAR) and kind == NoiseKind.ALPHA}
+    constants = {"KIND": kind, "LINEAR": bool(options & LINEAR) and kind == NoiseKind.ALPHA}
     constants["FIRST"] = samples is None or samples.numel() == 1
     last, elements = axes[-1], TILE_BYTES // x.element_size()
     if last.x == last.y == 1 and last.sample == 0 and (len(axes) == 1 or last.size >= SHORT):
