@@ -58,7 +58,7 @@ def failures(log: Path) -> list[str]:
 
 def main() -> int:
     """Runs the parts and prints a summary; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="benchmarks.on_gpu", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="benchmarks.on_gpu", description="Runs the tests and benchmarks that need a GPU.")
     parser.add_argument("--out", type=Path, default=Path("gpu-report"), help="the folder of logs and figures")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="the parts to run")
     parser.add_argument("--rehearse", action="store_true", help="run tiny sizes without a GPU, to find mistakes early")
