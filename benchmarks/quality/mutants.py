@@ -91,7 +91,9 @@ def _changed(diff: str | None) -> list[str]:
 
 def main() -> int:
     """Runs the mutants and writes the result; the exit status is 0 whatever survives."""
-    parser = argparse.ArgumentParser(prog="benchmarks.quality.mutants", description="Runs the tests of the core on mutants of it.")
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.quality.mutants", description="Runs the tests of the core on mutants of it."
+    )
     parser.add_argument("--count", type=int, default=200, help="how many mutants are drawn")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--jobs", type=int, default=2, help="copies that run next to each other")
