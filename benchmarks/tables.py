@@ -58,7 +58,7 @@ def methods() -> str:
 
 
 def readme() -> str:
-    """Returns five rows that say what thinnet costs: a floor, PyTorch and thinnet, as multiples of the floor."""
+    """Returns five rows that say what thinnet costs: a baseline, PyTorch and thinnet, as multiples of the baseline."""
     body = []
     for size, dtype in (("1 M", "float32"), ("16 M", "bfloat16")):
         label = "forward + backward"
@@ -73,7 +73,7 @@ def readme() -> str:
     body.append(_ratios(title, "a copy", row["microseconds"], "copy", "F.dropout"))
     cpu, gpu = load("noise")["machine"], load("gpu")["machine"]
     machines = f"CPU: {cpu['processor']}, {cpu['threads']} threads, {cpu['path']}. GPU: {gpu['gpu']}."
-    return table(["", "floor", "PyTorch", "thinnet"], body) + f"\n\n{machines}"
+    return table(["", "baseline", "PyTorch", "thinnet"], body) + f"\n\n{machines}"
 
 
 def _ratios(

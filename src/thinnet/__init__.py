@@ -1,4 +1,4 @@
-"""Dropout for PyTorch: every random decision has a name, and costs no more than a copy of the tensor."""
+"""Fast, reproducible dropout for PyTorch: 50+ methods, and masks that can be addressed and reproduced."""
 
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
