@@ -19,7 +19,7 @@ def thin() -> str:
         shares = [f"{values['thinned'] / values['no dropout']:.2f}x" for values in (kept, peak)]
         ratios = [times(found["thinnet"], floor), f"**{times(found['thinned'], floor)}**", f"{row['bar']:.2f}x"]
         body.append([row["network"], f"{floor:.0f} ms", others, *ratios, *shares])
-    head = ["one step", "no dropout", "others", "thinnet", "thinned", "bar", "kept for backward", "peak memory"]
+    head = ["one step", "no dropout", "others", "thinnet", "thinned", "target", "kept for backward", "peak memory"]
     return table(head, body)
 
 
