@@ -280,7 +280,10 @@ class Walk {
       const int64_t unit = rest % tasks_.unit_chunks * tasks_.unit_chunk;
       rest /= tasks_.unit_chunks;
       Place at{0, 0, plan_.offset, 0, 0};
-      for (const Axis& axis : plan_.outer) at.move(axis, rest % axis.size), rest /= axis.size;
+      for (auto axis = plan_.outer.rbegin(); axis != plan_.outer.rend(); ++axis) {  // tasks follow each other in memory
+        at.move(*axis, rest % axis->size);
+        rest /= axis->size;
+      }
       at.move(plan_.units, unit);
       at.move(plan_.inner, inner);
       tile(at, std::min(tasks_.unit_chunk, plan_.units.size - unit), std::min(tasks_.inner_chunk, plan_.inner.size - inner));
