@@ -15,7 +15,7 @@ from rich.console import Console
 from thinnet.report.findings import Format
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
 
-ABOUT = "Dropout for PyTorch: find the methods, the stochastic operations of a model, mistakes, and whether dropout helps."
+ABOUT = "Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data."
 
 app = typer.Typer(
     help=ABOUT,
@@ -47,7 +47,9 @@ def show_version(wanted: bool) -> None:
 def common(
     _: Annotated[
         bool,
-        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and the kernels in use."),
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Show the version, and the kernels that each device uses."
+        ),
     ] = False,
 ) -> None:
     """Options before the subcommand."""
@@ -75,7 +77,7 @@ def methods(
     name: Annotated[str | None, typer.Argument(help="A method, such as DropBlock2d. Default: list all methods.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list, or one object for NAME.")] = False,
 ) -> None:
-    """List the dropout methods, or show one: equation, when to use it, default rate, cost, and a picture of its mask.
+    """List the dropout methods, or show one: equation, when to use it, a rate to start with, cost, and a picture.
 
     Example: `thinnet methods DropBlock2d`
 
@@ -95,12 +97,22 @@ def methods(
     Console().print(catalogue.listing() if chosen is None else catalogue.card(chosen))
 
 
-ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="FILE.py:FACTORY, or package.module:FACTORY.")]
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="FILE.py:FACTORY or package.module:FACTORY. FACTORY takes no arguments and returns the model."
+    ),
+]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", help="Shape of a random input: 4x3x32x32, or 2x12:int64:1000 for integers below 1000. Repeatable."),
+    typer.Option(
+        "--input",
+        help="Shape of a random input: 4x3x32x32, or 2x12:int64:1000 for integers below 1000. Repeat it for several inputs.",
+    ),
 ]
-Passes = Annotated[int, typer.Option(min=1, help="Training passes. Raise it if a site runs in few of them.")]
+Passes = Annotated[
+    int, typer.Option(min=1, help="Forward passes in training mode. Raise it if a site runs only in some of them.")
+]
 
 
 @app.command()
@@ -109,15 +121,17 @@ def sites(
     inputs: Inputs = None,
     passes: Passes = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")] = False,
-    html: Annotated[Path | None, typer.Option(help="Draw the network into this file, with sites coloured by rate.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a page with the tree of modules to this file. Sites are coloured by rate.")
+    ] = None,
 ) -> None:
     """List every stochastic operation of a model: where it is, how much it drops, and in which mode it is on.
 
-    FACTORY takes no arguments and returns the model. Without `--input` the list holds only what modules declare.
+    Without `--input` the model does not run, and the list has only the rates that modules declare.
 
     Example: `thinnet sites train.py:make_model --input 4x3x32x32 --html sites.html`
 
-    Exit codes: 0 shown, 2 no such model.
+    Exit codes: 0 done, 2 bad input.
     """
     from thinnet.models.command import show_sites
 
@@ -130,16 +144,19 @@ def audit(
     inputs: Inputs = None,
     passes: Passes = 8,
     allow: Annotated[
-        list[str] | None, typer.Option(help="Accept a finding: 'AUD101 decoder.prenet*=reason'. Repeatable.")
+        list[str] | None,
+        typer.Option(help="Accept a finding: 'AUD101 decoder.prenet*=reason'. Repeat it for several findings."),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
-    """Run a model and find mistakes of its dropout: on in eval mode, off in training, wrong rates, wrong places.
+    """Run a model and find mistakes in its dropout: on in eval mode, off in training, a wrong rate or a wrong place.
+
+    `--input` is required, because the audit runs the model.
 
     Example: `thinnet audit train.py:make_model --input 64x784`
 
-    Exit codes: 0 no findings that count, 1 findings, 2 no such model.
+    Exit codes: 0 no errors or warnings, 1 errors or warnings, 2 bad input.
     """
     from thinnet.models.command import show_findings
 
@@ -180,16 +197,19 @@ def study(
         "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
     ),
     seeds: Annotated[
-        int, typer.Option(help="Trials per rate; an interval needs 3. More seeds continue in the same folder.")
+        int, typer.Option(help="Trials per rate; an interval needs 3. To add seeds later, run again with a larger number.")
     ] = 8,
     budget: Annotated[
-        str | None, typer.Option(help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is done.")
+        str | None,
+        typer.Option(help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Output folder: report, trials and weights.")] = Path("report"),
-    jobs: Annotated[int | None, typer.Option(help="Parallel processes; they change no number. Default: all cores.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option(help="Parallel processes. They do not change any number. Default: all cores.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split and of all initial weights, batches and masks.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Passes over the training set, the same for every rate.")] = 100,
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers.")] = "128,128",
+    epochs: Annotated[int, typer.Option(help="Epochs, the same for every rate.")] = 100,
+    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers, separated by commas.")] = "128,128",
     batch: Annotated[int, typer.Option(help="Batch size.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
     device: Annotated[str, typer.Option(help="Device: cpu, cuda, mps or auto.")] = "cpu",
@@ -197,14 +217,16 @@ def study(
     methods: Annotated[
         str, typer.Option(help="Methods to train at every rate: dropout, thin, or dropout,thin to compare them.")
     ] = "dropout",
-    groups: Annotated[int, typer.Option(help="For thin: groups of samples in a batch, each with its own mask.")] = 1,
+    groups: Annotated[
+        int, typer.Option(help="Only for thin: the number of groups in a batch. The samples of a group share a mask.")
+    ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
     """Measure whether dropout helps on your data, at which rate, and how certain that is.
 
-    It trains the same network at every rate over several seeds and chooses the rate on the validation set. Only then does
-    it compare that rate with no dropout on the test set. At one seed all rates share initial weights, batches and random
-    bits. Run an interrupted study again with the same command: it resumes.
+    It trains the same network at every rate over several seeds, and chooses the rate on the validation set. Then it compares
+    that rate with no dropout on the test set. With one seed, all rates share initial weights, batches and random bits.
+    To resume an interrupted study, run the same command again.
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`
 

@@ -35,23 +35,27 @@ def _exit_codes() -> Iterator[None]:
 def lint(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files and folders: .py, .md and .rst. `-` reads Python from stdin. Default: `.`"),
+        typer.Argument(help="Files or folders with .py, .md and .rst files. `-` reads Python from stdin. Default: `.`"),
     ] = None,
     apply_fixes: Annotated[bool, typer.Option("--fix", help="Apply fixes that do not change training.")] = False,
     unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Also apply fixes that need a review.")] = False,
     select: Annotated[str | None, typer.Option(help="Rules to apply, by code or prefix: THN1,THN301.")] = None,
-    ignore: Annotated[str | None, typer.Option(help="Rules to leave out, by code or prefix.")] = None,
-    preview: Annotated[bool, typer.Option("--preview", help="Also apply rules in preview, which are less certain.")] = False,
+    ignore: Annotated[str | None, typer.Option(help="Rules to ignore, by code or prefix.")] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Also apply rules in preview, which have more false positives.")
+    ] = False,
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
     counts: Annotated[bool, typer.Option("--statistics", help="Print the number of findings of each rule.")] = False,
-    explain: Annotated[str | None, typer.Option(help="Print the documentation of a rule, such as THN101.")] = None,
+    explain: Annotated[
+        str | None, typer.Option(help="Print the documentation of a rule, such as THN101. THN lists all rules.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Number of processes. Default: the number of cores.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Do not read or write .thinnet_cache.")] = False,
 ) -> None:
     """Find dropout mistakes in source files without running them.
 
-    Resolves imported names, names that are assigned once, and `self.x`. Reports only what is certain.
-    `# noqa: THN101` silences a line; `[tool.thinnet.lint]` in pyproject.toml configures a project.
+    It resolves imported names, names that are assigned once, and `self.x`. If a name is ambiguous, it reports nothing.
+    To silence a rule on a line, write `# noqa: THN101`. Settings are in `[tool.thinnet.lint]` of pyproject.toml.
 
     Example: `thinnet lint src --fix`
 
