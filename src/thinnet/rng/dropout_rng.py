@@ -20,12 +20,13 @@ from thinnet.rng.site import Site, model_context
 class DropoutRNG:
     """Makes every mask of a model a pure function of its address: seed, site, step, sample and unit.
 
-    The same address gives the same mask on any device, dtype, thread count, batch split and number of ranks, and in resumed,
-    checkpointed and compiled runs. A copy of a bound model has its own DropoutRNG, without a step: see `thinnet.rng_of`.
+    The same address gives the same mask on any device, dtype, thread count, batch split and number of ranks. This also holds in
+    resumed, checkpointed and compiled runs. A copy of a bound model has its own DropoutRNG, without a step; see
+    `thinnet.rng_of`.
 
     Args:
-        seed: 64 bits, 0 .. 2^64 - 1.
-        schedules: rates that follow the step, by `fnmatch` pattern over the names of sites:
+        seed: an integer in 0 .. 2^64 - 1.
+        schedules: rates that depend on the step, by `fnmatch` pattern over site names:
                 `{"encoder.*": Linear(0.0, 0.1, steps=1000)}`.
 
     Raises:
@@ -58,7 +59,7 @@ class DropoutRNG:
         self._roots: dict[nn.Module, set[str]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Returns what a copy takes along: seed and schedules. The sites of a copied model enter themselves."""
+        """Returns what a copy has: seed and schedules. The sites of a copied model add themselves."""
         return vars(self) | {"sites": {}, "_roots": {}}
 
     @property
@@ -72,13 +73,13 @@ class DropoutRNG:
         return self.context.step
 
     def bind(self, model: nn.Module) -> "DropoutRNG":
-        """Gives every site of the model its module path as address; returns self.
+        """Gives every site of the model an address, its module path; returns self.
 
-        A site that is bound already is bound anew. Call it again after sites are added. The names leave out wrappers: DDP,
-        `torch.compile`, and those of checkpointing and FSDP.
+        The path leaves out the wrappers of DDP, `torch.compile`, activation checkpointing and FSDP. Sites that another
+        DropoutRNG has bound are taken over. Call it again after you add sites to the model.
 
-        Raises: ValueError where the model has no site, a name is taken, two names have the same 32-bit number, or a pattern
-            of the schedules does not fit the names.
+        Raises: ValueError if the model has no site, a name is taken, two names have the same 32-bit number, or a pattern of the
+            schedules matches no name.
         """
         root = unwrap(model)
         found = {plain(name): module for name, module in root.named_modules() if isinstance(module, Site)}
@@ -125,12 +126,12 @@ class DropoutRNG:
             self._set_rates()
 
     def adopt(self, site: Site) -> None:
-        """Enters a copied site, which has its name already."""
+        """Adds a copied site, which has its name already."""
         self.sites.setdefault(site.name or "", site)
         self.context.calls.sites.append(site)
 
     def forget(self, name: str) -> None:
-        """Takes the address of one site away; a scheduled rate is what it was."""
+        """Removes the address of one site, and restores its rate from before `bind` if it was scheduled."""
         site = self.sites.pop(name)
         site.unbind()
         p = self._rates.pop(name, None)
@@ -146,21 +147,21 @@ class DropoutRNG:
         self._roots = {}
 
     def unbind(self) -> None:
-        """Takes the addresses away: seeds are drawn from torch's generator again, and scheduled rates are what they were."""
+        """Removes all addresses and restores scheduled rates: the model draws its seeds from torch's generator again."""
         for name in [*self.sites]:
             self.forget(name)
 
     def at(self, step: int, samples: Tensor | Iterable[int] | int | None = None) -> "DropoutRNG":
         """Sets the step and the sample ids of the next forward passes; returns self.
 
-        Each thread that calls it has its own step. A thread that never called it uses the last one of any thread.
+        Each thread that calls it has its own step. A thread that never called it uses the last step that any thread has set.
 
         Args:
             step: the optimisation step, 0 .. 2^32 - 1.
-            samples: the ids of the batch's samples in their data set, 0 .. 2^32 - 1, one for each row of axis 0; or the id of
-                the first, from which the rows count on. The row number where it is left out.
+            samples: the data set id of each row of axis 0, 0 .. 2^32 - 1. An integer k stands for the ids k, k + 1, ...; by
+                default the ids are the row numbers.
 
-        Raises: ValueError where the step or an id does not fit in 32 bits, or `samples` is no list of integers.
+        Raises: ValueError if the step or an id does not fit in 32 bits, or `samples` is not a list of integers.
         """
         check_number("DropoutRNG.at", "step", step)
         self.context.at(step, None if samples is None else check_samples("DropoutRNG.at", samples))
@@ -174,11 +175,11 @@ class DropoutRNG:
                 site.p = p
 
     def advance(self, samples: Tensor | Iterable[int] | int | None = None) -> "DropoutRNG":
-        """Sets the next step, or step 0 at first; returns self."""
+        """Sets the next step, or step 0 if none is set; returns self."""
         return self.at(0 if self.step is None else self.step + 1, samples)
 
     def view(self, view: int) -> calls.Viewed:
-        """Returns a context with other masks: another view of the same samples, as R-Drop takes two. Outside it is view 0.
+        """Returns a context in which the same samples have other masks, as R-Drop needs. Outside of it the view is 0.
 
         Source: Wu et al. 2021, arXiv:2106.14448 (R-Drop).
 
@@ -194,17 +195,18 @@ class DropoutRNG:
         return calls.Viewed(self.context.calls, check_number("DropoutRNG.view", "view", view))
 
     def call(self, call: int) -> calls.Pinned:
-        """Returns a context in which each use of a site has call number `call`, whatever was counted."""
+        """Returns a context in which each use of a site has call number `call` instead of the counted one."""
         return calls.Pinned(self.context.calls, check_number("DropoutRNG.call", "call", call))
 
     def forward(self) -> calls.Running:
-        """Returns a context that counts as one forward pass: for a training step that calls the parts of the bound model."""
+        """Returns a context that counts as one forward pass, for training steps that call the parts of a model one by one."""
         return calls.Running(self.context.calls)
 
     def recompute(self) -> tuple[Any, Any]:
-        """Gives a checkpointed part the masks of its own forward pass: `checkpoint(f, x, context_fn=rng.recompute)`.
+        """Makes activation checkpointing recompute with the masks of the forward pass: `context_fn=rng.recompute`.
 
-        It is needed if backward comes after the next `at` or outside the view, or if the part uses a shared module.
+        Pass it to `torch.utils.checkpoint.checkpoint` if backward runs after the next `at` or outside of the view, or if the
+        checkpointed part uses a module several times.
         """
         return recompute.recomputation(self.context)
 
@@ -253,9 +255,9 @@ class DropoutRNG:
         return state | {"schedules": {name: schedule.plain() for name, schedule in self.scheduled.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Sets seed and step to those of the saved run. The samples come with the next `at`.
+        """Sets the seed and the step of the saved run. Call `at` to set the samples.
 
-        Raises: ValueError where the saved sites, rates or schedules differ from those of this model; nothing changes then.
+        Raises: ValueError if the saved sites, rates or schedules differ from those of this model; then nothing changes.
         """
         ours = self.state_dict()
         here, saved = ({**each["sites"], **each.get("schedules", {})} for each in (ours, state))
@@ -276,7 +278,7 @@ class DropoutRNG:
 def rng_of(model: nn.Module) -> DropoutRNG:
     """Returns the DropoutRNG of a bound model. A copy of a bound model (deepcopy, pickle, `torch.load`, EMA) has its own.
 
-    Raises: ValueError where the model is not bound, or its sites are bound by several.
+    Raises: ValueError if the model is not bound, or if several DropoutRNGs have bound its sites.
 
     >>> import copy, thinnet
     >>> model = nn.Sequential(thinnet.nn.Dropout(0.5))

@@ -117,13 +117,13 @@ class AlphaDropout(Site):
         y = a (x m + s (1 - m)) + b,  m ~ Bernoulli(1 - p),  s = -1.7580993408473766
         a = (q (1 + p s^2))^(-1/2),  b = -a p s,  q = 1 - p
 
-    The output is zero at p = 1.
+    m is 1 for kept elements and 0 for dropped ones. At p = 1 the output is zero.
 
     Noise shape: one decision per element.
     Use when: after SELU in a network with LeCun-normal weights.
     Avoid when: after any other activation: there it shifts mean and variance.
     Start with: 0.05 to 0.1.
-    Cost: as dropout.
+    Cost: the cost of Dropout.
     Other implementations: torch.nn.AlphaDropout, which ignores inplace=True; Keras AlphaDropout.
 
     Args:

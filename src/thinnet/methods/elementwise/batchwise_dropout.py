@@ -125,28 +125,29 @@ def batchwise_dropout(
 
 
 class BatchwiseDropout(Site):
-    """Drops exactly a share p of the units, the same for a whole group of samples, and scales the others by 1 / (1 - p).
+    """Drops exactly a fraction p of the units, the same for a group of samples, and scales the kept ones by 1 / (1 - p).
 
         y[n, i] = x[n, i] m[g(n), i] / (1 - p),  each mask m[g] keeps exactly K units, E[K] = (1 - p) D
 
-    Units that a whole group drops need not be computed: `thinnet.thin` runs the layers around on the kept units alone. With a
-    fixed count two units of a sample have the covariance -p / ((1 - p) (D - 1)) x_i x_j.
+    Units that a whole group drops need not be computed: after `thinnet.thin`, the layers before and after compute only the kept
+    units. With a fixed count, two units of a sample have the covariance -p / ((1 - p) (D - 1)) x_i x_j.
 
-    With addressed masks a group has the address of its first sample, so ranks with parts of a batch draw the masks that one
-    process with as many groups draws. Under `torch.compile` each rate has its own code, as the number of kept units is a shape.
+    With addressed masks, a group has the address of its first sample. So two ranks with one group each draw the masks of one
+    process with two groups. Under `torch.compile` a new rate recompiles, because the number of kept units is a shape.
 
     Noise shape: one decision per unit of a group of samples.
     Use when: between two wide layers, instead of Dropout or Dropout2d; `thinnet.thin(model)` inserts it.
-    Avoid when: narrow layers gain little; batches of one sample or few steps see few sub-networks, one for each group.
+    Avoid when: layers are narrow, which saves little time; or training has few steps, because a step trains one sub-network for
+        each group.
     Start with: the rate of the dropout that it replaces, one group.
-    Cost: a sort of D numbers per group; with thinnet.thin less than no dropout, as dropped units are not computed.
+    Cost: a sort of D numbers per group. With thinnet.thin, a step can take less time than without dropout.
     Other implementations: the authors' CUDA code; SparseDrop (arXiv:2411.01238) drops blocks of rows and features on CUDA.
 
     Args:
-        p: fraction of units set to zero; rounded to 1/65536. Where (1 - p) D is not whole, K is one of its two neighbours.
-        axis: of the units: -1 for features, 1 for channels.
-        groups: number of contiguous groups of the batch; each has its own mask.
-        count: "fixed" keeps exactly K units; "bernoulli" decides for each unit independently.
+        p: fraction of units set to zero; rounded to 1/65536. If (1 - p) D is not an integer, K is rounded up or down at random.
+        axis: the axis of the units: -1 for features, 1 for channels.
+        groups: number of groups of consecutive samples in a batch; each has its own mask.
+        count: "fixed" keeps exactly K units; "bernoulli" keeps each unit independently.
 
     Shapes: `(N, ..., D)`, or with the units in another axis; the output has the shape of the input.
 

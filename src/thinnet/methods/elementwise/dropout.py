@@ -34,7 +34,7 @@ def dropout(
     Args:
         x: any shape; floating point or complex.
         p: as in the class; a 0-d tensor is read at run time.
-        training: whether to drop; `x` itself is returned if not. It has no default, so it cannot be forgotten.
+        training: whether to drop; if False, `x` itself is returned. It has no default, so that it cannot be forgotten.
         generator: source of the seed; by default torch's generator of the device.
 
     >>> _ = torch.manual_seed(0)

@@ -51,15 +51,15 @@ class GaussianDropout(Site):
 
         y = x (1 + sqrt(p / (1 - p)) z),  z ~ N(0, 1)
 
-    Noise shape: one number per element; one per complex element too.
-    Use when: where dropout goes, at the same rate.
-    Avoid when: where signs matter: at p = 0.5 one factor in six is negative.
-    Start with: 0.5 on hidden layers, as dropout.
-    Cost: five to six times dropout, as each element takes two words of noise and a polynomial.
+    Noise shape: one number per element; a complex element has one number too.
+    Use when: dropout is used, at the same rate, and no unit should be set to zero.
+    Avoid when: signs matter: at p = 0.5 one factor in six is negative.
+    Start with: 0.5 on hidden layers, as with dropout.
+    Cost: four to six times the cost of dropout: each element needs 32 random bits and a polynomial.
     Other implementations: Keras GaussianDropout; not in PyTorch.
 
     Args:
-        p: the rate of the dropout with the same variance, p / (1 - p); rounded to 1/65536.
+        p: rate of the dropout that has the same variance, p / (1 - p); rounded to 1/65536.
         inplace: write the result into the input.
 
     Shapes: any; the output has the shape of the input. Floating point or complex.

@@ -92,8 +92,8 @@ def importance_dropout(
 
     Args:
         x: any shape; floating point or complex.
-        importance: `(units,)`, not negative, in any measure: only its proportions count. With reciprocals strong units are
-            dropped, as guided dropout does by a learned strength (Keshari et al., arXiv:1812.03965).
+        importance: `(units,)`, not negative; only proportions matter. With reciprocals, strong units are dropped more often, as
+            in guided dropout (Keshari et al., arXiv:1812.03965), whose strengths are learned.
         training: whether to drop; `x` itself is returned if not.
         generator: source of the seed; by default torch's generator of the device.
 
@@ -113,42 +113,41 @@ class ImportanceDropout(Site):
 
         y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  c such that mean_i(q_i) = 1 - p
 
-    The importance s_i is the root mean square of unit i, a running average over training steps. Dropout adds the variance sum_i
-    E[x_i^2] (1 / q_i - 1); of all q with one mean, these make it least. The paper derives them from a risk bound and draws the
-    kept units from a multinomial distribution; here each element has its own decision.
+    The importance s_i is the root mean square of unit i, as a running average over training steps. Dropout adds the variance
+    sum_i E[x_i^2] (1 / q_i - 1). These q_i minimise it among all q with the same mean. The paper derives them from a risk
+    bound, and draws the kept units from a multinomial distribution. Here each element has its own decision.
 
-    Each training pass with gradients updates the buffer `importance` after its use, without numbers that are not finite. A pass
-    uses the importance of the passes before it, so no rate depends on its own batch. With addressed masks all passes of a step
-    use the rates of its start, and the first one updates them; otherwise each pass does. The buffer is saved, as a resumed run
-    needs it. Under DDP the buffers of rank 0 count.
+    Each training pass with gradients uses the buffer `importance` first, and then updates it. So no rate depends on its own
+    batch. Numbers that are not finite are left out. With addressed masks, all passes of a step use the same rates, and only the
+    first one updates the buffer. The buffer is part of the `state_dict`. Under DDP, rank 0 broadcasts its buffer.
 
-    Activation checkpointing recomputes with the rates of the forward pass. It raises an error where another unaddressed pass,
-    or another step, has come in between; compiled code that recomputes raises PyTorch's error in backward.
+    Activation checkpointing recomputes with the rates of the forward pass. It raises an error if another unaddressed pass, or
+    another step, ran in between. Compiled code that recomputes raises PyTorch's error in backward.
 
-    For another measure, such as |x dL/dx| (Molchanov et al. 2019, arXiv:1906.10771), set `momentum=0` and write `importance`
-    between two steps.
+    To use another measure, such as |x dL/dx| (Molchanov et al. 2019, arXiv:1906.10771), set `momentum=0` and assign to
+    `importance` between two steps.
 
     Noise shape: one decision per element, at the rate of its unit.
-    Use when: on inputs and hidden layers whose units differ much in size, such as counts of words.
-    Avoid when: behind a normalisation that gives all units one size: there it is dropout; where weak units must be seen often.
+    Use when: units of an input or hidden layer differ much in size, such as word counts.
+    Avoid when: a normalisation gives all units the same size, where it equals dropout; or weak units must be kept often.
     Start with: 0.5; floor 0.1, momentum 0.1.
     Cost: twice the random bits of dropout, and a sort of the units; no mask is kept.
-    Other implementations: none known. The paper measures on the current batch alone, and draws a multinomial count for each
+    Other implementations: none known. The paper measures on the current batch only, and draws a multinomial count for each
         unit.
 
     Args:
         units: number of units, the size of axis `dim`.
         p: fraction of elements set to zero, on average over all units; each rate is rounded to 1/65536.
         dim: the axis of the units: -1 for features, 1 for channels.
-        momentum: weight of a new measurement in the running mean square; 0 for an importance that you write yourself.
-        floor: this part of the mean importance is added to each unit's, so that no rate is 1.
+        momentum: weight of the new batch in the running mean square; 0 if you set the importance yourself.
+        floor: this fraction of the mean importance is added to each unit's importance, so that no rate is 1.
 
     Shapes: any with `units` along `dim`; the output has the shape of the input. Floating point or complex.
 
     Raises:
         ValueError: `p` or `momentum` is not in [0, 1], `units` or `floor` is not positive, or an input does not fit.
         TypeError: the input is an integer, bool, quantised or sparse tensor.
-        RuntimeError: activation checkpointing recomputes a pass whose rates are gone.
+        RuntimeError: activation checkpointing recomputes a pass whose rates were replaced.
 
     Source: Li, Gong, Yang 2016, NeurIPS, arXiv:1602.02220 ("evolutional dropout").
 

@@ -123,23 +123,23 @@ class Jumpout(Site):
 
         y = x m (1 - r)^(-3/4),  m ~ Bernoulli(1 - r),  r = min(max(sigma |z|, p_min) / a, p_max),  z ~ N(0, 1)
 
-    a is the fraction of active units of the sample, x > 0, and sigma = p sqrt(pi / 2), so that p is the mean of sigma |z|.
-    Small rates are the most likely. The division by a makes the fraction of all units that are dropped while active, r a, the
-    same in every layer. The power 3/4 lies between 1, which keeps the mean, and 1/2, which keeps the second moment: a
-    compromise for a batch normalisation behind it. The mean is x E[(1 - r)^(1/4)], a little less than x.
+    a is the fraction of units of the sample that are active (x > 0), and sigma = p sqrt(pi / 2), so that sigma |z| has the mean
+    p. Small rates are the most likely. r a is the fraction of all units that are active and dropped; dividing by a makes it the
+    same in every layer. The power 1 would preserve the mean, and 1/2 the second moment; 3/4 is a compromise for a batch
+    normalisation that follows. The mean is x E[(1 - r)^(1/4)], a little less than x.
 
-    The paper leaves open whether a rate belongs to a batch or to a sample. Here it belongs to a sample, so that a sample's
-    output does not depend on its batch.
+    The paper does not say whether a rate is drawn for each batch or for each sample. Here it is for each sample, so that an
+    output does not depend on the other samples.
 
     Noise shape: one rate per sample, one decision per element.
-    Use when: after ReLU, in a network with batch normalisation, where one rate should serve all layers.
-    Avoid when: after activations that are seldom exactly zero; where the mean has to stay: it falls by E[(1 - r)^(1/4)].
+    Use when: after ReLU, in a network with batch normalisation, if all layers shall use the same rate.
+    Avoid when: activations are seldom exactly zero; or the mean must not change: it is multiplied by E[(1 - r)^(1/4)].
     Start with: p = 0.1, p_max = 0.6.
     Cost: twice the random bits of dropout; no mask is kept.
     Other implementations: none known. The paper's parameter is sigma.
 
     Args:
-        p: the mean of sigma |z|, before bounds and division; 0 is the identity.
+        p: mean of sigma |z|, before the bounds and the division by a; 0 is the identity.
         p_min: lower bound of sigma |z|.
         p_max: upper bound of the rate of a sample; below 1.
 

@@ -122,24 +122,24 @@ class Standout(Wrapped):
         h = m f(z),  m ~ Bernoulli(pi),  pi = sigmoid(alpha z + beta),  z = W x + b   in training
         h = pi f(z)                                                                   in eval: the exact expectation
 
-    pi uses the weights of the layer itself, and nothing is scaled by 1 / pi. In training no gradient flows through the mask or
-    pi, so the weights learn from f(z) alone. The `state_dict` has the keys of the bare layer. There is no common rate: `p` is
-    None.
+    pi uses the weights of the layer itself, and kept units are not scaled. In training, no gradient flows through the mask or
+    pi; the weights get the gradient of f(z) only. The `state_dict` has the keys of the layer. Units have different rates, so
+    `p` is None.
 
-    The paper writes the weights of pi as alpha W + beta, which has two readings. `reading="logit"` adds beta to the logit, as
-    above: beta sets how sparse the layer is. `reading="weights"` adds beta to each weight and omits the bias,
-    pi = sigmoid((alpha W + beta) x): the logit shifts by beta sum(x), and its sign follows that sum.
+    The paper writes the weights of pi as alpha W + beta, which can mean two things. `reading="logit"` adds beta to the logit,
+    as above, so a lower beta makes the layer sparser. `reading="weights"` adds beta to each weight and omits the bias:
+    pi = sigmoid((alpha W + beta) x). The logit then shifts by beta sum(x).
 
     Noise shape: one decision per element of the output, at its own probability.
-    Use when: instead of a hidden layer and its activation, in fully connected networks and auto-encoders.
-    Avoid when: in the last layer; before code that expects the bare layer in eval.
+    Use when: in place of a hidden layer and its activation, in fully connected networks and auto-encoders.
+    Avoid when: in the last layer; or code expects the output of the plain layer in eval mode.
     Start with: alpha = 1, beta = 0; a lower beta keeps fewer units.
     Cost: twice the random bits of dropout and a sigmoid; one byte per unit is kept for backward.
-    Other implementations: Lasagne code by gngdb, which adds beta to each weight, here reading="weights".
+    Other implementations: Lasagne code by gngdb, which adds beta to each weight, as reading="weights" does.
 
     Args:
-        layer: the linear layer, which gives z and pi.
-        activation: f, of any kind; a module becomes a submodule.
+        layer: the linear layer that computes z and pi.
+        activation: f, a function or a module.
         alpha: slope of the logit; at 0 all units have the rate sigmoid(-beta).
         beta: offset of the logit.
         reading: "logit" adds beta to the logit; "weights" adds it to each weight: pi = sigmoid((alpha W + beta) x).

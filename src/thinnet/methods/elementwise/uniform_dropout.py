@@ -51,19 +51,19 @@ class UniformDropout(Site):
 
         y = x (1 + beta r),  r ~ Uniform(-1, 1),  beta = sqrt(3 p / (1 - p))
 
-    The paper ("Uout") gives beta itself: its rate is p = beta^2 / (3 + beta^2). Up to p = 1/4, where beta = 1, no factor is
-    negative. The noise multiplies the second moment by 1 + beta^2 / 3 = 1 / (1 - p), which shifts a batch normalisation behind
-    it; a small beta keeps that shift small.
+    The paper ("Uout") uses beta as the parameter; p = beta^2 / (3 + beta^2). Up to p = 1/4, where beta = 1, no factor is
+    negative. The noise multiplies the second moment by 1 / (1 - p). So a batch normalisation after it sees another variance in
+    eval mode; with a small beta the difference is small.
 
-    Noise shape: one number per element; one per complex element too.
-    Use when: instead of dropout, if no unit may be lost and noise must be bounded; with a small p before batch normalisation.
-    Avoid when: where signs matter, above p = 1/4: there some factors are negative.
-    Start with: as dropout; before batch normalisation p = 0.0033, which is beta = 0.1.
+    Noise shape: one number per element; a complex element has one number too.
+    Use when: no unit may be set to zero and noise must be bounded; with a small p before batch normalisation.
+    Avoid when: signs matter and p is above 1/4: there some factors are negative.
+    Start with: the rate of dropout; before batch normalisation p = 0.0033, which is beta = 0.1.
     Cost: twice the random bits of dropout; no mask is kept.
     Other implementations: none known; the paper's parameter is beta.
 
     Args:
-        p: the rate of the dropout with the same variance, p / (1 - p); rounded to 1/65536.
+        p: rate of the dropout that has the same variance, p / (1 - p); rounded to 1/65536.
         inplace: write the result into the input.
 
     Shapes: any; the output has the shape of the input. Floating point or complex.

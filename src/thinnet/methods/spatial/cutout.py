@@ -103,16 +103,16 @@ class Cutout(Site):
         y[n, c, i, j] = 0 where a <= i < a + s and b <= j < b + s, else x
         a = k - floor(s/2),  b = l - floor(s/2),  k ~ Uniform{0 .. H-1},  l ~ Uniform{0 .. W-1}
 
-    The centre is any pixel, so a square may lie partly outside of the image. Nothing is scaled: it is an augmentation, and its
-    output is smaller on average. It has no rate; the side decides how much is cut.
+    The centre (k, l) is any pixel, so a square may lie partly outside of the image. Other pixels are not scaled, so the output
+    is smaller on average. There is no rate: `size` determines how much is cut.
 
-    Noise shape: one place per image.
-    Use when: on normalised input images, whose zero is the mean colour.
-    Avoid when: the input is a feature map: use DropBlock; or small details decide the label.
+    Noise shape: one square per image.
+    Use when: on normalised input images, where zero is the mean colour.
+    Avoid when: the input is a feature map, where DropBlock fits; or small details determine the label.
     Start with: size 16 on CIFAR-10, 8 on CIFAR-100, 20 on SVHN, all of 32 x 32 pixels.
     Cost: two random numbers per sample, and a selection.
-    Other implementations: torchvision RandomErasing also draws area and aspect ratio, and never cuts at the border. The
-        authors' code cuts a side of s - 1 for odd s.
+    Other implementations: torchvision RandomErasing also draws area and aspect ratio, and its rectangle is never outside of the
+        image. For odd s, the authors' code cuts a square of side s - 1.
 
     Args:
         size: side of the square in pixels.

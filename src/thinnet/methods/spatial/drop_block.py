@@ -140,34 +140,35 @@ class _DropBlock(Site):
 
 
 class DropBlock1d(_DropBlock):
-    """Drops contiguous blocks of each channel; the dropped share is p on every map and for every block size.
+    """Drops contiguous blocks of each channel; the dropped fraction is p on average, on every map and for every block size.
 
         y = x m / (1 - gamma)^n,  m = 1 where no dropped block covers the position
         gamma solves mean over positions of (1 - (1 - gamma)^n) = p
 
-    A seed ~ Bernoulli(gamma) drops a block wherever a whole block fits; n blocks can cover a position. Every position has its
-    exact expectation. The paper scales by the share that the batch kept: there a sample's scale depends on the other samples,
-    and the expectation is right only on average.
+    Each place where a whole block fits is dropped with probability gamma. n is the number of blocks that can cover a position.
+    The expectation is exact at every position. The paper scales by the fraction that the batch kept. There the scale depends on
+    the other samples, and the expectation is exact only on average.
 
     The paper raises the rate linearly from 0: `DropoutRNG(schedules={"drop*": thinnet.schedules.Linear(0.0, 0.1, steps)})`.
 
     Noise shape: one decision per place where a whole block fits, in each channel of a sample.
-    Use when: in late groups of a convolutional network, after the convolutions and on the skip connections.
+    Use when: in the late stages of a convolutional network, after the convolutions and on the skip connections.
     Avoid when: the rate is above 0.3 and blocks are much smaller than the map: kept positions in the middle of the map are
         scaled by a large 1 / (1 - gamma)^n.
     Start with: p = 0.1, block 7, rising linearly from 0.
-    Cost: a uniform number per place of a block, and its mask: several times the cost of dropout. No mask is stored.
-    Other implementations: torchvision drops less than p and takes odd blocks only. timm drops more: 93 % instead of 10 % on a
-        7 x 7 map with block 7.
+    Cost: several times the cost of dropout: a uniform number for each place of a block, and the mask. The mask is not stored.
+    Other implementations: torchvision drops less than p, and accepts only odd block sizes. timm drops more: 93 % instead of
+        10 % on a 7 x 7 map with block 7.
 
     Args:
-        p: share of positions dropped on average over the map, rounded to 1/65536.
-        block: length of a block. Size 1 equals `Dropout`, the size of the map equals `Dropout1d`.
+        p: fraction of positions dropped, on average over the map; rounded to 1/65536.
+        block: length of a block. With 1 it equals `Dropout`, with the length of the map `Dropout1d`.
         shared: whether the channels of a sample drop the same blocks.
 
     Shapes: `(N, C, L)`; the output has the shape of the input.
 
-    Raises: ValueError if `p` is not in [0, 1], or `block` is no size or larger than the map; TypeError if the input is integer.
+    Raises: ValueError if `p` is not in [0, 1], or `block` is not a positive integer or is larger than the map; TypeError if the
+        input is an integer tensor.
 
     Source: Ghiasi, Lin, Le 2018, NeurIPS, arXiv:1810.12890.
 
@@ -182,7 +183,7 @@ class DropBlock2d(_DropBlock):
     """`DropBlock1d` for images, `(N, C, H, W)`.
 
     Args:
-        block: sides of a block, or one side of a square. Size 1 equals `Dropout`, the size of the map equals `Dropout2d`.
+        block: sides of a block, or one side of a square. With 1 it equals `Dropout`, with the size of the map `Dropout2d`.
 
     Shapes: `(N, C, H, W)`; the output has the shape of the input.
 
@@ -197,7 +198,7 @@ class DropBlock3d(_DropBlock):
     """`DropBlock1d` for volumes, `(N, C, D, H, W)`.
 
     Args:
-        block: sides of a box, or one side of a cube. Size 1 equals `Dropout`, the size of the map equals `Dropout3d`.
+        block: sides of a box, or one side of a cube. With 1 it equals `Dropout`, with the size of the map `Dropout3d`.
 
     Shapes: `(N, C, D, H, W)`; the output has the shape of the input.
 

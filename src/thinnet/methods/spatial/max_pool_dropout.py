@@ -156,32 +156,32 @@ class _MaxPoolDropout(Site):
 
 
 class MaxPoolDropout1d(_MaxPoolDropout):
-    """Drops units before a max-pooling in training; in eval returns the exact expectation. Replaces a max-pooling layer.
+    """Drops units before max-pooling in training; in eval returns the exact expectation. Replaces a max-pooling layer.
 
         training:  y = max over the window of x m,  m ~ Bernoulli(1 - p)
         eval:      y = sum over i of q p^(i-1) max(b_i, 0) + q^n min(b_1, 0),  q = 1 - p
 
-    b_1 >= ... >= b_n are the units of a window. For b >= 0, after a rectifier as in the paper, eval is its probability-weighted
-    pooling: b_i is the largest kept unit with probability q p^(i-1). A dropped unit counts as 0 even if the others are
-    negative, so only a window that keeps all its units is below 0: the last term. Nothing is scaled.
+    b_1 >= ... >= b_n are the units of a window. b_i is the largest kept unit with probability q p^(i-1). After a ReLU, eval is
+    the probability-weighted pooling of the paper. A dropped unit counts as 0, so the maximum is negative only if all units are
+    negative and kept: the last term. Kept units are not scaled.
 
     Noise shape: one decision per element.
-    Use when: in place of a max-pooling after a rectifier.
-    Avoid when: windows are large or overlap much: the maximum of many kept units hides the dropped ones.
+    Use when: in place of max-pooling after a ReLU.
+    Avoid when: windows are large or overlap much: the maximum of many kept units is nearly the maximum of all.
     Start with: p = 0.5.
     Cost: dropout before the pooling; in eval a copy and a sort of each window.
-    Other implementations: no library. torch.nn.Dropout before torch.nn.MaxPool2d scales by 1 / (1 - p), so its output in eval
+    Other implementations: none known. torch.nn.Dropout before torch.nn.MaxPool2d scales by 1 / (1 - p), so its output in eval
         is too large.
 
     Args:
         p: probability that a unit is dropped, rounded to 1/65536.
         kernel_size: size of a window.
         stride: step between windows; `kernel_size` if None.
-        padding: how far windows extend beyond the edge. Padded positions are never the maximum.
+        padding: number of positions added at each edge. They are never the maximum.
 
     Shapes: `(N, C, L)` to `(N, C, L')`, as `torch.nn.MaxPool1d`.
 
-    Raises: ValueError if `p` is not in [0, 1], an argument is no size, or the input has other axes.
+    Raises: ValueError if `p` is not in [0, 1], a size is not an integer in its range, or the input has other axes.
 
     Source: Wu and Gu 2015, arXiv:1512.00242.
 

@@ -115,9 +115,9 @@ class Dropout1d(_SpatialDropout):
         y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
 
     Noise shape: one decision per channel of a sample.
-    Use when: neighbouring positions of a feature map are correlated: early convolutional layers, or after pooling.
-    Avoid when: batch normalisation follows directly, because its statistics shift; or the input is `(B, T, D)`, where it drops
-        time steps.
+    Use when: neighbouring positions of a feature map are correlated, as in early convolutional layers.
+    Avoid when: batch normalisation follows directly, because its statistics differ in eval mode; or the input is `(B, T, D)`,
+        where it drops time steps.
     Start with: p from 0.1 to 0.5.
     Cost: one random decision per channel, and a copy of the input.
     Other implementations: torch.nn.Dropout1d/2d/3d; Keras SpatialDropout1D/2D/3D, channels last by default.
