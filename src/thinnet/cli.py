@@ -225,7 +225,7 @@ def study(
     """Measure whether dropout helps on your data, at which rate, and how certain that is.
 
     It trains the same network at every rate over several seeds, and chooses the rate on the validation set. Then it compares
-    that rate with no dropout on the test set. With one seed, all rates share initial weights, batches and random bits.
+    that rate with no dropout on the test set. For each seed, all rates share initial weights, batches and random bits.
     To resume an interrupted study, run the same command again.
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`

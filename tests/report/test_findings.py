@@ -11,7 +11,7 @@ from thinnet.report.findings import Edit, Finding, Findings, Format, Location, R
 
 LINT = Rule("THN101", "dropout-without-training", "warning", "calls without `training`")
 AUDIT = Rule("AUD101", "random in eval", "error")
-NOTE = Rule("AUD505", "a switch by class misses sites", "note")
+NOTE = Rule("AUD505", "dropout that a test for nn.Dropout misses", "note")
 IN_SOURCE = Finding(LINT, "", Location("src/a:b.py", 3, 5, 3, 9), "it drops, 100%", edits=(Edit(10, 10, "x"),), safe=True)
 IN_MODEL = Finding(AUDIT, "head", Location("/x/net.py", 31), "bernoulli drew in eval.", "Tie it to the mode.")
 REMARK = Finding(NOTE, "", None, "It misses 1 of 2 sites.", "Switch sites.")
@@ -65,7 +65,7 @@ def test_github_commands_escape_their_values() -> None:
     first, second, *_ = ALL.render(Format.github).splitlines()
     place = "file=src/a%3Ab.py,line=3,endLine=3,col=5,title=THN101 dropout-without-training"
     assert first == f"::error {place}::it drops, 100%25"
-    assert second == "::notice title=AUD505 a switch by class misses sites::It misses 1 of 2 sites. Switch sites."
+    assert second == "::notice title=AUD505 dropout that a test for nn.Dropout misses::It misses 1 of 2 sites. Switch sites."
 
 
 def test_sarif_leaves_out_allowed_findings_and_lists_skipped_files() -> None:

@@ -71,11 +71,11 @@ def random_in_eval(case: Case) -> Iterator[Finding]:
             yield at(site, IN_EVAL_NOTE, evidence, "Use the mean in eval if the output has to be deterministic.")
 
 
-SILENT = Rule("AUD103", "silent in training", "error")
-LEFT_IN_EVAL = Rule("AUD104", "left in eval while the model trains", "error")
+SILENT = Rule("AUD103", "off in training", "error")
+LEFT_IN_EVAL = Rule("AUD104", "in eval mode while the model trains", "error")
 DEAD = Rule("AUD105", "no pass reached it", "note")
 ZERO = Rule("AUD106", "its rate is 0", "note")
-ONE_LAYER = Rule("AUD502", "dropout between the layers of one layer", "error")
+ONE_LAYER = Rule("AUD502", "recurrent dropout with one layer", "error")
 
 
 def silent(case: Case) -> Iterator[Finding]:
@@ -131,7 +131,7 @@ def rates(case: Case) -> Iterator[Finding]:
 
 
 OUTPUT = Rule("AUD301", "dropout on the output", "error")
-HEAD = Rule("AUD302", "dropout right before a layer of one output", "warning")
+HEAD = Rule("AUD302", "dropout directly before a layer with one output", "warning")
 TWICE = Rule("AUD303", "dropout twice in a row", "warning")
 EVERYWHERE = Rule("AUD304", "dropout after every layer", "note")
 INPUT = Rule("AUD305", "dropout on the input", "note")
@@ -177,12 +177,12 @@ def leaks(case: Case) -> Iterator[Finding]:
     """Masks that multiply, so that a dropped infinite value becomes NaN."""
     found = [site for site in case.sites if site.kind == "dropout" and site.scale is not None and site.op in MULTIPLIED]
     if found:
-        evidence = f"{len(found)} sites, the first at {found[0].name or 'the model'!r}: an infinite value dropped is NaN."
+        evidence = f"{len(found)} sites, the first at {found[0].name or 'the model'!r}: a dropped infinite value becomes NaN."
         yield Finding(LEAK, "", None, evidence, "Use thinnet.nn, which selects zeros and does not multiply.")
 
 
 PENALTY = Rule("AUD504", "its penalty is not in the loss", "error")
-REACH = Rule("AUD505", "a switch by class misses sites", "note")
+REACH = Rule("AUD505", "dropout that a test for nn.Dropout misses", "note")
 
 
 def learned(case: Case) -> Iterator[Finding]:
@@ -199,10 +199,10 @@ def reach(case: Case) -> Iterator[Finding]:
     missed = [site.name or "the model" for site in random if not isinstance(case.module(site.name), known)]
     if missed:
         evidence = (
-            f"isinstance(module, nn.Dropout) finds {len(random) - len(missed)} of {len(random)} sites; not {missed[0]!r}."
+            f"isinstance(module, nn.Dropout) finds {len(random) - len(missed)} of {len(random)} sites; it misses {missed[0]!r}."
         )
         yield Finding(
-            REACH, "", None, evidence, "For Monte-Carlo dropout switch sites, not classes: thinnet.inference.mc_mode(model)."
+            REACH, "", None, evidence, "For Monte-Carlo dropout use thinnet.inference.mc_mode(model), which turns on all sites."
         )
 
 

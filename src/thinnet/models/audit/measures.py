@@ -13,7 +13,7 @@ from thinnet.models.trace import trace
 from thinnet.models.trace.modules import Values
 from thinnet.report.findings import Finding, Location, Rule
 
-SHIFT = Rule("AUD306", "a shift of variance into a normalisation", "warning")
+SHIFT = Rule("AUD306", "dropout shifts the variance before a normalisation", "warning")
 SHIFTED = 1.1  # the ratio of variances that is reported
 
 
@@ -50,7 +50,7 @@ def _variances(case: Case, norms: dict[str, nn.Module], dropping: bool) -> dict[
     return found
 
 
-BACKWARD = Rule("AUD203", "forward and backward have other masks", "error")
+BACKWARD = Rule("AUD203", "forward and backward have different masks", "error")
 PERSISTS = 0.05  # the relative error of a derivative at the best step size
 STEPS = (1e-1, 1e-2, 1e-3)
 
