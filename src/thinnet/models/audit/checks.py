@@ -11,6 +11,7 @@ from thinnet.models import declared
 from thinnet.models.found import FoundSite, Sites
 from thinnet.models.rewrite.methods import is_pinned
 from thinnet.report.findings import Finding, Location, Rule
+from thinnet.report.formatting import counted
 
 RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
 ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
@@ -64,7 +65,9 @@ def random_in_eval(case: Case) -> Iterator[Finding]:
     for site in case.sites:
         if site.on_in_eval and site.kind in RANDOM:
             rate = "" if site.measured is None else f" and dropped {site.measured:.3f} of its units"
-            remedy = "Tie it to the mode: training=self.training, or dropout_p=p if self.training else 0.0 for attention."
+            remedy = (
+                "Make it depend on the mode: training=self.training, or dropout_p=p if self.training else 0.0 for attention."
+            )
             yield at(site, IN_EVAL, f"{site.op} drew in model.eval(){rate}.", remedy)
         elif site.on_in_eval and site.kind == "additive noise":
             evidence = f"{site.op} drew in model.eval(), and the result was added: a sample of a distribution."
@@ -177,8 +180,9 @@ def leaks(case: Case) -> Iterator[Finding]:
     """Masks that multiply, so that a dropped infinite value becomes NaN."""
     found = [site for site in case.sites if site.kind == "dropout" and site.scale is not None and site.op in MULTIPLIED]
     if found:
-        evidence = f"{len(found)} sites, the first at {found[0].name or 'the model'!r}: a dropped infinite value becomes NaN."
-        yield Finding(LEAK, "", None, evidence, "Use thinnet.nn, which selects zeros and does not multiply.")
+        sites, first = counted(len(found), "site"), found[0].name or "the model"
+        evidence = f"{sites}, the first at {first!r}: a dropped infinite value becomes NaN."
+        yield Finding(LEAK, "", None, evidence, "Use thinnet.nn, which writes zeros instead of multiplying by zero.")
 
 
 PENALTY = Rule("AUD504", "its penalty is not in the loss", "error")
