@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -24,9 +25,9 @@ from benchmarks.measure import RESULTS, machine
 ROOT = Path(__file__).parents[2]
 MUTATED = ("src/thinnet/ops", "src/thinnet/rng", "src/thinnet/methods/call.py")
 TESTS = (  # the fastest first: a test run stops at the first failure
-    "tests/test_bits.py tests/test_rng.py tests/test_drop_in.py tests/test_schedules.py tests/test_sample_ids.py",
-    "tests/test_backends.py tests/test_call_counter.py tests/test_pytorch.py src/thinnet/rng src/thinnet/ops",
-    "tests/test_triton.py tests/thin/test_take.py tests/distributed/test_splits.py tests/distributed/test_recomputed.py",
+    "tests/test_bits.py tests/test_rng.py tests/test_drop_in.py tests/test_schedules.py src/thinnet/rng src/thinnet/ops",
+    "tests/test_call_counter.py tests/test_backends.py tests/test_pytorch.py tests/thin/test_take.py",
+    "tests/test_triton.py tests/test_sample_ids.py tests/distributed/test_splits.py tests/distributed/test_recomputed.py",
     "tests/test_invariants.py tests/test_independence.py tests/test_normal.py",
 )
 COSMIC_RAY = [sys.executable, "-m", "cosmic_ray.cli"]
@@ -45,7 +46,7 @@ def prepared(folder: Path, count: int, seed: int, part: int, parts: int) -> Path
     lines = [f"{key} = {json.dumps(value)}" for key, value in config.items()]
     text = "\n".join(["[cosmic-ray]", *lines, "excluded-modules = []", "[cosmic-ray.distributor]", 'name = "local"'])
     (tree / "mutants.toml").write_text(text)
-    _run(tree, "init", "mutants.toml", "mutants.sqlite")
+    _run(tree, None, "init", "mutants.toml", "mutants.sqlite")
     with sqlite3.connect(tree / "mutants.sqlite") as session:
         columns = "job_id, module_path, start_pos_row, start_pos_col, operator_name, occurrence"
         every = session.execute(f"select {columns} from mutation_specs where operator_name not like '%_BitOr_%'")
@@ -60,13 +61,22 @@ def prepared(folder: Path, count: int, seed: int, part: int, parts: int) -> Path
 
 def check_baseline(tree: Path) -> None:
     """Raises where the tests fail without a mutant: then every mutant would seem to be found."""
-    _run(tree, "baseline", "mutants.toml")
+    _run(tree, None, "baseline", "mutants.toml")
 
 
-def _run(tree: Path, *arguments: str) -> None:
+def _run(tree: Path, seconds: float | None, *arguments: str) -> None:
     path = os.pathsep.join((str(tree / "src"), str(tree), os.environ.get("PYTHONPATH", "")))
     environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "CI": ""}
-    subprocess.run([*COSMIC_RAY, *arguments], cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+    run = subprocess.Popen(
+        [*COSMIC_RAY, *arguments], cwd=tree, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        status = run.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(run.pid, signal.SIGKILL)
+        return
+    if status:
+        raise RuntimeError(f"cosmic-ray {arguments[0]} failed with status {status}; run it in {tree} to see why.")
 
 
 def outcomes(tree: Path) -> list[dict[str, Any]]:
@@ -97,14 +107,15 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=200, help="how many mutants are drawn")
     parser.add_argument("--seed", type=int, default=0, help="of the draw")
     parser.add_argument("--jobs", type=int, default=2, help="copies that run next to each other")
+    parser.add_argument("--minutes", type=float, default=120, help="stop after this long; the rest counts as not run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         trees = [prepared(Path(folder), options.count, options.seed, part, options.jobs) for part in range(options.jobs)]
         check_baseline(trees[0])
         with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda tree: _run(tree, "exec", "mutants.toml", "mutants.sqlite"), trees))
+            list(pool.map(lambda tree: _run(tree, 60 * options.minutes, "exec", "mutants.toml", "mutants.sqlite"), trees))
         found = [each for tree in trees for each in outcomes(tree)]
-    summary = dict(Counter(each["outcome"] for each in found))
+    summary = dict(Counter(each["outcome"] for each in found)) | {"not run": options.count - len(found)}
     command = f"python -m benchmarks.quality.mutants --count {options.count} --seed {options.seed}"
     survivors = sorted((each for each in found if each["outcome"] == "survived"), key=lambda each: (each["file"], each["line"]))
     result = {"command": command, "machine": machine(), "outcomes": summary, "survivors": survivors}
