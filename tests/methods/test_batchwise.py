@@ -60,5 +60,5 @@ def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match=r'batchwise_dropout: count must be "fixed" or "bernoulli"; got 8'):
         batchwise_dropout(torch.ones(2, 2), count=8, training=True)  # type: ignore[arg-type]
     for axis in (0, 2, -3):
-        with pytest.raises(ValueError, match="axis must be one of x behind the first"):
+        with pytest.raises(ValueError, match="axis must be an axis of x after the first"):
             batchwise_dropout(torch.ones(2, 2), axis=axis, training=True)

@@ -84,7 +84,7 @@ def checked_axis(function: str, x: Tensor, axis: int) -> int:
     """Returns the axis of the units counted from the front, or raises ValueError."""
     if x.ndim < 2 or not 1 <= axis % x.ndim or not -x.ndim <= axis < x.ndim:
         raise ValueError(
-            f"{function}: axis must be one of x behind the first, which counts samples; got {axis} for x of shape"
+            f"{function}: axis must be an axis of x after the first, which counts samples; got {axis} for x of shape"
             f" {tuple(x.shape)}. Bring x to (N, ..., D)."
         )
     return axis % x.ndim

@@ -47,7 +47,7 @@ def gaussian_dropout(
 
 
 class GaussianDropout(Site):
-    """Multiplies each element by normal noise with the mean and variance of dropout's; nothing is set to zero.
+    """Multiplies each element by normal noise with the same mean and variance as dropout; nothing is set to zero.
 
         y = x (1 + sqrt(p / (1 - p)) z),  z ~ N(0, 1)
 

@@ -109,7 +109,7 @@ def importance_dropout(
 
 
 class ImportanceDropout(Site):
-    """Drops each element at the rate of its unit, which falls with the unit's importance; the mean of the rates is p.
+    """Drops each element at the rate of its unit: the more important the unit, the lower its rate. The mean rate is p.
 
         y_i = x_i m_i / q_i,  m_i ~ Bernoulli(q_i),  q_i = min(1, c s_i),  c such that mean_i(q_i) = 1 - p
 

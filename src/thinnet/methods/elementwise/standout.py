@@ -62,7 +62,7 @@ def variance(x: Tensor, p: float | None = None, *, layer, activation=torch.relu,
 
 
 FACTS = Facts(
-    domain="no rate: it is that of each unit",
+    domain="no rate: each unit has its own",
     mean=mean,
     variance=variance,
     definition=definition,

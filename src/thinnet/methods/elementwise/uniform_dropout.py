@@ -47,7 +47,7 @@ def uniform_dropout(
 
 
 class UniformDropout(Site):
-    """Multiplies each element by uniform noise with the mean and variance of dropout's; nothing is set to zero.
+    """Multiplies each element by uniform noise with the same mean and variance as dropout; nothing is set to zero.
 
         y = x (1 + beta r),  r ~ Uniform(-1, 1),  beta = sqrt(3 p / (1 - p))
 

@@ -54,7 +54,7 @@ def definition(x: Tensor, u: Tensor, size: int = 16) -> Tensor:
 
 
 FACTS = Facts(
-    domain="none: the side sets how much is cut",
+    domain="no rate: the size determines how much is cut",
     mean=mean,
     variance=variance,
     definition=definition,
