@@ -236,8 +236,7 @@ class DropoutRNG:
             raise KeyError(f"DropoutRNG.mask: site must be one of {sorted(self.sites)}; got {site!r}.")
         p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
         if p is None:
-            rule = f"site must have one rate; {site!r} has none: it is learned, or differs among units"
-            raise ValueError(f"DropoutRNG.mask: {rule}.")
+            raise ValueError(f"DropoutRNG.mask: site must have one rate; that of {site!r} is learned or differs among units.")
         ids = check_samples("DropoutRNG.mask", [samples] if isinstance(samples, int) else samples)
         context = RNGContext(self.seed)
         context.at(check_number("DropoutRNG.mask", "step", step), ids)
@@ -270,7 +269,7 @@ class DropoutRNG:
         if wrong:
             raise ValueError(f"DropoutRNG.load_state_dict: sites and rates must be those saved; {'; '.join(sorted(wrong))}.")
         self.context.seed = state["seed"]
-        self.context.at(state["step"], None)
+        self.context.at(state["step"])
         if self.step is not None:
             self._set_rates()
 
