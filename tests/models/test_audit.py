@@ -1,6 +1,8 @@
 """An audit finds each defect in a small network, and nothing in a correct network."""
 
 import json
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -8,6 +10,7 @@ import torch
 import torch._functorch.config as functorch
 import torch.nn.functional as F
 from networks import Checkpointed, Everything, FixedDropBlock, HandWritten
+from processes import environment
 from rows import ROWS
 from rows.row import Row
 from torch import Tensor, nn
@@ -265,3 +268,10 @@ class Between(nn.Module):
 @pytest.mark.parametrize("row", {row.name: row for row in ROWS}.values(), ids=lambda row: row.name)
 def test_every_method_of_thinnet_passes_the_audit(row: Row) -> None:
     assert_dropout_right(Between(row.module(0.3)), row.inputs((32, *row.shapes[-1][1:])), passes=4)
+
+
+def test_the_assertion_holds_under_optimised_python() -> None:
+    code = "import torch, thinnet; m = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Dropout(0.5))\n"
+    code += "m.forward = lambda x: torch.nn.functional.dropout(x, 0.5); thinnet.assert_dropout_right(m, torch.randn(64, 8))"
+    run = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, env=environment())
+    assert run.returncode == 1 and "AssertionError" in run.stderr and "AUD101" in run.stderr
