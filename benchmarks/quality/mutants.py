@@ -24,9 +24,21 @@ from benchmarks.measure import RESULTS, machine
 
 ROOT = Path(__file__).parents[2]
 MUTATED = ("src/thinnet/ops", "src/thinnet/rng", "src/thinnet/methods/call.py")
-TESTS = (  # the fastest first: a test run stops at the first failure
+FIRST = {  # the tests that are about a file come first; a run stops at the first failure
+    "ops/triton/": "tests/test_triton.py",
+    "ops/take": "tests/thin/test_take.py",
+    "ops/dtensor": "tests/distributed/test_splits.py tests/test_pytorch.py",
+    "ops/": "tests/test_bits.py tests/test_backends.py",
+    "rng/schedule": "tests/test_schedules.py src/thinnet/rng/schedules.py",
+    "rng/placing": "tests/test_schedules.py src/thinnet/rng/placing.py",
+    "rng/sample_ids": "tests/test_sample_ids.py",
+    "rng/c": "tests/test_call_counter.py tests/test_rng.py",
+    "rng/": "tests/test_rng.py src/thinnet/rng tests/test_schedules.py",
+    "methods/": "tests/test_drop_in.py tests/test_schedules.py",
+}
+ALL = (
     "tests/test_bits.py tests/test_rng.py tests/test_drop_in.py tests/test_schedules.py src/thinnet/rng src/thinnet/ops",
-    "tests/test_call_counter.py tests/test_backends.py tests/test_pytorch.py tests/thin/test_take.py",
+    "tests/test_call_counter.py tests/test_backends.py tests/test_pytorch.py tests/thin/test_take.py tests/thin/test_units.py",
     "tests/test_triton.py tests/test_sample_ids.py tests/distributed/test_splits.py tests/distributed/test_recomputed.py",
     "tests/test_invariants.py tests/test_independence.py tests/test_normal.py",
 )
@@ -40,8 +52,11 @@ def prepared(folder: Path, count: int, seed: int, part: int, parts: int) -> Path
     for name in ("src", "tests", "docs", "benchmarks", "examples", "pyproject.toml"):
         source = ROOT / name
         shutil.copytree(source, tree / name) if source.is_dir() else shutil.copy(source, tree)
-    steps = " && ".join(f"{sys.executable} -m pytest -x -q -p no:cacheprovider {files}" for files in TESTS)
-    (tree / "run_tests.sh").write_text(f"set -e\n{steps}\n")
+    pytest = f"{sys.executable} -m pytest -x -q -p no:cacheprovider"
+    cases = "\n".join(f"  *{part}*) {pytest} {files} ;;" for part, files in FIRST.items())
+    changed = f"changed=$(diff -rq -x __pycache__ src/thinnet {ROOT}/src/thinnet | grep differ | head -1)"
+    steps = "\n".join(f"{pytest} {files}" for files in ALL)
+    (tree / "run_tests.sh").write_text(f'set -e\n{changed} || true\ncase "$changed" in\n{cases}\nesac\n{steps}\n')
     config = {"module-path": list(MUTATED), "timeout": 600.0, "test-command": "bash run_tests.sh"}
     lines = [f"{key} = {json.dumps(value)}" for key, value in config.items()]
     text = "\n".join(["[cosmic-ray]", *lines, "excluded-modules = []", "[cosmic-ray.distributor]", 'name = "local"'])
