@@ -3,6 +3,7 @@
 import itertools
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -162,3 +163,8 @@ def test_the_kernels_of_a_gpu_are_imported_when_they_are_needed() -> None:
         "print('thinnet.ops.triton.kernels' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_compiled_kernels_are_used_where_they_were_built() -> None:
+    built = [*Path(schema.__file__).parent.glob("_C*.so")]
+    assert (schema.missing is None) == bool(built)

@@ -126,3 +126,10 @@ def test_kinds_of_noise_have_the_numbers_of_the_kernels() -> None:
     assert (
         "enum class NoiseKind : int64_t { " + ", ".join(f"{kind.name.lower()} = {kind.value}" for kind in NoiseKind) in header
     )
+
+
+@pytest.mark.parametrize("first", [1, 63, 64, 65, 130, 1000])
+def test_noise_from_any_unit_on_is_a_part_of_the_noise_of_a_sample(first: int) -> None:
+    address = torch.tensor(7), torch.tensor(3), torch.tensor(5), torch.tensor([2, 9])
+    whole, part = reference.noise(*address, 1300), reference.noise(*address, 200, first)
+    assert torch.equal(part, whole[:, first : first + 200])
