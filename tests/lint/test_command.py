@@ -126,6 +126,15 @@ def test_an_unreadable_file_prints_one_line(run: Callable) -> None:
     assert len(result.output.splitlines()) == 7
 
 
+def test_files_in_python_2_are_named_once(run: Callable) -> None:
+    Path("a.py").write_text("dropout = 1\nprint dropout\n")
+    assert_output(run(), 0, "a.py: skipped: it is Python 2")
+    Path("b.py").write_text("dropout = 2\nprint dropout\n")
+    result = run()
+    assert_output(result, 0, "a.py and 1 other file: skipped: they are Python 2")
+    assert result.output.count("Python 2") == 1
+
+
 def test_fix_writes_files_and_keeps_line_ends_and_encoding(run: Callable) -> None:
     before = "# coding: latin-1\n# \xe9\n" + WRONG
     Path("net.py").write_bytes(before.replace("\n", "\r\n").encode("latin-1"))

@@ -104,7 +104,19 @@ def test_self_is_resolved_in_base_classes_of_the_file() -> None:
     assert {found.rule.code for found in check(textwrap.dedent(code), REGISTRY)} == {"THN101", "THN306", "THN505"}
 
 
-@pytest.mark.parametrize("code", ["def (", "x = '", "print 'x'", "\tx\n  y"])
+@pytest.mark.parametrize("code", ["def (", "x = '", "print(", "\tx\n  y"])
 def test_invalid_python_is_an_error_of_one_line(code: str) -> None:
     with pytest.raises(UnreadableSource, match=r"^line \d+ is not valid Python$"):
+        check(code, REGISTRY)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "print 'x'", "print x, y", "try:\n    f()\nexcept E, error:\n    pass", "exec 'x = 1'", "raise E, 'x'",
+        "x = 0777", "x = `y`", "x <> y", "s = ur'x'",
+    ],
+)  # fmt: skip
+def test_python_2_is_named(code: str) -> None:
+    with pytest.raises(UnreadableSource, match=r"^it is Python 2$"):
         check(code, REGISTRY)

@@ -14,7 +14,7 @@ from thinnet.lint.engine import UnreadableSource, check, fix
 from thinnet.lint.files import decode, find
 from thinnet.lint.run import FileResult, cores, lint_files, without_ignored
 from thinnet.lint.settings import BadInput, Settings, load
-from thinnet.lint.summary import statistics, summary
+from thinnet.lint.summary import skipped, statistics, summary
 from thinnet.report.findings import Findings, Format
 
 CLEAN, FOUND, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -35,7 +35,7 @@ def _exit_codes() -> Iterator[None]:
 def lint(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(help="Files or folders with .py, .md and .rst files. `-` reads Python from stdin. Default: `.`"),
+        typer.Argument(help="Files or folders with .py, .ipynb, .md and .rst files. `-` reads Python from stdin. Default: `.`"),
     ] = None,
     apply_fixes: Annotated[bool, typer.Option("--fix", help="Apply fixes that do not change training.")] = False,
     unsafe_fixes: Annotated[bool, typer.Option("--unsafe-fixes", help="Also apply fixes that need a review.")] = False,
@@ -72,9 +72,8 @@ def lint(
         files = list(find(paths or [Path()], settings))
         cache = Cache(None if no_cache else settings.root, settings.rules())
         results = lint_files(files, settings, cache, fixes, jobs or cores())
-        for result in results:
-            if result.error:
-                typer.echo(f"{result.path}: skipped: {result.error}", err=True)
+        for line in skipped(results):
+            typer.echo(line, err=True)
         _print(statistics(results) if counts else _rendered(results, output))
         raise typer.Exit(_exit_code(results))
 
@@ -95,8 +94,8 @@ def _explain(prefix: str) -> int:
 
 
 def _rendered(results: Sequence[FileResult], output: Format) -> str:
-    skipped = {str(result.path): result.error for result in results if result.error}
-    findings = Findings((finding for result in results for finding in result.findings), "thinnet lint", skipped)
+    unread = {str(result.path): result.error for result in results if result.error}
+    findings = Findings((finding for result in results for finding in result.findings), "thinnet lint", unread)
     return "\n".join([*map(str, findings), summary(results)]) if output is Format.text else findings.render(output)
 
 

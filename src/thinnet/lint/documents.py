@@ -1,10 +1,12 @@
-"""Python code in source files, Markdown and reStructuredText, with its positions in the file."""
+"""Python code in source files, Markdown, reStructuredText and notebooks, with its positions in the file."""
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from libcst.metadata import CodePosition
+from libcst.metadata import CodePosition, CodeRange
+
+from thinnet.report.findings import Location
 
 FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>\w*)")
 DIRECTIVE = re.compile(r"(?P<indent>[ \t]*)\.\. (?:code|code-block|sourcecode)::[ \t]*(?P<language>\w*)")
@@ -22,18 +24,29 @@ class Document:
         text: the whole file; None if that is the code.
         removed: how many characters were removed from the start of a line, by line number from 0.
         spans: the first and the last line of each block of code.
+        cells: the number of the cell of each block, in a notebook.
     """
 
     code: str
     text: str | None = None
     removed: dict[int, int] = field(default_factory=dict)
     spans: list[tuple[int, int]] = field(default_factory=list)
+    cells: list[int] = field(default_factory=list)
     _starts: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._starts = [0]
         for line in split_lines(self.code if self.text is None else self.text):
             self._starts.append(self._starts[-1] + len(line))
+
+    def location(self, path: str, where: CodeRange) -> Location:
+        """Returns a range of the code as a range of the file, or of a cell in a notebook."""
+        start, end = self.position(where.start), self.position(where.end)
+        if not self.cells:
+            return Location(path, *start, *end)
+        index = max(index for index, (first, _) in enumerate(self.spans) if first < where.start.line)
+        first = self.spans[index][0]
+        return Location(path, start[0] - first, start[1], end[0] - first, end[1], self.cells[index])
 
     def position(self, at: CodePosition) -> tuple[int, int]:
         """Returns the line and the column in the file, both from 1."""
@@ -45,14 +58,15 @@ class Document:
 
     def is_verbatim(self, start: CodePosition, stop: CodePosition) -> bool:
         """Returns whether the file has the code between two positions unchanged."""
-        return start.line == stop.line or not any(self.removed.get(line) for line in range(start.line - 1, stop.line))
+        changed = any(self.removed.get(line) for line in range(start.line - 1, stop.line))
+        return not self.cells and (start.line == stop.line or not changed)
 
     def split(self) -> Iterator["Document"]:
         """Yields one document for each block of code."""
         lines = split_lines(self.code)
         for first, last in self.spans:
             kept = [line if first <= number <= last else "\n" for number, line in enumerate(lines)]
-            yield Document("".join(kept), self.text, self.removed)
+            yield Document("".join(kept), self.text, self.removed, self.spans, self.cells)
 
 
 def split_lines(text: str) -> list[str]:

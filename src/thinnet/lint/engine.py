@@ -9,14 +9,22 @@ from libcst.metadata import CodePosition, CodeRange, MetadataWrapper, PositionPr
 
 from thinnet.lint.documents import Document, python_blocks, split_lines
 from thinnet.lint.fixes import Point
+from thinnet.lint.notebooks import code_cells
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.stack import with_large_stack
 from thinnet.lint.tree import Tree
-from thinnet.report.findings import Edit, Finding, Location
+from thinnet.report.findings import Edit, Finding
 
 NOQA = re.compile(r"#\s*noqa\b(?P<codes>\s*:\s*[A-Za-z]+[0-9]+(?:[,\s]+[A-Za-z]+[0-9]+)*)?", re.IGNORECASE)
 MARKUP = (".md", ".rst")
+NOTEBOOK = ".ipynb"
+PYTHON_2 = re.compile(
+    r"""^[ \t]*(?:print[ \t]+(?![=(,.\[])\S|print[ \t]*\([^()\n]*\)[ \t]*%|exec[ \t]+["'\w]"""
+    r"""|except[ \t]+[\w. ]+,[ \t]*\w+[ \t]*:|raise[ \t]+[\w.]+,)|\bur["']|\b0[0-7]+\b(?![.jJeE])|`[\w.]+`|<>""",
+    re.MULTILINE,
+)
 ASSUMED_IMPORTS = {"torch": "torch", "nn": "torch.nn", "F": "torch.nn.functional"}  # pages often leave these out
+IS_PYTHON_2 = "it is Python 2"
 MAX_FIX_PASSES = 20
 MAX_LINE_LENGTH = 10_000
 
@@ -41,14 +49,19 @@ def check(text: str, rules: Sequence[LintRule], path: str = "-") -> list[Finding
     Args:
         text: the content of the file.
         rules: the rules to apply.
-        path: the file. `.md` and `.rst` are pages with blocks of Python; every other file is Python.
+        path: the file. `.md` and `.rst` are pages with blocks of Python, `.ipynb` is a notebook; every other file is Python.
 
     Raises:
-        UnreadableSource: the text is not Python.
+        UnreadableSource: the text is not Python, or not a notebook.
     """
-    if not path.endswith(MARKUP):
+    if path.endswith(NOTEBOOK):
+        page = code_cells(text)
+        if page is None:
+            raise UnreadableSource("it is not a notebook")
+    elif path.endswith(MARKUP):
+        page = python_blocks(text)
+    else:
         return _check(Document(text), rules, path)
-    page = python_blocks(text)
     try:
         return _check(page, rules, path)
     except UnreadableSource:
@@ -58,7 +71,7 @@ def check(text: str, rules: Sequence[LintRule], path: str = "-") -> list[Finding
 def _check_block(block: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
     try:
         return _check(block, rules, path)
-    except UnreadableSource:  # pages may show code with parts left out
+    except UnreadableSource:  # pages may show code with parts left out, and a cell may have never run
         return []
 
 
@@ -75,6 +88,8 @@ def _findings(document: Document, rules: Sequence[LintRule], path: str) -> list[
     try:
         tree = Tree(cst.parse_module(document.code), ASSUMED_IMPORTS if path.endswith(MARKUP) else {})
     except cst.ParserSyntaxError as error:
+        if PYTHON_2.search(document.code):
+            raise UnreadableSource(IS_PYTHON_2) from None
         raise UnreadableSource(f"line {error.raw_line} is not valid Python") from None
     by_kind: dict[type[cst.CSTNode], list[LintRule]] = defaultdict(list)
     for rule in rules:
@@ -99,15 +114,17 @@ def _located(document: Document, tree: Tree, reports: list[tuple[LintRule, Repor
         if any(is_silenced(lines[number - 1], rule.code) for number in (where.start.line, where.end.line)):
             continue
         edits = _edits(document, report, ranges)
-        location = Location(path, *document.position(where.start), *document.position(where.end))
+        location = document.location(path, where)
+        cause = None if report.cause is None else document.location(path, ranges[report.cause])
+        cause = None if cause is None or (cause.line, cause.cell) == (location.line, location.cell) else cause
         safe = bool(edits) and report.fix is not None and report.fix.safe
-        findings.add(Finding(rule.definition, "", location, report.message, edits=edits, safe=safe))
+        findings.add(Finding(rule.definition, "", location, report.message, edits=edits, safe=safe, cause=cause))
     return sorted(findings, key=_order)
 
 
-def _order(finding: Finding) -> tuple[int, int, str]:
+def _order(finding: Finding) -> tuple[int, int, int, str]:
     at = finding.location
-    return (at.line, at.column or 0, finding.rule.code) if at else (0, 0, finding.rule.code)
+    return (at.cell or 0, at.line, at.column or 0, finding.rule.code) if at else (0, 0, 0, finding.rule.code)
 
 
 def _edits(document: Document, report: Report, ranges: Mapping[cst.CSTNode, CodeRange]) -> tuple[Edit, ...]:

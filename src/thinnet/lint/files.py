@@ -9,10 +9,11 @@ from pathlib import Path
 from thinnet.lint.engine import UnreadableSource
 from thinnet.lint.settings import BadInput, Settings
 
-SUFFIXES = (".py", ".md", ".rst")
+SUFFIXES = (".py", ".md", ".rst", ".ipynb")
 # Folders whose name starts with a dot are skipped too.
 SKIPPED_FOLDERS = frozenset({"__pycache__", "build", "dist", "node_modules", "site-packages", "venv"})
 MAX_BYTES = 4_000_000  # larger files are generated
+MAX_NOTEBOOK_BYTES = 100_000_000  # the pictures in it count, its code is small
 
 
 def find(paths: Sequence[Path], settings: Settings) -> Iterator[Path]:
@@ -44,13 +45,13 @@ def _walk(folder: Path, settings: Settings) -> Iterator[Path]:
         yield from (here / name for name in sorted(names) if name.endswith(SUFFIXES))
 
 
-def decode(data: bytes) -> tuple[str, str]:
+def decode(data: bytes, suffix: str = "") -> tuple[str, str]:
     """Returns the text of a file with its line ends, and its encoding.
 
     Raises:
         UnreadableSource: the file is binary, too large, or in another encoding than it declares.
     """
-    if len(data) > MAX_BYTES:
+    if len(data) > (MAX_NOTEBOOK_BYTES if suffix == ".ipynb" else MAX_BYTES):
         raise UnreadableSource(f"it has {len(data) / 1e6:.0f} MB")
     if b"\0" in data:
         raise UnreadableSource("it is binary")

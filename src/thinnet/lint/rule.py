@@ -24,11 +24,13 @@ class Report:
         node: the node to point at.
         message: what is wrong, then what to do.
         fix: the edit that fixes it, if there is one.
+        cause: the node that makes it wrong, such as the constructor of a layer or the assignment of a rate.
     """
 
     node: cst.CSTNode
     message: str
     fix: Fix | None = None
+    cause: cst.CSTNode | None = None
 
 
 class LintRule(Generic[Node]):

@@ -103,9 +103,10 @@ def _known_result(
 
 def _restored(values: dict[str, Any], path: str) -> Finding:
     (rule,) = (rule for rule in REGISTRY if rule.code == values["code"])
-    location = Location(path, *(values[name] for name in ("line", "column", "end_line", "end_column")))
+    location = Location(path, *(values[name] for name in ("line", "column", "end_line", "end_column", "cell")))
     edits = tuple(Edit(**edit) for edit in values["edits"])
-    return Finding(rule.definition, "", location, values["message"], edits=edits, safe=values["safe"])
+    cause = Location(**values["cause"] | {"path": path}) if values["cause"] else None
+    return Finding(rule.definition, "", location, values["message"], edits=edits, safe=values["safe"], cause=cause)
 
 
 def lint_file(job: Job) -> FileResult:
@@ -114,7 +115,7 @@ def lint_file(job: Job) -> FileResult:
     path = str(job.path)
     gc.disable()  # reference counts free a tree; searching for cycles while it grows costs a quarter of the time
     try:
-        text, encoding = decode(job.path.read_bytes())
+        text, encoding = decode(job.path.read_bytes(), job.path.suffix)
         fixed = 0
         if job.fixes:
             new, fixed = fix(text, rules, path, unsafe=job.fixes == "unsafe")

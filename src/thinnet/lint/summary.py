@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from thinnet.lint.engine import IS_PYTHON_2
 from thinnet.lint.run import FileResult
 from thinnet.report.formatting import counted
 
@@ -29,3 +30,12 @@ def statistics(results: Sequence[FileResult]) -> str:
     counts = Counter(finding.rule for result in results for finding in result.findings)
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0].code))
     return "\n".join([*(f"{number:5} {rule.code} {rule.name}" for rule, number in ordered), summary(results)])
+
+
+def skipped(results: Sequence[FileResult]) -> list[str]:
+    """Returns one line for each file that was skipped, and a single one for all files in Python 2."""
+    lines = [f"{result.path}: skipped: {result.error}" for result in results if result.error not in (None, IS_PYTHON_2)]
+    old = [result.path for result in results if result.error == IS_PYTHON_2]
+    if len(old) > 1:
+        return [*lines, f"{old[0]} and {counted(len(old) - 1, 'other file')}: skipped: they are Python 2"]
+    return [*lines, *(f"{path}: skipped: {IS_PYTHON_2}" for path in old)]

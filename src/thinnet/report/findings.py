@@ -34,13 +34,26 @@ class Rule:
 
 @dataclass(frozen=True)
 class Location:
-    """A range of a source file. Lines and columns count from 1; the end column is exclusive; None is unknown."""
+    """A range of a source file. Lines and columns count from 1; the end column is exclusive; None is unknown.
+
+    In a notebook, `cell` counts the code cells from 1, and the lines count within that cell.
+    """
 
     path: str
     line: int
     column: int | None = None
     end_line: int | None = None
     end_column: int | None = None
+    cell: int | None = None
+
+    def __str__(self) -> str:
+        cell = "" if self.cell is None else f"cell {self.cell}:"
+        return f"{self.path}:{cell}{self.line}" + ("" if self.column is None else f":{self.column}")
+
+    @property
+    def line_name(self) -> str:
+        """The line, and the cell of a notebook, without the path."""
+        return f"line {self.line}" if self.cell is None else f"cell {self.cell}, line {self.line}"
 
     @classmethod
     def parse(cls, text: str | None) -> "Location | None":
@@ -66,6 +79,7 @@ class Finding:
         rule: the rule that found it.
         module: the path of a module in a model; empty for the model itself and for a finding in source code.
         location: the source code, where it is known.
+        cause: the source code that makes it wrong, such as the constructor of a layer, where it is another line.
         message: what was found.
         remedy: what to do. Empty where the message says it.
         allowed: why the finding is accepted; empty if it is not.
@@ -81,6 +95,7 @@ class Finding:
     allowed: str = ""
     edits: tuple[Edit, ...] = ()
     safe: bool = False
+    cause: Location | None = None
 
     @property
     def fails(self) -> bool:
@@ -90,7 +105,8 @@ class Finding:
     def __str__(self) -> str:
         rule, at = self.rule, self.location
         if not self.remedy and at is not None:
-            return f"{at.path}:{at.line}:{at.column} {rule.code}{' [*]' if self.edits else ''} {self.message}"
+            cause = f" (cause: {self.cause.line_name})" if self.cause else ""
+            return f"{at} {rule.code}{' [*]' if self.edits else ''} {self.message}{cause}"
         line = "" if at is None else f" ({Path(at.path).name}:{at.line})"
         lines = [f"{rule.code} {rule.severity}: {rule.name} at {self.module or 'the model'}{line}", self.message, self.remedy]
         return "\n    ".join([*lines, f"allowed: {self.allowed}"] if self.allowed else lines)
@@ -99,7 +115,8 @@ class Finding:
         """Returns the finding as JSON values."""
         at = Location("", 0) if self.location is None else self.location
         place = {name: value or None for name, value in asdict(at).items()}
-        fix = {"edits": [asdict(edit) for edit in self.edits], "safe": self.safe}
+        cause = None if self.cause is None else asdict(self.cause)
+        fix = {"edits": [asdict(edit) for edit in self.edits], "safe": self.safe, "cause": cause}
         texts = {"module": self.module, "message": self.message, "remedy": self.remedy, "allowed": self.allowed}
         return {"code": self.rule.code, "name": self.rule.name, "severity": self.rule.severity} | place | texts | fix
 
@@ -230,9 +247,11 @@ def _github(finding: Finding) -> str:
     values: dict[str, object] = {}
     if at is not None:
         values = {"file": at.path, "line": at.line, "endLine": at.end_line, "col": at.column}
+        values = values if at.cell is None else {"file": at.path}  # the lines of a cell are no lines of the file
     values["title"] = f"{finding.rule.code} {finding.rule.name}"
     properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in values.items() if value is not None)
-    text = _escaped(f"{finding.message} {finding.remedy}".strip())
+    cell = f"{at.line_name}: " if at is not None and at.cell is not None else ""
+    text = _escaped(f"{cell}{finding.message} {finding.remedy}".strip())
     return f"::{'error' if finding.fails else 'notice'} {properties}::{text}"
 
 
@@ -249,6 +268,8 @@ def _sarif_result(finding: Finding, index: int) -> dict[str, Any]:
     if finding.remedy:
         text = f"{finding.rule.name} at {finding.module or 'the model'}: {finding.message} {finding.remedy}"
     result = {"ruleId": finding.rule.code, "ruleIndex": index, "level": finding.rule.severity, "message": {"text": text}}
+    if finding.cause is not None:
+        result["relatedLocations"] = [_place(finding.cause) | {"message": {"text": "the cause"}}]
     return result if finding.location is None else result | {"locations": [_place(finding.location)]}
 
 
@@ -256,4 +277,5 @@ def _place(at: Location) -> dict[str, Any]:
     region = {"startLine": at.line, "endLine": at.end_line, "startColumn": at.column, "endColumn": at.end_column}
     known = {name: value for name, value in region.items() if value}
     place = {"artifactLocation": {"uri": at.path.replace("\\", "/")}}
-    return {"physicalLocation": place | ({"region": known} if known else {})}
+    logical = {"logicalLocations": [{"name": at.line_name}]} if at.cell is not None else {}
+    return {"physicalLocation": place | ({"region": known} if known and not logical else {})} | logical
