@@ -1,5 +1,6 @@
 """Registers `thinnet::apply_noise` with PyTorch: schema, fake kernel, derivative, vmap, and the reference as a fallback."""
 
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,7 +29,7 @@ def _load() -> str | None:
     folder = Path(__file__).parent
     built = [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]
     if not built:
-        return "the C++ kernels were not built; install again with a C++20 compiler at hand"
+        return "the C++ kernels were not built; install a C++20 compiler, then thinnet again"
     try:
         torch.ops.load_library(str(built[0]))
     except OSError as error:
@@ -39,7 +40,17 @@ def _load() -> str | None:
 missing = _load()
 
 
+@cache
+def _warn(device: str) -> None:
+    """Warns, once for each kind of device, if the reference serves it because a kernel is missing."""
+    reason = {"cpu": missing, "cuda": missing_triton}.get(device)
+    if reason is not None:
+        message = f"thinnet: plain PyTorch applies the noise on {device}, with the same masks but slower: {reason}."
+        warnings.warn(message, stacklevel=2)
+
+
 def _reference(x: Tensor, *rest: Any) -> Tensor:
+    _warn(x.device.type)
     rate, seed, step, site, samples, units, options = rest
     strides, offset = expanded(x, step, samples, units)
     kind, linear = NoiseKind(options & 3), bool(options & LINEAR)
@@ -53,7 +64,7 @@ def _reference_(x: Tensor, *rest: Any) -> None:
 library.impl("apply_noise", _reference, "CompositeExplicitAutograd")
 library.impl("apply_noise_", _reference_, "CompositeExplicitAutograd")
 
-missing_triton = None if find_spec("triton") else "Triton is not installed; install thinnet[gpu]"
+missing_triton = None if find_spec("triton") else "Triton is not installed; run pip install 'thinnet[gpu]'"
 
 
 @cache
