@@ -23,6 +23,7 @@ FLOORS = [
     ("functional", "nn", "losses", "models"),
     ("inference",),
     ("diagnosis", "study"),
+    ("doctor",),
     ("cli", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

@@ -1,21 +1,56 @@
 """`python -m thinnet` and the `thinnet` command."""
 
+import os
 import sys
+
+from thinnet.report.extras import MissingLibrary, extra_of
+
+CLOSED_PIPE, BAD_INPUT, INTERRUPTED = 1, 2, 130
+WITHOUT_TYPER = ["--version"], ["doctor"], ["doctor", "--json"]
 
 
 def main() -> None:
-    """Run the command line. Without the libraries of the study extra, name the extra and exit with 2."""
+    """Run the command line. A missing library is one sentence, and Ctrl-C and a closed pipe are silent."""
+    try:
+        _run(sys.argv[1:])
+    except ModuleNotFoundError as error:
+        message = _advice(error, sys.argv[1:])
+        if message is None:
+            raise
+        sys.stderr.write(f"{message}\n")
+        raise SystemExit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout once more at exit
+        raise SystemExit(CLOSED_PIPE) from None
+
+
+def _run(arguments: list[str]) -> None:
     try:
         from thinnet.cli import app
-
-        app(prog_name="thinnet")
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "thinnet":
+    except ModuleNotFoundError:
+        if arguments not in WITHOUT_TYPER:
             raise
-        sys.stderr.write("thinnet: the commands need the study extra: pip install 'thinnet[study]'\n")
-        raise SystemExit(2) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+        from thinnet import doctor
+
+        sys.stdout.write((doctor.version_line() if arguments == ["--version"] else doctor.report("--json" in arguments)) + "\n")
+    else:
+        app(prog_name="thinnet")
+    finally:
+        sys.stdout.flush()
+
+
+def _advice(error: ModuleNotFoundError, arguments: list[str]) -> str | None:
+    """Return the sentence on a library of an extra that is not installed; None for any other module."""
+    if isinstance(error, MissingLibrary):
+        return str(error)
+    command = arguments[0] if arguments and arguments[0].isidentifier() else ""
+    library = (error.name or "").partition(".")[0]
+    extra = extra_of(library, "lint" if command == "lint" else "study")
+    if extra is None:
+        return None
+    return f"thinnet {command}".strip() + f": {library} must be installed; it is not. Run pip install 'thinnet[{extra}]'."
 
 
 if __name__ == "__main__":

@@ -1,28 +1,59 @@
 """The `thinnet` command: its subcommands and their arguments."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperCommand, TyperGroup
 
 from thinnet.report.findings import Format
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
 
-ABOUT = "Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data."
+ABOUT = """Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data.
 
+Example: `thinnet audit train.py:make_model --input 64x784`
+
+| exit code | meaning |
+| --- | --- |
+| 0 | done; no errors or warnings |
+| 1 | audit and lint: errors, warnings or findings |
+| 2 | bad input; one sentence on stderr says what to change |
+| 130 | stopped by Ctrl-C |
+"""
+
+
+class _PlainFlags:
+    """Shows flags in `--help` without the type of a value, because they take none."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        parameters = super().get_params(ctx)  # type: ignore[misc]
+        for parameter in parameters:
+            if getattr(parameter, "is_flag", False):
+                parameter.metavar = ""
+        return parameters
+
+
+class Command(_PlainFlags, TyperCommand):
+    """A subcommand."""
+
+
+class Commands(_PlainFlags, TyperGroup):
+    """The command with its subcommands."""
+
+
+HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
+    cls=Commands,
     help=ABOUT,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=HELP,
 )
 
 
@@ -36,10 +67,9 @@ class TaskName(str, Enum):
 def show_version(wanted: bool) -> None:
     """Print the version and the kernels of each device, and exit."""
     if wanted:
-        from thinnet.ops import backends
+        from thinnet.doctor import version_line
 
-        paths = ", ".join(f"{device}: {path}" for device, path in backends().items())
-        typer.echo(f"thinnet {version('thinnet')} ({paths})")
+        typer.echo(version_line())
         raise typer.Exit()
 
 
@@ -67,12 +97,20 @@ def exit_codes() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@app.command(cls=Command)
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show the facts about this installation: versions, kernels, devices, threads, and the optional extras.
+
+    Example: `thinnet doctor --json`
+
+    Exit codes: 0 shown.
+    """
+    from thinnet.doctor import report
+
+    typer.echo(report(as_json))
 
 
-@app.command()
+@app.command(cls=Command)
 def methods(
     name: Annotated[str | None, typer.Argument(help="A method, such as DropBlock2d. Default: list all methods.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list, or one object for NAME.")] = False,
@@ -107,22 +145,24 @@ Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
+        metavar="SHAPE",
         help="Shape of a random input: 4x3x32x32, or 2x12:int64:1000 for integers below 1000. Repeat it for several inputs.",
     ),
 ]
 Passes = Annotated[
-    int, typer.Option(min=1, help="Forward passes in training mode. Raise it if a site runs only in some of them.")
+    int, typer.Option(min=1, metavar="N", help="Forward passes in training mode. Raise it if a site runs only in some of them.")
 ]
 
 
-@app.command()
+@app.command(cls=Command)
 def sites(
     model: ModelArgument,
     inputs: Inputs = None,
     passes: Passes = 8,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Write a page with the tree of modules to this file. Sites are coloured by rate.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a page with the tree of modules to this file. Sites are coloured by rate."),
     ] = None,
 ) -> None:
     """List every stochastic operation of a model: where it is, how much it drops, and in which mode it is on.
@@ -131,21 +171,24 @@ def sites(
 
     Example: `thinnet sites train.py:make_model --input 4x3x32x32 --html sites.html`
 
-    Exit codes: 0 done, 2 bad input.
+    Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C.
     """
     from thinnet.models.command import show_sites
 
     raise typer.Exit(show_sites(model, inputs or [], passes, as_json, html))
 
 
-@app.command()
+@app.command(cls=Command)
 def audit(
     model: ModelArgument,
     inputs: Inputs = None,
     passes: Passes = 8,
     allow: Annotated[
         list[str] | None,
-        typer.Option(help="Accept a finding: 'AUD101 decoder.prenet*=reason'. Repeat it for several findings."),
+        typer.Option(
+            metavar="'CODE MODULE=REASON'",
+            help="Accept a finding: 'AUD101 decoder.prenet*=reason'. Repeat it for several findings.",
+        ),
     ] = None,
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
@@ -156,7 +199,7 @@ def audit(
 
     Example: `thinnet audit train.py:make_model --input 64x784`
 
-    Exit codes: 0 no errors or warnings, 1 errors or warnings, 2 bad input.
+    Exit codes: 0 no errors or warnings, 1 errors or warnings, 2 bad input, 130 stopped by Ctrl-C.
     """
     from thinnet.models.command import show_findings
 
@@ -164,6 +207,7 @@ def audit(
 
 
 @app.command(
+    cls=Command,
     add_help_option=False,
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
 )
@@ -174,51 +218,60 @@ def lint(context: typer.Context) -> None:
 
     Exit codes: 0 no findings, 1 findings, 2 bad input.
     """
-    try:
-        from thinnet.lint.command import lint as command  # LibCST would slow every other command down
-    except ModuleNotFoundError as error:
-        if error.name != "libcst":
-            raise
-        typer.echo("thinnet lint: libcst must be installed; it is not. Run pip install 'thinnet[lint]'.", err=True)
-        raise typer.Exit(2) from None
-    linter = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False)
-    linter.command(context_settings={"help_option_names": ["-h", "--help"]})(command)
+    from thinnet.lint.command import lint as command  # LibCST would slow every other command down
+
+    linter = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False)
+    linter.command(cls=Command, context_settings=HELP)(command)
     linter(args=context.args, prog_name="thinnet lint")
 
 
-@app.command()
+@app.command(cls=Command)
 def study(
     file: Annotated[
         Path | None, typer.Argument(help="A .csv, .tsv, .parquet or .npz file. Default: scikit-learn's digits.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to predict, or the array in an .npz file.")] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The column to predict, or the array in an .npz file.")
+    ] = None,
     task: Annotated[TaskName | None, typer.Option(help="The task. Default: inferred from the target.")] = None,
-    rates: Annotated[str, typer.Option(help="Dropout rates to compare, in [0, 1). 0 is always added.")] = (
+    rates: Annotated[str, typer.Option(metavar="P,P,...", help="Dropout rates to compare, in [0, 1). 0 is always added.")] = (
         "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
     ),
     seeds: Annotated[
-        int, typer.Option(help="Trials per rate; an interval needs 3. To add seeds later, run again with a larger number.")
+        int,
+        typer.Option(
+            metavar="N", help="Trials per rate; an interval needs 3. To add seeds later, run again with a larger number."
+        ),
     ] = 8,
     budget: Annotated[
         str | None,
-        typer.Option(help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete."),
+        typer.Option(
+            metavar="TIME",
+            help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete.",
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Output folder: report, trials and weights.")] = Path("report"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Output folder: report, trials and weights.")] = Path("report"),
     jobs: Annotated[
-        int | None, typer.Option(help="Parallel processes. They do not change any number. Default: all cores.")
+        int | None, typer.Option(metavar="N", help="Parallel processes. They do not change any number. Default: all cores.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split and of all initial weights, batches and masks.")] = 0,
-    epochs: Annotated[int, typer.Option(help="Epochs, the same for every rate.")] = 100,
-    hidden: Annotated[str, typer.Option(help="Widths of the hidden layers, separated by commas.")] = "128,128",
-    batch: Annotated[int, typer.Option(help="Batch size.")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate of Adam.")] = 1e-3,
-    device: Annotated[str, typer.Option(help="Device: cpu, cuda, mps or auto.")] = "cpu",
-    precision: Annotated[str, typer.Option(help="Precision, such as 32-true or bf16-mixed.")] = "32-true",
+    seed: Annotated[
+        int, typer.Option(metavar="N", help="Seed of the split and of all initial weights, batches and masks.")
+    ] = 0,
+    epochs: Annotated[int, typer.Option(metavar="N", help="Epochs, the same for every rate.")] = 100,
+    hidden: Annotated[
+        str, typer.Option(metavar="N,N,...", help="Widths of the hidden layers, separated by commas.")
+    ] = "128,128",
+    batch: Annotated[int, typer.Option(metavar="N", help="Batch size.")] = 64,
+    learning_rate: Annotated[float, typer.Option(metavar="X", help="Learning rate of Adam.")] = 1e-3,
+    device: Annotated[str, typer.Option(metavar="NAME", help="Device: cpu, cuda, mps or auto.")] = "cpu",
+    precision: Annotated[str, typer.Option(metavar="NAME", help="Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
-        str, typer.Option(help="Methods to train at every rate: dropout, thin, or dropout,thin to compare them.")
+        str,
+        typer.Option(metavar="NAMES", help="Methods to train at every rate: dropout, thin, or dropout,thin to compare them."),
     ] = "dropout",
     groups: Annotated[
-        int, typer.Option(help="Only for thin: the number of groups in a batch. The samples of a group share a mask.")
+        int,
+        typer.Option(metavar="N", help="Only for thin: the number of groups in a batch. The samples of a group share a mask."),
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
@@ -248,6 +301,7 @@ def study(
             groups=groups,
         )
         limit = None if budget is None else parse_budget(budget)
+        from thinnet.doctor import cores
         from thinnet.study.command import Request, run_study
 
         named = None if task is None else task.value

@@ -1,8 +1,5 @@
-"""`thinnet lint` as a subcommand of `thinnet`: its arguments, and the error without its extra."""
+"""`thinnet lint` as a subcommand of `thinnet`: its arguments."""
 
-import sys
-
-import pytest
 from typer.testing import CliRunner, Result
 
 from thinnet.cli import app
@@ -24,11 +21,3 @@ def test_the_subcommand_has_its_own_options_and_help() -> None:
     assert "What it does" in run("--explain", "THN101").stdout
     assert "--unsafe-fixes" in run("--help").stdout
     assert run("--no-such-option").exit_code == 2
-
-
-def test_without_libcst_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "libcst" or name.startswith("thinnet.lint")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, "libcst", None)
-    missing = run("-", given=BAD)
-    assert missing.exit_code == 2 and "pip install 'thinnet[lint]'" in missing.stderr

@@ -34,6 +34,22 @@ def make_right():
 
 def make_nothing():
     return 3
+
+
+def make_for(width):
+    return nn.Linear(width, 4)
+
+
+def make_late():
+    import no_such_library
+
+
+def make_failing():
+    raise ValueError("the weights are gone\\nfor ever")
+
+
+number = 3
+model = Network()
 """
 
 
@@ -83,7 +99,24 @@ def test_audit_has_formats_for_other_programs(network: str) -> None:
     ("arguments", "message"),
     [
         (("sites", "nowhere.py:make"), "sites: there is no file 'nowhere.py'."),
-        (("sites", "{}:build"), "has no 'build'. It has Network, make, make_right, make_nothing."),
+        (("sites", "{}:mak"), "has no 'mak'. Did you mean make"),
+        (
+            ("sites", "{}:xyz"),
+            "has no 'xyz'. It defines Network, make, make_right, make_nothing, make_for, make_late and others.",
+        ),
+        (("sites", "{}:number"), "number must be a function, a class or a torch.nn.Module; got int."),
+        (
+            ("sites", "{}:make_for"),
+            "a factory must take no arguments; make_for takes width. Write a function that returns make_for",
+        ),
+        (("sites", "{}:make_late"), "a_network.py:33 imports 'no_such_library', which cannot be found. Install it"),
+        (("sites", "{}:make_failing"), "a_network.py:37 raises ValueError: the weights are gone. For the traceback, call"),
+        (("sites", "no_such_package.models:make"), "'no_such_package.models' is neither in this folder nor installed."),
+        (("sites", "torch.nn:Linear"), "a factory must take no arguments; Linear takes in_features: int, out_features: int."),
+        (("sites", "{}:make", "--input", "64x31"), "64x31 and 32x64), with --input 64x31. Give a shape such as"),
+        (("audit", "{}:make", "--input", "64x32", "--input", "3"), "TypeError: Network.forward() takes 2 positional"),
+        (("audit", "{}:model", "--input", "64x32:int64"), "with --input 64x32:int64. Give a shape"),
+        (("audit", "{}:model", "--input", "64x32:int64:0"), "audit: --input must be a shape"),
         (("sites", "{}"), "sites: MODEL must be FILE.py:FACTORY or package.module:FACTORY"),
         (("sites", "{}:make_nothing"), "sites: make_nothing must return a torch.nn.Module; got int."),
         (("sites", "{}:make", "--input", "4xx3"), "sites: --input must be a shape such as 4x3x32x32"),
@@ -94,3 +127,50 @@ def test_audit_has_formats_for_other_programs(network: str) -> None:
 def test_bad_input_prints_one_line_and_exits_with_2(network: str, arguments: tuple[str, ...], message: str) -> None:
     result = run(*(argument.format(network) for argument in arguments))
     assert result.exit_code == 2 and message in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import torch\nimport no_such_library", "broken.py:2 imports 'no_such_library', which cannot be found. Install it"),
+        ("from torch import no_such_name", "broken.py:1 raises ImportError: cannot import name 'no_such_name' from 'torch'"),
+        (
+            "from .layers import make",
+            "broken.py:1 raises ImportError: attempted relative import with no known parent package. Give",
+        ),
+        ("def make(:", "broken.py:1 is not valid Python: invalid syntax."),
+        ("import sys\nsys.exit()", "broken.py:2 ends the program. Put what a script does under"),
+        ("\n\n1 / 0", "broken.py:3 raises ZeroDivisionError: division by zero. For the traceback, run python"),
+        ("from torch import nn", "It defines no function, class or model."),
+    ],
+)
+def test_a_file_that_fails_is_one_sentence_with_its_place(tmp_path: Path, code: str, message: str) -> None:
+    (tmp_path / "broken.py").write_text(code)
+    for command in ("sites", "audit"):
+        result = run(command, f"{tmp_path / 'broken.py'}:make", "--input", "2x3")
+        assert result.exit_code == 2 and result.stdout == ""
+        assert result.stderr.startswith(f"{command}: ") and message in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_an_error_that_is_not_the_users_keeps_its_traceback(network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_, **__) -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr("thinnet.models.command.sites", failing)
+    result = run("sites", f"{network}:make", "--input", "64x32")
+    assert isinstance(result.exception, RuntimeError) and result.exit_code == 1
+
+
+def test_what_the_users_code_prints_is_not_in_the_json(tmp_path: Path) -> None:
+    printing = "from torch import nn\nprint('epoch 1')\ndef make():\n    print('made')\n    return nn.Dropout(0.5)\n"
+    (tmp_path / "prints.py").write_text(printing)
+    result = run("sites", f"{tmp_path / 'prints.py'}:make", "--input", "2x3", "--json")
+    assert json.loads(result.stdout)["sites"] and result.stderr == "epoch 1\nmade\n"
+
+
+def test_a_file_does_not_hide_a_library_of_the_same_name(tmp_path: Path) -> None:
+    (tmp_path / "random.py").write_text("from torch import nn\ndef make():\n    return nn.Dropout(0.5)\n")
+    import random
+
+    assert run("sites", f"{tmp_path / 'random.py'}:make").exit_code == 0
+    assert __import__("random") is random

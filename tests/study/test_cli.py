@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from typer.testing import CliRunner
 
 from thinnet import ops
@@ -124,14 +123,6 @@ def test_version_names_the_kernels_of_each_device():
 
 def run_python(code: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-
-
-@pytest.mark.parametrize("missing", ["typer", "rich", "optuna", "jinja2"])
-def test_without_the_study_extra_the_error_names_it(missing: str):
-    hidden = f"import sys; sys.modules[{missing!r}] = None; sys.argv = ['thinnet', 'study']"
-    done = run_python(f"{hidden}; from thinnet.__main__ import main; main()")
-    assert done.returncode == 2
-    assert done.stderr == "thinnet: the commands need the study extra: pip install 'thinnet[study]'\n"
 
 
 def test_the_core_does_not_import_the_study():

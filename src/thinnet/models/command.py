@@ -1,29 +1,36 @@
 """The commands `thinnet sites` and `thinnet audit`."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.text import Text
 from torch import nn
 
 from thinnet.models.audit.audit import audit
-from thinnet.models.loading import LoadError, example, load
+from thinnet.models.loading import SHAPES, LoadError, described, example, load
 from thinnet.models.site_page import site_page
 from thinnet.models.sites import sites
 from thinnet.report.findings import Findings, Format
 from thinnet.report.page import write
 
+BAD_INPUT = 2
+Result = TypeVar("Result")
+
 
 def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: Path | None) -> int:
     """Prints the sites of a model and returns the exit code."""
     try:
-        model, given = load(place, "sites"), [example(text, "sites") for text in inputs]
+        with _stdout_for_results(as_json):
+            model, given = load(place, "sites"), [example(text, "sites") for text in inputs]
+            found = _on_model("sites", model, given, inputs, lambda: sites(model, *given, passes=passes))
+            if html is not None:
+                _written(html, site_page(model, found))
     except LoadError as error:
         return _refused(error)
-    found = sites(model, *given, passes=passes)
-    if html is not None:
-        write(html, site_page(model, found))
     if as_json:
         sys.stdout.write(found.json() + "\n")
     else:
@@ -34,8 +41,12 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
 def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format) -> int:
     """Audits a model, prints the findings and returns the exit code: 1 with findings, 0 without."""
     try:
-        model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
-        findings = _audited(model, given, passes, allow)
+        with _stdout_for_results(output is not Format.text):
+            allowed = _allowed(allow, inputs)
+            model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
+            findings: Findings = _on_model(
+                "audit", model, given, inputs, lambda: audit(model, *given, passes=passes, allow=allowed)
+            )
     except LoadError as error:
         return _refused(error)
     if output is not Format.text:
@@ -47,16 +58,49 @@ def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], 
     return int(findings.failed)
 
 
-def _audited(model: nn.Module, given: list, passes: int, allow: list[str]) -> Findings:
+@contextmanager
+def _stdout_for_results(machine: bool) -> Iterator[None]:
+    """Sends what the user's code prints to stderr where a program reads stdout."""
+    if not machine:
+        yield
+        return
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _allowed(allow: list[str], inputs: list[str]) -> dict[str, str]:
+    """Returns the patterns and their reasons."""
     pairs = [text.partition("=") for text in allow]
     for pattern, _, reason in pairs:
         if not pattern.strip() or not reason.strip():
             raise LoadError(f"audit: --allow must be CODE MODULE=REASON; got {pattern!r} without a reason.")
-    if not given:
+    if not inputs:
         raise LoadError("audit: --input is required, because the audit runs the model. Try --input 4x3x32x32.")
-    return audit(model, *given, passes=passes, allow={pattern.strip(): reason for pattern, _, reason in pairs})
+    return {pattern.strip(): reason for pattern, _, reason in pairs}
+
+
+def _on_model(function: str, model: nn.Module, given: list[Any], inputs: list[str], call: Callable[[], Result]) -> Result:
+    """Returns the result of `call`. Where it fails and the model fails alone too, the error is one sentence."""
+    try:
+        return call()
+    except Exception:
+        for training in (True, False):
+            try:
+                model.train(training)(*given)
+            except Exception as error:
+                shapes = " ".join(f"--input {text}" for text in inputs)
+                advice = f"Give {SHAPES}, once for each input."
+                raise LoadError(f"{function}: {described(error)}, with {shapes}. {advice}") from None
+        raise
+
+
+def _written(html: Path, page: str) -> None:
+    try:
+        write(html, page)
+    except OSError as error:
+        raise LoadError(f"sites: --html must be a file that can be written; got {str(html)!r}: {error.strerror}.") from None
 
 
 def _refused(error: LoadError) -> int:
     sys.stderr.write(f"{error}\n")
-    return 2
+    return BAD_INPUT

@@ -1,7 +1,27 @@
-"""Import an optional library; the error names the command that installs it."""
+"""Optional libraries: which extra of the package brings them, and an error that names the command that installs them."""
 
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
+
+EXTRAS = {
+    "study": (
+        "all commands but lint",
+        "jinja2 lightning-fabric numpy optuna pandas plotly pyarrow rich scikit-learn scipy typer",
+    ),
+    "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),
+    "lint": ("thinnet lint", "libcst rich typer"),
+    "gpu": ("kernels for CUDA devices (Linux)", "triton"),
+    "examples": ("the libraries that examples/ uses", "accelerate lightning scikit-learn skorch transformers"),
+}
+"""What each extra in pyproject.toml gives, and its libraries."""
+MODULES = {"scikit-learn": "sklearn"}
+"""Libraries whose module has another name."""
+
+
+class MissingLibrary(ModuleNotFoundError):
+    """An optional library is not installed. The message says how to install it."""
 
 
 def need(library: str, user: str) -> Any:
@@ -12,12 +32,41 @@ def need(library: str, user: str) -> Any:
         user: the function that needs it; the error starts with it.
 
     Raises:
-        ModuleNotFoundError: the library is not installed.
+        MissingLibrary: the library is not installed.
     """
     name = library.partition(".")[0]
     try:
         import_module(name)
         return import_module(library)
     except ImportError:
-        message = f"{user}: {name} must be installed; it is not. Run pip install {name}."
-        raise ModuleNotFoundError(message, name=name) from None
+        raise MissingLibrary(f"{user}: {name} must be installed; it is not. Run pip install {name}.", name=name) from None
+
+
+def extra_of(module: str, preferred: str) -> str | None:
+    """Return the extra that brings a module: the preferred one if it does, else the first; None if none does.
+
+    >>> extra_of("typer", "lint"), extra_of("sklearn", "lint"), extra_of("torch", "lint")
+    ('lint', 'study', None)
+    """
+    names = (preferred, *EXTRAS)
+    return next((name for name in names if module in map(module_of, libraries(name))), None)
+
+
+def libraries(extra: str) -> list[str]:
+    """Return the libraries of an extra, by the name that pip knows."""
+    return EXTRAS[extra][1].split()
+
+
+def module_of(library: str) -> str:
+    """Return the name under which Python imports a library."""
+    return MODULES.get(library, library.replace("-", "_"))
+
+
+def installed(library: str) -> str | None:
+    """Return the version of a library; None if it cannot be imported."""
+    if find_spec(module_of(library)) is None:
+        return None
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "unknown version"
