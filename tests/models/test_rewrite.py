@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from thinnet.models.rewrite.edits import Change, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
 from thinnet.models.rewrite.methods import Replacement
 

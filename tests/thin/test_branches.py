@@ -18,7 +18,8 @@ import thinnet
 from thinnet.methods.residual.drop_path import DropPath
 from thinnet.methods.residual.layer_drop import LayerDrop
 from thinnet.methods.residual.stochastic_depth import StochasticDepth
-from thinnet.models.rewrite.edits import Edit, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Edit
 from thinnet.models.thin.branch_plan import branches
 from thinnet.models.thin.notes import notes_on
 

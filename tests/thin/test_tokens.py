@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import thinnet
-from thinnet.models.rewrite.edits import Edit, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Edit
 from thinnet.models.thin.tokens import tokens
 
 

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from thinnet.inference.copies import sharing_copy
 from thinnet.inference.mode.addressed import Addressed
+from thinnet.models.edit.decisions import is_dropout_draw
 from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.state import State, preserve_state, seed_all
 from thinnet.models.trace import Trace, trace
@@ -20,7 +21,6 @@ from thinnet.models.trace.draws import Draw
 from thinnet.rng import Site
 
 SEEDS = (0, 1)
-KINDS = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class _Search:
 def _search(model: nn.Module, search: _Search) -> Switches:
     names = search.served.names
     records = [search.run(search.free, seed) for seed in SEEDS]
-    draws = [draw for record in records for draw in record.draws if _may_drop(draw)]
+    draws = [draw for record in records for draw in record.draws if is_dropout_draw(draw)]
     sites = {name for module, name in names.items() if isinstance(module, Site)}
     paths = _closed(search, draws) | ({draw.name for draw in draws} & sites)
     there = {name for name, _ in model.named_modules()}
@@ -161,12 +161,6 @@ def _nearest(path: str, there: set[str]) -> str:
     while path and path not in there:
         path = path.rpartition(".")[0]
     return path
-
-
-def _may_drop(draw: Draw) -> bool:
-    if draw.op == "thinnet::apply_noise":
-        return True
-    return bool(draw.use) and draw.kind in KINDS and "rrelu" not in draw.op
 
 
 def _closed(search: _Search, draws: list[Draw]) -> set[str]:

@@ -16,6 +16,7 @@ from thinnet.models.edit.equivalents import FUNCTIONS, Call, call_of
 from thinnet.models.edit.order import call_with
 from thinnet.models.rewrite.edits import Change, Entry, Write
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
+from thinnet.models.rewrite.methods import Pinned, is_pinned
 from thinnet.models.rewrite.modules import describe, device_near
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import trace
@@ -95,6 +96,8 @@ def _changes(model: nn.Module, path: str, module: nn.Module, calls: list[Call]) 
     device = device_near(model, path)
     held = held if device is None else held.to(device)
     held.train(module.training)
+    for site in sites.values() if is_pinned(module) else ():
+        Pinned(site, module.training).put()
     writes = [Write(Entry(module, "_modules", CALLS), held), Serving(module).write()]
     changes = []
     for number, site in sites.items():

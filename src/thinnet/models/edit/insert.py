@@ -13,7 +13,8 @@ from thinnet.models.edit.checks import check_model, check_unbound, matches, refu
 from thinnet.models.edit.order import Order, order_of
 from thinnet.models.edit.placement import placement
 from thinnet.models.edit.rates import is_dropout
-from thinnet.models.rewrite.edits import Change, Edit, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Change, Edit
 from thinnet.models.rewrite.modules import BEFORE, BEHIND, insert_change
 from thinnet.rng import Site, rates
 

@@ -9,7 +9,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.models import declared
 from thinnet.models.edit.checks import check_model, matches, refuse_unmatched
-from thinnet.models.rewrite.edits import Change, Edit, Entry, Rate, Write, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Change, Edit, Entry, Rate, Write
 from thinnet.rng import Site, rates
 
 

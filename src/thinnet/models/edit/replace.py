@@ -9,7 +9,8 @@ from torch.nn.modules.dropout import _DropoutNd
 from thinnet.models.edit.calls import serving_changes
 from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
 from thinnet.models.edit.equivalents import equivalent, same_forward
-from thinnet.models.rewrite.edits import Change, Edit, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Change, Edit
 from thinnet.models.rewrite.modules import describe, device_near, places, swap_change, to_device
 from thinnet.rng import Site
 

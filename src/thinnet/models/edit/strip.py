@@ -8,9 +8,11 @@ from thinnet.methods.registry import REGISTRY
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.models.edit.calls import CALLS
 from thinnet.models.edit.checks import check_model
+from thinnet.models.edit.decisions import decisions, mute_change
 from thinnet.models.edit.freeze import pin_change
 from thinnet.models.edit.rates import owners, rate_change
-from thinnet.models.rewrite.edits import Change, Edit, Entry, Write, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Change, Edit, Entry, Write
 from thinnet.models.rewrite.modules import BEFORE, BEHIND, Place, places, removal_changes, swap_change
 from thinnet.rng import Site
 
@@ -25,9 +27,10 @@ def strip(model: nn.Module) -> Edit:
     - Inserted sites are removed with their hooks.
     - Rates in other modules become 0.
     - A site that has parameters, several inputs, or its own function in eval stays, pinned to eval mode.
+    - A module that applies another rate by its own mode, `F.dropout(x, 0.5, self.training)`, is pinned to eval mode, and
+      functions that no mode turns off are turned off, in eval too.
 
-    Paths and `state_dict` keys stay. Constants in a forward method, `F.dropout(x, 0.5)`, are out of reach, unless
-    `replace(model, functional=True, example=x)` comes first.
+    Paths and `state_dict` keys stay.
 
     Args:
         model: any module.
@@ -49,6 +52,11 @@ def strip(model: nn.Module) -> Edit:
             changes.append(_without(path, module, held))
     numbers = {(id(owner.module), owner.attribute): owner for owner in owners(model) if owner.p > 0}
     changes += [rate_change(owner, 0.0) for owner in numbers.values() if not isinstance(owner.module, (Site, _DropoutNd))]
+    for each in decisions(model):
+        if each.by_mode and each.elsewhere:
+            changes.append(pin_change(each.path, each.module, False))
+        if each.always:
+            changes.append(mute_change(each))
     return apply_changes(model, changes)
 
 

@@ -175,6 +175,14 @@ class Edit(tuple[Change, ...]):
     undone = False
     _inside: frozenset[int]
 
+    @classmethod
+    def of(cls, model: nn.Module, changes: Iterable[Change], notes: Iterable[str]) -> "Edit":
+        """Returns the edit of changes that are applied."""
+        edit = cls(changes)
+        edit.notes, edit.model = tuple(notes), model
+        edit._inside = frozenset(id(module) for module in model.modules())
+        return edit
+
     def __str__(self) -> str:
         return "\n".join([*map(str, self), *(f"# {note}" for note in self.notes)]) or "# nothing to change"
 
@@ -199,21 +207,3 @@ class Edit(tuple[Change, ...]):
 
     def _owners(self, change: Change) -> set[int]:
         return {id(write.slot.owner) for write in change.writes} & self._inside
-
-
-def apply_changes(model: nn.Module, changes: Iterable[Change], notes: Iterable[str] = ()) -> Edit:
-    """Applies planned changes and returns them as an edit. If one fails, the earlier ones are reverted."""
-    edit = Edit(changes)
-    edit.notes, edit.model = tuple(notes), model
-    done: list[Write] = []
-    try:
-        for change in edit:
-            for write in change.writes:
-                write.apply()
-                done.append(write)
-    except BaseException:
-        for write in reversed(done):
-            write.undo()
-        raise
-    edit._inside = frozenset(id(module) for module in model.modules())
-    return edit

@@ -7,7 +7,8 @@ from torch import nn
 
 from thinnet.methods.residual.drop_path import DropPath
 from thinnet.models.edit.equivalents import equivalent
-from thinnet.models.rewrite.edits import Change, Entry, Write, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Change, Entry, Write
 from thinnet.models.rewrite.modules import Place, describe, device_near, places, swap_change, to_device
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.branch_run import Gather, SkippedSite, Skipping

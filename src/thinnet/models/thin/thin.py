@@ -9,7 +9,8 @@ from torch import nn
 from thinnet.methods.elementwise.batchwise_dropout import check_settings
 from thinnet.methods.elementwise.kept import Count
 from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
-from thinnet.models.rewrite.edits import Edit, Entry, apply_changes
+from thinnet.models.rewrite.apply import apply_changes
+from thinnet.models.rewrite.edits import Edit, Entry
 from thinnet.models.thin.branch_plan import branches, ends_branch
 from thinnet.models.thin.chain_plan import axis_of, pieces
 from thinnet.models.thin.notes import notes_on
