@@ -165,3 +165,24 @@ def test_a_model_that_cannot_train_after_eval_is_put_back_in_between() -> None:
     assert [site.target for site in found] == ["weights", "activations"]
     with pytest.raises(TypeError, match="cannot assign"):
         model.eval()(X), model.train()(X)
+
+
+GENERATOR = numpy.random.default_rng(0)
+HELD = [random.Random(0)]
+
+
+def helped() -> list[float]:
+    return [HELD[0].random() for _ in range(2)]
+
+
+def test_generators_in_closures_and_globals_go_on_as_before() -> None:
+    enclosed = numpy.random.RandomState(0)
+
+    class Draws(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * float(GENERATOR.random() + sum(helped()) + enclosed.rand())
+
+    model = Draws()
+    with preserve_state(model):
+        first = model(X)
+    assert_same_bits(model(X), first)

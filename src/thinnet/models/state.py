@@ -7,7 +7,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from operator import is_
-from types import FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import torch
@@ -70,7 +70,7 @@ def preserve_state(model: nn.Module, seed: int | None = None, values: bool = Tru
     True
     """
     state = State(model, values)
-    put_back = [_restorer(generator) for generator in (*_global_generators(), *_generators(model))]
+    put_back = [_restorer(generator) for generator in (*_global_generators(), *generators(model))]
     try:
         with torch.random.fork_rng(devices=state.devices):
             if seed is not None:
@@ -195,12 +195,12 @@ def _global_generators() -> list[Any]:
     return [random] if numpy is None else [random, numpy.random]
 
 
-def _generators(model: nn.Module) -> list[Any]:
-    """Returns every generator that a module reaches through its attributes, containers and plain objects."""
+def generators(model: nn.Module) -> list[Any]:
+    """Returns every generator that a module reaches through its attributes, containers, plain objects, closures and globals."""
     kinds = _kinds()
     found: dict[int, Any] = {}
     seen: set[int] = set()
-    level: list[Any] = [_own(module) for module in model.modules()]
+    level: list[Any] = [*(_own(module) for module in model.modules()), _named_in_code(model)]
     for _ in range(DEPTH):
         following: list[Any] = []
         for value in (each for holder in level for each in _held(holder)):
@@ -214,6 +214,42 @@ def _generators(model: nn.Module) -> list[Any]:
                 following.append(value)
         level = following
     return list(found.values())
+
+
+def _named_in_code(model: nn.Module) -> list[Any]:
+    """Returns what the methods of a model, and the functions beside them, name in closures and globals."""
+    classes = {kind for module in model.modules() for kind in type(module).__mro__ if not _pytorch(kind.__module__)}
+    waiting = [value for kind in classes for value in vars(kind).values() if type(value) is FunctionType]
+    waiting += [value for module in model.modules() for value in vars(module).values() if type(value) is FunctionType]
+    named: dict[int, Any] = {}
+    while waiting:
+        function = waiting.pop()
+        names = function.__globals__
+        values = [names[name] for name in _names_in(function.__code__) if name in names]
+        values += [value for cell in function.__closure__ or () if (value := _content(cell)) is not None]
+        for value in values:
+            if id(value) not in named and not isinstance(value, (nn.Module, type, ModuleType)):
+                named[id(value)] = value
+                if type(value) is FunctionType and value.__globals__ is names:
+                    waiting.append(value)
+    return list(named.values())
+
+
+def _names_in(code: CodeType) -> list[str]:
+    """Returns the names in the code of a function, and of the functions and comprehensions inside of it."""
+    inner = [name for value in code.co_consts if isinstance(value, CodeType) for name in _names_in(value)]
+    return [*code.co_names, *inner]
+
+
+def _pytorch(name: str) -> bool:
+    return name == "builtins" or name.partition(".")[0] == "torch"
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is empty
+        return None
 
 
 def _own(module: nn.Module) -> list[Any]:
