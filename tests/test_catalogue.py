@@ -1,6 +1,8 @@
 """What `thinnet methods` shows: the facts of every method, and a picture that is the same each time."""
 
+import importlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,7 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from thinnet.cli import app
-from thinnet.methods import cards, catalogue
+from thinnet.methods import cards, catalogue, other_names
 from thinnet.methods.registry import REGISTRY
 
 PICTURED = [method for method in REGISTRY if method.picture is not None]
@@ -53,6 +55,58 @@ def test_json_is_for_programs() -> None:
     assert [entry["module"] or entry["function"] for entry in json.loads(printed("--json"))] == [m.name for m in REGISTRY]
     entry = json.loads(printed("dropout", "--json"))
     assert entry["module"] == "Dropout" and entry["equation"] == "y = x m / (1 - p),  m ~ Bernoulli(1 - p)"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("mcdropout", "thinnet.inference.sample("),
+        ("MC-Dropout", "thinnet.inference.sample("),
+        ("monte carlo", "thinnet.inference.sample("),
+        ("curriculum dropout", "thinnet.schedules"),
+        ("inverted dropout", "thinnet.nn.Dropout\n"),
+        ("vanilla", "thinnet.nn.Dropout\n"),
+        ("spatial dropout", "thinnet.nn.Dropout2d\n"),
+        ("stochastic depth", "thinnet.nn.StochasticDepth"),
+        ("drop-path", "thinnet.nn.DropPath"),
+        ("droppath", "thinnet.nn.DropPath"),
+        ("word dropout", "thinnet.nn.WordDropout"),
+        ("gal dropout", "thinnet.nn.VariationalLSTM"),
+        ("variational", "thinnet.nn.VariationalDropout"),
+        ("dropconnect", "thinnet.nn.DropConnect"),
+        ("zone out", "thinnet.nn.Zoneout"),
+        ("R-Drop", "thinnet.losses.r_drop_loss"),
+        ("alpha", "thinnet.nn.AlphaDropout"),
+    ],
+)
+def test_the_usual_names_of_methods_are_known(name: str, shown: str) -> None:
+    assert shown in "\n".join(line.strip() for line in printed(name).splitlines()).replace("use  ", "use\n")
+
+
+def test_a_name_leads_to_one_thing_and_the_names_of_the_code_to_themselves() -> None:
+    for method in REGISTRY:
+        things = [thing.__name__ for thing in (method.module, method.function) if thing is not None]
+        assert [catalogue.find(name) for name in things] == [method] * len(things)
+    others = [other_names.plain(name) for names in other_names.METHODS.values() for name in other_names.split(names)]
+    topics = [other_names.plain(name) for names in other_names.TOPICS.values() for name in other_names.split(names)]
+    assert len(set(others + topics)) == len(others + topics)
+    assert other_names.METHODS.keys() <= {method.name for method in REGISTRY}
+
+
+def test_what_a_topic_leads_to_exists() -> None:
+    for topic in other_names.TOPICS:
+        package, _, name = topic.use.rpartition(".")
+        assert hasattr(importlib.import_module(package), name)
+        page, _, anchor = topic.page.partition("#")
+        text = (Path(__file__).parent.parent / page).read_text().lower()
+        assert f"# {anchor.replace('-', ' ')}" in text
+    assert json.loads(printed("mc dropout", "--json"))["use"] == "thinnet.inference.sample"
+
+
+@pytest.mark.parametrize("name", ["dropot", "droppout2d", "mc dropuot", "zonout", "stochastic dept"])
+def test_a_misspelt_name_gets_a_suggestion(name: str) -> None:
+    result = CliRunner().invoke(app, ["methods", name])
+    assert result.exit_code == 2 and "Did you mean" in result.stderr
 
 
 def test_a_name_that_is_none_is_an_error_with_a_hint() -> None:

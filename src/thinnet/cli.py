@@ -117,6 +117,8 @@ def methods(
 ) -> None:
     """List the dropout methods, or show one: equation, when to use it, a rate to start with, cost, and a picture.
 
+    The usual other names work too, such as "mc dropout", "spatial dropout" or "stochastic depth".
+
     Example: `thinnet methods DropBlock2d`
 
     Exit codes: 0 shown, 2 no such method.

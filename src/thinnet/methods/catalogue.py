@@ -11,8 +11,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 from torch import Tensor
 
+from thinnet.methods import other_names
 from thinnet.methods.cards import SECTIONS, read
 from thinnet.methods.facts import Method
+from thinnet.methods.other_names import Topic
 from thinnet.methods.registry import FOLDERS, REGISTRY
 from thinnet.report.table import Table
 
@@ -39,18 +41,34 @@ def masked(method: Method, height: int = SIZE[0], width: int = SIZE[1], seed: in
         return method.picture(scene(height, width)).detach().float()
 
 
-def find(name: str) -> Method:
-    """Returns a method by the name of its class, of its function, or in prose; case does not matter.
+def find(name: str) -> Method | Topic:
+    """Returns a method by its class, its function, its name in prose or another usual name; or a topic that is no method.
+
+    Case, spaces and hyphens do not matter, and "dropout" at the end may be left out.
 
     Raises:
         ValueError: there is no such method; the message suggests similar names.
     """
-    named = {alias.lower(): (alias, method) for method in reversed(REGISTRY) for alias in aliases(method)}
-    if name.lower() in named:
-        return named[name.lower()][1]
-    close = [named[match][0] for match in get_close_matches(name.lower(), named, n=3)]
-    hint = f"Did you mean {' or '.join(close)}?" if close else "`thinnet methods` lists them."
+    known = names()
+    for key in (other_names.plain(name), f"{other_names.plain(name)}dropout"):
+        if key in known:
+            return known[key][1]
+    close = [known[match][0] for match in get_close_matches(other_names.plain(name), known, n=3)]
+    hint = f"Did you mean {' or '.join(dict.fromkeys(close))}?" if close else "`thinnet methods` lists them."
     raise ValueError(f"thinnet methods: NAME must be a method; got {name!r}. {hint}")
+
+
+def names() -> dict[str, tuple[str, Method | Topic]]:
+    """Returns every name in its plain form, as it is written, and what it names. A name of the code comes first."""
+    methods = {method.name: method for method in REGISTRY}
+    found: dict[str, tuple[str, Method | Topic]] = {}
+    for topic, others in other_names.TOPICS.items():
+        found |= {other_names.plain(other): (other, topic) for other in (*other_names.split(others), topic.title, topic.use)}
+    for method in reversed(REGISTRY):
+        found |= {other_names.plain(alias): (alias, method) for alias in reversed(aliases(method))}
+    for method, others in other_names.METHODS.items():
+        found |= {other_names.plain(other): (other, methods[method]) for other in other_names.split(others)}
+    return found
 
 
 def aliases(method: Method) -> list[str]:
@@ -58,8 +76,10 @@ def aliases(method: Method) -> list[str]:
     return [thing.__name__ for thing in (method.module, method.function) if thing is not None] + [read(method).title]
 
 
-def plain(method: Method) -> dict[str, str | None]:
+def plain(method: Method | Topic) -> dict[str, str | None]:
     """Returns the card of a method and the names of its class and function, as JSON can hold them."""
+    if isinstance(method, Topic):
+        return {"module": None, "function": None, "name": method.title, **method._asdict()}
     module, function = (thing.__name__ if thing is not None else None for thing in (method.module, method.function))
     found = read(first(method))
     words = {name.lower().replace(" ", "_"): found.sections.get(name, "") for name in SECTIONS}
@@ -90,8 +110,11 @@ def listing() -> Table:
     return Table(("method", "what it does", "start with"), rows, marks=marks)
 
 
-def card(method: Method) -> RenderableType:
-    """Returns the card of a method for the terminal, with its equation and a picture."""
+def card(method: Method | Topic) -> RenderableType:
+    """Returns the card of a method for the terminal, with its equation and a picture; or what to use for a topic."""
+    if isinstance(method, Topic):
+        rows = "\n".join(f"{name}  {text}" for name, text in (("use ", method.call), ("read", method.page)))
+        return Group(Text(method.title, style="bold cyan"), method.summary, "", Text(rows))
     found = read(first(method))
     grid = Grid.grid(padding=(0, 2))
     grid.add_row("use", Text("\n".join(f"thinnet.{name}" for name in public_names(method))))
