@@ -7,6 +7,7 @@ from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.elementwise.selection import noise, selected
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import wide
 from thinnet.rng import NoiseKey, Site, rates
 
 NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
@@ -60,8 +61,8 @@ FACTS = Facts(
 
 
 def _drop(key: NoiseKey, x: Tensor, importance: Tensor, dim: int, floor: float) -> Tensor:
-    rate = _along(unit_rates(key.p, importance, floor), x, dim)
-    scale = torch.where(rate < 1, 1 / (1 - rate), 0).to(torch.promote_types(x.dtype, torch.float32))
+    rate = _along(unit_rates(key.p, importance, floor), x, dim).to(wide(x))
+    scale = torch.where(rate < 1, 1 / (1 - rate), 0)
     return selected(key, x, noise(key, x), rate, scale)
 
 
@@ -122,7 +123,8 @@ class ImportanceDropout(Site):
     first one updates the buffer. The buffer is part of the `state_dict`. Under DDP, rank 0 broadcasts its buffer.
 
     Activation checkpointing recomputes with the rates of the forward pass. It raises an error if another unaddressed pass, or
-    another step, ran in between. Compiled code that recomputes raises PyTorch's error in backward.
+    another step, ran in between. Compiled code that recomputes raises PyTorch's error in backward. The transforms of
+    `torch.func` cannot write to the buffer, so they need `momentum=0`.
 
     To use another measure, such as |x dL/dx| (Molchanov et al. 2019, arXiv:1906.10771), set `momentum=0` and assign to
     `importance` between two steps.
@@ -190,6 +192,11 @@ class ImportanceDropout(Site):
     @torch.no_grad()
     def _importance(self, key: NoiseKey, x: Tensor, measures: bool) -> Tensor:
         """Returns the importance for this pass, and measures `x` for the next."""
+        if torch._C._are_functorch_transforms_active():  # they cannot write to buffers
+            if measures:
+                rule = "momentum must be 0 inside a transform of torch.func, which cannot update the importance"
+                raise RuntimeError(f"ImportanceDropout: {rule}; got {self.momentum}. Set `importance` between steps.")
+            return self.importance
         seed, step, *_ = key.address
         now = seed if step is None else step
         if not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1 and int(now) != int(self.passes[0]):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thinnet.methods.numbers import in_format_of
 from thinnet.rng import NoiseKey
 
 
@@ -18,18 +19,20 @@ def noise(key: NoiseKey, x: Tensor, first: int = 0) -> Tensor:
 
 
 def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
-    """Returns x s where u >= r and zeros elsewhere, in the dtype of `x`.
+    """Returns x s where u >= r and zeros elsewhere, in the dtype and the memory format of `x`.
 
     >>> x, rate = torch.ones(2, 3), torch.tensor([0.1, 0.5, 0.9])
     >>> select(x, torch.full((2, 3), 0.5), rate, torch.tensor(2.0))[0].tolist()
     [2.0, 2.0, 0.0]
     """
     u = u[:, first:].reshape(x.shape) if first else u
-    return torch.where(u >= rate, x * scale, 0).to(x.dtype)
+    return in_format_of(x, torch.where(u >= rate, x * scale, 0).to(x.dtype))
 
 
 class Selected(torch.autograd.Function):
     """`select` with the noise `u = noise(key, x, first)`; `rate` and `scale` broadcast over `x`."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int, *name: Tensor | None) -> Tensor:
@@ -41,14 +44,19 @@ class Selected(torch.autograd.Function):
         """Keeps the address of the noise instead of the noise."""
         _, _, rate, scale, ctx.first, *name = inputs
         ctx.save_for_backward(rate, scale, *name)
+        ctx.save_for_forward(rate, scale, *name)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Draws the noise again."""
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        """Draws the noise again and applies it to the tangent."""
         rate, scale, at, *name = ctx.saved_tensors
-        (gradient,), key = gradients, NoiseKey("backward", at, *name)
-        again = noise(key, gradient, ctx.first)
-        return selected(key, gradient, again, rate, scale, ctx.first), *[None] * (4 + 1 + len(name))
+        key = NoiseKey("backward", at, *name)
+        return selected(key, tangents[0], noise(key, tangents[0], ctx.first), rate, scale, ctx.first)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        """Does the same to the gradient."""
+        return Selected.jvp(ctx, *gradients), *[None] * (len(ctx.needs_input_grad) - 1)
 
 
 def selected(key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:

@@ -10,6 +10,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.noise_shapes import channels, noise_shape_of
+from thinnet.methods.numbers import times, wide
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -53,9 +54,9 @@ FACTS = Facts(
 
 def _drop(key: NoiseKey, x: Tensor, odds: Tensor, temperature: float, shared: tuple[int, ...]) -> Tensor:
     """Returns x (1 - d) / (1 - p) with `odds` the logit of p; 1 / (1 - p) is 1 + exp(logit p)."""
-    u = key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)]).to(rate.wide(x))
+    u = key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)]).to(wide(x))
     kept = torch.sigmoid((odds + torch.log(u) - torch.log1p(-u)) / -temperature)
-    return rate.times(x, kept * (1 + odds.exp()))
+    return times(x, kept * (1 + odds.exp()))
 
 
 def concrete_dropout(
@@ -150,11 +151,11 @@ class ConcreteDropout(Penalised, Wrapped):
         if key is None:
             return self.layer(x)
         shared = tuple(range(x.ndim - self.layer.weight.ndim + 2, x.ndim)) if self.spatial else ()
-        return self.layer(_drop(key, x, self.logit.to(rate.wide(x)), self.temperature, shared))
+        return self.layer(_drop(key, x, self.logit.to(wide(x)), self.temperature, shared))
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of rate and weights from their prior, over N."""
-        odds, weight = self.logit.to(rate.wide(self.logit)), self.layer.weight
+        odds, weight = self.logit.to(wide(self.logit)), self.layer.weight
         squares = weight.to(odds.dtype).square().sum() * (1 + odds.exp())
         p = odds.sigmoid()
         entropy = -p * F.logsigmoid(odds) - (1 - p) * F.logsigmoid(-odds)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.numbers import times, wide
 from thinnet.rng import NoiseKey
 
 LEAST, LIMIT = 0.001, 0.7
@@ -53,7 +54,7 @@ def log_normal(x: Tensor, alpha: Tensor, mean: Tensor, sigma: Tensor) -> Tensor:
 
 
 def _drop(key: NoiseKey, x: Tensor, alpha: Tensor) -> Tensor:
-    return rate.times(x, (alpha * key.normal(x.shape)).exp())
+    return times(x, (alpha * key.normal(x.shape)).exp())
 
 
 def information_dropout(
@@ -133,7 +134,7 @@ class InformationDropout(Penalised):
     def alpha(self, source: Tensor) -> Tensor:
         """Returns the size of the noise, in (0.001, limit), in at least float32."""
         side = self.side(source)
-        return LEAST + (self.limit - LEAST) * side.to(rate.wide(side)).sigmoid()
+        return LEAST + (self.limit - LEAST) * side.to(wide(side)).sigmoid()
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         """Returns the noisy `x` in training, with noise sized by `source`; `x` itself in eval."""
@@ -150,8 +151,8 @@ class InformationDropout(Penalised):
         if self.prior == "log-uniform":
             each = log_uniform(alpha, self.limit).expand(x.shape)
         else:
-            wide = rate.wide(x)
-            each = log_normal(x.to(wide), alpha.to(wide), self.prior_mean.to(wide), self.prior_log_sigma.to(wide).exp())
+            dtype = wide(x)
+            each = log_normal(x.to(dtype), alpha.to(dtype), self.prior_mean.to(dtype), self.prior_log_sigma.to(dtype).exp())
         return each.sum() / (x.shape[0] if x.ndim else 1)
 
     def penalty(self, samples: int) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from thinnet.methods.learned import rate
+from thinnet.methods.numbers import sum_of_squares
 from thinnet.rng import NoiseKey
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -30,7 +30,7 @@ def noisy(key: NoiseKey, layer: Any, x: Tensor, variance: Tensor) -> Tensor:
     Outputs of variance 0 have no noise and no gradient of it, because a square root has none there.
     """
     mean = layer(x)
-    spread = apply(layer, x.square(), variance.to(x.dtype), None).to(rate.wide(x))
+    spread = sum_of_squares(lambda squares, weights: apply(layer, squares, weights, None), x, variance)
     some = spread > 0
     sigma = torch.where(some, torch.where(some, spread, 1).sqrt(), 0)
-    return mean + (sigma * key.normal(mean.shape)).to(mean.dtype)
+    return (mean + sigma * key.normal(mean.shape)).to(mean.dtype)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods import call
+from thinnet.methods.numbers import wide
 from thinnet.rng import NoiseKey, rates
 
 
@@ -50,17 +51,3 @@ def draw_key(
         return None
     key = call.draw_key(function, x, 0.5, training, generator)  # the rate is not used
     return None if key is None else (key, number)
-
-
-def wide(x: Tensor) -> torch.dtype:
-    """Returns the dtype of computations for `x`: float64 if it has that precision, else float32.
-
-    >>> wide(torch.ones(1, dtype=torch.bfloat16))
-    torch.float32
-    """
-    return torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32
-
-
-def times(x: Tensor, factor: Tensor) -> Tensor:
-    """Returns `x` times noise of a wider precision, in the dtype of `x`."""
-    return x * (factor if x.is_complex() else factor.to(x.dtype))

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.learned import local, rate
+from thinnet.methods.learned import local
 from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.numbers import wide
 from thinnet.methods.weights.wrapped import Wrapped
 
 K1, K2, K3 = 0.63576, 1.8732, 1.48695
@@ -108,7 +109,7 @@ class SparseVariationalDropout(Penalised, Wrapped):
     def log_alpha(self) -> Tensor:
         """log(sigma^2 / theta^2) of each weight, clipped to [-8, 8] as published, with gradient."""
         weight = self.layer.weight
-        log_theta2 = 2 * torch.log(weight.abs().to(rate.wide(weight)) + 1e-16)
+        log_theta2 = 2 * torch.log(weight.abs().to(wide(weight)) + 1e-16)
         return (self.log_sigma2.to(log_theta2.dtype) - log_theta2).clamp(-BOUND, BOUND)
 
     @property
@@ -133,7 +134,7 @@ class SparseVariationalDropout(Penalised, Wrapped):
         key = self.key(x)
         if key is None:
             return local.apply(self.layer, x, self._kept(), self.layer.bias)
-        return local.noisy(key, self.layer, x, self.log_sigma2.to(rate.wide(self.log_sigma2)).exp())
+        return local.noisy(key, self.layer, x, self.log_sigma2.to(wide(self.log_sigma2)).exp())
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of all weights from the log-uniform prior, over N."""

@@ -10,6 +10,7 @@ from thinnet.methods.elementwise import gaussian_dropout
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
+from thinnet.methods.numbers import times, wide
 from thinnet.rng import NoiseKey
 
 CUBIC = (1.16145124, -1.50204118, 0.58629921)
@@ -49,7 +50,7 @@ class _AtMostZero(torch.autograd.Function):
 
 def at_most_zero(log_alpha: Tensor) -> Tensor:
     """Returns log alpha, at most 0, in at least float32."""
-    return _AtMostZero.apply(log_alpha.to(rate.wide(log_alpha)))  # type: ignore[return-value]
+    return _AtMostZero.apply(log_alpha.to(wide(log_alpha)))  # type: ignore[return-value]
 
 
 def log_alpha_of(function: str, p: float) -> float:
@@ -69,7 +70,7 @@ FACTS = Facts(
 
 
 def _drop(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
-    return rate.times(x, 1 + sigma * key.normal(x.shape))
+    return times(x, 1 + sigma * key.normal(x.shape))
 
 
 def variational_dropout(
@@ -150,7 +151,7 @@ class VariationalDropout(Penalised):
             shape = tuple(x.shape)
             raise ValueError(f"VariationalDropout: the last axis of x must have {self.features} units; got shape {shape}.")
         key = self.key(x)
-        return x if key is None else _drop(key, x, (at_most_zero(self.log_alpha).to(rate.wide(x)) / 2).exp())
+        return x if key is None else _drop(key, x, (at_most_zero(self.log_alpha).to(wide(x)) / 2).exp())
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of the noise of all units from the log-uniform prior, over N."""

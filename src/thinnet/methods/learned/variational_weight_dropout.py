@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.learned import local, rate
+from thinnet.methods.learned import local
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.learned.variational_dropout import at_most_zero, divergence, log_alpha_of
+from thinnet.methods.numbers import wide
 from thinnet.methods.weights.wrapped import Wrapped
 
 
@@ -92,7 +93,7 @@ class VariationalWeightDropout(Penalised, Wrapped):
         if key is None:
             return self.layer(x)
         weight = self.layer.weight
-        return local.noisy(key, self.layer, x, at_most_zero(self.log_alpha).exp() * weight.to(rate.wide(weight)).square())
+        return local.noisy(key, self.layer, x, at_most_zero(self.log_alpha).exp() * weight.to(wide(weight)).square())
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the divergence of the noise of all weights from the log-uniform prior, over N."""

@@ -10,6 +10,7 @@ from thinnet.methods import call
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
+from thinnet.methods.numbers import sum_of_squares, wide
 from thinnet.methods.weights.affine import output
 from thinnet.methods.weights.wrapped import Wrapped, check_layer
 from thinnet.rng import NoiseKey
@@ -66,11 +67,11 @@ def fast_dropout(
 
 def _drop(key: NoiseKey, x: Tensor, layer: nn.Linear) -> Tensor:
     y = layer(x)
-    squares = F.linear(x.square(), layer.weight.square())
+    squares = sum_of_squares(F.linear, x, layer.weight.to(wide(layer.weight)).square())
     spread = squares > 0
     deviation = torch.where(spread, torch.where(spread, squares, 1).sqrt(), 0)  # the root has no slope at 0
     factor = (key.p * key.scale).sqrt()
-    return y + deviation * (factor * key.normal(y.shape)).to(y.dtype)
+    return (y + deviation * (factor * key.normal(y.shape))).to(y.dtype)
 
 
 class FastDropout(Wrapped):

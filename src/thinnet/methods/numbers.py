@@ -1,0 +1,79 @@
+"""What several methods share in numbers: the precision of noise, the memory format of a result, and whole parts of a count."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from thinnet.rng import rates
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """Returns the dtype of computations for `x`: float64 if it has that precision, else float32.
+
+    >>> wide(torch.ones(1, dtype=torch.bfloat16))
+    torch.float32
+    """
+    return torch.float64 if x.dtype in (torch.float64, torch.complex128) else torch.float32
+
+
+def times(x: Tensor, factor: Tensor) -> Tensor:
+    """Returns `x` times noise of a wider precision, rounded once, to the dtype of `x`.
+
+    >>> times(torch.ones(1, dtype=torch.bfloat16) * 9, torch.tensor([1 / 0.9]))
+    tensor([10.], dtype=torch.bfloat16)
+    """
+    return (x * factor).to(x.dtype)
+
+
+def in_format_of(x: Tensor, y: Tensor) -> Tensor:
+    """Returns `y` in the memory format of `x`, which has the same shape.
+
+    >>> x = torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last)
+    >>> in_format_of(x, torch.zeros(2, 3, 4, 4)).is_contiguous(memory_format=torch.channels_last)
+    True
+    """
+    if x.is_contiguous() or x.stride() == y.stride():
+        return y
+    strides = torch.empty_like(x, device="meta", requires_grad=False).stride()
+    order = sorted(range(y.ndim), key=lambda axis: -strides[axis])
+    return y.permute(order).contiguous().permute([order.index(axis) for axis in range(y.ndim)])
+
+
+def sum_of_squares(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: Tensor) -> Tensor:
+    """Returns `run(x * x, weights)` in at least float32, for a layer `run` that sums these products.
+
+    The squares of float16 numbers leave its range, so there the layer runs in float32.
+
+    >>> x = torch.full((1, 1), 1000.0, dtype=torch.float16)
+    >>> sum_of_squares(torch.nn.functional.linear, x, torch.full((1, 1), 1e-6))
+    tensor([[1.]])
+    """
+    device = x.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    if dtype != torch.float16:
+        return run(x.square(), weights.to(x.dtype)).to(wide(x))
+    with torch.autocast(device, enabled=False):
+        return run(x.to(wide(x)).square(), weights.to(wide(x)))
+
+
+def part_of(count: int, share: float) -> Fraction:
+    """Returns `share` of a count as an exact number, so that it can be rounded to a whole one.
+
+    A share stands for the nearest fraction with a denominator of at most 65536: 0.29 of 100 is 29, and not the
+    28.999999999999996 of floating point.
+
+    >>> int(part_of(100, 0.29)), int(part_of(3, 2 / 3)), part_of(5, 0.7)
+    (29, 2, Fraction(7, 2))
+    """
+    return count * Fraction(share).limit_denominator(rates.RESOLUTION)
+
+
+def nearest(number: Fraction) -> int:
+    """Returns the nearest whole number, halves up.
+
+    >>> nearest(Fraction(7, 2)), nearest(Fraction(10, 3))
+    (4, 3)
+    """
+    return int(number + Fraction(1, 2))
