@@ -230,10 +230,17 @@ def lint(context: typer.Context) -> None:
 @app.command(cls=Command)
 def study(
     file: Annotated[
-        Path | None, typer.Argument(help="A .csv, .tsv, .parquet or .npz file. Default: scikit-learn's digits.")
+        Path | None,
+        typer.Argument(help="A .csv, .tsv or .txt file (also .gz), .parquet or .npz. Default: scikit-learn's digits."),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column to predict, or the array in an .npz file.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=KIND", help="Read a column as number, date or category, or skip it: 'zip=category'. Repeatable."
+        ),
     ] = None,
     task: Annotated[TaskName | None, typer.Option(help="The task. Default: inferred from the target.")] = None,
     rates: Annotated[str, typer.Option(metavar="P,P,...", help="Dropout rates to compare, in [0, 1). 0 is always added.")] = (
@@ -305,7 +312,9 @@ def study(
         limit = None if budget is None else parse_budget(budget)
         from thinnet.doctor import cores
         from thinnet.study.command import Request, run_study
+        from thinnet.study.tables import parse_kinds
 
         named = None if task is None else task.value
-        request = Request(file, target, named, plan, seeds, limit, cores() if jobs is None else jobs, out, as_json)
+        kinds = parse_kinds(column or [])
+        request = Request(file, target, kinds, named, plan, seeds, limit, cores() if jobs is None else jobs, out, as_json)
         raise typer.Exit(run_study(request))

@@ -47,7 +47,7 @@ def request_of() -> Callable[..., Request]:
     """Return a request for a study of three seeds."""
 
     def ask(file: Path | None, target: str | None, plan: Plan, out: Path, seeds: int = 3, jobs: int = 1) -> Request:
-        return Request(file, target, None, plan, seeds, None, jobs, out, as_json=True)
+        return Request(file, target, {}, None, plan, seeds, None, jobs, out, as_json=True)
 
     return ask
 

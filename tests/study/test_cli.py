@@ -36,6 +36,7 @@ SCHEMA = {
         "chosen": NUMBER,
     },
     "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
+    "naive": {"loss": CONTRAST, "error": CONTRAST},
     "test_looks": [{"rate": NUMBER, "seeds": int}],
     "configurations": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": SUMMARY, "last": SUMMARY}],
     "methods": {"sentences": [str], "comparisons": [dict], "configurations": dict},
@@ -49,7 +50,9 @@ SCHEMA = {
         "error": str,
         "features": int,
         "rows": {"train": int, "validation": int, "test": int},
+        "columns": [{"name": str, "kind": str, "how": str, "missing": int, "levels": int, "used": bool}],
         "notes": [str],
+        "warnings": [str],
     },
     "plan": {
         "rates": [NUMBER],

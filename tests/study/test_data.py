@@ -149,3 +149,19 @@ def test_encoder_squashes_outliers():
     frame = pd.DataFrame({"x": [0.0] * 99 + [1e9]})
     encoded = np.asarray(table_encoder().fit_transform(frame))
     assert np.abs(encoded).max() <= 3
+
+
+def warned(path: Path, **columns: object) -> str:
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"x": rng.normal(size=200), "y": rng.normal(size=200)} | columns)
+    frame.to_csv(path / "t.csv", index=False)
+    return " ".join(load(path / "t.csv", "y").warnings)
+
+
+def test_data_that_make_the_answer_useless_are_named_with_a_number(tmp_path: Path):
+    assert warned(tmp_path) == ""
+    assert "97.0 % of the rows are of class 'a'" in warned(tmp_path, y=["a"] * 194 + ["b"] * 6)
+    assert "3 of 200 targets are extreme" in warned(tmp_path, y=np.r_[np.random.default_rng(0).normal(size=197), [1e12] * 3])
+    assert "test rows have the same features as a training row" in warned(tmp_path, x=np.tile(np.arange(50.0), 4))
+    assert "Column 'copy' alone determines the target" in warned(tmp_path, y=["a", "b"] * 100, copy=[3, 4] * 100)
+    assert "Column 'twice'" in warned(tmp_path, y=np.arange(200) / 7, twice=np.arange(200) * 2.0 + 1)

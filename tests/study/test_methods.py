@@ -211,7 +211,7 @@ def test_sentences_name_the_rates_that_differ_and_the_times():
     rates = [rate_result(rate, [replace(each, rate=rate) for each in base], base) for rate in (0.0, 0.2, 0.5, 0.8)]
     even, worse, better = Interval(0.0, -0.01, 0.01), Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
     pairs = [comparison(0.2, even), comparison(0.5, worse), comparison(0.8, better)]
-    found = Results(rates, 0.0, 3, {}, [], {THIN: rates}, pairs)
+    found = Results(rates, 0.0, 3, {}, {}, [], {THIN: rates}, pairs)
     one, rest = comparison_text.loss_sentences(found, TASK)
     assert one.startswith("At p = 0.2 thin")
     assert rest.endswith("for their number, thin is worse at p = 0.5 and thin is better at p = 0.8.")

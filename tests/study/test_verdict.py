@@ -16,17 +16,23 @@ PART = Split(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
 DATA = Dataset("toy", "y", Classification(("a", "b")), PART, PART, PART)
 
 
+CLEAR = Interval(-0.5, -0.6, -0.4)
+
+
 def trials(rate: float, held: list[float]) -> list[Trial]:
     """Three trials whose validation loss is `held`, a little different for every seed."""
     curves = [{name: [value + 0.01 * seed for value in held] for name in CURVES} for seed in range(3)]
     return [Trial(rate, seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
 
 
-def results(chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4)) -> Results:
+def results(
+    chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4), beside: Interval = CLEAR
+) -> Results:
     base = trials(0.0, list(held))
     rates = [rate_result(0.0, base, base), rate_result(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
     contrast = {"loss": Contrast(0.2, 0.3, interval), "error": Contrast(0.02, 0.03, interval)}
-    return Results(rates, chosen, 3, {"best": contrast, "last": contrast}, [])
+    naive = {"loss": Contrast(0.2, 0.7, beside), "error": Contrast(0.02, 0.5, beside)}
+    return Results(rates, chosen, 3, {"best": contrast, "last": contrast}, naive, [])
 
 
 @pytest.mark.parametrize(
@@ -34,8 +40,8 @@ def results(chosen: float, interval: Interval | None, held: tuple[float, ...] = 
     [
         (0.5, Interval(-0.1, -0.2, -0.01), "helps", "Yes. Dropout helps here: use p = 0.5."),
         (0.5, Interval(0.1, 0.01, 0.2), "hurts", "No. Dropout hurts here: train without it."),
-        (0.5, Interval(-0.1, -0.2, 0.01), "unclear", "No. There is not enough evidence that dropout helps here."),
-        (0.5, Interval(-0.1, -0.2, 0.0), "unclear", "No. There is not enough evidence that dropout helps here."),
+        (0.5, Interval(-0.1, -0.2, 0.01), "unclear", "Not enough evidence that dropout helps here."),
+        (0.5, Interval(-0.1, -0.2, 0.0), "unclear", "Not enough evidence that dropout helps here."),
         (0.0, Interval(0.0, 0.0, 0.0), "zero", "No. No rate of dropout beats training without it here."),
         (0.5, None, "few", "No answer yet: an interval needs at least 3 seeds."),
     ],
@@ -45,6 +51,19 @@ def test_verdict(chosen: float, interval: Interval | None, reason: str, headline
     assert (verdict.reason, verdict.headline) == (reason, headline)
     assert verdict.helps == (reason == "helps")
     assert verdict.rate == (chosen if reason == "helps" else 0.0)
+
+
+def test_no_verdict_where_a_constant_prediction_may_be_as_good():
+    found = results(0.5, Interval(-0.1, -0.2, -0.01), beside=Interval(-0.1, -0.3, 0.1))
+    verdict = judge(found, DATA)
+    assert (verdict.reason, verdict.helps, verdict.rate) == ("naive", False, 0.0)
+    assert verdict.headline == "No answer: the network is not clearly better than always predicting the shares of the classes."
+
+
+def test_no_verdict_where_no_rate_above_zero_was_compared():
+    found = results(0.0, Interval(0.0, 0.0, 0.0))
+    verdict = judge(replace(found, rates=found.rates[:1]), DATA)
+    assert (verdict.reason, verdict.headline) == ("alone", "No answer: nothing was compared with training without dropout.")
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.9, "more data would narrow it"), (0.1, "more --seeds would narrow it")])

@@ -3,6 +3,7 @@
 import json
 import shlex
 import sys
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -15,7 +16,7 @@ from rich.console import Console
 from thinnet.report.extras import need
 from thinnet.report.formatting import counted
 from thinnet.report.page import write
-from thinnet.study.console import print_results, show_progress
+from thinnet.study.console import print_data, print_results, show_progress
 from thinnet.study.dataset import Dataset
 from thinnet.study.document import document
 from thinnet.study.network import check_configurations
@@ -39,6 +40,7 @@ class Request:
 
     file: Path | None
     target: str | None
+    kinds: Mapping[str, str]
     task: str | None
     plan: Plan
     seeds: int
@@ -64,7 +66,7 @@ def run_study(request: Request) -> int:
         need(library, "study")
     err = Console(stderr=True, highlight=False)
     with err.status("reading the data"):
-        data = prepare(read_table(request.file, request.target), request.task, request.plan.seed)
+        data = prepare(read_table(request.file, request.target, request.kinds), request.task, request.plan.seed)
         fabric_for(request.plan)
         check_configurations(data, request.plan)
         store = Store(request.out, _identity(data, request.plan))
@@ -97,6 +99,7 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     size = f"{counted(len(plan.rates), 'rate')} x {methods}{counted(request.seeds, 'seed')}"
     resumed = f"; {counted(before, 'trial')} already finished" if before else ""
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
+    print_data(err, data)
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
         show_progress(trials, before, total)
     seeds = whole_rounds(store.finished(), plan.configurations, request.seeds)

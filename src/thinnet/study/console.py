@@ -8,6 +8,7 @@ from rich.text import Text
 from thinnet.report.formatting import counted
 from thinnet.report.progress import progressing
 from thinnet.report.table import Table
+from thinnet.study.columns import columns_table
 from thinnet.study.comparison_text import loss_sentences, time_sentences
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text, quantity
@@ -23,6 +24,14 @@ def show_progress(trials: Iterable[Trial], finished: int, total: int) -> None:
         for trial in trials:
             loss = trial.at("best")["validation_loss"]
             progress.advance(1, f"· p {trial.rate:g}, seed {trial.seed}: {loss:.3g}")
+
+
+def print_data(console: Console, data: Dataset) -> None:
+    """Print how every column was read, and what makes the result of little use."""
+    if data.columns:
+        console.print(columns_table(data.columns), "")
+    for warning in data.warnings:
+        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
 
 
 def print_results(console: Console, results: Results, data: Dataset, verdict: Verdict) -> None:

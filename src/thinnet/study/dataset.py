@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from thinnet.study.columns import Column
 from thinnet.study.tasks import Task
 
 
@@ -31,7 +32,9 @@ class Dataset:
         train: the training set, to which the weights are fitted.
         validation: the validation set, which chooses the epoch and the rate.
         test: the test set, used once, at the end.
+        columns: how every column of a table was read.
         notes: sentences for the reader on how the data were prepared.
+        warnings: sentences, each with a number, on what makes the result of little use.
     """
 
     name: str
@@ -40,7 +43,9 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over every number of the three sets and over the task."""

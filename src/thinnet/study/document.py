@@ -19,6 +19,7 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
         "thinnet": version("thinnet"),
         "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen},
         "test": {view: {name: asdict(part) for name, part in pair.items()} for view, pair in results.test.items()},
+        "naive": {name: asdict(part) for name, part in results.naive.items()},
         "test_looks": results.looks,
         "configurations": _numbers(results.rates),
         "methods": {
@@ -36,7 +37,9 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
             "error": data.task.error_name,
             "features": data.train.x.shape[1],
             "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+            "columns": [column._asdict() for column in data.columns],
             "notes": list(data.notes),
+            "warnings": list(data.warnings),
         },
         "plan": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(plan).items()},
         "seconds": _seconds(results),

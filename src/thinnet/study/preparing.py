@@ -6,6 +6,7 @@ from sklearn.model_selection import train_test_split
 from thinnet.study.dataset import Dataset, Split
 from thinnet.study.encoding import image_encoder, table_encoder
 from thinnet.study.plan import COMMAND, StudyError
+from thinnet.study.suspicions import suspicions
 from thinnet.study.tables import Table
 from thinnet.study.targets import as_classes, as_numbers, infer_task
 from thinnet.study.tasks import Classification, Regression
@@ -18,19 +19,20 @@ VALIDATION_SHARE_OF_REST = 0.25
 def prepare(table: Table, task: str | None, seed: int) -> Dataset:
     """Make the dataset of a study.
 
-    Args:
-        table: the content of the file.
-        task: `classification` or `regression`; inferred from the target when None.
-        seed: of the split.
+        Args:
+            table: the content of the file.
+            task: `classification` or `regression`; inferred from the target when None.
+            seed: of the split.
 
-    Raises:
-        StudyError: the target does not suit the task, or there are too few rows.
+        Raises:
+            StudyError: the target does not suit the task, or there are too few rows.
 
-    Example:
-        >>> from thinnet.study.tables import read_table
-        >>> data = prepare(read_table(None, None), None, seed=0)
-        >>> data.task.name, len(data.train), len(data.validation), len(data.test)
-        ('classification', 1077, 360, 360)
+        Example:
+            >>> from thinnet.study.suspicions import suspicions
+    from thinnet.study.tables import read_table
+            >>> data = prepare(read_table(None, None), None, seed=0)
+            >>> data.task.name, len(data.train), len(data.validation), len(data.test)
+            ('classification', 1077, 360, 360)
     """
     present = table.target.notna().to_numpy()
     ids, target = np.flatnonzero(present), table.target.dropna()
@@ -40,21 +42,30 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
     found = task or infer_task(target)
     if found == "classification":
         classes, y = as_classes(target)
-        rows = _split(len(ids), y, seed)
+        rows, values = _split(len(ids), y, seed), y
         scoring = Classification(classes)
     else:
-        numbers = as_numbers(target)
+        values = as_numbers(target)
         rows = _split(len(ids), None, seed)
-        scoring = Regression(float(numbers[rows[0]].mean()), float(numbers[rows[0]].std()) or 1.0)
-        y = ((numbers - scoring.mean) / scoring.scale).astype(np.float32)
+        scoring = Regression(float(values[rows[0]].mean()), float(values[rows[0]].std()) or 1.0)
+        y = ((values - scoring.mean) / scoring.scale).astype(np.float32)
     features = table.features[present]
     encoder = image_encoder(features.iloc[rows[0]]) if table.image else table_encoder()
     encoder.fit(features.iloc[rows[0]])
     train, validation, test = (
         Split(np.asarray(encoder.transform(features.iloc[part]), dtype=np.float32), y[part], ids[part]) for part in rows
     )
-    notes = tuple(_notes(table, present, found, task is None))
-    return Dataset(table.name, str(table.target.name), scoring, train, validation, test, notes)
+    return Dataset(
+        table.name,
+        str(table.target.name),
+        scoring,
+        train,
+        validation,
+        test,
+        table.columns,
+        (*table.notes, *_notes(table, present, found, task is None)),
+        tuple(suspicions(features, values, scoring, train, test)),
+    )
 
 
 def _split(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -75,6 +86,4 @@ def _notes(table: Table, present: np.ndarray, task: str, inferred: bool) -> list
     if missing := int(table.features[present].isna().to_numpy().sum()):
         marked = "" if table.image else "; extra inputs mark them"
         notes.append(f"{missing} missing values were imputed{marked}.")
-    if copies := int(table.features[present].duplicated().sum()):
-        notes.append(f"{copies} rows repeat the features of another row; copies on both sides of the split bias the test.")
     return notes

@@ -6,6 +6,7 @@ from thinnet.report.figure import Figure
 from thinnet.report.page import render
 from thinnet.study import comparison_figures, figures
 from thinnet.study.averaging import averaging_text
+from thinnet.study.columns import columns_table
 from thinnet.study.comparison_text import comparison_table, loss_sentences, time_sentences
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text, quantity
@@ -35,6 +36,7 @@ def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, comman
         methods={name: METHODS[name] for name in plan.methods},
         comparison=[*loss_sentences(results, data.task), *time_sentences(results)],
         compared=tables,
+        columns=columns_table(data.columns) if data.columns else None,
         averages=averaging_text(results.averages, data.task, results.chosen) if results.averages else "",
         classes=data.task.classes if isinstance(data.task, Classification) else (),
     )

@@ -9,7 +9,7 @@ from thinnet.study.averaging import averages_on_test
 from thinnet.study.comparison import Comparison, Rounds, compare
 from thinnet.study.dataset import Dataset
 from thinnet.study.plan import FEWEST_SEEDS, Configuration, Plan, TrialKey
-from thinnet.study.scores import Scores, scores_on_test
+from thinnet.study.scores import Scores, naive_scores, scores_on_test
 from thinnet.study.statistics import Contrast, Interval, crossed_interval, seed_interval
 from thinnet.study.store import Store
 from thinnet.study.trial import CURVES, VIEWS, Trial
@@ -66,6 +66,7 @@ class Results:
         chosen: the rate with the lowest mean validation loss at the best epochs.
         seeds: the number of seeds of each configuration.
         test: for `best` and `last` weights, a Contrast of `loss` and one of `error`: the chosen rate less rate 0.
+        naive: a Contrast of `loss` and one of `error`: the chosen rate, with its best weights, less one constant prediction.
         looks: every different use of the test set so far.
         others: the results of every other method, like `rates`; they share rate 0.
         comparisons: every other method compared with the first, at every rate above 0.
@@ -77,6 +78,7 @@ class Results:
     chosen: float
     seeds: int
     test: dict[str, dict[str, Contrast]]
+    naive: dict[str, Contrast]
     looks: list[dict]
     others: dict[str, list[RateResult]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -109,11 +111,13 @@ def summarize(data: Dataset, plan: Plan, store: Store, seeds: int) -> Results:
     wanted = rounds if others else {base, ours}
     scores = {each: scores_on_test(data, plan, store.folder, rounds[each]) for each in wanted}
     test = {view: contrasts(data, scores[ours][view], scores[base][view]) for view in VIEWS}
+    naive = {name: values.repeat(seeds, 0) for name, values in naive_scores(data).items()}
     averages = None
     if chosen:
         averages = contrasts(data, averages_on_test(data, plan, store.folder, rounds[ours]), scores[ours]["best"])
     by_method = {method: _by_rate(plan, rounds, method) for method in others}
-    return Results(rates, chosen, seeds, test, looks, by_method, compare(data.task, plan, rounds, scores), averages)
+    beside = contrasts(data, scores[ours]["best"], naive)
+    return Results(rates, chosen, seeds, test, beside, looks, by_method, compare(data.task, plan, rounds, scores), averages)
 
 
 def choose(rates: Iterable[RateResult]) -> float:

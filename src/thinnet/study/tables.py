@@ -1,7 +1,8 @@
 """Read a file into a table of features and a target."""
 
+import difflib
 import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,13 @@ import numpy as np
 import pandas as pd
 from sklearn.datasets import load_digits
 
+from thinnet.study.columns import KINDS, Column, read_columns
+from thinnet.study.files import ADVICE, Contents, read_parquet, read_text, suffix_of
 from thinnet.study.plan import COMMAND, StudyError
+from thinnet.study.written import text_as_numbers, without_markers
 
-LARGEST = 1e100
-DELIMITERS = ",;\t|"
+ARRAYS = ".npz"
+READERS = {".csv": read_text, ".tsv": read_text, ".txt": read_text, ".parquet": read_parquet}
 
 
 @dataclass(frozen=True)
@@ -21,63 +25,91 @@ class Table:
 
     Args:
         name: the name of the data.
-        features: one column a feature, numbers as float64 and everything else as text or missing.
+        features: one column a feature that is used, numbers as float64 and everything else as text or missing.
         target: one value a row, missing values included.
+        columns: how every column was read; none for arrays, whose features are all numbers.
         image: whether all features are numbers in one unit, as pixels are.
+        notes: sentences on how the file was read.
     """
 
     name: str
     features: pd.DataFrame
     target: pd.Series
+    columns: tuple[Column, ...] = ()
     image: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def read_table(path: Path | None, target: str | None) -> Table:
+def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] | None = None) -> Table:
     """Read the data of a study.
 
     Args:
-        path: a .csv, .tsv, .parquet or .npz file; None for scikit-learn's digits.
+        path: a .csv, .tsv, .txt, .parquet or .npz file; None for scikit-learn's digits. Text may be compressed (.csv.gz).
         target: the column, or the array of an .npz file, to predict.
+        kinds: the kind of a column by its name, among `KINDS`, where it is not to be inferred.
 
     Raises:
-        StudyError: the file cannot be read, or is not a table with this target.
+        StudyError: the file cannot be read, or is not a table with this target and these columns.
 
     Example:
         >>> read_table(None, None).features.shape
         (1797, 64)
     """
+    kinds = kinds or {}
+    if path is None or suffix_of(path) == ARRAYS:
+        if kinds:
+            raise StudyError("--column", "the option must come with a table", f"{next(iter(kinds))!r}", "Leave it out.")
     if path is None:
         if target is not None:
             raise StudyError("--target", "the option must come with a FILE", f"{target!r} alone", "Name the file first.")
         pixels, digit = load_digits(return_X_y=True)
         return from_arrays("digits", np.asarray(pixels).reshape(-1, 8, 8), np.asarray(digit), "digit")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise StudyError(COMMAND, f"FILE must end in {', '.join(_READERS)}", repr(str(path)), "Convert it to one of them.")
-    if not path.is_file():
-        raise StudyError(COMMAND, "FILE must be a file that exists", repr(str(path)), "Check the path.")
+    _check_path(path)
     try:
-        return reader(path, target)
+        if suffix_of(path) == ARRAYS:
+            return _read_arrays(path, target)
+        contents = READERS[suffix_of(path)](path)
     except StudyError:
         raise
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, pd.errors.ParserError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         got = f"{str(path)!r} ({reason})"
-        raise StudyError(COMMAND, f"FILE must be a readable {path.suffix} file", got, "Repair or re-export it.") from None
+        raise StudyError(COMMAND, f"FILE must be a readable {suffix_of(path)} file", got, "Repair or re-export it.") from None
+    return _from_contents(path, contents, target, kinds)
 
 
-def _read_text(path: Path, target: str | None) -> Table:
-    """Read delimited UTF-8 text; the delimiter is the most frequent one in the first line."""
-    with path.open(encoding="utf-8-sig") as file:
-        header = file.readline()
-    if not header.strip():
-        raise StudyError(COMMAND, "FILE must hold a header and rows", f"an empty {str(path)!r}", "Check the export.")
-    delimiter = max(DELIMITERS, key=header.count)
-    return _from_frame(path, pd.read_csv(path, sep=delimiter, encoding="utf-8-sig", low_memory=False), target)
+def parse_kinds(options: list[str]) -> dict[str, str]:
+    """Parse `NAME=KIND` options.
+
+    Raises:
+        StudyError: an option has another form, or there is no such kind.
+
+    Example:
+        >>> parse_kinds(["zip code=category"])
+        {'zip code': 'category'}
+    """
+    kinds = {}
+    for option in options:
+        name, _, kind = option.rpartition("=")
+        if not name or kind not in KINDS:
+            rule = f"the value must be NAME=KIND, with KIND among {', '.join(KINDS)}"
+            raise StudyError("--column", rule, repr(option), "Write, for example, zip=category.")
+        kinds[name] = kind
+    return kinds
 
 
-def _read_parquet(path: Path, target: str | None) -> Table:
-    return _from_frame(path, pd.read_parquet(path), target)
+def _check_path(path: Path) -> None:
+    if str(path).split(":")[0] in ("http", "https", "ftp", "s3", "gs"):
+        advice = "Download it first, then name the file."
+        raise StudyError(COMMAND, "FILE must be a file on this machine", f"the address {str(path)!r}", advice)
+    if suffix_of(path) not in (*READERS, ARRAYS):
+        advice = ADVICE.get(suffix_of(path), "Convert it to one of them.")
+        raise StudyError(COMMAND, f"FILE must end in {', '.join((*READERS, ARRAYS))}", repr(str(path)), advice)
+    if not path.is_file():
+        beside = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, beside, 1)
+        advice = f"Did you mean {str(path.with_name(near[0]))!r}?" if near else "Check the path."
+        raise StudyError(COMMAND, "FILE must be a file that exists", repr(str(path)), advice)
 
 
 def _read_arrays(path: Path, target: str | None) -> Table:
@@ -97,14 +129,6 @@ def _read_arrays(path: Path, target: str | None) -> Table:
     return from_arrays(path.name, x, y, y_name)
 
 
-_READERS: dict[str, Callable[[Path, str | None], Table]] = {
-    ".csv": _read_text,
-    ".tsv": _read_text,
-    ".parquet": _read_parquet,
-    ".npz": _read_arrays,
-}
-
-
 def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
     """Make a table from inputs (N, ...) and targets (N,). Inputs of three or more axes, or of bytes, are images.
 
@@ -112,49 +136,51 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
     """
     image = x.ndim > 2 or x.dtype == np.uint8
     flat = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0)
-    columns = [f"x{index}" for index in range(flat.shape[1])]
-    return _checked(Table(name, pd.DataFrame(flat, columns=columns), pd.Series(y, name=target), image))
+    frame = pd.DataFrame(flat, columns=[f"x{index}" for index in range(flat.shape[1])])
+    _check_size(frame)
+    features = frame.astype("float64") if image else read_columns(frame, dict.fromkeys(frame, "number"))[0]
+    return Table(name, features, pd.Series(y, name=target), image=image)
 
 
-def _from_frame(path: Path, frame: pd.DataFrame, target: str | None) -> Table:
-    """Separate the target column from the features."""
+def _from_contents(path: Path, contents: Contents, target: str | None, kinds: Mapping[str, str]) -> Table:
+    """Separate the target from the features, and read every column."""
+    frame = contents.frame
     frame.columns = [str(column) for column in frame.columns]
-    columns = list(frame.columns)
-    listed = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
+    names = list(frame.columns)
     if target is None:
-        raise StudyError("--target", "a column must be named for a table", "none", f"Choose one of {listed}.")
-    if columns.count(target) != 1:
-        raise StudyError("--target", "the name must be that of one column", repr(target), f"Choose one of {listed}.")
-    return _checked(Table(path.name, frame.drop(columns=target), frame[target]))
+        raise StudyError("--target", "a column must be named for a table", "none", _choose(names))
+    if names.count(target) != 1:
+        raise StudyError("--target", "the name must be that of one column", repr(target), _choose(names, target))
+    for name in kinds:
+        if names.count(name) != 1 or name == target:
+            others = [each for each in names if each != target]
+            raise StudyError("--column", "the name must be that of one feature", repr(name), _choose(others, name))
+    features = frame.drop(columns=target)
+    _check_size(features)
+    used, columns = read_columns(features, kinds, contents.comma)
+    if used.empty:
+        left = ", ".join(f"{each.name!r} ({each.kind})" for each in columns)
+        raise StudyError(COMMAND, "FILE must hold a usable feature", left, "Name its kind: --column NAME=category.")
+    return Table(path.name, used, _target(frame[target], contents.comma), columns, notes=contents.notes)
 
 
-def _checked(table: Table) -> Table:
-    """Convert the features to numbers and text.
+def _target(values: pd.Series, comma: bool) -> pd.Series:
+    """Read a target of text as numbers where every value is one."""
+    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
+        return values
+    text = without_markers(values, words=False)
+    numbers = text_as_numbers(text, comma, enough=1.0)
+    return text if numbers is None else numbers.values.rename(values.name)
 
-    Raises:
-        StudyError: there are no rows or no features, or a column holds nothing or unbounded numbers.
-    """
-    rows, columns = table.features.shape
+
+def _choose(names: list[str], wrong: str = "") -> str:
+    if near := difflib.get_close_matches(wrong, names, 1):
+        return f"Did you mean {near[0]!r}?"
+    return f"Choose one of {', '.join(names[:20])}" + (", ..." if len(names) > 20 else ".")
+
+
+def _check_size(features: pd.DataFrame) -> None:
+    rows, columns = features.shape
     if not rows or not columns:
         rule, got = "FILE must hold rows and a feature besides the target", f"{rows} rows and {columns} features"
         raise StudyError(COMMAND, rule, got, "Check the export.")
-    clean = {name: _cleaned(column) for name, column in table.features.items()}
-    for name, column in clean.items():
-        if column.isna().all():
-            rule = f"column {name!r} must hold at least one value"
-            raise StudyError(COMMAND, rule, f"{rows} missing ones", "Remove the column.")
-        if column.dtype == np.float64 and (column.abs() > LARGEST).any():
-            rule = f"column {name!r} must hold finite numbers"
-            raise StudyError(COMMAND, rule, column.abs().max(), "Remove or replace them.")
-    return Table(table.name, pd.DataFrame(clean), table.target, table.image)
-
-
-def _cleaned(column: pd.Series) -> pd.Series:
-    """Convert a feature to float64 (numbers, booleans, times) or to text; missing values stay missing."""
-    if pd.api.types.is_datetime64_any_dtype(column) or pd.api.types.is_timedelta64_dtype(column):
-        unit = "timedelta64[s]" if pd.api.types.is_timedelta64_dtype(column) else "datetime64[s]"
-        stamps = column.dt.tz_localize(None) if getattr(column.dt, "tz", None) is not None else column
-        return stamps.astype(unit).astype("int64").astype("float64").mask(column.isna())
-    if pd.api.types.is_numeric_dtype(column):
-        return column.astype("float64")
-    return column.map(str, na_action="ignore").astype("object")

@@ -29,6 +29,12 @@ class Task(Protocol):
     def error_unit(self) -> str: ...
     @property
     def difference_unit(self) -> str: ...
+    @property
+    def constant_name(self) -> str: ...
+
+    def constant(self, y: Tensor) -> Tensor:
+        """The one output (outputs,) with the lowest loss on the training targets (N,): the naive baseline."""
+        ...
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         """The loss of every sample, (N, outputs) and (N,) to (N,)."""
@@ -58,10 +64,14 @@ class Classification:
     error_factor = 100.0
     error_unit = " %"
     difference_unit = " points"
+    constant_name = "always predicting the shares of the classes"
 
     @property
     def outputs(self) -> int:
         return len(self.classes)
+
+    def constant(self, y: Tensor) -> Tensor:
+        return y.bincount(minlength=self.outputs).float().log().log_softmax(0)
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         return F.cross_entropy(output, y, reduction="none")
@@ -91,7 +101,11 @@ class Regression:
     error_factor = 1.0
     error_unit = ""
     difference_unit = ""
+    constant_name = "always predicting the mean"
     outputs = 1
+
+    def constant(self, y: Tensor) -> Tensor:
+        return y.mean().reshape(1)
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
         return (output.squeeze(1) - y).square()

@@ -20,7 +20,8 @@ class Verdict:
 
     Args:
         helps: whether the data show that dropout helps.
-        reason: `helps`, `hurts`, `zero` (no rate was better on the validation set), `unclear` or `few` (seeds).
+        reason: `helps`, `hurts`, `zero` (no rate was better on the validation set), or why there is no answer: `unclear`,
+            `few` (seeds), `alone` (no rate above 0) or `naive` (a constant prediction may be as good).
         rate: the rate to use; 0 unless dropout helps.
         headline: the answer in one sentence.
         sentences: the evidence.
@@ -43,8 +44,10 @@ def judge(results: Results, data: Dataset) -> Verdict:
         "helps": f"Yes. Dropout helps here: use {chosen}.",
         "hurts": "No. Dropout hurts here: train without it.",
         "zero": "No. No rate of dropout beats training without it here.",
-        "unclear": "No. There is not enough evidence that dropout helps here.",
+        "unclear": "Not enough evidence that dropout helps here.",
         "few": f"No answer yet: an interval needs at least {FEWEST_SEEDS} seeds.",
+        "alone": "No answer: nothing was compared with training without dropout.",
+        "naive": f"No answer: the network is not clearly better than {data.task.constant_name}.",
     }[reason]
     helps = reason == "helps"
     rate = results.chosen if helps else 0.0
@@ -53,8 +56,13 @@ def judge(results: Results, data: Dataset) -> Verdict:
 
 def _reason(results: Results) -> str:
     interval = results.test["best"]["loss"].interval
-    if interval is None:
+    if len(results.rates) < 2:
+        return "alone"
+    beside = results.naive["loss"].interval
+    if interval is None or beside is None:
         return "few"
+    if beside.high >= 0:
+        return "naive"
     if results.chosen == 0:
         return "zero"
     if interval.high < 0:
@@ -79,13 +87,24 @@ def _evidence(reason: str, results: Results, data: Dataset) -> list[str]:
             f"{where}, p = {results.chosen:g} {change}: {difference(loss)}.",
             f"The {task.error_name} changes {errors}.",
         ]
+    sentences.append(_naive(results, task))
     if _late(results):
         sentences.append(f"At p = {results.chosen:g} the validation loss was still falling: more --epochs may lower it.")
     if reason == "unclear":
         sentences.append(_advice(loss))
+    if reason == "naive":
+        sentences.append("Check the target and the features, or train longer: as it is, no comparison of rates means anything.")
+    if reason == "alone":
+        sentences.append("Name rates above 0, such as --rates 0.2,0.5.")
     if reason == "few":
         sentences.append(f"Run the same command again with --seeds {FEWEST_SEEDS} or more, or a longer --budget.")
     return sentences
+
+
+def _naive(results: Results, task: Task) -> str:
+    loss, error = results.naive["loss"], results.naive["error"]
+    reached = f"{task.loss_name} {loss.without:.3g} and {task.error_name} {quantity(error.without, task)}"
+    return f"{task.constant_name[0].upper()}{task.constant_name[1:]} reaches {reached}."
 
 
 def _late(results: Results) -> bool:
