@@ -1,15 +1,20 @@
 """In the place of PyTorch's classes: the same constructor, shapes, warnings, errors and state, side by side with them."""
 
+import copy
 import inspect
+import io
 import itertools
+import math
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import thinnet
 import thinnet.functional
+from thinnet.methods.registry import REGISTRY
 
 PAIRS = [
     (getattr(thinnet.nn, name), getattr(nn, name))
@@ -223,3 +228,62 @@ def test_a_symbolic_trace_records_a_layer_as_one_call() -> None:
     traced = torch.fx.symbolic_trace(model)
     assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["0", "1", "2", "3"]
     assert traced(torch.ones(4, 2)).shape == (2, 2, 2)
+
+
+@each_pair
+def test_code_that_finds_dropout_by_class_finds_ours(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    """So do the loops of trl and transformers that turn it off, and those that turn it on for Monte Carlo dropout."""
+    model = nn.Sequential(ours(0.5))
+    x = torch.randn(SHAPES.get(ours.__name__, (6, 7, 4, 5)))
+    for module in model.modules():
+        if isinstance(module, theirs):
+            module.p = 0
+    assert torch.equal(model(x), x) and model[0].p == 0
+    copied = copy.deepcopy(model)
+    torch.save(model, file := io.BytesIO())
+    for other in (copied, torch.load(io.BytesIO(file.getvalue()), weights_only=False)):
+        assert isinstance(other[0], theirs) and other[0].p == 0
+        other[0].p = 0.5
+        assert not torch.equal(other(x), x) and torch.equal(model(x), x)
+
+
+@pytest.mark.parametrize("p", [None, True, np.bool_(True), torch.tensor(True), "0.5", math.nan, 0.5j, [[]], {}, object()])
+def test_what_is_no_rate_is_refused_everywhere(p: object) -> None:
+    """In the constructor of each class with a rate, and when the rate is set later."""
+    layers = [method.module for method in REGISTRY if method.module and "p" in inspect.signature(method.module).parameters]
+    assert len(layers) > 30
+    for cls in layers:
+        with pytest.raises((ValueError, TypeError), match=rf"{cls.__name__}.*: p must be"):
+            cls(**required(cls), p=p)
+    layer = thinnet.nn.Dropout(0.25)
+    with pytest.raises(ValueError, match="Dropout: p must be"):
+        layer.p = p
+    assert layer.p == 0.25
+
+
+def required(cls: type[nn.Module]) -> dict[str, object]:
+    """The arguments besides the rate that a class must be given."""
+    layers = {"layer": nn.Linear(2, 2), "branch": nn.Linear(2, 2)}
+    parameters = inspect.signature(cls).parameters.items()
+    return {
+        name: layers.get(name, 4) for name, each in parameters if each.default is each.empty and each.kind < 4 and name != "p"
+    }
+
+
+@each_pair
+def test_a_parameter_is_no_rate(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    """Nothing could train it, and nn.Module would take it for one of its parameters."""
+    learned, fixed = nn.Parameter(torch.tensor(0.25)), nn.Parameter(torch.tensor(0.25), requires_grad=False)
+    layer = ours(0.5)
+    for use in (lambda: ours(learned), lambda: setattr(layer, "p", learned)):
+        with pytest.raises(TypeError, match=r"p must not require grad.*p.detach"):
+            use()
+    layer.p = fixed
+    assert layer.p == ours(fixed).p == 0.25 and not list(layer.parameters())
+
+
+@pytest.mark.parametrize("x", [[1.0], np.ones(3), 1.0, None, "x"])
+def test_what_is_no_tensor_is_refused(x: object) -> None:
+    for layer in (ours(0.5) for ours, _ in PAIRS):
+        with pytest.raises(TypeError, match=rf"{type(layer).__name__}: x must be a tensor; got {type(x).__name__}"):
+            layer(x)

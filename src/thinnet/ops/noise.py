@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from thinnet.ops import dtensor, reference, schema
+from thinnet.ops import composite, dtensor, reference, schema
 from thinnet.ops.arguments import options_of, unit_strides
 from thinnet.ops.reference import NoiseKind, Where
 
@@ -54,10 +54,13 @@ def apply_noise(
     >>> apply_noise(x, half, seed)
     tensor([2., 0., 2., 0., 2., 0., 0., 2.])
     """
+    compiling = torch.compiler.is_compiling()
+    if not compiling and torch._C._is_tracing():
+        y = composite.traced(check_input(x, function), rate, site is not None, shared_axes, kind, function)
+        return _write(x, y, function) if inplace else y
     if type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and backend == "auto" and not inplace:
         units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
         rest = rate, seed, step, site, samples, units, int(kind)
-        compiling = torch.compiler.is_compiling()
         if compiling or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return schema.call(x, *rest)
         if x.requires_grad and torch.is_grad_enabled():
@@ -137,13 +140,14 @@ def _nested(
     return torch.nested.nested_tensor_from_jagged(values, x.offsets(), x.lengths(), jagged_dim=x._ragged_idx)
 
 
-def check_input(x: Tensor, function: str) -> None:
-    """Raises a TypeError where `x` is no dense tensor of floating-point or complex numbers."""
+def check_input(x: Tensor, function: str) -> Tensor:
+    """Returns `x`; raises a TypeError where it is no dense tensor of floating-point or complex numbers."""
     if x.layout != torch.strided:
         raise TypeError(f"{function}: x must be a dense tensor; got layout {x.layout}. Pass x.values() or x.to_dense().")
     if x.dtype not in REAL and x.dtype not in COMPLEX:
         step = "Call x.dequantize() first." if x.is_quantized else "Call x.float() first."
         raise TypeError(f"{function}: x must be a floating-point or complex tensor; got {x.dtype}. {step}")
+    return x
 
 
 def _check_inplace(x: Tensor, function: str) -> None:

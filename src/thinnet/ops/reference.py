@@ -147,12 +147,18 @@ def constants(kind: NoiseKind, linear: bool, rate: Tensor) -> tuple[Tensor, Tens
 
 def apply(kind: NoiseKind, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
     """Returns `x` with the noise of its random bits: in float32, or in float64 where `x` is."""
-    number = x if x.dtype == torch.float64 else x.float()
+    if kind.continuous:
+        drawn = normal(drawn) if kind == NoiseKind.GAUSSIAN else uniform(drawn)
+    return selected(kind, linear, x, rate, drawn)
+
+
+def selected(kind: NoiseKind, linear: bool, x: Tensor, rate: Tensor, drawn: Tensor) -> Tensor:
+    """Returns `x` with noise of 16-bit integers, or of numbers of a continuous distribution."""
+    number = x if x.dtype in (torch.float64, torch.complex64, torch.complex128) else x.float()
     if kind.continuous:
         dropped = rate.float()
-        if kind == NoiseKind.GAUSSIAN:
-            return number * (1 + root(dropped / (65536 - dropped)) * normal(drawn))
-        return number * (1 + root(3 * dropped / (65536 - dropped)) * uniform(drawn))
+        square = dropped / (65536 - dropped) if kind == NoiseKind.GAUSSIAN else 3 * dropped / (65536 - dropped)
+        return number * (1 + root(square) * drawn)
     scale, shift, dropped = (constant.to(number.dtype) for constant in constants(kind, linear, rate))
     kept = number * scale + shift if kind == NoiseKind.ALPHA and not linear else number * scale
     return torch.where(drawn >= rate, kept, dropped)

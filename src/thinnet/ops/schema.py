@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.functional_tensor import FunctionalTensorMode
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
-from thinnet.ops import reference
+from thinnet.ops import composite, reference
 from thinnet.ops.arguments import LINEAR, expanded, leading
 from thinnet.ops.reference import NoiseKind
 
@@ -83,19 +84,22 @@ def _triton_(x: Tensor, *rest: Any) -> None:
     _gpu().apply_noise_(x, *rest)
 
 
-def _traced(*arguments: Any) -> Any:
-    from thinnet.ops.triton import traced  # loads Triton
+def _traced(mode: Any, op: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """Replaces the operation where a compiler or an exporter traces it and sees more in something else."""
+    if torch.onnx.is_in_onnx_export():
+        with mode:
+            return composite.exported(*args)
+    if missing_triton is None and torch.version.cuda is not None:
+        from thinnet.ops.triton import traced  # loads Triton
 
-    return traced.decompose(*arguments)
+        return traced.decompose(mode, op, types, args, kwargs)
+    return mode.__torch_dispatch__(op, types, args, kwargs)
 
 
 if missing_triton is None:
     library.impl("apply_noise", _triton, "CUDA")
     library.impl("apply_noise_", _triton_, "CUDA")
-if missing_triton is None and torch.version.cuda is not None:
-    from torch._subclasses.functional_tensor import FunctionalTensorMode
-
-    torch.library.register_torch_dispatch("thinnet::apply_noise", FunctionalTensorMode, _traced, lib=library)
+torch.library.register_torch_dispatch("thinnet::apply_noise", FunctionalTensorMode, _traced, lib=library)
 
 
 @torch.library.register_fake("thinnet::apply_noise", lib=library)

@@ -29,7 +29,8 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
     rule = f"{function}: p must be a number in {domain}; got {p!r}."
     if isinstance(p, Tensor) and p.requires_grad:
         raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rate. Pass p.detach().")
-    if isinstance(p, (bool, str, bytes)) or (isinstance(p, Tensor) and (p.numel() != 1 or p.dtype == torch.bool)):
+    dtype = getattr(p, "dtype", None)
+    if isinstance(p, (bool, str, bytes)) or str(dtype) in ("bool", "torch.bool") or (isinstance(p, Tensor) and p.numel() != 1):
         raise ValueError(f"{rule} It is the probability of dropping.")
     try:
         value = float(p)  # type: ignore[arg-type]

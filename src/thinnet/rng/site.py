@@ -24,24 +24,27 @@ class Site(nn.Module):
     copied, so a checkpoint has the same keys as with PyTorch's classes. `site.p = 0.3` checks the rate and does not recompile.
 
     Attributes:
+        one_rate: whether the method has one rate, `p`; if not, it is learned, or differs among units.
         kind: what the random bits do to a number.
         shared_axes: from the number of axes of `x` to those along which all elements have the same noise; None for no axis.
     """
 
     below_one = False
+    one_rate: ClassVar[bool] = True
     kind: ClassVar[NoiseKind] = NoiseKind.INVERTED
     shared_axes: ClassVar[Callable[[int], tuple[int, ...]] | None] = None
+    __jit_unused_properties__ = ("p",)
 
     def __init__(self, p: float | None = 0.5, inplace: bool = False) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # not that of PyTorch's class, which sets p without a check
         self.inplace = inplace
         self.context: Any = None  # the RNGContext of a bound model
         self.name: str | None = None
         self._p: float | None = None
         self._device = torch.empty(0).device
         self._make_tensors()
-        if p is not None:  # checked first, as nn.Module takes a Parameter for itself
-            self.p = rates.check(type(self).__name__, p, below_one=self.below_one)
+        if self.one_rate:
+            self.p = p  # type: ignore[assignment]
 
     @property
     def p(self) -> float | None:
@@ -53,11 +56,28 @@ class Site(nn.Module):
         self._p = rates.check(type(self).__name__, p, below_one=self.below_one)
         self._fill({*self._rates})
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Checks a Parameter that is set as `p`, which nn.Module takes for itself."""
+        if name == "p":
+            type(self).p.fset(self, param)  # type: ignore[attr-defined]
+        else:
+            super().register_parameter(name, param)
+
     def forward(self, x: Tensor) -> Tensor:
         """Returns `x` with noise in training, and `x` itself in eval."""
-        if isinstance(x, fx.Proxy):  # a symbolic trace records a site as one call, as it does for PyTorch's modules
-            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), {})  # type: ignore[attr-defined]
-        return self.drop(x)
+        if torch.jit.is_scripting():  # of the two branches, TorchScript compiles this one alone
+            return self.scripted(x)  # type: ignore[attr-defined]
+        else:
+            return self.drop(x) if isinstance(x, Tensor) else recorded(self, x)
+
+    def __prepare_scriptable__(self) -> "Site":
+        """Refuses what TorchScript cannot hold, before it compiles anything. A class that it can hold defines `scripted`."""
+        if self.context is not None:
+            raise RuntimeError(f"site {self.name!r}: TorchScript has no addressed masks. Call rng.unbind() first.")
+        if not hasattr(self, "scripted"):
+            kind = type(self).__name__
+            raise TypeError(f"{kind}: torch.jit.script has no form of {kind}. Use thinnet.strip(model) first, or torch.export.")
+        return self
 
     def drop(self, x: Tensor) -> Tensor:
         """Applies the method to `x`. A method that is more than noise of a kind overrides it."""
@@ -136,12 +156,11 @@ class Site(nn.Module):
         """Returns the rate in 65536ths on a device; while a CUDA graph captures, memory that `p =` writes into later."""
         rate = self._rates.get(device)
         if rate is None:
-            rate = self._add(self._rates, device, self._counted, torch.int32)
+            rate = self._add(self._rates, device, self._counted(), torch.int32)
         if capturing(device):
             rate = self._captured.setdefault(device, rate)
         return rate
 
-    @property
     def _counted(self) -> int:
         return 0 if self._p is None else rates.count(self._p)
 
@@ -169,7 +188,7 @@ class Site(nn.Module):
         self._number(devices)
 
     def _fill(self, devices: set[torch.device]) -> None:
-        self._rates = {device: number_on(device, self._counted, torch.int32) for device in devices}
+        self._rates = {device: number_on(device, self._counted(), torch.int32) for device in devices}
         for device, held in self._captured.items():
             held.copy_(self._rates[device])
 
@@ -249,6 +268,13 @@ def model_context(context: Any) -> Any:
     while context is not None and not isinstance(context, RNGContext):
         context = context.context
     return context
+
+
+def recorded(site: Site, x: Any) -> Any:
+    """Records a site as one call of a symbolic trace, as `torch.fx` does for PyTorch's; refuses anything but a tensor."""
+    if isinstance(x, fx.Proxy):
+        return x.tracer.create_proxy("call_module", x.tracer.path_of_module(site), (x,), {})  # type: ignore[attr-defined]
+    raise TypeError(f"{type(site).__name__}: x must be a tensor; got {type(x).__name__}. Pass torch.as_tensor(x).")
 
 
 def number_on(device: torch.device, value: int, dtype: torch.dtype) -> Tensor:

@@ -89,7 +89,7 @@ class Subnetworks:
         self.x, self.pick = x, pick or (lambda out: out)
         self.batch = _batch(x)
         self.copy = free_copy("exact", model).eval()
-        if isinstance(self.copy, _DropoutNd):  # `replace` needs a parent module
+        if isinstance(self.copy, _DropoutNd) and not isinstance(self.copy, Site):  # `replace` needs a parent module
             self.copy = nn.Sequential(self.copy)
         self._check_randomness()
         self.named = {name: module for name, module in self.copy.named_modules() if isinstance(module, Site)}

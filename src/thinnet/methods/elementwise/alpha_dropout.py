@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from thinnet.methods.call import call
 from thinnet.methods.facts import Facts, Method
@@ -111,7 +112,7 @@ def _shared(x: Tensor, training: bool) -> tuple[int, ...]:
     return channels(x.ndim)
 
 
-class AlphaDropout(Site):
+class AlphaDropout(Site, nn.AlphaDropout):
     """Sets dropped elements to SELU's saturation value and restores mean 0 and variance 1. Replaces `torch.nn.AlphaDropout`.
 
         y = a (x m + s (1 - m)) + b,  m ~ Bernoulli(1 - p),  s = -1.7580993408473766
@@ -145,8 +146,11 @@ class AlphaDropout(Site):
     def drop(self, x: Tensor) -> Tensor:
         return self.apply_noise(real(x, "AlphaDropout"), kind=NoiseKind.ALPHA)
 
+    def scripted(self, x: Tensor) -> Tensor:
+        return F.alpha_dropout(x, self.p, self.training)
 
-class FeatureAlphaDropout(Site):
+
+class FeatureAlphaDropout(Site, nn.FeatureAlphaDropout):
     """Alpha dropout of whole channels. Replaces `torch.nn.FeatureAlphaDropout`.
 
         y = a (x m + s (1 - m)) + b, as in `AlphaDropout`
@@ -177,6 +181,9 @@ class FeatureAlphaDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor:
         return self.apply_noise(x, shared_axes=_shared(real(x, "FeatureAlphaDropout"), self.training), kind=NoiseKind.ALPHA)
+
+    def scripted(self, x: Tensor) -> Tensor:
+        return F.feature_alpha_dropout(x, self.p, self.training)
 
 
 METHODS = (

@@ -1,7 +1,8 @@
 """Dropout: drops each element by its own random decision."""
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from thinnet.methods.call import call
 from thinnet.methods.facts import Facts, Method
@@ -44,7 +45,7 @@ def dropout(
     return call("dropout", x, p, training, inplace, generator)
 
 
-class Dropout(Site):
+class Dropout(Site, nn.Dropout):
     """Drops each element with probability p and scales the kept ones by 1 / (1 - p). Replaces `torch.nn.Dropout`.
 
         y = x m / (1 - p),  m ~ Bernoulli(1 - p)
@@ -72,6 +73,9 @@ class Dropout(Site):
     >>> layer.eval()(torch.ones(3))
     tensor([1., 1., 1.])
     """
+
+    def scripted(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.p, self.training, self.inplace)
 
 
 METHODS = (Method(FACTS, Dropout, dropout, lambda x: dropout(x, 0.3, training=True)),)

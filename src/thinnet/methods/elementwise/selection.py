@@ -61,6 +61,6 @@ class Selected(torch.autograd.Function):
 
 def selected(key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
     """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise."""
-    if torch.compiler.is_compiling():  # the compiler decides what is kept, and cannot trace noise in our backward
+    if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what is kept, and cannot hold our backward
         return select(x, u, rate, scale, first)
     return Selected.apply(x, u, rate, scale, first, key.rate, *key.address)  # type: ignore[return-value]

@@ -158,6 +158,7 @@ class Standout(Wrapped):
     """
 
     layers = (nn.Linear,)
+    one_rate = False
 
     def __init__(
         self,

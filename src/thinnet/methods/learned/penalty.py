@@ -22,6 +22,7 @@ class Penalised(Site):
     """
 
     forgotten: int = 0
+    one_rate = False
 
     def penalty(self, samples: int) -> Tensor:
         """Returns the penalty per sample, a scalar with gradient; `samples` is the size of the training set."""

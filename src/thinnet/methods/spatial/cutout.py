@@ -128,8 +128,10 @@ class Cutout(Site):
     torch.Size([8, 3, 32, 32])
     """
 
+    one_rate = False
+
     def __init__(self, size: int = 16) -> None:
-        super().__init__(p=None)
+        super().__init__()
         self.size = checked("Cutout", size)
 
     def drop(self, x: Tensor) -> Tensor:

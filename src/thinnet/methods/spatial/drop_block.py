@@ -50,7 +50,7 @@ def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: flo
     gamma = blocks.seed_rate(key.rate, covered) if p is None else blocks.solved(sizes, block, rates.count(p))
     scale = ((1 - gamma) ** -covered).clamp(max=torch.finfo(torch.float32).max)  # finite where nothing is ever kept
     scale = scale if x.dtype == torch.float64 else scale.float()
-    if torch.compiler.is_compiling():  # the compiler chooses what to store, and cannot trace noise in an autograd.Function
+    if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what to store, and cannot hold `Selected`
         return blocks.select(key, x, gamma, scale, block, shared)
     return blocks.Selected.apply(x, gamma, scale, block, shared, key.rate, *key.address)  # type: ignore[return-value]
 

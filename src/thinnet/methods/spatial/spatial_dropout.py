@@ -4,7 +4,8 @@ import warnings
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from thinnet.methods.call import call
 from thinnet.methods.elementwise import dropout
@@ -109,7 +110,7 @@ class _SpatialDropout(Site):
         return y.squeeze(0) if unbatched else y
 
 
-class Dropout1d(_SpatialDropout):
+class Dropout1d(_SpatialDropout, nn.Dropout1d):
     """Drops whole channels of each sample and scales the kept ones by 1 / (1 - p). Replaces `torch.nn.Dropout1d`.
 
         y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
@@ -138,8 +139,11 @@ class Dropout1d(_SpatialDropout):
 
     dims = 1
 
+    def scripted(self, x: Tensor) -> Tensor:
+        return F.dropout1d(x, self.p, self.training, self.inplace)
 
-class Dropout2d(_SpatialDropout):
+
+class Dropout2d(_SpatialDropout, nn.Dropout2d):
     """`Dropout1d` for images, `(N, C, H, W)`. Replaces `torch.nn.Dropout2d`.
 
     Shapes: `(N, C, H, W)`, or `(N, C, L)` with a warning, as in PyTorch; the output has the shape of the input.
@@ -150,8 +154,11 @@ class Dropout2d(_SpatialDropout):
 
     dims = 2
 
+    def scripted(self, x: Tensor) -> Tensor:
+        return F.dropout2d(x, self.p, self.training, self.inplace)
 
-class Dropout3d(_SpatialDropout):
+
+class Dropout3d(_SpatialDropout, nn.Dropout3d):
     """`Dropout1d` for volumes, `(N, C, D, H, W)`. Replaces `torch.nn.Dropout3d`.
 
     Shapes: `(N, C, D, H, W)` or `(C, D, H, W)`; the output has the shape of the input.
@@ -161,6 +168,9 @@ class Dropout3d(_SpatialDropout):
     """
 
     dims = 3
+
+    def scripted(self, x: Tensor) -> Tensor:
+        return F.dropout3d(x, self.p, self.training, self.inplace)
 
 
 METHODS = (

@@ -69,14 +69,14 @@ def _without(path: str, module: nn.Module, held: dict[nn.Module, list[Place]]) -
         identity.p = 0.0  # type: ignore[assignment]
         return swap_change(held[module], module, identity)
     kept = pin_change(path, module, False)
-    if isinstance(module, _DropoutNd):  # its own forward method may ignore the mode
+    if isinstance(module, _DropoutNd) and not isinstance(module, Site):  # its own forward method may ignore the mode
         return Change(kept.sign, path, f"{kept.text}, its rate 0", [*kept.writes, Write(Entry(module, "__dict__", "p"), 0.0)])
     return kept
 
 
 def _is_nothing_in_eval(module: nn.Module) -> bool:
     """Returns whether a module, in eval, returns its one input."""
-    if isinstance(module, _DropoutNd):
+    if isinstance(module, _DropoutNd) and not isinstance(module, Site):
         return type(module).__module__ == nn.Dropout.__module__
     facts = FACTS.get(type(module))
     plain = type(module).forward is Site.forward or type(module) is LockedDropout
