@@ -13,11 +13,12 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_map
 
 from thinnet.inference.copies import sharing_copy
 from thinnet.inference.mode.addressed import Addressed
-from thinnet.models.edit.decisions import is_dropout_draw
+from thinnet.models.edit.decisions import decisions, is_dropout_draw
 from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.state import State, preserve_state, seed_all
 from thinnet.models.trace import Trace, trace
 from thinnet.models.trace.draws import Draw
+from thinnet.models.trace.operations import SiteId
 from thinnet.rng import Site
 
 SEEDS = (0, 1)
@@ -120,24 +121,36 @@ class _Search:
         self.served, self.example, self.state, self.writes = served, example, state, False
         self.free = {name for module, name in served.names.items() if not isinstance(module, _NormBase)}
 
-    def run(self, paths: set[str], seed: int) -> Trace:
-        """Returns the record of a pass with the modules at `paths` in training mode."""
+    def run(self, paths: set[str], seed: int) -> tuple[Trace, Any]:
+        """Returns the record of a pass with the modules at `paths` in training mode, and the structure of the output."""
         self.served.switch(paths)
         seed_all(seed)
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, self.example)
-        call = lambda: self.served.call(copied, torch.tensor(seed), None)  # noqa: E731
+        out: list[Any] = []
+        call = lambda: out.append(self.served.call(copied, torch.tensor(seed), None))  # noqa: E731
         record = trace(self.served.model, call, level="draws", own=True)  # not the models of other threads
         self.writes |= self.state.restore_tensors()
-        return record
+        return record, str(tree_flatten(out)[1])
 
-    def sites(self, paths: set[str]) -> set[tuple[str, str | None]]:
-        """Returns the sites that draw with the modules at `paths` in training mode."""
-        return {draw.site for seed in SEEDS for draw in self.run(paths & self.free, seed).draws}
+    def everything(self) -> list[Trace]:
+        """Returns passes with all modules but norms in training mode; if the model does not run so, only those that decide."""
+        try:
+            return [self.run(self.free, seed)[0] for seed in SEEDS]
+        except Exception:  # as a detector does that is called without targets
+            model = self.served.model
+            deciding = {each.path for each in decisions(model) if each.by_mode} | declared(model).keys()
+            self.free &= deciding | {name for module, name in self.served.names.items() if isinstance(module, Site)}
+            return [self.run(self.free, seed)[0] for seed in SEEDS]
+
+    def sites(self, paths: set[str]) -> tuple[set[SiteId], Any]:
+        """Returns the sites that draw with the modules at `paths` in training mode, and the structures of the outputs."""
+        passes = [self.run(paths & self.free, seed) for seed in SEEDS]
+        return {draw.site for record, _ in passes for draw in record.draws}, [structure for _, structure in passes]
 
 
 def _search(model: nn.Module, search: _Search) -> Switches:
     names = search.served.names
-    records = [search.run(search.free, seed) for seed in SEEDS]
+    records = search.everything()
     draws = [draw for record in records for draw in record.draws if is_dropout_draw(draw)]
     sites = {name for module, name in names.items() if isinstance(module, Site)}
     paths = _closed(search, draws) | ({draw.name for draw in draws} & sites)
@@ -164,19 +177,31 @@ def _nearest(path: str, there: set[str]) -> str:
 
 
 def _closed(search: _Search, draws: list[Draw]) -> set[str]:
-    """Returns the paths whose modes turn every draw on that depends on a mode: its own module, or else a parent."""
-    wanted = {draw.site for draw in draws} - search.sites(set())
+    """Returns the paths whose modes turn on every draw that depends on a mode: its own module, and some of its parents.
+
+    A parent counts if its mode brings a draw back and the model still returns what it returns in eval: the mode of a root
+    with an auxiliary head does not.
+    """
+    always, structure = search.sites(set())
+    wanted = {draw.site for draw in draws} - always
     paths = {name for name, _ in wanted}
-    while True:
-        missing = {name for name, _ in wanted - search.sites(paths)}
-        parents = {_parent(name, paths) for name in missing}
-        if parents <= paths:
-            return paths
-        paths |= parents
+    missing = wanted - search.sites(paths)[0]
+    for name in sorted({name for name, _ in missing}):
+        if name in {name for name, _ in missing}:
+            for more in _parents(name):
+                there, returned = search.sites(paths | more)
+                if returned == structure and not missing <= wanted - there:
+                    paths, missing = paths | more, missing - there
+                    break
+    return paths
 
 
-def _parent(path: str, paths: set[str]) -> str:
-    """Returns the nearest parent of a path that is not among `paths`; the root where all are."""
-    while path and path in paths:
-        path = path.rpartition(".")[0]
-    return path
+def _parents(path: str) -> list[set[str]]:
+    """Returns each parent of a path, the nearest first, and all of them.
+
+    >>> [sorted(each) for each in _parents("a.b")]
+    [['a'], [''], ['', 'a']]
+    """
+    parts = path.split(".") if path else []
+    found = [".".join(parts[:count]) for count in range(len(parts) - 1, -1, -1)]
+    return [{each} for each in found] + ([set(found)] if len(found) > 1 else [])
