@@ -127,6 +127,13 @@ class RNGContext:
             place.tensors[device] = made
         return made
 
+    def other_rows(self, name: str | None, x: Tensor, batch: int, samples: Tensor) -> Tensor:
+        """Refuses an input whose axis does not count the samples; a context may return other sample ids for it."""
+        raise ValueError(
+            f"site {name!r}: axis {batch} of x must count the samples given to rng.at; got x of shape"
+            f" {tuple(x.shape)} and {len(samples)} samples. Bring the batch to axis {batch}."
+        )
+
     def check_thread(self) -> None:
         """Refuses a recomputation in a thread of autograd where several threads have set a step."""
         if len(self._threads) > 1 and self._own.place is None and torch._C._current_graph_task_id() != -1:

@@ -137,10 +137,7 @@ class Site(nn.Module):
             )
         seed, step, samples = context.tensors(device)
         if batch is not None and context.rows_given and (x.ndim <= batch or x.shape[batch] != samples.shape[0]):
-            raise ValueError(
-                f"site {self.name!r}: axis {batch} of x must count the samples given to rng.at; got x of shape"
-                f" {tuple(x.shape)} and {len(samples)} samples. Bring the batch to axis {batch}."
-            )
+            samples = context.other_rows(self.name, x, batch, samples)
         call = context.calls.number(self)
         if call:
             seed = seed ^ mix(call)

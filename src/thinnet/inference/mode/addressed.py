@@ -32,6 +32,7 @@ class Draws(RNGContext):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.now = torch.tensor(0)
+        self.misfits: dict[str, None] = {}  # sites whose input had other rows than samples
 
     @property
     def started(self) -> bool:
@@ -42,6 +43,11 @@ class Draws(RNGContext):
         """Returns seed, step and samples on a device."""
         seed, _, samples = super().tensors(device)
         return seed, self.now.to(device), samples
+
+    def other_rows(self, name: str | None, x: Tensor, batch: int, samples: Tensor) -> Tensor:
+        """Returns the first index of the rows, as of the tokens that a mixture gives to an expert, and notes the site."""
+        self.misfits[name or ""] = None
+        return torch.zeros(1, dtype=torch.int64, device=x.device)
 
     def rows(self, samples: Tensor | int | None) -> None:
         """Sets the sample ids of a batch."""
@@ -79,11 +85,11 @@ class Addressed:
         site.inplace = False
         self.context.calls.sites.append(site)
 
-    def switch(self, paths: set[str] | frozenset[str]) -> None:
-        """Turns on every site and the modules at `paths`, and turns off the rest. A pinned module keeps its mode."""
+    def switch(self, paths: set[str] | frozenset[str], sites: bool = True) -> None:
+        """Turns on the sites and the modules at `paths`, and turns off the rest. A pinned module keeps its mode."""
         for module, name in self.names.items():
             if not is_pinned(module):
-                module.training = isinstance(module, Site) or name in paths
+                module.training = (sites and isinstance(module, Site)) or name in paths
 
     def call(self, example: Any, step: Tensor, samples: Tensor | int | None) -> Any:
         """Runs the model with the masks of a draw."""

@@ -4,13 +4,12 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any
 
-import torch
 from torch import nn
 
 from thinnet.inference.mode import thread_modes
 from thinnet.inference.mode.addressed import Arguments
 from thinnet.inference.mode.switches import declared, switches
-from thinnet.models.edit.checks import check_model, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_model, check_scripted, matches, refuse_unmatched
 from thinnet.models.rewrite.methods import is_pinned
 
 
@@ -35,7 +34,7 @@ class mc_mode:
         example: an input of the model; with it, the modules are found before the context is entered.
 
     Raises:
-        TypeError: `model` is no module.
+        TypeError: `model` is no module, or dropout is in a ScriptModule.
         ValueError: a pattern matches no module with dropout, or the model has no dropout. Without an example, dropout that no
             module declares is only looked for in the first call inside.
 
@@ -52,8 +51,7 @@ class mc_mode:
     def __init__(self, model: nn.Module, only: str | Iterable[str] | None = None, example: Any = None) -> None:
         self.model = check_model("mc_mode", model)
         self.compiled = [part for part in model.modules() if "_orig_mod" in part._modules]
-        if isinstance(self.model, torch.jit.ScriptModule):
-            raise TypeError("mc_mode: model must be no ScriptModule, whose modes are compiled in. Give the module itself.")
+        check_scripted("mc_mode", self.model)
         self.only = None if only is None else (only,) if isinstance(only, str) else tuple(only)
         self.found = frozenset[str]()
         self.certain = example is not None

@@ -1,5 +1,6 @@
 """Computes Monte-Carlo draws: the part before the first site once, the rest as one enlarged batch, or draw by draw."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -33,7 +34,12 @@ class Drawing:
     @property
     def addressed(self) -> bool:
         """Whether a draw of a sample is the same in any batch."""
-        return not self.found.unaddressed and not self.found.pooled and self.independent
+        return not self.found.unaddressed and not self._pooled and self.independent
+
+    @property
+    def _pooled(self) -> list[str]:
+        """The paths of the sites where axis 0 does not count the samples."""
+        return sorted(self.found.pooled | self.served.context.misfits.keys())
 
     def run(self, n: int, ids: Tensor, batch_size: int | None, shown: bool | None) -> tuple[Tensors, tuple[str, ...]]:
         """Returns the draws `(n, B, ...)` and notes on what limits them."""
@@ -48,21 +54,21 @@ class Drawing:
 
     def _notes(self) -> list[str]:
         notes = [f"masks without an address, drawn from a seeded generator: {place}" for place in self.found.unaddressed]
-        notes += [f"axis 0 does not count the samples at {path or 'the model'}" for path in sorted(self.found.pooled)]
+        notes += [f"axis 0 does not count the samples at {path or 'the model'}" for path in self._pooled]
         return notes + ([] if self.independent else ["samples depend on one another: a draw of one depends on its batch"])
 
     def _rows_are_independent(self) -> bool:
         """Compares the last of a few samples with the same sample alone; dropout is off here."""
-        self.served.switch(frozenset())
+        self.served.switch(frozenset(), sites=False)
         few = few_rows(self.x)
         count = count_rows(few)
         try:
-            together = self._call(few, torch.tensor(0), torch.zeros(count, dtype=torch.int64))
-            alone = self._call(take_rows(few, [count - 1]), torch.tensor(0), torch.zeros(1, dtype=torch.int64))
-        except (TypeError, ValueError):
-            raise
-        except Exception:
+            outs = [
+                self._run(each, torch.tensor(0), torch.arange(count_rows(each))) for each in (few, take_rows(few, [count - 1]))
+            ]
+        except Exception:  # the model does not run on some of the rows
             return False
+        together, alone = (chosen(out, self.output, self.two) for out in outs)
         return all(_close(one[-1:], other) for one, other in zip(together, alone, strict=True))
 
     def _in_parts(self, n: int, ids: Tensor, batch_size: int | None, progress: Progress) -> Tensors:
@@ -73,6 +79,9 @@ class Drawing:
             part = slice(first, first + size)
             x = take_rows(self.x, part) if size < self.rows else self.x
             parts.append(self._drawn(x, n, ids[part], max(1, most // size), progress))
+        if len({tuple(each.shape[2:] for each in part) for part in parts}) > 1:  # as where a batch is padded to its longest
+            self.independent = False
+            return self._in_parts(n, ids, batch_size, progress)
         return _joined(parts, 1)
 
     def _drawn(self, x: Any, n: int, ids: Tensor, at_once: int, progress: Progress) -> Tensors:
@@ -91,7 +100,8 @@ class Drawing:
                 self._restore()
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 self.notes.append(f"draws ran one by one: {reason[:120]}")
-        return tuple(torch.stack(each) for each in zip(*(self._one(x, step, ids) for step in steps), strict=True))
+        draws = [self._one(x, step, ids) for step in steps]
+        return tuple(torch.stack(each) for each in _of_one_shape(draws))
 
     def _one(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
         if self.found.unaddressed:
@@ -110,12 +120,27 @@ class Drawing:
             self.state.restore_tensors()
 
     def _call(self, x: Any, step: Tensor, ids: Tensor) -> Tensors:
+        return chosen(self._run(x, step, ids), self.output, self.two)
+
+    def _run(self, x: Any, step: Tensor, ids: Tensor) -> Any:
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, x)
-        return chosen(self.served.call(copied, step, ids), self.output, self.two)
+        return self.served.call(copied, step, ids)
 
 
 def _joined(parts: list[Tensors], axis: int) -> Tensors:
-    return parts[0] if len(parts) == 1 else tuple(torch.cat(each, axis) for each in zip(*parts, strict=True))
+    return parts[0] if len(parts) == 1 else tuple(torch.cat(each, axis) for each in _of_one_shape(parts, axis))
+
+
+def _of_one_shape(parts: list[Tensors], axis: int | None = None) -> Iterator[Tensors]:
+    """Yields the parts of each tensor; raises a ValueError where their shapes differ beside the axis that joins them."""
+    for each in zip(*parts, strict=True):
+        shapes = [tuple(-1 if place == axis else size for place, size in enumerate(part.shape)) for part in each]
+        other = next((part for part, shape in zip(each, shapes, strict=True) if shape != shapes[0]), None)
+        if other is not None:
+            rule = "sample: the output must have one shape in all draws"
+            step = "Select or make a tensor of one shape with output="
+            raise ValueError(f"{rule}; got {tuple(each[0].shape)} and {tuple(other.shape)}. {step}.")
+        yield each
 
 
 def _close(one: Tensor, other: Tensor) -> bool:

@@ -12,7 +12,7 @@ from thinnet.inference.monte_carlo.drawing import Drawing
 from thinnet.inference.monte_carlo.error import bad_rows
 from thinnet.inference.monte_carlo.outputs import Choice, kind_of
 from thinnet.inference.monte_carlo.prediction import Prediction
-from thinnet.models.edit.checks import check_model
+from thinnet.models.edit.checks import check_model, check_scripted
 from thinnet.rng.names import check_number, check_samples
 
 TWO = "mean_and_log_variance"
@@ -65,7 +65,8 @@ def sample(
     Raises:
         ValueError: the model has no dropout that is on, the output is NaN in some rows, an argument is out of range, or
             `output` has to select a tensor.
-        TypeError: `model` is not a module or cannot be copied; or its output is not a floating-point tensor.
+        TypeError: `model` is not a module, cannot be copied, or has dropout in a ScriptModule; or its output is not a
+            floating-point tensor.
 
     Source: Gal and Ghahramani 2016, arXiv:1506.02142; Kirsch et al. 2019, arXiv:1906.08158 (BatchBALD).
 
@@ -76,6 +77,7 @@ def sample(
     (torch.Size([20, 5, 3]), True)
     """
     model = check_model("sample", model)
+    check_scripted("sample", model)
     rows = _check(x, n, seed, batch_size, kind)
     ids = _ids(samples, rows, same_masks)
     found = switches("sample", model, x)

@@ -1,13 +1,17 @@
 """Checks of the arguments that all edits share."""
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import NoReturn
 
+import torch
 from torch import nn
 
 from thinnet.rng import Site
 from thinnet.rng.names import unwrap
+
+SCRIPTED = re.compile(r"\b(\w*dropout\w*|bernoulli_?)\(")  # a call in a graph
 
 
 def check_model(function: str, model: nn.Module) -> nn.Module:
@@ -17,7 +21,26 @@ def check_model(function: str, model: nn.Module) -> nn.Module:
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"{function}: model must be a torch.nn.Module; got {type(model).__name__}. Call its factory first.")
-    return unwrap(model)
+    model = unwrap(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        rule = f"{function}: model must be a module of Python; got a {type(model).__name__}, whose dropout is compiled in"
+        raise TypeError(f"{rule}. Give the module that it was made from.")
+    return model
+
+
+def check_scripted(function: str, model: nn.Module) -> None:
+    """Raises a TypeError where a part of a model is a ScriptModule with dropout: its mode is compiled in."""
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule) and SCRIPTED.search(_code(module)):
+            rule = f"{function}: dropout must be in modules of Python; {name!r} is a {type(module).__name__} with dropout"
+            raise TypeError(f"{rule}, whose mode is compiled in. Put the module there that it was made from.")
+
+
+def _code(module: torch.jit.ScriptModule) -> str:
+    try:
+        return str(module.inlined_graph)
+    except (AttributeError, RuntimeError):  # it has no forward method
+        return ""
 
 
 def check_unbound(function: str, model: nn.Module) -> None:

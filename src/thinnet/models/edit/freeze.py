@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.models.edit.checks import check_model, matches, refuse_unmatched
+from thinnet.models.edit.checks import check_model, check_scripted, matches, refuse_unmatched
 from thinnet.models.edit.decisions import Decision, decisions, is_dropout_draw, mute_change
 from thinnet.models.edit.order import call_with
 from thinnet.models.edit.rates import owners
@@ -56,6 +56,7 @@ def freeze(model: nn.Module, patterns: str | Iterable[str] | None = None, traini
     True
     """
     model = check_model("freeze", model)
+    check_scripted("freeze", model)
     if not isinstance(training, bool):
         raise TypeError(f"freeze: training must be True or False; got {training!r}. It is the mode to keep.")
     wanted = (patterns,) if isinstance(patterns, str) else ("*",) if patterns is None else tuple(patterns)

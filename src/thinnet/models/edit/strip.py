@@ -7,7 +7,7 @@ from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.registry import REGISTRY
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.models.edit.calls import CALLS
-from thinnet.models.edit.checks import check_model
+from thinnet.models.edit.checks import check_model, check_scripted
 from thinnet.models.edit.decisions import decisions, mute_change
 from thinnet.models.edit.freeze import pin_change
 from thinnet.models.edit.rates import owners, rate_change
@@ -44,6 +44,7 @@ def strip(model: nn.Module) -> Edit:
     ~ 1: torch.nn.Dropout(p=0.3, inplace=False) -> torch.nn.Identity()
     """
     model = check_model("strip", model)
+    check_scripted("strip", model)
     held = places(model)
     changes: list[Change] = []
     for path, module in model.named_modules():

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as everywhere
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -110,6 +111,8 @@ class Modules:
         at = set(self.values.at) if self.values is not None else set()
         every = self.values is None or any(side == "call" for _, side in at)
         for module, name in self.names.items():
+            if isinstance(module, torch.jit.ScriptModule):  # takes no hooks
+                continue
             if every or module is self.model or {(name, "in"), (name, "out")} & at:
                 yield module.register_forward_pre_hook(self.enter, prepend=True)
                 if (name, "in") in at:
