@@ -95,7 +95,7 @@ def main(folders: list[Path]) -> None:
 
 def precision() -> str:
     """Returns the table of docs/lint.md: the true and false positives of each package, and those of rules in preview."""
-    result = json.loads(RESULT.read_text())
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
     rows = []
     for one in result["rows"]:
         cells = [f"{one['package']} {one['version']}", f"{one['lines']:,}"]
@@ -109,7 +109,7 @@ def precision() -> str:
 
 def speed() -> str:
     """Returns the sentence on speed in docs/lint.md."""
-    result = json.loads(RESULT.read_text())
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
     lines = sum(one["lines"] for one in result["rows"])
     files = sum(one["files"] for one in result["rows"])
     cold, warm = (lines / result[f"{name}_seconds"]["wall"] * 60 / 1e6 for name in ("cold", "warm"))

@@ -8,7 +8,7 @@ from benchmarks.measure import RESULTS
 
 def load(name: str) -> dict[str, Any]:
     """Returns a result file."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def table(head: list[str], rows: list[list[str]]) -> str:

@@ -34,7 +34,7 @@ def entries() -> list[Entry]:
 
 def declared(folder: str, path: Path) -> list[Entry]:
     """Returns the methods in the `METHODS` of one file."""
-    for node in ast.parse(path.read_text()).body:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
         targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         if any(isinstance(target, ast.Name) and target.id == "METHODS" for target in targets):
             assert isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Tuple), path
@@ -102,8 +102,8 @@ def update(check: bool) -> list[str]:
     found, behind = entries(), []
     for name, make in FILES.items():
         path, text = PACKAGE / name, make(found)
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
             behind.append(f"src/thinnet/{name}")
             if not check:
-                path.write_text(text)
+                path.write_text(text, encoding="utf-8")
     return behind

@@ -20,12 +20,12 @@ def update_pages(check: bool) -> list[str]:
 
     behind = gallery.update(check)
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         new = PART.sub(lambda match: f"{match[1]}{parts.PARTS[match[2]]()}\n{match[3]}", text)
         if new != text:
             behind.append(str(path.relative_to(ROOT)))
             if not check:
-                path.write_text(new)
+                path.write_text(new, encoding="utf-8")
     return behind
 
 

@@ -1,15 +1,50 @@
 """What is generated from the method files: the public modules, the registry, and the rows of the benchmark."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
+from processes import environment
 
 from benchmarks import methods
-from docs import faces
+from docs import faces, gallery
 from thinnet.methods.registry import FOLDERS
 
 
 def test_public_modules_and_registry_are_up_to_date() -> None:
     assert faces.update(check=True) == []
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_pages_are_up_to_date_whatever_the_threads_the_terminal_and_the_locale(threads: str) -> None:
+    plain = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "COLUMNS": "20", "OMP_NUM_THREADS": threads}
+    root = Path(faces.__file__).parent.parent
+    variables = environment() | plain
+    variables["PYTHONPATH"] = os.pathsep.join((str(root), variables["PYTHONPATH"]))
+    command = [sys.executable, "-m", "docs.generate", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, env=variables, cwd=root, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pictures_are_the_same_on_any_number_of_threads() -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = gallery.pictures()
+        torch.set_num_threads(3)
+        assert gallery.pictures() == one and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_a_picture_may_be_rounded_differently_and_not_be_another() -> None:
+    scene = gallery.catalogue.scene(8, 8)
+    assert gallery.same(gallery.png(scene), gallery.png(scene * (1 + 1e-6 * torch.randn(8, 8))))
+    assert not gallery.same(gallery.png(scene), gallery.png(scene.where(torch.arange(8) != 3, 0)))
+    assert not gallery.same(gallery.png(scene), gallery.png(scene.where(torch.arange(8) != 3, 2 * scene)))
 
 
 def test_generation_needs_none_of_the_generated_files(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
