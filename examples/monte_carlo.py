@@ -1,8 +1,8 @@
-"""Monte-Carlo dropout on handwritten digits: uncertain predictions, and a shift that the uncertainty does not detect."""
+"""Monte-Carlo dropout on handwritten digits: where its uncertainty follows the errors of rotated digits, and where it fails."""
 
 import torch
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 
 import thinnet
 from thinnet.inference import sample
@@ -23,20 +23,39 @@ for _ in range(150):
     optimizer.zero_grad()
     nn.functional.cross_entropy(model(x[train]), y[train]).backward()
     optimizer.step()
-model.eval()
 
 found = sample(model, x[test], n=50, seed=0)
 print(found)
 print(found.enough(0.02))
 
 right = found.mean.argmax(-1) == y[test]
-print(f"accuracy {float(right.float().mean()):.3f}")
-print(f"mutual information, right {float(found.mutual_information[right].mean()):.3f}", end=", ")
-print(f"wrong {float(found.mutual_information[~right].mean()):.3f} nats")
+known, missed = (float(found.mutual_information[rows].mean()) for rows in (right, ~right))
+print(f"\naccuracy {float(right.float().mean()):.3f}; mutual information: right {known:.3f}, wrong {missed:.3f} nats\n")
 
-rotated = x[test].reshape(-1, 8, 8).rot90(1, (1, 2)).flatten(1)
-upright, turned = (float(sample(model, images, n=50).mutual_information.mean()) for images in (x[test], rotated))
-print(f"mutual information, upright {upright:.3f}, rotated by 90 degrees {turned:.3f} nats")
+
+def rotated(images: Tensor, degrees: float) -> Tensor:
+    angle = torch.deg2rad(torch.tensor(degrees))
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros(())
+    turn = torch.stack([cos, -sin, zero, sin, cos, zero]).view(1, 2, 3).expand(len(images), 2, 3)
+    grid = nn.functional.affine_grid(turn, [len(images), 1, 8, 8], align_corners=False)
+    return nn.functional.grid_sample(images.view(-1, 1, 8, 8), grid, align_corners=False).flatten(1)
+
+
+print("rotated   error   mutual information")
+for degrees in (0, 15, 30, 45, 60, 75, 90):
+    draws = sample(model, rotated(x[test], degrees), n=50, seed=0)
+    error, mean = (draws.mean.argmax(-1) != y[test]).float().mean(), float(draws.mutual_information.mean())
+    print(f"{degrees:5}     {float(error):.3f}   {mean:.3f} {'#' * round(200 * mean)}")
+
+edges = rotated(x[test], 90).view(-1, 8, 8).clone()
+edges[:, :, [0, 7]] = 0
+blank = float(sample(model, edges.flatten(1), n=50, seed=0).mutual_information.mean())
+print(f"""
+Up to 30 degrees, uncertainty grows with the error. From there on it falls, and at 90 degrees it is lower than for upright
+digits, although 9 of 10 predictions are wrong. Rotated digits have ink in the outer columns, which are blank in training:
+the network has not learned what such pixels mean. With blank outer columns, mutual information at 90 degrees is {blank:.3f}.
+Low uncertainty therefore does not mean that an input resembles the training data.
+""")
 
 ids = torch.tensor([5, 3])
 few = sample(model, x[test][ids], n=50, seed=0, samples=ids)
