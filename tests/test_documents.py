@@ -19,7 +19,6 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
-PLACEHOLDERS = {"NAME": "Dropout", "data.csv": "data.csv"}
 
 
 class Block(NamedTuple):
@@ -76,8 +75,9 @@ def assert_parses(line: str) -> None:
     if name.startswith("-"):
         assert name in ("--version", "--help")
         return
-    group = typer.main.get_command(app)
-    command = group.commands[name]
+    command = typer.main.get_command(app).commands[name]
+    if not arguments:  # the name of a command, in a sentence
+        return
     if name == "lint":
         linter = typer.Typer()
         linter.command(cls=Command)(lint)
@@ -91,9 +91,9 @@ def test_commands_parse(line: str) -> None:
     assert_parses(line)
 
 
-@pytest.mark.parametrize("line", ["thinnet sites", "thinnet study --rate 0.5", "thinnet lint --fixes"])
+@pytest.mark.parametrize("line", ["thinnet sites --passes 3", "thinnet study --rate 0.5", "thinnet lint --fixes"])
 def test_a_command_that_is_wrong_does_not_parse(line: str) -> None:
-    with pytest.raises(Exception, match="Missing argument|No such option"):
+    with pytest.raises(Exception, match=r"Missing parameter|No such option"):
         assert_parses(line)
 
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,13 +46,6 @@ def test_what_an_example_claims_holds(name: str, tmp_path: Path) -> None:
     told = [line.rsplit(": ", 1)[1] for line in run.stdout.splitlines() if " equal" in line]
     assert told == ["True"] * claims, run.stdout
     assert len(path.read_text().splitlines()) <= (120 if options else 70)
-
-
-def test_the_code_of_the_readme_runs() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", (EXAMPLES.parent / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
 
 
 def test_ids_among_the_keyword_arguments_never_reach_the_model() -> None:
