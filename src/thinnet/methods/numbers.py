@@ -6,8 +6,6 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from thinnet.rng import rates
-
 
 def wide(x: Tensor) -> torch.dtype:
     """Returns the dtype of computations for `x`: float64 if it has that precision, else float32.
@@ -27,6 +25,16 @@ def times(x: Tensor, factor: Tensor) -> Tensor:
     return (x * factor).to(x.dtype)
 
 
+def weighted(weight: float | Tensor, value: Tensor) -> Tensor:
+    """Returns `weight * value` in at least float32, and 0 where the weight is 0, also for infinite values.
+
+    >>> weighted(0.0, torch.tensor([torch.inf]))
+    tensor([0.])
+    """
+    product = weight * value.to(torch.promote_types(value.dtype, torch.float32))
+    return torch.where(torch.as_tensor(weight) != 0, product, 0)
+
+
 def in_format_of(x: Tensor, y: Tensor) -> Tensor:
     """Returns `y` in the memory format of `x`, which has the same shape.
 
@@ -36,9 +44,18 @@ def in_format_of(x: Tensor, y: Tensor) -> Tensor:
     """
     if x.is_contiguous() or x.stride() == y.stride():
         return y
-    strides = torch.empty_like(x, device="meta", requires_grad=False).stride()
-    order = sorted(range(y.ndim), key=lambda axis: -strides[axis])
-    return y.permute(order).contiguous().permute([order.index(axis) for axis in range(y.ndim)])
+    order, back = axes_in_memory(torch.empty_like(x, device="meta", requires_grad=False))
+    return y.permute(order).contiguous().permute(back)
+
+
+def axes_in_memory(x: Tensor) -> tuple[list[int], list[int]]:
+    """Returns the axes of `x` from the outermost in memory to the innermost, and the permutation that takes them back.
+
+    >>> axes_in_memory(torch.ones(2, 3, 4, 4).to(memory_format=torch.channels_last))
+    ([0, 2, 3, 1], [0, 3, 1, 2])
+    """
+    order = sorted(range(x.ndim), key=lambda axis: -x.stride(axis))
+    return order, [order.index(axis) for axis in range(x.ndim)]
 
 
 def sum_of_squares(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: Tensor) -> Tensor:
@@ -61,13 +78,13 @@ def sum_of_squares(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: 
 def part_of(count: int, share: float) -> Fraction:
     """Returns `share` of a count as an exact number, so that it can be rounded to a whole one.
 
-    A share stands for the nearest fraction with a denominator of at most 65536: 0.29 of 100 is 29, and not the
+    A share stands for the nearest fraction with a denominator of at most 100 000: 0.29 of 100 is 29, and not the
     28.999999999999996 of floating point.
 
     >>> int(part_of(100, 0.29)), int(part_of(3, 2 / 3)), part_of(5, 0.7)
     (29, 2, Fraction(7, 2))
     """
-    return count * Fraction(share).limit_denominator(rates.RESOLUTION)
+    return count * Fraction(share).limit_denominator(100_000)
 
 
 def nearest(number: Fraction) -> int:

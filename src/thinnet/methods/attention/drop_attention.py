@@ -6,6 +6,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import in_format_of
 from thinnet.rng import NoiseKey, Site
 
 
@@ -30,21 +31,24 @@ FACTS = Facts(
 
 
 def _normalised(x: Tensor, kept: Tensor) -> Tensor:
+    """Rescales the kept weights, in at least float32, to the row sums of `x`."""
     total = kept.sum(-1, keepdim=True)
     empty = total == 0
-    return torch.where(empty, x, kept * (x.sum(-1, keepdim=True) / torch.where(empty, 1, total)))
+    ratio = x.sum(-1, keepdim=True, dtype=total.dtype) / torch.where(empty, 1, total)
+    return in_format_of(x, torch.where(empty, x, kept * ratio).to(x.dtype))
 
 
 def _drop(key: NoiseKey, x: Tensor, window: int, columns: bool) -> Tensor:
     if columns and x.ndim < 3:
         rule = "must have a batch axis, (B, ..., T, S), where columns are dropped"
         raise ValueError(f"{key.function}: weights {rule}; got shape {tuple(x.shape)}. Use weights[None].")
-    if window == 1:  # the scale of the noise cancels, and no mask is stored
-        return _normalised(x, key.apply_noise(x, (x.ndim - 2,) if columns else ()))
     ops.check_input(x, key.function)
+    wider = x.to(torch.promote_types(x.dtype, torch.float32))
+    if window == 1:  # the scale of the noise cancels, and no mask is stored
+        return _normalised(x, key.apply_noise(wider, (x.ndim - 2,) if columns else ()))
     noise = key.uniform(_noise(tuple(x.shape), window, columns))
     covered = noise.unfold(-1, window, 1).amin(-1) < 1 - (1 - key.p) ** (1 / window)
-    return _normalised(x, torch.where(covered, 0, x))
+    return _normalised(x, torch.where(covered, 0, wider))
 
 
 def _check(function: str, window: int) -> int:

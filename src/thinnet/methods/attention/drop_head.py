@@ -11,6 +11,7 @@ from thinnet import ops
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
+from thinnet.methods.numbers import wide
 from thinnet.rng import NoiseKey, Site
 
 Rescale = Literal["count", "rate"]
@@ -47,8 +48,7 @@ FACTS = Facts(
 def _by_count(x: Tensor, kept: Tensor) -> Tensor:
     """Scales by H / K in at least float32: a scale rounded to bfloat16 would bias the mean."""
     kept = kept | ~kept.any(1, keepdim=True)
-    count = kept.sum(1, keepdim=True)
-    scale = (x.shape[1] / count).to(torch.promote_types(x.dtype, torch.float32))
+    scale = x.shape[1] / kept.sum(1, keepdim=True).to(wide(x))
     return torch.where(kept, x * scale, 0).to(x.dtype)
 
 
@@ -141,17 +141,14 @@ class DropHead(Site):
         return x if key is None else _drop(key, x, self.rescale, self.shared)
 
     def keep(self, x: Tensor, count: int) -> tuple[Tensor, float]:
-        """Returns which of `count` shared heads this use keeps, a bool tensor, and their scale.
-
-        The scale is rounded to float32, as where heads are computed and then dropped.
-        """
+        """Returns which of `count` shared heads this use keeps, a bool tensor, and their scale."""
         key = self.key(x, None)
         assert key is not None and self.shared
         kept = key.mask((count,))
         if self.rescale == "rate":
             return kept, float(key.scale)
         kept = kept | ~kept.any()
-        return kept, float(count / kept.sum())
+        return kept, count / int(kept.sum())
 
     def extra_repr(self) -> str:
         return f"p={self.p}, rescale={self.rescale!r}" + (", shared=True" if self.shared else "")

@@ -6,6 +6,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import in_format_of
 from thinnet.rng import NoiseKey, Site
 
 
@@ -23,7 +24,7 @@ FACTS = Facts(
 
 def _masked(x: Tensor, kept: Tensor) -> Tensor:
     left = (kept & (x > -torch.inf)).any(-1, keepdim=True)
-    return torch.where(kept | ~left, x, -torch.inf)
+    return in_format_of(x, torch.where(kept | ~left, x, -torch.inf))
 
 
 def _drop(key: NoiseKey, x: Tensor) -> Tensor:

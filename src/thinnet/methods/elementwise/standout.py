@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import weighted
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -84,7 +85,7 @@ def _run(key: NoiseKey | None, x: Tensor, layer: nn.Linear, activation: Activati
     z = layer(x)
     if key is None:
         h = activation(z)
-        return (keep_probability(x, z, layer.bias, *decides) * h).to(h.dtype)
+        return weighted(keep_probability(x, z, layer.bias, *decides), h).to(h.dtype)
     with torch.no_grad():
         kept = key.uniform(z.shape) >= 1 - keep_probability(x, z, layer.bias, *decides)
     return torch.where(kept, activation(z), 0)

@@ -8,7 +8,8 @@ from torch import Tensor
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
-from thinnet.rng import NoiseKey, Site, rates
+from thinnet.methods.numbers import part_of, wide
+from thinnet.rng import NoiseKey, Site
 
 
 class Edges(NamedTuple):
@@ -37,18 +38,21 @@ FACTS = Facts(
 )
 
 
-def _drop(key: NoiseKey, edge_index: Tensor, weight: Tensor | None, rescale: bool, undirected: bool, exact: bool) -> Edges:
+def _drop(
+    key: NoiseKey, edge_index: Tensor, weight: Tensor | None, rescale: bool, undirected: bool, exact: float | None
+) -> Edges:
+    """Returns the kept edges; with `exact`, the keep probability, it fixes their number."""
     units, which = edges.pairs(edge_index) if undirected else (edge_index.shape[1], None)
-    if exact:
-        keep = units * (rates.RESOLUTION - key.rate.long()) // rates.RESOLUTION
-        kept = key.uniform((units,)).argsort(stable=True).argsort() < keep
-        scale = units / keep.clamp(min=1)
-    else:
+    scale: float | Tensor
+    if exact is None:
         kept, scale = key.mask((units,)), key.scale
+    else:
+        keep = int(part_of(units, exact))
+        kept, scale = key.uniform((units,)).argsort(stable=True).argsort() < keep, units / max(1, keep)
     mask = kept if which is None else kept[which]
     weight = None if weight is None else weight[mask]
     if rescale and weight is not None:
-        weight = (weight.to(torch.promote_types(weight.dtype, torch.float32)) * scale).to(weight.dtype)
+        weight = (weight.to(wide(weight)) * scale).to(weight.dtype)
     return Edges(edge_index[:, mask], weight, mask)
 
 
@@ -59,7 +63,7 @@ def _dropped(
     edge_weight: Tensor | None,
     rescale: bool,
     force_undirected: bool,
-    exact_count: bool,
+    exact: float | None,
 ) -> Edges:
     edges.check(function, edge_index)
     if edge_weight is None and rescale:
@@ -69,7 +73,7 @@ def _dropped(
         raise ValueError(f"{function}: edge_weight {rule}; got {len(edge_weight)}. Its axis 0 counts edges.")
     if key is None:
         return Edges(edge_index, edge_weight, torch.ones_like(edge_index[0], dtype=torch.bool))
-    return _drop(key, edge_index, edge_weight, rescale, force_undirected, exact_count)
+    return _drop(key, edge_index, edge_weight, rescale, force_undirected, exact)
 
 
 def drop_edge(
@@ -99,7 +103,8 @@ def drop_edge(
     (torch.Size([2, 2]), tensor([2., 2.]), 2)
     """
     key = draw_key("drop_edge", edge_index, p, training, generator)
-    return _dropped("drop_edge", key, edge_index, edge_weight, rescale, force_undirected, exact_count)
+    exact = 1 - float(p) if exact_count else None
+    return _dropped("drop_edge", key, edge_index, edge_weight, rescale, force_undirected, exact)
 
 
 class DropEdge(Site):
@@ -151,8 +156,8 @@ class DropEdge(Site):
     def forward(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Edges:  # type: ignore[override]
         """Returns the kept edges, their weights, and the mask of all edges."""
         key = self.key(edge_index, batch=None)
-        settings = self.rescale, self.force_undirected, self.exact_count
-        return _dropped(type(self).__name__, key, edge_index, edge_weight, *settings)
+        exact = 1 - (self.p or 0.0) if self.exact_count else None
+        return _dropped(type(self).__name__, key, edge_index, edge_weight, self.rescale, self.force_undirected, exact)
 
     def extra_repr(self) -> str:
         settings = f"rescale={self.rescale}, force_undirected={self.force_undirected}, exact_count={self.exact_count}"

@@ -47,7 +47,7 @@ def _dropped(function: str, key: NoiseKey | None, edge_index: Tensor, num_nodes:
         alive = torch.ones(count, dtype=torch.bool, device=edge_index.device)
         return Nodes(edge_index, torch.ones_like(edge_index[0], dtype=torch.bool), alive)
     alive = key.mask((count,))
-    mask = alive[edge_index].all(0)
+    mask = alive[edge_index.long()].all(0)
     return Nodes(edge_index[:, mask], mask, alive)
 
 

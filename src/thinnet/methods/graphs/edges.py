@@ -20,7 +20,10 @@ def pairs(edge_index: Tensor) -> tuple[int, Tensor]:
     (3, tensor([0, 0, 1, 2]))
     """
     if edge_index.shape[1] == 0:
-        return 0, edge_index[0]
-    low, high = edge_index.amin(0), edge_index.amax(0)
+        return 0, edge_index[0].long()
+    nodes = edge_index.long()
+    if int(nodes.max()) >= 1 << 31:  # their pairs would leave int64
+        nodes = torch.unique(nodes, return_inverse=True)[1]
+    low, high = nodes.amin(0), nodes.amax(0)
     names, which = torch.unique(low * (high.max() + 1) + high, return_inverse=True)
     return len(names), which

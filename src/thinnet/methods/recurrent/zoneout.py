@@ -7,6 +7,7 @@ from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_of
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import weighted
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Zone
 from thinnet.rng import NoiseKey, Site, rates
@@ -22,7 +23,7 @@ def definition(new: Tensor, u: Tensor, p: float, old: Tensor) -> Tensor:
 
 def expectation(new: Tensor, p: float | Tensor, old: Tensor) -> Tensor:
     """Returns p old + (1 - p) new."""
-    return (p * old + (1 - p) * new).to(new.dtype)
+    return (weighted(p, old) + weighted(1 - p, new)).to(new.dtype)
 
 
 FACTS = Facts(

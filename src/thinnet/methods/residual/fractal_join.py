@@ -8,6 +8,7 @@ from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import wide
 from thinnet.rng import NoiseKey, Site
 
 
@@ -16,14 +17,13 @@ def _weights(u: Tensor, p: float | Tensor) -> Tensor:
     kept, columns = u[:, :-1] >= p, u.shape[1] - 1
     last = (u[:, -1:] * columns).floor() == torch.arange(columns, device=u.device)
     kept = torch.where(kept.any(1, keepdim=True), kept, last)
-    return kept / kept.sum(1, keepdim=True)
+    return kept / kept.sum(1, keepdim=True).to(u.dtype)
 
 
 def _join(columns: Sequence[Tensor], weights: Tensor) -> Tensor:
     """Returns the weighted sum of the columns; columns without weight are selected to zero."""
-    rows = weights.to(torch.promote_types(columns[0].dtype, torch.float32))
-    y = torch.zeros((), dtype=rows.dtype, device=rows.device)
-    for column, weight in zip(columns, rows.unbind(1), strict=True):
+    y = torch.zeros((), device=weights.device)
+    for column, weight in zip(columns, weights.to(wide(columns[0])).unbind(1), strict=True):
         weight = weight.reshape(-1, *(1,) * (column.ndim - 1))
         y = y + torch.where(weight > 0, column * weight, 0)
     return y.to(columns[0].dtype)
@@ -47,7 +47,8 @@ def _variance(columns: Sequence[Tensor], p: float) -> Tensor:
 
 
 def _mean(columns: Sequence[Tensor], p: float = 0.0) -> Tensor:
-    return sum(columns[1:], columns[0]) / len(columns)
+    first, *others = (column.to(torch.promote_types(column.dtype, torch.float32)) for column in columns)
+    return (sum(others, first) / len(columns)).to(columns[0].dtype)
 
 
 FACTS = Facts(
@@ -91,7 +92,7 @@ def fractal_join(
 
 
 def _local(key: NoiseKey, columns: Sequence[Tensor]) -> Tensor:
-    return _weights(key.uniform((len(columns[0]), len(columns) + 1)), key.p)
+    return _weights(key.uniform((len(columns[0]), len(columns) + 1)).to(wide(columns[0])), key.p)
 
 
 class FractalPath(Site):

@@ -10,6 +10,7 @@ from torch.utils._pytree import tree_map
 
 from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.noise_shapes import samples
+from thinnet.methods.numbers import axes_in_memory
 from thinnet.rng import NoiseKey, Site, rates
 from thinnet.rng.context import RNGContext
 
@@ -54,13 +55,13 @@ class Kept:
         """Returns arguments with the kept samples of `x` alone; with `others`, also of tensors whose axis 0 counts samples."""
         if self.rows is None:
             return values
-        rows, part = self.rows, x.index_select(0, self.rows)
+        rows, part = self.rows, _taken(x, self.rows)
 
         def taken(leaf: Any) -> Any:
             if leaf is x:
                 return part
             sized = others and isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == self.size
-            return leaf.index_select(0, rows) if sized else leaf
+            return _taken(leaf, rows) if sized else leaf
 
         if type(values) is tuple and len(values) == 1:
             return (taken(values[0]),)
@@ -77,11 +78,29 @@ class Kept:
             raise RuntimeError(f"{rule}; got an output of shape {tuple(y.shape)}. Use skip=False, or leave it out of thin.")
         if self.empty:
             y = torch.where(torch.zeros((), dtype=torch.bool, device=y.device), y, 0)
+        if y.dtype in (torch.bfloat16, torch.float16):  # `alpha` would be rounded to that
+            y, scale = y * scale, 1.0
         if x is None or x.shape[1:] != y.shape[1:]:
             y = y.new_zeros(self.size, *y.shape[1:]).index_add(0, self.rows, y, alpha=scale)
             return y if x is None else x + y
         dtype = torch.promote_types(x.dtype, y.dtype)
-        return x.to(dtype).index_add(0, self.rows, y.to(dtype), alpha=scale)
+        return _added(x.to(dtype), self.rows, y.to(dtype), scale)
+
+
+def _taken(x: Tensor, rows: Tensor) -> Tensor:
+    """Returns rows of `x` in its memory format, which `index_select` keeps only, and is fast only, where `x` is contiguous."""
+    if x.is_contiguous():
+        return x.index_select(0, rows)
+    order, back = axes_in_memory(x)
+    return x.permute(order).index_select(back[0], rows).permute(back)
+
+
+def _added(x: Tensor, rows: Tensor, y: Tensor, scale: float) -> Tensor:
+    """Returns `x` plus the scaled `y` in some rows, in the memory format of `x`."""
+    if x.is_contiguous():
+        return x.index_add(0, rows, y, alpha=scale)
+    order, back = axes_in_memory(x)
+    return x.permute(order).index_add(back[0], rows, y.permute(order), alpha=scale).permute(back)
 
 
 def keep(site: Site, x: Tensor) -> Kept:

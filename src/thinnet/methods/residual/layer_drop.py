@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.residual.skipped import decide, selecting, tied
+from thinnet.methods.residual.skipped import decide, like, selecting, tied
 from thinnet.rng import Site
 
 
@@ -83,7 +83,8 @@ class LayerDrop(Site):
         layers: modules that map `x`, and the other arguments of the stack, to a tensor like `x`.
         p: probability that a layer is skipped, rounded to 1/65536.
 
-    Shapes: those of the layers; the output has the shape of the input. A checkpoint has the keys of `nn.ModuleList(layers)`.
+    Shapes: those of the layers; the output has the shape and the dtype of the input, whichever layers run. A checkpoint has the
+        keys of `nn.ModuleList(layers)`.
 
     Raises: ValueError if `p` is not in [0, 1].
 
@@ -128,14 +129,14 @@ class LayerDrop(Site):
         if self.training and selecting(x):
             return self._select(x, *arguments, **options)
         for layer, kept in zip(self.children(), self.decide(), strict=True):
-            x = layer(x, *arguments, **options) if kept else tied(x, layer)
+            x = like(x, layer(x, *arguments, **options)) if kept else tied(x, layer)
         return x
 
     def _select(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
         key = self.key(x, batch=None)
         assert key is not None
         for layer, kept in zip(self.children(), key.mask((len(self),)), strict=True):
-            x = torch.where(kept, layer(x, *arguments, **options), x)
+            x = torch.where(kept, like(x, layer(x, *arguments, **options)), x)
         return x
 
     def prune(self, keep: Iterable[int]) -> nn.ModuleList:

@@ -13,12 +13,11 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.residual.skipped import selecting
-from thinnet.ops.schema import transformed
 
 
 def countable(x: Any) -> bool:
     """Returns whether the host can read the mask of the samples of `x` now, so that work on some of them can be skipped."""
-    if not isinstance(x, Tensor) or selecting(x) or transformed():
+    if not isinstance(x, Tensor) or selecting(x):
         return False
     return type(x) in (Tensor, nn.Parameter) and not x.is_meta and not x.is_nested and x.layout == torch.strided and x.ndim > 0
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import times, weighted
 from thinnet.rng import NoiseKey, Site, rates
 
 Level = Literal["batch", "sample", "channel", "pixel"]
@@ -54,7 +55,7 @@ def definition(
 
 
 def _mean(x: Tensor, p: Any, level: str = "sample", alpha: Range = (-1.0, 1.0), beta: Range = (0.0, 1.0)) -> Tensor:
-    return x * (1 - p + p * sum(alpha) / 2)
+    return weighted(1 - p + p * sum(alpha) / 2, x).to(x.dtype)
 
 
 def _variance(x: Tensor, p: float, level: str = "sample", alpha: Range = (-1.0, 1.0), beta: Range = (0.0, 1.0)) -> Tensor:
@@ -80,20 +81,34 @@ class _Shake(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, forward: Tensor, backward: Tensor) -> Tensor:
-        return (x * forward).to(x.dtype)
+        return times(x, forward)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
         ctx.save_for_backward(inputs[2])
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        return (gradients[0] * ctx.saved_tensors[0]).to(gradients[0].dtype), None, None
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
+        return times(gradients[0], ctx.saved_tensors[0]), None, None
+
+
+class _ShakeBoth(_Shake):
+    """Applies the backward factor in forward mode too, which the compiler does not trace."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        _Shake.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(inputs[2])
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Tensor:
+        return times(tangents[0], ctx.saved_tensors[0])
 
 
 def _shake(key: NoiseKey, x: Tensor, level: str, alpha: Range, beta: Range) -> Tensor:
     u = key.uniform(_noise_shape(x.shape, level))
-    return _Shake.apply(x, *_factors(x.shape, u, key.p, level, alpha, beta))
+    shake = _Shake if torch.compiler.is_compiling() else _ShakeBoth
+    return shake.apply(x, *_factors(x.shape, u, key.p, level, alpha, beta))
 
 
 def _check(function: str, level: object, **ranges: Any) -> None:

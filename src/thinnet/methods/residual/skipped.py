@@ -6,13 +6,22 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.ops.dtensor import is_sharded
+from thinnet.ops.schema import transformed
 from thinnet.rng import Site
 from thinnet.rng import context as contexts
 
 
 def selecting(x: Tensor) -> bool:
-    """Returns whether everything is computed and then selected: compiled and captured code runs the same work each time."""
-    return torch.compiler.is_compiling() or contexts.capturing(x.device)
+    """Returns whether everything is computed and then selected.
+
+    Compiled and captured code runs the same work each time, and the transforms of `torch.func` may run several masks at once.
+    """
+    return torch.compiler.is_compiling() or contexts.capturing(x.device) or transformed()
+
+
+def like(x: Any, y: Any) -> Any:
+    """Returns the output `y` of a layer in the dtype of its input, as autocast may change it: no dtype depends on a mask."""
+    return y.to(x.dtype) if isinstance(x, Tensor) and isinstance(y, Tensor) else y
 
 
 def decide(site: Site, count: int) -> list[bool]:
@@ -28,7 +37,11 @@ def decide(site: Site, count: int) -> list[bool]:
     if key is None:
         return [True] * count
     if mesh is None:
-        return key.mask((count,)).tolist()
+        mask = key.mask((count,))
+        if torch._C._functorch.is_batchedtensor(mask):
+            rule = "the host must read one mask; got one for each index of torch.vmap"
+            raise RuntimeError(f"{key.function}: {rule}. Call the stack as a module, or use randomness='same'.")
+        return mask.tolist()
     from torch.distributed.tensor import DTensor, Replicate  # slow to import
 
     same = DTensor.from_local(ones, mesh, [Replicate()] * mesh.ndim, run_check=False)

@@ -10,7 +10,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.methods.residual.kept import Kept, keep, scale, set_samples
 from thinnet.methods.residual.separable import countable, mixing, modes_active
-from thinnet.methods.residual.skipped import decide, selecting, tied
+from thinnet.methods.residual.skipped import decide, like, selecting, tied
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.ops.dtensor import is_sharded
 from thinnet.rng import rates
@@ -71,7 +71,7 @@ class StochasticDepth(Wrapped):
         mode: "row" decides per sample, "batch" once for all, as in the paper.
         skip: whether mode "row" skips the work of dropped samples; None skips it where that is exact.
 
-    Shapes: `(N, ...)`; the output has the shape of the input. A checkpoint has the keys of the branch.
+    Shapes: `(N, ...)`; the output has the shape and the dtype of the input. A checkpoint has the keys of the branch.
 
     Raises: ValueError if `p` is not in [0, 1], `mode` is neither, or `skip` is False in mode "batch"; TypeError if `branch` is
         no module.
@@ -111,15 +111,15 @@ class StochasticDepth(Wrapped):
                 if self._restricted:
                     self._set_samples(None)
             y = self.layer(x, *arguments, **options)
-            return x + self.apply_noise(y, shared_axes=samples(y.ndim))
+            return like(x, x + self.apply_noise(y, shared_axes=samples(y.ndim)))
         whole = selecting(x) or not self.training
         if not whole and not decide(self, 1)[0]:
             return tied(x, self.layer)
         y = self.layer(x, *arguments, **options)
         if not whole:
-            return x + y * (rates.RESOLUTION / (rates.RESOLUTION - rates.count(self.p or 0.0)))
+            return like(x, x + y * (rates.RESOLUTION / (rates.RESOLUTION - rates.count(self.p or 0.0))))
         key = self.key(x, batch=None)
-        return x + (y if key is None else key.apply_noise(y, shared_axes=tuple(range(y.ndim))))
+        return like(x, x + (y if key is None else key.apply_noise(y, shared_axes=tuple(range(y.ndim)))))
 
     def _skips(self, x: Tensor, others: tuple[Any, Any]) -> bool:
         """Returns whether this pass skips the work of dropped samples."""
@@ -141,7 +141,7 @@ class StochasticDepth(Wrapped):
                 given, options = kept.gathered(x, (given, options), self.skip is True)
             else:
                 given = kept.gathered(x, given, self.skip is True)
-            return kept.put_back(self.layer(*given, **options), scale(self), x)
+            return like(x, kept.put_back(self.layer(*given, **options), scale(self), x))
         finally:
             kept.inside = False
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import weighted
 from thinnet.rng import NoiseKey, Site, rates
 
 Size = int | tuple[int, ...]
@@ -45,8 +46,8 @@ def _weighted(x: Tensor, p: float | Tensor, pool: tuple[tuple[int, ...], ...], p
     ranked = windows(x, *pool, outside=-torch.inf).sort(dim=-1, descending=True).values
     units = windows(torch.ones_like(x[:1, :1]), *pool, outside=0.0).sum(-1)
     rank = torch.arange(ranked.shape[-1], device=x.device)
-    positive = ((1 - p) * p**rank * ranked.clamp(min=0) ** power).sum(-1)
-    return positive + (1 - p) ** units * ranked[..., 0].clamp(max=0) ** power
+    positive = weighted((1 - p) * p**rank, ranked.clamp(min=0) ** power).sum(-1)
+    return positive + weighted((1 - p) ** units, ranked[..., 0].clamp(max=0) ** power)
 
 
 def expected(x: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:
@@ -83,9 +84,12 @@ def _pool(key: NoiseKey | None, x: Tensor, p: Tensor, pool: tuple[tuple[int, ...
         axes = "(N, C, L)" if dims == 1 else "(N, C, H, W)"
         raise ValueError(f"{function}: x must be {axes}; got shape {tuple(x.shape)}. Add a batch axis with x.unsqueeze(0).")
     p = p.to(x.dtype if x.dtype == torch.float64 else torch.float32).reshape(1)
-    if key is None:
-        return _weighted(x, p, pool).to(x.dtype)
-    return POOLS[dims](key.apply_noise((x * (1 - p)).to(x.dtype)), *pool)  # scaled down first: no overflow
+    if key is not None:
+        kept = key.apply_noise(x * (1 - p)).to(x.dtype)  # scaled down first: no overflow
+        return POOLS[dims](kept, *pool)
+    y = _weighted(x, p, pool).to(x.dtype)
+    images = dims == 2 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+    return y.contiguous(memory_format=torch.channels_last) if images else y
 
 
 def _functional(dims, x, p, kernel_size, stride, padding, training, generator) -> Tensor:

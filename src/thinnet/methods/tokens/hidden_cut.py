@@ -1,5 +1,7 @@
 """HiddenCut: sets one span of each sequence's hidden states to zero."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -12,10 +14,16 @@ from thinnet.rng import NoiseKey, Site, rates
 def span(tokens: int, p: float) -> int:
     """Returns the number of tokens that are cut, p T rounded to the nearest integer, halves up.
 
-    >>> span(20, 0.1), span(7, 0.5)
-    (2, 4)
+    >>> span(20, 0.1), span(7, 0.5), span(5, 0.7)
+    (2, 4, 4)
     """
-    return (tokens * rates.count(p) + rates.RESOLUTION // 2) // rates.RESOLUTION
+    return _rounded(tokens, rates.count(p))
+
+
+def _rounded(tokens: int, rate: Any) -> Any:
+    """Returns the same for a rate in 65536ths, from which p may differ by half of one: a half that is as near counts as one."""
+    near = min(tokens, rates.RESOLUTION)
+    return (2 * tokens * rate + near + rates.RESOLUTION - 1) // (2 * rates.RESOLUTION)
 
 
 def cut_share(tokens: int, p: float) -> Tensor:
@@ -73,7 +81,7 @@ def _cut(key: NoiseKey, x: Tensor, scores: Tensor | None) -> Tensor:
         raise ValueError(f"{key.function}: scores must be (B, T) = {shapes}")
     check_input(x, key.function)
     tokens = x.shape[1]
-    cut = (tokens * key.rate.long() + rates.RESOLUTION // 2) // rates.RESOLUTION
+    cut = _rounded(tokens, key.rate.long())
     u = key.uniform((len(x), 1))
     first = (u * (tokens - cut + 1)).long() if scores is None else _starts(u, scores, cut)
     place = torch.arange(tokens, device=x.device)

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from thinnet.methods.call import draw_key
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import nearest, part_of
 from thinnet.methods.pictures import TILE, tiles, untiled
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
@@ -13,10 +14,10 @@ from thinnet.rng import NoiseKey, Site, rates
 def kept_patches(patches: int, p: float) -> int:
     """Returns the number of patches that stay.
 
-    >>> kept_patches(196, 0.5), kept_patches(10, 0.3), kept_patches(4, 0.99)
-    (98, 7, 1)
+    >>> kept_patches(196, 0.5), kept_patches(10, 0.3), kept_patches(4, 0.99), kept_patches(10, 0.15)
+    (98, 7, 1, 9)
     """
-    return min(patches, max(1, round(patches * (rates.RESOLUTION - rates.count(p)) / rates.RESOLUTION)))
+    return min(patches, max(1, nearest(part_of(patches, 1 - p))))
 
 
 def definition(x: Tensor, u: Tensor, p: float, prefix: int = 1, ordered: bool = True) -> Tensor:
@@ -91,7 +92,7 @@ def patch_dropout(
 class PatchDropout(Site):
     """Keeps a random subset of each image's patches, of fixed size, and removes the others from the sequence.
 
-        y[n] = (prefix tokens of x[n], k of its L patches),  k = max(1, L (1 - p) rounded to the nearest integer)
+        y[n] = (prefix tokens of x[n], k of its L patches),  k = max(1, L (1 - p) rounded to the nearest integer, halves up)
 
     The k patches with the smallest of L uniform numbers. Removed patches are absent, not zero: the following layers cost k / L
     of the time, attention its square. Nothing is scaled. In eval all tokens stay.
@@ -104,7 +105,7 @@ class PatchDropout(Site):
     Other implementations: timm PatchDropout rounds L (1 - p) down, as the paper does, and keeps the order only on request.
 
     Args:
-        p: fraction of patches that are removed, rounded to 1/65536 and to a whole number of patches.
+        p: fraction of patches that are removed, rounded to a whole number of patches.
         prefix: number of leading tokens that always stay: 1 for a class token, more with registers, 0 for none.
         ordered: whether patches stay in order. It matters if positions are added later, as rotary ones are.
         return_indices: whether indices into the input are returned too, for other data by token such as positions or targets.

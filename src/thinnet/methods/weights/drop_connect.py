@@ -1,6 +1,7 @@
 """DropConnect: drops each weight of a layer, for each sample anew."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -13,6 +14,7 @@ from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
 from thinnet.methods.weights.affine import AFFINE, affine, affine_each
 from thinnet.methods.weights.wrapped import Wrapped, check_layer
+from thinnet.ops.schema import transformed
 from thinnet.rng import NoiseKey, rates
 
 CHUNK = 1 << 22  # weights at a time: 16 MiB in float32
@@ -106,11 +108,10 @@ def _drop(key: NoiseKey, x: Tensor, layer: Any, shared: bool) -> Tensor:
         return affine_each(layer, x, *_parts(layer, part.apply_noise(flat.expand(len(x), -1))))
 
     rows = max(1, CHUNK // max(1, len(flat)))
-    chunks = [
-        checkpoint(some, *pair, flat, use_reentrant=False, preserve_rng_state=False)  # noqa: THN401 (masks are addressed)
-        for pair in zip(x.split(rows), ids.split(rows), strict=True)
-    ]
-    return torch.cat(chunks)  # type: ignore[arg-type]
+    run: Any = partial(checkpoint, some, use_reentrant=False, preserve_rng_state=False)  # noqa: THN401 (masks are addressed)
+    run = some if transformed() else run  # the transforms of torch.func do not support checkpoints
+    chunks = [run(*pair, flat) for pair in zip(x.split(rows), ids.split(rows), strict=True)]
+    return torch.cat(chunks)
 
 
 class DropConnect(Wrapped):

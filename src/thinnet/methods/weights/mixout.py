@@ -10,6 +10,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.affine import AFFINE, affine, output
 from thinnet.methods.weights.weight_drop import run_with
 from thinnet.methods.weights.wrapped import Wrapped
+from thinnet.rng import NoiseKey
 
 
 def definition(x: Tensor, u: Tensor, p: float, layer: Any, target: Tensor | None = None) -> Tensor:
@@ -32,7 +33,7 @@ def variance(x: Tensor, p: float, layer: Any, target: Tensor | None = None) -> T
 
 
 def _target(layer: Any, target: Tensor | None) -> Tensor:
-    return layer.weight.detach().clone() if target is None else target
+    return layer.weight.detach() if target is None else target
 
 
 FACTS = Facts(
@@ -71,7 +72,14 @@ def mixout(
     """
     _check("mixout", weight, target)
     key = call.draw_key("mixout", weight, p, training, generator, below_one=True)
-    return weight if key is None else target + key.apply_noise(weight - target)
+    return weight if key is None else _mixed(key, weight, target)
+
+
+def _mixed(key: NoiseKey, weight: Tensor, target: Tensor) -> Tensor:
+    """Returns W0 + m (W - W0) / (1 - p), rounded once."""
+    dtype = torch.promote_types(weight.dtype, torch.float32)
+    before = target.to(dtype)
+    return (before + key.apply_noise(weight.to(dtype) - before)).to(weight.dtype)
 
 
 def _check(function: str, weight: Tensor, target: Tensor) -> None:
@@ -97,9 +105,8 @@ class Mixout(Wrapped):
     Args:
         layer: Linear, a convolution or Embedding: its `weight` is mixed.
         p: fraction of the weights set back, on average; rounded to 1/65536.
-        target: W0; by default a copy of the layer's present weight, so wrap after loading the pre-trained weights. It is a
-            saved
-            buffer, not a parameter.
+        target: W0, which is copied; by default the layer's present weight, so wrap after loading the pre-trained weights. It
+            is a saved buffer, not a parameter.
 
     Shapes: those of the layer.
 
@@ -122,14 +129,20 @@ class Mixout(Wrapped):
         super().__init__(layer, p)
         before = _target(layer, target)
         _check("Mixout", self.layer.weight, before)
-        self.register_buffer("target", before.detach())
+        self.register_buffer("target", before.detach().clone())
+        self.register_load_state_dict_post_hook(_separated)
 
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x, batch=None)
         if key is None:
             return self.layer(x)
-        mixed = self.target + key.apply_noise(self.layer.weight - self.target)
-        return run_with(self.layer, {"weight": mixed}, x)
+        return run_with(self.layer, {"weight": _mixed(key, self.layer.weight, self.target)}, x)
+
+
+def _separated(module: Mixout, *_: object) -> None:
+    """Copies W0 where `load_state_dict(assign=True)` gave it the memory of W, which training writes to."""
+    if torch._C._is_alias_of(module.target, module.layer.weight):
+        module.target = module.target.clone()
 
 
 METHODS = (Method(FACTS, Mixout, mixout),)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -128,7 +129,7 @@ class WeightDrop(Wrapped):
         """Returns the output of the layer, in training with dropped weights."""
         if isinstance(x, fx.Proxy):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *args), kwargs)  # type: ignore
-        whole = [self.layer.get_parameter(name) for name in self.weights]
+        whole = [attrgetter(name)(self.layer) for name in self.weights]  # inside `functional_call` they are no parameters
         key = self.key(whole[0], batch=None)
         if key is None:
             return self.layer(x, *args, **kwargs)
