@@ -66,6 +66,47 @@ def attend(x: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(x[:, None], x[:, None], x[:, None], dropout_p=0.2)
 
 
+class OtherMask(torch.autograd.Function):
+    """Dropout whose backward pass has the mask of other units."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor) -> Tensor:
+        mask = torch.empty_like(x).bernoulli_(0.5) * 2
+        ctx.save_for_backward(mask)
+        return x * mask
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> Tensor:
+        return gradient * ctx.saved_tensors[0].flip(0)
+
+
+def steep(self: nn.Module, x: Tensor) -> Tensor:
+    return self.last(self.drop((1e5 * self.linear(x)).sin()))  # type: ignore[operator]
+
+
+def straight_through(self: nn.Module, x: Tensor) -> Tensor:
+    x = self.drop(self.linear(x))  # type: ignore[operator]
+    return self.last(x + (x.round() - x).detach())  # type: ignore[operator]
+
+
+def reversed_gradient(self: nn.Module, x: Tensor) -> Tensor:
+    x = self.drop(self.linear(x))  # type: ignore[operator]
+    return self.last(2 * x.detach() - x if self.training else x)  # type: ignore[operator]
+
+
+class Normalised(nn.Module):
+    """In training, the forward pass writes into a weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(32, 64), nn.Linear(64, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.one.weight.data = F.normalize(self.one.weight.data)
+        return self.two(F.dropout(self.one(x).relu(), 0.3, self.training))
+
+
 LAST = dict(linear=nn.Linear(32, 32), last=nn.Linear(32, 4))
 DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
     "functional dropout that ignores the mode": (
@@ -90,6 +131,11 @@ DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
     "kept units that are not scaled": ("AUD202", Network(unscaled, **LAST), X),
     "a checkpoint without the generator's state": ("AUD203", Checkpointed(False, nn.Dropout(0.5)), X),
     "a checkpoint without the generator's state, our dropout": ("AUD203", Checkpointed(False, thinnet.nn.Dropout(0.5)), X),
+    "a backward pass with another mask": (
+        "AUD203",
+        Network(lambda self, x: self.last(OtherMask.apply(self.linear(x)) if self.training else self.linear(x)), **LAST),
+        X,
+    ),
     "dropout on the output": ("AUD301", nn.Sequential(mlp(), nn.Dropout(0.5)), X),
     "dropout before one output": ("AUD302", mlp(nn.Dropout(0.5), outputs=1), X),
     "dropout twice": ("AUD303", mlp(nn.Dropout(0.5), nn.Dropout(0.1)), X),
@@ -121,6 +167,13 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "drop block": (between(thinnet.nn.DropBlock2d(0.1, 7)), MAPS),
     "after batch normalisation": (mlp(nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5)), X),
     "a checkpoint": (Checkpointed(True, nn.Dropout(0.5)), X),
+    "a steep function": (
+        Network(lambda self, x: self.last(self.drop((1e3 * self.linear(x)).sin())), drop=nn.Dropout(0.5), **LAST),
+        X,
+    ),
+    "a straight-through estimator": (Network(straight_through, drop=nn.Dropout(0.1), **LAST), X),
+    "a reversed gradient in training": (Network(reversed_gradient, drop=nn.Dropout(0.1), **LAST), X),
+    "weights written in the forward pass": (Normalised(), X),
     "an encoder layer": (nn.TransformerEncoderLayer(32, 2, 64, batch_first=True), X[:, None]),
 }
 

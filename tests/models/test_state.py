@@ -1,5 +1,6 @@
 """`preserve_state` restores every tensor, gradient, attribute and generator; `sites`, `audit` and `sample` rely on it."""
 
+import functools
 import random
 from typing import Any
 
@@ -109,6 +110,84 @@ def test_every_generator_that_a_module_reaches_is_restored() -> None:
     with preserve_state(model):
         first = draw()
     assert draw() == first
+
+
+class Slotted:
+    """An object without a dictionary."""
+
+    __slots__ = ("calls", "rng")
+
+    def __init__(self) -> None:
+        self.rng, self.calls = numpy.random.default_rng(5), 0
+
+
+GLOBAL = numpy.random.default_rng(6)
+
+
+class Hidden(nn.Module):
+    """Reaches generators and changes values in every way that Python offers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.norms = nn.Linear(2, 2), [nn.BatchNorm1d(2)]
+        self.partial = functools.partial(torch.rand, (), generator=torch.Generator().manual_seed(1))
+        self.method = random.Random(2).random
+        closure = numpy.random.RandomState(3)
+        self.linear.register_forward_hook(lambda *args: self.seen.append(closure.rand()))
+        self.slotted, self.seen, self.counts = Slotted(), [], {"passes": {"all": [0]}}
+        self.cache, self.array = ({"keys": torch.zeros(2)},), numpy.zeros(2)
+        self.scripted = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5), nn.BatchNorm1d(2)))
+
+    def forward(self, x: Tensor) -> list[float]:
+        x = self.norms[0](self.scripted(self.linear(x)))
+        self.slotted.calls += 1
+        self.counts["passes"]["all"].append(1)
+        self.cache[0]["keys"] += 1
+        self.array += 1
+        own = [float(self.partial()), self.method(), self.slotted.rng.random(), GLOBAL.random(), self.seen[-1]]
+        return [*own, float(x.detach().sum())]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script")
+def test_generators_and_values_are_restored_wherever_a_module_reaches_them() -> None:
+    model, x = Hidden(), torch.randn(4, 2)
+    with preserve_state(model) as state:
+        first = model(x)
+        model.eval()
+        state.rewind()
+        assert model(x) == first
+        model(x)
+    assert not model.seen and model.slotted.calls == 0 and model.counts == {"passes": {"all": [0]}}
+    assert not model.cache[0]["keys"].any() and not model.array.any()
+    assert model.scripted.training and model.scripted[1].training
+    assert not model.norms[0].num_batches_tracked and not model.scripted[2].num_batches_tracked
+    assert model(x) == first
+
+
+class Refusing(Tensor):
+    """A subclass with memory of its own that implements nothing but `detach`, which a parameter needs."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @staticmethod
+    def __new__(cls, values: Tensor) -> "Refusing":
+        return Tensor._make_subclass(cls, values)
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is not torch.ops.aten.detach.default:
+            raise NotImplementedError(func)
+        with torch._C._DisableTorchDispatch():
+            return Tensor._make_subclass(cls, args[0])
+
+
+def test_a_subclass_that_refuses_every_operation_is_restored_by_its_memory() -> None:
+    model, values = nn.Linear(2, 2), torch.ones(2, 2)
+    model.weight = nn.Parameter(Refusing(values), requires_grad=False)
+    with preserve_state(model) as state:
+        values.zero_()
+        assert state.changed([model.weight])
+    assert values.all()
 
 
 def test_a_seed_may_have_64_bits() -> None:

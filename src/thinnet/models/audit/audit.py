@@ -8,15 +8,16 @@ from typing import Any
 from torch import nn
 
 from thinnet.methods.learned.penalty import forgotten
-from thinnet.models.audit import checks, measures
-from thinnet.models.audit.checks import CHECKS, Case
+from thinnet.models.audit import backward, checks, measures
+from thinnet.models.audit.case import Case
+from thinnet.models.audit.checks import CHECKS
 from thinnet.models.audit.measures import MEASURES
 from thinnet.models.sites import sites
 from thinnet.report.findings import Finding, Findings, Rule
 from thinnet.rng.names import unwrap
 
 RULES = sorted(
-    {value for module in (checks, measures) for value in vars(module).values() if isinstance(value, Rule)},
+    {value for module in (backward, checks, measures) for value in vars(module).values() if isinstance(value, Rule)},
     key=lambda rule: rule.code,
 )
 
