@@ -2,6 +2,7 @@
 
 from typing import Any
 
+ATTENTION = ("att", "drop")  # both parts are in the name of an attribute that holds a rate of attention weights
 RATES = ("drop_prob", "dropout_p", "dropout", "drop_rate", "dropout_prob", "attention_dropout", "layerdrop")
 NAMED = ("drop", "stochasticdepth", "zoneout", "cutout")
 
@@ -15,9 +16,26 @@ def rate(module: Any) -> float | None:
     """
     if module is None:
         return None
-    named = any(part in kind.__name__.lower() for kind in type(module).__mro__ for part in NAMED)
+    named = is_dropout(module)
     for attribute in ("p", *RATES) if named else RATES:
         value = getattr(module, attribute, None)
         if isinstance(value, float) or (named and isinstance(value, int) and not isinstance(value, bool)):
             return float(value) if 0 <= value <= 1 else None
     return None
+
+
+def is_dropout(module: Any) -> bool:
+    """Returns whether the name of a module's class says that it drops something."""
+    return any(part in kind.__name__.lower() for kind in type(module).__mro__ for part in NAMED)
+
+
+def attention_rates(holder: Any) -> dict[str, float]:
+    """Returns the drop rates of attention weights that a module, or a configuration, declares in attributes.
+
+    >>> from types import SimpleNamespace
+    >>> attention_rates(SimpleNamespace(attention_dropout=0.1, attn_pdrop=0.0, dropout=0.2))
+    {'attention_dropout': 0.1}
+    """
+    held = getattr(holder, "__dict__", {}).items()
+    named = {name: value for name, value in held if all(part in name.lower() for part in ATTENTION)}
+    return {name: value for name, value in named.items() if isinstance(value, float) and 0 < value <= 1}

@@ -10,20 +10,23 @@ from pathlib import Path
 from thinnet.report.intervals import wilson
 from thinnet.report.table import Table, Tabular
 
+DROPS = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")  # kinds that may be dropout
 Z = 2.576  # the 99 % interval of a measured rate
 STUDENT = 3.5  # and the same for the mean of eight draws
 
 
 @dataclass(frozen=True)
 class FoundSite:
-    """One dropout site: a module path and the line of code that draws, however often it runs.
+    """One dropout site: a module path and the chain of calling lines, however often it runs.
 
     Args:
         name: the path of the innermost module that ran.
         line: `file:line` of the nearest code that is neither PyTorch's nor thinnet's; None where there is none.
-        kind: what the randomness does: "dropout", "multiplicative noise", "dropped keys", "subset", "decision",
-            "additive noise" (a sample of a distribution, which is no dropout), or "no use". Where a module declares a rate and
-            nothing was drawn: "silent" or "not reached".
+        kind: what the randomness does: "dropout", "multiplicative noise", "dropped keys", "subset" or "decision". What is no
+            dropout: "additive noise" (a sample of a distribution), "random projection", "masking" (a subset that the model
+            returns or restores, as masked autoencoders do), "choice" (a random number or order that Python reads), "reseeding"
+            (of a global generator), or "no use". Where a rate is declared and nothing was drawn with it: "silent",
+            "not reached" or "not applied".
         op: the operation that drew.
         shared_axes: the axes of the data along which all elements share one mask value; () where each element has its own;
             None where that is unknown.
@@ -45,6 +48,7 @@ class FoundSite:
         feeds: how many outputs the model's last layer has, if that layer reads what it makes; else 0.
         effect: whether the output of a training pass depends on it; None where that cannot be tried.
         note: a remark for the reader.
+        calls: the lines of the model's code that call `line`, from the nearest one outwards.
     """
 
     name: str
@@ -71,6 +75,7 @@ class FoundSite:
     feeds: int = 0
     effect: bool | None = None
     note: str = ""
+    calls: tuple[str, ...] = ()
 
     @property
     def sharing(self) -> str:
@@ -86,8 +91,8 @@ class FoundSite:
         """The file name and the line, without the folders."""
         return "" if self.line is None else Path(self.line).name
 
-    def cells(self) -> tuple[object, ...]:
-        """Returns the row of the site in the table of all sites."""
+    def cells(self, place: str) -> tuple[object, ...]:
+        """Returns the row of the site in the table of all sites, with its place in words."""
         measured = "" if self.measured is None else f"{self.measured:.3f}"
         if self.interval is not None:
             measured += f" ±{(self.interval[1] - self.interval[0]) / 2:.3f}"
@@ -95,7 +100,7 @@ class FoundSite:
         if self.turned_off_by == "another mode":
             modes += ", by the mode of another module"
         kind = self.kind + (", no effect" if self.effect is False else "") + (f", {self.note}" if self.note else "")
-        return self.name or "(the model)", self.place, kind, self.p, measured, modes, self.sharing
+        return self.name or "(the model)", place, kind, self.p, measured, modes, self.sharing
 
 
 class Sites(Tabular, tuple[FoundSite, ...]):
@@ -107,13 +112,35 @@ class Sites(Tabular, tuple[FoundSite, ...]):
         """Returns them as JSON: a list of objects, and what the passes may have missed."""
         return json.dumps({"sites": [dataclasses.asdict(site) for site in self], "unseen": self.unseen}, indent=1)
 
+    def places(self) -> list[str]:
+        """Returns the place of each site: file and line, and where sites share these the first calling line that differs."""
+        groups: dict[tuple[str, str | None], list[FoundSite]] = {}
+        for site in self:
+            groups.setdefault((site.name, site.line), []).append(site)
+        return [_told_apart(site, groups[site.name, site.line]) for site in self]
+
     def tables(self) -> list[Table]:
         """Returns one table with a row a site. Dropout that is on in eval is marked."""
         head = ("name", "line", "kind", "p", "measured", "on in", "shared axes")
-        wrong = [number for number, site in enumerate(self) if site.on_in_eval and site.kind != "additive noise"]
+        wrong = [number for number, site in enumerate(self) if site.on_in_eval and site.kind in DROPS]
         notes = [f"not seen: {what}" for what in self.unseen]
         title = "" if self else "no dropout sites"
-        return [Table(head, [site.cells() for site in self], title, notes=notes, marks=dict.fromkeys(wrong, "alarm"))]
+        return [
+            Table(
+                head,
+                [site.cells(place) for site, place in zip(self, self.places(), strict=True)],
+                title,
+                notes=notes,
+                marks=dict.fromkeys(wrong, "alarm"),
+            )
+        ]
+
+
+def _told_apart(site: FoundSite, group: list[FoundSite]) -> str:
+    depth = next(
+        (level for level in range(len(site.calls)) if len({other.calls[: level + 1] for other in group}) == len(group)), -1
+    )
+    return f"{site.place} from {Path(site.calls[depth]).name}" if len(group) > 1 and site.calls else site.place
 
 
 def interval(shares: list[float], units: list[int]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Traced passes of a model: in training, in evaluation, with some modes changed, and with one site redrawn."""
+"""Traced passes of a model: in training, in evaluation, with some modes changed, and with some sites redrawn."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -9,36 +9,93 @@ from torch.utils._pytree import tree_leaves
 
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import Trace, trace
-from thinnet.models.trace.operations import SiteId
+from thinnet.models.trace.operations import Redrawn
+from thinnet.models.trace.record import Draw, SiteId
 
 Run = Callable[[nn.Module], Any]
+READ_BY_PYTHON = ("decides", "chooses")
 
 
 def traced(model: nn.Module, call: Run, training: bool, off: Iterable[str] = (), inputs: Any = ()) -> Trace:
     """Runs the model once in one mode, with the modules in `off` in eval; `inputs` are what the model is called with."""
+    switch(model, training, off)
+    with torch.set_grad_enabled(training):
+        return trace(model, lambda: call(model), level="draws", inputs=inputs)
+
+
+def switch(model: nn.Module, training: bool, off: Iterable[str] = ()) -> None:
+    """Puts a model into a mode, and the modules in `off` into eval."""
     model.train(training)
     modules = dict(model.named_modules())
     for name in off:
         if name in modules:
             modules[name].training = False
-    with torch.set_grad_enabled(training):
-        return trace(model, lambda: call(model), level="draws", inputs=inputs)
 
 
 def effects(model: nn.Module, call: Run, tried: set[SiteId], seed: int) -> dict[SiteId, bool]:
-    """Returns, for the sites that one pass reaches, whether the output changes where the site alone draws other numbers."""
+    """Returns, for the sites that one pass reaches, whether the output depends on what the site draws.
 
-    def run(redrawn: SiteId | None) -> tuple[Trace, list[Tensor]]:
-        with preserve_state(model, seed), torch.no_grad():
-            model.train()
-            out: list[Any] = []
-            record = trace(model, lambda: out.append(call(model)), level="draws", redrawn=redrawn)
-            return record, [leaf.detach().clone() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+    It does where the gradient at the site is not zero. Where it is, or where there is none, the site draws other numbers: first
+    all of these together, then each alone if that changed the output.
+    """
+    with preserve_state(model, seed), torch.enable_grad():
+        model.train()
+        out: list[Any] = []
+        record = trace(model, lambda: out.append(call(model)), level="draws", hold=True)
+        found = dict.fromkeys(_with_gradient(out, record.draws) & tried, True)
+    left = (tried & {draw.site for draw in record.draws}) - found.keys()
+    if not left:
+        return found
+    first, again, all_others = (_outputs(model, call, True, seed, Redrawn(sites)) for sites in ((), (), left))
+    if not _same(first, again):  # a draw that the trace does not see
+        return found
+    if _same(first, all_others):
+        return found | dict.fromkeys(left, False)
+    return found | {site: not _same(first, _outputs(model, call, True, seed, Redrawn({site}))) for site in left}
 
-    record, first = run(None)
-    if not _same(first, run(None)[1]):  # a draw that the trace does not see
-        return {}
-    return {site: not _same(first, run(site)[1]) for site in tried & {draw.site for draw in record.draws}}
+
+def unread(
+    model: nn.Module, call: Run, draws: Iterable[Draw], training: bool, seed: int, off: Iterable[str] = ()
+) -> set[SiteId]:
+    """Returns the sites whose numbers Python reads, but the output does not depend on, even if they are low or high."""
+    tried = {draw.site for draw in draws if draw.use in READ_BY_PYTHON}
+    if not tried:
+        return set()
+    first, again = (_outputs(model, call, training, seed, Redrawn(), off) for _ in range(2))
+    if not _same(first, again):
+        return set()
+
+    def same(site: SiteId, end: str) -> bool:
+        return _same(first, _outputs(model, call, training, seed, Redrawn({site}, end), off))
+
+    return {site for site in tried if same(site, "low") and same(site, "high")}
+
+
+def _outputs(model: nn.Module, call: Run, training: bool, seed: int, redrawn: Redrawn, off: Iterable[str] = ()) -> list[Tensor]:
+    """Returns the tensors of the output of a pass in which some sites draw other numbers."""
+    with preserve_state(model, seed), torch.no_grad():
+        switch(model, training, off)
+        out: list[Any] = []
+        trace(model, lambda: out.append(call(model)), level="draws", redrawn=redrawn)
+        return [leaf.detach().clone() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+
+
+def _with_gradient(out: Any, draws: list[Draw]) -> set[SiteId]:
+    """Returns the sites at whose use the gradient of a sum of the outputs, with random weights, is not zero."""
+    leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.requires_grad]
+    made = [(draw.site, draw.made) for draw in draws if draw.made is not None and draw.made.requires_grad]
+    if not leaves or not made:
+        return set()
+    try:
+        weights = [torch.randn_like(leaf) for leaf in leaves]
+        gradients = torch.autograd.grad(leaves, [tensor for _, tensor in made], weights, allow_unused=True)
+    except RuntimeError:  # there is no backward pass, or not one to some tensors alone: other numbers will tell
+        return set()
+    return {
+        site
+        for (site, _), gradient in zip(made, gradients, strict=True)
+        if gradient is not None and bool((gradient.abs() > 0).any())
+    }
 
 
 def _same(one: list[Tensor], other: list[Tensor]) -> bool:

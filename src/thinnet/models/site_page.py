@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from thinnet.models.found import Sites
+from thinnet.models.found import DROPS, Sites
 from thinnet.report.figure import Panel
 from thinnet.report.page import document
 
@@ -40,10 +40,10 @@ def _boxes(model: nn.Module, sites: Sites) -> list[dict[str, Any]]:
         parents = f"m:{parent}" if name else ""
         boxes.append({"ids": f"m:{name}", "labels": label, "parents": parents, "hovertext": label, "rate": 0.0})
     modules = {box["ids"] for box in boxes}
-    for number, site in enumerate(sites):
+    for number, (site, place) in enumerate(zip(sites, sites.places(), strict=True)):
         rate = (site.p or 0.0) if site.measured is None else site.measured
-        flag = " ON IN EVAL" if site.on_in_eval else ""
-        lines = [site.name or "the model", site.place, f"{site.kind}, shared axes: {site.sharing}"]
+        flag = " ON IN EVAL" if site.on_in_eval and site.kind in DROPS else ""
+        lines = [site.name or "the model", place, f"{site.kind}, shared axes: {site.sharing}"]
         box = {"ids": f"s:{number}", "labels": f"{site.kind} {rate:.2g}{flag}", "hovertext": "<br>".join(lines) + flag}
         owner = f"m:{site.name}" if f"m:{site.name}" in modules else "m:"
         boxes.append(box | {"parents": owner, "rate": rate if site.on_in_train or site.on_in_eval else 0.0})

@@ -17,8 +17,7 @@ from thinnet.models.edit.decisions import decisions, is_dropout_draw
 from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.state import State, preserve_state, seed_all
 from thinnet.models.trace import Trace, trace
-from thinnet.models.trace.draws import Draw
-from thinnet.models.trace.operations import SiteId
+from thinnet.models.trace.record import Draw, SiteId
 from thinnet.rng import Site
 
 SEEDS = (0, 1)

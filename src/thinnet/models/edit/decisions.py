@@ -17,7 +17,7 @@ from thinnet.models.edit.source import Chain, read_class, read_method
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
 from thinnet.models.rewrite.modules import describe
-from thinnet.models.trace.draws import Draw
+from thinnet.models.trace.record import Draw
 
 WORDS = ("drop", "bernoulli", "zoneout")
 DRAWS = frozenset(("rand", "rand_like", "random", "uniform_"))

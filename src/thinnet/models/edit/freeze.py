@@ -16,7 +16,7 @@ from thinnet.models.rewrite.methods import Mode, Pinned
 from thinnet.models.rewrite.modules import describe
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import Trace
-from thinnet.models.trace.operations import SiteId
+from thinnet.models.trace.record import SiteId
 from thinnet.rng import Site
 
 PASSES = 4  # one of them reaches a layer that is skipped at random

@@ -1,9 +1,11 @@
 """Level "modules": which modules run, in which order and inside of which, by forward hooks."""
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +59,7 @@ class Modules:
         self.calls: list[Call] = []
         self.ended: list[Call] = []
         self.graph: Observer | None = None
+        self.top: FrameType | None = None  # the frame that calls the model
         self._uses: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -71,6 +74,7 @@ class Modules:
             name = f"{self.place}.<{type(module).__name__}>".lstrip(".")
         elif module is self.model:
             self._uses.clear()
+            self.top = self.top or sys._getframe(1)
         call = Call(module, name)
         self.calls.append(call)
         if self.graph is not None:
@@ -80,6 +84,7 @@ class Modules:
     def leave(self, module: nn.Module, args: Any, out: Any) -> Any:
         """The forward hook."""
         call = self.running.pop()
+        self.top = self.top if self.running else None
         self.ended.append(call)
         return None if self.graph is None else self.graph.leave(call, out)
 

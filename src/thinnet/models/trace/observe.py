@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from thinnet.models.trace.draws import Draw
 from thinnet.models.trace.functions import FunctionMode, Functions, Graph, Whole
 from thinnet.models.trace.modules import Modules, Values
-from thinnet.models.trace.operations import Draws, SiteId
-from thinnet.models.trace.outside import recorded
-from thinnet.models.trace.record import Call, Node
+from thinnet.models.trace.operations import Draws, Redrawn
+from thinnet.models.trace.outside import Outside
+from thinnet.models.trace.record import Call, Draw, Node
 
 
 @dataclass
@@ -58,7 +57,8 @@ def trace(
     whole: Whole = lambda module: False,
     distinct: bool = False,
     inputs: Any = (),
-    redrawn: SiteId | None = None,
+    redrawn: Redrawn | None = None,
+    hold: bool = False,
     loss: Callable[[Any], Tensor | None] | None = None,
 ) -> Trace:
     """Runs a model and returns the record of what it did. It runs as it is: `preserve_state` restores what it changes.
@@ -74,7 +74,8 @@ def trace(
         whole: at level "functions", which modules are one node.
         distinct: at level "functions", whether a whole module that returns an input as it is returns a view of it instead.
         inputs: at level "draws", what the model is called with, to recognise noise on it.
-        redrawn: at level "draws", the site that draws other numbers.
+        redrawn: at level "draws", the sites that draw other numbers.
+        hold: at level "draws", whether each draw holds the tensor that its use made.
         loss: at level "draws", makes a loss of the output; its backward pass is observed too. None for no backward pass.
 
     >>> import torch
@@ -86,7 +87,7 @@ def trace(
     """
     modules = Modules(model, own, values)
     if level == "draws":
-        return _traced_draws(modules, run, Draws(modules, sys._getframe(1), inputs, redrawn, loss is not None), loss)
+        return _traced_draws(modules, run, Draws(modules, sys._getframe(1), inputs, redrawn, loss is not None, hold), loss)
     graph = Graph(modules, whole, distinct) if level == "functions" else None
     with modules.observed(), ExitStack() as modes:
         if graph is not None:
@@ -102,14 +103,14 @@ def trace(
 
 def _traced_draws(modules: Modules, run: Callable[[], Any], draws: Draws, loss: Callable[[Any], Tensor | None] | None) -> Trace:
     with modules.observed(), _tracing():
-        with recorded(draws), draws:
+        with Outside(draws).observed(), draws:
             out = run()
         draws.returned(out)
         record = Trace(modules.calls, modules.ended, [], draws.draws)
         value = None if loss is None else loss(out)  # what it draws itself is no draw of the model
         if value is not None:
             draws.draws = record.backward_draws
-            with recorded(draws), draws:
+            with Outside(draws).observed(), draws:
                 value.backward()
     record.seconds, record.bytes, record.largest = draws.seconds, draws.bytes, draws.largest
     return record

@@ -7,25 +7,46 @@ meets data it is used, and the values on both sides show what the noise does and
 import ctypes
 import time
 import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.random import fork_rng, manual_seed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from thinnet.models.trace import uses
 from thinnet.models.trace.dispatched import Operation, bytes_of, storage_of, tensors_in
-from thinnet.models.trace.draws import Draw, drawn_by
-from thinnet.models.trace.lines import calling_line
+from thinnet.models.trace.draws import drawn_by
+from thinnet.models.trace.lines import calling_lines
 from thinnet.models.trace.modules import Modules
+from thinnet.models.trace.noise import Noise, together
+from thinnet.models.trace.record import Draw, SiteId
 
 LAYERS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::linear", "aten::convolution", "aten::baddbmm")
 Made = tuple[str, Draw | None, float]  # the last operation that wrote, the draw that it used, and the number it scaled by
 NOTHING: Made = ("", None, 1.0)
 REDRAWN = 0x5EED  # a seed that differs from that of a pass
-SiteId = tuple[str, str | None]  # the path of a module and the calling line
+
+
+@dataclass(frozen=True)
+class Redrawn:
+    """The sites that draw other numbers in a pass; all other sites draw as before.
+
+    Args:
+        sites: the sites.
+        end: "low" or "high" for the lowest, or the highest, numbers where the distribution is known; "" for another seed.
+    """
+
+    sites: Collection[SiteId] = ()
+    end: str = ""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the other numbers."""
+        return REDRAWN + ("low", "high").index(self.end) if self.end else REDRAWN
 
 
 class Draws(TorchDispatchMode):
@@ -35,15 +56,23 @@ class Draws(TorchDispatchMode):
         modules: of the pass.
         outermost: the frame at which the model's own code ends.
         inputs: what the model is called with.
-        redrawn: the site that draws other numbers in this pass; all other sites draw as before.
+        redrawn: the sites that draw other numbers in this pass.
         digests: whether each draw gets a checksum of what it drew.
+        hold: whether each draw gets the tensor that its use makes.
     """
 
     def __init__(
-        self, modules: Modules, outermost: FrameType, inputs: Any = (), redrawn: SiteId | None = None, digests: bool = False
+        self,
+        modules: Modules,
+        outermost: FrameType,
+        inputs: Any = (),
+        redrawn: Redrawn | None = None,
+        digests: bool = False,
+        hold: bool = False,
     ) -> None:
         super().__init__()
-        self.modules, self.outermost, self.redrawn, self.digests = modules, outermost, redrawn, digests
+        self.modules, self.outermost, self.digests, self.hold = modules, outermost, digests, hold
+        self.redrawn = redrawn or Redrawn()
         self.draws: list[Draw] = []
         self.seconds, self.bytes, self.largest = 0.0, 0, 0
         model: nn.Module = modules.model
@@ -52,38 +81,48 @@ class Draws(TorchDispatchMode):
         self._owned = self._weights | {storage_of(buffer) for buffer in model.buffers()}
         self._made: dict[int, Made] = {}  # by storage
         self._fed: dict[int, Draw | None] = {}  # by storage: the draw whose use fed the layer that made it
-        self._noise: dict[int, list[Draw]] = {}
+        self._noise: dict[int, Noise] = {}  # by storage
         self._constant: set[int] = set()
         self._held: list[Any] = []  # so that no storage of these is given to another tensor
+
+    def placed(self, draw: Draw) -> Draw:
+        """Returns a draw with its module and its calling lines, and records it."""
+        draw.name, draw.lines = self.modules.place, calling_lines(self.modules.top or self.outermost)
+        self.draws.append(draw)
+        return draw
+
+    def noise_in(self, tensor: Tensor) -> Noise | None:
+        """Returns what is known of a tensor as noise; None where it is data."""
+        return self._noise.get(storage_of(tensor))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Runs the operation and records what it drew."""
         kwargs = kwargs or {}
         inputs = tensors_in(args) + tensors_in(kwargs.values()) if kwargs else tensors_in(args)
         keys = [storage_of(leaf) for leaf in inputs]
-        events = {id(leaf): self._noise[key] for leaf, key in zip(inputs, keys, strict=True) if key in self._noise}
+        noise = {id(leaf): self._noise[key] for leaf, key in zip(inputs, keys, strict=True) if key in self._noise}
         constant = {id(leaf) for leaf, key in zip(inputs, keys, strict=True) if key in self._constant}
         start = time.perf_counter()
         out = func(*args, **kwargs)
         seconds = time.perf_counter() - start
         self.seconds += seconds
         owned = {id(leaf) for leaf, key in zip(inputs, keys, strict=True) if key in self._owned}
-        call = Operation(func, args, kwargs, inputs, set(events), constant, owned)
+        call = Operation(func, args, kwargs, inputs, set(noise), constant, owned)
         call.returned(out)
-        draw = drawn_by(call)
-        if draw is None:
-            self._note(call, keys, self._follow(call, events, seconds))
+        drawn = drawn_by(call)
+        if drawn is None:
+            self._note(call, keys, self._follow(call, list(noise.values()), seconds))
             return out
-        draw.name, draw.line = self.modules.place, calling_line(self.outermost)
-        if self.redrawn == draw.site:
-            out = redraw(call)
+        draw, made = drawn
+        self.placed(draw)
+        if draw.site in self.redrawn.sites:
+            out = redraw(call, made, self.redrawn)
             call.returned(out)
         draw.seconds, draw.bytes = seconds, sum(bytes_of(leaf) for leaf in call.outputs)
-        self.draws.append(draw)
         if self.digests:
             draw.digest = digest(call)
         if not draw.use:
-            self._mark(call.outputs, [draw])
+            self._mark(call.outputs, made)
         self._note(call, keys, [draw] if draw.use else [])
         return out
 
@@ -92,19 +131,22 @@ class Draws(TorchDispatchMode):
         if used:
             self._note_use(call, used)
         before, factor = set(keys), uses.scaled_by(call)
-        if factor != 1 and not used:
-            for key in before:
-                earlier = self._made.get(key, NOTHING)[1]
-                if earlier is not None:
-                    earlier.factors.append(factor)
+        earlier = [draw for key in before if (draw := self._made.get(key, NOTHING)[1]) is not None]
+        if factor is not None and not used:
+            for draw in earlier:
+                draw.factors.append(factor)
+        if call.name in ("aten::add", "aten::sub"):
+            for draw in earlier:  # x + x * noise
+                draw.use = "multiplies" if draw.use == "samples" and draw.met in before else draw.use
         bytes_before = self.bytes
+        made = used[0] if used else earlier[0] if earlier and factor is not None else None
         for leaf in call.outputs:
             key = storage_of(leaf)
             if call.inplace or key not in before:  # and not a view
                 self.bytes += 0 if call.inplace else bytes_of(leaf)
                 fed = [self._made[other][1] for other in before if other in self._made] if call.name in LAYERS else []
                 self._fed[key] = next((draw for draw in fed if draw is not None), None)
-                self._made[key] = call.name, used[0] if used else None, factor
+                self._made[key] = call.name, made, factor or 1.0
         if self.draws:
             self.largest = max(self.largest, self.bytes - bytes_before)
 
@@ -115,6 +157,8 @@ class Draws(TorchDispatchMode):
             draw.after, earlier, factor = self._made.get(met, NOTHING)
             draw.follows = earlier is not None and earlier is not draw
             draw.factors.append(factor)
+            draw.met = met
+            draw.made = call.outputs[0] if self.hold and call.outputs else None
 
     def returned(self, out: Any) -> None:
         """Notes what the model returns."""
@@ -124,22 +168,27 @@ class Draws(TorchDispatchMode):
             draw = self._made.get(storage_of(leaf), NOTHING)[1]
             if draw is not None:
                 draw.at_output = True
+            noise = self.noise_in(leaf)
+            for draw in noise.draws if noise is not None else ():
+                draw.use = "restores" if draw.use == "picks" else draw.use
             draw = self._fed.get(storage_of(leaf))
             if draw is not None and leaf.ndim:
                 draw.feeds = leaf.shape[-1]
 
-    def _follow(self, call: Operation, events: dict[int, list[Draw]], seconds: float) -> list[Draw]:
+    def _follow(self, call: Operation, parts: list[Noise], seconds: float) -> list[Draw]:
         """Follows noise, and returns the draws that are used here."""
-        noise = list({id(draw): draw for held in events.values() for draw in held}.values())
-        for draw in noise:
-            draw.seconds += seconds
-        fresh = [draw for draw in noise if not draw.use]
-        if noise and not uses.used(call, noise):
-            self._mark(call.outputs, noise)
-            return []
-        if noise or call.data:
+        fresh = []
+        if parts:
+            noise = together(parts)
+            for draw in noise.draws:
+                draw.seconds += seconds
+            fresh = [draw for draw in noise.draws if not draw.use]
+            if not uses.used(call, noise):
+                self._mark(call.outputs, noise.after(call, *uses.operand(call)))
+                return []
+        if parts or (call.data and call.name != "aten::lift_fresh"):  # which makes a tensor of Python's numbers
             self._forget(call.outputs)
-            if not noise and all(id(leaf) in call.owned for leaf in call.data):
+            if not parts and all(id(leaf) in call.owned for leaf in call.data):
                 self._keep(self._owned, call.outputs)
             return fresh
         self._keep(self._constant, call.outputs)
@@ -156,22 +205,25 @@ class Draws(TorchDispatchMode):
             self._constant.discard(key)
             self._owned.discard(key)
 
-    def _mark(self, outputs: list[Tensor], draws: list[Draw]) -> None:
+    def _mark(self, outputs: list[Tensor], noise: Noise) -> None:
         for leaf in outputs:
             self._constant.discard(storage_of(leaf))
-            self._noise[storage_of(leaf)] = draws
+            self._noise[storage_of(leaf)] = noise
             self._held.append(leaf.untyped_storage())
 
 
-def redraw(call: Operation) -> Any:
+def redraw(call: Operation, noise: Noise, redrawn: Redrawn) -> Any:
     """Runs an operation again with other random numbers; the generators go on as if it had not."""
+    ends = noise.ends
+    if redrawn.end and ends is not None and isinstance(call.out, Tensor):
+        return call.out.fill_(ends[redrawn.end == "high"])
     if call.name == "thinnet::apply_noise":
         names = [argument.name for argument in call.func._schema.arguments]
         args = [value ^ 1 if name == "seed" else value for name, value in zip(names, call.args, strict=False)]
         return call.func(*args, **call.kwargs)
     devices = [leaf.device for leaf in call.outputs if leaf.device.type == "cuda"]
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(REDRAWN)
+    with fork_rng(devices=devices):
+        manual_seed(redrawn.seed)
         return call.func(*call.args, **call.kwargs)
 
 

@@ -1,9 +1,21 @@
-"""What a trace records: calls of modules, functions, and the values that pass between them."""
+"""What a trace records: calls of modules, functions, the values that pass between them, and random draws."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
+
+SiteId = tuple[str, tuple[str, ...]]  # the path of a module and the calling lines
+KINDS = {
+    "samples": "additive noise",
+    "adds": "additive noise",
+    "picks": "subset",
+    "decides": "decision",
+    "chooses": "choice",
+    "projects": "random projection",
+    "restores": "masking",
+    "seeds": "reseeding",
+}
 
 
 @dataclass(eq=False)
@@ -63,3 +75,100 @@ class Call:
     entry: Value | None = None
     start: int = 0
     end: int = -1
+
+
+@dataclass(eq=False)
+class Draw:
+    """One random draw of a pass, and how it is used.
+
+    Args:
+        op: the operation that drew.
+        shape: of what it drew.
+        use: "multiplies", "selects", "fills", "adds", "samples" (zero-mean noise times data), "projects" (data times a random
+            matrix), "picks", "restores" (picks, and the inverse permutation or the mask is used too), "decides", "chooses",
+            "seeds", or "" while it is unused.
+        units: how many units it decides about.
+        dropped: how many of them are dropped; None where nothing can be.
+        scale: the factor of kept units; None where it differs among them.
+        factors: the numbers that the same data was multiplied by just before or after.
+        p: the nominal drop rate, where the operations state it.
+        shared: the axes of the data along which one number is shared.
+        axes: the number of axes of the data.
+        name: the path of the module that drew.
+        lines: `file:line` of the calling code, innermost first.
+        seconds, bytes: what it took.
+        target: what the noise meets: "weights", "input" (of the model), or "activations".
+        met: the storage of that.
+        after: the operation that made what the noise meets.
+        follows: whether that was the use of another draw.
+        at_output: whether the model returns what its use made.
+        feeds: how many outputs the model's last layer has, if that layer reads what the use made; else 0.
+        digest: a checksum of the numbers, where the trace asks for it.
+        made: the tensor that its use made, where the trace asks for it.
+    """
+
+    op: str
+    shape: tuple[int, ...] = ()
+    use: str = ""
+    units: int = 0
+    dropped: int | None = None
+    scale: float | None = None
+    factors: list[float] = field(default_factory=list)
+    p: float | None = None
+    shared: tuple[int, ...] = ()
+    axes: int = 0
+    name: str = ""
+    lines: tuple[str, ...] = ()
+    seconds: float = 0.0
+    bytes: int = 0
+    target: str = "activations"
+    met: int = 0
+    after: str = ""
+    follows: bool = False
+    at_output: bool = False
+    feeds: int = 0
+    digest: int = 0
+    made: Tensor | None = None
+
+    @property
+    def site(self) -> SiteId:
+        """The path of the module and the calling lines: two draws with the same ones are of the same site."""
+        return self.name, self.lines
+
+    @property
+    def line(self) -> str | None:
+        """The innermost calling line."""
+        return self.lines[0] if self.lines else None
+
+    @property
+    def kind(self) -> str:
+        """What kind of randomness it is, by its use.
+
+        >>> Draw("bernoulli", (4,), use="multiplies", units=4, dropped=1).kind
+        'dropout'
+        """
+        if self.use == "adds" and self.dropped is not None:
+            return "dropped keys"
+        if self.use in ("multiplies", "selects", "fills"):
+            return "dropout" if self.dropped is not None else "multiplicative noise"
+        return KINDS.get(self.use, "no use")
+
+    @property
+    def share(self) -> float | None:
+        """The fraction of the units that was dropped; None where nothing can be."""
+        return None if self.dropped is None or not self.units else self.dropped / self.units
+
+    def total_scale(self) -> float | None:
+        """Returns the factor of kept units, with a factor beside the mask where that corrects for a rate.
+
+        A factor beside a selection is taken for its correction only where it is the inverse of a rate.
+        """
+        share = self.share if self.p is None else self.p
+        if share is None or not 0 < share < 1:
+            return self.scale
+        if self.scale is None:
+            inverse = (factor for factor in self.factors if any(abs(factor * part - 1) < 0.02 for part in (share, 1 - share)))
+            return next(inverse, None) if self.use in ("selects", "fills") else None
+        best = min(self.factors, key=lambda factor: abs(self.scale * factor * (1 - share) - 1), default=1.0)  # type: ignore[operator]
+        better = abs(self.scale * best * (1 - share) - 1) < abs(self.scale * (1 - share) - 1)
+        return self.scale * best if better else self.scale

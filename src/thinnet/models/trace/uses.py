@@ -1,147 +1,201 @@
-"""What becomes of random numbers: how they turn into a mask, and what a mask does where it meets data."""
+"""What noise does where it meets data, or where Python reads it."""
 
+import math
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from thinnet.models.trace.dispatched import Operation
-from thinnet.models.trace.draws import Draw, same_values
+from thinnet.models.trace.draws import same_values
+from thinnet.models.trace.noise import COMPARES, PICKS, Noise
+from thinnet.models.trace.record import Draw
 
-COMPARES = {"aten::lt": True, "aten::le": True, "aten::gt": False, "aten::ge": False}  # whether True is below the number
-SAME = frozenset(  # operations that keep a mask a mask
-    "view reshape _unsafe_view expand unsqueeze squeeze clone _to_copy to div mul add sub detach alias permute transpose t"
-    " slice select repeat copy lift_fresh lift_fresh_copy contiguous as_strided".split()
-)
-PICKS = ("aten::index", "aten::index_select", "aten::gather", "aten::take_along_dim", "aten::index_put", "aten::scatter")
+READS = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal")
+PRODUCTS = ("aten::mul", "aten::div", "aten::addcmul", "aten::lerp")
+ZERO = 1e-6  # below that a number of a mask is zero
+MATRIX_PRODUCTS = ("aten::bmm", "aten::mm", "aten::matmul", "aten::addmm", "aten::baddbmm")
 
 
-def used(call: Operation, draws: list[Draw]) -> bool:
+def used(call: Operation, noise: Noise) -> bool:
     """Notes the use of noise that meets data, or that Python reads; returns False where it is noise still."""
-    use = _use(call)
+    use = _use(call, noise)
     if use is None:
-        for draw in draws:
-            _become(call, draw)
         return False
-    for draw in draws:
+    for draw in noise.draws:
         if not draw.use:
-            USES[use](call, draw)
+            NOTES.get(use, _adds)(call, draw, noise)
             draw.use = use
+        elif draw.use == "picks" and noise.restores:
+            draw.use = "restores"
     return True
 
 
-def scaled_by(call: Operation) -> float:
-    """Returns the number that an operation multiplies its data by; 1 for an operation that does anything else."""
+def operand(call: Operation) -> tuple[float | None, bool]:
+    """Returns the number that an operation combines noise with, and whether it stands before the noise.
+
+    It is an argument, or a tensor of one element that is no data: a constant, a parameter or a buffer.
+    """
+    if len(call.args) < 2 or isinstance(call.args[1], (int, float)):
+        return (call.args[1] if len(call.args) > 1 else None), False
+    if len(call.inputs) != 2 or len(call.noise) != 1:
+        return None, False
+    before = id(call.inputs[1]) in call.noisy
+    other = call.inputs[0 if before else 1]
+    known = other.numel() == 1 and not other.is_complex() and id(other) in call.constant | call.owned
+    return (float(other.detach()) if known else None), before
+
+
+def scaled_by(call: Operation) -> float | None:
+    """Returns the number that an operation multiplies its data by; None for an operation that does anything else."""
     if call.name not in ("aten::mul", "aten::div") or len(call.data) != 1:
-        return 1.0
+        return None
     numbers = [float(value) for value in call.args[1:2] if isinstance(value, (int, float))]
     small = [leaf for leaf in call.inputs if leaf is not call.data[0] and leaf.numel() == 1]
     numbers += [float(leaf) for leaf in small if not leaf.is_complex()]
     if len(numbers) != 1 or not numbers[0]:
-        return 1.0
+        return None
     return numbers[0] if call.name == "aten::mul" else 1 / numbers[0]
 
 
-def _use(call: Operation) -> str | None:
-    if call.name in ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal"):
-        return "decides"
-    if not call.data or call.name in COMPARES or call.shapes_noise:
+def _use(call: Operation, noise: Noise) -> str | None:
+    short = call.name.removeprefix("aten::")
+    if call.name in READS:
+        return read_as(noise)
+    if not call.data or short in COMPARES or call.shapes_noise:
         return None
-    if call.name in ("aten::mul", "aten::div", "aten::addcmul", "aten::lerp"):
-        return "multiplies"
-    if call.name in ("aten::masked_fill", "aten::masked_fill_"):
+    if short in PICKS and id(call.args[0]) in call.noisy:
+        return None  # data says which of the numbers: noise still
+    if call.name in PRODUCTS:
+        return "samples" if noise.mean == 0 else "multiplies"
+    if call.name == "aten::masked_fill" or (call.name == "aten::index_put" and _mask_of(call) is not None):
         return "fills"
     if call.name == "aten::where":
         return "selects"
-    if call.name in PICKS or call.name.startswith("aten::embedding"):
-        return "picks"
-    return "multiplies" if call.name in ("aten::bmm", "aten::mm", "aten::matmul", "aten::addmm") else "adds"
+    if short in PICKS or call.name.startswith("aten::embedding"):
+        return "restores" if noise.restores else "picks"
+    if call.name in MATRIX_PRODUCTS and any(id(leaf) in call.noisy for leaf in call.inputs[-2:]):
+        weighs = all(id(leaf) in call.owned for leaf in call.data)
+        return "adds" if weighs else "projects" if noise.chance is None else "multiplies"
+    return "adds"
 
 
-def _become(call: Operation, draw: Draw) -> None:
-    """Follows uniform numbers through a shift to the comparison, or the rounding, that makes a mask of them."""
-    if call.data:  # a rate that is learned, or depends on the data
-        draw.chance, draw.uniform = None, False
-        return
-    number = next((value for value in call.args[1:2] if isinstance(value, (int, float))), None)
-    if number is None:
-        number = next((float(leaf) for leaf in call.inputs if id(leaf) in call.constant and leaf.numel() == 1), None)
-    if call.name in COMPARES and draw.uniform and number is not None:
-        below = min(max(number - draw.shift, 0.0), 1.0)
-        draw.chance, draw.uniform = (below if COMPARES[call.name] else 1 - below), False
-    elif call.name == "aten::floor" and draw.uniform and 0 < draw.shift <= 1:
-        draw.chance, draw.uniform = draw.shift, False
-    elif call.name == "aten::add" and draw.uniform and number is not None:
-        draw.shift += number
-    elif call.name in ("aten::logical_not", "aten::bitwise_not", "aten::rsub") and draw.chance is not None:
-        draw.chance = 1 - draw.chance
-    elif call.name.removeprefix("aten::") not in SAME:
-        draw.chance, draw.uniform = None, False
+def read_as(noise: Noise) -> str:
+    """Returns the use of noise that Python reads: a decision, or the choice of a number."""
+    whole = any(draw.op in ("aten::randint", "aten::randperm", "aten::multinomial") for draw in noise.draws)
+    return "chooses" if whole and noise.chance is None else "decides"
 
 
-def _multiplies(call: Operation, draw: Draw) -> None:
-    noise, data = call.noise[0], call.data[0]
-    _shared_axes(draw, noise, data)
-    kept = noise[noise != 0] if call.name != "aten::div" else noise
-    draw.units, draw.dropped = noise.numel(), noise.numel() - kept.numel()
-    draw.scale = same_values(kept)
-    if draw.scale is None and kept.numel():
-        draw.dropped = draw.dropped or None  # the numbers differ: noise, and no mask
-    draw.p = None if draw.chance is None else 1 - draw.chance
+def _mask_of(call: Operation) -> Tensor | None:
+    """Returns the drawn mask that says where an operation writes."""
+    if call.name == "aten::masked_fill":
+        return call.argument("mask")
+    places = call.argument("indices") or ()
+    return next((leaf for leaf in places if leaf is not None and leaf.dtype == torch.bool and id(leaf) in call.noisy), None)
 
 
-def _fills(call: Operation, draw: Draw) -> None:
-    mask = call.argument("mask")
-    _shared_axes(draw, mask, call.data[0])
-    draw.units, draw.dropped, draw.p = mask.numel(), int(mask.sum()), draw.chance
+def _multiplies(call: Operation, draw: Draw, noise: Noise) -> None:
+    numbers = _distinct(draw, call.noise[0], call.data[0], noise)
+    draw.units = numbers.numel()
+    zeros = 0 if call.name == "aten::div" else draw.units - int(numbers.count_nonzero())
+    kept = torch.where(numbers == 0, numbers.max(), numbers) if zeros and zeros < draw.units else numbers
+    draw.scale = same_values(kept) if zeros < draw.units else None
+    differ = draw.scale is None and zeros < draw.units  # noise, and no mask
+    draw.dropped = None if differ and not zeros else zeros
+    draw.p = _rate(noise)
+    _count_once(draw)
 
 
-def _selects(call: Operation, draw: Draw) -> None:
+def _rate(noise: Noise) -> float | None:
+    """Returns the probability that the numbers of a mask are zero."""
+    if noise.chance is None or abs(noise.shift) > ZERO < abs(noise.slope + noise.shift):
+        return None
+    return 1 - noise.chance if abs(noise.shift) <= ZERO else noise.chance
+
+
+def _fills(call: Operation, draw: Draw, noise: Noise) -> None:
+    mask = _mask_of(call)
+    if mask is None or id(mask) not in call.noisy:
+        return _adds(call, draw, noise)
+    numbers = _distinct(draw, mask, call.data[0], noise)
+    draw.units, draw.dropped, draw.p = numbers.numel(), int(numbers.count_nonzero()), noise.chance
+    _count_once(draw)
+
+
+def _selects(call: Operation, draw: Draw, noise: Noise) -> None:
     condition, kept, other = call.argument("condition"), call.argument("self"), call.argument("other")
     if id(condition) not in call.noisy:
         return
     data = {id(leaf) for leaf in call.data}
     drops_true = id(kept) not in data and id(other) in data
-    _shared_axes(draw, condition, call.outputs[0])
-    draw.units, ones = condition.numel(), int(condition.sum())
-    draw.dropped = ones if drops_true else condition.numel() - ones
-    draw.p = draw.chance if drops_true or draw.chance is None else 1 - draw.chance
+    numbers = _distinct(draw, condition, call.outputs[0], noise)
+    draw.units, ones = numbers.numel(), int(numbers.count_nonzero())
+    draw.dropped = ones if drops_true else draw.units - ones
+    draw.p = noise.chance if drops_true or noise.chance is None else 1 - noise.chance
+    _count_once(draw)
 
 
-def _picks(call: Operation, draw: Draw) -> None:
+def _picks(call: Operation, draw: Draw, noise: Noise) -> None:
     before, after = call.data[0], call.outputs[0]
     changed = [axis for axis in range(min(before.ndim, after.ndim)) if before.shape[axis] != after.shape[axis]]
     axis = changed[0] if changed else 0
     draw.axes, draw.shared = before.ndim, tuple(other for other in range(before.ndim) if other != axis)
-    if before.ndim and after.ndim:
+    if before.ndim and after.ndim and call.name != "aten::index_put":
         draw.units, draw.dropped = before.shape[axis], max(0, before.shape[axis] - after.shape[axis])
-    draw.p = None if draw.chance is None else 1 - draw.chance
+    draw.p = None if noise.chance is None else 1 - noise.chance
 
 
-def _adds(call: Operation, draw: Draw) -> None:
+def _adds(call: Operation, draw: Draw, noise: Noise) -> None:
     draw.axes, draw.dropped, draw.p = call.outputs[0].ndim if call.outputs else 0, None, None
-    noise = call.noise[0]
-    if noise.is_floating_point() and bool((noise.isinf() | (noise < -1e4)).any()):  # added to logits before a softmax
-        gone = noise.isinf() | (noise < -1e4)
-        _shared_axes(draw, noise, call.outputs[0])
-        draw.units, draw.dropped = gone.numel(), int(gone.sum())
+    added = call.noise[0]
+    if added.is_floating_point() and bool((added < -1e4).any()):  # added to logits before a softmax
+        gone = _distinct(draw, added, call.outputs[0], noise) < -1e4
+        draw.units, draw.dropped = gone.numel(), int(gone.count_nonzero())
+        _count_once(draw)
 
 
-def _decides(call: Operation, draw: Draw) -> None:
-    draw.units, draw.p = 1, None if draw.chance is None else min(draw.chance, 1 - draw.chance)
+def decides(draw: Draw, noise: Noise) -> None:
+    """Notes the rate of a decision that Python makes."""
+    draw.units, draw.p = 1, None if noise.chance is None else min(noise.chance, 1 - noise.chance)
 
 
-USES: dict[str, Callable[[Operation, Draw], None]] = {
+NOTES: dict[str, Callable[[Operation, Draw, Noise], None]] = {
     "multiplies": _multiplies,
     "fills": _fills,
     "selects": _selects,
     "picks": _picks,
-    "adds": _adds,
-    "decides": _decides,
+    "restores": _picks,
+    "decides": lambda call, draw, noise: decides(draw, noise),
 }
 
 
-def _shared_axes(draw: Draw, noise: Tensor, data: Tensor) -> None:
-    """Notes along which axes of the data one number is shared."""
+def _distinct(draw: Draw, numbers: Tensor, data: Tensor, noise: Noise) -> Tensor:
+    """Notes along which axes of the data one number is shared, and returns the numbers once along these."""
     draw.axes = data.ndim
-    shape = [1] * (data.ndim - noise.ndim) + list(noise.shape)
-    draw.shared = tuple(axis for axis, size in enumerate(data.shape) if shape[axis] == 1 and size > 1)
+    shape = [1] * (data.ndim - numbers.ndim) + list(numbers.shape)
+    shared = {axis for axis, size in enumerate(data.shape) if shape[axis] == 1 and size > 1}
+    missing = data.ndim - numbers.ndim
+    if numbers.layout != torch.strided:
+        return numbers
+    for axis in range(numbers.ndim):
+        if numbers.stride(axis) == 0 and numbers.shape[axis] > 1:
+            shared.add(axis + missing)
+            numbers = numbers.narrow(axis, 0, 1)
+    drawn = sum(math.prod(each.shape) for each in noise.draws)
+    for axis in range(numbers.ndim):  # copies that an operation made, as `repeat` does
+        size = numbers.shape[axis]
+        if size > 1 and drawn and numbers.numel() >= drawn * size:
+            first = numbers.narrow(axis, 0, 1)
+            if numbers.equal(first.expand_as(numbers)):
+                shared.add(axis + missing)
+                numbers = first
+    draw.shared = tuple(sorted(axis for axis in shared if axis >= 0))
+    return numbers
+
+
+def _count_once(draw: Draw) -> None:
+    """Counts each drawn number once, where copies of it are left."""
+    drawn = math.prod(draw.shape)
+    copies = draw.units // drawn if drawn else 1
+    if copies > 1 and draw.dropped is not None:
+        draw.units, draw.dropped = draw.units // copies, draw.dropped // copies
