@@ -194,3 +194,47 @@ def test_the_extra_memory_for_backward_is_nothing() -> None:
     assert_keeps_nothing(lambda: F.dropout(x, 0.5, training=True), x)
     with pytest.raises(AssertionError, match=f"{4 * x.numel()} bytes are kept"):
         assert_keeps_nothing(lambda: nn.functional.dropout(x, 0.5), x)
+
+
+@pytest.mark.parametrize("given", [lambda i: i, lambda i: i[None]], ids=["0-d", "1-d"])
+def test_gradients_of_each_sample_with_its_id_are_those_of_the_batch(given) -> None:
+    model = network(thinnet.nn.Dropout(0.5), thinnet.nn.GaussianDropout(0.3))
+    ids, x = torch.tensor([7, 3, 9, 1]), torch.randn(4, 6)
+    rng, parameters = thinnet.DropoutRNG(0).bind(model), dict(model.named_parameters())
+
+    def loss(parameters: dict[str, Tensor], case: Tensor, i: Tensor) -> Tensor:
+        rng.at(5, samples=given(i))
+        return torch.func.functional_call(model, parameters, (case[None],)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(parameters, x, ids)
+    with pytest.raises(RuntimeError, match=r"torch.func.vmap, which has ended"):
+        model(x)
+    rng.at(5, samples=ids)
+    rows = model(x).square().sum(1)
+    for i in range(4):
+        alone = torch.autograd.grad(rows[i], [*model.parameters()], retain_graph=True)
+        for gradient, name in zip(alone, parameters, strict=True):
+            torch.testing.assert_close(each[name][i], gradient)
+
+
+def test_mapped_batches_have_the_masks_of_their_ids() -> None:
+    layer = thinnet.nn.Dropout1d(0.5)
+    rng = thinnet.DropoutRNG(0).bind(layer)
+    x, ids = torch.randn(3, 2, 8, 5), torch.tensor([[1, 2], [5, 9], [0, 4]])
+
+    def run(x: Tensor, ids: Tensor) -> Tensor:
+        return rng.at(5, samples=ids) and layer(x)
+
+    expected = torch.stack([run(x[k], ids[k]) for k in range(3)])
+    assert_same_bits(torch.func.vmap(run)(x, ids), expected)
+    assert_same_bits(torch.func.vmap(run, (3, 1))(x.permute(1, 2, 3, 0), ids.T), expected)
+    assert_same_bits(torch.func.vmap(run, (None, 0))(x[0], ids), torch.stack([run(x[0], ids[k]) for k in range(3)]))
+
+
+@pytest.mark.parametrize("samples", [None, [7, 3, 9, 1]])
+def test_per_sample_gradients_without_an_id_inside_are_refused(samples: list[int] | None) -> None:
+    """Each row would have the mask of one sample."""
+    layer = thinnet.nn.Dropout(0.5)
+    thinnet.DropoutRNG(0).bind(layer).at(0, samples)
+    with pytest.raises(ValueError, match=r"Inside the mapped function call rng.at\(step, samples=id\)"):
+        torch.func.vmap(lambda x: layer(x[None]))(torch.ones(4, 8))

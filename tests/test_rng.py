@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from assertions import assert_rate, assert_same_bits
@@ -373,3 +374,28 @@ def test_a_captured_graph_reads_the_rate_of_its_replay(monkeypatch: pytest.Monke
         layer.p = 0.5
     now = layer._rate(torch.device("cpu"))
     assert read[0] is read[1] is not now and int(read[0]) == int(now) == 32768
+
+
+@pytest.mark.parametrize("number", [np.int64(3), torch.tensor(3), np.uint8(3)], ids=lambda number: str(type(number)))
+def test_integers_of_numpy_and_torch_are_integers(number) -> None:
+    layer, x = thinnet.nn.Dropout(0.5), torch.ones(2, 64)
+    expected = thinnet.DropoutRNG(3).bind(layer).at(3, samples=3) and layer(x)
+    rng = thinnet.DropoutRNG(number).bind(layer).at(number, samples=number)
+    assert torch.equal(layer(x), expected)
+    assert torch.equal(rng.mask("", step=number, samples=number, shape=(64,)), expected[:1] != 0)
+
+
+@pytest.mark.parametrize("number", [True, np.bool_(True), torch.tensor(True), 1.0, "1", -1, 1 << 64, torch.ones(2), None])
+def test_what_is_no_integer_is_refused(number) -> None:
+    rng = thinnet.DropoutRNG(0).bind(thinnet.nn.Dropout(0.5))
+    for use in (lambda: thinnet.DropoutRNG(number), lambda: rng.at(number), lambda: rng.view(number), lambda: rng.call(number)):
+        with pytest.raises(ValueError, match=r"DropoutRNG.*must be an integer in 0 .. 2\^"):
+            use()
+
+
+@pytest.mark.parametrize("samples", [True, 1.0, "ab", ["a", "b"], [0.5], -1, [-1], [1 << 32], [[1]], torch.ones(2), [None], {}])
+def test_what_is_no_sample_id_is_refused(samples) -> None:
+    rng = thinnet.DropoutRNG(0).bind(thinnet.nn.Dropout(0.5))
+    for use in (lambda: rng.at(0, samples), lambda: rng.mask("", step=0, samples=samples, shape=(4,))):
+        with pytest.raises(ValueError, match=r"samples must be integers in 0 .. 2\^32 - 1, one a row; got"):
+            use()

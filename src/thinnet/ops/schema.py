@@ -138,6 +138,13 @@ def _vmap(info: Any, in_dims: tuple[Any, ...], x: Tensor, *rest: Any) -> tuple[T
     if steps and all(in_dims[i] is None for i in (1, 2, 4, 5)):  # each index of the mapped axis has its own step
         drawn = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
         return call(drawn, *where, [0, *strides, offset], options), 0
+    if in_dims[5] is not None and not steps and all(dim is None for dim in in_dims[1:5]):  # each index has its own samples
+        drawn = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
+        ids = where[4].movedim(in_dims[5], 0)
+        if ids.shape[1] == 1:
+            ids = ids + torch.arange(drawn.shape[1], device=ids.device)
+        y = call(drawn.flatten(0, 1), *where[:4], ids.flatten(), [*strides, offset], options)
+        return y.unflatten(0, drawn.shape[:2]), 0
     rows = [
         [value if dim is None else value.select(dim, i) for value, dim in zip((x, *where), in_dims[:6], strict=True)]
         for i in range(info.batch_size)

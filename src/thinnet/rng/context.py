@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from thinnet.rng.calls import CallCounter
+from thinnet.rng.mapped import IN_VMAP, has_ended, is_mapped
 
 CPU = torch.device("cpu")
 LOW, HIGH = -(1 << 63), (1 << 63) - 1
@@ -42,6 +43,7 @@ class Place:
     def __init__(self, step: int | None = None, samples: Tensor | int | None = None) -> None:
         self.step, self.samples = step, samples
         self.started, self.rows_given = step is not None, isinstance(samples, Tensor)  # a step would recompile each time
+        self.ids_given, self.mapped = samples is not None, isinstance(samples, Tensor) and is_mapped(samples)
         self.tensors: dict[torch.device, Tensors] = {}
 
 
@@ -80,8 +82,7 @@ class RNGContext:
     @property
     def place(self) -> Place:
         """What the last `at` set, for this thread."""
-        own = self._own.place
-        return self._last if own is None else own
+        return self._own.place or self._last
 
     @property
     def step(self) -> int | None:
@@ -117,6 +118,10 @@ class RNGContext:
     def tensors(self, device: torch.device) -> Tensors:
         """Returns seed, step and samples as int64 tensors on a device."""
         place = self.place
+        if place.mapped and has_ended(place.samples):  # type: ignore[arg-type]
+            raise RuntimeError(
+                "DropoutRNG: the sample ids are those of torch.func.vmap, which has ended. Call rng.at(step, samples=ids)."
+            )
         if device in place.tensors:
             return self._hold(place, device) if capturing(device) else place.tensors[device]
         if torch.compiler.is_compiling() and CPU in place.tensors:  # made in a trace, the step would be a constant
@@ -129,9 +134,10 @@ class RNGContext:
 
     def other_rows(self, name: str | None, x: Tensor, batch: int, samples: Tensor) -> Tensor:
         """Refuses an input whose axis does not count the samples; a context may return other sample ids for it."""
+        hint = IN_VMAP if is_mapped(x) else f"Bring the batch to axis {batch}."
         raise ValueError(
             f"site {name!r}: axis {batch} of x must count the samples given to rng.at; got x of shape"
-            f" {tuple(x.shape)} and {len(samples)} samples. Bring the batch to axis {batch}."
+            f" {tuple(x.shape)} and {len(samples)} samples. {hint}"
         )
 
     def check_thread(self) -> None:
@@ -161,6 +167,6 @@ class RNGContext:
 
 def moved(ids: Tensor, device: torch.device) -> Tensor:
     """Returns `ids` on a device. The CPU does not wait for a GPU: it copies from pinned memory."""
-    if ids.device.type == "cpu" and device.type == "cuda" and type(ids) is Tensor:
+    if ids.device.type == "cpu" and device.type == "cuda" and type(ids) is Tensor and not is_mapped(ids):
         return ids.pin_memory().to(device, non_blocking=True)
     return ids.to(device)

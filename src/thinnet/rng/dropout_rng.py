@@ -10,7 +10,7 @@ from thinnet.ops import reference
 from thinnet.rng import calls, rates, recompute
 from thinnet.rng.binding import hooks_of, release, remove_hooks
 from thinnet.rng.context import RNGContext
-from thinnet.rng.names import check_number, check_samples, plain, unwrap
+from thinnet.rng.names import check_number, check_samples, integer, plain, unwrap
 from thinnet.rng.names import site_number as site_number
 from thinnet.rng.placing import resolve
 from thinnet.rng.schedules import Schedule
@@ -43,8 +43,7 @@ class DropoutRNG:
     """
 
     def __init__(self, seed: int = 0, schedules: Mapping[str, Schedule] | None = None) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-            raise ValueError(f"DropoutRNG: seed must be an integer in 0 .. 2^64 - 1; got {seed!r}.")
+        seed = check_number("DropoutRNG", "seed", seed, size=64)
         for pattern, schedule in dict(schedules or {}).items():
             if not isinstance(schedule, Schedule):
                 raise TypeError(
@@ -163,7 +162,7 @@ class DropoutRNG:
 
         Raises: ValueError if the step or an id does not fit in 32 bits, or `samples` is not a list of integers.
         """
-        check_number("DropoutRNG.at", "step", step)
+        step = check_number("DropoutRNG.at", "step", step)
         self.context.at(step, None if samples is None else check_samples("DropoutRNG.at", samples))
         self._set_rates()
         return self
@@ -237,7 +236,8 @@ class DropoutRNG:
         p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
         if p is None:
             raise ValueError(f"DropoutRNG.mask: site must have one rate; that of {site!r} is learned or differs among units.")
-        ids = check_samples("DropoutRNG.mask", [samples] if isinstance(samples, int) else samples)
+        first = integer(samples)
+        ids = check_samples("DropoutRNG.mask", samples if first is None else [first])
         context = RNGContext(self.seed)
         context.at(check_number("DropoutRNG.mask", "step", step), ids)
         seed, now, ids = context.tensors(torch.device("cpu"))

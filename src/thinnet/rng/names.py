@@ -1,10 +1,13 @@
 """The parts of an address: the path of a site, its number, and checked steps and sample ids."""
 
+import operator
 import zlib
-from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from thinnet.rng.mapped import is_mapped
 
 IDS = 1 << 32
 
@@ -41,27 +44,56 @@ def plain(name: str) -> str:
     return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
-def check_number(function: str, argument: str, value: int) -> int:
-    """Returns a number of 32 bits; refuses any other."""
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < IDS:
-        raise ValueError(f"{function}: {argument} must be an integer in 0 .. 2^32 - 1; got {value!r}.")
-    return value
+def check_number(function: str, argument: str, value: object, size: int = 32) -> int:
+    """Returns an integer of `size` bits, also one of NumPy or in a tensor; refuses anything else.
+
+    >>> check_number("DropoutRNG.at", "step", torch.tensor(3))
+    3
+    """
+    number = integer(value)
+    if number is None or not 0 <= number < 1 << size:
+        raise ValueError(f"{function}: {argument} must be an integer in 0 .. 2^{size} - 1; got {value!r}.")
+    return number
 
 
-def check_samples(function: str, samples: Tensor | Iterable[int] | int) -> Tensor | int:
+def integer(value: object) -> int | None:
+    """Returns one integer as Python's; None for anything else, such as a bool."""
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several numbers raises the others
+        return None
+
+
+def check_samples(function: str, samples: Any) -> Tensor | int:
     """Returns ids as a 1-d int64 tensor, and a first id as it is."""
     rule = f"{function}: samples must be integers in 0 .. 2^32 - 1, one a row"
-    if isinstance(samples, int) and not isinstance(samples, bool):
-        if not 0 <= samples < IDS:
-            raise ValueError(f"{rule}; got {samples}.")
-        return samples
+    if isinstance(samples, Tensor) and is_mapped(samples):
+        return _mapped(rule, samples)
+    first = integer(samples)
+    if first is not None and not getattr(samples, "ndim", 0):
+        if not 0 <= first < IDS:
+            raise ValueError(f"{rule}; got {first}.")
+        return first
     try:
-        ids = samples if isinstance(samples, Tensor) else torch.tensor(list(samples))  # type: ignore[arg-type]
+        ids = samples if isinstance(samples, Tensor) else torch.tensor(list(samples))
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"{rule}; got {samples!r}.") from None
-    if ids.ndim != 1 or ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
+    if ids.ndim != 1 or not _integers(ids):
         raise ValueError(f"{rule}; got a tensor of {ids.dtype} and shape {tuple(ids.shape)}.")
     ids = ids.to(torch.int64)
     if ids.device.type == "cpu" and ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < IDS):
         raise ValueError(f"{rule}; got ids from {int(ids.min())} to {int(ids.max())}.")
     return ids
+
+
+def _mapped(rule: str, ids: Tensor) -> Tensor:
+    """Returns the ids of one index of `torch.func.vmap`, whose values nobody can check."""
+    if ids.ndim > 1 or not _integers(ids):
+        raise ValueError(f"{rule}; got a tensor of {ids.dtype} and shape {tuple(ids.shape)} inside torch.func.vmap.")
+    return ids.reshape(-1).to(torch.int64)
+
+
+def _integers(ids: Tensor) -> bool:
+    return not ids.is_floating_point() and not ids.is_complex() and ids.dtype != torch.bool

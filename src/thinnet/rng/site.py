@@ -12,6 +12,7 @@ from thinnet.rng import calls, rates
 from thinnet.rng.calls import Uses, mix
 from thinnet.rng.context import CPU, HIGH, LOW, RNGContext, capturing, draw_seed
 from thinnet.rng.key import NoiseKey
+from thinnet.rng.mapped import IN_VMAP, is_mapped
 from thinnet.rng.names import site_number
 
 PRIVATE = ("_rates", "_numbers", "_captured", "uses")  # device memory and counts: a copy makes its own
@@ -138,6 +139,9 @@ class Site(nn.Module):
         seed, step, samples = context.tensors(device)
         if batch is not None and context.rows_given and (x.ndim <= batch or x.shape[batch] != samples.shape[0]):
             samples = context.other_rows(self.name, x, batch, samples)
+        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active() and batch is not None:
+            if is_mapped(x) and x.shape[batch:][:1] == (1,) and not model_context(context).place.ids_given:
+                raise ValueError(f"site {self.name!r}: a row inside torch.func.vmap must have its id; got none. {IN_VMAP}")
         call = context.calls.number(self)
         if call:
             seed = seed ^ mix(call)
