@@ -98,7 +98,7 @@ def test_ctrl_c_exits_with_130(run: Callable, monkeypatch: pytest.MonkeyPatch) -
 def test_settings_and_options_select_rules(run: Callable, settings: str, arguments: list[str], codes: set[str]) -> None:
     Path("pyproject.toml").write_text(f"[tool.thinnet.lint]\n{settings}\n")
     Path("inner").mkdir()
-    body = "F.dropout(F.dropout(x, 0.5, training=True) + nn.Dropout(1 - drop)(x), 0.5)"
+    body = "F.dropout(F.dropout(x, 0.5, training=True) + self.use(nn.Dropout(1 - drop)), 0.5)"
     Path("inner/net.py").write_text(HEAD + NET.format(body).replace("forward", "work"))
     found = json.loads(run(*arguments, "--format", "json").output)
     assert {row["code"] for row in found} == codes

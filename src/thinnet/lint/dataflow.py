@@ -1,138 +1,227 @@
-"""The order of operations: in a `Sequential`, in nested calls, and in the straight-line code of a function."""
+"""The order of operations: in sequences of layers, in nested calls, and through the statements of functions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import libcst as cst
 
 from thinnet.lint.arguments import argument
+from thinnet.lint.calls import called, method_named
+from thinnet.lint.layers import is_layer_class, layers, module_class, returned
 from thinnet.lint.names import DROPOUT_LAYERS, operation_name
+from thinnet.lint.paths import backward
 from thinnet.lint.scopes import targets
+from thinnet.lint.sequences import in_sequence, last_elements, previous
 from thinnet.lint.tree import Tree, is_self
+from thinnet.lint.values import called_name, decide
 
 DROPOUTS = frozenset(operation_name(name) for name in DROPOUT_LAYERS)
-NORMS = frozenset("batchnorm1d batchnorm2d batchnorm3d syncbatchnorm".split())
+NORMS = frozenset("batchnorm1d batchnorm2d batchnorm3d syncbatchnorm batchnorm".split())
 RESHAPES = frozenset(
-    "view reshape flatten unflatten transpose permute contiguous squeeze unsqueeze identity to float half bfloat16".split()
+    "view reshape flatten unflatten transpose permute contiguous squeeze unsqueeze identity to float half bfloat16 "
+    "type viewas reshapeas clone expand swapaxes movedim t".split()
 )
 ACTIVATIONS = frozenset(
     "relu relu6 leakyrelu prelu rrelu gelu silu mish elu celu selu hardswish hardsigmoid hardtanh sigmoid tanh "
     "softplus softsign tanhshrink".split()
 )
+LINEAR = frozenset("linear conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d".split())
+POOLS = frozenset(f"{kind}pool{n}d" for kind in ("max", "avg", "adaptiveavg", "adaptivemax") for n in (1, 2, 3))
+MAX_FRAMES = 3
+MAX_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A call that the flow has entered.
+
+    Args:
+        node: the call, or the element of a sequence whose `forward` runs.
+        outer: the call around it.
+    """
+
+    node: cst.BaseExpression
+    outer: "Frame | None" = None
+
+    def depth(self) -> int:
+        """Returns the number of calls around the flow."""
+        return 1 if self.outer is None else 1 + self.outer.depth()
 
 
 @dataclass(frozen=True)
 class Operation:
-    """A call of a layer or a function. `torch.nn.Tanh`, `torch.tanh`, `F.tanh` and `x.tanh` all have the name `tanh`.
+    """A use of a layer or a function. `torch.nn.Tanh`, `torch.tanh`, `F.tanh` and `x.tanh` all have the name `tanh`.
 
     Args:
         name: the operation.
-        call: the call in the source; in a `Sequential`, the constructor of the layer.
+        node: the use in the source: the call; in a sequence, the element.
         options: the call with the options: for a layer, its constructor.
-        input: the expression it is applied to; None in a `Sequential`.
+        input: the expression it is applied to; None in a sequence.
+        frame: the calls that the flow has entered to reach it.
     """
 
     name: str
-    call: cst.Call
+    node: cst.BaseExpression
     options: cst.Call
     input: cst.BaseExpression | None
+    frame: Frame | None = None
+
+
+def operations(tree: Tree, node: cst.BaseExpression | None, frame: Frame | None = None) -> list[Operation]:
+    """Returns the operations that a call, or an element of a sequence, may be."""
+    if node is None:
+        return []
+    if in_sequence(tree, node):
+        return [Operation(operation_name(layer.name), node, layer.call, None, frame) for layer in layers(tree, node)]
+    if not isinstance(node, cst.Call):
+        return []
+    name, func = tree.name(node.func), node.func
+    if name is not None and name.startswith("torch."):
+        return [] if is_layer_class(name) else [Operation(operation_name(name), node, node, argument(node, "input", 0), frame)]
+    found = layers(tree, func)
+    if found:
+        return [Operation(operation_name(layer.name), node, layer.call, argument(node, "input", 0), frame) for layer in found]
+    if isinstance(func, cst.Attribute) and not is_self(func) and name is None:
+        return [Operation(operation_name(func.attr.value), node, node, func.value, frame)]
+    return []
 
 
 def operation(tree: Tree, node: cst.BaseExpression | None) -> Operation | None:
-    """Returns the operation of a call; None where that is not certain."""
-    if not isinstance(node, cst.Call):
+    """Returns the operation of a call, if there is only one."""
+    found = operations(tree, node)
+    return found[0] if len({op.name for op in found}) == 1 else None
+
+
+def predecessors(tree: Tree, op: Operation) -> list[Operation]:
+    """Returns the operations whose result an operation may take."""
+    if op.input is None and in_sequence(tree, op.node):
+        return _before_element(tree, op.node, op.frame)
+    return producers(tree, op.input, op.frame)
+
+
+def before(tree: Tree, op: Operation, through: Collection[str] = RESHAPES) -> list[Operation]:
+    """Returns the nearest operations before an operation, on every path, that have none of these names."""
+    return [prior for prior in walk(tree, op, through) if prior.name not in through]
+
+
+def walk(tree: Tree, op: Operation, through: Collection[str]) -> Iterator[Operation]:
+    """Yields the operations before an operation, the nearest first, on every path, as long as they have these names."""
+    queue, seen = [op], {(id(op.node), op.frame)}
+    for _ in range(MAX_STEPS):
+        if not queue:
+            return
+        for prior in predecessors(tree, queue.pop(0)):
+            key = (id(prior.node), prior.frame)
+            if key not in seen:
+                seen.add(key)
+                yield prior
+                if prior.name in through:
+                    queue.append(prior)
+
+
+def _before_element(tree: Tree, element: cst.BaseExpression, frame: Frame | None) -> list[Operation]:
+    prior = previous(tree, element)
+    if prior is not None:
+        return [op for one in prior for op in _of_element(tree, one, frame)]
+    return _argument_operations(tree, frame) if frame is not None else []
+
+
+def _of_element(tree: Tree, element: cst.BaseExpression, frame: Frame | None) -> list[Operation]:
+    """Returns the operations that compute the output of an element of a sequence."""
+    found: list[Operation] = []
+    for layer in layers(tree, element):
+        if layer.name == "torch.nn.Sequential":
+            for last in last_elements(tree, layer.call):
+                found += _of_element(tree, last, _entered(Frame(element, frame)))
+        else:
+            found.append(Operation(operation_name(layer.name), element, layer.call, None, frame))
+    owner = module_class(tree, element) if not found else None
+    return found or _outputs(tree, owner, _entered(Frame(element, frame)))
+
+
+def _entered(frame: Frame) -> Frame | None:
+    return frame if frame.depth() <= MAX_FRAMES else None
+
+
+def _outputs(tree: Tree, owner: cst.ClassDef | None, frame: Frame | None) -> list[Operation]:
+    """Returns the operations that compute what `forward` of a class of the file returns."""
+    forward = method_named(tree, owner, "forward") if owner is not None else None
+    if forward is None or frame is None:
+        return []
+    return [op for value in returned(tree, forward) for op in producers(tree, value, frame)]
+
+
+def producers(tree: Tree, node: cst.BaseExpression | None, frame: Frame | None = None) -> list[Operation]:
+    """Returns the operations that may compute an expression."""
+    if isinstance(node, cst.Name):
+        return _of_name(tree, node, frame)
+    if isinstance(node, cst.IfExp):
+        chosen = decide(tree, node.test)
+        branches = {True: [node.body], False: [node.orelse], None: [node.body, node.orelse]}[chosen]
+        return [op for branch in branches for op in producers(tree, branch, frame)]
+    if isinstance(node, cst.NamedExpr):
+        return producers(tree, node.value, frame)
+    return _of_call(tree, node, frame) if isinstance(node, cst.Call) else []
+
+
+def _of_call(tree: Tree, node: cst.Call, frame: Frame | None) -> list[Operation]:
+    entered = _entered(Frame(node, frame))
+    target = called(tree, node)
+    if isinstance(target, cst.FunctionDef) and called_name(node) != "partial":
+        values = [value for value in returned(tree, target) if _may_run(tree, value, target)]
+        return [op for value in values for op in producers(tree, value, entered)] if entered is not None else []
+    found: list[Operation] = []
+    for op in operations(tree, node, frame):
+        if op.name == "sequential":
+            for last in last_elements(tree, op.options) if entered is not None else ():
+                found += _of_element(tree, last, entered)
+        else:
+            found.append(op)
+    return found or _outputs(tree, module_class(tree, node.func), entered)
+
+
+def _may_run(tree: Tree, value: cst.BaseExpression, function: cst.FunctionDef) -> bool:
+    """Returns whether no test that the file decides skips a `return`."""
+    around, child = tree.parent(value), value
+    while around is not None and around is not function:
+        if isinstance(around, cst.If) and child is not around.test:
+            wanted = child is around.body
+            if decide(tree, around.test) == (not wanted):
+                return False
+        child, around = around, tree.parent(around)  # pyright: ignore[reportAssignmentType]
+    return True
+
+
+def _of_name(tree: Tree, node: cst.Name, frame: Frame | None) -> list[Operation]:
+    """Returns the operations that may compute the value of a local name, or the argument of the entered call."""
+
+    def match(statement: cst.BaseSmallStatement) -> list[cst.BaseExpression] | None:
+        for target, value in targets(statement):
+            if isinstance(target, cst.Name) and target.value == node.value:
+                return [value] if isinstance(value, cst.BaseExpression) else []
         return None
-    name, func = tree.name(node.func), node.func
-    if name is not None:
-        is_layer = operation_name(name) != name.rpartition(".")[2].replace("_", "")
-        if is_layer != (siblings(tree, node) is not None) or not name.startswith("torch."):
-            return None
-        return Operation(operation_name(name), node, node, None if is_layer else argument(node, "input", 0))
-    made = constructor(tree, func)
-    if made is not None:
-        return Operation(operation_name(tree.name(made.func) or ""), node, made, argument(node, "input", 0))
-    if isinstance(func, cst.Attribute) and not is_self(func):
-        return Operation(operation_name(func.attr.value), node, node, func.value)
-    return None
+
+    reached = backward(tree, node, match)
+    found = [op for value in reached.results for op in producers(tree, value, frame)]
+    is_parameter = any(isinstance(bound, cst.Param) for bound in tree.bound(node))
+    if reached.start and is_parameter and frame is not None:
+        found += _argument_operations(tree, frame, node)
+    return found
 
 
-def constructor(tree: Tree, node: cst.BaseExpression) -> cst.Call | None:
-    """Returns the call that creates the `torch.nn` layer an expression stands for."""
-    made = tree.value(node)
-    name = tree.name(made.func) if isinstance(made, cst.Call) else None
-    is_layer = name is not None and name.startswith("torch.nn.") and name.rpartition(".")[2][:1].isupper()
-    return made if isinstance(made, cst.Call) and is_layer else None
+def _argument_operations(tree: Tree, frame: Frame, name: cst.Name | None = None) -> list[Operation]:
+    """Returns the operations that compute an argument of the entered call."""
+    if in_sequence(tree, frame.node) or not isinstance(frame.node, cst.Call):
+        return _before_element(tree, frame.node, frame.outer)
+    position = 0 if name is None else _position(tree, name)
+    value = None if position is None else argument(frame.node, "input" if name is None else name.value, position)
+    return producers(tree, value, frame.outer)
 
 
-def siblings(tree: Tree, node: cst.CSTNode) -> Sequence[cst.Arg | cst.BaseElement] | None:
-    """Returns the layers of the `Sequential(...)` or `Sequential(*[...])` in which a layer is written."""
-    holder = tree.parent(node)
-    around = tree.parent(holder)
-    if isinstance(around, (cst.List, cst.Tuple)):
-        star = tree.parent(around)
-        call = tree.parent(star) if isinstance(star, cst.Arg) and star.star == "*" else None
-        return around.elements if _is_sequential(tree, call) else None
-    return (
-        around.args if isinstance(around, cst.Call) and isinstance(holder, cst.Arg) and _is_sequential(tree, around) else None
-    )
-
-
-def _is_sequential(tree: Tree, node: cst.CSTNode | None) -> bool:
-    return isinstance(node, cst.Call) and tree.name(node.func) == "torch.nn.Sequential"
-
-
-def predecessor(tree: Tree, op: Operation) -> Operation | None:
-    """Returns the operation whose result an operation takes."""
-    layers = siblings(tree, op.call)
-    if layers is None:
-        return _producer(tree, op.input)
-    calls = [layer.value for layer in layers]
-    index = next((i for i, value in enumerate(calls) if value is op.call), 0)
-    return operation(tree, calls[index - 1]) if index > 0 else None
-
-
-def predecessors(tree: Tree, op: Operation) -> Iterator[Operation]:
-    """Yields the operations before an operation, the nearest first, as far as they are certain."""
-    seen = {op.call}
-    previous = predecessor(tree, op)
-    while previous is not None and previous.call not in seen:
-        yield previous
-        seen.add(previous.call)
-        previous = predecessor(tree, previous)
-
-
-def _producer(tree: Tree, node: cst.BaseExpression | None) -> Operation | None:
-    """Returns the operation that computes an expression."""
-    for _ in range(8):
-        if not isinstance(node, cst.Name):
-            return operation(tree, node)
-        node = _last_assignment(tree, node)
-    return None
-
-
-def _last_assignment(tree: Tree, name: cst.Name) -> cst.BaseExpression | None:
-    """Returns the value of the last assignment to a local name, if only straight-line code follows it."""
-    line = tree.above(name, cst.SimpleStatementLine)
-    block = tree.parent(line)
-    if not isinstance(block, cst.IndentedBlock):
+def _position(tree: Tree, name: cst.Name) -> int | None:
+    """Returns the position of a parameter in a call of its function."""
+    function = tree.above(name, cst.FunctionDef)
+    names = [param.name.value for param in function.params.params] if function is not None else []
+    if name.value not in names:
         return None
-    index = next(i for i, statement in enumerate(block.body) if statement is line)
-    for statement in reversed(block.body[:index]):
-        value, is_bound = _assigned(tree, statement, name.value)
-        if is_bound:
-            return value
-    return None
-
-
-def _assigned(tree: Tree, statement: cst.CSTNode, name: str) -> tuple[cst.BaseExpression | None, bool]:
-    """Returns what a statement assigns to a name, None if that is not certain, and whether it binds the name."""
-    if isinstance(statement, cst.SimpleStatementLine) and len(statement.body) == 1:
-        (small,) = statement.body
-        if isinstance(small, cst.Assign) and len(small.targets) == 1 and _is_name(small.targets[0].target, name):
-            return small.value, True
-    bound = (target for node in tree.under(statement, cst.CSTNode) for target, _ in targets(node))
-    return None, any(_is_name(target, name) for target in bound)
-
-
-def _is_name(node: cst.CSTNode, name: str) -> bool:
-    return isinstance(node, cst.Name) and node.value == name
+    return names.index(name.value) - (names[0] == "self")

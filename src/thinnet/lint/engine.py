@@ -9,6 +9,7 @@ from libcst.metadata import CodePosition, CodeRange, MetadataWrapper, PositionPr
 
 from thinnet.lint.documents import Document, python_blocks, split_lines
 from thinnet.lint.fixes import Point
+from thinnet.lint.intent import is_in_test, is_intended
 from thinnet.lint.notebooks import code_cells
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.stack import with_large_stack
@@ -86,7 +87,7 @@ def _check(document: Document, rules: Sequence[LintRule], path: str) -> list[Fin
 
 def _findings(document: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
     try:
-        tree = Tree(cst.parse_module(document.code), ASSUMED_IMPORTS if path.endswith(MARKUP) else {})
+        tree = Tree(cst.parse_module(document.code), ASSUMED_IMPORTS if path.endswith(MARKUP) else {}, document.code)
     except cst.ParserSyntaxError as error:
         if PYTHON_2.search(document.code):
             raise UnreadableSource(IS_PYTHON_2) from None
@@ -111,7 +112,12 @@ def _located(document: Document, tree: Tree, reports: list[tuple[LintRule, Repor
     findings: set[Finding] = set()
     for rule, report in reports:
         where = ranges[report.node]
-        if any(is_silenced(lines[number - 1], rule.code) for number in (where.start.line, where.end.line)):
+        first, last = where.start.line, where.end.line
+        if any(is_silenced(lines[number - 1], rule.code) for number in (first, last)):
+            continue
+        if not rule.holds_in_tests and is_in_test(tree, report.node):
+            continue
+        if rule.may_be_intended and is_intended(tree, report.node, lines, first, last):
             continue
         edits = _edits(document, report, ranges)
         location = document.location(path, where)

@@ -1,11 +1,13 @@
 """How the code around a call depends on training and eval mode."""
 
+import re
 from collections.abc import Iterator
 from itertools import takewhile
 
 import libcst as cst
 
 from thinnet.lint.tree import Tree, is_self
+from thinnet.lint.values import route
 
 NO_GRADIENTS = frozenset({"torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad", "torch.autograd.inference_mode"})
 
@@ -25,6 +27,55 @@ def mentions_training(tree: Tree, node: cst.CSTNode) -> bool:
 
 def _is_mode(name: cst.Name) -> bool:
     return "train" in name.value.lower()
+
+
+def varies_with_mode(tree: Tree, node: cst.BaseExpression) -> bool:
+    """Returns whether a value depends on the mode: by a name with `train`, or by a condition on an assignment."""
+    return any(mentions_training(tree, part) or depends_on_mode(tree, part) for part in route(tree, node))
+
+
+def depends_on_caller(tree: Tree, node: cst.BaseExpression) -> bool:
+    """Returns whether the value is a parameter of a function around the node, so that callers may choose it by the mode."""
+    functions = []
+    around = tree.above(node, cst.FunctionDef)
+    while around is not None:
+        functions.append(around)
+        around = tree.above(around, cst.FunctionDef)
+    names = [part for part in route(tree, node) if isinstance(part, cst.Name)]
+    params = [bound for name in names for bound in tree.bound(name) if isinstance(bound, cst.Param)]
+    return any(tree.above(param, cst.FunctionDef) in functions for param in params)
+
+
+def is_zero_here(tree: Tree, node: cst.CSTNode, rate: cst.BaseExpression) -> bool:
+    """Returns whether a condition around a node says that a rate is 0."""
+    child, around = node, tree.parent(node)
+    while around is not None and not isinstance(around, cst.FunctionDef):
+        if isinstance(around, (cst.If, cst.IfExp)) and child is around.body:
+            if any(_says_zero(tree, part, tree.code(rate)) for part in _conjuncts(tree, around.test)):
+                return True
+        child, around = around, tree.parent(around)
+    return False
+
+
+def _conjuncts(tree: Tree, test: cst.BaseExpression, depth: int = 0) -> Iterator[cst.BaseExpression]:
+    """Yields the conditions that hold where a test holds, also through names."""
+    if isinstance(test, cst.BooleanOperation) and isinstance(test.operator, cst.And):
+        yield from _conjuncts(tree, test.left, depth)
+        yield from _conjuncts(tree, test.right, depth)
+        return
+    value = tree.value(test)
+    if value is not test and depth < 4:
+        yield from _conjuncts(tree, value, depth + 1)
+    yield test
+
+
+def _says_zero(tree: Tree, test: cst.BaseExpression, rate: str) -> bool:
+    if isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not):
+        return tree.code(test.expression) == rate
+    if not isinstance(test, cst.Comparison) or len(test.comparisons) != 1 or tree.code(test.left) != rate:
+        return False
+    (part,) = test.comparisons
+    return isinstance(part.operator, (cst.Equal, cst.LessThanEqual)) and tree.code(part.comparator) in ("0", "0.0", "0.")
 
 
 def depends_on_mode(tree: Tree, node: cst.CSTNode) -> bool:
@@ -99,8 +150,27 @@ def is_loop_variable(tree: Tree, node: cst.BaseExpression) -> bool:
     return False
 
 
+def name_of(node: cst.CSTNode) -> str:
+    """Returns the last name of an expression, or the key of `config["keep_prob"]` and `config.get("keep_prob")`."""
+    key: cst.BaseExpression | None = None
+    if isinstance(node, cst.Subscript) and isinstance(node.slice[0].slice, cst.Index):
+        key = node.slice[0].slice.value
+    elif isinstance(node, cst.Call) and last_name(node.func) in ("get", "pop") and node.args:
+        key = node.args[0].value
+    if isinstance(key, cst.SimpleString):
+        return str(key.evaluated_value)
+    return last_name(node)
+
+
 def last_name(node: cst.CSTNode) -> str:
     """Returns the last name of a dotted name, such as `keep_prob` of `self.config.keep_prob`; otherwise an empty string."""
     if isinstance(node, cst.Attribute):
         return node.attr.value
     return node.value if isinstance(node, cst.Name) else ""
+
+
+def has_no_norm(tree: Tree) -> bool:
+    """Returns whether the file defines its models, and none of them has batch normalisation."""
+    owners = [owner for owner in tree.kinds[cst.ClassDef] if isinstance(owner, cst.ClassDef)]
+    defines = any(tree.is_module(owner) and tree.attribute_names(owner) for owner in owners)
+    return defines and re.search("Norm|norm", tree.text) is None

@@ -44,6 +44,8 @@ class LintRule(Generic[Node]):
     words: ClassVar[tuple[str, ...]] = ("ropout",)
     kinds: ClassVar[tuple[type[cst.CSTNode], ...]] = (cst.Call,)
     preview: ClassVar[bool] = False
+    may_be_intended: ClassVar[bool] = False  # silent where a name, a docstring or a comment says that dropout is always on
+    holds_in_tests: ClassVar[bool] = False  # also reported in test functions
 
     @classmethod
     def name(cls) -> str:

@@ -6,12 +6,13 @@ from typing import ClassVar
 import libcst as cst
 
 from thinnet.lint.arguments import argument, has_no_unpacking
-from thinnet.lint.dataflow import Operation, operation
+from thinnet.lint.dataflow import ACTIVATIONS, NORMS, POOLS, RESHAPES, Operation, before, operations
 from thinnet.lint.fixes import Fix, set_keyword
-from thinnet.lint.modes import depends_on_mode, mentions_training
+from thinnet.lint.modes import depends_on_caller, depends_on_mode, is_zero_here, varies_with_mode
 from thinnet.lint.names import DROPOUT_LAYERS, TRAINING_ARGUMENT
-from thinnet.lint.rates import is_active, rate
+from thinnet.lint.rates import is_active, number, rate
 from thinnet.lint.rule import LintRule, Report
+from thinnet.lint.sequences import in_sequence
 from thinnet.lint.tree import Tree
 
 SEED_FUNCTIONS = frozenset(
@@ -39,13 +40,20 @@ class OperationRule(LintRule[cst.Call]):
     operations: ClassVar[frozenset[str]]
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
-        op = operation(tree, node)
-        if op is not None and is_active(tree, op, self.operations):
-            yield from self.check_operation(op, tree)
+        elements = [arg.value for arg in node.args if not isinstance(arg.value, cst.Call) and in_sequence(tree, arg.value)]
+        for place in (node, *elements):
+            for op in operations(tree, place):
+                if is_active(tree, op, self.operations):
+                    yield from self.check_operation(op, tree)
 
     def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
         """Yields what is wrong with an operation or with what comes before it."""
         raise NotImplementedError
+
+
+def follows_norm(tree: Tree, dropout: Operation) -> bool:
+    """Returns whether dropout comes after batch normalisation, as recommended: another block may follow it."""
+    return any(prior.name in NORMS for prior in before(tree, dropout, RESHAPES | ACTIVATIONS | POOLS))
 
 
 class MissingTrainingRule(LintRule[cst.Call]):
@@ -60,8 +68,9 @@ class MissingTrainingRule(LintRule[cst.Call]):
         if default != self.default or not has_no_unpacking(node) or argument(node, "training", position) is not None:
             return
         p = rate(tree, node)
-        is_parameter = isinstance(p, cst.Name) and isinstance(tree.value(p), cst.Name)  # its value may depend on the mode
-        if is_parameter or tree.number(p) == 0 or depends_on_mode(tree, node) or (p is not None and mentions_training(tree, p)):
+        if number(tree, p) == 0 or depends_on_mode(tree, node):
+            return
+        if p is not None and (depends_on_caller(tree, p) or varies_with_mode(tree, p) or is_zero_here(tree, node, p)):
             return
         in_module = tree.module_method(node) is not None
         fix = Fix((set_keyword(node, "training", "self.training"),), self.safe) if in_module else None
@@ -94,7 +103,7 @@ class ConstantSeedRule(LintRule[cst.Call]):
     """A rule about calls that set a constant seed."""
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
-        if tree.name(node.func) in SEED_FUNCTIONS and node.args and tree.number(node.args[0].value) is not None:
+        if tree.name(node.func) in SEED_FUNCTIONS and node.args and number(tree, node.args[0].value) is not None:
             yield from self.check_seed(node, tree)
 
     def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:

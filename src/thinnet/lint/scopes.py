@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import libcst as cst
 
@@ -17,8 +18,25 @@ STATEMENTS = (
     cst.ExceptHandler,
 )
 
-# The full name of an import, the value of an assignment, or a definition; None for everything else.
-Binding = str | cst.BaseExpression | cst.ClassDef | cst.FunctionDef | None
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a value that a statement takes apart.
+
+    Args:
+        source: the value.
+        path: the index of the part, from the outside to the inside.
+        is_item: the value is iterated over, and the path leads into one of its items.
+    """
+
+    source: cst.BaseExpression
+    path: tuple[int, ...]
+    is_item: bool = False
+
+
+Value = cst.BaseExpression | Part | None
+# The full name of an import, the value of an assignment, a parameter or a definition; None for everything else.
+Binding = str | cst.Param | cst.ClassDef | cst.FunctionDef | Value
 Kinds = dict[type[cst.CSTNode], list[cst.CSTNode]]
 
 
@@ -49,6 +67,10 @@ class Scopes:
         """Returns the module, class or function that contains a node."""
         return self._scopes[id(node)]
 
+    def names(self, scope: cst.CSTNode) -> dict[str, list[Binding]]:
+        """Returns the names that a module, class or function binds itself."""
+        return self._names[id(scope)]
+
     def bound(self, node: cst.Name) -> list[Binding]:
         """Returns everything that a name may be bound to where it stands."""
         scope, within_class = self.around(node), True
@@ -61,29 +83,46 @@ class Scopes:
             scope, within_class = self.around(scope), False
 
 
-def targets(node: cst.CSTNode) -> Iterator[tuple[cst.CSTNode, cst.BaseExpression | None]]:
-    """Yields each name or attribute that a statement binds, with its value; None if the value is unpacked."""
+def targets(node: cst.CSTNode) -> Iterator[tuple[cst.CSTNode, Value]]:
+    """Yields each name or attribute that a statement binds, with its value; None if that is not known."""
     if isinstance(node, cst.Assign):
         for target in node.targets:
-            whole = isinstance(target.target, (cst.Name, cst.Attribute))
-            yield from [(target.target, node.value)] if whole else ((part, None) for part in _parts(target.target))
+            yield from _matched(target.target, node.value)
     elif isinstance(node, cst.AnnAssign):
         if node.value is not None:
             yield node.target, node.value
-    elif isinstance(node, (cst.AugAssign, cst.NamedExpr, cst.For, cst.CompFor)):
-        yield from ((part, None) for part in _parts(node.target))
+    elif isinstance(node, cst.NamedExpr):
+        yield node.target, node.value
+    elif isinstance(node, (cst.For, cst.CompFor)):
+        yield from ((part, Part(node.iter, path, True)) for part, path in _parts(node.target))
+    elif isinstance(node, cst.AugAssign):
+        yield node.target, None
     elif isinstance(node, cst.WithItem) and node.asname is not None:
-        yield from ((part, None) for part in _parts(node.asname.name))
+        yield from ((part, None) for part, _ in _parts(node.asname.name))
     elif isinstance(node, cst.ExceptHandler) and node.name is not None:
         yield node.name.name, None
 
 
-def _parts(target: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    if isinstance(target, (cst.Tuple, cst.List)):
-        for element in target.elements:
-            yield from _parts(element.value)
+def _matched(target: cst.BaseExpression, value: cst.BaseExpression) -> Iterator[tuple[cst.CSTNode, Value]]:
+    """Yields each target with its value: `a, b = x, y` binds `a` to `x`."""
+    if not isinstance(target, (cst.Tuple, cst.List)):
+        yield target, value
+        return
+    elements = value.elements if isinstance(value, (cst.Tuple, cst.List)) else ()
+    starred = any(isinstance(part, cst.StarredElement) for part in (*target.elements, *elements))
+    if len(elements) == len(target.elements) and not starred:
+        for one, other in zip(target.elements, elements, strict=True):
+            yield from _matched(one.value, other.value)
     else:
-        yield target
+        yield from ((part, Part(value, path)) for part, path in _parts(target))
+
+
+def _parts(target: cst.CSTNode, path: tuple[int, ...] = ()) -> Iterator[tuple[cst.CSTNode, tuple[int, ...]]]:
+    if isinstance(target, (cst.Tuple, cst.List)):
+        for index, element in enumerate(target.elements):
+            yield from _parts(element.value, (*path, index))
+    else:
+        yield target, path
 
 
 def dotted(node: cst.CSTNode | None) -> str:
@@ -120,7 +159,7 @@ def _definition(node: cst.ClassDef | cst.FunctionDef) -> Iterator[tuple[str, Bin
 
 
 def _parameter(node: cst.Param) -> Iterator[tuple[str, Binding]]:
-    yield node.name.value, None
+    yield node.name.value, node
 
 
 def _capture(node: cst.MatchAs | cst.MatchStar) -> Iterator[tuple[str, Binding]]:

@@ -1,15 +1,16 @@
 """A parsed file: the parent of every node, and what names stand for."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import libcst as cst
 
 from thinnet.lint.names import MODULE_BASES, MODULE_NAMES, canonical
-from thinnet.lint.scopes import ScopeNode, Scopes, dotted, targets
+from thinnet.lint.scopes import Binding, Part, ScopeNode, Scopes, Value, dotted, targets
 
 Node = TypeVar("Node", bound=cst.CSTNode)
 
@@ -27,20 +28,23 @@ class Tree:
     Args:
         module: the parsed file.
         assumed: full names of names that count as imported if the file does not bind them.
+        text: the source code, if it is at hand.
     """
 
-    def __init__(self, module: cst.Module, assumed: dict[str, str] | None = None) -> None:
+    def __init__(self, module: cst.Module, assumed: dict[str, str] | None = None, text: str = "") -> None:
         self.module = module
+        self.text = text or module.code
         self.kinds: dict[type[cst.CSTNode], list[cst.CSTNode]] = defaultdict(list)
         # Keys are identities, because hashing a node is a call of a Python function. The tree keeps its nodes alive.
         self._parents: dict[int, cst.CSTNode] = {}
+        self.memory: dict[tuple[str, int], Any] = {}  # results of questions that rules ask again, by question and node
         scopes = self._walk()
         self._scopes = Scopes(scopes, self.kinds, assumed or {})
         self._names: dict[int, str | None] = {}
-        self._attributes: dict[int, dict[str, list[cst.BaseExpression | None]]] | None = None
+        self._attributes: dict[int, dict[str, list[Value]]] | None = None
 
     def _walk(self) -> dict[int, cst.CSTNode]:
-        """Records the parent and the kind of every node, and returns the scope of every node."""
+        """Records the parent and the kind of every node, in the order of the source, and returns the scope of every node."""
         scopes: dict[int, cst.CSTNode] = {}
         stack: list[tuple[cst.CSTNode, cst.CSTNode]] = [(self.module, self.module)]
         while stack:
@@ -50,7 +54,7 @@ class Tree:
             scopes[id(node)] = scope
             if kind in ScopeNode:
                 scope = node
-            for child in children(node):
+            for child in reversed(children(node)):
                 self._parents[id(child)] = node
                 stack.append((child, scope))
         return scopes
@@ -60,13 +64,13 @@ class Tree:
         return self._parents.get(id(node))
 
     def under(self, node: cst.CSTNode, kind: type[Node]) -> Iterator[Node]:
-        """Yields the nodes of a kind below a node, in any order."""
+        """Yields the nodes of a kind below a node, in the order of the source."""
         stack = [node]
         while stack:
             node = stack.pop()
             if isinstance(node, kind):
                 yield node
-            stack += children(node)
+            stack += reversed(children(node))
 
     def above(self, node: cst.CSTNode, *kinds: type[Node]) -> Node | None:
         """Returns the nearest node of one of the kinds around a node."""
@@ -77,6 +81,15 @@ class Tree:
 
     def code(self, node: cst.CSTNode) -> str:
         """Returns the source code of a node, without parentheses around it."""
+        if isinstance(node, cst.Name):
+            return node.value
+        key = ("code", id(node))
+        if key not in self.memory:
+            is_dotted = isinstance(node, cst.Attribute) and isinstance(node.value, (cst.Name, cst.Attribute))
+            self.memory[key] = f"{self.code(node.value)}.{node.attr.value}" if is_dotted else self._code(node)
+        return self.memory[key]
+
+    def _code(self, node: cst.CSTNode) -> str:
         bare = node.with_changes(lpar=(), rpar=()) if isinstance(node, cst.BaseExpression) else node
         return self.module.code_for_node(bare)
 
@@ -112,15 +125,13 @@ class Tree:
             return node
         return self.value(bound[0], depth + 1)
 
-    def number(self, node: cst.BaseExpression | None) -> float | None:
-        """Returns the number that an expression certainly is."""
-        if node is None:
-            return None
-        node = self.value(node)
-        if isinstance(node, cst.UnaryOperation) and isinstance(node.operator, cst.Minus):
-            size = self.number(node.expression)
-            return None if size is None else -size
-        return float(node.evaluated_value) if isinstance(node, (cst.Integer, cst.Float)) else None
+    def bound(self, node: cst.Name) -> list[Binding]:
+        """Returns everything that a name may be bound to where it stands."""
+        return self._scopes.bound(node)
+
+    def scope(self, node: cst.CSTNode) -> cst.CSTNode:
+        """Returns the module, class or function that contains a node."""
+        return self._scopes.around(node)
 
     def definition(self, node: cst.CSTNode) -> cst.ClassDef | cst.FunctionDef | None:
         """Returns the class or function of this file that has a name."""
@@ -142,6 +153,12 @@ class Tree:
 
     def is_module(self, owner: cst.ClassDef, depth: int = 0) -> bool:
         """Returns whether a class is an `nn.Module`: by its bases, or by their names if it has `forward(self, ...)`."""
+        key = ("is module", id(owner))
+        if key not in self.memory:
+            self.memory[key] = self._is_module(owner, depth)
+        return self.memory[key]
+
+    def _is_module(self, owner: cst.ClassDef, depth: int) -> bool:
         forward = next((method for method in methods(owner) if method.name.value == "forward"), None)
         works = forward is not None and first_parameter(forward) == "self"
         for base in owner.bases:
@@ -151,9 +168,15 @@ class Tree:
                     return True
             elif MODULE_BASES.fullmatch(self.name(base.value) or ""):
                 return True
-            elif works and MODULE_NAMES.fullmatch(dotted(base.value).rpartition(".")[2]):
+            elif works and (MODULE_NAMES.fullmatch(dotted(base.value).rpartition(".")[2]) or self._holds_layers(owner)):
                 return True
         return False
+
+    def _holds_layers(self, owner: cst.ClassDef) -> bool:
+        """Returns whether a class assigns layers of `torch.nn` to attributes of `self`."""
+        values = [value for name in self.attribute_names(owner) for value in self.attribute(owner, name)]
+        made = [self.name(value.func) or "" for value in values if isinstance(value, cst.Call)]
+        return any(re.match(r"torch\.nn\.[A-Z](?!\w*Loss$)", name) for name in made)
 
     def module_method(self, node: cst.CSTNode) -> cst.FunctionDef | None:
         """Returns the method of an `nn.Module` that contains a node and has `self`, and so `self.training`."""
@@ -167,19 +190,28 @@ class Tree:
         method = self.module_method(node)
         return method is not None and method.name.value == "forward"
 
-    def attribute(self, owner: cst.ClassDef, name: str, depth: int = 0) -> list[cst.BaseExpression | None]:
+    def attribute(self, owner: cst.ClassDef, name: str, depth: int = 0) -> list[Value]:
         """Returns every value that a class, or its bases in this file, assigns to `self.name`; None is unknown."""
         if self._attributes is None:
             self._attributes = self._assigned()
         found = self._attributes[id(owner)].get(name, [])
+        if not found:
+            in_body = self._scopes.names(owner).get(name, [])
+            found = [value for value in in_body if value is None or isinstance(value, (cst.BaseExpression, Part))]
         for base in owner.bases if not found and depth < MAX_DEPTH else ():
             known = self.definition(base.value)
             found = found or (self.attribute(known, name, depth + 1) if isinstance(known, cst.ClassDef) else [])
         return found
 
-    def _assigned(self) -> dict[int, dict[str, list[cst.BaseExpression | None]]]:
+    def attribute_names(self, owner: cst.ClassDef) -> set[str]:
+        """Returns the names of the attributes that a class assigns in its body or to `self`."""
+        if self._attributes is None:
+            self._attributes = self._assigned()
+        return {*self._attributes[id(owner)], *self._scopes.names(owner)}
+
+    def _assigned(self) -> dict[int, dict[str, list[Value]]]:
         """Returns what each class assigns to attributes of `self`."""
-        found: dict[int, dict[str, list[cst.BaseExpression | None]]] = defaultdict(lambda: defaultdict(list))
+        found: dict[int, dict[str, list[Value]]] = defaultdict(lambda: defaultdict(list))
         for kind in (cst.Assign, cst.AnnAssign, cst.AugAssign):
             for node in self.kinds.get(kind, ()):
                 for target, value in targets(node):

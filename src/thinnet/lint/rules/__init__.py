@@ -13,6 +13,7 @@ from thinnet.lint.rules.dropout_after_selu import DropoutAfterSelu
 from thinnet.lint.rules.dropout_after_softmax import DropoutAfterSoftmax
 from thinnet.lint.rules.dropout_before_batch_norm import DropoutBeforeBatchNorm
 from thinnet.lint.rules.dropout_before_max_pool import DropoutBeforeMaxPool
+from thinnet.lint.rules.dropout_before_next_batch_norm import DropoutBeforeNextBatchNorm
 from thinnet.lint.rules.dropout_created_in_forward import DropoutCreatedInForward
 from thinnet.lint.rules.dropout_in_plain_list import DropoutInPlainList
 from thinnet.lint.rules.dropout_on_logits import DropoutOnLogits
@@ -36,6 +37,7 @@ from thinnet.lint.rules.same_seed_on_all_ranks import SameSeedOnAllRanks
 from thinnet.lint.rules.seed_in_training_step import SeedInTrainingStep
 from thinnet.lint.rules.tensor_passed_to_constructor import TensorPassedToConstructor
 from thinnet.lint.rules.tensorflow_argument import TensorflowArgument
+from thinnet.lint.rules.train_mode_in_evaluation import TrainModeInEvaluation
 from thinnet.lint.rules.training_argument_to_layer import TrainingArgumentToLayer
 from thinnet.lint.rules.training_attribute_set import TrainingAttributeSet
 from thinnet.lint.rules.training_flag_as_rate import TrainingFlagAsRate
@@ -55,6 +57,7 @@ REGISTRY: tuple[LintRule[Any], ...] = (
     MonteCarloByTrainMode(),
     MonteCarloByIsinstance(),
     TrainingAttributeSet(),
+    TrainModeInEvaluation(),
     DropoutBeforeBatchNorm(),
     DropoutOnLogits(),
     DropoutAfterSoftmax(),
@@ -62,6 +65,7 @@ REGISTRY: tuple[LintRule[Any], ...] = (
     AlphaDropoutWithoutSelu(),
     DropoutAfterSelu(),
     DropoutBeforeMaxPool(),
+    DropoutBeforeNextBatchNorm(),
     KeepProbabilityAsRate(),
     RateAsPercentage(),
     RateOfOne(),

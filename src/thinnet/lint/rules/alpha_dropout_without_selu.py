@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from thinnet.lint.dataflow import ACTIVATIONS, RESHAPES, Operation, predecessors
+from thinnet.lint.dataflow import ACTIVATIONS, RESHAPES, Operation, before
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
@@ -36,6 +36,7 @@ class AlphaDropoutWithoutSelu(OperationRule):
     operations = frozenset({"alphadropout", "featurealphadropout"})
 
     def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
-        source = next((prior for prior in predecessors(tree, op) if prior.name not in RESHAPES), None)
-        if source is not None and source.name in ACTIVATIONS - {"selu"}:
-            yield Report(op.call, f"alpha dropout needs SELU, but follows `{source.name}`; use `Dropout`")
+        sources = before(tree, op, RESHAPES)
+        if sources and all(source.name in ACTIVATIONS - {"selu"} for source in sources):
+            message = f"alpha dropout needs SELU, but follows `{sources[0].name}`; use `Dropout`"
+            yield Report(op.node, message, cause=op.options)

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -6,11 +7,15 @@ from thinnet.lint.arguments import is_false, keyword
 from thinnet.lint.fixes import Fix, remove_keyword
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
+from thinnet.lint.values import constant, values
+
+NAME = "preserve_rng_state"
+CHECKPOINT = re.compile("checkpoint|ckpt|remat|recompute", re.IGNORECASE)
 
 
-class CheckpointWithoutRngState(LintRule[cst.Call]):
+class CheckpointWithoutRngState(LintRule[cst.Call | cst.DictElement]):
     """## What it does
-    Finds `checkpoint(..., preserve_rng_state=False)`.
+    Finds `preserve_rng_state=False` in calls of `checkpoint`, `checkpoint_wrapper` and functions that pass it on.
 
     ## Why is this bad?
     The backward pass computes the block again. Without the saved state of the generator it draws another mask than the
@@ -35,12 +40,16 @@ class CheckpointWithoutRngState(LintRule[cst.Call]):
 
     code = "THN401"
     words = ("preserve_rng_state",)
+    kinds = (cst.Call, cst.DictElement)
 
-    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
-        if tree.name(node.func) != "torch.utils.checkpoint.checkpoint":
+    def check(self, node: cst.Call | cst.DictElement, tree: Tree) -> Iterator[Report]:
+        problem = "recomputation draws other masks than the forward pass"
+        if isinstance(node, cst.DictElement):
+            if constant(None, node.key) == NAME and is_false(node.value):
+                yield Report(node, f"{problem}; remove the key")
             return
-        given = keyword(node, "preserve_rng_state")
-        if given is not None and is_false(given.value):
-            fix = Fix((remove_keyword(node, "preserve_rng_state"),), safe=False)
-            problem = "recomputation draws other masks than the forward pass"
-            yield Report(node, f"{problem}; remove `preserve_rng_state=False`", fix)
+        given = keyword(node, NAME) if CHECKPOINT.search(tree.name(node.func) or tree.code(node)) else None
+        off = next((value for value in values(tree, given.value) if is_false(value)), None) if given is not None else None
+        if given is not None and off is not None:
+            fix = Fix((remove_keyword(node, NAME),), safe=False) if off is given.value else None
+            yield Report(node, f"{problem}; remove `{NAME}=False`", fix, off)

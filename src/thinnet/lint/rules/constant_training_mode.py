@@ -6,7 +6,7 @@ from thinnet.lint.arguments import argument, has_no_unpacking, is_false, is_true
 from thinnet.lint.fixes import Fix, replace
 from thinnet.lint.modes import depends_on_mode
 from thinnet.lint.names import TRAINING_ARGUMENT
-from thinnet.lint.rates import rate
+from thinnet.lint.rates import number, rate
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -36,6 +36,7 @@ class ConstantTrainingMode(LintRule[cst.Call]):
     """
 
     code = "THN103"
+    may_be_intended = True
     preview = True
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
@@ -43,7 +44,7 @@ class ConstantTrainingMode(LintRule[cst.Call]):
         if position_and_default is None or not has_no_unpacking(node):
             return
         given = argument(node, "training", position_and_default[0])
-        if given is None or not (is_true(given) or is_false(given)) or tree.number(rate(tree, node)) == 0:
+        if given is None or not (is_true(given) or is_false(given)) or number(tree, rate(tree, node)) == 0:
             return
         if tree.module_method(node) is not None and not depends_on_mode(tree, node):
             effect = "drops in eval mode too" if is_true(given) else "never drops"

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from thinnet.lint.dataflow import RESHAPES, Operation, predecessors
+from thinnet.lint.dataflow import RESHAPES, Operation, before
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
@@ -36,7 +36,7 @@ class DropoutAfterSelu(OperationRule):
     operations = frozenset({"dropout"})
 
     def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
-        source = next((prior for prior in predecessors(tree, op) if prior.name not in RESHAPES), None)
-        if source is not None and source.name == "selu":
+        sources = before(tree, op, RESHAPES)
+        if sources and all(source.name == "selu" for source in sources):
             message = "dropout after SELU breaks its self-normalisation; use alpha dropout with a rate of 0.05 to 0.1"
-            yield Report(op.call, message)
+            yield Report(op.node, message, cause=op.options)

@@ -1,18 +1,15 @@
 from collections.abc import Iterator
 
-from thinnet.lint.dataflow import ACTIVATIONS, DROPOUTS, NORMS, RESHAPES, Operation, predecessors
+from thinnet.lint.dataflow import ACTIVATIONS, DROPOUTS, NORMS, POOLS, RESHAPES, Operation, before
 from thinnet.lint.rates import is_active
 from thinnet.lint.rule import Report
-from thinnet.lint.rule_bases import OperationRule
+from thinnet.lint.rule_bases import OperationRule, follows_norm
 from thinnet.lint.tree import Tree
-
-LINEAR = frozenset("linear conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d".split())
-POOLS = frozenset(f"{kind}pool{n}d" for kind in ("max", "avg", "adaptiveavg", "adaptivemax") for n in (1, 2, 3))
 
 
 class DropoutBeforeBatchNorm(OperationRule):
     """## What it does
-    Finds dropout before batch normalisation, with at most linear layers, activations and pools in between.
+    Finds dropout before batch normalisation, with at most activations and pools in between.
 
     ## Why is this bad?
     Dropout increases the variance of its output, in training only. The running variance of batch normalisation is then
@@ -40,9 +37,7 @@ class DropoutBeforeBatchNorm(OperationRule):
     operations = NORMS
 
     def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
-        for prior in predecessors(tree, op):
-            if is_active(tree, prior, DROPOUTS):
-                message = "dropout before batch normalisation shifts its variance in eval mode; drop after the last norm"
-                yield Report(prior.call, message)
-            if prior.name not in LINEAR | POOLS | RESHAPES | ACTIVATIONS:
-                return
+        for prior in before(tree, op, RESHAPES | ACTIVATIONS | POOLS):
+            if is_active(tree, prior, DROPOUTS) and not follows_norm(tree, prior):
+                message = "dropout before batch normalisation shifts its variance in eval mode; drop after the norm"
+                yield Report(prior.node, message, cause=prior.options)

@@ -1,6 +1,6 @@
 from collections.abc import Iterator
 
-from thinnet.lint.dataflow import Operation, predecessor
+from thinnet.lint.dataflow import Operation, predecessors
 from thinnet.lint.rates import is_active
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import OperationRule
@@ -38,6 +38,8 @@ class DropoutBeforeMaxPool(OperationRule):
     operations = frozenset({"maxpool1d", "maxpool2d", "maxpool3d"})
 
     def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
-        prior = predecessor(tree, op)
-        if prior is not None and is_active(tree, prior, ("dropout",)):
-            yield Report(prior.call, "dropout before max pooling changes the rate; drop after the pool")
+        for prior in predecessors(tree, op):
+            if is_active(tree, prior, ("dropout",)):
+                yield Report(
+                    prior.node, "dropout before max pooling changes the rate; drop after the pool", cause=prior.options
+                )

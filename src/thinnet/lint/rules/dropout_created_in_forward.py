@@ -6,7 +6,7 @@ from thinnet.lint.arguments import has_no_unpacking
 from thinnet.lint.fixes import Fix, replace
 from thinnet.lint.modes import depends_on_mode
 from thinnet.lint.names import DROPOUT_LAYERS
-from thinnet.lint.rates import rate
+from thinnet.lint.rates import number, rate
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree, is_self
 
@@ -22,7 +22,7 @@ FUNCTIONS = {
 
 class DropoutCreatedInForward(LintRule[cst.Call]):
     """## What it does
-    Finds dropout layers that are created in `forward`.
+    Finds dropout layers that are created in `forward`, or in another method that calls them in the same expression.
 
     ## Why is this bad?
     A new layer is in training mode. It is not a child of the module, so `model.eval()` does not switch it off, and
@@ -49,19 +49,25 @@ class DropoutCreatedInForward(LintRule[cst.Call]):
     """
 
     code = "THN105"
-    words = ("ropout", "def forward")
+    may_be_intended = True
+    words = ("ropout", "def ")
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
-        if tree.name(node.func) not in DROPOUT_LAYERS or not tree.is_in_forward(node):
+        if tree.name(node.func) not in DROPOUT_LAYERS or not (tree.is_in_forward(node) or self._is_applied(tree, node)):
             return
-        if depends_on_mode(tree, node) or tree.number(rate(tree, node)) == 0:
+        if depends_on_mode(tree, node) or number(tree, rate(tree, node)) == 0:
             return
         around = tree.parent(node)
         if isinstance(around, cst.Assign) and any(is_self(target.target) for target in around.targets):
             return
-        problem = "a dropout layer created in `forward` is always in training mode"
+        problem = "a dropout layer that is created where it is used is always in training mode"
         remedy = "create it in `__init__`, or call the function with `training=self.training`"
         yield Report(node, f"{problem}; {remedy}", self._fix(tree, node))
+
+    def _is_applied(self, tree: Tree, layer: cst.Call) -> bool:
+        """Returns whether the new layer is called in the same expression, in a method of a module: `nn.Dropout(0.5)(x)`."""
+        call = tree.parent(layer)
+        return isinstance(call, cst.Call) and call.func is layer and tree.module_method(layer) is not None
 
     def _fix(self, tree: Tree, layer: cst.Call) -> Fix | None:
         call, func = tree.parent(layer), layer.func

@@ -27,6 +27,7 @@ class DropoutWithoutTraining(MissingTrainingRule):
     """
 
     code = "THN101"
+    may_be_intended = True
     default = True
     effect = "drops in eval mode too"
     safe = True

@@ -1,18 +1,28 @@
-import re
 from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.modes import is_in_no_grad, method_calls
+from thinnet.lint.evaluation import (
+    EVALUATIONS,
+    OTHERS,
+    block_around,
+    conditions,
+    is_by_mode,
+    is_model,
+    loop_around,
+    model_of,
+    modes,
+    region,
+    shows_calm_models,
+    unit,
+)
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
-NAMES = re.compile(r"(?:.*_)?(?:eval|evaluate|evaluation|validate|validation|predict|infer|inference)(?:_.*)?")
 
-
-class EvaluationWithoutEval(LintRule[cst.FunctionDef]):
+class EvaluationWithoutEval(LintRule[cst.Call]):
     """## What it does
-    Finds functions that evaluate a model in a loop without gradients, in files that never call `eval()`.
+    Finds models that are evaluated without gradients, or for a metric, and that may be in training mode there.
 
     ## Why is this bad?
     `torch.no_grad()` only stops gradients. Dropout still drops, and batch normalisation updates its statistics with test
@@ -41,19 +51,40 @@ class EvaluationWithoutEval(LintRule[cst.FunctionDef]):
     """
 
     code = "THN108"
-    words = ("no_grad|inference_mode", "def ")
-    kinds = (cst.FunctionDef,)
+    holds_in_tests = True
+    words = ("no_grad|inference_mode|argmax|accuracy|topk|torch.max|.max(", "(")
     preview = True
 
-    def check(self, node: cst.FunctionDef, tree: Tree) -> Iterator[Report]:
-        if not NAMES.fullmatch(node.name.value):
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        if not is_model(tree, node) or region(tree, node) is None or shows_calm_models(tree):
             return
-        if method_calls(tree, tree.module, "eval") or method_calls(tree, tree.module, "train"):
+        model = tree.code(model_of(node))
+        key = (f"evaluated {model}", id(unit(tree, node)))
+        if key in tree.memory:  # one finding for a model in a function
             return
-        models = {param.name.value for param in node.params.params if re.search("model|net", param.name.value)}
-        for call in tree.under(node, cst.Call):
-            in_loop = tree.above(call, cst.For, cst.CompFor, cst.GeneratorExp, cst.ListComp) is not None
-            name = call.func.value if isinstance(call.func, cst.Name) else None
-            if name in models and in_loop and is_in_no_grad(tree, call):
-                yield Report(call, f"`{name}` may be in training mode here; call `{name}.eval()` first")
-                return
+        tree.memory[key] = True
+        cause = self._cause(tree, node, model)
+        if cause is not None:
+            message = f"`{model}` may be in training mode here; call `{model}.eval()` first"
+            yield Report(block_around(tree, node), message, cause=cause)
+
+    def _cause(self, tree: Tree, call: cst.Call, model: str) -> cst.CSTNode | None:
+        """Returns what leaves the model in training mode; the call itself if nothing in the file sets the mode."""
+        here = unit(tree, call)
+        name = here.name.value if isinstance(here, cst.FunctionDef) else ""
+        found = [mode for mode in modes(tree, call, model)]
+        if OTHERS.fullmatch(name) and not EVALUATIONS.fullmatch(name):
+            return None
+        states = {mode.state for mode in found}
+        trained = [mode for mode in found if mode.state in ("train", "new") and not is_by_mode(tree, mode.node, call)]
+        if "unknown" in states or (trained and "eval" in states and len(trained) < len(found) - 1):
+            return None
+        if trained and "eval" not in states:
+            return trained[0].node
+        if not EVALUATIONS.fullmatch(name) or loop_around(tree, call) is None:
+            return None
+        if states == {"start"}:
+            return call
+        evals = [mode for mode in found if mode.state == "eval" and any(True for _ in conditions(tree, mode.node, call))]
+        is_half = states == {"start", "eval"} and len(evals) == len([mode for mode in found if mode.state == "eval"])
+        return evals[0].node if is_half and evals and not is_by_mode(tree, evals[0].node, call) else None

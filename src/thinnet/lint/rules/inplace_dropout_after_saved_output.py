@@ -1,12 +1,13 @@
 from collections.abc import Iterator
 
 from thinnet.lint.arguments import argument, is_true, keyword
-from thinnet.lint.dataflow import DROPOUTS, Operation, predecessor
+from thinnet.lint.dataflow import DROPOUTS, Operation, predecessors
 from thinnet.lint.fixes import Fix, remove_keyword
 from thinnet.lint.modes import expects_error
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
+from thinnet.lint.values import values
 
 SAVED = frozenset("relu sigmoid tanh softmax logsoftmax exp sqrt rsqrt reciprocal".split())
 
@@ -41,14 +42,14 @@ class InplaceDropoutAfterSavedOutput(OperationRule):
     operations = DROPOUTS
 
     def check_operation(self, op: Operation, tree: Tree) -> Iterator[Report]:
-        if expects_error(tree, op.call):
+        if expects_error(tree, op.node):
             return
-        inplace = argument(op.options, "inplace", 3 if op.options is op.call and op.input is not None else 1)
-        source = predecessor(tree, op)
-        if source is None or source.name not in SAVED or inplace is None or not is_true(inplace):
+        inplace = argument(op.options, "inplace", 3 if op.options is op.node and op.input is not None else 1)
+        sources = [source.name for source in predecessors(tree, op) if source.name in SAVED]
+        if not sources or inplace is None or not any(is_true(value) for value in values(tree, inplace)):
             return
         fix = None
-        if keyword(op.options, "inplace") is not None:
+        if keyword(op.options, "inplace") is not None and is_true(inplace):
             fix = Fix((remove_keyword(op.options, "inplace"),), safe=True)
-        problem = f"in-place dropout overwrites the output of `{source.name}`, which its backward pass needs"
-        yield Report(op.call, f"{problem}; remove `inplace=True`", fix)
+        problem = f"in-place dropout overwrites the output of `{sources[0]}`, which its backward pass needs"
+        yield Report(op.node, f"{problem}; remove `inplace=True`", fix, op.options)

@@ -4,12 +4,15 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.fixes import Fix, replace
-from thinnet.lint.modes import last_name
+from thinnet.lint.modes import name_of
+from thinnet.lint.rates import number
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
+from thinnet.lint.values import route
 
-KEEPS = re.compile(r"(?:.*_)?(?:keep_?prob(?:ability|s)?|keep_rate|p_keep|prob_keep|retain_prob)(?:_.*)?", re.IGNORECASE)
+KEEPS = re.compile(r"keep(?:s|p|prob\w*|ratio|rate)?|retain|survival|survive")
+NO_KEEPS = frozenset("dim dims not no non tokens topk top k best last going".split())  # `keep_dim` is no probability
 DROPS = re.compile(r"(?:.*_)?(?:p_?drop|drop_?p|drop_?(?:out)?(?:_?(?:rate|prob|p|ratio))?)", re.IGNORECASE)
 
 
@@ -40,11 +43,21 @@ class KeepProbabilityAsRate(RateRule):
     code = "THN301"
 
     def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
-        text = None
-        if KEEPS.fullmatch(last_name(p)):
-            text = f"1 - {tree.code(p)}"
-        elif isinstance(p, cst.BinaryOperation) and isinstance(p.operator, cst.Subtract) and tree.number(p.left) == 1:
-            text = tree.code(p.right) if DROPS.fullmatch(last_name(p.right)) else None
-        if text is not None:
-            problem = f"`{tree.code(p)}` is the probability of keeping, but the argument is the probability of dropping"
-            yield Report(p, f"{problem}; pass `{text}`", Fix((replace(p, text),), safe=False))
+        for given in route(tree, p):
+            text = None
+            if is_keep(name_of(given)):
+                text = f"1 - {tree.code(given)}"
+            elif isinstance(given, cst.BinaryOperation) and isinstance(given.operator, cst.Subtract):
+                is_rate = number(tree, given.left) == 1 and DROPS.fullmatch(name_of(given.right))
+                text = tree.code(given.right) if is_rate else None
+            if text is not None:
+                problem = f"`{tree.code(given)}` is the probability of keeping, but the argument is the probability of dropping"
+                fix = Fix((replace(p, text),), safe=False) if given is p else None
+                yield Report(p, f"{problem}; pass `{text}`", fix, given)
+                return
+
+
+def is_keep(name: str) -> bool:
+    """Returns whether a name is that of a keep probability: `keep_prob`, `dropout_keep`, `retain_rate`, `pKeep`."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower().split("_")
+    return any(KEEPS.fullmatch(word) for word in words) and not NO_KEEPS & set(words)

@@ -2,12 +2,13 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.dataflow import constructor
 from thinnet.lint.fixes import Fix, insert_after
+from thinnet.lint.layers import constructor
 from thinnet.lint.names import DROPOUT_LAYERS
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
+from thinnet.lint.values import values
 
 
 class LayerAsRate(RateRule):
@@ -39,7 +40,9 @@ class LayerAsRate(RateRule):
     code = "THN306"
 
     def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
-        layer = None if isinstance(p, cst.Call) else constructor(tree, p)
+        layer = None if isinstance(p, cst.Call) or len(values(tree, p)) > 1 else constructor(tree, p)
         if layer is not None and tree.name(layer.func) in DROPOUT_LAYERS:
             code = tree.code(p)
-            yield Report(p, f"`{code}` is a layer, not a rate; pass `{code}.p`", Fix((insert_after(p, ".p"),), safe=True))
+            yield Report(
+                p, f"`{code}` is a layer, not a rate; pass `{code}.p`", Fix((insert_after(p, ".p"),), safe=True), layer
+            )

@@ -34,6 +34,7 @@ class MaskWithoutTraining(LintRule[cst.Call]):
     """
 
     code = "THN406"
+    may_be_intended = True
     words = ("bernoulli", "def forward")
     preview = True
 

@@ -32,6 +32,7 @@ class ModeSwitchWithoutCall(LintRule[cst.Expr]):
     """
 
     code = "THN107"
+    holds_in_tests = True
     words = (".eval|.train",)
     kinds = (cst.Expr,)
 

@@ -4,11 +4,17 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.arguments import is_true
-from thinnet.lint.modes import is_loop_variable, method_calls, receiver
+from thinnet.lint.modes import has_no_norm, is_loop_variable, method_calls, receiver
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 NAMES = re.compile(r"(?:.*_)?(?:mc|mcd|mcdropout|monte|montecarlo|uncertainty|bayesian|stochastic)(?:_.*)?", re.IGNORECASE)
+
+SWITCHES_DROPOUT = re.compile(
+    r"_*(?:activate|enable|turn_on|switch_on|set|keep|force|use|apply)_?(?:\w*_)?drop_?outs?(?:_\w*)?", re.IGNORECASE
+)
+SAMPLERS = re.compile(r"MC(?=[A-Z_]|$)|Monte|Bayes|Uncertain|mc_?drop", re.IGNORECASE)
+SWITCHES = re.compile(r"drop|predict|sampl|forward|infer|eval", re.IGNORECASE)
 
 
 class MonteCarloByTrainMode(LintRule[cst.FunctionDef]):
@@ -44,16 +50,34 @@ class MonteCarloByTrainMode(LintRule[cst.FunctionDef]):
     """
 
     code = "THN110"
-    words = (".train(", "mc_|mcd|monte|uncertainty|bayesian|stochastic|MC|Monte")
+    words = (".train(", "mc_|mcd|monte|uncertainty|bayesian|stochastic|MC|Monte|Bayes|Uncertain|drop")
     kinds = (cst.FunctionDef,)
 
     def check(self, node: cst.FunctionDef, tree: Tree) -> Iterator[Report]:
-        if not NAMES.fullmatch(node.name.value):
+        owner = tree.owner(node)
+        in_sampler = owner is not None and SAMPLERS.search(owner.name.value) and SWITCHES.search(node.name.value)
+        if not (NAMES.fullmatch(node.name.value) or SWITCHES_DROPOUT.fullmatch(node.name.value) or in_sampler):
             return
-        if re.search("train|fit", node.name.value) or method_calls(tree, node, "backward"):
+        if re.search("train|fit", node.name.value) or method_calls(tree, node, "backward") or has_no_norm(tree):
             return
         for call in method_calls(tree, node, "train"):
             is_whole_model = not is_loop_variable(tree, receiver(call)) and tree.above(call, cst.If) is None
-            if is_whole_model and (not call.args or is_true(call.args[0].value)):
+            if is_whole_model and (not call.args or is_true(call.args[0].value)) and not self._restores(tree, node):
                 model = tree.code(receiver(call))
                 yield Report(call, f"`{model}.train()` also switches batch normalisation; switch only the dropout layers")
+
+    def _restores(self, tree: Tree, function: cst.FunctionDef) -> bool:
+        """Returns whether a loop puts other modules than dropout back into eval mode."""
+        stops = [call for call in method_calls(tree, function, "eval") if is_loop_variable(tree, receiver(call))]
+        return any(not self._is_unreachable(tree, call) for call in stops)
+
+    def _is_unreachable(self, tree: Tree, node: cst.CSTNode) -> bool:
+        """Returns whether an earlier branch takes every module: `if isinstance(part, nn.Module): ... elif ...`."""
+        branch = tree.parent(tree.above(node, cst.If))
+        while isinstance(branch, cst.If):
+            test = branch.test
+            if isinstance(test, cst.Call) and tree.code(test.func) == "isinstance" and len(test.args) == 2:
+                if tree.name(test.args[1].value) == "torch.nn.Module":
+                    return True
+            branch = tree.parent(branch)
+        return False

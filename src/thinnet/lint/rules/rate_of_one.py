@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.rates import numbers
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
@@ -32,7 +33,9 @@ class RateOfOne(RateRule):
     """
 
     code = "THN303"
+    preview = True
 
     def check_rate(self, p: cst.BaseExpression, call: cst.Call, tree: Tree) -> Iterator[Report]:
-        if tree.number(p) == 1 and tree.module_method(p) is not None:
-            yield Report(p, "a rate of 1 drops everything; if this is a keep probability, the rate is 0")
+        found = numbers(tree, p)
+        if found and all(size == 1 for size, _ in found) and tree.module_method(p) is not None:
+            yield Report(p, "a rate of 1 drops everything; if this is a keep probability, the rate is 0", cause=found[0][1])

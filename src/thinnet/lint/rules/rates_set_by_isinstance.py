@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -44,7 +45,21 @@ class RatesSetByIsinstance(IsinstanceRule):
 
     def check_branch(self, name: str, branch: cst.If, tree: Tree) -> Iterator[Report]:
         assigns = tree.under(branch.body, cst.Assign)
-        sets_rate = any(tree.code(target.target) == f"{name}.p" for assign in assigns for target in assign.targets)
-        if sets_rate and branch.orelse is None:
-            message = "this misses the rates of attention, recurrent and functional dropout; set those too"
-            yield Report(branch.test, message)
+        given = [one.value for one in assigns for target in one.targets if tree.code(target.target) == f"{name}.p"]
+        if not given or branch.orelse is not None or self._is_own(tree, branch):
+            return
+        if any(self._is_saved(tree, value, name) for value in given):
+            return
+        message = "this misses the rates of attention, recurrent and functional dropout; set those too"
+        yield Report(branch.test, message)
+
+    def _is_own(self, tree: Tree, branch: cst.If) -> bool:
+        """Returns whether the loop runs over the layers of the class itself, which knows its layers."""
+        loop = tree.above(branch, cst.For)
+        return loop is not None and re.match(r"self\.(?:named_)?(?:modules|children)\(", tree.code(loop.iter)) is not None
+
+    def _is_saved(self, tree: Tree, value: cst.BaseExpression, name: str) -> bool:
+        """Returns whether a rate is put back: it is an attribute of the module, or an item of what was saved."""
+        return isinstance(value, cst.Subscript) or any(
+            isinstance(part.value, cst.Name) and part.value.value == name for part in tree.under(value, cst.Attribute)
+        )

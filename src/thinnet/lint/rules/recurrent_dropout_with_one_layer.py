@@ -5,6 +5,7 @@ import libcst as cst
 from thinnet.lint.arguments import argument, has_no_unpacking
 from thinnet.lint.modes import expects_error
 from thinnet.lint.names import RECURRENT
+from thinnet.lint.rates import number, numbers
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import RateRule
 from thinnet.lint.tree import Tree
@@ -41,9 +42,12 @@ class RecurrentDropoutWithOneLayer(RateRule):
         if tree.name(call.func) not in RECURRENT or not has_no_unpacking(call):
             return
         layers = argument(call, "num_layers", 2)
-        if (layers is not None and tree.number(layers) != 1) or expects_error(tree, call):
+        counts = [(1.0, call)] if layers is None else numbers(tree, layers)
+        if not counts or any(count != 1 for count, _ in counts) or expects_error(tree, call):
             return
-        if tree.number(p) == 0 or isinstance(tree.value(p), (cst.IfExp, cst.BooleanOperation)):
+        rates = {size for size, _ in numbers(tree, p)}
+        is_chosen = isinstance(tree.value(p), (cst.IfExp, cst.BooleanOperation))
+        if rates == {0.0} or is_chosen or (not rates and number(tree, layers) is None and layers is not None):
             return
         message = "recurrent dropout applies between layers, and there is one layer; use more layers, or drop the output"
-        yield Report(p, message)
+        yield Report(p, message, cause=counts[0][1])

@@ -2,14 +2,17 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.rates import number
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import SEED_FUNCTIONS, ConstantSeedRule
 from thinnet.lint.tree import Tree
+from thinnet.lint.values import route
 
 
 class SameSeedOnAllRanks(ConstantSeedRule):
     """## What it does
-    Finds a constant seed in a file that starts a process group and sets no seed that depends on the rank.
+    Finds a seed in a file that starts a process group and sets no seed that
+    depends on the rank.
 
     ## Why is this bad?
     All ranks draw the same masks, so the parts of a batch share their noise.
@@ -39,11 +42,17 @@ class SameSeedOnAllRanks(ConstantSeedRule):
     words = ("init_process_group", "seed")
     preview = True
 
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        is_given = tree.name(node.func) in SEED_FUNCTIONS and bool(node.args) and not isinstance(node.args[0].value, cst.Call)
+        if is_given and (number(tree, node.args[0].value) is not None or "ropout" in tree.text):
+            yield from self.check_seed(node, tree)
+
     def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:
         calls = [other for other in tree.kinds[cst.Call] if isinstance(other, cst.Call)]
         if not any(tree.name(other.func) == "torch.distributed.init_process_group" for other in calls):
             return
         seeds = [other.args[0].value for other in calls if tree.name(other.func) in SEED_FUNCTIONS and other.args]
-        if not any("rank" in name.value.lower() for seed in seeds for name in tree.under(seed, cst.Name)):
+        parts = [part for seed in seeds for value in route(tree, seed) for part in tree.under(value, cst.Name)]
+        if not any("rank" in part.value.lower() for part in parts):
             message = "all ranks draw the same masks; set a seed that depends on the rank after the weights are initialised"
             yield Report(call, message)

@@ -5,6 +5,7 @@ import libcst as cst
 from thinnet.lint.arguments import has_no_unpacking
 from thinnet.lint.modes import expects_error
 from thinnet.lint.names import DROPOUT_LAYERS
+from thinnet.lint.rates import number
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -41,7 +42,7 @@ class TensorPassedToConstructor(LintRule[cst.Call]):
             return
         if len(node.args) < 2 or any(arg.keyword for arg in node.args[:2]) or expects_error(tree, node):
             return
-        second = tree.number(node.args[1].value)
+        second = number(tree, node.args[1].value)
         if second is not None and second not in (0, 1):
             problem = f"`{tree.code(node.func)}` takes a rate and `inplace`, not a tensor"
             yield Report(node, f"{problem}; create it in `__init__` and call it here")

@@ -3,8 +3,8 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.arguments import keyword
-from thinnet.lint.dataflow import constructor
 from thinnet.lint.fixes import Fix, remove_keyword
+from thinnet.lint.layers import constructor
 from thinnet.lint.modes import expects_error
 from thinnet.lint.names import DROPOUT_LAYERS
 from thinnet.lint.rule import LintRule, Report

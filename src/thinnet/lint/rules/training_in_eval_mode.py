@@ -2,14 +2,15 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.modes import is_in_no_grad, method_calls, receiver
+from thinnet.lint.evaluation import is_by_mode, is_model, model_of, modes, unit
+from thinnet.lint.modes import is_in_no_grad, method_calls
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
 
-class TrainingInEvalMode(LintRule[cst.For | cst.While]):
+class TrainingInEvalMode(LintRule[cst.Call]):
     """## What it does
-    Finds training loops that call `model.eval()` but never `model.train()`.
+    Finds training loops in which `eval()` is called, also by a called function, and `train()` is not called after it.
 
     ## Why is this bad?
     After the first evaluation the model trains in eval mode: without dropout, and with frozen batch normalisation. The
@@ -43,15 +44,30 @@ class TrainingInEvalMode(LintRule[cst.For | cst.While]):
 
     code = "THN109"
     words = (".eval(", ".backward(")
-    kinds = (cst.For, cst.While)
 
-    def check(self, node: cst.For | cst.While, tree: Tree) -> Iterator[Report]:
-        if tree.above(node, cst.For, cst.While) is not None or not method_calls(tree, node, "backward"):
+    def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        loop = tree.above(node, cst.For, cst.While)
+        if loop is None or not is_model(tree, node) or is_in_no_grad(tree, node):
             return
-        if method_calls(tree, node, "train"):
+        here = unit(tree, node)
+        body = loop if tree.above(loop, cst.FunctionDef) is tree.above(node, cst.FunctionDef) else here
+        if not method_calls(tree, body, "backward"):
             return
-        trained = {tree.code(call.func) for call in tree.under(node, cst.Call) if not is_in_no_grad(tree, call)}
-        for call in method_calls(tree, node, "eval"):
-            model = tree.code(receiver(call))
-            if not call.args and model in trained:
-                yield Report(call, f"`{model}` trains in eval mode after this line; call `{model}.train()` in the loop")
+        model = tree.code(model_of(node))
+        key = (f"trained {model}", id(here))
+        if key in tree.memory:  # one finding for a model in a function
+            return
+        tree.memory[key] = True
+        found = modes(tree, node, model)
+        for mode in found:
+            if mode.state == "eval" and self._comes_back(tree, mode.node, node) and not is_by_mode(tree, mode.node, node):
+                message = f"`{model}` trains in eval mode after this line; call `{model}.train()` in the loop"
+                yield Report(mode.node, message, cause=node)
+                return
+
+    def _comes_back(self, tree: Tree, eval_call: cst.CSTNode, training: cst.CSTNode) -> bool:
+        """Returns whether a mode is set after the training call, or in another function: then a loop leads back to it."""
+        if unit(tree, eval_call) is not unit(tree, training):
+            return True
+        calls = [call for call in tree.kinds[cst.Call] if call is eval_call or call is training]
+        return bool(calls) and calls[0] is training

@@ -40,7 +40,7 @@ class UnusedDropoutResult(LintRule[cst.Expr]):
         op = operation(tree, node.value)
         if op is None or op.name not in DROPOUTS or tree.module_method(node) is None:
             return
-        inplace = argument(op.options, "inplace", 3 if op.options is op.call else 1)
+        inplace = argument(op.options, "inplace", 3 if op.options is op.node else 1)
         if inplace is not None and not is_false(inplace):
             return
         fix = None

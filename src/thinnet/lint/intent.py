@@ -1,0 +1,61 @@
+"""What a name, a docstring, a comment or a test says is deliberate."""
+
+import re
+from collections.abc import Sequence
+
+import libcst as cst
+
+from thinnet.lint.tree import Tree
+
+ALWAYS_ON = re.compile(
+    r"always[- ](?:on|active|activated|applied|apply|applies|enabled|use|using|drop)|(?:is|are|be) always|always \w* ?dropout"
+    r"|even (?:in|during|at|when|while|if) \w* ?(?:eval|evaluat|infer|test|predict|not|the model)"
+    r"|(?:both|training) (?:training )?and (?:during |at |in )?(?:test|eval|infer|predict|generation)"
+    r"|monte[- ]?carlo|\bmc[-_ ]?drop|(?:at|during|in|for) (?:test|inference|eval|evaluation|generation|prediction)\b"
+    r"|on purpose|intention|deliberate|keep(?:s|ing)? dropout|regardless of|independent(?:ly)? of \w* ?(?:mode|training)"
+    r"|not only (?:in|during|at) train|stochastic (?:forward|inference|prediction)|bayesian|uncertainty|noqa",
+    re.IGNORECASE,
+)
+SAYS_DROPOUT = re.compile(r"drop|stochastic|monte|mask", re.IGNORECASE)
+SAMPLING_NAMES = re.compile(
+    r"pre_?net|monte_?carlo|mc_?drop|(?:^|_)mc(?:_|$)|^MC(?=[A-Z_])|(?:^|[a-z_])MC$|bayes|uncertain|always_?on|variational|stochastic_?forward",
+    re.IGNORECASE,
+)
+
+
+def is_intended(tree: Tree, node: cst.CSTNode, lines: Sequence[str], first: int, last: int) -> bool:
+    """Returns whether dropout that ignores the mode is deliberate.
+
+    Args:
+        tree: the file.
+        node: the dropout.
+        lines: the lines of the file.
+        first: the line of its first character, from 1.
+        last: the line of its last character.
+    """
+    comments = [line.partition("#")[2] for line in lines[max(first - 3, 0) : last] if "#" in line]
+    if any(ALWAYS_ON.search(comment) for comment in comments):
+        return True
+    around = tree.above(node, cst.FunctionDef, cst.ClassDef)
+    while around is not None:
+        text = around.get_docstring() or ""
+        if SAMPLING_NAMES.search(around.name.value) or (ALWAYS_ON.search(text) and SAYS_DROPOUT.search(text)):
+            return True
+        around = tree.above(around, cst.FunctionDef, cst.ClassDef)
+    return False
+
+
+def is_in_test(tree: Tree, node: cst.CSTNode) -> bool:
+    """Returns whether a node stands in a test function: one whose name starts with `test_` and that asserts something."""
+    around = tree.above(node, cst.FunctionDef)
+    while around is not None:
+        if around.name.value.startswith("test_") and _asserts(tree, around):
+            return True
+        around = tree.above(around, cst.FunctionDef)
+    return False
+
+
+def _asserts(tree: Tree, function: cst.FunctionDef) -> bool:
+    if any(True for _ in tree.under(function.body, cst.Assert)):
+        return True
+    return any("assert" in name.value.lower() or "raises" in name.value for name in tree.under(function.body, cst.Name))
