@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from thinnet.methods.recurrent import operations, packed
+from thinnet.methods.recurrent import operations, packed, plain
 from thinnet.methods.recurrent.loop import Noise
 from thinnet.methods.recurrent.sites import Inner, Input
+from thinnet.ops.schema import transformed
 from thinnet.rng import rates
 
 
@@ -165,7 +166,12 @@ def project(x: Tensor, weight: Tensor, bias: Tensor | None, gates: int) -> Tenso
     if x.ndim == 3:
         return F.linear(x, weight, bias)
     found = torch.einsum("tbgd,ghd->tbgh", x, weight.unflatten(0, (gates, -1))).flatten(-2)
-    return found if bias is None else found + bias
+    return found if bias is None else found + bias.to(found.dtype)
+
+
+def loops() -> Any:
+    """Returns the loops that run here: the transforms of `torch.func` do not see through an operation."""
+    return plain if not torch.compiler.is_compiling() and transformed() else operations
 
 
 class LSTMLayers(Layers):
@@ -184,7 +190,7 @@ class LSTMLayers(Layers):
         bias = None if b_ih is None or b_hh is None else b_ih + b_hh
         a = project(x, w_ih, bias, 4)  # type: ignore[arg-type]
         rest = (None if each is None else each.to(a.dtype) for each in (w_hh, *first, w_hr))  # autocast may have changed a
-        hs, c, *_ = operations.lstm(a, *rest, *noise.to(a.dtype), bool(k))  # type: ignore[arg-type]
+        hs, c, *_ = loops().lstm(a, *rest, *noise, bool(k))
         if noise.memory is not None:  # a dropped unit has no memory
             c = torch.where(noise.memory == 0, 0, c)
         return (hs[:-1], hs[0], c) if k else (hs[1:], hs[-1], c)
@@ -199,6 +205,7 @@ class GRULayers(Layers):
         w_ih, w_hh, b_ih, b_hh, _ = self.weights(layer, k)
         a = project(x, w_ih, b_ih, 3)  # type: ignore[arg-type]
         bias = a.new_zeros(a.shape[-1]) if b_hh is None else b_hh
-        noise, rest = noise.to(a.dtype), (each.to(a.dtype) for each in (w_hh, bias, *first))  # type: ignore[union-attr]
-        hs, _ = operations.gru(a, *rest, noise.read, noise.update, noise.zone_h, bool(k))
+        rest = (each.to(a.dtype) for each in (w_hh, bias, *first))  # type: ignore[union-attr]
+        hs, _ = loops().gru(a, *rest, noise.read, noise.update, noise.zone_h, bool(k))
+        hs = hs.to(x.dtype) if hs.device.type == "cpu" else hs  # as torch.nn.GRU, whose dtype autocast changes on a GPU only
         return (hs[:-1], hs[0]) if k else (hs[1:], hs[-1])

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from thinnet.methods.numbers import times
 from thinnet.methods.recurrent.reader import Reader
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward
@@ -25,7 +26,7 @@ tanh_backward = torch.ops.aten.tanh_backward
 
 
 class Noise(NamedTuple):
-    """The noise of one direction of one layer; None where there is none.
+    """The noise of one direction of one layer; None where there is none. Numbers have at least float32.
 
     Args:
         read: `(B, P)`, or `(gates, B, P)` with a mask per gate; a kept unit holds the scale.
@@ -40,10 +41,6 @@ class Noise(NamedTuple):
     memory: Tensor | None = None
     zone_c: Tensor | None = None
     zone_h: Tensor | None = None
-
-    def to(self, dtype: torch.dtype) -> "Noise":
-        """Returns the numbers in a dtype; bool masks stay bool until a loop reads them."""
-        return Noise(*(mask if mask is None or mask.dtype == torch.bool else mask.to(dtype) for mask in self))
 
 
 @dataclass(frozen=True)
@@ -81,8 +78,16 @@ def blocks(gates: Tensor, count: int) -> tuple[Tensor, ...]:
 
 
 def by_step(tensor: Tensor | None, like: Tensor) -> tuple[Tensor, ...] | None:
-    """Splits a tensor into steps, in the dtype of `like`."""
-    return None if tensor is None else tensor.to(like.dtype).unbind(0)
+    """Splits a mask into steps; bool becomes numbers in the dtype of `like`."""
+    return None if tensor is None else (tensor.to(like.dtype) if tensor.dtype == torch.bool else tensor).unbind(0)
+
+
+def blend(new: Tensor, old: Tensor, zone: Tensor) -> None:
+    """Writes the zone's share of the old state into the new one."""
+    if zone.dtype == new.dtype:
+        new.lerp_(old, zone)
+    else:
+        new.copy_(torch.lerp(new.to(zone.dtype), old.to(zone.dtype), zone))
 
 
 def lstm(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, w_hr: Tensor | None, noise: Noise, reverse: bool) -> tuple[Tensor, ...]:
@@ -90,6 +95,7 @@ def lstm(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, w_hr: Tensor | None, nois
     order, reader = Order(len(a), reverse), Reader(w, noise.read)
     hs, cs, gates, tanhs = order.states(h0), order.states(c0), torch.empty_like(a), a.new_empty(len(a), *c0.shape)
     shown = None if w_hr is None else torch.empty_like(c0)
+    room = None if noise.update is None else torch.empty_like(c0)
     x, h, c, gate, tanh = (tensor.unbind(0) for tensor in (a, hs, cs, gates, tanhs))
     i, f, g, o = (part.unbind(0) for part in blocks(gates, 4))
     i_f = gates[..., : 2 * c0.shape[1]].unbind(0)
@@ -99,7 +105,7 @@ def lstm(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, w_hr: Tensor | None, nois
         i_f[t].sigmoid_()
         g[t].tanh_()
         o[t].sigmoid_()
-        written = g[t] if update is None else g[t] * update[t]
+        written = g[t] if update is None else torch.mul(g[t], update[t], out=room)
         torch.mul(f[t], c[before], out=c[after]).addcmul_(i[t], written)
         torch.tanh(c[after], out=tanh[t])
         show = torch.mul(o[t], tanh[t], out=h[after] if shown is None else shown)
@@ -109,7 +115,7 @@ def lstm(a: Tensor, w: Tensor, h0: Tensor, c0: Tensor, w_hr: Tensor | None, nois
             torch.mm(show, w_hr.t(), out=h[after])
         for state, zone in ((c, zone_c), (h, zone_h)):
             if zone is not None:
-                state[after].lerp_(state[before], zone[t])
+                blend(state[after], state[before], zone[t])
     return hs, cs, gates, tanhs
 
 
@@ -118,8 +124,8 @@ def lstm_factors(cs: Tensor, gates: Tensor, tanhs: Tensor, noise: Noise) -> tupl
     i, f, g, o = blocks(gates, 4)
     factors = torch.empty_like(gates)
     to_i, to_f, to_g, to_o = blocks(factors, 4)
-    written, share = (g, i) if noise.update is None else (g * noise.update, i * noise.update)
-    shown, out = (tanhs, o) if noise.memory is None else (tanhs * noise.memory, o * noise.memory)
+    written, share = (g, i) if noise.update is None else (times(g, noise.update), times(i, noise.update))
+    shown, out = (tanhs, o) if noise.memory is None else (times(tanhs, noise.memory), times(o, noise.memory))
     sigmoid_backward.grad_input(written, i, grad_input=to_i)
     sigmoid_backward.grad_input(cs, f, grad_input=to_f)
     tanh_backward.grad_input(share, g, grad_input=to_g)
@@ -161,7 +167,7 @@ def lstm_backward(
 def show_of(gates: Tensor, tanhs: Tensor, noise: Noise) -> Tensor:
     """Returns o tanh c of all steps, `(T * B, H)`: the input of the projection."""
     shown = blocks(gates, 4)[3] * tanhs
-    return (shown if noise.memory is None else shown * noise.memory).flatten(0, 1)
+    return (shown if noise.memory is None else times(shown, noise.memory)).flatten(0, 1)
 
 
 def part(d: Tensor, zone: tuple[Tensor, ...] | None, t: int) -> Tensor | None:
@@ -187,14 +193,15 @@ def gru(a: Tensor, w: Tensor, b: Tensor, h0: Tensor, noise: Noise, reverse: bool
     r, z, hidden, n = (part.unbind(0) for part in blocks(gates, 4))
     x_r_z, x_n = a[..., : 2 * size].unbind(0), a[..., 2 * size :].unbind(0)
     update, zone = by_step(noise.update, a), by_step(noise.zone_h, a)
+    room = None if update is None else torch.empty_like(h0)
     for t, before, after in order.walk():
         reader.read(h[before], b, out=read[t])
         r_z[t].add_(x_r_z[t]).sigmoid_()
         torch.addcmul(x_n[t], r[t], hidden[t], out=n[t]).tanh_()
-        written = n[t] if update is None else n[t] * update[t]
+        written = n[t] if update is None else torch.mul(n[t], update[t], out=room)
         torch.lerp(written, h[before], z[t], out=h[after])
         if zone is not None:
-            h[after].lerp_(h[before], zone[t])
+            blend(h[after], h[before], zone[t])
     return hs, gates
 
 
@@ -203,7 +210,7 @@ def gru_factors(hs: Tensor, gates: Tensor, noise: Noise) -> Tensor:
     r, z, hidden, n = blocks(gates, 4)
     factors = torch.empty_like(gates)
     to_r, to_z, to_hidden, to_n = blocks(factors, 4)
-    written, share = (n, 1 - z) if noise.update is None else (n * noise.update, (1 - z) * noise.update)
+    written, share = (n, 1 - z) if noise.update is None else (times(n, noise.update), times(1 - z, noise.update))
     tanh_backward.grad_input(share, n, grad_input=to_n)
     sigmoid_backward.grad_input(hs - written, z, grad_input=to_z)
     torch.mul(to_n, r, out=to_hidden)

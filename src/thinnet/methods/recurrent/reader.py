@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from thinnet.methods.numbers import times
+
 
 class Reader:
     """Computes W_hh (m h), with one mask or with one per gate."""
@@ -12,7 +14,7 @@ class Reader:
         self.tied = mask is None or mask.ndim == 2
         self.gates = 1 if mask is None or self.tied else len(mask)
         self.per_gate = weight.unflatten(0, (self.gates, -1))
-        self.room = None if mask is None else torch.empty_like(mask)
+        self.room = None if mask is None else torch.empty_like(mask, dtype=weight.dtype)
 
     def read(self, h: Tensor, add: Tensor, out: Tensor) -> None:
         """Writes `add + W_hh (m h)`."""
@@ -36,7 +38,7 @@ class Reader:
     def weight_gradient(self, d: Tensor, h: Tensor) -> Tensor:
         """Returns the gradient of W_hh: one product for all steps, or one per gate if each has its own mask."""
         if self.tied:
-            read = h if self.mask is None else h * self.mask
+            read = h if self.mask is None else times(h, self.mask)
             return d.flatten(0, 1).t() @ read.flatten(0, 1)
         parts = zip(d.unflatten(-1, (self.gates, -1)).unbind(2), self.mask, strict=True)  # type: ignore[arg-type]
-        return torch.cat([part.flatten(0, 1).t() @ (h * mask).flatten(0, 1) for part, mask in parts])
+        return torch.cat([part.flatten(0, 1).t() @ times(h, mask).flatten(0, 1) for part, mask in parts])

@@ -7,6 +7,7 @@ prefix equal those of the whole sequence. Both directions number steps in the or
 import torch
 from torch import Tensor
 
+from thinnet.methods.numbers import wide
 from thinnet.rng import Site, context, rates
 
 
@@ -24,8 +25,11 @@ class Inner(Site):
         return torch.compiler.is_compiling() or self.p != 0 or context.capturing(self._device)
 
     def mask(self, like: Tensor, *shape: int) -> Tensor | None:
-        """Returns a mask with samples in axis 0: the scale where a unit is kept, else 0; None without noise."""
-        return self.apply_noise(like.new_ones(shape)) if self.on() else None
+        """Returns a mask with samples in axis 0: the scale where a unit is kept, else 0; None without noise.
+
+        It has at least float32, as a scale that is rounded to bfloat16 would bias every step.
+        """
+        return self.apply_noise(like.new_ones(shape, dtype=wide(like))) if self.on() else None
 
 
 class Input(Inner):
@@ -111,7 +115,7 @@ class Zone(Inner):
         if not self.on():
             return [None] * directions
         if not self.training:
-            share = (self._rate(like.device) / rates.RESOLUTION).to(like.dtype)
+            share = (self._rate(like.device) / rates.RESOLUTION).to(wide(like))
             return [share.expand(len(like), 1, 1)] * directions
         mask = self.apply_noise(like.new_ones(like.shape[1], len(like), directions, self.size)) == 0
         return [each.transpose(0, 1) for each in mask.unbind(2)]
