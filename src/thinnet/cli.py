@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from thinnet.report.findings import Format
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
+from thinnet.study.problems import DIGITS, PROBLEMS
 
 ABOUT = """Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data.
 
@@ -231,7 +232,9 @@ def lint(context: typer.Context) -> None:
 def study(
     file: Annotated[
         Path | None,
-        typer.Argument(help="A .csv, .tsv or .txt file (also .gz), .parquet or .npz. Default: scikit-learn's digits."),
+        typer.Argument(
+            help=f"A .csv, .tsv or .txt file (also .gz), .parquet or .npz; or one of {', '.join(PROBLEMS)}. Default: digits."
+        ),
     ] = None,
     target: Annotated[
         str | None, typer.Option(metavar="NAME", help="The column to predict, or the array in an .npz file.")
@@ -259,19 +262,28 @@ def study(
             help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete.",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Output folder: report, trials and weights.")] = Path("report"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Output folder: report, trials and weights. Default: report, or NAME-report with a FILE."
+        ),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option(metavar="N", help="Parallel processes. They do not change any number. Default: all cores.")
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", help="Seed of the split and of all initial weights, batches and masks.")
     ] = 0,
-    epochs: Annotated[int, typer.Option(metavar="N", help="Epochs, the same for every rate.")] = 100,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", help="Epochs, the same for every rate. Default: 100; toy, regression: 400.")
+    ] = None,
     hidden: Annotated[
         str, typer.Option(metavar="N,N,...", help="Widths of the hidden layers, separated by commas.")
     ] = "128,128",
-    batch: Annotated[int, typer.Option(metavar="N", help="Batch size.")] = 64,
-    learning_rate: Annotated[float, typer.Option(metavar="X", help="Learning rate of Adam.")] = 1e-3,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Batch size. Default: 64; toy, regression: 32.")] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(metavar="X", help="Learning rate of Adam. Default: 0.001; toy, regression: 0.003.")
+    ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Device: cpu, cuda, mps or auto.")] = "cpu",
     precision: Annotated[str, typer.Option(metavar="NAME", help="Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
@@ -292,17 +304,20 @@ def study(
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`
 
+    See how dropout works on a toy function: `thinnet study toy`
+
     Compare thinned execution with dropout: `thinnet study --methods dropout,thin --rates 0.2,0.5 --out thin-report`
 
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
     with exit_codes():
+        name = DIGITS if file is None else str(file)
+        given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
+        settings = PROBLEMS[name].settings if name in PROBLEMS else {}
         plan = Plan(
+            **settings | {option: value for option, value in given.items() if value is not None},
             rates=parse_numbers("--rates", rates),
-            epochs=epochs,
             hidden=parse_numbers("--hidden", hidden, int),
-            batch=batch,
-            learning_rate=learning_rate,
             seed=seed,
             device=device,
             precision=precision,
@@ -316,5 +331,6 @@ def study(
 
         named = None if task is None else task.value
         kinds = parse_kinds(column or [])
-        request = Request(file, target, kinds, named, plan, seeds, limit, cores() if jobs is None else jobs, out, as_json)
+        folder = out or Path("report" if name == DIGITS else f"{Path(name).name.split('.')[0]}-report")
+        request = Request(file, target, kinds, named, plan, seeds, limit, cores() if jobs is None else jobs, folder, as_json)
         raise typer.Exit(run_study(request))

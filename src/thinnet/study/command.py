@@ -16,12 +16,15 @@ from rich.console import Console
 from thinnet.report.extras import need
 from thinnet.report.formatting import counted
 from thinnet.report.page import write
+from thinnet.study.builtin import load
 from thinnet.study.console import print_data, print_results, show_progress
 from thinnet.study.dataset import Dataset
 from thinnet.study.document import document
+from thinnet.study.lesson import Lesson, lesson
 from thinnet.study.network import check_configurations
 from thinnet.study.plan import Plan, StudyError, whole_rounds
 from thinnet.study.preparing import prepare
+from thinnet.study.problems import DIGITS, PROBLEMS
 from thinnet.study.report import report
 from thinnet.study.results import Results, summarize
 from thinnet.study.runner import run
@@ -66,20 +69,21 @@ def run_study(request: Request) -> int:
         need(library, "study")
     err = Console(stderr=True, highlight=False)
     with err.status("reading the data"):
-        data = prepare(read_table(request.file, request.target, request.kinds), request.task, request.plan.seed)
+        data = _load(request)
         fabric_for(request.plan)
         check_configurations(data, request.plan)
         store = Store(request.out, _identity(data, request.plan))
     try:
         seeds = _train(request, data, store, err)
         results = summarize(data, request.plan, store, seeds)
+        seen = lesson(data, request.plan, store, results)
     except KeyboardInterrupt:
         kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
         err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
         return INTERRUPTED
     finally:
         store.close()
-    _publish(request, data, results, judge(results, data))
+    _publish(request, data, results, judge(results, data), seen)
     return DONE
 
 
@@ -108,10 +112,21 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     return seeds
 
 
-def _publish(request: Request, data: Dataset, results: Results, verdict: Verdict) -> None:
+def _load(request: Request) -> Dataset:
+    """Read the file, or load the built-in problem of that name."""
+    name = DIGITS if request.file is None and request.target is None else str(request.file)
+    if name not in PROBLEMS:
+        return prepare(read_table(request.file, request.target, request.kinds), request.task, request.plan.seed)
+    if request.target is not None or request.kinds:
+        option = "--column" if request.target is None else "--target"
+        raise StudyError(option, "the option must come with a FILE", f"the built-in problem {name}", "Leave it out.")
+    return load(name, request.task, request.plan.seed)
+
+
+def _publish(request: Request, data: Dataset, results: Results, verdict: Verdict, seen: Lesson | None) -> None:
     """Write the result and the report, and print the one or the other."""
     result = json.dumps(document(data, request.plan, results, verdict), indent=2, allow_nan=False)
-    page = report(data, request.plan, results, verdict, shlex.join(["thinnet", *sys.argv[1:]]))
+    page = report(data, request.plan, results, verdict, seen, shlex.join(["thinnet", *sys.argv[1:]]))
     write(request.out / RESULT, result + "\n")
     write(request.out / REPORT, page)
     if request.as_json:

@@ -4,24 +4,25 @@ from typing import Any
 
 from thinnet.report.figure import Figure
 from thinnet.report.page import render
-from thinnet.study import comparison_figures, figures
+from thinnet.study import comparison_figures, figures, lesson_figures
 from thinnet.study.averaging import averaging_text
 from thinnet.study.columns import columns_table
 from thinnet.study.comparison_text import comparison_table, loss_sentences, time_sentences
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text, quantity
+from thinnet.study.lesson import Lesson, reasons_table
 from thinnet.study.plan import METHODS, Plan
 from thinnet.study.results import Results
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.verdict import Verdict
 
 
-def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, command: str) -> str:
+def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, seen: Lesson | None, command: str) -> str:
     """Return the report as HTML that loads nothing; `command` is what the user typed."""
     tables = {method: comparison_table(found, data.task) for method in results.others if (found := results.compared(method))}
     return render(
         "report.html",
-        _figures(results, data.task),
+        _figures(results, data.task) | (lesson_figures.figures(data, seen) if seen else {}),
         package="thinnet.study",
         user="study",
         title=verdict.headline,
@@ -31,6 +32,8 @@ def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, comman
         results=results,
         verdict=verdict,
         command=command,
+        lesson=seen,
+        reasons=reasons_table(seen.reasons) if seen else None,
         rows=_rows(results, data.task),
         pair=sorted({0.0, results.compared_rate}),
         methods={name: METHODS[name] for name in plan.methods},

@@ -75,7 +75,7 @@ def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] |
         reason = " ".join(str(error).split()).rstrip(".")
         got = f"{str(path)!r} ({reason})"
         raise StudyError(COMMAND, f"FILE must be a readable {suffix_of(path)} file", got, "Repair or re-export it.") from None
-    return _from_contents(path, contents, target, kinds)
+    return from_contents(path.name, contents, target, kinds)
 
 
 def parse_kinds(options: list[str]) -> dict[str, str]:
@@ -142,7 +142,7 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
     return Table(name, features, pd.Series(y, name=target), image=image)
 
 
-def _from_contents(path: Path, contents: Contents, target: str | None, kinds: Mapping[str, str]) -> Table:
+def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapping[str, str]) -> Table:
     """Separate the target from the features, and read every column."""
     frame = contents.frame
     frame.columns = [str(column) for column in frame.columns]
@@ -151,17 +151,17 @@ def _from_contents(path: Path, contents: Contents, target: str | None, kinds: Ma
         raise StudyError("--target", "a column must be named for a table", "none", _choose(names))
     if names.count(target) != 1:
         raise StudyError("--target", "the name must be that of one column", repr(target), _choose(names, target))
-    for name in kinds:
-        if names.count(name) != 1 or name == target:
+    for column in kinds:
+        if names.count(column) != 1 or column == target:
             others = [each for each in names if each != target]
-            raise StudyError("--column", "the name must be that of one feature", repr(name), _choose(others, name))
+            raise StudyError("--column", "the name must be that of one feature", repr(column), _choose(others, column))
     features = frame.drop(columns=target)
     _check_size(features)
     used, columns = read_columns(features, kinds, contents.comma)
     if used.empty:
         left = ", ".join(f"{each.name!r} ({each.kind})" for each in columns)
         raise StudyError(COMMAND, "FILE must hold a usable feature", left, "Name its kind: --column NAME=category.")
-    return Table(path.name, used, _target(frame[target], contents.comma), columns, notes=contents.notes)
+    return Table(name, used, _target(frame[target], contents.comma), columns, notes=contents.notes)
 
 
 def _target(values: pd.Series, comma: bool) -> pd.Series:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,14 @@ from thinnet.study.weights import States, save_weights, weights_path
 EVALUATION_ROWS = 8192
 CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
 VIEWS = ("best", "last")
+
+
+class Seeds(NamedTuple):
+    """The seeds of the initial weights, of the batches and of the masks."""
+
+    weights: int
+    batches: int
+    dropout: int
 
 
 @dataclass(frozen=True)
@@ -77,13 +86,13 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     Raises:
         StudyError: a loss is not finite.
     """
-    weights_seed, batches_seed, dropout_seed = np.random.SeedSequence([plan.seed, key.seed]).generate_state(3).tolist()
+    seeds = seeds_of(plan, key.seed)
     fabric = fabric_for(plan)
-    network = thinned(seeded_network(data, plan, key.rate, weights_seed), data, plan, key)
-    rng = DropoutRNG(dropout_seed).bind(network)
+    network = thinned(seeded_network(data, plan, key.rate, seeds.weights), data, plan, key)
+    rng = DropoutRNG(seeds.dropout).bind(network)
     model, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True))
     sets = {name: _on_device(part, fabric) for name, part in (("train", data.train), ("validation", data.validation))}
-    batches = torch.Generator().manual_seed(batches_seed)
+    batches = torch.Generator().manual_seed(seeds.batches)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     best, states, step, seconds = 0, {}, 0, 0.0
     for epoch in range(plan.epochs):
@@ -102,6 +111,11 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
         if epoch == 0 or curves["validation_loss"][-1] < curves["validation_loss"][best]:
             best, states["best"] = epoch, _copied(network)
     return Trial(key.rate, key.seed, curves, best, seconds, method=key.method), states | {"last": _copied(network)}
+
+
+def seeds_of(plan: Plan, seed: int) -> Seeds:
+    """Return the seeds of a trial: they depend on the seed of the plan and on its own."""
+    return Seeds(*np.random.SeedSequence([plan.seed, seed]).generate_state(3).tolist())
 
 
 def fabric_for(plan: Plan) -> Fabric:

@@ -1,0 +1,200 @@
+"""What dropout does to a made regression, measured on the networks of a study: fits, spread, sub-networks and reasons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thinnet import DropoutRNG, diagnose
+from thinnet.inference import exact, sample
+from thinnet.report.table import Table
+from thinnet.study.dataset import Dataset
+from thinnet.study.formatting import interval_text
+from thinnet.study.functions import FUNCTIONS, Function
+from thinnet.study.network import seeded_network
+from thinnet.study.plan import DROPOUT, FEWEST_SEEDS, Plan, TrialKey
+from thinnet.study.results import Results
+from thinnet.study.scores import trained
+from thinnet.study.statistics import Interval, seed_interval
+from thinnet.study.store import Store
+from thinnet.study.trial import one_thread, seeds_of, train
+
+POINTS = {1: 201, 2: 31}
+"""Points of the grid along each axis, by the number of inputs."""
+
+DRAWS = 200
+SMALL, LONGER = (8, 6), 4
+"""The hidden layers of the network whose 2^14 sub-networks are all averaged; it trains for so many times more epochs."""
+
+SHOWN, SOME, ORDERS = 2, 24, 3
+"""How many sub-networks of a step and of the small network are drawn, and how many orders an ablation averages."""
+
+REASONS = (
+    ("correlation of hidden units", "lower: less co-adaptation"),
+    ("loss with half the units of a layer off", "lower: more redundancy"),
+    ("training loss", "higher: less memorising of noise"),
+)
+
+
+@dataclass(frozen=True)
+class Subnetwork:
+    """The units that one sample keeps in one step, by hidden layer; True is kept."""
+
+    sample: int
+    kept: list[np.ndarray]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """A small network, on the grid: every average is (G,), the outputs of some of its sub-networks are (k, G)."""
+
+    units: int
+    mean: np.ndarray
+    scaled: np.ndarray
+    some: np.ndarray
+
+    @property
+    def distance(self) -> float:
+        """The mean distance of one pass with all units on from the mean of all sub-networks."""
+        return float(np.abs(self.mean - self.scaled).mean())
+
+    @property
+    def spread(self) -> float:
+        """The mean distance of a sub-network from the mean of all."""
+        return float(np.abs(self.some - self.mean).mean())
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One measure of the networks without and with dropout, averaged over seeds, and the paired difference."""
+
+    name: str
+    meaning: str
+    without: float
+    with_dropout: float
+    interval: Interval | None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What the report of a made regression shows. All predictions are in the unit of the target.
+
+    Args:
+        function: the true function.
+        axis: the values of an input on the grid; the grid of two inputs has all pairs.
+        truth: the true function on the grid, (G,).
+        rate: the rate above 0 that is compared with 0.
+        fits: the prediction on the grid of one network for each rate, after its last epoch.
+        spread: the standard deviation of the sub-networks of the compared rate, (G,).
+        average: their mean, (G,).
+        subnetworks: the masks of the first samples of the first step.
+        ensemble: all sub-networks of a small network.
+        reasons: the measures behind the three reasons why dropout works.
+    """
+
+    function: Function
+    axis: np.ndarray
+    truth: np.ndarray
+    rate: float
+    fits: dict[float, np.ndarray]
+    spread: np.ndarray
+    average: np.ndarray
+    subnetworks: list[Subnetwork]
+    ensemble: Ensemble
+    reasons: list[Reason]
+
+
+def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson | None:
+    """Return what the report shows; None for data whose true function is not known, and where no rate above 0 was trained."""
+    function, rate = FUNCTIONS.get(data.name), results.compared_rate
+    if function is None or rate == 0:
+        return None
+    axis = np.linspace(-1, 1, POINTS[function.inputs])
+    points = np.stack(np.meshgrid(*[axis] * function.inputs, indexing="ij"), -1).reshape(-1, function.inputs)
+    grid = torch.from_numpy(points.astype(np.float32))
+    rates = sorted({each.rate for each in results.rates})
+    with one_thread():
+        networks = {each: _networks(data, plan, store, each, seeds=1)[0] for each in rates}
+        drawn = sample(networks[rate], grid, n=DRAWS, seed=plan.seed, kind="values", progress=False).draws.squeeze(-1)
+        return Lesson(
+            function=function,
+            axis=axis,
+            truth=function.value(points),
+            rate=rate,
+            fits={each: _in_units(data, _predicted(network, grid)) for each, network in networks.items()},
+            spread=(drawn.std(0) * data.task.scale).numpy(),
+            average=_in_units(data, drawn.mean(0)),
+            subnetworks=_subnetworks(networks[rate], data, plan),
+            ensemble=_ensemble(data, plan, rate, grid),
+            reasons=_reasons(data, plan, store, rate, results.seeds),
+        )
+
+
+def reasons_table(reasons: Sequence[Reason]) -> Table:
+    """Return one row for each reason."""
+    rows = [(each.name, each.without, each.with_dropout, interval_text(each.interval), each.meaning) for each in reasons]
+    return Table(("measure", "without dropout", "with", "difference [95 %]", "meaning"), rows)
+
+
+def _networks(data: Dataset, plan: Plan, store: Store, rate: float, seeds: int) -> list[nn.Module]:
+    """Return the networks of the first seeds, after their last epoch."""
+    trials = store.finished()
+    chosen = [trials[TrialKey(plan.methods[0], rate, seed)] for seed in range(seeds)]
+    return list(trained(data, plan, store.folder, chosen, "last"))
+
+
+def _predicted(network: nn.Module, grid: Tensor) -> Tensor:
+    network.eval()
+    with torch.no_grad():
+        return network(grid).squeeze(1)
+
+
+def _in_units(data: Dataset, output: Tensor) -> np.ndarray:
+    """Convert standardised predictions to the unit of the target."""
+    return (output.double() * data.task.scale + data.task.mean).numpy()
+
+
+def _subnetworks(network: nn.Module, data: Dataset, plan: Plan) -> list[Subnetwork]:
+    """Return the masks of the first samples at the first step of seed 0."""
+    rng = DropoutRNG(seeds_of(plan, 0).dropout).bind(network)
+    ids = data.train.ids[:SHOWN].tolist()
+    masks = [rng.mask(site, step=0, samples=ids, shape=(width,)) for site, width in zip(rng.sites, plan.hidden, strict=True)]
+    rng.unbind()
+    return [Subnetwork(number, [mask[row].numpy() for mask in masks]) for row, number in enumerate(ids)]
+
+
+def _ensemble(data: Dataset, plan: Plan, rate: float, grid: Tensor) -> Ensemble:
+    """Train a small network at the compared rate, and average all its sub-networks."""
+    small = replace(plan, hidden=SMALL, epochs=LONGER * plan.epochs)
+    key = TrialKey(DROPOUT, rate, 0)
+    network = seeded_network(data, small, rate, seed=0)
+    network.load_state_dict(train(data, small, key)[1]["last"])
+    found = exact(network, grid, kind="values", n=1, limit=sum(SMALL))
+    assert found.outputs is not None
+    drawn = np.random.default_rng(plan.seed).choice(len(found.probabilities), SOME, p=found.probabilities.numpy())
+    some = found.outputs[torch.from_numpy(drawn)].squeeze(-1)
+    mean, scaled = (_in_units(data, each.squeeze(-1)) for each in (found.mean, found.weight_scaled))
+    return Ensemble(found.units, mean, scaled, _in_units(data, some))
+
+
+def _reasons(data: Dataset, plan: Plan, store: Store, rate: float, seeds: int) -> list[Reason]:
+    sides = [[_measures(network, data) for network in _networks(data, plan, store, each, seeds)] for each in (0.0, rate)]
+    reasons = []
+    for place, (name, meaning) in enumerate(REASONS):
+        without, kept = (np.array([row[place] for row in side]) for side in sides)
+        interval = seed_interval(kept - without) if seeds >= FEWEST_SEEDS else None
+        reasons.append(Reason(name, meaning, float(without.mean()), float(kept.mean()), interval))
+    return reasons
+
+
+def _measures(network: nn.Module, data: Dataset) -> tuple[float, float, float]:
+    """Return co-adaptation, the loss with half the units of a layer off, and the training loss of one network."""
+    pair = (torch.from_numpy(data.train.x), torch.from_numpy(data.train.y[:, None]))
+    found = diagnose(network, pair, measures=("coadaptation", "ablation"), orders=ORDERS)
+    energy = [layer.coadaptation.energy for layer in found.layers if layer.coadaptation]
+    half = [np.mean(layer.ablation.loss, 0)[layer.ablation.fractions.index(0.5)] for layer in found.layers if layer.ablation]
+    x, y = pair
+    loss = data.task.loss(_predicted(network, x)[:, None], y[:, 0]).mean().item()
+    return float(np.mean(energy)), float(np.mean(half)), loss
