@@ -12,6 +12,7 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from thinnet.report.findings import Format
+from thinnet.report.terminal import show
 from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
 from thinnet.study.problems import DIGITS, PROBLEMS
 
@@ -135,7 +136,10 @@ def methods(
         found = [catalogue.plain(method) for method in catalogue.REGISTRY] if chosen is None else catalogue.plain(chosen)
         typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
         return
-    Console().print(catalogue.listing() if chosen is None else catalogue.card(chosen))
+    if chosen is None:
+        show(catalogue.listing())
+    else:
+        Console().print(catalogue.card(chosen))
 
 
 ModelArgument = Annotated[

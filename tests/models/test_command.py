@@ -174,3 +174,11 @@ def test_a_file_does_not_hide_a_library_of_the_same_name(tmp_path: Path) -> None
 
     assert run("sites", f"{tmp_path / 'random.py'}:make").exit_code == 0
     assert __import__("random") is random
+
+
+def test_a_site_is_one_line_where_the_output_is_no_terminal(tmp_path: Path) -> None:
+    deep = "m = nn.Dropout(0.5)\nfor _ in range(30):\n    m = nn.Sequential(m)\n"
+    (tmp_path / "deep.py").write_text(f"from torch import nn\n{deep}")
+    result = CliRunner().invoke(app, ["sites", f"{tmp_path / 'deep.py'}:m", "--input", "64x3"], env={"COLUMNS": "40"})
+    lines = [line for line in result.stdout.splitlines() if ".".join(["0"] * 30) in line]
+    assert len(lines) == 1 and "train" in lines[0]

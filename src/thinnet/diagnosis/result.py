@@ -13,6 +13,7 @@ from thinnet.diagnosis.panels import panels
 from thinnet.diagnosis.scores import Gap, Score
 from thinnet.diagnosis.variance import Shift
 from thinnet.report.figure import draw, grid
+from thinnet.report.formatting import counted
 from thinnet.report.page import document, write
 from thinnet.report.table import Table, Tabular
 
@@ -154,5 +155,5 @@ def _shifts(shifts: tuple[Shift, ...]) -> Table:
     meaning = "variance of the input of a layer, training over eval"
     if not rows:
         rows, left = [(f"all {left} layers", "", "1.00", "", "")], 0
-    meaning += f"; {left} more layers are nearer to 1" if left else ""
+    meaning += f"; {counted(left, 'more layer')} {'is' if left == 1 else 'are'} nearer to 1" if left else ""
     return Table(("layer", "class", "median unit", "lowest", "highest"), rows, "variance shift", meaning)

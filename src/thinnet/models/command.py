@@ -16,6 +16,7 @@ from thinnet.models.site_page import site_page
 from thinnet.models.sites import sites
 from thinnet.report.findings import Findings, Format
 from thinnet.report.page import write
+from thinnet.report.terminal import show
 
 BAD_INPUT = 2
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
     if as_json:
         sys.stdout.write(found.json() + "\n")
     else:
-        Console().print(found)
+        show(found)
     return 0
 
 
@@ -52,9 +53,8 @@ def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], 
     if output is not Format.text:
         sys.stdout.write(findings.render(output) + "\n")
         return int(findings.failed)
-    console = Console()
-    console.print(findings)
-    console.print(Text(findings.summary(), style="bold red" if findings.failed else "bold green"))
+    show(findings)
+    Console(soft_wrap=True).print(Text(findings.summary(), style="bold red" if findings.failed else "bold green"))
     return int(findings.failed)
 
 

@@ -10,8 +10,20 @@ function coloured(value, style) {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, coloured(item, style)]));
 }
 
+// Plotly takes the rows of a legend from the plot; here each row beyond the second makes the figure taller.
+function fit(element, figure) {
+  if (figure.layout.showlegend === false || figure.layout.legend?.orientation === "v") return;
+  const named = figure.data.filter((trace) => trace.name && trace.showlegend !== false);
+  element.dataset.height ??= element.offsetHeight;
+  const longest = Math.max(0, ...named.map((trace) => trace.name.length));
+  const columns = Math.max(1, Math.floor(element.offsetWidth / (44 + 6.4 * longest)));
+  const rows = Math.ceil(named.length / columns);
+  element.style.height = `${Number(element.dataset.height) + 19 * Math.max(0, rows - 2)}px`;
+}
+
 function draw(element) {
   const figure = figures[element.dataset.figure];
+  fit(element, figure);
   const style = getComputedStyle(document.documentElement);
   const layout = coloured({ ...figure.layout, template: look }, style);
   Plotly.react(element, coloured(figure.data, style), layout, { displayModeBar: false, responsive: true });
@@ -20,3 +32,4 @@ function draw(element) {
 const plots = [...document.querySelectorAll(".plot")];
 plots.forEach(draw);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach(draw));
+addEventListener("resize", () => plots.forEach(draw));
