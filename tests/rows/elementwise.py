@@ -10,7 +10,7 @@ from thinnet.methods.elementwise.importance_dropout import ImportanceDropout
 from thinnet.methods.elementwise.standout import Standout
 
 FLAT = ((6,), (5, 7), (3, 130), (2, 3, 4, 5))
-BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"))
+BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5"))
 IMPORTANCE = {"importance": torch.tensor([0.7, 1.1, 0.9, 9.0, 1.2, 1.0, 0.8]), "floor": 0.2}
 with torch.random.fork_rng():
     torch.manual_seed(0)

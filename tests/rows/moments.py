@@ -15,7 +15,7 @@ ROWS: tuple[Row, ...] = (
         ((6, 5), (3, 2, 5)),
         LINEAR,
         edges=(0.0,),
-        outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"),
+        outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5"),
         resized=True,
         kept=64 * 6 * 4 * 4 + 1024,  # the deviations, their squares and the noise
     ),

@@ -22,7 +22,7 @@ def per_batch(name: str) -> Method:
     return method._replace(facts=replace(method.facts, per_batch=True))
 
 
-BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1 - 1e-6, float("nan"), True, "0.5"))
+BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5"))
 SMALL = layer(nn.Linear, 5, 3)
 CONV = layer(nn.Conv1d, 2, 4, 2, stride=2, padding=1, groups=2, padding_mode="circular")
 MOVED = SMALL | {"target": torch.linspace(-1, 1, 15).reshape(3, 5)}

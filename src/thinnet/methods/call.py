@@ -40,7 +40,7 @@ def draw_key(
     """Returns the key of one call with a fresh seed; None where `training` is False or the rate is 0."""
     compiling = torch.compiler.is_compiling()
     if compiling or (isinstance(p, Tensor) and p.device.type != "cpu"):
-        rate = _rate_on_device(function, p, x.device)
+        rate = rate_on_device(function, p, x.device)
     else:
         value = rates.check(function, p, below_one=below_one)
         if training and value == 0:
@@ -53,10 +53,12 @@ def draw_key(
     return NoiseKey(function, rate, torch.randint(LOW, HIGH, (), device=x.device))
 
 
-def _rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:
+def rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Tensor:
     """Returns a rate that only compiled code or the device knows. It is clamped, as it cannot be refused without waiting."""
     if not isinstance(p, Tensor):
         p = torch.ones((), dtype=torch.float64, device=device) * p  # keeps a changing float out of the code
     elif p.requires_grad:
         raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rate. Pass p.detach().")
-    return (p.to(device).double() * rates.RESOLUTION).round().clamp(0, rates.RESOLUTION).to(torch.int32).reshape(())
+    p = p.to(device).double()
+    counted = (p * rates.RESOLUTION).round().clamp(0, rates.RESOLUTION)
+    return (counted - ((counted == rates.RESOLUTION) & (p < 1)).to(counted.dtype)).to(torch.int32).reshape(())

@@ -15,7 +15,7 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
         below_one: whether the method is undefined where everything is dropped.
 
     Raises:
-        ValueError: `p` is a bool, not a number, NaN, or outside its domain at a resolution of 1/65536.
+        ValueError: `p` is a bool, not a number, NaN, or outside its domain.
         TypeError: `p` requires grad.
 
     >>> check("dropout", 1.5)
@@ -36,7 +36,7 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
         value = float(p)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise ValueError(f"{rule} It is the probability of dropping.") from None
-    if not 0 <= value <= 1 or (below_one and count(value) == RESOLUTION):
+    if not 0 <= value <= 1 or (below_one and value == 1):
         hint = " A percentage is divided by 100." if 1 < value <= 100 else ""
         raise ValueError(f"{rule} It is the probability of dropping.{hint if value >= 2 else ''}")
     return value
@@ -45,10 +45,12 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
 def count(p: float) -> int:
     """Returns the rate in 65536ths, to nearest, ties to even. Random bits below it drop their unit.
 
-    >>> count(0.3), count(1.0)
-    (19661, 65536)
+    A rate below 1 never counts as 1, which keeps nothing and so has no expectation.
+
+    >>> count(0.3), count(1.0), count(1 - 1e-6)
+    (19661, 65536, 65535)
     """
-    return round(p * RESOLUTION)
+    return min(round(p * RESOLUTION), RESOLUTION - (p < 1))
 
 
 _constants: dict[tuple[int, torch.device], Tensor] = {}
@@ -56,7 +58,7 @@ _constants: dict[tuple[int, torch.device], Tensor] = {}
 
 def tensor(p: float, device: torch.device) -> Tensor:
     """Returns a rate as the 0-d int32 tensor that the kernels read; shared, so nobody may write to it."""
-    counted = round(p * RESOLUTION)
+    counted = count(p)
     if torch.compiler.is_compiling():
         return torch.full((), counted, dtype=torch.int32, device=device)
     key = counted, device

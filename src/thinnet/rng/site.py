@@ -13,7 +13,7 @@ from thinnet.rng.calls import Uses, mix
 from thinnet.rng.context import CPU, HIGH, LOW, RNGContext, capturing, draw_seed
 from thinnet.rng.key import NoiseKey
 from thinnet.rng.mapped import IN_VMAP, is_mapped
-from thinnet.rng.names import site_number
+from thinnet.rng.names import check_rows, site_number
 
 PRIVATE = ("_rates", "_numbers", "_captured", "uses")  # device memory and counts: a copy makes its own
 
@@ -142,6 +142,8 @@ class Site(nn.Module):
         if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active() and batch is not None:
             if is_mapped(x) and x.shape[batch:][:1] == (1,) and not model_context(context).place.ids_given:
                 raise ValueError(f"site {self.name!r}: a row inside torch.func.vmap must have its id; got none. {IN_VMAP}")
+        if not torch.compiler.is_compiling() and batch is not None and x.ndim > batch:
+            check_rows(f"site {self.name!r}", model_context(context).place.samples, x.shape[batch])
         call = context.calls.number(self)
         if call:
             seed = seed ^ mix(call)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_of
+from thinnet.methods.call import rate_on_device
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import weighted
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers, Options
@@ -63,7 +64,7 @@ def zoneout(
     key = key_of("zoneout", new, p, training, generator)
     if key is not None:
         return _zone(key, new, old)
-    return new if training else expectation(new, p, old)
+    return new if training else expectation(new, rate_on_device("zoneout", p, new.device).double() / rates.RESOLUTION, old)
 
 
 class Zoneout(Site):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.call import rate_on_device
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import times, weighted
 from thinnet.rng import NoiseKey, Site, rates
@@ -142,7 +143,7 @@ def shake_drop(
     _check("shake_drop", level, alpha=alpha, beta=beta)
     key = key_for("shake_drop", x, p, training, generator)
     if key is None:
-        return _mean(x, (torch.as_tensor(p) * rates.RESOLUTION).round() / rates.RESOLUTION, level, alpha)
+        return _mean(x, rate_on_device("shake_drop", p, x.device).double() / rates.RESOLUTION, level, alpha)
     return _shake(key, x, level, alpha, beta)
 
 

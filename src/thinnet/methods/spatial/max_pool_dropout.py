@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, rate_on_device
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import weighted
 from thinnet.rng import NoiseKey, Site, rates
@@ -96,8 +96,8 @@ def _functional(dims, x, p, kernel_size, stride, padding, training, generator) -
     function = f"max_pool_dropout{dims}d"
     pool = checked(function, dims, kernel_size, stride, padding)
     key = draw_key(function, x, p, training, generator)
-    rate = torch.ones((), dtype=torch.float64, device=x.device) * p  # a product keeps a changing float out of the compiled code
-    return _pool(key, x, (rate * rates.RESOLUTION).round() / rates.RESOLUTION, pool, function)
+    rate = rate_on_device(function, p, x.device) if key is None else key.rate
+    return _pool(key, x, rate.double() / rates.RESOLUTION, pool, function)
 
 
 def max_pool_dropout1d(
