@@ -1,9 +1,11 @@
 """What test_triton.py runs with TRITON_INTERPRET=1: every kernel against the reference, bit by bit."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pretended_gpu
 import pytest
 import torch
 import triton
@@ -13,7 +15,7 @@ from test_backends import DTYPES, allowed, count, dense, layouts, noise_shapes, 
 from test_bits import known_answers
 from torch import Tensor
 
-from thinnet.ops import NoiseKind, apply_noise
+from thinnet.ops import NoiseKind, apply_noise, schema
 from thinnet.ops.triton import bits
 from thinnet.ops.triton import launch as door
 
@@ -113,3 +115,27 @@ def test_axes_that_continue_each_other_are_one() -> None:
     assert [tuple(axis) for axis in with_ids] == [(2, 60, 60, 0, 1), (60, 1, 1, 1, 0)]
     channels = door.axes_of((shape, strides, strides, (3, 1, 0, 0)), False)
     assert [tuple(axis) for axis in channels] == [(6, 20, 20, 1, 0), (20, 1, 1, 0, 0)]
+
+
+GENERATED = {  # shape, dtype, units, first unit
+    "rows inside a segment": ((3, 130), torch.float32, [0, 1, 0]),
+    "any first unit": ((3, 130), torch.float16, [0, 1, 3 * 128 + 77]),
+    "channels": ((3, 40, 5, 6), torch.float32, [0, 1, 0, 0, 0]),
+    "units turned around": ((3, 5, 64), torch.float64, [0, 1, 5, 0]),
+    "shared by rows": ((3, 4, 64), torch.float16, [0, 0, 1, 0]),
+}
+
+
+@pytest.mark.parametrize("case", GENERATED)
+def test_the_code_that_the_compiler_makes_of_noise_draws_the_same_bits(case: str, tmp_path: Path) -> None:
+    shape, dtype, units = GENERATED[case]
+    x, rate, seed, site = torch.randn(shape).to(dtype), count(30000), torch.tensor(-77), torch.tensor(2**32 - 5)
+    for step, ids in ((torch.tensor(9), torch.tensor([5, 2**32 - 1, 7])), (torch.tensor([1, 2, 3]), None)):
+        inputs = (x, rate, seed, step, site) if ids is None else (x, rate, seed, step, site, ids)
+
+        def noised(x: Tensor, *where: Tensor) -> Tensor:
+            samples = where[4] if len(where) > 4 else None
+            return schema.op(x, *where[:4], samples, units, 0)
+
+        code = pretended_gpu.generated(noised, *inputs)
+        assert_same_bits(dense(pretended_gpu.run(code, tmp_path, *inputs)[0]), noised(*inputs))  # inside, rows may be padded

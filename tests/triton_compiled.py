@@ -1,38 +1,21 @@
 """What test_triton.py runs without a GPU: the kernels compiled for one, and what must and must not be in their instructions."""
 
 import re
+from pathlib import Path
 from typing import Any
 
+import pretended_gpu
 import pytest
 import torch
 from test_backends import count
 from torch import Tensor
-from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import MockTensor
 
-from thinnet.ops import NoiseKind
+from thinnet.ops import NoiseKind, schema
 from thinnet.ops.arguments import unit_strides
 from thinnet.ops.triton import kernels
 from thinnet.ops.triton import launch as door
-
-HOPPER = GPUTarget("cuda", 90, 32)
-
-
-class Driver:
-    """As much of a GPU as Triton asks for to compile."""
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return HOPPER
-
-    def get_active_torch_device(self) -> torch.device:
-        return torch.device("cpu")
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args: 0
 
 
 class Compiled:
@@ -51,7 +34,7 @@ class Compiled:
 
 def compiled(x: Tensor, monkeypatch: pytest.MonkeyPatch, shared_axes: tuple[int, ...] = (), **where: Any) -> tuple[str, Any]:
     """The kernel that serves a call, and its name."""
-    driver.set_active(Driver())
+    driver.set_active(pretended_gpu.Driver())
     stand_in = Compiled()
     monkeypatch.setattr(door, "kernels", stand_in)
     samples, kind = where.get("samples"), where.get("kind", NoiseKind.INVERTED)
@@ -81,15 +64,19 @@ def test_products_and_sums_are_not_fused_nor_flushed(
     assert kind == NoiseKind.INVERTED or "sqrt.rn.f32" in code
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
 @pytest.mark.parametrize("case", ["segments", "addressed", "runs"])
-def test_the_kernels_that_a_compiler_sees_have_nothing_to_fuse(
-    case: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiled_code_draws_a_unit_in_eight_instructions_and_reads_it_in_eighteen(case: str, tmp_path: Path) -> None:
     shape, shared_axes, samples = CASES[case]
-    monkeypatch.setattr(door, "COMPILED", {"num_warps": 4})  # torch.compile cannot turn fused multiply-adds off
-    _, kernel = compiled(torch.empty(shape, dtype=dtype), monkeypatch, shared_axes=shared_axes, samples=samples)
-    assert not re.search(r"\bfma\.|\bmad\.\w+\.f", kernel.asm["ptx"])
+    x, key = torch.empty(shape, dtype=torch.bfloat16), (count(5), torch.tensor(3), torch.tensor(9))
+    units = [*unit_strides(shape, shared_axes, samples is not None), 0]
+
+    def noised(x: Tensor, rate: Tensor, seed: Tensor, step: Tensor, *samples: Tensor) -> Tensor:
+        return schema.op(x + 1, rate, seed, step, None, *(samples or (None,)), units, 0) * 2
+
+    code = pretended_gpu.generated(noised, x, *key, *(() if samples is None else (samples,)))
+    (drawn, drawing), (read, reading) = pretended_gpu.instructions(code, tmp_path).values()  # and nothing else is launched
+    assert drawn / 32 < 8 and read < 20  # the sum, the product, and the load and store of a copy are two
+    assert drawing.metadata.shared == reading.metadata.shared == 0
 
 
 def test_a_second_launch_calls_the_compiled_kernel_with_the_arguments_of_the_first(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,9 @@ from thinnet.ops.reference import NoiseKind
 ARGUMENTS = "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples, SymInt[] units, int options"
 
 library = torch.library.Library("thinnet", "DEF")
-library.define(f"apply_noise(Tensor x, {ARGUMENTS}) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
-library.define(f"apply_noise_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=(torch.Tag.pt2_compliant_tag,))
+TAGS = torch.Tag.pt2_compliant_tag, torch.Tag.flexible_layout  # the unit of an element does not depend on strides
+library.define(f"apply_noise(Tensor x, {ARGUMENTS}) -> Tensor", tags=TAGS)
+library.define(f"apply_noise_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=TAGS)
 library.define("cpu_path() -> str")
 
 
@@ -85,14 +86,10 @@ def _triton_(x: Tensor, *rest: Any) -> None:
 
 
 def _traced(mode: Any, op: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    """Replaces the operation where a compiler or an exporter traces it and sees more in something else."""
+    """Replaces the operation where an exporter knows its parts alone."""
     if torch.onnx.is_in_onnx_export():
         with mode:
             return composite.exported(*args)
-    if missing_triton is None and torch.version.cuda is not None:
-        from thinnet.ops.triton import traced  # loads Triton
-
-        return traced.decompose(mode, op, types, args, kwargs)
     return mode.__torch_dispatch__(op, types, args, kwargs)
 
 
@@ -102,8 +99,18 @@ if missing_triton is None:
 torch.library.register_torch_dispatch("thinnet::apply_noise", FunctionalTensorMode, _traced, lib=library)
 
 
+@cache
+def _lowered() -> None:
+    """Registers the form that the compiler fuses, once somebody traces a CUDA tensor: its import takes a second."""
+    from thinnet.ops import inductor
+
+    inductor.register(op)
+
+
 @torch.library.register_fake("thinnet::apply_noise", lib=library)
 def _fake(x: Tensor, *rest: Any) -> Tensor:
+    if x.is_cuda:
+        _lowered()
     return torch.empty_like(x)
 
 
