@@ -1,13 +1,13 @@
 """Traced passes of a model: in training, in evaluation, with some modes changed, and with some sites redrawn."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from thinnet.models.state import preserve_state
+from thinnet.models.state import State
 from thinnet.models.trace import Trace, trace
 from thinnet.models.trace.operations import Redrawn
 from thinnet.models.trace.record import Draw, SiteId
@@ -16,11 +16,22 @@ Run = Callable[[nn.Module], Any]
 READ_BY_PYTHON = ("decides", "chooses")
 
 
-def traced(model: nn.Module, call: Run, training: bool, off: Iterable[str] = (), inputs: Any = ()) -> Trace:
-    """Runs the model once in one mode, with the modules in `off` in eval; `inputs` are what the model is called with."""
+def traced(
+    model: nn.Module, call: Run, training: bool, off: Iterable[str] = (), inputs: Any = (), objects: Sequence[Any] = ()
+) -> Trace:
+    """Runs the model once in one mode, with the modules in `off` in eval.
+
+    Args:
+        model: the model.
+        call: runs it.
+        training: the mode.
+        off: paths of modules that are in eval.
+        inputs: what the model is called with.
+        objects: random generators that it reaches.
+    """
     switch(model, training, off)
     with torch.set_grad_enabled(training):
-        return trace(model, lambda: call(model), level="draws", inputs=inputs)
+        return trace(model, lambda: call(model), level="draws", inputs=inputs, objects=objects)
 
 
 def switch(model: nn.Module, training: bool, off: Iterable[str] = ()) -> None:
@@ -32,51 +43,55 @@ def switch(model: nn.Module, training: bool, off: Iterable[str] = ()) -> None:
             modules[name].training = False
 
 
-def effects(model: nn.Module, call: Run, tried: set[SiteId], seed: int) -> dict[SiteId, bool]:
+def effects(model: nn.Module, call: Run, tried: set[SiteId], state: State) -> dict[SiteId, bool]:
     """Returns, for the sites that one pass reaches, whether the output depends on what the site draws.
 
     It does where the gradient at the site is not zero. Where it is, or where there is none, the site draws other numbers: first
     all of these together, then each alone if that changed the output.
     """
-    with preserve_state(model, seed), torch.enable_grad():
-        model.train()
+    state.rewind()
+    switch(model, training=True)
+    with torch.enable_grad():
         out: list[Any] = []
         record = trace(model, lambda: out.append(call(model)), level="draws", hold=True)
         found = dict.fromkeys(_with_gradient(out, record.draws) & tried, True)
     left = (tried & {draw.site for draw in record.draws}) - found.keys()
     if not left:
         return found
-    first, again, all_others = (_outputs(model, call, True, seed, Redrawn(sites)) for sites in ((), (), left))
+    first, again, all_others = (_outputs(model, call, True, state, Redrawn(sites)) for sites in ((), (), left))
     if not _same(first, again):  # a draw that the trace does not see
         return found
     if _same(first, all_others):
         return found | dict.fromkeys(left, False)
-    return found | {site: not _same(first, _outputs(model, call, True, seed, Redrawn({site}))) for site in left}
+    return found | {site: not _same(first, _outputs(model, call, True, state, Redrawn({site}))) for site in left}
 
 
 def unread(
-    model: nn.Module, call: Run, draws: Iterable[Draw], training: bool, seed: int, off: Iterable[str] = ()
+    model: nn.Module, call: Run, draws: Iterable[Draw], training: bool, state: State, off: Iterable[str] = ()
 ) -> set[SiteId]:
     """Returns the sites whose numbers Python reads, but the output does not depend on, even if they are low or high."""
     tried = {draw.site for draw in draws if draw.use in READ_BY_PYTHON}
     if not tried:
         return set()
-    first, again = (_outputs(model, call, training, seed, Redrawn(), off) for _ in range(2))
+    first, again = (_outputs(model, call, training, state, Redrawn(), off) for _ in range(2))
     if not _same(first, again):
         return set()
 
     def same(site: SiteId, end: str) -> bool:
-        return _same(first, _outputs(model, call, training, seed, Redrawn({site}, end), off))
+        return _same(first, _outputs(model, call, training, state, Redrawn({site}, end), off))
 
     return {site for site in tried if same(site, "low") and same(site, "high")}
 
 
-def _outputs(model: nn.Module, call: Run, training: bool, seed: int, redrawn: Redrawn, off: Iterable[str] = ()) -> list[Tensor]:
-    """Returns the tensors of the output of a pass in which some sites draw other numbers."""
-    with preserve_state(model, seed), torch.no_grad():
-        switch(model, training, off)
-        out: list[Any] = []
-        trace(model, lambda: out.append(call(model)), level="draws", redrawn=redrawn)
+def _outputs(
+    model: nn.Module, call: Run, training: bool, state: State, redrawn: Redrawn, off: Iterable[str] = ()
+) -> list[Tensor]:
+    """Returns the tensors of the output of a pass from the same state, in which some sites draw other numbers."""
+    state.rewind()
+    switch(model, training, off)
+    out: list[Any] = []
+    with torch.no_grad():
+        trace(model, lambda: out.append(call(model)), level="draws", redrawn=redrawn, objects=state.generators)
         return [leaf.detach().clone() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
 
 

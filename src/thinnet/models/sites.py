@@ -81,25 +81,26 @@ class _Passes:
 
     def merged(self, passes: int) -> Sites:
         """Runs the model and returns its sites."""
-        model, call, seed = self.model, self.call, self.seed
-        with progressing("sites", passes + 4) as progress, preserve_state(model, seed) as state:
-            for training, count in ((True, passes), (False, 2)):
-                for _ in range(count):
-                    record = traced(model, call, training=training, inputs=self.inputs if training else ())
-                    (self.train if training else self.evaluated).append(record)
-                    progress.advance()
-                    state.restore()
+        model, call = self.model, self.call
+        with progressing("sites", passes + 4) as progress, preserve_state(model, self.seed) as state:
+            for number in range(passes + 2):
+                training = number < passes
+                inputs = self.inputs if training else ()
+                record = traced(model, call, training=training, inputs=inputs, objects=state.generators)
+                (self.train if training else self.evaluated).append(record)
+                progress.advance()
+                state.restore()
             drawn = [draw for record in self.train for draw in record.draws]
             off = {draw.name for draw in drawn}
-            switched = traced(model, call, training=True, off=off)
+            switched = traced(model, call, training=True, off=off, objects=state.generators)
             state.restore()
             progress.advance()
             evaluated = [draw for record in self.evaluated for draw in record.draws]
-            unused = unread(model, call, evaluated, False, seed)
+            unused = unread(model, call, evaluated, False, state)
             on = {draw.site for draw in evaluated if draw.use} - unused
-            idle = unread(model, call, [draw for draw in switched.draws if draw.site in unused], True, seed, off)
+            idle = unread(model, call, [draw for draw in switched.draws if draw.site in unused], True, state, off)
             still_on = {draw.site for draw in switched.draws if draw.use} - idle
-            effect_of = effects(model, call, {draw.site for draw in drawn if draw.use not in UNTRIED}, seed)
+            effect_of = effects(model, call, {draw.site for draw in drawn if draw.use not in UNTRIED}, state)
         return self._merge([*drawn, *evaluated], on, still_on, effect_of)
 
     def _merge(self, drawn: list[Draw], on: set[SiteId], still_on: set[SiteId], effect_of: dict[SiteId, bool]) -> Sites:

@@ -32,6 +32,7 @@ class State:
         self._content = [_content_of(found)] if values else []
         self._tensors = {id(tensor): _Saved(tensor, values) for tensor in found.tensors if _holds_values(tensor)}
         devices = {saved.tensor.device.index for saved in self._tensors.values() if saved.tensor.device.type == "cuda"}
+        self.generators = found.generators
         self._generators = [_restorer(each) for each in (*_global_generators(sorted(devices)), *found.generators)]
 
     def restore(self) -> None:
@@ -88,11 +89,6 @@ def preserve_state(model: nn.Module, seed: int | None = None, values: bool = Tru
         yield state
     finally:
         state.rewind(seeded=False)
-
-
-def generators(model: nn.Module) -> list[Any]:
-    """Returns every generator object that a model reaches; the global ones are not among them."""
-    return reached(model).generators
 
 
 def seed_all(seed: int) -> None:

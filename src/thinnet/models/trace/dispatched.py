@@ -23,7 +23,7 @@ class Operation:
     ) -> None:
         self.func, self.args, self.kwargs, self.inputs = func, args, kwargs, inputs
         self.noisy, self.constant, self.owned = noisy, constant, owned
-        self.name, self.inplace, self.seeded = described(func)
+        self.name, self.inplace, self.seeded, self.rated = described(func)
         self.out: Any = None
         self.outputs: list[Tensor] = []
 
@@ -61,15 +61,19 @@ class Operation:
         return default
 
 
+RATES = ("dropout_p", "p_dropout", "dropout_prob")  # arguments of kernels, mostly of attention, that drop on their own
+
+
 @cache
-def described(func: Any) -> tuple[str, bool, bool]:
-    """Returns the name of an overload without its in-place underscore, whether it is in place, and whether it may draw.
+def described(func: Any) -> tuple[str, bool, bool, bool]:
+    """Returns the name of an overload without its in-place underscore, and whether it is in place, may draw, and takes a rate.
 
     >>> described(torch.ops.aten.bernoulli_.float)
-    ('aten::bernoulli', True, True)
+    ('aten::bernoulli', True, True, False)
     """
     name = func._schema.name
-    return name.rstrip("_"), name.endswith("_"), torch.Tag.nondeterministic_seeded in func.tags
+    rated = any(argument.name in RATES for argument in func._schema.arguments)
+    return name.rstrip("_"), name.endswith("_"), torch.Tag.nondeterministic_seeded in func.tags, rated
 
 
 def tensors_in(values: Any) -> list[Tensor]:

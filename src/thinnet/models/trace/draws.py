@@ -5,14 +5,13 @@ import math
 import torch
 from torch import Tensor
 
-from thinnet.models.trace.dispatched import Operation
+from thinnet.models.trace.dispatched import RATES, Operation
 from thinnet.models.trace.noise import Noise
 from thinnet.models.trace.record import Draw
 from thinnet.ops import NoiseKind
 from thinnet.ops.arguments import expanded
 
 CENTRED = ("randn", "randn_like", "normal_functional")
-RATES = ("dropout_p", "p_dropout", "dropout_prob")  # arguments of attention kernels
 
 
 def drawn_by(call: Operation) -> tuple[Draw, Noise] | None:
@@ -20,7 +19,7 @@ def drawn_by(call: Operation) -> tuple[Draw, Noise] | None:
     if call.name == "thinnet::apply_noise":
         return _apply_noise(call)
     if not call.seeded:
-        return _kernel(call)
+        return _kernel(call) if call.rated else None
     if call.argument("low") == -(1 << 63):
         return None  # the seed of `apply_noise`, which is the draw that counts
     if "attention" in call.name:

@@ -1,11 +1,10 @@
 """Draws of NumPy's generator objects, whose methods cannot be replaced: their states before and after each module tell."""
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from thinnet.models.state import generators
 from thinnet.models.trace.operations import Draws
 from thinnet.models.trace.record import Call, Draw
 
@@ -14,12 +13,13 @@ class Objects:
     """Records that a generator object moved on, with the module that ran.
 
     Args:
+        objects: random generators.
         draws: of the pass; where the sites of such objects are to draw other numbers, they all do.
     """
 
-    def __init__(self, draws: Draws) -> None:
+    def __init__(self, draws: Draws, objects: Iterable[Any]) -> None:
         self.draws = draws
-        self.found = [each for each in generators(draws.modules.model) if type(each).__module__.startswith("numpy.")]
+        self.found = [each for each in objects if type(each).__module__.startswith("numpy.")]
         self.states: list[bytes] = []
 
     @contextmanager

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -59,6 +59,7 @@ def trace(
     inputs: Any = (),
     redrawn: Redrawn | None = None,
     hold: bool = False,
+    objects: Sequence[Any] = (),
     loss: Callable[[Any], Tensor | None] | None = None,
 ) -> Trace:
     """Runs a model and returns the record of what it did. It runs as it is: `preserve_state` restores what it changes.
@@ -76,6 +77,7 @@ def trace(
         inputs: at level "draws", what the model is called with, to recognise noise on it.
         redrawn: at level "draws", the sites that draw other numbers.
         hold: at level "draws", whether each draw holds the tensor that its use made.
+        objects: at level "draws", random generators that the model reaches; those of NumPy are watched.
         loss: at level "draws", makes a loss of the output; its backward pass is observed too. None for no backward pass.
 
     >>> import torch
@@ -87,7 +89,8 @@ def trace(
     """
     modules = Modules(model, own, values)
     if level == "draws":
-        return _traced_draws(modules, run, Draws(modules, sys._getframe(1), inputs, redrawn, loss is not None, hold), loss)
+        draws = Draws(modules, sys._getframe(1), inputs, redrawn, loss is not None, hold)
+        return _traced_draws(modules, run, draws, objects, loss)
     graph = Graph(modules, whole, distinct) if level == "functions" else None
     with modules.observed(), ExitStack() as modes:
         if graph is not None:
@@ -101,16 +104,18 @@ def trace(
     return Trace(modules.calls, modules.ended, [] if graph is None else graph.nodes)
 
 
-def _traced_draws(modules: Modules, run: Callable[[], Any], draws: Draws, loss: Callable[[Any], Tensor | None] | None) -> Trace:
+def _traced_draws(
+    modules: Modules, run: Callable[[], Any], draws: Draws, objects: Sequence[Any], loss: Callable[[Any], Tensor | None] | None
+) -> Trace:
     with modules.observed(), _tracing():
-        with Outside(draws).observed(), draws:
+        with Outside(draws, objects).observed(), draws:
             out = run()
         draws.returned(out)
         record = Trace(modules.calls, modules.ended, [], draws.draws)
         value = None if loss is None else loss(out)  # what it draws itself is no draw of the model
         if value is not None:
             draws.draws = record.backward_draws
-            with Outside(draws).observed(), draws:
+            with Outside(draws, objects).observed(), draws:
                 value.backward()
     record.seconds, record.bytes, record.largest = draws.seconds, draws.bytes, draws.largest
     return record

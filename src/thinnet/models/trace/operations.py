@@ -102,11 +102,11 @@ class Draws(TorchDispatchMode):
         keys = [storage_of(leaf) for leaf in inputs]
         noise = {id(leaf): self._noise[key] for leaf, key in zip(inputs, keys, strict=True) if key in self._noise}
         constant = {id(leaf) for leaf, key in zip(inputs, keys, strict=True) if key in self._constant}
+        owned = {id(leaf) for leaf, key in zip(inputs, keys, strict=True) if key in self._owned}
         start = time.perf_counter()
         out = func(*args, **kwargs)
         seconds = time.perf_counter() - start
         self.seconds += seconds
-        owned = {id(leaf) for leaf, key in zip(inputs, keys, strict=True) if key in self._owned}
         call = Operation(func, args, kwargs, inputs, set(noise), constant, owned)
         call.returned(out)
         drawn = drawn_by(call)
@@ -135,17 +135,17 @@ class Draws(TorchDispatchMode):
         if factor is not None and not used:
             for draw in earlier:
                 draw.factors.append(factor)
-        if call.name in ("aten::add", "aten::sub"):
+        if earlier and call.name in ("aten::add", "aten::sub"):
             for draw in earlier:  # x + x * noise
                 draw.use = "multiplies" if draw.use == "samples" and draw.met in before else draw.use
         bytes_before = self.bytes
         made = used[0] if used else earlier[0] if earlier and factor is not None else None
+        fed = earlier[0] if earlier and call.name in LAYERS else None
         for leaf in call.outputs:
             key = storage_of(leaf)
             if call.inplace or key not in before:  # and not a view
                 self.bytes += 0 if call.inplace else bytes_of(leaf)
-                fed = [self._made[other][1] for other in before if other in self._made] if call.name in LAYERS else []
-                self._fed[key] = next((draw for draw in fed if draw is not None), None)
+                self._fed[key] = fed
                 self._made[key] = call.name, made, factor or 1.0
         if self.draws:
             self.largest = max(self.largest, self.bytes - bytes_before)

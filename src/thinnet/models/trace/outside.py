@@ -34,19 +34,20 @@ class Outside:
 
     Args:
         draws: of the pass; they also say which sites draw other numbers.
+        objects: random generators that the model reaches.
     """
 
-    def __init__(self, draws: Draws) -> None:
+    def __init__(self, draws: Draws, objects: Iterable[Any]) -> None:
         self.draws, self._inside = draws, False
+        self._objects = Objects(draws, objects)
 
     @contextmanager
     def observed(self) -> Iterator[None]:
         """Puts recording functions in the places of the original ones."""
-        objects = Objects(self.draws)
         with ExitStack() as stack:
             for holder, name, recording in [*self._functions()]:
                 stack.callback(_put(holder, name, recording))
-            with objects.observed():
+            with self._objects.observed():
                 yield
 
     def _functions(self) -> Iterator[tuple[Any, str, Any]]:

@@ -13,6 +13,7 @@ from thinnet.models.trace.record import Draw
 
 READS = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal")
 PRODUCTS = ("aten::mul", "aten::div", "aten::addcmul", "aten::lerp")
+CENTRED = 0.3  # the mean of noise around zero is at most so many of its standard deviations
 ZERO = 1e-6  # below that a number of a mask is zero
 MATRIX_PRODUCTS = ("aten::bmm", "aten::mm", "aten::matmul", "aten::addmm", "aten::baddbmm")
 
@@ -48,10 +49,13 @@ def operand(call: Operation) -> tuple[float | None, bool]:
 
 def scaled_by(call: Operation) -> float | None:
     """Returns the number that an operation multiplies its data by; None for an operation that does anything else."""
-    if call.name not in ("aten::mul", "aten::div") or len(call.data) != 1:
+    if call.name not in ("aten::mul", "aten::div"):
+        return None
+    data = [leaf for leaf in call.data if leaf.numel() > 1 or id(leaf) not in call.owned]
+    if len(data) != 1:
         return None
     numbers = [float(value) for value in call.args[1:2] if isinstance(value, (int, float))]
-    small = [leaf for leaf in call.inputs if leaf is not call.data[0] and leaf.numel() == 1]
+    small = [leaf.detach() for leaf in call.inputs if leaf is not data[0] and leaf.numel() == 1]
     numbers += [float(leaf) for leaf in small if not leaf.is_complex()]
     if len(numbers) != 1 or not numbers[0]:
         return None
@@ -62,12 +66,14 @@ def _use(call: Operation, noise: Noise) -> str | None:
     short = call.name.removeprefix("aten::")
     if call.name in READS:
         return read_as(noise)
+    if not call.data and noise.chance is not None and call.name in PRODUCTS and _met(call) is not None:
+        return "multiplies"  # a mask meets a constant that is more than a number, such as position codes
     if not call.data or short in COMPARES or call.shapes_noise:
         return None
     if short in PICKS and id(call.args[0]) in call.noisy:
         return None  # data says which of the numbers: noise still
     if call.name in PRODUCTS:
-        return "samples" if noise.mean == 0 else "multiplies"
+        return "samples" if _is_centred(noise, call.noise[0]) else "multiplies"
     if call.name == "aten::masked_fill" or (call.name == "aten::index_put" and _mask_of(call) is not None):
         return "fills"
     if call.name == "aten::where":
@@ -78,6 +84,19 @@ def _use(call: Operation, noise: Noise) -> str | None:
         weighs = all(id(leaf) in call.owned for leaf in call.data)
         return "adds" if weighs else "projects" if noise.chance is None else "multiplies"
     return "adds"
+
+
+def _met(call: Operation) -> Tensor | None:
+    """Returns the tensor that noise meets: data, or a constant with different numbers."""
+    others = call.data or [leaf for leaf in call.inputs if id(leaf) not in call.noisy and same_values(leaf) is None]
+    return others[0] if others else None
+
+
+def _is_centred(noise: Noise, numbers: Tensor) -> bool:
+    """Returns whether the mean of noise is zero: by what made it, or else by its numbers."""
+    if noise.mean is not None or noise.chance is not None or not numbers.is_floating_point() or numbers.numel() < 2:
+        return noise.mean == 0
+    return bool((numbers < 0).any()) and float(numbers.mean().abs()) < CENTRED * float(numbers.std())
 
 
 def read_as(noise: Noise) -> str:
@@ -95,7 +114,8 @@ def _mask_of(call: Operation) -> Tensor | None:
 
 
 def _multiplies(call: Operation, draw: Draw, noise: Noise) -> None:
-    numbers = _distinct(draw, call.noise[0], call.data[0], noise)
+    met = _met(call)
+    numbers = _distinct(draw, call.noise[0], call.outputs[0] if met is None else met, noise)
     draw.units = numbers.numel()
     zeros = 0 if call.name == "aten::div" else draw.units - int(numbers.count_nonzero())
     kept = torch.where(numbers == 0, numbers.max(), numbers) if zeros and zeros < draw.units else numbers
