@@ -90,7 +90,9 @@ def _run(*arguments: Any) -> Tensor:
 
 def _call(*arguments: Any) -> Tensor:
     """Takes with three arguments, puts with five, by the shortest path that is right here."""
-    if torch.compiler.is_compiling() or schema.transformed():
+    if schema.transformed():  # operations of PyTorch have the rules that custom ones lack
+        return (_take if len(arguments) == 3 else _put)(*arguments)
+    if torch.compiler.is_compiling():
         return (torch.ops.thinnet.take if len(arguments) == 3 else torch.ops.thinnet.put)(*arguments)
     if schema.differentiated(arguments[0]):
         return _Eager.apply(*arguments)  # type: ignore[return-value]

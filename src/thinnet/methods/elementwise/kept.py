@@ -60,7 +60,8 @@ def keep(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Co
     width = width_of(units, p)
     numbers = grouped.uniform((len(starts) - 1, units + 1))
     chosen = numbers[:, :units].argsort(dim=1, stable=True)[:, :width]
-    whole, more = divmod(units * (rates.RESOLUTION - rates.count(p)), rates.RESOLUTION)
+    expected = units * (rates.RESOLUTION - rates.count(p))
+    whole, more = expected // rates.RESOLUTION, expected % rates.RESOLUTION  # the compiler knows no divmod of symbols
     if whole == width:
         return Kept(chosen.sort(dim=1).values, None, scale, starts)
     live = torch.arange(width, device=chosen.device) < whole + (numbers[:, units:] < more / rates.RESOLUTION)

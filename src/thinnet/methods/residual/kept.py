@@ -151,6 +151,10 @@ class BranchContext:
         restricted = self.kept.inside or torch._C._current_graph_task_id() != -1
         return not self.first if restricted else self.context.rows_given
 
+    def other_rows(self, name: str | None, x: Tensor, batch: int, samples: Tensor) -> Tensor:
+        """Does what the context does with an input whose axis does not count the samples."""
+        return self.context.other_rows(name, x, batch, samples)
+
     def tensors(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Returns seed, step and samples as int64 tensors on a device."""
         seed, step, samples = self.context.tensors(device)

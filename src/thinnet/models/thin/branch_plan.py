@@ -129,7 +129,10 @@ def _pieces(model: nn.Module, found: Sequence[Sequence[Residual]], named: Collec
         site = uses[0].site.module
         assert isinstance(site, Site)
         dropping = dict.fromkeys(m for use in uses for node in use.nodes if (m := node.module) is not None and _site_in(m))
-        skipping = Skipping(site, [(parent, key) for module in dropping for parent, key, _ in held.get(module, ())])
+        inner = [(parent, key) for module in dropping for parent, key, _ in held.get(module, ())]
+        ran = [*(node.module for use in uses for node in use.nodes), *(call.module for use in uses for call in use.readers)]
+        layers = dict.fromkeys(each for module in ran if module is not None for each in module.modules())
+        skipping = Skipping(site, inner, list(layers))
         writes = [write for module in dropping if module not in named for write in _swap(model, module, held, swaps)]
         writes.append(SkippedSite(skipping).write())
         for module, first in {call.module: call is use.readers[0] for use in uses for call in use.readers}.items():

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from thinnet.methods.residual.kept import Kept, keep, scale, set_samples
 from thinnet.methods.residual.separable import countable
 from thinnet.models.rewrite.methods import Replacement
+from thinnet.models.thin.piece import is_watched
 from thinnet.models.trace.observe import tracing_draws
+from thinnet.ops.schema import transformed
 from thinnet.rng import Site
 
 
@@ -24,10 +26,11 @@ class Skipping:
     Args:
         site: at the end of the branches.
         inner: the dropout inside them: the parent of each module, and the name of the child.
+        layers: the modules inside them.
     """
 
-    def __init__(self, site: Site, inner: Sequence[tuple[nn.Module, str]]) -> None:
-        self.site, self.inner = site, inner
+    def __init__(self, site: Site, inner: Sequence[tuple[nn.Module, str]], layers: Sequence[nn.Module]) -> None:
+        self.site, self.inner, self.layers = site, inner, layers
         self.on = True
         self.probing = False  # drops every second sample, whatever the rate
         self.kept: Kept | None = None
@@ -43,7 +46,7 @@ class Skipping:
     def begin(self, x: Tensor) -> None:
         """Draws the mask of a branch that reads `x`; nothing is skipped if the site drops nothing."""
         self.kept = None
-        if not countable(x) or tracing_draws():
+        if not countable(x) or tracing_draws() or transformed() or is_watched(self.layers):
             return
         if self.on and self.probing:
             self.kept = Kept(every_second(x))

@@ -17,7 +17,9 @@ from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.elementwise.kept import Kept, width_of
 from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.thin.layers import layer_of
+from thinnet.models.thin.piece import is_watched
 from thinnet.models.trace.observe import tracing_draws
+from thinnet.ops.schema import transformed
 from thinnet.ops.take import take
 
 
@@ -34,6 +36,7 @@ class Chain:
     def __init__(self, site: BatchwiseDropout, units: int, direct: bool) -> None:
         self.site, self.units, self.direct = site, units, direct
         self.on = True
+        self.layers: list[nn.Module] = []
         self.kept: Kept | None = None
         self.task = -1
 
@@ -48,10 +51,10 @@ class Chain:
         site = self.site
         if not self.on or not site.training or site.p in (0, 1):
             return True
-        if site.count == "bernoulli" and compiled:  # their number varies, and compiled code has one shape
+        if site.count == "bernoulli" and (compiled or transformed()):  # their number varies, and such code has one shape
             return True
         nothing_out = site.count == "fixed" and width_of(self.units, site.p or 0.0) == self.units
-        return nothing_out or (not compiled and tracing_draws())
+        return nothing_out or (not compiled and (tracing_draws() or is_watched(self.layers)))
 
     def now(self, x: Tensor, axis: int, run: int = 1) -> Kept | None:
         """Returns the kept units for a module that reads `x`; None if `x` has all units.
@@ -99,6 +102,9 @@ class ThinnedLayer(Replacement):
     def __init__(self, module: nn.Module, reads: Chain | None, run: int, makes: Chain | None, first: bool) -> None:
         super().__init__(module)
         self.reads, self.run, self.makes, self.first = reads, run, makes, first
+        for chain in (reads, makes):
+            if chain is not None:
+                chain.layers.append(module)
         layer = layer_of(module)
         assert layer is not None
         self.layer = layer
@@ -139,6 +145,7 @@ class ThinnedNorm(Replacement):
     def __init__(self, module: _BatchNorm, chain: Chain) -> None:
         super().__init__(module)
         self.chain = chain
+        chain.layers.append(module)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the normalised channels."""

@@ -42,8 +42,11 @@ def layer_of(module: nn.Module) -> Layer | None:
     >>> layer_of(nn.Linear(4, 8)).outputs, layer_of(nn.ReLU())
     (8, None)
     """
-    layer = _described(module)
-    return replace(layer, refuses="has a sharded weight") if layer is not None and is_sharded(module.weight) else layer  # type: ignore[arg-type]
+    layer, weight = _described(module), getattr(module, "weight", None)
+    if layer is None or type(weight) in (nn.Parameter, Tensor):
+        return layer
+    sharded = isinstance(weight, Tensor) and is_sharded(weight)
+    return replace(layer, refuses="has a sharded weight" if sharded else f"has a weight of class {type(weight).__name__}")
 
 
 def _linear(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

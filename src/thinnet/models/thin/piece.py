@@ -1,8 +1,10 @@
 """One part of a model that is thinned, and why others are not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from torch import nn
 
 from thinnet.models.rewrite.edits import Change
 
@@ -26,6 +28,14 @@ class Piece:
     place: str
     changes: Sequence[Change]
     switch: Switch
+
+
+def is_watched(layers: Iterable[nn.Module]) -> bool:
+    """Returns whether backward hooks read the gradients of a layer, as Opacus does for those of each sample.
+
+    They would see the kept part alone, so all of it is computed.
+    """
+    return any(layer._backward_hooks or layer._backward_pre_hooks for layer in layers)
 
 
 class Obstacle(Exception):

@@ -19,10 +19,11 @@ from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.methods import Replacement
 from thinnet.models.rewrite.modules import describe
 from thinnet.models.state import preserve_state
-from thinnet.models.thin.piece import Piece
+from thinnet.models.thin.piece import Piece, is_watched
 from thinnet.models.trace import trace
 from thinnet.models.trace.observe import tracing_draws
 from thinnet.models.trace.record import Node
+from thinnet.ops.schema import transformed
 
 
 class Tokens:
@@ -67,7 +68,7 @@ class MarkedSite(Replacement):
         if not countable(x):
             return self.method(x)
         tokens.mark(None, None)
-        if not (tokens.on and site.training and site.p) or x.ndim != 3 or tracing_draws():
+        if not (tokens.on and site.training and site.p) or x.ndim != 3 or tracing_draws() or transformed():
             return self.method(x)
         key = site.key(x)
         assert key is not None
@@ -90,7 +91,7 @@ class OnTokens(Replacement):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the output for every token."""
-        rows = None if torch.compiler.is_compiling() else self.tokens.rows_of(x)
+        rows = None if torch.compiler.is_compiling() or is_watched([self.module]) else self.tokens.rows_of(x)
         if rows is None:
             return self.method(x)
         layer, flat = self.module, x.flatten(0, 1)
