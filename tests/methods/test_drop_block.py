@@ -130,10 +130,20 @@ def test_a_bad_block_is_refused(block: object) -> None:
         drop_block2d(torch.ones(1, 1, 9, 9), block=block, training=False)  # type: ignore[arg-type]
 
 
-def test_a_block_larger_than_the_map_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^DropBlock2d: block must be at most \(7, 9\), the map of x; got \(9, 9\)\. Use a"):
-        DropBlock2d(0.1, 9)(torch.ones(1, 1, 7, 9))
+@pytest.mark.parametrize("sizes", [(5, 5), (5, 14), (1, 9), (1, 1), (0, 5)], ids=str)
+def test_a_block_is_cut_to_a_smaller_map_at_the_same_rate(sizes: tuple[int, int]) -> None:
+    x, rate = torch.ones(400, 50, *sizes), 0.3
+    cut = tuple(min(side, size) for side, size in zip((7, 9), sizes, strict=True))
+    torch.manual_seed(1)
+    y = DropBlock2d(rate, (7, 9))(x)
+    if x.numel():
+        torch.manual_seed(1)
+        assert_same_bits(y, DropBlock2d(rate, cut)(x))
+        assert abs(float((y == 0).double().mean()) - rate) < 0.02
+        torch.testing.assert_close(y.mean(dim=(0, 1)), torch.ones(sizes), rtol=0, atol=0.05)
+    assert y.shape == x.shape
+
+
+def test_a_map_of_other_dimensions_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^drop_block3d: x must be \(N, C, D, H, W\); got shape \(3, 4, 5, 6\)\. Add"):
         drop_block3d(torch.ones(3, 4, 5, 6), block=2, training=True)
-    x = torch.ones(1, 1, 7, 9)
-    assert DropBlock2d(0.1, 9).eval()(x) is x  # eval accepts smaller maps

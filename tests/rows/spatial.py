@@ -12,6 +12,7 @@ ROWS = (
     Row(METHODS["DropBlock2d"], ((2, 2, 12, 9), (3, 1, 5, 6)), dict(block=4), kept=496, **_BLOCKS),
     Row(METHODS["DropBlock2d"], ((2, 1, 14, 14), (2, 1, 8, 8)), dict(block=7), kept=848, **_BLOCKS),
     Row(METHODS["DropBlock2d"], ((2, 2, 5, 11), (2, 1, 9, 4)), dict(block=(5, 3)), kept=284, **_BLOCKS),
+    Row(METHODS["DropBlock2d"], ((2, 3, 4, 9),), dict(block=6), kept=152, **_BLOCKS),
     Row(METHODS["DropBlock2d"], ((3, 4, 6, 6),), dict(block=2, shared=True), kept=208, **_BLOCKS),
     Row(METHODS["DropBlock3d"], ((2, 2, 4, 5, 6),), dict(block=(2, 3, 2)), kept=544, **_BLOCKS),
     Row(

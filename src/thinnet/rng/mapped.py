@@ -9,6 +9,7 @@ IN_VMAP = "Inside the mapped function call rng.at(step, samples=id), with the id
 def is_mapped(x: Tensor) -> bool:
     """Returns whether `torch.func.vmap` maps an axis of `x`.
 
+    >>> import torch
     >>> torch.func.vmap(lambda x: x + is_mapped(x))(torch.zeros(3)), is_mapped(torch.zeros(3))
     (tensor([1., 1., 1.]), False)
     """

@@ -26,17 +26,21 @@ def checked(function: str, block: int | Sequence[int], dims: int) -> tuple[int, 
     return sizes
 
 
-def check_fits(function: str, x: Tensor, block: tuple[int, ...]) -> None:
-    """Raises a ValueError if `x` is no map of the block's dimensions, or a block fits nowhere."""
+def clipped(function: str, x: Tensor, block: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the block, cut to the map of `x` as in the paper's code; refuses another number of dimensions."""
     axes = "(N, C, " + ", ".join("DHW"[-len(block) :] if len(block) > 1 else "L") + ")"
     if x.ndim != 2 + len(block):
         raise ValueError(f"{function}: x must be {axes}; got shape {tuple(x.shape)}. Add a batch axis with x.unsqueeze(0).")
-    sizes = tuple(x.shape[2:])
-    if any(side > size for side, size in zip(block, sizes, strict=True)):
-        raise ValueError(
-            f"{function}: block must be at most {sizes}, the map of x; got {block}."
-            " Use a smaller block, or place it before the map is pooled."
-        )
+    return cut(block, x.shape[2:])
+
+
+def cut(block: Sequence[int], sizes: Sequence[int]) -> tuple[int, ...]:
+    """Returns the sides of a block that is cut to a map.
+
+    >>> cut((7, 7), (5, 14))
+    (5, 7)
+    """
+    return tuple(min(side, size) for side, size in zip(block, sizes, strict=True))
 
 
 def coverage(sizes: Sequence[int], block: tuple[int, ...], device: torch.device | None = None) -> Tensor:
@@ -100,12 +104,12 @@ def spread(seeds: Tensor, block: tuple[int, ...]) -> Tensor:
 
 
 def grid(shape: Sequence[int], block: int | Sequence[int] = 7, shared: bool = False) -> tuple[int, ...]:
-    """Returns the shape of the seeds of `(N, C, ...)`: one seed wherever a whole block fits.
+    """Returns the shape of the seeds of `(N, C, ...)`: one seed wherever a whole block fits, cut to the map.
 
     >>> grid((2, 3, 14, 9), 7)
     (2, 3, 8, 3)
     """
-    sides = checked("drop_block", block, len(shape) - 2)
+    sides = cut(checked("drop_block", block, len(shape) - 2), shape[2:])
     return shape[0], 1 if shared else shape[1], *(size - side + 1 for size, side in zip(shape[2:], sides, strict=True))
 
 
@@ -143,7 +147,7 @@ class Selected(torch.autograd.Function):
 
 def places(shape: Sequence[int], block: int | Sequence[int]) -> list[tuple[tuple[int, ...], tuple[slice, ...]]]:
     """Returns where each block fits: the index of its seed and the slices that it covers; used by the definition."""
-    sides = checked("drop_block", block, len(shape) - 2)
+    sides = cut(checked("drop_block", block, len(shape) - 2), shape[2:])
     return [
         (at, tuple(slice(i, i + side) for i, side in zip(at, sides, strict=True)))
         for at in itertools.product(*map(range, grid(shape, block)[2:]))

@@ -40,8 +40,7 @@ FACTS = Facts(
 
 def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: float | None) -> Tensor:
     """Returns `x` without its blocks. With `p` as a Python number, gamma is solved once and cached."""
-    blocks.check_fits(key.function, x, block)
-    sizes = tuple(x.shape[2:])
+    block, sizes = blocks.clipped(key.function, x, block), tuple(x.shape[2:])
     if all(side in (1, size) for side, size in zip(block, sizes, strict=True)):  # no overlap: shared axes do
         whole = tuple(axis for axis, side in enumerate(block, 2) if side == x.shape[axis])
         return key.apply_noise(x, shared_axes=(1, *whole) if shared else whole)
@@ -162,12 +161,13 @@ class DropBlock1d(_DropBlock):
 
     Args:
         p: fraction of positions dropped, on average over the map; rounded to 1/65536.
-        block: length of a block. With 1 it equals `Dropout`, with the length of the map `Dropout1d`.
+        block: length of a block, at most that of the map: on a shorter map the block is as long as the map. With 1 it equals
+            `Dropout`, with the length of the map `Dropout1d`.
         shared: whether the channels of a sample drop the same blocks.
 
     Shapes: `(N, C, L)`; the output has the shape of the input.
 
-    Raises: ValueError if `p` is not in [0, 1], or `block` is not a positive integer or is larger than the map; TypeError if the
+    Raises: ValueError if `p` is not in [0, 1], or `block` is not a positive integer; TypeError if the
         input is an integer tensor.
 
     Source: Ghiasi, Lin, Le 2018, NeurIPS, arXiv:1810.12890.
@@ -183,7 +183,8 @@ class DropBlock2d(_DropBlock):
     """`DropBlock1d` for images, `(N, C, H, W)`.
 
     Args:
-        block: sides of a block, or one side of a square. With 1 it equals `Dropout`, with the size of the map `Dropout2d`.
+        block: sides of a block, or one side of a square; cut to smaller maps. With 1 it equals `Dropout`, with the size of
+            the map `Dropout2d`.
 
     Shapes: `(N, C, H, W)`; the output has the shape of the input.
 
@@ -198,7 +199,8 @@ class DropBlock3d(_DropBlock):
     """`DropBlock1d` for volumes, `(N, C, D, H, W)`.
 
     Args:
-        block: sides of a box, or one side of a cube. With 1 it equals `Dropout`, with the size of the map `Dropout3d`.
+        block: sides of a box, or one side of a cube; cut to smaller maps. With 1 it equals `Dropout`, with the size of
+            the map `Dropout3d`.
 
     Shapes: `(N, C, D, H, W)`; the output has the shape of the input.
 
