@@ -31,6 +31,7 @@ def positive(shape: tuple[int, ...]) -> Tensor:
 
 ROWS = (
     Row(METHODS["Dropout"], FLAT),
+    Row(METHODS["Dropout"], ((300, 3, 5), (64, 2, 130)), {"noise_shape": (None, 1, None)}),
     Row(METHODS["AlphaDropout"], FLAT),
     Row(METHODS["FeatureAlphaDropout"], ((4, 8, 5), (2, 130, 1, 2))),
     # odd widths: no share of them is whole

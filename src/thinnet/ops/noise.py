@@ -57,7 +57,7 @@ def apply_noise(
     compiling = torch.compiler.is_compiling()
     if not compiling and torch._C._is_tracing():
         y = composite.traced(check_input(x, function), rate, site is not None, shared_axes, kind, function)
-        return _write(x, y, function) if inplace else y
+        return write(x, y, function) if inplace else y
     if type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and backend == "auto" and not inplace:
         units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
         rest = rate, seed, step, site, samples, units, int(kind)
@@ -74,7 +74,7 @@ def apply_noise(
     if type(x) is not Tensor and dtensor.is_sharded(x):
         part, where, offset = dtensor.part(x, where, units, function)  # type: ignore[arg-type]
         y = dtensor.whole(_dense(part, where, units, offset, kind, False, function, backend), x)  # type: ignore[arg-type]
-        return _write(x, y, function) if inplace else y
+        return write(x, y, function) if inplace else y
     return _dense(x, where, units, 0, kind, inplace, function, backend)
 
 
@@ -93,7 +93,7 @@ def _dense(
     check_input(x, function)
     pairs = torch.view_as_real(x.resolve_conj())
     y = torch.view_as_complex(_run(pairs, where, [*units, 0], offset, kind, False, function, backend))
-    return _write(x, y, function) if inplace else y
+    return write(x, y, function) if inplace else y
 
 
 def _run(
@@ -108,7 +108,7 @@ def _run(
 ) -> Tensor:
     if backend == "reference":
         y = reference.apply_noise(x, *where, units, offset, kind, False)
-        return _write(x, y, function) if inplace else y
+        return write(x, y, function) if inplace else y
     interpreted = backend == "triton" and x.device.type == "cpu"
     run, run_ = (schema.interpreted, schema.interpreted_) if interpreted else (schema.call, schema.call_)
     options = options_of(kind, backend="auto" if backend == "triton" else backend)
@@ -118,7 +118,8 @@ def _run(
     return run_(x, *where, [*units, offset], options)
 
 
-def _write(x: Tensor, y: Tensor, function: str) -> Tensor:
+def write(x: Tensor, y: Tensor, function: str) -> Tensor:
+    """Writes `y` into `x` and returns it, or refuses as autograd does."""
     _check_inplace(x, function)
     return x.copy_(y)
 

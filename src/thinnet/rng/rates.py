@@ -1,5 +1,8 @@
 """A rate: the probability of dropping, checked in one place and counted in 65536ths."""
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -40,6 +43,38 @@ def check(function: str, p: object, *, below_one: bool = False) -> float:
         hint = " A percentage is divided by 100." if 1 < value <= 100 else ""
         raise ValueError(f"{rule} It is the probability of dropping.{hint if value >= 2 else ''}")
     return value
+
+
+def several(p: object) -> bool:
+    """Returns whether `p` holds several rates instead of one.
+
+    >>> several(0.5), several([0.1, 0.9]), several(torch.tensor([0.1, 0.9])), several(torch.tensor([0.1]))
+    (False, True, True, False)
+    """
+    if isinstance(p, (list, tuple)):
+        return True
+    shape = getattr(p, "shape", ())
+    return bool(shape) and math.prod(shape) != 1
+
+
+def each(function: str, p: Any, device: torch.device) -> Tensor:
+    """Returns several rates in 65536ths, int32. In compiled code, and of a GPU tensor, they are clamped to [0, 1], unchecked.
+
+    >>> each("dropout", [0.25, 0.5], torch.device("cpu"))
+    tensor([16384, 32768], dtype=torch.int32)
+    """
+    if isinstance(p, Tensor) and p.requires_grad:
+        raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rates. Pass p.detach().")
+    try:
+        given = p if isinstance(p, Tensor) else torch.as_tensor(p)
+        numbers = given.dtype != torch.bool and not given.is_complex() and given.numel() > 0
+    except (TypeError, ValueError, RuntimeError):
+        numbers = False
+    if numbers and not torch.compiler.is_compiling() and given.device.type == "cpu":
+        numbers = bool(((given >= 0) & (given <= 1)).all())
+    if not numbers:
+        raise ValueError(f"{function}: p must be numbers in [0, 1]; got {p!r}. They are probabilities of dropping.")
+    return (given.double().to(device) * RESOLUTION).round().clamp(0, RESOLUTION).to(torch.int32)
 
 
 def count(p: float) -> int:

@@ -164,10 +164,12 @@ class Site(nn.Module):
             rate = self._captured.setdefault(device, rate)
         return rate
 
-    def _counted(self) -> int:
+    def _counted(self) -> int | Tensor:
         return 0 if self._p is None else rates.count(self._p)
 
-    def _add(self, tensors: dict[torch.device, Tensor], device: torch.device, value: int, dtype: torch.dtype) -> Tensor:
+    def _add(
+        self, tensors: dict[torch.device, Tensor], device: torch.device, value: int | Tensor, dtype: torch.dtype
+    ) -> Tensor:
         """Makes a number on a device that this site meets first. A trace moves it from the CPU, as it must not make it."""
         if torch.compiler.is_compiling():
             return tensors[CPU].to(device)
@@ -280,7 +282,7 @@ def recorded(site: Site, x: Any) -> Any:
     raise TypeError(f"{type(site).__name__}: x must be a tensor; got {type(x).__name__}. Pass torch.as_tensor(x).")
 
 
-def number_on(device: torch.device, value: int, dtype: torch.dtype) -> Tensor:
-    """Returns a 0-d tensor. It is no inference tensor, as those cannot be saved for backward later."""
+def number_on(device: torch.device, value: int | Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns a 0-d tensor, or one for each of several. It is no inference tensor: those cannot be saved for backward later."""
     with torch.inference_mode(False):
-        return torch.full((), value, dtype=dtype, device=device)
+        return value.to(device, dtype) if isinstance(value, Tensor) else torch.full((), value, dtype=dtype, device=device)

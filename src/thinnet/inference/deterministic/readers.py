@@ -151,7 +151,7 @@ def _sites(model: nn.Module, example: Any) -> dict[nn.Module, str]:
     found: dict[nn.Module, str] = {}
     for path, module in model.named_modules():
         if isinstance(module, (Site, _DropoutNd)) and module.p != 0:
-            if not any(same_forward(module, kind) for kind in KINDS):
+            if module.p is None or not any(same_forward(module, kind) for kind in KINDS):
                 kind = type(module).__name__
                 raise ValueError(
                     f"weight_scaled: sites must multiply by a mask for classic=True; {path!r} is {kind}. Leave it."

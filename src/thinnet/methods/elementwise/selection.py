@@ -10,12 +10,18 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.numbers import in_format_of
+from thinnet.ops import check_input, write
 from thinnet.rng import NoiseKey
 
 
-def noise(key: NoiseKey, x: Tensor, first: int = 0) -> Tensor:
-    """Returns uniform numbers for `x`: one per element, or `(N, first + units)` with `first` numbers per sample."""
-    return key.uniform((len(x), first + math.prod(x.shape[1:])) if first else x.shape)
+def noise(key: NoiseKey, x: Tensor, first: int = 0, shared: tuple[int, ...] = ()) -> Tensor:
+    """Returns uniform numbers for `x`: one per element, or `(N, first + units)` with `first` numbers per sample.
+
+    The axes in `shared` have size one.
+    """
+    if first:
+        return key.uniform((len(x), first + math.prod(x.shape[1:])))
+    return key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)] if shared else x.shape)
 
 
 def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
@@ -35,14 +41,14 @@ class Selected(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int, *name: Tensor | None) -> Tensor:
+    def forward(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int, shared: Any, *name: Tensor | None) -> Tensor:
         """Selects by the noise that is given."""
         return select(x, u, rate, scale, first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keeps the address of the noise instead of the noise."""
-        _, _, rate, scale, ctx.first, *name = inputs
+        _, _, rate, scale, ctx.first, ctx.shared, *name = inputs
         ctx.save_for_backward(rate, scale, *name)
         ctx.save_for_forward(rate, scale, *name)
 
@@ -51,7 +57,8 @@ class Selected(torch.autograd.Function):
         """Draws the noise again and applies it to the tangent."""
         rate, scale, at, *name = ctx.saved_tensors
         key = NoiseKey("backward", at, *name)
-        return selected(key, tangents[0], noise(key, tangents[0], ctx.first), rate, scale, ctx.first)
+        u = noise(key, tangents[0], ctx.first, ctx.shared)
+        return selected(key, tangents[0], u, rate, scale, ctx.first, ctx.shared)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -59,8 +66,20 @@ class Selected(torch.autograd.Function):
         return Selected.jvp(ctx, *gradients), *[None] * (len(ctx.needs_input_grad) - 1)
 
 
-def selected(key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
+def selected(
+    key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0, shared: tuple[int, ...] = ()
+) -> Tensor:
     """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise."""
     if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what is kept, and cannot hold our backward
         return select(x, u, rate, scale, first)
-    return Selected.apply(x, u, rate, scale, first, key.rate, *key.address)  # type: ignore[return-value]
+    return Selected.apply(x, u, rate, scale, first, shared, key.rate, *key.address)  # type: ignore[return-value]
+
+
+def at_rates(key: NoiseKey, x: Tensor, shared: tuple[int, ...] = (), inplace: bool = False) -> Tensor:
+    """Drops at several rates, those of the key, which broadcast over `x`; the axes in `shared` have the same numbers."""
+    check_input(x, key.function)
+    if key.rate.ndim > x.ndim or any(r not in (1, n) for r, n in zip(key.rate.shape[::-1], x.shape[::-1], strict=False)):
+        rule = f"{key.function}: p must broadcast over x, of shape {tuple(x.shape)}"
+        raise ValueError(f"{rule}; got rates of shape {tuple(key.rate.shape)}. Rates of channels have shape (C, 1, 1).")
+    y = selected(key, x, noise(key, x, shared=shared), key.p, key.scale, shared=shared)
+    return write(x, y, key.function) if inplace else y

@@ -21,6 +21,10 @@ FACTS = Facts()
 
 
 def _dropout(module: Any, m: Moments) -> Moments:
+    if getattr(module, "structured", False):
+        raise TypeError(
+            f"propagate: dropout must have one rate and independent elements; got {module}. Pass a rule of your own."
+        )
     return moments.dropout(m, module.p)
 
 

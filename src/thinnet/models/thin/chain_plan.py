@@ -42,7 +42,7 @@ def axis_of(module: nn.Module) -> int | None:
 
 
 def _plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    return not issubclass(kind, Site) or type(module) is kind
+    return not issubclass(kind, Site) or (type(module) is kind and not getattr(module, "structured", False))
 
 
 def pieces(
