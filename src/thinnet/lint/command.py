@@ -45,6 +45,7 @@ def lint(
         bool, typer.Option("--preview", help="Also apply rules in preview, which have more false positives.")
     ] = False,
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
+    as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     counts: Annotated[bool, typer.Option("--statistics", help="Print the number of findings of each rule.")] = False,
     explain: Annotated[
         str | None, typer.Option(help="Print the documentation of a rule, such as THN101. THN lists all rules.")
@@ -62,6 +63,7 @@ def lint(
     Exit codes: 0 clean, 1 findings, 2 bad input, 130 stopped by Ctrl-C.
     """
     with _exit_codes():
+        output = Format.json if as_json else output
         if explain is not None:
             raise typer.Exit(_explain(explain))
         options = {"select": _codes(select), "ignore": _codes(ignore), "preview": preview or None}
