@@ -1,10 +1,10 @@
-"""Concrete dropout on its authors' toy task: with more data the learned rates and the model's doubt fall, the noise stays.
+"""Concrete dropout on its authors' toy task: with more data, the learned rates and the epistemic deviation fall.
 
-y = 2 x + 8 + N(0, 1); three layers of 1024 ReLU units and two heads, mean and log variance, all five behind concrete dropout.
-Epochs, batch, optimiser and prior are those of the authors' Keras notebook (github.com/yaringal/ConcreteDropout), whose printed
-numbers stand beside ours. Its 1000 to 2000 steps of at most 0.001 carry a logit from that of p = 0.1 to p = 0.23 or 0.45 and no
-further, so its rates tell the steps as much as N. A second learning rate, for the logits alone, lets them arrive.
-`--quick` takes a quarter of the width, a tenth of the epochs and three sizes.
+The task is y = 2 x + 8 + N(0, 1). Three layers of 1024 ReLU units and two heads (mean and log variance) use it.
+Epochs, batch, optimiser and prior are those of the authors' Keras notebook (github.com/yaringal/ConcreteDropout). The table has
+the numbers that it prints. With steps of at most 0.001, 1000 to 2000 steps move a rate from 0.1 to at most 0.23 or 0.45, so the
+learned rate depends on the number of steps as much as on N. The second learning rate, for the logits alone, avoids that limit.
+`--quick` uses a quarter of the width, a tenth of the epochs and three sizes.
 """
 
 import json
@@ -67,8 +67,8 @@ def judge(model: Network) -> dict[str, object]:
     x, y = data(TEST)
     means, log_variances = (each.unflatten(0, (DRAWS, TEST)) for each in model.train()(x.repeat(DRAWS, 1)))
     rmse = (means.mean(0) - y).square().mean().sqrt()
-    doubt, noise = means.var(0, correction=0).mean().sqrt(), log_variances.mean(0).exp().mean().sqrt()
-    numbers = {"rmse": rmse, "epistemic sd": doubt, "aleatoric sd": noise}
+    epistemic, noise = means.var(0, correction=0).mean().sqrt(), log_variances.mean(0).exp().mean().sqrt()
+    numbers = {"rmse": rmse, "epistemic sd": epistemic, "aleatoric sd": noise}
     rates = {"p of each layer": [round(layer.learned_p.item(), 3) for layer in model.layers]}
     return {name: round(value.item(), 3) for name, value in numbers.items()} | rates
 
@@ -86,13 +86,13 @@ def show(rows: list[dict]) -> None:
 
 def main(
     quick: Annotated[bool, Option(help="A small network, three sizes, few steps.")] = False,
-    seeds: Annotated[int, Option(help="How many runs there are of each size.")] = 1,
+    seeds: Annotated[int, Option(help="Runs of each size.")] = 1,
     width: Annotated[int, Option(help="Units of each hidden layer; a quarter of it with --quick.")] = 1024,
-    threads: Annotated[int, Option(help="Of PyTorch.")] = 2,
+    threads: Annotated[int, Option(help="Threads of PyTorch.")] = 2,
     rate_lr: Annotated[list[float], Option(help="Learning rates of the logits; 0.001 is the authors'.")] = [0.001, 0.03],  # noqa: B006
-    json_file: Annotated[Path | None, Option("--json", help="Where the rows are written.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="The file for the rows.")] = None,
 ) -> None:
-    """Trains a network for each number of samples, and prints what it learned beside what the authors print."""
+    """Trains a network for each number of samples, and prints its rates next to those of the authors."""
     torch.set_num_threads(threads)
     width, sizes = (width // 4, {n: EPOCHS[n] // 10 for n in (10, 100, 1000)}) if quick else (width, EPOCHS)
     rows, runs = [], [(lr, n, epochs, seed) for lr in rate_lr for n, epochs in sizes.items() for seed in range(seeds)]

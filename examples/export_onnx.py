@@ -1,4 +1,4 @@
-"""A network trained with dropout goes to ONNX: what is exported has no dropout in it, and computes what eval computes."""
+"""Exports a network that was trained with dropout to ONNX. The export has no dropout and computes what eval mode computes."""
 
 import logging
 import tempfile
@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import thinnet
 
 warnings.filterwarnings("ignore")
-logging.disable(logging.WARNING)  # the exporter tells which libraries it does without
+logging.disable(logging.WARNING)  # the exporter lists optional libraries that are missing
 
 digits = load_digits()
 x, y = torch.tensor(digits.images).float().unsqueeze(1) / 16, torch.tensor(digits.target)
@@ -34,8 +34,8 @@ for _ in range(8):
 model.eval()
 with torch.no_grad():
     expected = model(x[test])
-deployed = thinnet.inference.weight_scaled(model, x[:2])  # with an example it is made sure that nothing random is left
-print(f"to the bit, in PyTorch, equal: {torch.equal(deployed(x[test]), expected)}")
+deployed = thinnet.inference.weight_scaled(model, x[:2])  # with an example, it checks that no random operation is left
+print(f"outputs in PyTorch equal bit for bit: {torch.equal(deployed(x[test]), expected)}")
 
 with tempfile.TemporaryDirectory() as folder:
     file = Path(folder) / "digits.onnx"
@@ -47,5 +47,5 @@ with tempfile.TemporaryDirectory() as folder:
 
 found = torch.from_numpy(out)
 accuracy = (found.argmax(1) == y[test]).float().mean()
-print(f"{size / 1024:.0f} KB of ONNX, accuracy {float(accuracy):.3f} on {len(test)} digits that it has not seen")
-print(f"to rounding, in ONNX Runtime, equal: {torch.allclose(found, expected, atol=1e-4)}")
+print(f"{size / 1024:.0f} KB of ONNX, accuracy {float(accuracy):.3f} on {len(test)} unseen digits")
+print(f"outputs in ONNX Runtime equal up to rounding: {torch.allclose(found, expected, atol=1e-4)}")

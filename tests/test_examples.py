@@ -1,4 +1,4 @@
-"""The examples run as they are, without a network, and what they claim of their coins holds."""
+"""The examples run as they are, without a network, and the equalities that they print are true."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ import thinnet
 from thinnet.integrations.keyword import KeywordIds
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-NEEDS = {  # the library, how many claims it prints, and options
+NEEDS = {  # the library, how many equalities it prints, and options
     "accelerate_loop": ("accelerate", 1),
     "concrete_dropout": ("typer", 0, "--quick"),
     "diagnose_digits": ("sklearn", 0),
@@ -35,7 +35,7 @@ def test_every_example_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", NEEDS)
-def test_what_an_example_claims_holds(name: str, tmp_path: Path) -> None:
+def test_what_an_example_prints_is_true(name: str, tmp_path: Path) -> None:
     library, claims, *options = NEEDS[name]
     if importlib.util.find_spec(library) is None:
         pytest.skip(f"{library} is not installed: pip install thinnet[examples]")
@@ -43,8 +43,8 @@ def test_what_an_example_claims_holds(name: str, tmp_path: Path) -> None:
     offline = os.environ | {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HOME": str(tmp_path)}
     run = subprocess.run([sys.executable, str(path), *options], capture_output=True, text=True, cwd=tmp_path, env=offline)
     assert run.returncode == 0, run.stderr
-    told = [line.rsplit(": ", 1)[1] for line in run.stdout.splitlines() if " equal" in line]
-    assert told == ["True"] * claims, run.stdout
+    printed = [line.rsplit(": ", 1)[1] for line in run.stdout.splitlines() if " equal" in line]
+    assert printed == ["True"] * claims, run.stdout
     assert len(path.read_text().splitlines()) <= (120 if options else 70)
 
 

@@ -50,7 +50,9 @@ def _advice(error: ModuleNotFoundError, arguments: list[str]) -> str | None:
     extra = extra_of(library, "lint" if command == "lint" else "study")
     if extra is None:
         return None
-    return f"thinnet {command}".strip() + f": {library} must be installed; it is not. Run pip install 'thinnet[{extra}]'."
+    more = " Without it, `thinnet --version` and `thinnet doctor` work." if command in ("", "doctor") else ""
+    name = f"thinnet {command}".strip()
+    return f"{name}: {library} must be installed; it is not. Run pip install 'thinnet[{extra}]'.{more}"
 
 
 if __name__ == "__main__":
