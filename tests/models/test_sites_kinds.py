@@ -315,6 +315,25 @@ def test_a_kernel_with_a_rate_is_a_site(follows_mode: bool) -> None:
     assert (site.kind, site.p, site.on_in_eval) == ("multiplicative noise", 0.1, not follows_mode)
 
 
+def flash_attn_func(q: Tensor, k: Tensor, v: Tensor, dropout_p: float = 0.0) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v)  # as a kernel that draws on its own
+
+
+def attention_by_mode(q: Tensor, k: Tensor, v: Tensor, dropout_p: float, training: bool) -> Tensor:
+    return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout_p if training else 0.0)
+
+
+@pytest.mark.parametrize("follows_mode", [True, False])
+def test_a_function_of_attention_with_a_rate_is_a_site(follows_mode: bool) -> None:
+    site = the_site(lambda self, x: flash_attn_func(x, x, x, 0.1 if self.training or not follows_mode else 0.0))
+    assert (site.op, site.p, site.on_in_eval) == ("flash_attn_func", 0.1, not follows_mode)
+
+
+def test_an_attention_function_that_asks_for_the_mode_is_off_in_eval() -> None:
+    site = the_site(lambda self, x: attention_by_mode(x, x, x, dropout_p=0.1, training=self.training))
+    assert (site.kind, site.p, site.on_in_eval) == ("dropout", 0.1, False)
+
+
 @pytest.mark.parametrize("applied", [True, False])
 def test_a_rate_of_attention_that_is_not_applied_is_listed(applied: bool) -> None:
     def middle(self: Network, x: Tensor) -> Tensor:

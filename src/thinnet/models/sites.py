@@ -16,7 +16,7 @@ from thinnet.models.trace.record import Draw, SiteId
 from thinnet.report.progress import progressing
 from thinnet.rng.names import unwrap
 
-UNTRIED = ("decides", "chooses", "seeds")  # uses whose effect on the output of a training pass is not tried
+UNTRIED = ("decides", "chooses", "seeds", "calls")  # uses whose effect on the output of a training pass is not tried
 
 
 def sites(
@@ -95,13 +95,19 @@ class _Passes:
             switched = traced(model, call, training=True, off=off, objects=state.generators)
             state.restore()
             progress.advance()
-            evaluated = [draw for record in self.evaluated for draw in record.draws]
+            evaluated = self._evaluated({draw.site for draw in drawn})
             unused = unread(model, call, evaluated, False, state)
             on = {draw.site for draw in evaluated if draw.use} - unused
             idle = unread(model, call, [draw for draw in switched.draws if draw.site in unused], True, state, off)
             still_on = {draw.site for draw in switched.draws if draw.use} - idle
             effect_of = effects(model, call, {draw.site for draw in drawn if draw.use not in UNTRIED}, state)
+            progress.advance()
         return self._merge([*drawn, *evaluated], on, still_on, effect_of)
+
+    def _evaluated(self, trained: set[SiteId]) -> list[Draw]:
+        """Returns the draws in evaluation. An attention function that drew visibly in training does not draw on its own."""
+        draws = (draw for record in self.evaluated for draw in record.draws)
+        return [draw for draw in draws if draw.use != "calls" or draw.site in trained]
 
     def _merge(self, drawn: list[Draw], on: set[SiteId], still_on: set[SiteId], effect_of: dict[SiteId, bool]) -> Sites:
         draws: dict[SiteId, list[Draw]] = {}

@@ -1,6 +1,7 @@
 """Draws that PyTorch does not make, what Python reads of those it makes, and global seeds that a forward pass sets."""
 
 import functools
+import inspect
 import random
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,7 @@ NUMBERS += " standard_normal beta gamma poisson exponential laplace gumbel ranf"
 CHOICES = "randint randrange choice choices shuffle getrandbits randbytes permutation bytes multinomial"
 UNIT = ("random", "random_sample", "rand", "ranf")  # uniform in [0, 1)
 SEEDS = ("manual_seed", "manual_seed_all", "seed", "seed_all")
+RATE, QUERIES = "dropout_p", ("q", "qkv", "query", "queries", "q_unpad", "query_states")  # arguments of attention functions
 READS = ("tolist", "item", "numpy", "__array__")
 
 
@@ -70,6 +72,8 @@ class Outside:
             for name, value in list(namespace.items()):
                 if id(value) in replaced and namespace.get("__name__") not in ("random", "torch", "torch.random"):
                     yield namespace, name, replaced[id(value)]
+                elif type(value) is FunctionType and _is_attention(value):
+                    yield namespace, name, self._attention(value)
         for name in READS:
             yield Tensor, name, self._reading(name, getattr(Tensor, name))
 
@@ -121,6 +125,23 @@ class Outside:
 
         return seed
 
+    def _attention(self, function: FunctionType) -> Callable[..., Any]:
+        """Records a call with a rate in which no operation drew: the function may be a kernel that draws on its own."""
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def attend(*args: Any, **kwargs: Any) -> Any:
+            before = len(self.draws.draws)
+            out = function(*args, **kwargs)
+            given = signature.bind(*args, **kwargs)
+            given.apply_defaults()
+            p = given.arguments[RATE]
+            if p and len(self.draws.draws) == before:
+                self.draws.placed(Draw(function.__name__, use="calls", p=float(p)))
+            return out
+
+        return attend
+
     def _reading(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -135,6 +156,13 @@ class Outside:
             return _told(value, noise) if name in ("tolist", "item") and noise.uniform else value
 
         return read
+
+
+def _is_attention(function: FunctionType) -> bool:
+    """Returns whether a function takes a rate and queries, as those of FlashAttention do."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return RATE in names and any(name in names for name in QUERIES)
 
 
 def _told(value: Any, noise: Noise) -> Any:

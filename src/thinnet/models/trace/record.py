@@ -15,6 +15,7 @@ KINDS = {
     "projects": "random projection",
     "restores": "masking",
     "seeds": "reseeding",
+    "calls": "multiplicative noise",
 }
 
 
@@ -86,7 +87,7 @@ class Draw:
         shape: of what it drew.
         use: "multiplies", "selects", "fills", "adds", "samples" (zero-mean noise times data), "projects" (data times a random
             matrix), "picks", "restores" (picks, and the inverse permutation or the mask is used too), "decides", "chooses",
-            "seeds", or "" while it is unused.
+            "seeds", "calls" (an attention function with a rate), or "" while it is unused.
         units: how many units it decides about.
         dropped: how many of them are dropped; None where nothing can be.
         scale: the factor of kept units; None where it differs among them.
