@@ -5,6 +5,7 @@ import inspect
 import io
 import itertools
 import math
+import pickle
 import warnings
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 import thinnet
 import thinnet.functional
-from thinnet.methods.registry import REGISTRY
+from thinnet.methods.registry import FOLDERS, REGISTRY
 
 PAIRS = [
     (getattr(thinnet.nn, name), getattr(nn, name))
@@ -288,3 +289,51 @@ def test_what_is_no_tensor_is_refused(x: object) -> None:
     for layer in (ours(0.5) for ours, _ in PAIRS):
         with pytest.raises(TypeError, match=rf"{type(layer).__name__}: x must be a tensor; got {type(x).__name__}"):
             layer(x)
+
+
+def first(function) -> inspect.Parameter:
+    return next(iter(inspect.signature(function).parameters.values()))
+
+
+FUNCTIONS = [
+    method.function
+    for method in REGISTRY
+    if method.function is not None and method not in FOLDERS["losses"] and first(method.function).annotation is torch.Tensor
+]
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_a_symbolic_trace_records_a_function_as_one_call(function) -> None:
+    parameters = [*inspect.signature(function).parameters.values()][1:]
+    needed = {each.name: True for each in parameters if each.default is each.empty}
+    graph = torch.fx.Tracer().trace(lambda x: function(x, **needed))
+    call, _ = [*graph.nodes][1:]
+    assert (call.op, call.target, call.args[0].op) == ("call_function", function, "placeholder")
+    assert {
+        **call.kwargs,
+        **dict(zip([each.name for each in parameters], call.args[1:], strict=False)),
+    }.items() >= needed.items()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_a_function_refuses_what_is_no_tensor(function) -> None:
+    needed = {each.name: True for each in [*inspect.signature(function).parameters.values()][1:] if each.default is each.empty}
+    for x in (None, [1.0], np.ones(3), 1.0):
+        rule = rf"^{function.__name__}: {first(function).name} must be a tensor; got {type(x).__name__}"
+        with pytest.raises(TypeError, match=rule):
+            function(x, **needed)
+
+
+def test_a_traced_function_drops_and_can_be_copied() -> None:
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return thinnet.functional.dropout1d(thinnet.functional.dropout(x, 0.5, training=self.training), training=False)
+
+    x = torch.ones(4, 64)
+    traced = torch.fx.symbolic_trace(Net())
+    for each in (traced, copy.deepcopy(traced), pickle.loads(pickle.dumps(traced))):
+        torch.manual_seed(3)
+        y = each(x)
+        torch.manual_seed(3)
+        assert torch.equal(y, Net()(x)) and not torch.equal(y, x)
+    assert torch.equal(torch.fx.symbolic_trace(Net().eval())(x), x)

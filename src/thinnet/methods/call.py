@@ -1,12 +1,33 @@
 """Shared by the functional forms: checks the rate, draws a seed and applies noise."""
 
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
 from thinnet.rng import NoiseKey, rates
 from thinnet.rng.context import HIGH, LOW, draw_seed
+
+
+def no_tensor(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
+    """Records a call of a symbolic trace, as `torch.fx` does for functions of PyTorch; refuses what is no tensor.
+
+    Args:
+        function: the functional form.
+        given: its arguments by name, of which the first is no tensor.
+    """
+    name, x = next(iter(given.items()))
+    proxies = [value for value in given.values() if isinstance(value, fx.Proxy)]
+    if not proxies:
+        kind = type(x).__name__
+        raise TypeError(f"{function.__name__}: {name} must be a tensor; got {kind}. Pass torch.as_tensor({name}).")
+    defaults = {each: parameter.default for each, parameter in inspect.signature(function).parameters.items()}
+    options = {each: value for each, value in given.items() if each != name and value is not defaults[each]}
+    return proxies[0].tracer.create_proxy("call_function", function, (x,), options)
 
 
 def call(

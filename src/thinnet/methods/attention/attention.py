@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 
 
 def logits(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None) -> Tensor:
@@ -67,6 +67,8 @@ def attention(
     >>> torch.equal(attention(q, k, v, p=0.1, training=False), F.scaled_dot_product_attention(q, k, v))
     True
     """
+    if not isinstance(q, Tensor):
+        return no_tensor(attention, locals())
     if mask is not None and is_causal:
         raise ValueError("attention: mask must be left out where is_causal is True; got both. Put the triangle into the mask.")
     key = draw_key("attention", q, p, training, generator)

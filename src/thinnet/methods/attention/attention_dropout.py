@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Method
 from thinnet.rng import Site
@@ -31,6 +31,8 @@ def attention_dropout(
     >>> bool((rows * 2 == (rows * 2).round()).all())  # each kept weight is 0.5
     True
     """
+    if not isinstance(weights, Tensor):
+        return no_tensor(attention_dropout, locals())
     return call("attention_dropout", weights, p, training, False, generator)
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import in_format_of
 from thinnet.rng import NoiseKey, Site
@@ -77,6 +77,8 @@ def drop_attention(
     >>> torch.allclose(y.sum(-1), torch.ones(2, 4, 6))
     True
     """
+    if not isinstance(weights, Tensor):
+        return no_tensor(drop_attention, locals())
     window = _check("drop_attention", window)
     key = draw_key("drop_attention", weights, p, training, generator, below_one=True)
     return weights if key is None else _drop(key, weights, window, columns)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.methods.numbers import wide
@@ -88,6 +88,8 @@ def drop_head(
     >>> bool((scales.sum(1) == 8).all())  # the scales of a sample's heads sum to H
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_head, locals())
     rescale = _check("drop_head", rescale)
     key = draw_key("drop_head", x, p, training, generator, below_one=True)
     return x if key is None else _drop(key, x, rescale, shared)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import in_format_of
 from thinnet.rng import NoiseKey, Site
@@ -50,6 +50,8 @@ def drop_key(
     >>> bool((weights == 0).any()), torch.allclose(weights.sum(-1), torch.ones(2, 4, 6))
     (True, True)
     """
+    if not isinstance(logits, Tensor):
+        return no_tensor(drop_key, locals())
     key = draw_key("drop_key", logits, p, training, generator, below_one=True)
     return logits if key is None else _drop(key, logits)
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.ops import NoiseKind
@@ -74,6 +74,8 @@ def alpha_dropout(
     >>> bool(y.mean().abs() < 0.03), bool((y.var() - 1).abs() < 0.03)
     (True, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(alpha_dropout, locals())
     return call("alpha_dropout", real(x, "alpha_dropout"), p, training, inplace, generator, kind=NoiseKind.ALPHA)
 
 
@@ -95,6 +97,8 @@ def feature_alpha_dropout(
     >>> feature_alpha_dropout(torch.randn(2, 3, 4), 0.5, training=True).shape
     torch.Size([2, 3, 4])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(feature_alpha_dropout, locals())
     shared = _shared(real(x, "feature_alpha_dropout"), training)
     return call("feature_alpha_dropout", x, p, training, inplace, generator, shared_axes=shared, kind=NoiseKind.ALPHA)
 

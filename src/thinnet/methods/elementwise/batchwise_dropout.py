@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.elementwise.kept import Count, Kept, grouped_key, independent, keep
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
@@ -119,6 +119,8 @@ def batchwise_dropout(
     >>> kept.sum(1).tolist(), torch.equal(kept[0], kept[1])
     ([48, 48, 48, 48], True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(batchwise_dropout, locals())
     check_settings("batchwise_dropout", groups, count)
     key, p = draw_key("batchwise_dropout", x, p, training, generator), rates.check("batchwise_dropout", p)
     return x if key is None else _drop(key, x, p, axis, groups, count)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.methods import noise_shapes
-from thinnet.methods.call import call, draw_key
+from thinnet.methods.call import call, draw_key, no_tensor
 from thinnet.methods.elementwise.selection import at_rates
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import NoiseShape
@@ -63,6 +63,8 @@ def dropout(
     tensor([[1., 0.],
             [1., 0.]])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(dropout, locals())
     several = type(p) is not float and rates.several(p)
     if noise_shape is None and not several:
         return call("dropout", x, p, training, inplace, generator)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
@@ -43,6 +43,8 @@ def gaussian_dropout(
     >>> bool((y.mean() - 1).abs() < 0.03), bool((y.var() - 1).abs() < 0.03)
     (True, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(gaussian_dropout, locals())
     return call("gaussian_dropout", x, p, training, inplace, generator, kind=NoiseKind.GAUSSIAN, below_one=True)
 
 

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise.selection import noise, selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import wide
@@ -103,6 +104,8 @@ def importance_dropout(
     >>> [round(rate, 1) for rate in (y == 0).double().mean(0).tolist()]
     [0.3, 0.7]
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(importance_dropout, locals())
     _check("importance_dropout", x, importance, dim)
     _check_floor("importance_dropout", floor)
     key = key_for("importance_dropout", x, p, training, generator)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise.selection import noise, select, selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
@@ -112,6 +113,8 @@ def jumpout(
     >>> jumpout(torch.randn(4, 8).relu(), 0.1, training=True).shape
     torch.Size([4, 8])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(jumpout, locals())
     _check("jumpout", p_min, p_max)
     _check_input("jumpout", x)
     key = key_for("jumpout", x, p, training, generator)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import weighted
 from thinnet.methods.weights.wrapped import Wrapped
@@ -112,6 +113,8 @@ def standout(
     >>> standout(torch.randn(5, 3), nn.Linear(3, 4), training=True).shape
     torch.Size([5, 4])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(standout, locals())
     _check("standout", alpha, beta, reading)
     key = key_for("standout", x, 0.5, training, generator)  # the rate is not asked for: each unit has its own
     return _run(key, x, layer, activation, alpha, beta, reading)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
@@ -43,6 +43,8 @@ def uniform_dropout(
     >>> bool((y.mean() - 1).abs() < 0.02), bool((y - 1).abs().max() < 1)
     (True, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(uniform_dropout, locals())
     return call("uniform_dropout", x, p, training, inplace, generator, kind=NoiseKind.UNIFORM, below_one=True)
 
 

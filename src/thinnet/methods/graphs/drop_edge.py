@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
 from thinnet.methods.numbers import part_of, wide
@@ -102,6 +102,8 @@ def drop_edge(
     >>> kept.shape, weight, int(mask.sum())
     (torch.Size([2, 2]), tensor([2., 2.]), 2)
     """
+    if not isinstance(edge_index, Tensor):
+        return no_tensor(drop_edge, locals())
     key = draw_key("drop_edge", edge_index, p, training, generator)
     exact = 1 - float(p) if exact_count else None
     return _dropped("drop_edge", key, edge_index, edge_weight, rescale, force_undirected, exact)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
@@ -32,6 +32,8 @@ def drop_node(
     >>> bool(((kept == 0) | (kept == 8)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_node, locals())
     return call("drop_node", x, p, training, False, generator, shared_axes=samples(x.ndim))
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
 from thinnet.rng import NoiseKey, Site
@@ -74,6 +74,8 @@ def drop_nodes(
     >>> bool(nodes[kept].all())
     True
     """
+    if not isinstance(edge_index, Tensor):
+        return no_tensor(drop_nodes, locals())
     return _dropped("drop_nodes", draw_key("drop_nodes", edge_index, p, training, generator), edge_index, num_nodes)
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
@@ -83,6 +84,8 @@ def concrete_dropout(
     >>> bool(p.grad > 0)
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(concrete_dropout, locals())
     rate.within("concrete_dropout", "temperature", temperature, math.inf)
     drawn = rate.draw_key("concrete_dropout", x, p, 1, training, generator)
     if drawn is None:

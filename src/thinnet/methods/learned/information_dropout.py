@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
@@ -71,6 +72,8 @@ def information_dropout(
     >>> bool((information_dropout(torch.ones(100), 0.5, training=True) > 0).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(information_dropout, locals())
     drawn = rate.draw_key("information_dropout", x, alpha, math.inf, training, generator)
     return x if drawn is None else _drop(drawn[0], x, drawn[1])
 

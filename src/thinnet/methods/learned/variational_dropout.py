@@ -6,6 +6,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise import gaussian_dropout
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
@@ -89,6 +90,8 @@ def variational_dropout(
     >>> bool((p.grad > 0).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(variational_dropout, locals())
     drawn = rate.draw_key("variational_dropout", x, p, 1, training, generator)
     if drawn is None:
         return x

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.methods import call
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
@@ -60,6 +61,8 @@ def fast_dropout(
     >>> fast_dropout(torch.randn(4, 3), 0.5, layer=nn.Linear(3, 2), training=True).shape
     torch.Size([4, 2])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(fast_dropout, locals())
     check_layer("fast_dropout", layer, (nn.Linear,))
     key = call.draw_key("fast_dropout", x, p, training, generator, below_one=True)
     return layer(x) if key is None else _drop(key, x, layer)

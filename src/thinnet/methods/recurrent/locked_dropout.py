@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.recurrent.packed import padded, repacked
@@ -61,6 +61,8 @@ def locked_dropout(
     >>> bool(((kept == 0) | (kept == 7)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(locked_dropout, locals())
     rows = _batch_first("locked_dropout", x, batch_first)
     y = call("locked_dropout", rows, p, training, inplace, generator, shared_axes=(1,))
     return x if y is rows else y if batch_first else y.transpose(0, 1)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_of
-from thinnet.methods.call import rate_on_device
+from thinnet.methods.call import no_tensor, rate_on_device
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import weighted
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers, Options
@@ -61,6 +61,8 @@ def zoneout(
     >>> zoneout(torch.ones(3), 0.25, old=torch.zeros(3), training=False)
     tensor([0.7500, 0.7500, 0.7500])
     """
+    if not isinstance(new, Tensor):
+        return no_tensor(zoneout, locals())
     key = key_of("zoneout", new, p, training, generator)
     if key is not None:
         return _zone(key, new, old)

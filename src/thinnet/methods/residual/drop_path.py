@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
@@ -33,6 +33,8 @@ def drop_path(
     >>> bool(((kept == 0) | (kept == 15)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_path, locals())
     return call("drop_path", x, p, training, inplace, generator, shared_axes=samples(x.ndim))
 
 

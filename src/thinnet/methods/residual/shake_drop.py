@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key as key_for
-from thinnet.methods.call import rate_on_device
+from thinnet.methods.call import no_tensor, rate_on_device
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import times, weighted
 from thinnet.rng import NoiseKey, Site, rates
@@ -140,6 +140,8 @@ def shake_drop(
     >>> shake_drop(torch.ones(3), 0.5, training=False)
     tensor([0.5000, 0.5000, 0.5000])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(shake_drop, locals())
     _check("shake_drop", level, alpha=alpha, beta=beta)
     key = key_for("shake_drop", x, p, training, generator)
     if key is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site
@@ -92,6 +92,8 @@ def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Genera
     >>> y.shape, int((y == 0).sum(dim=(1, 2, 3)).max()) <= 3 * 16 * 16
     (torch.Size([64, 3, 32, 32]), True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(cutout, locals())
     size = checked("cutout", size)
     key = draw_key("cutout", x, 1.0, training, generator)  # every image loses its square
     return x if key is None else _cut(key, x, size)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.spatial import blocks
 from thinnet.ops import check_input
@@ -82,6 +82,8 @@ def drop_block1d(
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
     (0.1, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_block1d, locals())
     return _functional(1, x, p, block, shared, training, generator)
 
 
@@ -100,6 +102,8 @@ def drop_block2d(
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
     (0.1, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_block2d, locals())
     return _functional(2, x, p, block, shared, training, generator)
 
 
@@ -118,6 +122,8 @@ def drop_block3d(
     >>> round(float((y == 0).float().mean()), 1), bool((y.mean() - 1).abs() < 0.05)
     (0.1, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_block3d, locals())
     return _functional(3, x, p, block, shared, training, generator)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thinnet.methods.call import draw_key, rate_on_device
+from thinnet.methods.call import draw_key, no_tensor, rate_on_device
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import weighted
 from thinnet.rng import NoiseKey, Site, rates
@@ -121,6 +121,8 @@ def max_pool_dropout1d(
     >>> max_pool_dropout1d(x, 0.5, kernel_size=3, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
     2.625
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(max_pool_dropout1d, locals())
     return _functional(1, x, p, kernel_size, stride, padding, training, generator)
 
 
@@ -140,6 +142,8 @@ def max_pool_dropout2d(
     >>> max_pool_dropout2d(x, 0.5, kernel_size=2, training=False).item()  # 4 / 2 + 2 / 4 + 1 / 8
     2.625
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(max_pool_dropout2d, locals())
     return _functional(2, x, p, kernel_size, stride, padding, training, generator)
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
@@ -64,6 +64,8 @@ def dropout1d(
     >>> bool(((kept == 0) | (kept == 5)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(dropout1d, locals())
     return _functional(1, x, p, training, inplace, generator)
 
 
@@ -81,6 +83,8 @@ def dropout2d(
     >>> bool(((kept == 0) | (kept == 25)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(dropout2d, locals())
     return _functional(2, x, p, training, inplace, generator)
 
 
@@ -98,6 +102,8 @@ def dropout3d(
     >>> bool(((kept == 0) | (kept == 50)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(dropout3d, locals())
     return _functional(3, x, p, training, inplace, generator)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
@@ -63,6 +63,8 @@ def embedding_dropout(
     >>> torch.equal(y[:, :3], y[:, 3:])  # a word is dropped everywhere
     True
     """
+    if not isinstance(ids, Tensor):
+        return no_tensor(embedding_dropout, locals())
     key = draw_key("embedding_dropout", weight, p, training, generator)
     rows = F.embedding(ids, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     return _drop(key, ids, rows, weight.shape[0])

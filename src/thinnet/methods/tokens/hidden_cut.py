@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
@@ -109,6 +109,8 @@ def hidden_cut(
     >>> hidden_cut(torch.ones(1, 5, 1), 0.4, scores=torch.tensor([[0.0, 0, 0, 1, 1]]), training=True).sum()
     tensor(3.)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(hidden_cut, locals())
     key = draw_key("hidden_cut", x, p, training, generator)
     return x if key is None else _cut(key, x, scores)
 

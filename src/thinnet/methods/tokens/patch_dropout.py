@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import nearest, part_of
 from thinnet.methods.pictures import TILE, tiles, untiled
@@ -83,6 +83,8 @@ def patch_dropout(
     >>> y.shape, torch.equal(y[:, 0], x[:, 0]), torch.equal(y[3, 5], x[3, places[3, 5]])
     (torch.Size([8, 50, 32]), True, True)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(patch_dropout, locals())
     prefix, p = checked("patch_dropout", prefix), rates.check("patch_dropout", p, below_one=True)
     key = draw_key("patch_dropout", x, p, training, generator, below_one=True)
     y, places = _kept(key, x, p, prefix, ordered, "patch_dropout")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import call
+from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import channels as positions
@@ -33,6 +33,8 @@ def token_dropout(
     >>> bool(((kept == 0) | (kept == 5)).all())
     True
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(token_dropout, locals())
     return call("token_dropout", x, p, training, False, generator, shared_axes=positions(x.ndim))
 
 

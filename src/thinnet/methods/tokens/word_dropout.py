@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
 
@@ -57,6 +57,8 @@ def word_dropout(
     >>> word_dropout(ids, 1.0, fill=3, keep=ids < 3, training=True)
     tensor([[1, 3, 3, 3, 2]])
     """
+    if not isinstance(ids, Tensor):
+        return no_tensor(word_dropout, locals())
     fill = checked("word_dropout", fill)
     key = draw_key("word_dropout", ids, p, training, generator)
     return ids if key is None else _replace(key, ids, fill, keep)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from thinnet.methods import call
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
@@ -75,6 +76,8 @@ def drop_connect(
     >>> drop_connect(torch.ones(4, 3), 1.0, layer=layer, training=True).count_nonzero()
     tensor(0)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_connect, locals())
     check_layer("drop_connect", layer, AFFINE)
     key = call.draw_key("drop_connect", x, p, training, generator)
     return layer(x) if key is None else _drop(key, x, layer, shared)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels
@@ -63,6 +63,8 @@ def drop_filter(
     >>> drop_filter(torch.randn(4, 3, 9), 1.0, layer=nn.Conv1d(3, 8, 3), training=True).count_nonzero()
     tensor(0)
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(drop_filter, locals())
     check_layer("drop_filter", layer, CONVOLUTIONS)
     key = draw_key("drop_filter", x, p, training, generator)
     return layer(x) if key is None else _drop(key, x, layer, shared)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods import call
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.affine import AFFINE, affine, output
 from thinnet.methods.weights.weight_drop import run_with
@@ -70,6 +71,8 @@ def mixout(
     >>> sorted(set(mixed.tolist()))
     [0.0, 2.0]
     """
+    if not isinstance(weight, Tensor):
+        return no_tensor(mixout, locals())
     _check("mixout", weight, target)
     key = call.draw_key("mixout", weight, p, training, generator, below_one=True)
     return weight if key is None else _mixed(key, weight, target)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thinnet.methods.call import draw_key
+from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.weights.affine import AFFINE, affine, output
 from thinnet.methods.weights.wrapped import Wrapped, check_layer
@@ -84,6 +84,8 @@ def shakeout(
     >>> shakeout(torch.randn(4, 3), 0.5, layer=nn.Linear(3, 2), training=True).shape
     torch.Size([4, 2])
     """
+    if not isinstance(x, Tensor):
+        return no_tensor(shakeout, locals())
     check_layer("shakeout", layer, AFFINE)
     _check("shakeout", c, smooth)
     key = draw_key("shakeout", x, p, training, generator, below_one=True)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
+from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import part_of
 from thinnet.methods.weights.wrapped import Wrapped
@@ -97,6 +98,8 @@ def targeted_dropout(
     >>> targeted_dropout(weight, 1.0, targeted=0.5, training=True)
     tensor([[3., 0., 2., 0.]])
     """
+    if not isinstance(weight, Tensor):
+        return no_tensor(targeted_dropout, locals())
     _check("targeted_dropout", targeted, per)
     ops.check_input(weight, "targeted_dropout")
     key = key_for("targeted_dropout", weight, p, training, generator)
