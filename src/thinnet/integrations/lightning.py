@@ -6,6 +6,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from thinnet.integrations.keyword import bind_to
 from thinnet.rng import DropoutRNG
 from thinnet.rng.sample_ids import split
 
@@ -13,8 +14,10 @@ from thinnet.rng.sample_ids import split
 class DropoutRNGCallback(Callback):
     """Sets the step and the sample ids of each training batch, and saves the rng in the Trainer's checkpoints.
 
+    The step is `trainer.global_step`: a second `fit` of a Trainer goes on, and that of a new Trainer starts at step 0.
+
     Args:
-        rng: bound to the LightningModule when the training starts, unless it is bound already.
+        rng: bound to the LightningModule when a training starts, unless it is bound to it already.
         ids: returns the ids of a batch; `thinnet.rng.sample_ids.split` if left out.
     """
 
@@ -24,8 +27,8 @@ class DropoutRNGCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Binds the rng."""
-        if not self.rng.sites:
-            self.rng.bind(pl_module)
+        if stage == "fit" or not self.rng.sites:
+            bind_to(self.rng, pl_module)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Sets the step and the ids; the training step counts as one forward pass."""
@@ -34,6 +37,10 @@ class DropoutRNGCallback(Callback):
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         """Ends the forward pass."""
+        self.rng.context.calls.end()
+
+    def on_train_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """Ends a forward pass without a loss."""
         self.rng.context.calls.end()
 
     def state_dict(self) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from thinnet.rng.sample_ids import KEY
 class DropoutRNGCallback(Callback):
     """Sets the next step and the sample ids of each training batch.
 
+    `fit` starts at step 0, as it makes a new module; `partial_fit` and `warm_start` go on after the last step.
+
     `X` is a dict of the module's arguments and of the ids under `key`: they stay with their rows in every split.
 
     Args:
@@ -23,13 +25,18 @@ class DropoutRNGCallback(Callback):
         self.rng, self.key = rng, key
 
     def initialize(self) -> "DropoutRNGCallback":
-        """Starts at step 0, or after the step of the rng."""
+        """Starts at step 0."""
+        self.rng.context.at(None)
         self.ids_ = KeywordIds(self.rng, self.key)
         return self
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
         """Binds the rng."""
-        self.ids_.watch(net.module_)
+        self.ids_.begin(net.module_)
+
+    def on_train_end(self, net: Any, X: Any = None, y: Any = None, **kwargs: Any) -> None:
+        """Ends the training."""
+        self.ids_.end()
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: Any = None, **kwargs: Any) -> None:
         """Sets the next step."""

@@ -12,11 +12,13 @@ from thinnet.rng.sample_ids import KEY
 class DropoutRNGCallback(TrainerCallback):
     """Sets the step and the sample ids of each training batch.
 
+    The step is `state.global_step`: each `train()` starts at step 0, and a resumed one where it was cut off.
+
     The data sets are wrapped by `thinnet.rng.sample_ids.indexed`, and `data_collator` is
     `collate(function, key=KEY)` of the same module.
 
     Args:
-        rng: bound to the model when the training starts, unless it is bound already.
+        rng: bound to the model when a training starts, unless it is bound to it already.
         key: the name of the ids in a batch.
     """
 
@@ -25,8 +27,12 @@ class DropoutRNGCallback(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Binds the rng."""
-        self.ids.watch(kwargs["model"])
+        self.ids.begin(kwargs["model"])
 
     def on_step_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Notes the step; the ids come with the forward passes, of which gradient accumulation makes several."""
         self.ids.step = state.global_step
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Ends the training."""
+        self.ids.end()
