@@ -5,14 +5,16 @@ import io
 import itertools
 import pickle
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytest
 import torch
 import torch._dynamo.testing
-from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_same_bits, assert_variance
-from rows import ROWS
+from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_same_bits, assert_unbiased, assert_variance
+from rows import LAYERS, ROWS
 from rows.row import Row
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 import thinnet
@@ -30,6 +32,19 @@ def each(condition: Callable[[Row], object] = lambda row: True) -> pytest.MarkDe
 def each_shape(condition: Callable[[Row], object] = lambda row: True) -> pytest.MarkDecorator:
     pairs = [(row, shape) for row in ROWS if condition(row) for shape in row.shapes]
     return pytest.mark.parametrize(("row", "shape"), pairs, ids=lambda value: getattr(value, "name", str(value)))
+
+
+def each_layer(condition: Callable[[Row], object] = lambda row: True) -> pytest.MarkDecorator:
+    """Runs a test for every row and layer that fulfils a condition."""
+    found = [row for row in (*ROWS, *LAYERS) if condition(row)]
+    return pytest.mark.parametrize("row", found, ids=lambda row: row.name)
+
+
+def seeded(work: Callable[..., Any], *arguments: Any, seed: int = 3) -> Any:
+    """The result of a call whose masks depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return work(*arguments)
 
 
 def delivered(p: float) -> float:
@@ -263,7 +278,7 @@ def test_second_derivatives_equal_finite_differences(row: Row) -> None:
     torch.autograd.gradgradcheck(lambda x, *_: model(x), (x, *model.double().parameters()), fast_mode=True)
 
 
-@each()
+@each_layer()
 @pytest.mark.parametrize("reentrant", (False, True))
 def test_activation_checkpointing_draws_the_same_masks(row: Row, reentrant: bool) -> None:
     x = row.inputs((3, *row.shapes[0][1:]))
@@ -278,6 +293,98 @@ def test_activation_checkpointing_draws_the_same_masks(row: Row, reentrant: bool
         y.sum().backward()
         parameters = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in model.parameters()]
         torch.testing.assert_close((y.detach(), leaf.grad, *parameters), expected)
+
+
+@each_layer()
+def test_vmap_computes_what_each_index_computes(row: Row) -> None:
+    layer = row.module(0.5)
+    xs = torch.stack([row.inputs(row.shapes[0]) for _ in range(3)])
+    together = seeded(torch.func.vmap(layer, randomness="same"), xs)
+    torch.testing.assert_close(together, torch.stack([seeded(layer, x) for x in xs]))
+    apart = torch.func.vmap(layer, randomness="different")(xs[:1].expand(8, *xs[0].shape))
+    assert not torch.equal(apart, apart[:1].expand_as(apart))
+
+
+@each_layer()
+def test_functional_gradients_equal_those_of_backward(row: Row) -> None:
+    layer = row.module(0.5)
+    xs = torch.stack([row.inputs(row.shapes[0]) for _ in range(2)])
+    weight = torch.randn_like(seeded(layer, xs[0]))
+    expected = [seeded(run, layer, x, weight, list(layer.parameters()))[1:] for x in xs]
+    parameters = {name: parameter.detach() for name, parameter in layer.named_parameters()}
+
+    def loss(x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        return (torch.func.functional_call(layer, parameters, (x,)) * weight).sum()
+
+    found = torch.func.grad(loss, argnums=(0, 1))
+    gradient, others = seeded(found, xs[0], parameters)
+    torch.testing.assert_close((gradient, *others.values()), expected[0])
+    gradient, others = seeded(torch.func.vmap(found, in_dims=(0, None), randomness="same"), xs, parameters)
+    torch.testing.assert_close((gradient, *others.values()), tuple(map(torch.stack, zip(*expected, strict=True))))
+
+
+@each_layer()
+def test_forward_mode_equals_backward(row: Row) -> None:
+    layer, x = row.module(0.5), row.inputs(row.shapes[0])
+    tangent = torch.randn_like(x)
+    y, along = seeded(torch.func.jvp, layer, (x,), (tangent,))
+    weight = torch.randn_like(y)
+    expected, gradient = seeded(run, layer, x, weight)
+    with forward_ad.dual_level():
+        dual = forward_ad.unpack_dual(seeded(layer, forward_ad.make_dual(x, tangent)))
+    for value, derivative in ((y, along), dual):
+        torch.testing.assert_close(value, expected)
+        torch.testing.assert_close((derivative * weight).sum(), (gradient * tangent).sum(), rtol=1e-4, atol=1e-5)
+
+
+@each_layer()
+@pytest.mark.parametrize("dtype", (torch.float32, torch.bfloat16), ids=str)
+def test_autocast_gives_training_the_dtype_of_eval(row: Row, dtype: torch.dtype) -> None:
+    x = row.inputs(row.shapes[0]).to(dtype)
+    for _ in range(4):  # no dtype depends on a mask
+        layer = row.module(0.5)
+        expected = seeded(layer, x.float())
+        with torch.autocast("cpu", torch.bfloat16):
+            y = seeded(layer, x.requires_grad_())
+            assert y.dtype == layer.eval()(x).dtype
+        torch.testing.assert_close(y.float(), expected, rtol=0.1, atol=0.1)
+        y.float().sum().backward()
+
+
+@each_layer(lambda row: max(map(len, row.shapes)) > (3 if row.resized else 2))
+def test_the_memory_format_is_that_of_the_input(row: Row) -> None:
+    shape = max(row.shapes, key=len)
+    x = row.inputs(shape)
+    last = x.movedim(1, -1).contiguous().movedim(-1, 1)
+    y, whole = seeded(row.module(0.5), last), row.module(0.5).eval()(last)
+    torch.testing.assert_close(y, seeded(row.module(0.5), x))
+    if not row.resized:
+        assert y.stride() == last.stride()
+    elif y.shape == whole.shape:
+        assert y.stride() == whole.stride()
+
+
+@each_layer(lambda row: row.rounded)
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
+def test_a_low_precision_output_is_rounded_once(row: Row, dtype: torch.dtype) -> None:
+    for p in row.small_and_large:
+        low, x = row.module(p).to(dtype), row.inputs((64, *row.shapes[0][1:])).to(dtype)
+        wide = copy.deepcopy(low).float()
+        assert_same_bits(seeded(low, x), seeded(wide, x.float()).to(dtype))
+
+
+@each_layer(lambda row: not row.rounded)
+@pytest.mark.parametrize("dtype", (torch.bfloat16, torch.float16), ids=str)
+def test_low_precision_has_no_bias(row: Row, dtype: torch.dtype) -> None:
+    for p in row.small_and_large:
+        pairs = []
+        for seed in range(40):  # other weights each time, as each rounds in its own way
+            low, x = row.module(p).to(dtype), row.inputs((16, *row.shapes[0][1:])).to(dtype)
+            for parameter in low.parameters():
+                parameter.data.mul_(1 + torch.rand_like(parameter))
+            wide = copy.deepcopy(low).float()
+            pairs.append((seeded(low, x, seed=seed).detach(), seeded(wide, x.float(), seed=seed).detach()))
+        assert_unbiased(pairs)
 
 
 @each()

@@ -64,6 +64,7 @@ ROWS = (
         build=lambda p: Standout(**copy.deepcopy(LAYER)),
         kept=4000,  # z, f(z) and a byte for each of 7 units
         resized=True,
+        rounded=False,
     ),
     Row(METHODS["UniformDropout"], FLAT, **BELOW_ONE),
 )

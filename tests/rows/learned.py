@@ -90,6 +90,7 @@ ROWS: tuple[Row, ...] = (
         state=("log_alpha", "weight"),
         kept=4 * (3 * 35 + 64 * 7 + 2 * 64 * 5) + 64 * 5 + 64,
         resized=True,
+        rounded=False,
         **LEARNED,
     ),
     Row(
@@ -102,6 +103,7 @@ ROWS: tuple[Row, ...] = (
         state=("log_sigma2", "weight"),
         kept=4 * (3 * 35 + 64 * 7 + 2 * 64 * 5) + 64 * 5 + 64,
         resized=True,
+        rounded=False,
         **LEARNED,
     ),
     Row(

@@ -1,8 +1,11 @@
 """Rows of the losses that use several masks for each sample."""
 
-from rows.row import Row
+from torch import nn
+
+from rows.row import METHODS, Row
 
 ROWS: tuple[Row, ...] = ()
+LAYERS: tuple[Row, ...] = (Row(METHODS["MultiSample"], ((3, 5),), dict(head=nn.Linear(5, 4)), resized=True, rounded=False),)
 OWN_TESTS: dict[str, str] = {
     "MultiSample": "methods/test_multi_sample.py",
     "r_drop_loss": "methods/test_losses.py",

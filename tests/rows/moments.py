@@ -17,6 +17,7 @@ ROWS: tuple[Row, ...] = (
         edges=(0.0,),
         outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5"),
         resized=True,
+        rounded=False,
         kept=64 * 6 * 4 * 4 + 1024,  # the deviations, their squares and the noise
     ),
 )

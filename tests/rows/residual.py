@@ -3,7 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from rows.row import METHODS, Row
+from rows.row import METHODS, Called, Row
+from thinnet.methods.residual.fractal_join import FractalJoin
+from thinnet.methods.residual.layer_drop import LayerDrop
+from thinnet.methods.residual.stochastic_depth import StochasticDepth
 
 
 class Slope(nn.Module):
@@ -25,9 +28,26 @@ ROWS: tuple[Row, ...] = (
         settings={"branch": Slope()},
         state=("weight",),
         kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their indices, and the branch's input
+        rounded=False,
         outside=(-0.1, 1.5, float("nan"), True, "0.5", 40),
     ),
     Row(METHODS["ShakeDrop"], ((5, 3), (4, 3, 2)), kept=400, derivative=False),
+)
+
+LAYERS: tuple[Row, ...] = (
+    Row(
+        METHODS["StochasticDepth"],
+        ((5, 3),),
+        build=lambda p: StochasticDepth(nn.Linear(3, 3), p, mode="batch"),
+        rounded=False,
+    ),
+    Row(METHODS["ShakeDrop"], ((4, 3, 2),), dict(level="pixel"), derivative=False),
+    Row(METHODS["LayerDrop"], ((6, 5),), build=lambda p: LayerDrop([nn.Linear(5, 5) for _ in range(3)], p), rounded=False),
+    Row(
+        METHODS["FractalJoin"],
+        ((6, 5),),
+        build=lambda p: Called(lambda join, x: join([x, 2 * x, -x]), FractalJoin(p)),
+    ),
 )
 
 OWN_TESTS: dict[str, str] = {

@@ -16,6 +16,22 @@ METHODS = {method.name: method for method in REGISTRY}
 RATES_OUTSIDE = (-0.1, 1.5, float("nan"), True, "0.5", 40)
 
 
+class Called(nn.Module):
+    """A module from a tensor to a tensor around another one, or around a functional form at rate `p`.
+
+    Args:
+        call: what it computes from `(inner, x)`; a functional form gets `training=` as its third argument.
+        inner: a module, or None.
+    """
+
+    def __init__(self, call: Callable[..., Tensor], inner: nn.Module | None = None) -> None:
+        super().__init__()
+        self.call, self.inner = call, inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.call(x, self.training) if self.inner is None else self.call(self.inner, x)
+
+
 class Paper(NamedTuple):
     """The method as its paper states it, at the parameters of a module.
 
@@ -48,6 +64,7 @@ class Row:
         derivative: whether backward computes the derivative of forward.
         twice: whether it can be differentiated twice.
         compiles: whether one compiled graph serves all rates and steps.
+        rounded: whether a low-precision output is the float32 output, rounded once. Layers also round inside.
     """
 
     method: Method
@@ -65,6 +82,7 @@ class Row:
     derivative: bool = True
     twice: bool = True
     compiles: bool = True
+    rounded: bool = True
 
     @property
     def name(self) -> str:
@@ -75,6 +93,11 @@ class Row:
     def facts(self) -> Facts:
         """What the method states."""
         return self.method.facts
+
+    @property
+    def small_and_large(self) -> tuple[float, float]:
+        """A small and a large rate: 0.1 and 0.9, or those that the method can start to learn from."""
+        return (0.1, 0.9) if self.edges else (min(self.rates), max(self.rates))
 
     def module(self, p: float) -> nn.Module:
         """The module at a rate."""

@@ -1,6 +1,7 @@
 """Rows of the methods that drop channels, or regions of them."""
 
 from rows.row import METHODS, Row
+from thinnet.methods.spatial.cutout import Cutout
 
 _BLOCKS = dict(rates=(0.05, 0.1, 0.3))  # at higher rates too few positions are kept to test variances
 
@@ -31,5 +32,7 @@ ROWS = (
         kept=64 * (2 * (140 + 144) + 1),
     ),
 )
+
+LAYERS: tuple[Row, ...] = (Row(METHODS["Cutout"], ((3, 2, 8, 6),), build=lambda p: Cutout(4)),)
 
 OWN_TESTS: dict[str, str] = {"Cutout": "methods/test_cutout.py"}

@@ -1,7 +1,10 @@
 """Rows of the methods that drop words, tokens or patches."""
 
+import torch
+
 from rows.elementwise import BELOW_ONE
-from rows.row import METHODS, Row
+from rows.row import METHODS, Called, Row
+from thinnet.functional import embedding_dropout
 
 ROWS = (
     Row(METHODS["TokenDropout"], ((4, 8, 5), (3, 130, 2), (2, 5, 2, 3))),
@@ -24,6 +27,16 @@ ROWS = (
         **BELOW_ONE,
     ),
     Row(METHODS["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates that cut whole tokens
+)
+
+IDS = torch.arange(12).reshape(3, 4) % 7
+LAYERS: tuple[Row, ...] = (
+    Row(
+        METHODS["EmbeddingDropout"],
+        ((9, 5),),
+        build=lambda p: Called(lambda table, on: embedding_dropout(IDS, table, p, training=on)),
+        resized=True,
+    ),
 )
 
 OWN_TESTS: dict[str, str] = {

@@ -5,7 +5,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from rows.row import METHODS, Row
+from rows.row import METHODS, Called, Row
+from thinnet.functional import mixout, targeted_dropout
 from thinnet.methods.facts import Method
 
 
@@ -26,27 +27,37 @@ BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5
 SMALL = layer(nn.Linear, 5, 3)
 CONV = layer(nn.Conv1d, 2, 4, 2, stride=2, padding=1, groups=2, padding_mode="circular")
 MOVED = SMALL | {"target": torch.linspace(-1, 1, 15).reshape(3, 5)}
+LAYER = dict(resized=True, rounded=False)
 FLAT = (6, 5), (3, 2, 5)
 
 ROWS: tuple[Row, ...] = (
-    Row(METHODS["DropConnect"], FLAT, SMALL, resized=True, kept=1024),
-    Row(METHODS["DropConnect"], ((5, 2, 4),), CONV, resized=True, kept=1024),
-    Row(per_batch("DropConnect"), FLAT[1:], SMALL | {"shared": True}, resized=True, kept=1024),
-    Row(METHODS["DropFilter"], ((5, 2, 4),), CONV, resized=True, kept=3200),  # the padded input
-    Row(per_batch("DropFilter"), ((5, 2, 4),), CONV | {"shared": True}, resized=True, kept=3200),
-    Row(METHODS["Shakeout"], FLAT, SMALL | {"c": 0.3, "smooth": 0.0}, resized=True, kept=4096, **BELOW_ONE),
-    Row(METHODS["Shakeout"], FLAT[:1], SMALL, resized=True, kept=4096, derivative=False, twice=False, **BELOW_ONE),
+    Row(METHODS["DropConnect"], FLAT, SMALL, **LAYER, kept=1024),
+    Row(METHODS["DropConnect"], ((5, 2, 4),), CONV, **LAYER, kept=1024),
+    Row(per_batch("DropConnect"), FLAT[1:], SMALL | {"shared": True}, **LAYER, kept=1024),
+    Row(METHODS["DropFilter"], ((5, 2, 4),), CONV, **LAYER, kept=3200),  # the padded input
+    Row(per_batch("DropFilter"), ((5, 2, 4),), CONV | {"shared": True}, **LAYER, kept=3200),
+    Row(METHODS["Shakeout"], FLAT, SMALL | {"c": 0.3, "smooth": 0.0}, **LAYER, kept=4096, **BELOW_ONE),
+    Row(METHODS["Shakeout"], FLAT[:1], SMALL, **LAYER, kept=4096, derivative=False, twice=False, **BELOW_ONE),
     Row(
         METHODS["Shakeout"],
         ((5, 2, 4),),
         CONV | {"c": 0.3},
-        resized=True,
+        **LAYER,
         kept=8192,
         derivative=False,
         twice=False,
         **BELOW_ONE,
     ),
-    Row(METHODS["WeightDrop"], FLAT[:1], SMALL, resized=True, kept=1024),
-    Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, resized=True, kept=1024, **BELOW_ONE),
+    Row(METHODS["WeightDrop"], FLAT[:1], SMALL, **LAYER, kept=1024),
+    Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, **LAYER, kept=1024, **BELOW_ONE),
+)
+LAYERS: tuple[Row, ...] = (
+    Row(
+        METHODS["Mixout"],
+        ((6, 5),),
+        build=lambda p: Called(lambda x, on: mixout(x, p, target=torch.full_like(x, 0.5), training=on)),
+    ),
+    Row(METHODS["TargetedDropout"], ((6, 5),), build=lambda p: Called(lambda x, on: targeted_dropout(x, p, training=on))),
+    Row(METHODS["TargetedDropout"], FLAT[:1], SMALL, **LAYER),
 )
 OWN_TESTS: dict[str, str] = {"TargetedDropout": "methods/test_targeted_dropout.py", "max_norm_": "methods/test_max_norm.py"}
