@@ -82,3 +82,17 @@ def test_invalid_arguments_are_refused() -> None:
         mixout(torch.zeros(3), 1.0, target=torch.zeros(3), training=True)
     with pytest.raises(TypeError, match=r"^Mixout: layer must be one of Linear, .*; got LSTM"):
         Mixout(nn.LSTM(2, 2))
+
+
+def test_the_pre_trained_weights_are_a_copy_however_they_are_given() -> None:
+    bare, other = nn.Linear(4, 3), nn.Linear(4, 3)
+    layer = Mixout(bare, 0.5, target=bare.weight)
+    with torch.device("meta"):
+        assigned = Mixout(nn.Linear(4, 3), 0.5)
+    assigned.load_state_dict({"target": other.weight, "weight": other.weight, "bias": other.bias}, assign=True)
+    for each in (layer, copy.deepcopy(layer), assigned):
+        before = each.weight.detach().clone()
+        with torch.no_grad():
+            each.weight.add_(1)
+        assert_same_bits(each.target, before)
+        assert not torch.equal(each(torch.ones(2, 4)), each(torch.ones(2, 4)))
