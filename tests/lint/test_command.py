@@ -212,6 +212,7 @@ def test_the_number_of_processes_does_not_change_the_output(run: Callable, monke
 def test_json_has_all_values_of_a_finding(run: Callable) -> None:
     Path("net.py").write_text(WRONG)
     (row,) = json.loads(run("--format", "json").output)
+    assert json.loads(run("--json").output) == [row]
     assert (row["path"], row["code"], row["name"]) == ("net.py", "THN101", "dropout-without-training")
     assert (row["line"], row["column"], row["end_line"], row["end_column"]) == (7, 16, 7, 33)
     assert (row["safe"], row["edits"][0]["text"]) == (True, ", training=self.training")

@@ -111,6 +111,7 @@ def test_audit_has_formats_for_other_programs(network: str) -> None:
         ),
         (("sites", "{}:make_late"), "a_network.py:33 imports 'no_such_library', which cannot be found. Install it"),
         (("sites", "{}:make_failing"), "a_network.py:37 raises ValueError: the weights are gone. For the traceback, call"),
+        (("sites", ".models:make"), "'.models' is neither in this folder nor installed. Give FILE.py:FACTORY."),
         (("sites", "no_such_package.models:make"), "'no_such_package.models' is neither in this folder nor installed."),
         (("sites", "torch.nn:Linear"), "a factory must take no arguments; Linear takes in_features: int, out_features: int."),
         (("sites", "{}:make", "--input", "64x31"), "64x31 and 32x64), with --input 64x31. Give a shape such as"),
@@ -142,6 +143,7 @@ def test_bad_input_prints_one_line_and_exits_with_2(network: str, arguments: tup
         ("import sys\nsys.exit()", "broken.py:2 ends the program. Put what a script does under"),
         ("\n\n1 / 0", "broken.py:3 raises ZeroDivisionError: division by zero. For the traceback, run python"),
         ("from torch import nn", "It defines no function, class or model."),
+        ("x = 1\0", "source code string cannot contain null bytes. For the traceback, run python"),
     ],
 )
 def test_a_file_that_fails_is_one_sentence_with_its_place(tmp_path: Path, code: str, message: str) -> None:
@@ -182,3 +184,12 @@ def test_a_site_is_one_line_where_the_output_is_no_terminal(tmp_path: Path) -> N
     result = CliRunner().invoke(app, ["sites", f"{tmp_path / 'deep.py'}:m", "--input", "64x3"], env={"COLUMNS": "40"})
     lines = [line for line in result.stdout.splitlines() if ".".join(["0"] * 30) in line]
     assert len(lines) == 1 and "train" in lines[0]
+
+
+def test_a_package_that_fails_is_one_sentence_with_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a_package").mkdir()
+    (tmp_path / "a_package" / "__init__.py").write_text("import no_such_library\n")
+    (tmp_path / "a_package" / "models.py").write_text("def make(): ...\n")
+    monkeypatch.chdir(tmp_path)
+    result = run("sites", "a_package.models:make")
+    assert result.exit_code == 2 and "__init__.py:1 imports 'no_such_library', which cannot be found" in result.stderr

@@ -53,8 +53,8 @@ def find(name: str) -> Method | Topic:
     for key in (other_names.plain(name), f"{other_names.plain(name)}dropout"):
         if key in known:
             return known[key][1]
-    close = [known[match][0] for match in get_close_matches(other_names.plain(name), known, n=3)]
-    hint = f"Did you mean {' or '.join(dict.fromkeys(close))}?" if close else "`thinnet methods` lists them."
+    close = {known[match][1]: known[match][0] for match in reversed(get_close_matches(other_names.plain(name), known, n=3))}
+    hint = f"Did you mean {' or '.join(reversed(close.values()))}?" if close else "`thinnet methods` lists them."
     raise ValueError(f"thinnet methods: NAME must be a method; got {name!r}. {hint}")
 
 

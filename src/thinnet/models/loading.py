@@ -37,7 +37,8 @@ def load(place: str, function: str) -> nn.Module:
     """
     file, colon, name = place.rpartition(":")
     if not colon or not file or not name.isidentifier():
-        raise LoadError(f"{function}: MODEL must be FILE.py:FACTORY or package.module:FACTORY; got {place!r}.")
+        hint = f" Add a name in the file: {place}:NAME." if Path(place).is_file() else ""
+        raise LoadError(f"{function}: MODEL must be FILE.py:FACTORY or package.module:FACTORY; got {place!r}.{hint}")
     module = _from_file(file, function) if file.endswith(".py") else _from_package(file, function)
     made = getattr(module, name, None)
     if not isinstance(made, nn.Module):
@@ -49,14 +50,14 @@ def load(place: str, function: str) -> nn.Module:
 
 def _from_package(name: str, function: str) -> ModuleType:
     sys.path.insert(0, os.getcwd())  # as `python -m` does
-    try:
-        known = importlib.util.find_spec(name) is not None
-    except (ModuleNotFoundError, ValueError):
-        known = False
-    if not known:
-        raise LoadError(f"{function}: {name!r} is neither in this folder nor installed. Give FILE.py:FACTORY.")
     with users_code(function, f"For the traceback, import {name} in Python."):
-        return importlib.import_module(name)
+        try:
+            return importlib.import_module(name)
+        except (ModuleNotFoundError, TypeError) as error:  # TypeError: a relative name
+            itself = isinstance(error, TypeError) or f"{name}.".startswith(f"{error.name}.")
+            if not itself:
+                raise
+    raise LoadError(f"{function}: {name!r} is neither in this folder nor installed. Give FILE.py:FACTORY.")
 
 
 def _from_file(file: str, function: str) -> ModuleType:
@@ -141,8 +142,8 @@ def users_code(function: str, advice: str) -> Iterator[None]:
         rule = f"{where} imports {error.name!r}, which cannot be found"
         raise LoadError(f"{function}: {rule}. Install it in the environment of {sys.executable}.") from None
     except SyntaxError as error:
-        where = f"{_relative(error.filename or '')}:{error.lineno}"
-        raise LoadError(f"{function}: {where} is not valid Python: {error.msg}. Correct it.") from None
+        where = f"{_relative(error.filename)}:{error.lineno}" if error.filename else "the file"
+        raise LoadError(f"{function}: {where} is not valid Python: {error.msg}. {advice}") from None
     except SystemExit as error:
         where = place_of(error) or "the model"
         rule = f"{where} ends the program"
