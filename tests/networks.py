@@ -80,9 +80,9 @@ class Checkpointed(nn.Module):
 class FixedDropBlock(nn.Module):
     """The formula of the paper, with block centres also where a block does not fit."""
 
-    def __init__(self, p: float, block: int) -> None:
+    def __init__(self, p: float, block: int, factor_of_mask: bool = True) -> None:
         super().__init__()
-        self.drop_prob, self.block = p, block
+        self.drop_prob, self.block, self.factor_of_mask = p, block, factor_of_mask
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -90,7 +90,7 @@ class FixedDropBlock(nn.Module):
         (height, width), block = x.shape[-2:], self.block
         gamma = self.drop_prob * height * width / block**2 / ((height - block + 1) * (width - block + 1))
         mask = 1 - F.max_pool2d(torch.empty_like(x).bernoulli_(gamma), block, 1, block // 2)
-        return x * mask * (mask.numel() / mask.sum().add(1e-7))
+        return x * mask * (mask.numel() / mask.sum().add(1e-7) if self.factor_of_mask else 1 / (1 - self.drop_prob))
 
 
 class Adapter(nn.Module):

@@ -125,7 +125,7 @@ DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
     "dropout that is never on": ("AUD103", mlp(TrainedInEval(0.5)), X),
     "drop block with block centres at the border": (
         "AUD201",
-        nn.Sequential(nn.Conv2d(4, 8, 1), FixedDropBlock(0.1, 7), nn.Conv2d(8, 4, 1)),
+        nn.Sequential(nn.Conv2d(4, 8, 1), FixedDropBlock(0.1, 7, factor_of_mask=False), nn.Conv2d(8, 4, 1)),
         MAPS,
     ),
     "kept units that are not scaled": ("AUD202", Network(unscaled, **LAST), X),
@@ -164,6 +164,7 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "our dropout": (mlp(thinnet.nn.Dropout(0.5)), X),
     "alpha dropout": (nn.Sequential(nn.Linear(32, 64), nn.SELU(), nn.AlphaDropout(0.1), nn.Linear(64, 4)), X),
     "drop-path by hand": (mlp(HandWritten(0.3, True), nn.Linear(64, 64), HandWritten(0.3, False)), X),
+    "drop block with a factor of its mask": (between(FixedDropBlock(0.1, 7)), MAPS),
     "drop block": (between(thinnet.nn.DropBlock2d(0.1, 7)), MAPS),
     "after batch normalisation": (mlp(nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.5)), X),
     "a checkpoint": (Checkpointed(True, nn.Dropout(0.5)), X),

@@ -35,6 +35,8 @@ class FoundSite:
         measured: the counted fraction of dropped units; None where nothing can be dropped.
         interval: the 99 % interval of the measured rate.
         scale: the factor of kept units, where it is one number.
+        mean: the mean of the numbers that multiply, where they differ.
+        self_scaled: whether the factor of kept units is made of the mask, so that it corrects for what each draw dropped.
         on_in_train, on_in_eval: whether it draws in that mode, and the numbers are used.
         turned_off_by: "module mode", the mode of its own module; "another mode"; "never", where it is on in eval; or "unknown".
         draws: how many draws a pass makes.
@@ -74,8 +76,15 @@ class FoundSite:
     at_output: bool = False
     feeds: int = 0
     effect: bool | None = None
+    mean: float | None = None
+    self_scaled: bool = False
     note: str = ""
     calls: tuple[str, ...] = ()
+
+    @property
+    def address(self) -> tuple[str, tuple[str, ...]]:
+        """The path of the module and the chain of calling lines."""
+        return self.name, () if self.line is None else (self.line, *self.calls)
 
     @property
     def sharing(self) -> str:

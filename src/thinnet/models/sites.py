@@ -1,5 +1,6 @@
 """Finds every dropout site of a model by tracing it in training and in evaluation, and not by the names of classes."""
 
+import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -155,6 +156,8 @@ class _Passes:
             follows=any(draw.follows for draw in draws),
             at_output=any(draw.at_output for draw in draws),
             feeds=max(draw.feeds for draw in draws),
+            mean=statistics.fmean(means) if (means := [draw.mean for draw in draws if draw.mean is not None]) else None,
+            self_scaled=_self_scaled(draws),
         )
 
     def _rate(self, draws: list[Draw], kind: str) -> float | None:
@@ -166,3 +169,13 @@ class _Passes:
         module = self.names.get(draws[0].name)
         alone = len({draw.site for record in self.train for draw in record.draws if draw.name == draws[0].name}) == 1
         return declared.rate(module) if kind in DROPS and alone and declared.is_dropout(module) else None
+
+
+def _self_scaled(draws: list[Draw]) -> bool:
+    """Returns whether the factor of each draw corrects for the share that it dropped, better than any one factor can."""
+    pairs = [(scale, 1 - draw.share) for draw in draws if draw.share and (scale := draw.total_scale())]
+    if len({kept for _, kept in pairs}) < 2:
+        return False
+    factor = statistics.fmean(scale for scale, _ in pairs)
+    own, one = (max(abs(by * kept - 1) for by, kept in each) for each in (pairs, [(factor, kept) for _, kept in pairs]))
+    return own < 0.1 * one

@@ -8,16 +8,22 @@ from typing import Any
 from torch import nn
 
 from thinnet.methods.learned.penalty import forgotten
-from thinnet.models.audit import backward, checks, measures
+from thinnet.models.audit import backward, checks, evaluation, measures
 from thinnet.models.audit.case import Case
 from thinnet.models.audit.checks import CHECKS
+from thinnet.models.audit.evaluation import random_in_eval
 from thinnet.models.audit.measures import MEASURES
 from thinnet.models.sites import sites
 from thinnet.report.findings import Finding, Findings, Rule
 from thinnet.rng.names import unwrap
 
 RULES = sorted(
-    {value for module in (backward, checks, measures) for value in vars(module).values() if isinstance(value, Rule)},
+    {
+        value
+        for module in (backward, checks, evaluation, measures)
+        for value in vars(module).values()
+        if isinstance(value, Rule)
+    },
     key=lambda rule: rule.code,
 )
 
@@ -66,7 +72,7 @@ def audit(
     seen = sites(model, *example, passes=passes, seed=seed, run=run, **named)
     call = run or (lambda model: model(*example, **named))
     case = Case(model, unwrap(model), call, seen, *before, seed)
-    findings = [finding for check in (*CHECKS, *MEASURES) for finding in check(case)]
+    findings = [finding for check in (random_in_eval, *CHECKS, *MEASURES) for finding in check(case)]
     return Findings(_allowed(finding, allow or {}) for finding in findings).by_severity()
 
 

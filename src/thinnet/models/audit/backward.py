@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from thinnet.models.audit.case import RANDOM, Case
+from thinnet.models.audit.case import Case
+from thinnet.models.found import DROPS
 from thinnet.models.state import State, preserve_state
 from thinnet.models.trace import trace
 from thinnet.models.trace.draws import Draw
@@ -28,7 +29,7 @@ def masks_of_backward(case: Case) -> Iterator[Finding]:
         remedy = "Use checkpoint(..., preserve_rng_state=True), or addressed masks."
         yield Finding(BACKWARD, recomputed.name, Location.parse(recomputed.line), evidence, remedy)
         return
-    random = any(site.on_in_train and site.kind in RANDOM for site in case.sites)
+    random = any(site.on_in_train and site.kind in DROPS for site in case.sites)
     surrogate = any(getattr(module, "surrogate_gradient", False) for module in case.model.modules())
     error = derivative_error(case, nn.Module.train) if random and not surrogate else None
     if error is not None and error > WRONG and _right_without_masks(case, error / 3):
@@ -76,7 +77,7 @@ def _right_without_masks(case: Case, most: float) -> bool:
 
     Straight-through estimators, stopped gradients and rounded weights have other gradients with and without masks.
     """
-    owners = {site.name for site in case.sites if site.on_in_train and site.kind in RANDOM}
+    owners = {site.name for site in case.sites if site.on_in_train and site.kind in DROPS}
 
     def without(model: nn.Module) -> None:
         model.train()

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+import torch
 from torch import nn
 
-from thinnet.models.found import FoundSite, Sites
+from thinnet.models import declared
+from thinnet.models.found import DROPS, FoundSite, Sites
 from thinnet.models.rewrite.methods import is_pinned
+from thinnet.models.state import preserve_state
+from thinnet.models.trace import trace
 from thinnet.report.findings import Finding, Location, Rule
 
-RANDOM = ("dropout", "multiplicative noise", "dropped keys", "subset", "decision")
+NEAR_ONE = 0.1  # how far from one the mean of numbers may be that multiply activations as dropout does
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,23 @@ class Case:
     modes: dict[str, bool]
     forgotten: tuple[str, ...]
     seed: int = 0
+
+    @cached_property
+    def visited(self) -> set[str]:
+        """The paths of the modules that a training pass runs."""
+        with preserve_state(self.model, self.seed), torch.no_grad():
+            self.model.train()
+            return trace(self.model, lambda: self.call(self.model)).visited
+
+    def drops(self, site: FoundSite) -> bool:
+        """Returns whether a site drops units, or multiplies them by numbers of mean one.
+
+        Random subsets of a given size sample points or tokens. Numbers with another mean mix tensors, or sample a distribution.
+        """
+        known = site.p is not None or declared.is_dropout(self.module(site.name))
+        if site.kind == "multiplicative noise":
+            return known or (site.mean is not None and abs(site.mean - 1) < NEAR_ONE)
+        return known if site.kind == "subset" else site.kind in DROPS
 
     def module(self, name: str) -> nn.Module | None:
         """Returns the module of a path; None where there is none."""

@@ -2,40 +2,24 @@
 
 from collections.abc import Iterator
 
-from torch import nn
+from torch import Tensor, nn
 
 from thinnet.methods.registry import REGISTRY
 from thinnet.models import declared
-from thinnet.models.audit.case import RANDOM, Case, at, pinned
-from thinnet.models.found import FoundSite
+from thinnet.models.audit.case import Case, at, pinned
+from thinnet.models.found import DROPS, FoundSite
 from thinnet.report.findings import Finding, Rule
 from thinnet.report.formatting import counted
 
 ALPHA = ("AlphaDropout", "FeatureAlphaDropout")
 MULTIPLIED = ("bernoulli", "rand", "rand_like", "uniform", "native_dropout")
+MASKS = ("dropout", "multiplicative noise")
 OFF_BY = 0.02  # the tolerance of a rate or a scale, on top of the noise of its measurement
-
-
-IN_EVAL = Rule("AUD101", "random in eval", "error")
-IN_EVAL_NOTE = Rule("AUD102", "random in eval, but no dropout", "note")
-
-
-def random_in_eval(case: Case) -> Iterator[Finding]:
-    """Sites that draw in evaluation mode."""
-    for site in case.sites:
-        if site.on_in_eval and site.kind in RANDOM:
-            rate = "" if site.measured is None else f" and dropped {site.measured:.3f} of its units"
-            remedy = (
-                "Make it depend on the mode: training=self.training, or dropout_p=p if self.training else 0.0 for attention."
-            )
-            yield at(site, IN_EVAL, f"{site.op} drew in model.eval(){rate}.", remedy)
-        elif site.on_in_eval and site.kind == "additive noise":
-            evidence = f"{site.op} drew in model.eval(), and the result was added: a sample of a distribution."
-            yield at(site, IN_EVAL_NOTE, evidence, "Use the mean in eval if the output has to be deterministic.")
 
 
 SILENT = Rule("AUD103", "off in training", "error")
 LEFT_IN_EVAL = Rule("AUD104", "in eval mode while the model trains", "error")
+UNDRAWN = ("silent", "not reached", "not applied")
 DEAD = Rule("AUD105", "no pass reached it", "note")
 ZERO = Rule("AUD106", "its rate is 0", "note")
 ONE_LAYER = Rule("AUD502", "recurrent dropout with one layer", "error")
@@ -45,13 +29,16 @@ def silent(case: Case) -> Iterator[Finding]:
     """Modules that declare a rate and draw nothing."""
     for site in case.sites:
         module = case.module(site.name)
-        if site.kind not in ("silent", "not reached") or site.p is None or pinned(module):
+        if site.kind not in UNDRAWN or site.p is None or pinned(module):
             continue
         if isinstance(module, nn.RNNBase) and module.num_layers == 1 and site.p > 0:
             evidence = f"{type(module).__name__}(dropout={site.p:g}) has one layer, and its dropout stands between layers."
             yield at(site, ONE_LAYER, evidence, "Put a dropout layer after it, or LockedDropout before it.")
         elif site.p == 0:
             yield at(site, ZERO, "It drops nothing.", "Set a rate, or remove it.")
+        elif site.kind == "not applied" or (site.kind == "not reached" and _never_applied(case, site)):
+            evidence = f"{site.note[:1].upper()}{site.note[1:]}."
+            yield at(site, SILENT, evidence, "Give the rate to the attention: dropout_p=p if self.training else 0.0.")
         elif site.kind == "silent":
             yield at(
                 site,
@@ -62,6 +49,13 @@ def silent(case: Case) -> Iterator[Finding]:
         else:
             evidence = f"It declares p = {site.p:g}, and its forward method did not run."
             yield at(site, DEAD, evidence, "A fused path may replace it; otherwise remove it.")
+
+
+def _never_applied(case: Case, site: FoundSite) -> bool:
+    """Returns whether a module of attention ran without its dropout module, and drew nothing itself."""
+    parent, _, name = site.name.rpartition(".")
+    attends = "att" in name.lower() or "attention" in type(case.module(parent)).__name__.lower()
+    return attends and parent in case.visited and not any(other.name == parent for other in case.sites)
 
 
 def left_in_eval(case: Case) -> Iterator[Finding]:
@@ -80,7 +74,7 @@ SCALE = Rule("AUD202", "the scale does not match the rate", "warning")
 def rates(case: Case) -> Iterator[Finding]:
     """Rates that differ from the nominal rate, and scales that do not match the rate."""
     for site in case.sites:
-        if site.measured is None or site.interval is None or site.kind not in RANDOM:
+        if site.measured is None or site.interval is None or site.kind not in DROPS or site.self_scaled:
             continue
         p, (low, high) = site.p, site.interval
         if p is not None and not low - OFF_BY <= p <= high + OFF_BY:
@@ -106,14 +100,20 @@ LEAK = Rule("AUD503", "infinite values leak as NaN", "note")
 
 def placement(case: Case) -> Iterator[Finding]:
     """Sites at places where dropout does harm."""
-    dropouts = [site for site in case.sites if site.on_in_train and site.kind in ("dropout", "multiplicative noise")]
+    dropouts = [site for site in case.sites if site.on_in_train and site.kind in MASKS and case.drops(site)]
     for site in dropouts:
         yield from _placed(case, site)
-    layers = [m for m in case.model.modules() if isinstance(m, (nn.Linear, nn.modules.conv._ConvNd))]
-    everywhere = [site for site in dropouts if site.target == "activations" and site.shared_axes == ()]
-    if len(layers) >= 4 and len(everywhere) >= len(layers):
-        evidence = f"{len(everywhere)} sites for {len(layers)} layers."
+    layers = sum(_has_weights(module) for module in case.model.modules())
+    drawn = round(sum(site.draws for site in dropouts if site.target != "weights" and site.shared_axes == ()))
+    if layers >= 2 and drawn >= layers:
+        evidence = f"{counted(drawn, 'mask')} in a pass for {layers} layers."
         yield Finding(EVERYWHERE, "", None, evidence, "Start with the widest hidden layers; measure with thinnet study.")
+
+
+def _has_weights(module: nn.Module) -> bool:
+    """Returns whether a module is a layer with weights: no embedding, and no normalisation, whose weight has one axis."""
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim > 1 and not isinstance(module, nn.Embedding)
 
 
 def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
@@ -158,7 +158,7 @@ def learned(case: Case) -> Iterator[Finding]:
 
 def reach(case: Case) -> Iterator[Finding]:
     """Sites that are no modules of PyTorch's dropout classes: Monte-Carlo dropout by class misses them."""
-    random = [site for site in case.sites if site.on_in_train and site.kind in RANDOM]
+    random = [site for site in case.sites if site.on_in_train and site.kind in DROPS]
     known = (nn.modules.dropout._DropoutNd,)
     missed = [site.name or "the model" for site in random if not isinstance(case.module(site.name), known)]
     if missed:
@@ -170,4 +170,4 @@ def reach(case: Case) -> Iterator[Finding]:
         )
 
 
-CHECKS = (random_in_eval, silent, left_in_eval, rates, placement, leaks, learned, reach)
+CHECKS = (silent, left_in_eval, rates, placement, leaks, learned, reach)

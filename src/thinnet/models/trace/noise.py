@@ -34,6 +34,7 @@ class Noise:
         centre: the mean of the base.
         slope, shift: of the numbers.
         restores: whether they are the inverse of a drawn permutation.
+        learned: whether a parameter is a factor of theirs.
     """
 
     draws: tuple[Draw, ...]
@@ -43,6 +44,7 @@ class Noise:
     slope: float = 1.0
     shift: float = 0.0
     restores: bool = False
+    learned: bool = False
 
     @property
     def mean(self) -> float | None:
@@ -59,6 +61,10 @@ class Noise:
 
     def after(self, call: Operation, number: float | None, before: bool) -> "Noise":
         """Returns what an operation makes of the numbers; `number` is its constant operand, which may stand before them."""
+        made = self._after(call, number, before)
+        return replace(made, learned=True) if self.learned or call.data else made
+
+    def _after(self, call: Operation, number: float | None, before: bool) -> "Noise":
         name = call.name.removeprefix("aten::")
         name = MIRRORED.get(name, name) if before else name
         if name in SAME and _only_moves(call, name):
@@ -131,4 +137,7 @@ def together(parts: list[Noise]) -> Noise:
     same = all(replace(part, draws=()) == replace(first, draws=()) for part in parts[1:])
     centred = all(part.mean == 0 for part in parts)
     restores = any(part.restores for part in parts)
-    return replace(first, draws=draws) if same else Noise(draws, centre=0.0 if centred else None, restores=restores)
+    if same:
+        return replace(first, draws=draws)
+    learned = any(part.learned for part in parts)
+    return Noise(draws, centre=0.0 if centred else None, restores=restores, learned=learned)

@@ -19,13 +19,13 @@ from torch.utils._pytree import tree_leaves
 
 from thinnet.models.trace import uses
 from thinnet.models.trace.dispatched import Operation, bytes_of, storage_of, tensors_in
+from thinnet.models.trace.downstream import LAYERS, Downstream, predictions
 from thinnet.models.trace.draws import drawn_by
 from thinnet.models.trace.lines import calling_lines
 from thinnet.models.trace.modules import Modules
 from thinnet.models.trace.noise import Noise, together
 from thinnet.models.trace.record import Draw, SiteId
 
-LAYERS = ("aten::addmm", "aten::mm", "aten::bmm", "aten::linear", "aten::convolution", "aten::baddbmm")
 Made = tuple[str, Draw | None, float]  # the last operation that wrote, the draw that it used, and the number it scaled by
 NOTHING: Made = ("", None, 1.0)
 REDRAWN = 0x5EED  # a seed that differs from that of a pass
@@ -81,6 +81,7 @@ class Draws(TorchDispatchMode):
         self._owned = self._weights | {storage_of(buffer) for buffer in model.buffers()}
         self._made: dict[int, Made] = {}  # by storage
         self._fed: dict[int, Draw | None] = {}  # by storage: the draw whose use fed the layer that made it
+        self._downstream = Downstream()
         self._noise: dict[int, Noise] = {}  # by storage
         self._constant: set[int] = set()
         self._held: list[Any] = []  # so that no storage of these is given to another tensor
@@ -130,6 +131,7 @@ class Draws(TorchDispatchMode):
         """Notes what noise met, and which operation made the outputs."""
         if used:
             self._note_use(call, used)
+        self._downstream.note(call, keys, used)
         before, factor = set(keys), uses.scaled_by(call)
         earlier = [draw for key in before if (draw := self._made.get(key, NOTHING)[1]) is not None]
         if factor is not None and not used:
@@ -155,19 +157,20 @@ class Draws(TorchDispatchMode):
         for draw in used:
             draw.target = "weights" if met in self._weights else "input" if met in self._inputs else "activations"
             draw.after, earlier, factor = self._made.get(met, NOTHING)
-            draw.follows = earlier is not None and earlier is not draw
+            draw.follows = earlier is not None and earlier is not draw and earlier.shared == draw.shared
             draw.factors.append(factor)
-            draw.met = met
+            draw.met = met if call.name in uses.PRODUCTS else 0
             draw.made = call.outputs[0] if self.hold and call.outputs else None
 
     def returned(self, out: Any) -> None:
         """Notes what the model returns."""
+        predicted = predictions(out)
         for leaf in tree_leaves(out):
             if not isinstance(leaf, Tensor):
                 continue
             draw = self._made.get(storage_of(leaf), NOTHING)[1]
-            if draw is not None:
-                draw.at_output = True
+            if draw is not None and storage_of(leaf) in predicted:
+                draw.at_output = not self._downstream.reaches(draw, predicted)
             noise = self.noise_in(leaf)
             for draw in noise.draws if noise is not None else ():
                 draw.use = "restores" if draw.use == "picks" else draw.use

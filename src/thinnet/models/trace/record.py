@@ -91,6 +91,7 @@ class Draw:
         units: how many units it decides about.
         dropped: how many of them are dropped; None where nothing can be.
         scale: the factor of kept units; None where it differs among them.
+        mean: the mean of the numbers that multiply, where they differ.
         factors: the numbers that the same data was multiplied by just before or after.
         p: the nominal drop rate, where the operations state it.
         shared: the axes of the data along which one number is shared.
@@ -114,6 +115,7 @@ class Draw:
     units: int = 0
     dropped: int | None = None
     scale: float | None = None
+    mean: float | None = None
     factors: list[float] = field(default_factory=list)
     p: float | None = None
     shared: tuple[int, ...] = ()

@@ -14,6 +14,7 @@ from thinnet.models.trace.record import Draw
 READS = ("aten::_local_scalar_dense", "aten::is_nonzero", "aten::equal")
 PRODUCTS = ("aten::mul", "aten::div", "aten::addcmul", "aten::lerp")
 CENTRED = 0.3  # the mean of noise around zero is at most so many of its standard deviations
+MASKS = ("multiplies", "selects", "fills")
 ZERO = 1e-6  # below that a number of a mask is zero
 MATRIX_PRODUCTS = ("aten::bmm", "aten::mm", "aten::matmul", "aten::addmm", "aten::baddbmm")
 
@@ -26,10 +27,23 @@ def used(call: Operation, noise: Noise) -> bool:
     for draw in noise.draws:
         if not draw.use:
             NOTES.get(use, _adds)(call, draw, noise)
-            draw.use = use
-        elif draw.use == "picks" and noise.restores:
+            draw.use = "restores" if _replaces(call, noise) else use
+        elif noise.restores if draw.use == "picks" else draw.use in MASKS and _marks(draw, use, noise):
             draw.use = "restores"
     return True
+
+
+def _replaces(call: Operation, noise: Noise) -> bool:
+    """Returns whether a mask says where a learned token stands, or is a permutation's: so do masked autoencoders."""
+    if call.name == "aten::where":
+        ends = call.argument("self"), call.argument("other")
+        return any(isinstance(end, Tensor) and id(end) in call.owned and end.numel() > 1 for end in ends)
+    return noise.restores and call.name == "aten::masked_fill"
+
+
+def _marks(draw: Draw, use: str, noise: Noise) -> bool:
+    """Returns whether a mask that was applied also places a learned token, or picks what the loss reads."""
+    return draw.target != "weights" and (use == "picks" or (use == "adds" and noise.learned))
 
 
 def operand(call: Operation) -> tuple[float | None, bool]:
@@ -79,6 +93,8 @@ def _use(call: Operation, noise: Noise) -> str | None:
     if call.name == "aten::where":
         return "selects"
     if short in PICKS or call.name.startswith("aten::embedding"):
+        if all(id(leaf) in call.owned for leaf in call.data):
+            return "chooses"  # a row of a table
         return "restores" if noise.restores else "picks"
     if call.name in MATRIX_PRODUCTS and any(id(leaf) in call.noisy for leaf in call.inputs[-2:]):
         weighs = all(id(leaf) in call.owned for leaf in call.data)
@@ -122,6 +138,7 @@ def _multiplies(call: Operation, draw: Draw, noise: Noise) -> None:
     draw.scale = same_values(kept) if zeros < draw.units else None
     differ = draw.scale is None and zeros < draw.units  # noise, and no mask
     draw.dropped = None if differ and not zeros else zeros
+    draw.mean = float(numbers.double().mean()) if differ and not numbers.is_complex() else None
     draw.p = _rate(noise)
     _count_once(draw)
 
