@@ -346,5 +346,18 @@ def test_a_rate_of_attention_that_is_not_applied_is_listed(applied: bool) -> Non
     assert found[1].p == 0.1
 
 
-def test_the_mode_of_a_layer_in_the_list_of_sites() -> None:
-    assert the_site(lambda self, x: F.dropout(x, 0.5, self.training)).turned_off_by == "module mode"
+@pytest.mark.parametrize("trains", [True, False])
+def test_the_effect_of_each_site_is_known_with_and_without_gradients(trains: bool) -> None:
+    class Effects(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.zero, self.linear = nn.Linear(32, 32), nn.Linear(32, 32)
+            nn.init.zeros_(self.zero.weight)
+
+        def forward(self, x: Tensor) -> Tensor:
+            hidden = self.zero(F.dropout(x, 0.2))
+            hidden = hidden + F.dropout(self.linear(x), 0.3)
+            return hidden + F.dropout(self.linear(x), 0.4).argmax(-1, keepdim=True)
+
+    found = thinnet.sites(Effects().requires_grad_(trains), X)
+    assert {site.p: site.effect for site in found} == {0.2: False, 0.3: True, 0.4: True}

@@ -17,7 +17,13 @@ READ_BY_PYTHON = ("decides", "chooses")
 
 
 def traced(
-    model: nn.Module, call: Run, training: bool, off: Iterable[str] = (), inputs: Any = (), objects: Sequence[Any] = ()
+    model: nn.Module,
+    call: Run,
+    training: bool,
+    off: Iterable[str] = (),
+    inputs: Any = (),
+    objects: Sequence[Any] = (),
+    hold: bool = False,
 ) -> Trace:
     """Runs the model once in one mode, with the modules in `off` in eval.
 
@@ -28,10 +34,11 @@ def traced(
         off: paths of modules that are in eval.
         inputs: what the model is called with.
         objects: random generators that it reaches.
+        hold: whether each draw holds the tensor that its use made.
     """
     switch(model, training, off)
     with torch.set_grad_enabled(training):
-        return trace(model, lambda: call(model), level="draws", inputs=inputs, objects=objects)
+        return trace(model, lambda: call(model), level="draws", inputs=inputs, objects=objects, hold=hold)
 
 
 def switch(model: nn.Module, training: bool, off: Iterable[str] = ()) -> None:
@@ -43,27 +50,38 @@ def switch(model: nn.Module, training: bool, off: Iterable[str] = ()) -> None:
             modules[name].training = False
 
 
-def effects(model: nn.Module, call: Run, tried: set[SiteId], state: State) -> dict[SiteId, bool]:
-    """Returns, for the sites that one pass reaches, whether the output depends on what the site draws.
+def with_gradient(model: nn.Module, call: Run, inputs: Any, objects: Sequence[Any]) -> tuple[Trace, set[SiteId]]:
+    """Returns a training pass, and the sites at whose use the gradient of its outputs is not zero."""
+    out: list[Any] = []
 
-    It does where the gradient at the site is not zero. Where it is, or where there is none, the site draws other numbers: first
-    all of these together, then each alone if that changed the output.
+    def run(model: nn.Module) -> Any:
+        out.append(call(model))
+        return out[-1]
+
+    record = traced(model, run, training=True, inputs=inputs, objects=objects, hold=True)
+    found = _sensitive(out, record.draws)
+    for draw in record.draws:
+        draw.made = None
+    return record, found
+
+
+def effects(model: nn.Module, call: Run, tried: set[SiteId], found: set[SiteId], state: State) -> dict[SiteId, bool]:
+    """Returns, for the sites of one pass, whether the output depends on what the site draws.
+
+    It does at those in `found`, where the gradient is not zero. Where it is, or where there is none, the site draws other
+    numbers: first all of these together, then each alone if that changed the output.
     """
-    state.rewind()
-    switch(model, training=True)
-    with torch.enable_grad():
-        out: list[Any] = []
-        record = trace(model, lambda: out.append(call(model)), level="draws", hold=True)
-        found = dict.fromkeys(_with_gradient(out, record.draws) & tried, True)
-    left = (tried & {draw.site for draw in record.draws}) - found.keys()
+    effect, left = dict.fromkeys(found & tried, True), tried - found
     if not left:
-        return found
-    first, again, all_others = (_outputs(model, call, True, state, Redrawn(sites)) for sites in ((), (), left))
+        return effect
+    first, reached = _outputs(model, call, True, state, Redrawn())
+    left &= reached
+    again, all_others = (_outputs(model, call, True, state, Redrawn(sites))[0] for sites in ((), left))
     if not _same(first, again):  # a draw that the trace does not see
-        return found
+        return effect
     if _same(first, all_others):
-        return found | dict.fromkeys(left, False)
-    return found | {site: not _same(first, _outputs(model, call, True, state, Redrawn({site}))) for site in left}
+        return effect | dict.fromkeys(left, False)
+    return effect | {site: not _same(first, _outputs(model, call, True, state, Redrawn({site}))[0]) for site in left}
 
 
 def unread(
@@ -73,29 +91,30 @@ def unread(
     tried = {draw.site for draw in draws if draw.use in READ_BY_PYTHON}
     if not tried:
         return set()
-    first, again = (_outputs(model, call, training, state, Redrawn(), off) for _ in range(2))
-    if not _same(first, again):
+    first, reached = _outputs(model, call, training, state, Redrawn(), off)
+    if not _same(first, _outputs(model, call, training, state, Redrawn(), off)[0]):
         return set()
 
     def same(site: SiteId, end: str) -> bool:
-        return _same(first, _outputs(model, call, training, state, Redrawn({site}, end), off))
+        return _same(first, _outputs(model, call, training, state, Redrawn({site}, end), off)[0])
 
-    return {site for site in tried if same(site, "low") and same(site, "high")}
+    return {site for site in tried & reached if same(site, "low") and same(site, "high")}
 
 
 def _outputs(
     model: nn.Module, call: Run, training: bool, state: State, redrawn: Redrawn, off: Iterable[str] = ()
-) -> list[Tensor]:
-    """Returns the tensors of the output of a pass from the same state, in which some sites draw other numbers."""
+) -> tuple[list[Tensor], set[SiteId]]:
+    """Returns the output of a pass from the same state, in which some sites draw other numbers, and the sites reached."""
     state.rewind()
     switch(model, training, off)
     out: list[Any] = []
     with torch.no_grad():
-        trace(model, lambda: out.append(call(model)), level="draws", redrawn=redrawn, objects=state.generators)
-        return [leaf.detach().clone() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+        record = trace(model, lambda: out.append(call(model)), level="draws", redrawn=redrawn, objects=state.generators)
+        tensors = [leaf.detach().clone() for leaf in tree_leaves(out) if isinstance(leaf, Tensor)]
+    return tensors, {draw.site for draw in record.draws}
 
 
-def _with_gradient(out: Any, draws: list[Draw]) -> set[SiteId]:
+def _sensitive(out: Any, draws: list[Draw]) -> set[SiteId]:
     """Returns the sites at whose use the gradient of a sum of the outputs, with random weights, is not zero."""
     leaves = [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and leaf.requires_grad]
     made = [(draw.site, draw.made) for draw in draws if draw.made is not None and draw.made.requires_grad]

@@ -10,11 +10,11 @@ from torch import nn
 from thinnet.models import declared
 from thinnet.models.declared_only import declared_only
 from thinnet.models.found import DROPS, FoundSite, Sites, interval
-from thinnet.models.passes import effects, traced, unread
-from thinnet.models.state import preserve_state
+from thinnet.models.passes import effects, traced, unread, with_gradient
+from thinnet.models.state import State, preserve_state
 from thinnet.models.trace import Trace
 from thinnet.models.trace.record import Draw, SiteId
-from thinnet.report.progress import progressing
+from thinnet.report.progress import Progress, progressing
 from thinnet.rng.names import unwrap
 
 UNTRIED = ("decides", "chooses", "seeds", "calls")  # uses whose effect on the output of a training pass is not tried
@@ -83,14 +83,12 @@ class _Passes:
     def merged(self, passes: int) -> Sites:
         """Runs the model and returns its sites."""
         model, call = self.model, self.call
-        with progressing("sites", passes + 4) as progress, preserve_state(model, self.seed) as state:
-            for number in range(passes + 2):
-                training = number < passes
-                inputs = self.inputs if training else ()
-                record = traced(model, call, training=training, inputs=inputs, objects=state.generators)
-                (self.train if training else self.evaluated).append(record)
-                progress.advance()
-                state.restore()
+        with progressing("sites", passes + 3) as progress, preserve_state(model, self.seed) as state:
+            self._run(passes - 1, True, state, progress)
+            record, sensitive = with_gradient(model, call, self.inputs, state.generators)
+            state.restore()
+            self.train.append(record)
+            self._run(2, False, state, progress)
             drawn = [draw for record in self.train for draw in record.draws]
             off = {draw.name for draw in drawn}
             switched = traced(model, call, training=True, off=off, objects=state.generators)
@@ -101,9 +99,18 @@ class _Passes:
             on = {draw.site for draw in evaluated if draw.use} - unused
             idle = unread(model, call, [draw for draw in switched.draws if draw.site in unused], True, state, off)
             still_on = {draw.site for draw in switched.draws if draw.use} - idle
-            effect_of = effects(model, call, {draw.site for draw in drawn if draw.use not in UNTRIED}, state)
+            tried = {draw.site for draw in record.draws if draw.use not in UNTRIED}
+            effect_of = effects(model, call, tried, sensitive, state)
             progress.advance()
         return self._merge([*drawn, *evaluated], on, still_on, effect_of)
+
+    def _run(self, passes: int, training: bool, state: State, progress: Progress) -> None:
+        inputs = self.inputs if training else ()
+        for _ in range(passes):
+            record = traced(self.model, self.call, training=training, inputs=inputs, objects=state.generators)
+            (self.train if training else self.evaluated).append(record)
+            state.restore()
+            progress.advance()
 
     def _evaluated(self, trained: set[SiteId]) -> list[Draw]:
         """Returns the draws in evaluation. An attention function that drew visibly in training does not draw on its own."""

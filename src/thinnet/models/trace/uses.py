@@ -134,13 +134,20 @@ def _multiplies(call: Operation, draw: Draw, noise: Noise) -> None:
     numbers = _distinct(draw, call.noise[0], call.outputs[0] if met is None else met, noise)
     draw.units = numbers.numel()
     zeros = 0 if call.name == "aten::div" else draw.units - int(numbers.count_nonzero())
-    kept = torch.where(numbers == 0, numbers.max(), numbers) if zeros and zeros < draw.units else numbers
-    draw.scale = same_values(kept) if zeros < draw.units else None
+    draw.scale = _kept_value(numbers, noise, zeros) if zeros < draw.units else None
     differ = draw.scale is None and zeros < draw.units  # noise, and no mask
     draw.dropped = None if differ and not zeros else zeros
     draw.mean = float(numbers.double().mean()) if differ and not numbers.is_complex() else None
     draw.p = _rate(noise)
     _count_once(draw)
+
+
+def _kept_value(numbers: Tensor, noise: Noise, zeros: int) -> float | None:
+    """Returns the one value of the numbers that are not zero; None where they differ."""
+    if noise.chance is not None:
+        values = [value for value in (noise.shift, noise.slope + noise.shift) if abs(value) > ZERO]
+        return values[0] if len(values) == 1 else None
+    return same_values(torch.where(numbers == 0, numbers.max(), numbers) if zeros else numbers)
 
 
 def _rate(noise: Noise) -> float | None:
