@@ -22,7 +22,7 @@ MOST = 12  # layers in the table of shifts
 PAIR = ("", "", "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Diagnosis(Tabular):
     """The measures of a model; `str` gives them as tables.
 

@@ -103,7 +103,10 @@ class Table:
 
 
 class Tabular:
-    """A result that lists its tables gets its text, its Rich form and its HTML for notebooks from them."""
+    """A result that lists its tables gets its text, its Rich form and its HTML for notebooks from them.
+
+    A dataclass has `repr=False`: what a session shows is the text.
+    """
 
     def tables(self) -> list[Table]:
         """Return the result as tables of plain data."""
@@ -111,6 +114,9 @@ class Tabular:
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tables()))
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __rich__(self) -> Any:
         from rich.console import Group

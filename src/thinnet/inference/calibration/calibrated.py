@@ -13,7 +13,7 @@ from thinnet.report.page import document, write
 from thinnet.report.table import Table, Tabular
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Calibration(Tabular):
     """The scores of several ways to predict on the test cases, before and after a fit on validation data.
 

@@ -24,7 +24,7 @@ from thinnet.report.table import Table, Tabular
 HEAD = ("statistic", "propagated", "sampled", "mean |difference|", "largest", "Monte-Carlo error")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Propagated(Tabular):
     """Mean and variance of outputs over all masks.
 

@@ -32,7 +32,7 @@ class Fidelity:
         return float(self.distances.double().mean())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Distilled(Tabular):
     """A student, and its fidelity to the teacher.
 

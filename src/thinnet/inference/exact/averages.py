@@ -13,7 +13,7 @@ from thinnet.report.figure import draw
 from thinnet.report.table import Table, Tabular
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Averages(Tabular):
     """Averages over the sub-networks of a model, in float64: of probabilities if the model returns logits, else of values.
 

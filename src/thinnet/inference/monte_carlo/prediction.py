@@ -27,7 +27,7 @@ KINDS = ("logits", "values")
 DOUBLE = 1 << 25  # statistics of more numbers are computed in single precision
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Prediction(Tabular):
     """The draws of a prediction, and their statistics.
 

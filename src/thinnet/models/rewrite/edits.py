@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from torch import nn
 
+from thinnet.report.table import Table, Tabular
 from thinnet.rng import Site
 
 
@@ -155,7 +156,7 @@ class Change:
         return all(write.is_applied() for write in self.writes)
 
 
-class Edit(tuple[Change, ...]):
+class Edit(Tabular, tuple[Change, ...]):
     """The changes of a model, in order. `print(edit)` shows one line for each change; `edit.undo()` reverts them.
 
     `notes` lists what was left unchanged and why.
@@ -185,6 +186,11 @@ class Edit(tuple[Change, ...]):
 
     def __str__(self) -> str:
         return "\n".join([*map(str, self), *(f"# {note}" for note in self.notes)]) or "# nothing to change"
+
+    def tables(self) -> list[Table]:
+        """Returns one table with a row a change, for notebooks."""
+        rows = [(change.place or "(the model)", change.sign, change.text, change.reason) for change in self]
+        return [Table(("place", "", "change", "why"), rows, "" if self else "nothing to change", notes=self.notes)]
 
     def undo(self) -> None:
         """Restores the modules, hooks and attributes. Parameters keep their current values.

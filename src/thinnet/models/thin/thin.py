@@ -17,12 +17,13 @@ from thinnet.models.thin.notes import notes_on
 from thinnet.models.thin.piece import Piece
 from thinnet.models.thin.tokens import drops_tokens, tokens
 from thinnet.models.thin.verification import differences
+from thinnet.report.table import Table, Tabular
 from thinnet.rng.names import unwrap
 
 KEY = "_thinning"
 
 
-class Thinning:
+class Thinning(Tabular):
     """The thinning of a model: `print(thinning)` lists what is thinned, and what is not and why; `undo()` reverts it.
 
     Args:
@@ -49,7 +50,9 @@ class Thinning:
     def __str__(self) -> str:
         return "# waits for the first batch in training mode" if self.edit is None else str(self.edit)
 
-    __repr__ = __str__
+    def tables(self) -> list[Table]:
+        """Returns one table with a row a thinned site, for notebooks."""
+        return [Table((), (), "waits for the first batch in training mode")] if self.edit is None else self.edit.tables()
 
     def find(self, call: Callable[[], Any]) -> None:
         """Finds what can be thinned in a call of the model, thins it, and checks the result."""
