@@ -14,12 +14,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import thinnet
-from benchmarks import tables
+from benchmarks import device, tables
+from benchmarks.device import DEVICE, REHEARSE
 from benchmarks.measure import write
 from thinnet.ops import apply_noise, schema
 
 P = 0.5
 SIZES = {"1 M": (1 << 20, 60), "16 M": (1 << 24, 40), "256 M": (1 << 28, 15), "1 G": (1 << 30, 9)}
+if REHEARSE:
+    SIZES = {"1 M": (1 << 12, 2)}
+MILLISECOND = 2_000_000  # clock cycles
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BARS = "bars: 90 % of copy bandwidth; forward + backward 1.2x faster than F.dropout; 0 bytes kept for backward"
 
@@ -27,7 +31,7 @@ BARS = "bars: 90 % of copy bandwidth; forward + backward 1.2x faster than F.drop
 def check(x: Tensor) -> None:
     """Refuses to time a path whose bits are wrong: the beginning, the end and some of the middle."""
     rate, seed = torch.tensor(32768, dtype=torch.int32), torch.tensor(7)
-    y, part = apply_noise(x, rate.cuda(), seed.cuda()), min(1 << 16, x.numel())
+    y, part = apply_noise(x, rate.to(DEVICE), seed.to(DEVICE)), min(1 << 16, x.numel())
     for begin in (0, (x.numel() // 2) | 77, x.numel() - part):
         where = rate, seed, None, None, None, [1, begin], 0
         expected = schema.call(x[begin : begin + part].cpu(), *where)
@@ -36,21 +40,15 @@ def check(x: Tensor) -> None:
 
 def times(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Returns the median microseconds of each candidate on the device; all take their turn in each round."""
-    cache = torch.empty(1 << 26, dtype=torch.int32, device="cuda")
+    cache = torch.empty(1 << (4 if REHEARSE else 26), dtype=torch.int32, device=DEVICE)
     found: dict[str, list[float]] = {name: [] for name in candidates}
     for call in candidates.values():
         for _ in range(3):
             call()
     for _ in range(rounds):
         for name, call in candidates.items():
-            start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             cache.zero_()
-            torch.cuda._sleep(2_000_000)  # about a millisecond
-            start.record()
-            call()
-            stop.record()
-            stop.synchronize()
-            found[name].append(start.elapsed_time(stop) * 1000)
+            found[name].append(device.microseconds(call, MILLISECOND))
     return {name: round(statistics.median(values), 2) for name, values in found.items()}
 
 
@@ -60,11 +58,11 @@ def launches(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
     for name, call in candidates.items():
         rounds = []
         for _ in range(7):
-            torch.cuda.synchronize()
+            device.synchronize()
             start = time.perf_counter()
             for _ in range(200):
                 call()
-            torch.cuda.synchronize()
+            device.synchronize()
             rounds.append((time.perf_counter() - start) / 200 * 1e6)
         found[name] = round(statistics.median(rounds), 1)
     return found
@@ -73,20 +71,21 @@ def launches(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
 def kept_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
     """Returns the bytes an element that stay on the device for backward, beside input and output."""
     function(x)
-    before = torch.cuda.memory_allocated()
+    before = device.allocated()
     y = function(x)
-    return round((torch.cuda.memory_allocated() - before - y.numel() * y.element_size()) / x.numel(), 2)
+    return round((device.allocated() - before - y.numel() * y.element_size()) / x.numel(), 2)
 
 
 def functions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
     """Returns every kind of dropout, as a function of the tensor."""
     torch._dynamo.reset()
-    addressed = thinnet.nn.Dropout(P).cuda()
+    addressed = thinnet.nn.Dropout(P).to(DEVICE)
     thinnet.DropoutRNG(0).bind(addressed).at(1)
     rows = x.view(-1, 1024).shape
     return {
         "F.dropout": lambda x: F.dropout(x, P),
-        "compiled F.dropout": torch.compile(lambda x: F.dropout(x, P), dynamic=False),
+        "compiled F.dropout": device.compiled(lambda x: F.dropout(x, P), dynamic=False),
+        "compiled thinnet": device.compiled(lambda x: thinnet.functional.dropout(x, P, training=True), dynamic=False),
         "thinnet": lambda x: thinnet.functional.dropout(x, P, training=True),
         "thinnet, addressed": lambda x: addressed(x.view(rows)).view(-1),
     }
@@ -95,7 +94,7 @@ def functions(x: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
 def measure(size: str, dtype: str) -> list[dict[str, object]]:
     """Returns the rows of one size and dtype: forward, and forward with backward."""
     count, rounds = SIZES[size]
-    x = torch.randn(count, device="cuda").to(DTYPES[dtype])
+    x = torch.randn(count, device=DEVICE).to(DTYPES[dtype])
     check(x)
     y, gradient, leaf = torch.empty_like(x), torch.randn_like(x), x.clone().requires_grad_()
     forward: dict[str, Callable[[], object]] = {"copy": lambda: y.copy_(x)}
@@ -120,13 +119,13 @@ def measure(size: str, dtype: str) -> list[dict[str, object]]:
 
 def main() -> int:
     """Measures what fits on the GPU, writes benchmarks/results/gpu.json and prints it; returns the exit status."""
-    if thinnet.ops.why("cuda"):
-        print(f"benchmarks.gpu: {thinnet.ops.why('cuda')}.", file=sys.stderr)
+    if reason := device.missing or (None if REHEARSE else thinnet.ops.why("cuda")):
+        print(f"benchmarks.gpu: {reason}.", file=sys.stderr)
         return 2
     rows: list[dict[str, object]] = []
     for size, (count, _) in SIZES.items():
         for dtype, kind in DTYPES.items():
-            if torch.cuda.mem_get_info()[0] > 9 * count * kind.itemsize + (1 << 30):
+            if device.free() >= 9 * count * kind.itemsize + (0 if REHEARSE else 1 << 30):
                 rows += measure(size, dtype)
                 torch.cuda.empty_cache()
                 write("gpu", rows)

@@ -1,7 +1,7 @@
 """Training steps on a GPU without dropout, with PyTorch's and with ours: `python -m benchmarks.gpu_steps`.
 
 A step is forward and backward in bfloat16 autocast. The variants take turns in one process; a time is the median of many
-turns, taken between two device events. `--rehearse` runs everything once, tiny, on whatever device there is.
+turns, taken between two device events.
 """
 
 import statistics
@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 import thinnet
+from benchmarks import device
+from benchmarks.device import DEVICE, REHEARSE
 from benchmarks.measure import write
 from benchmarks.thin_networks import Block, conv_stage, mlp
 
@@ -70,7 +72,7 @@ def step_of(model: Any, x: Tensor) -> Callable[[], None]:
     return step
 
 
-def timed(steps: dict[str, Callable[[], None]], rounds: int, device: str) -> dict[str, float]:
+def timed(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
     """Returns the median milliseconds of each step; all take their turn in each round."""
     found: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
@@ -78,50 +80,29 @@ def timed(steps: dict[str, Callable[[], None]], rounds: int, device: str) -> dic
             step()
     for _ in range(rounds):
         for name, step in steps.items():
-            found[name].append(_milliseconds(step, device))
+            device.synchronize()
+            found[name].append(device.microseconds(step) / 1000)
     return {name: round(statistics.median(values), 3) for name, values in found.items()}
 
 
-def _milliseconds(step: Callable[[], None], device: str) -> float:
-    if device != "cuda":  # a rehearsal
-        start = time.perf_counter()
-        step()
-        return (time.perf_counter() - start) * 1000
-    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-    torch.cuda.synchronize()
-    start.record()
-    step()
-    stop.record()
-    stop.synchronize()
-    return start.elapsed_time(stop)
-
-
-def peak(step: Callable[[], None], device: str) -> float | None:
-    """Returns the mebibytes that a step takes at most beside what was there before."""
-    if device != "cuda":
-        return None
-    torch.cuda.synchronize()
-    torch.cuda.reset_peak_memory_stats()
-    before = torch.cuda.memory_allocated()
-    step()
-    return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
-
-
-def whole_row(case: Case, device: str, rounds: int, mode: str) -> dict[str, Any]:
+def whole_row(case: Case, rounds: int, mode: str) -> dict[str, Any]:
     """Returns one row: a model without dropout, with PyTorch's and with ours, in eager mode or compiled as a whole."""
     torch._dynamo.reset()
-    x = torch.randn(case.shape, device=device)
+    x = torch.randn(case.shape, device=DEVICE)
     steps: dict[str, Callable[[], None]] = {}
-    for name, drop in (("no dropout", None), ("nn.Dropout", case.theirs), ("thinnet", case.ours)):
+    layers = {"no dropout": None, "nn.Dropout": case.theirs, "thinnet": case.ours}
+    for name, drop in (layers | ({"thinnet, addressed": case.ours} if mode == "compiled" else {})).items():
         torch.manual_seed(0)
-        model = case.make(drop).to(device)
-        steps[name] = step_of(model if mode == "eager" else torch.compile(model), x)
-    return _row(case, mode, steps, rounds, device)
+        model = case.make(drop).to(DEVICE)
+        if "addressed" in name:
+            thinnet.DropoutRNG(0).bind(model).at(1, samples=torch.randperm(len(x)))
+        steps[name] = step_of(model if mode == "eager" else device.compiled(model), x)
+    return _row(case, mode, steps, rounds)
 
 
-def thinned_row(case: Case, device: str, rounds: int, p: float = 0.5) -> dict[str, Any]:
+def thinned_row(case: Case, rounds: int, p: float = 0.5) -> dict[str, Any]:
     """Returns one row: no dropout, PyTorch's dropout at rate p, and the thinned model at rate p, in eager mode."""
-    x = torch.randn(case.shape, device=device)
+    x = torch.randn(case.shape, device=DEVICE)
     layers: dict[str, Drop] = {
         "no dropout": None,
         "nn.Dropout": lambda: type(case.theirs())(p),
@@ -130,39 +111,37 @@ def thinned_row(case: Case, device: str, rounds: int, p: float = 0.5) -> dict[st
     steps: dict[str, Callable[[], None]] = {}
     for name, drop in layers.items():
         torch.manual_seed(0)
-        model = case.make(drop).to(device)
+        model = case.make(drop).to(DEVICE)
         if name == "thinned":
             thinnet.thin(model, x[: max(2, len(x) // 8)])
         steps[name] = step_of(model, x)
-    return _row(case, f"eager, p = {p}", steps, rounds, device)
+    return _row(case, f"eager, p = {p}", steps, rounds)
 
 
-def _row(case: Case, mode: str, steps: dict[str, Callable[[], None]], rounds: int, device: str) -> dict[str, Any]:
-    times = timed(steps, rounds, device)
-    memory = {name: peak(step, device) for name, step in steps.items()}
+def _row(case: Case, mode: str, steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
+    times = timed(steps, rounds)
+    memory = {name: round(device.peak(step) / 2**20, 1) for name, step in steps.items()}
     rate = {name: round(case.items / value * 1000) for name, value in times.items()}
     return {"model": case.name, "mode": mode, "milliseconds": times, "items a second": rate, "peak MiB": memory}
 
 
-def main(rehearse: bool) -> int:
+def main() -> int:
     """Measures, writes benchmarks/results/gpu_steps.json after every row, and prints each row; returns the exit status."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" and not rehearse:
-        print("benchmarks.gpu_steps: a GPU must be there; PyTorch sees none. Rehearse with --rehearse.", file=sys.stderr)
+    if device.missing:
+        print(f"benchmarks.gpu_steps: {device.missing}. Rehearse with `benchmarks.on_gpu --rehearse`.", file=sys.stderr)
         return 2
     rows: list[dict[str, object]] = []
-    models, rounds, failed = cases(rehearse), 2 if rehearse else 40, 0
+    models, rounds, failed = cases(REHEARSE), 2 if REHEARSE else 40, 0
     for mode, case in ((mode, case) for mode in ("compiled", "thinned", "eager") for case in models):
         start = time.perf_counter()
         try:
-            row = thinned_row(case, device, rounds) if mode == "thinned" else whole_row(case, device, rounds, mode)
+            row = thinned_row(case, rounds) if mode == "thinned" else whole_row(case, rounds, mode)
         except Exception as error:  # the other rows are worth having
             failed += 1
             print(f"FAILED {case.name}, {mode}: {type(error).__name__}: {str(error)[:500]}", flush=True)
             continue
         rows.append(row)
-        if not rehearse:
-            write("gpu_steps", rows)
+        write("gpu_steps", rows)
         floor = row["milliseconds"]["no dropout"]
         ratios = ", ".join(f"{name} {value / floor:.3f}x" for name, value in row["milliseconds"].items())
         took = time.perf_counter() - start
@@ -171,4 +150,4 @@ def main(rehearse: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--rehearse" in sys.argv[1:]))
+    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import platform
 import random
 import statistics
@@ -15,7 +16,7 @@ import torch
 
 import thinnet
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(os.environ.get("THINNET_RESULTS", Path(__file__).parent / "results"))
 
 
 def interleaved(candidates: dict[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, float]:

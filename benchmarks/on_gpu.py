@@ -1,8 +1,9 @@
 """Tests and benchmarks on a machine that has a GPU: `make gpu`, or `python3 -m benchmarks.on_gpu --out DIR` without set-up.
 
-It needs PyTorch, Triton, pytest and hypothesis, no network and no virtual environment. It builds the extension in place, then
-runs each part under its own time limit, the most important first. What a part prints goes to DIR/PART.log, and figures to
-DIR/*.json as they come. The exit status is 0 where all parts passed, 1 where one failed, 2 where there is no GPU.
+It needs PyTorch, Triton, pytest and hypothesis, no network and no virtual environment. It builds the extension in place unless
+one that loads is there, then runs each part under its own time limit, the most important first. What a part prints goes to
+DIR/PART.log, and figures to DIR/*.json as they come. The exit status is 0 where all parts passed, 1 where one failed.
+`--rehearse` runs all of it without a GPU, at tiny sizes, with the kernels in Triton's interpreter.
 """
 
 import argparse
@@ -15,24 +16,34 @@ from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+LOADS = "import sys; from thinnet import ops; sys.exit(ops.why() is not None)"
 PARTS: dict[str, tuple[int, list[str]]] = {  # seconds at most, and the command after the interpreter
     "build": (60, ["setup.py", "--quiet", "build_ext", "--inplace"]),
-    "tests": (110, ["-m", "pytest", "tests/gpu", "-vv", "--tb=short", "-p", "no:cacheprovider", "--durations=15"]),
-    "noise": (50, ["-m", "benchmarks.gpu"]),
+    "tests": (110, ["-W", "ignore", "-m", "pytest", "tests/gpu", "-v", "--tb=short", "--show-capture=no", "--durations=15"]),
+    "noise": (40, ["-m", "benchmarks.gpu"]),
     "steps": (90, ["-m", "benchmarks.gpu_steps"]),
 }
-REHEARSAL = {
-    "tests": ["-m", "pytest", "tests/gpu", "-q", "--collect-only"],
-    "steps": ["-m", "benchmarks.gpu_steps", "--rehearse"],
-}
 
 
-def run(name: str, limit: int, command: list[str], out: Path) -> str:
-    """Runs one part; returns "passed", "failed" or "time limit"."""
+def environment(out: Path, rehearse: bool) -> dict[str, str]:
+    """Returns the environment of a part."""
     path = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    found = os.environ | {"PYTHONPATH": path}
+    if rehearse:
+        found |= {"THINNET_REHEARSE": "1", "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": "", "THINNET_RESULTS": str(out)}
+    return found
+
+
+def loads(environment: dict[str, str]) -> bool:
+    """Returns whether an extension is there that this PyTorch loads."""
+    return subprocess.run([sys.executable, "-c", LOADS], env=environment, capture_output=True).returncode == 0
+
+
+def run(name: str, limit: int, command: list[str], out: Path, environment: dict[str, str]) -> str:
+    """Runs one part; returns "passed", "failed" or "time limit"."""
     with (out / f"{name}.log").open("w") as log:
         start = [sys.executable, *command]
-        part = subprocess.Popen(start, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": path})
+        part = subprocess.Popen(start, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             return "passed" if part.wait(limit) == 0 else "failed"
         except subprocess.TimeoutExpired:
@@ -44,9 +55,10 @@ def run(name: str, limit: int, command: list[str], out: Path) -> str:
             return "time limit"
 
 
-def plugins() -> list[str]:
+def options_of_pytest(chosen: str | None) -> list[str]:
     """Returns pytest's options for the plugins at hand: several processes, as most of the time goes to compilers."""
-    options = ["-n", str(min(12, os.cpu_count() or 1))] if find_spec("xdist") else []
+    options = ["-p", "no:cacheprovider", *(["-k", chosen] if chosen else [])]
+    options += ["-n", str(min(14, os.cpu_count() or 1)), "--dist", "worksteal"] if find_spec("xdist") else []
     return options + (["--benchmark-disable"] if find_spec("pytest_benchmark") else [])
 
 
@@ -61,23 +73,25 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="benchmarks.on_gpu", description="Runs the tests and benchmarks that need a GPU.")
     parser.add_argument("--out", type=Path, default=Path("gpu-report"), help="the folder of logs and figures")
     parser.add_argument("--only", nargs="*", choices=list(PARTS), default=list(PARTS), help="the parts to run")
+    parser.add_argument("--tests", metavar="EXPRESSION", help="run the tests whose names match, as pytest's -k")
     parser.add_argument("--rehearse", action="store_true", help="run tiny sizes without a GPU, to find mistakes early")
     options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    found: dict[str, str] = {}
+    out: Path = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    around, found = environment(out, options.rehearse), {}
     for name, (limit, command) in PARTS.items():
-        if name not in options.only or (options.rehearse and name not in REHEARSAL):
+        if name not in options.only or (name == "build" and loads(around)):
             continue
-        command = REHEARSAL[name] if options.rehearse else command + (plugins() if name == "tests" else [])
+        command = command + (options_of_pytest(options.tests) if name == "tests" else [])
         start = time.perf_counter()
-        found[name] = run(name, 10 * limit if options.rehearse else limit, command, options.out)
+        found[name] = run(name, 20 * limit if options.rehearse else limit, command, out, around)
         print(f"{name}: {found[name]} ({time.perf_counter() - start:.0f} s)", flush=True)
-        for file in (ROOT / "benchmarks" / "results").glob("gpu*.json"):
-            shutil.copy(file, options.out)
+        for file in () if options.rehearse else (ROOT / "benchmarks" / "results").glob("gpu*.json"):
+            shutil.copy(file, out)
     for name, state in found.items():
-        lines = (options.out / f"{name}.log").read_text(errors="replace").splitlines()
-        shown = failures(options.out / f"{name}.log") if state != "passed" else []
-        print(f"\n== {name}: {state}", *(shown or []), *[line[:200] for line in lines[-12:]], sep="\n")
+        lines = (out / f"{name}.log").read_text(errors="replace").splitlines()
+        shown = failures(out / f"{name}.log") if state != "passed" else []
+        print(f"\n== {name}: {state}", *shown, *[line[:200] for line in lines[-12:]], sep="\n")
     return int(any(state != "passed" for state in found.values()))
 
 

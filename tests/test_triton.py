@@ -1,4 +1,4 @@
-"""The GPU kernels without a GPU: run by Triton's interpreter, and compiled.
+"""The GPU kernels without a GPU: run by Triton's interpreter, and compiled; and the script that a GPU will run.
 
 The interpreter has to be chosen before Triton is imported, and a compiler for a GPU that is not there takes the place of the
 driver. So each is a process of its own.
@@ -24,3 +24,13 @@ def test_the_kernels(checks: str, interpret: str) -> None:
     assert run.returncode == 0 and " passed" in run.stdout and "skipped" not in run.stdout, (
         run.stdout[-6000:] + run.stderr[-2000:]
     )
+
+
+def test_the_script_for_a_gpu_is_rehearsed(tmp_path: Path) -> None:
+    """A slice of `python -m benchmarks.on_gpu --rehearse`: all benchmarks, and a test of each file."""
+    chosen = "bound_model or (stay_whole and not opcheck) or (every_method and DropPath)"
+    command = [sys.executable, "-m", "benchmarks.on_gpu", "--rehearse", "--out", str(tmp_path), "--tests", chosen]
+    run = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
+    assert {"gpu.json", "gpu_steps.json", "tests.log"} <= {path.name for path in tmp_path.iterdir()}
+    assert "3 passed" in (tmp_path / "tests.log").read_text()

@@ -1,0 +1,89 @@
+"""The GPU that is measured and tested, or the CPU in its place in a rehearsal, which finds mistakes before time on a GPU runs.
+
+`THINNET_REHEARSE=1` rehearses: times are those of a clock, a graph is what it would capture, and memory is not counted.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+REHEARSE = os.environ.get("THINNET_REHEARSE") == "1"
+DEVICE = torch.device("cpu" if REHEARSE else "cuda")
+missing = None if REHEARSE or torch.cuda.is_available() else "this machine has no GPU that PyTorch can use"
+
+
+def synchronize() -> None:
+    """Waits until the device has done all its work."""
+    if not REHEARSE:
+        torch.cuda.synchronize()
+
+
+def microseconds(call: Callable[[], object], wait: int = 0) -> float:
+    """Returns how long a call takes on the device, between two events.
+
+    The device first waits `wait` clock cycles, so that all is launched before it begins.
+    """
+    if REHEARSE:
+        begin = time.perf_counter()
+        call()
+        return (time.perf_counter() - begin) * 1e6
+    start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda._sleep(wait)
+    start.record()
+    call()
+    stop.record()
+    stop.synchronize()
+    return start.elapsed_time(stop) * 1000
+
+
+def allocated() -> int:
+    """Returns the bytes of all tensors on the device."""
+    return 0 if REHEARSE else torch.cuda.memory_allocated()
+
+
+def peak(call: Callable[[], object]) -> int:
+    """Returns the bytes that a call takes at most beside what was there before."""
+    if REHEARSE:
+        call()
+        return 0
+    torch.cuda.synchronize()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    return torch.cuda.max_memory_allocated() - before
+
+
+def free() -> int:
+    """Returns the bytes of the device that nobody uses."""
+    return 1 << 30 if REHEARSE else torch.cuda.mem_get_info()[0]
+
+
+def captured(work: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
+    """Captures work in a CUDA graph after a warm-up on a stream of its own; returns its replay and its results."""
+    if REHEARSE:
+        results = tuple(y.detach().clone() for y in work())
+
+        def replay() -> None:
+            for old, new in zip(results, work(), strict=True):
+                old.copy_(new.detach())
+
+        return replay, results
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        work()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = work()
+    return graph.replay, results
+
+
+def compiled(model: Any, **options: Any) -> Any:
+    """Compiles a model; a rehearsal leaves the code generator out."""
+    if REHEARSE:
+        options = {name: value for name, value in options.items() if name != "mode"} | {"backend": "aot_eager"}
+    return torch.compile(model, fullgraph=True, **options)
