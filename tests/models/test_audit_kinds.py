@@ -132,6 +132,17 @@ def layers() -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
 
 
+def own_generator(self: Any, x: Tensor) -> Tensor:
+    mask = torch.rand(x.shape, generator=self.generator) > 0.3
+    return self.two(torch.where(mask, self.one(x), 0) / 0.7 if self.training else self.one(x))
+
+
+def recurrent(self: Any, x: Tensor) -> Tensor:
+    x = self.one(x)
+    x = x * x.new_empty(1, *x.shape[1:]).bernoulli_(0.8) / 0.8 if self.training else x
+    return self.two(self.rnn(x)[0])
+
+
 RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "a variational autoencoder": (latent(lambda mean, deviation: mean + deviation * torch.randn_like(deviation)), X),
     "a distribution": (latent(lambda mean, deviation: torch.distributions.Laplace(mean, deviation).rsample()), X),
@@ -150,6 +161,8 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "a state beside the logits": (Model(beside, drop=nn.Dropout(0.1)), X),
     "numbers that eval does not use": (Model(skipped, layers=layers()), X),
     "a mask that makes its factor": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Block(), nn.Conv2d(8, 3, 3)), MAPS),
+    "one mask for all steps": (Model(recurrent, rnn=nn.GRU(16, 16)), SEQUENCES),
+    "a generator of its own": (Model(own_generator, generator=torch.Generator()), X),
     "a rate that the forward pass sets": (Model(scheduled, drop=nn.Dropout(0.5)), X.repeat(4, 1)),
 }
 
@@ -212,6 +225,16 @@ def attended(self: Any, x: Tensor) -> Tensor:
     return self.two(self.attention(x))
 
 
+def seeded(self: Any, x: Tensor) -> Tensor:
+    torch.manual_seed(0)
+    return self.two(self.drop(self.one(x).relu()))
+
+
+def own_seed(self: Any, x: Tensor) -> Tensor:
+    mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) > 0.3
+    return self.two(torch.where(mask, self.one(x), 0) / 0.7 if self.training else self.one(x))
+
+
 WRONG: dict[str, tuple[str, nn.Module, Tensor]] = {
     "layers dropped in eval": ("AUD101", Model(skipped_in_eval, layers=layers()), X),
     "edges dropped in eval": ("AUD101", Model(lambda self, x: self.two(self.one(x)[torch.rand(len(x)) > 0.3])), X),
@@ -227,6 +250,9 @@ WRONG: dict[str, tuple[str, nn.Module, Tensor]] = {
         Model(attended, attention=Attention(False)),
         SEQUENCES,
     ),
+    "a seed in the forward pass": ("AUD107", Model(seeded, drop=nn.Dropout(0.2)), X),
+    "a generator that is seeded in the forward pass": ("AUD107", Model(own_seed), X),
+    "one mask for all samples": ("AUD401", Model(recurrent, rnn=nn.GRU(16, 16, batch_first=True)), SEQUENCES),
     "a rate taken for a keep probability": ("AUD202", Model(consistent), SEQUENCES),
 }
 
@@ -264,3 +290,12 @@ def test_a_correct_model_of_transformers_has_no_errors() -> None:
     for model, inputs in models.items():
         findings = thinnet.audit(model.train(), **inputs)
         assert [str(finding) for finding in findings if finding.fails] == []
+
+
+def test_an_audit_of_a_transformer_runs_it_at_most_30_times() -> None:
+    transformers = pytest.importorskip("transformers")
+    model = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=99, n_embd=32, n_layer=3, n_head=4, n_positions=16))
+    calls: list[None] = []
+    model.register_forward_pre_hook(lambda module, args: calls.append(None))
+    thinnet.assert_dropout_right(model.train(), torch.randint(0, 99, (2, 12)))
+    assert len(calls) <= 30

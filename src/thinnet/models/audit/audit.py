@@ -15,6 +15,7 @@ from thinnet.models.audit.evaluation import random_in_eval
 from thinnet.models.audit.measures import MEASURES
 from thinnet.models.sites import sites
 from thinnet.report.findings import Finding, Findings, Rule
+from thinnet.report.progress import tracked
 from thinnet.rng.names import unwrap
 
 RULES = sorted(
@@ -26,6 +27,8 @@ RULES = sorted(
     },
     key=lambda rule: rule.code,
 )
+
+ALL = (random_in_eval, *CHECKS, *MEASURES)
 
 
 def audit(
@@ -71,8 +74,8 @@ def audit(
     before = _looked_before(model)
     seen = sites(model, *example, passes=passes, seed=seed, run=run, **named)
     call = run or (lambda model: model(*example, **named))
-    case = Case(model, unwrap(model), call, seen, *before, seed)
-    findings = [finding for check in (random_in_eval, *CHECKS, *MEASURES) for finding in check(case)]
+    case = Case(model, unwrap(model), call, seen, *before, seed, None if run is not None else (example, named))
+    findings = [finding for check in tracked(ALL, "audit", len(ALL)) for finding in check(case)]
     return Findings(_allowed(finding, allow or {}) for finding in findings).by_severity()
 
 

@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves, tree_map
 
 from thinnet.models import declared
 from thinnet.models.found import DROPS, FoundSite, Sites
@@ -30,6 +31,7 @@ class Case:
         modes: the training flag of each module before the audit.
         forgotten: the paths of modules whose penalty was not read since they last ran in training.
         seed: the seed of each run.
+        inputs: positional and keyword arguments of the call; None where the caller runs the model.
     """
 
     given: nn.Module
@@ -39,6 +41,7 @@ class Case:
     modes: dict[str, bool]
     forgotten: tuple[str, ...]
     seed: int = 0
+    inputs: tuple[Any, Any] | None = None
 
     @cached_property
     def visited(self) -> set[str]:
@@ -46,6 +49,30 @@ class Case:
         with preserve_state(self.model, self.seed), torch.no_grad():
             self.model.train()
             return trace(self.model, lambda: self.call(self.model)).visited
+
+    @cached_property
+    def rows_apart(self) -> bool:
+        """Whether eval computes the last row of axis 0 from that row alone; True where that cannot be told."""
+        sizes = [len(leaf) for leaf in tree_leaves(self.inputs) if isinstance(leaf, Tensor) and leaf.ndim]
+        if not sizes or sizes[0] < 2 or any(site.on_in_eval for site in self.sites):
+            return True
+
+        def last(leaf: Any) -> Any:
+            return leaf[-1:] if isinstance(leaf, Tensor) and leaf.ndim and len(leaf) == sizes[0] else leaf
+
+        (args, named), (one, one_named) = self.inputs, tree_map(last, self.inputs)
+        with preserve_state(self.model, self.seed) as state, torch.no_grad():
+            self.model.eval()
+            whole = self.model(*args, **named)
+            state.restore()
+            self.model.eval()
+            try:
+                alone = self.model(*one, **one_named)
+            except Exception:  # a model may need all rows
+                return True
+        pairs = zip(tree_leaves(whole), tree_leaves(alone), strict=False)
+        rows = [(a[-1:], b) for a, b in pairs if isinstance(a, Tensor) and a.ndim and len(a) == sizes[0] and len(b) == 1]
+        return all(torch.allclose(a, b, rtol=1e-3, atol=1e-5) for a, b in rows if a.shape == b.shape)
 
     def drops(self, site: FoundSite) -> bool:
         """Returns whether a site drops units, or multiplies them by numbers of mean one.

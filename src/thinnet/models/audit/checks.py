@@ -128,7 +128,7 @@ def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
         yield at(site, INPUT, f"It drops the input of the model, p = {site.p}.", "Use at most 0.2 on clean input.")
     if site.shared_axes and 0 in site.shared_axes:
         meant = isinstance(case.module(site.name), SHARING) or getattr(case.module(site.name), "shared", False)
-        if site.target == "activations" and site.kind == "dropout" and not meant:
+        if site.target == "activations" and site.kind == "dropout" and not meant and case.rows_apart:
             evidence = f"One mask value along {site.sharing}: every sample of a batch has the same mask."
             yield at(site, SAME_MASK, evidence, "Draw a mask for each sample, unless the method shares it.")
     if type(case.module(site.name)).__name__ in ALPHA and site.after not in ("elu", "selu"):

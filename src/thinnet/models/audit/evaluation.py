@@ -13,7 +13,7 @@ from thinnet.report.findings import Finding, Rule
 
 IN_EVAL = Rule("AUD101", "random in eval", "error")
 IN_EVAL_NOTE = Rule("AUD102", "random in eval, but no dropout", "note")
-SILENT = ("no use", "silent", "not reached", "not applied")
+SILENT = ("no use", "silent", "not reached", "not applied", "reseeding")
 
 
 def random_in_eval(case: Case) -> Iterator[Finding]:

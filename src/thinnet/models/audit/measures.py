@@ -1,5 +1,6 @@
 """The checks of an audit that run the model again, or ask the other ranks."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.models.audit.backward import masks_of_backward
-from thinnet.models.audit.case import Case
+from thinnet.models.audit.case import Case, at
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import trace
 from thinnet.models.trace.modules import Values
+from thinnet.models.trace.record import SiteId
 from thinnet.report.findings import Finding, Rule
 
 SHIFT = Rule("AUD306", "dropout shifts the variance before a normalisation", "warning")
@@ -54,6 +56,34 @@ def _variances(case: Case, norms: dict[str, nn.Module], seed: int | None) -> dic
     return found
 
 
+REPEATED = Rule("AUD107", "the same mask in every pass", "error")
+SEEDS = Rule("AUD108", "the forward pass seeds a global generator", "note")
+TELLING = 64  # as many numbers are not the same twice by chance
+
+
+def repeated_masks(case: Case) -> Iterator[Finding]:
+    """Masks that a seed in the forward pass repeats, and other seeds there."""
+    dropping = [site for site in case.sites if site.on_in_train and case.drops(site) and site.op != "thinnet::apply_noise"]
+    drawn: list[dict[SiteId, list[int]]] = []
+    with preserve_state(case.model, case.seed) as state, torch.no_grad():
+        for _ in range(2 if dropping else 0):  # the generators go on
+            case.model.train()
+            record = trace(case.model, lambda: case.call(case.model), level="draws", loss=lambda out: None)  # takes checksums
+            drawn.append({})
+            for draw in record.draws:
+                if math.prod(draw.shape) >= TELLING:
+                    drawn[-1].setdefault(draw.site, []).append(draw.digest)
+            state.restore()
+    for site in dropping:
+        if drawn[0].get(site.address, 0) == drawn[1].get(site.address, 1):
+            evidence = f"{site.op} drew the same numbers in two passes: each step trains the same sub-network."
+            yield at(site, REPEATED, evidence, "Seed once, before the training, and not in the forward pass.")
+    for site in case.sites:
+        if site.kind == "reseeding":
+            evidence = f"{site.op} sets the seed of everything that draws after it."
+            yield at(site, SEEDS, evidence, "Draw from a generator of its own, such as torch.Generator.")
+
+
 RANKS = Rule("AUD402", "the same seed on all ranks", "error")
 
 
@@ -70,4 +100,4 @@ def ranks(case: Case) -> Iterator[Finding]:
         yield Finding(RANKS, "", None, evidence, "Seed with the rank, or address the masks: rng.at(step, samples=ids).")
 
 
-MEASURES = (variance_shift, masks_of_backward, ranks)
+MEASURES = (variance_shift, masks_of_backward, repeated_masks, ranks)

@@ -84,6 +84,8 @@ def _apply_noise(call: Operation) -> tuple[Draw, Noise]:
         draw.p = None
         if kind == NoiseKind.UNIFORM and rate == 16384:  # one half times it
             return draw, Noise((draw,), uniform=True)
+        if kind.continuous:
+            return draw, Noise((draw,), centre=1.0)
         return draw, Noise((draw,), chance=1 - rate / 65536)
     draw.use, draw.axes = "multiplies", x.ndim
     step, samples = call.argument("step"), call.argument("samples")
