@@ -281,3 +281,10 @@ def test_attention_without_dropout_runs_in_a_served_module() -> None:
     thinnet.replace(model, functional=True, example=x)
     torch.testing.assert_close(model.eval()(x), expected)
     assert bool((model.train()(x) == 0).any())
+
+
+def test_sites_of_thinnet_are_not_noted_as_unchanged_dropout_of_pytorch() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), thinnet.nn.Dropout(0.5), nn.Linear(4, 4), nn.Dropout(0.2))
+    edit = thinnet.replace(model)
+    assert not any(line.lstrip("# ").startswith("1 is unchanged") for line in str(edit).splitlines())
+    assert type(model[3]) is thinnet.nn.Dropout

@@ -117,6 +117,8 @@ def _check_keys(path: str, old: nn.Module, new: nn.Module) -> None:
 
 
 def _unchanged(path: str, module: nn.Module) -> list[str]:
+    if isinstance(module, Site):
+        return []
     if isinstance(module, nn.RNNBase) and module.dropout > 0:
         return [f"{path} is unchanged: the dropout of {type(module).__name__} is inside one operation"]
     if isinstance(module, (_DropoutNd, nn.MultiheadAttention)) and (isinstance(module, _DropoutNd) or module.dropout > 0):
