@@ -138,3 +138,11 @@ def test_invalid_arguments_are_refused() -> None:
         with pytest.raises(ValueError, match=r"^DropConnect: x must count samples in axis 0; got shape .* Add that axis\."):
             DropConnect(layer)(x)
         assert DropConnect(layer, shared=True)(x).shape == x.shape
+
+
+@pytest.mark.parametrize("layer", (nn.Linear(4, 3), nn.Conv1d(4, 3, 2)))
+def test_a_batch_without_samples_has_gradients_of_zero(layer: nn.Module) -> None:
+    x = torch.ones(0, 4, *[5] * (layer.weight.ndim - 2))
+    y = DropConnect(layer, 0.5)(x)
+    y.sum().backward()
+    assert y.shape == layer(x).shape and not bool(layer.weight.grad.any())

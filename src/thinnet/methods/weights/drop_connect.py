@@ -101,6 +101,8 @@ def _drop(key: NoiseKey, x: Tensor, layer: Any, shared: bool) -> Tensor:
         return affine(layer, x, *_parts(layer, key.apply_noise(flat)))
     if x.ndim < (2 if isinstance(layer, nn.Linear) else layer.weight.ndim):
         raise ValueError(f"{key.function}: x must count samples in axis 0; got shape {tuple(x.shape)}. Add that axis.")
+    if not len(x):  # a convolution has no groups then
+        return layer(x)
     samples = key.samples
     ids = torch.arange(len(x), device=x.device)
     if samples is not None:  # one a row, or the first
