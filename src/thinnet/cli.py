@@ -12,8 +12,9 @@ from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from thinnet.report.findings import Format
+from thinnet.report.mistakes import Mistake
 from thinnet.report.terminal import show
-from thinnet.study.plan import Plan, StudyError, parse_budget, parse_names, parse_numbers
+from thinnet.study.plan import Plan, parse_budget, parse_names, parse_numbers
 from thinnet.study.problems import DIGITS, PROBLEMS
 
 ABOUT = """Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data.
@@ -92,7 +93,7 @@ def exit_codes() -> Iterator[None]:
     """Turn an error that the caller can correct into one sentence and exit code 2, and Ctrl-C into 130."""
     try:
         yield
-    except StudyError as error:
+    except Mistake as error:
         typer.echo(error, err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
@@ -237,7 +238,8 @@ def study(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help=f"A .csv, .tsv or .txt file (also .gz), .parquet or .npz; or one of {', '.join(PROBLEMS)}. Default: digits."
+            help="A .csv, .tsv or .txt file (also .gz), .parquet or .npz; a .py file with model() and data(); "
+            f"or one of {', '.join(PROBLEMS)}. Default: digits."
         ),
     ] = None,
     target: Annotated[
@@ -310,6 +312,8 @@ def study(
 
     See how dropout works on a toy function: `thinnet study toy`
 
+    Study your own model: `thinnet study my.py`, where my.py defines `model()` and `data()`.
+
     Compare thinned execution with dropout: `thinnet study --methods dropout,thin --rates 0.2,0.5 --out thin-report`
 
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
@@ -318,6 +322,10 @@ def study(
         name = DIGITS if file is None else str(file)
         given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
         settings = PROBLEMS[name].settings if name in PROBLEMS else {}
+        if name.endswith(".py"):
+            from thinnet.study.user_file import open_file, settings_of
+
+            settings = settings_of(open_file(Path(name)))
         plan = Plan(
             **settings | {option: value for option, value in given.items() if value is not None},
             rates=parse_numbers("--rates", rates),

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from thinnet.report.mistakes import Mistake
+
 INPUT = re.compile(r"(?P<shape>\d+(x\d+)*)?(:(?P<dtype>\w+))?(:(?P<top>\d+))?")
 SHAPES = "a shape such as 4x3x32x32, or 2x12:int64:1000 for integers below 1000"
 LISTED = 6  # names in an error message
@@ -25,7 +27,7 @@ PATHS = sysconfig.get_paths()
 NOT_THE_USERS = (PATHS["stdlib"], PATHS["purelib"], PATHS["platlib"], str(Path(__file__).parents[1]), "<frozen ")
 
 
-class LoadError(ValueError):
+class LoadError(Mistake):
     """A mistake in the command line or in the user's code. The message says how to fix it."""
 
 
@@ -39,7 +41,7 @@ def load(place: str, function: str) -> nn.Module:
     if not colon or not file or not name.isidentifier():
         hint = f" Add a name in the file: {place}:NAME." if Path(place).is_file() else ""
         raise LoadError(f"{function}: MODEL must be FILE.py:FACTORY or package.module:FACTORY; got {place!r}.{hint}")
-    module = _from_file(file, function) if file.endswith(".py") else _from_package(file, function)
+    module = module_from_file(file, function) if file.endswith(".py") else _from_package(file, function)
     made = getattr(module, name, None)
     if not isinstance(made, nn.Module):
         made = _called(_factory(module, file, name, function), name, function)
@@ -60,7 +62,12 @@ def _from_package(name: str, function: str) -> ModuleType:
     raise LoadError(f"{function}: {name!r} is neither in this folder nor installed. Give FILE.py:FACTORY.")
 
 
-def _from_file(file: str, function: str) -> ModuleType:
+def module_from_file(file: str, function: str) -> ModuleType:
+    """Imports a file as a module.
+
+    Raises:
+        LoadError: the file does not exist, or its code raises an error.
+    """
     path = Path(file)
     if not path.is_file():
         near = get_close_matches(path.name, [other.name for other in path.parent.glob("*.py")], n=1)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from thinnet.inference import sample
 from thinnet.study.dataset import Dataset
@@ -22,13 +22,18 @@ SAMPLES = 50
 def averages_on_test(data: Dataset, plan: Plan, folder: Path, trials: list[Trial]) -> Scores:
     """Score every test row by the average of sub-networks, with the best weights of the trials of one configuration."""
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
-    losses, errors = [], []
+    losses, errors, size = [], [], data.evaluation_rows
     for network in trained(data, plan, folder, trials, "best"):
-        drawn = sample(network, x, n=SAMPLES, seed=plan.seed, samples=data.test.ids.tolist(), kind="values", progress=False)
-        output = averaged(drawn.draws, data.task)
+        parts = zip(x.split(size), torch.from_numpy(data.test.ids).split(size), strict=True)
+        drawn = [_drawn(network, rows, ids.tolist() if data.by_sample else None, plan.seed) for rows, ids in parts]
+        output = torch.cat([averaged(draws, data.task) for draws in drawn])
         losses.append(data.task.loss(output, y).double())
         errors.append(data.task.error(output, y).double())
     return {"loss": torch.stack(losses).numpy(), "error": torch.stack(errors).numpy()}
+
+
+def _drawn(network: nn.Module, x: Tensor, ids: list[int] | None, seed: int) -> Tensor:
+    return sample(network, x, n=SAMPLES, seed=seed, samples=ids, kind="values", progress=False).draws
 
 
 def averaged(outputs: Tensor, task: Task) -> Tensor:

@@ -31,6 +31,7 @@ from thinnet.study.runner import run
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
 from thinnet.study.trial import fabric_for
+from thinnet.study.user_file import load_file, open_file
 from thinnet.study.verdict import Verdict, judge
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
@@ -114,6 +115,8 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
 
 def _load(request: Request) -> Dataset:
     """Read the file, or load the built-in problem of that name."""
+    if request.file is not None and request.file.suffix == ".py":
+        return load_file(open_file(request.file), request.task, request.plan.seed)
     name = DIGITS if request.file is None and request.target is None else str(request.file)
     if name not in PROBLEMS:
         return prepare(read_table(request.file, request.target, request.kinds), request.task, request.plan.seed)

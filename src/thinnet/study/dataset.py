@@ -2,16 +2,22 @@
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from thinnet.study.columns import Column
 from thinnet.study.tasks import Task
 
+if TYPE_CHECKING:
+    from thinnet.study.user_file import UserFile
+
+EVALUATION_ROWS, EVALUATION_ROWS_OF_A_FILE = 8192, 256
+
 
 @dataclass(frozen=True)
 class Split:
-    """One of the three sets: inputs (N, features), targets (N,), and the row of the file of each sample (N,)."""
+    """One of the three sets: inputs (N, ...), targets (N,), and the row of the file of each sample (N,)."""
 
     x: np.ndarray
     y: np.ndarray
@@ -34,6 +40,9 @@ class Dataset:
         test: the test set, used once, at the end.
         columns: how every column of a table was read.
         notes: sentences for the reader on how the data were prepared.
+        file: the user's file that defines the model, where there is one.
+        by_sample: whether the samples of a batch are on axis 0 of every dropout site, so that masks follow the sample; those of
+            a graph follow the step alone.
         warnings: sentences, each with a number, on what makes the result of little use.
     """
 
@@ -46,10 +55,22 @@ class Dataset:
     columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    file: "UserFile | None" = None
+    by_sample: bool = True
+
+    @property
+    def evaluation_rows(self) -> int:
+        """The number of rows that are evaluated at once."""
+        return EVALUATION_ROWS if self.file is None else EVALUATION_ROWS_OF_A_FILE
+
+    @property
+    def features(self) -> int:
+        """The number of inputs of a sample."""
+        return int(np.prod(self.train.x.shape[1:]))
 
     def fingerprint(self) -> str:
         """Return a SHA-256 over every number of the three sets and over the task."""
-        digest = hashlib.sha256(repr(self.task).encode())
+        digest = hashlib.sha256((repr(self.task) + (self.file.digest if self.file else "")).encode())
         for part in (self.train, self.validation, self.test):
             for array in (part.x, part.y, part.ids):
                 digest.update(f"{array.dtype.str}{array.shape}".encode())

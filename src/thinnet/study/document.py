@@ -19,7 +19,7 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
         "thinnet": version("thinnet"),
         "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen},
         "test": {view: {name: asdict(part) for name, part in pair.items()} for view, pair in results.test.items()},
-        "naive": {name: asdict(part) for name, part in results.naive.items()},
+        "naive": results.naive and {name: asdict(part) for name, part in results.naive.items()},
         "test_looks": results.looks,
         "configurations": _numbers(results.rates),
         "methods": {
@@ -35,7 +35,7 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
             "task": data.task.name,
             "loss": data.task.loss_name,
             "error": data.task.error_name,
-            "features": data.train.x.shape[1],
+            "features": data.features,
             "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
             "columns": [column._asdict() for column in data.columns],
             "notes": list(data.notes),

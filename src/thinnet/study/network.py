@@ -31,14 +31,16 @@ def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float) 
     return nn.Sequential(*layers, nn.Linear(hidden[-1], outputs))
 
 
-def seeded_network(data: Dataset, plan: Plan, rate: float, seed: int) -> nn.Sequential:
+def seeded_network(data: Dataset, plan: Plan, rate: float, seed: int) -> nn.Module:
     """Build the network with the initial weights of a seed; torch's default generator is unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if data.file is not None:
+            return data.file.network(rate)
         return perceptron(data.train.x.shape[1], plan.hidden, data.task.outputs, rate)
 
 
-def thinned(network: nn.Sequential, data: Dataset, plan: Plan, key: TrialKey) -> nn.Sequential:
+def thinned(network: nn.Module, data: Dataset, plan: Plan, key: TrialKey) -> nn.Module:
     """Apply `thinnet.thin` where the method is thin and the rate is above 0; the weights and the outputs in eval mode stay.
 
     Raises:
@@ -46,7 +48,7 @@ def thinned(network: nn.Sequential, data: Dataset, plan: Plan, key: TrialKey) ->
     """
     if key.method == THIN and key.rate > 0:
         thinning = thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups)
-        if len(thinning.thinned) < len(plan.hidden):
+        if len(thinning.thinned) < (len(plan.hidden) if data.file is None else 1):
             got = f"{key.rate:g} and {','.join(map(str, plan.hidden))}: site {thinning.notes[0]}"
             raise StudyError("--rates", f"{THIN} must skip units of every layer", got, "Use higher --rates or wider --hidden.")
     return network

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from thinnet.report.mistakes import Mistake
+
 COMMAND = "thinnet study"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
@@ -35,7 +37,7 @@ class TrialKey(NamedTuple):
     seed: int
 
 
-class StudyError(ValueError):
+class StudyError(Mistake):
     """An error that the caller of the study can correct.
 
     Args:

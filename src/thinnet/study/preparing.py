@@ -42,11 +42,11 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
     found = task or infer_task(target)
     if found == "classification":
         classes, y = as_classes(target)
-        rows, values = _split(len(ids), y, seed), y
+        rows, values = split_rows(len(ids), y, seed), y
         scoring = Classification(classes)
     else:
         values = as_numbers(target)
-        rows = _split(len(ids), None, seed)
+        rows = split_rows(len(ids), None, seed)
         scoring = Regression(float(values[rows[0]].mean()), float(values[rows[0]].std()) or 1.0)
         y = ((values - scoring.mean) / scoring.scale).astype(np.float32)
     features = table.features[present]
@@ -68,7 +68,7 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
     )
 
 
-def _split(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def split_rows(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draw 60 % of the positions for training, 20 % for validation and 20 % for testing, stratified by class."""
     rest, test = train_test_split(np.arange(rows), test_size=TEST_SHARE, stratify=classes, random_state=seed)
     labels = None if classes is None else classes[rest]

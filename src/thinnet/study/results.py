@@ -66,7 +66,8 @@ class Results:
         chosen: the rate with the lowest mean validation loss at the best epochs.
         seeds: the number of seeds of each configuration.
         test: for `best` and `last` weights, a Contrast of `loss` and one of `error`: the chosen rate less rate 0.
-        naive: a Contrast of `loss` and one of `error`: the chosen rate, with its best weights, less one constant prediction.
+        naive: a Contrast of `loss` and one of `error`: the chosen rate, with its best weights, less one constant prediction;
+            None for a loss of the user.
         looks: every different use of the test set so far.
         others: the results of every other method, like `rates`; they share rate 0.
         comparisons: every other method compared with the first, at every rate above 0.
@@ -78,7 +79,7 @@ class Results:
     chosen: float
     seeds: int
     test: dict[str, dict[str, Contrast]]
-    naive: dict[str, Contrast]
+    naive: dict[str, Contrast] | None
     looks: list[dict]
     others: dict[str, list[RateResult]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -111,12 +112,14 @@ def summarize(data: Dataset, plan: Plan, store: Store, seeds: int) -> Results:
     wanted = rounds if others else {base, ours}
     scores = {each: scores_on_test(data, plan, store.folder, rounds[each]) for each in wanted}
     test = {view: contrasts(data, scores[ours][view], scores[base][view]) for view in VIEWS}
-    naive = {name: values.repeat(seeds, 0) for name, values in naive_scores(data).items()}
+    naive = naive_scores(data)
     averages = None
     if chosen:
         averages = contrasts(data, averages_on_test(data, plan, store.folder, rounds[ours]), scores[ours]["best"])
     by_method = {method: _by_rate(plan, rounds, method) for method in others}
-    beside = contrasts(data, scores[ours]["best"], naive)
+    beside = None
+    if naive is not None:
+        beside = contrasts(data, scores[ours]["best"], {name: values.repeat(seeds, 0) for name, values in naive.items()})
     return Results(rates, chosen, seeds, test, beside, looks, by_method, compare(data.task, plan, rounds, scores), averages)
 
 

@@ -30,15 +30,17 @@ def scores_on_test(data: Dataset, plan: Plan, folder: Path, trials: list[Trial])
     scores: dict[str, Scores] = {}
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
     for view in VIEWS:
-        rows = [score(network, data.task, x, y) for network in trained(data, plan, folder, trials, view)]
+        rows = [score(network, data.task, x, y, data.evaluation_rows) for network in trained(data, plan, folder, trials, view)]
         losses, errors = zip(*rows, strict=True)
         scores[view] = {"loss": torch.stack(losses).numpy(), "error": torch.stack(errors).numpy()}
     return scores
 
 
-def naive_scores(data: Dataset) -> Scores:
+def naive_scores(data: Dataset) -> Scores | None:
     """Score every test row by the one output that suits the training targets best; both arrays are (1, rows)."""
-    y = torch.from_numpy(data.test.y)
-    output = data.task.constant(torch.from_numpy(data.train.y)).expand(len(y), -1)
+    y, output = torch.from_numpy(data.test.y), data.task.constant(torch.from_numpy(data.train.y))
+    if output is None:
+        return None
+    output = output.expand(*y.shape, -1)
     scores = {"loss": data.task.loss(output, y), "error": data.task.error(output, y)}
     return {name: values[None].double().numpy() for name, values in scores.items()}

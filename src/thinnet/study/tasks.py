@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch.nn.functional as F
@@ -32,8 +32,8 @@ class Task(Protocol):
     @property
     def constant_name(self) -> str: ...
 
-    def constant(self, y: Tensor) -> Tensor:
-        """The one output (outputs,) with the lowest loss on the training targets (N,): the naive baseline."""
+    def constant(self, y: Tensor) -> Tensor | None:
+        """The one output (outputs,) with the lowest loss on the training targets (N,), the naive baseline; None if unknown."""
         ...
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
@@ -55,7 +55,10 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Classification:
-    """Classes: negative log-likelihood, and the error rate."""
+    """Classes: negative log-likelihood, and the error rate.
+
+    The output has the classes on its last axis. Where a sample has several targets, as a text has tokens, they are averaged.
+    """
 
     classes: Sequence[str]
     name = "classification"
@@ -71,13 +74,15 @@ class Classification:
         return len(self.classes)
 
     def constant(self, y: Tensor) -> Tensor:
-        return y.bincount(minlength=self.outputs).float().log().log_softmax(0)
+        return y.flatten().bincount(minlength=self.outputs).float().clamp_min(0.5).log().log_softmax(0)
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(output, y, reduction="none")
+        losses = F.cross_entropy(output.flatten(0, -2), y.flatten(), reduction="none")
+        return losses.reshape(len(y), -1).mean(1) if y.dim() > 1 else losses
 
     def error(self, output: Tensor, y: Tensor) -> Tensor:
-        return (output.argmax(dim=1) != y).to(output.dtype)
+        errors = (output.argmax(-1) != y).to(output.dtype)
+        return errors.flatten(1).mean(1) if y.dim() > 1 else errors
 
     def total(self, mean: float) -> float:
         return mean
@@ -108,7 +113,7 @@ class Regression:
         return y.mean().reshape(1)
 
     def loss(self, output: Tensor, y: Tensor) -> Tensor:
-        return (output.squeeze(1) - y).square()
+        return (output.reshape(y.shape) - y).square()
 
     def error(self, output: Tensor, y: Tensor) -> Tensor:
         return self.loss(output, y) * self.scale**2
@@ -122,3 +127,39 @@ class Regression:
         if root_a == 0 or root_b == 0:
             return np.full_like(a, root_a - root_b)
         return (a / root_a - b / root_b + root_a - root_b) / 2
+
+
+@dataclass(frozen=True)
+class Custom:
+    """The loss of a user's file, and its metric or else the loss again; both return one number for each sample."""
+
+    file: Any
+    name = "custom loss"
+    loss_name = "loss"
+    error_factor = 1.0
+    error_unit = ""
+    difference_unit = ""
+    constant_name = ""
+    outputs = 0
+
+    @property
+    def error_name(self) -> str:
+        return "metric" if hasattr(self.file.module, "metric") else "loss"
+
+    def constant(self, y: Tensor) -> None:
+        return None
+
+    def loss(self, output: Tensor, y: Tensor) -> Tensor:
+        return self.file.call("loss", output, y)
+
+    def error(self, output: Tensor, y: Tensor) -> Tensor:
+        return self.file.call(self.error_name, output, y)
+
+    def total(self, mean: float) -> float:
+        return mean
+
+    def error_difference(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return a - b
+
+    def __repr__(self) -> str:
+        return "Custom()"  # the file is part of the identity of the data by its text

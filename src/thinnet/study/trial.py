@@ -14,13 +14,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from thinnet import DropoutRNG
-from thinnet.study.dataset import Dataset, Split
+from thinnet.study.dataset import EVALUATION_ROWS, Dataset, Split
 from thinnet.study.network import seeded_network, thinned
 from thinnet.study.plan import DROPOUT, Plan, StudyError, TrialKey
 from thinnet.study.tasks import Task
 from thinnet.study.weights import States, save_weights, weights_path
 
-EVALUATION_ROWS = 8192
 CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
 VIEWS = ("best", "last")
 
@@ -90,7 +89,7 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     fabric = fabric_for(plan)
     network = thinned(seeded_network(data, plan, key.rate, seeds.weights), data, plan, key)
     rng = DropoutRNG(seeds.dropout).bind(network)
-    model, optimizer = fabric.setup(network, torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True))
+    model, optimizer = fabric.setup(network, _optimizer(data, plan, network))
     sets = {name: _on_device(part, fabric) for name, part in (("train", data.train), ("validation", data.validation))}
     batches = torch.Generator().manual_seed(seeds.batches)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
@@ -101,16 +100,22 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
         x, y, ids = sets["train"]
         for rows in torch.randperm(len(y), generator=batches).split(plan.batch):
             rows = rows.to(fabric.device)
-            rng.at(step, samples=ids[rows])
+            rng.at(step, samples=ids[rows] if data.by_sample else None)
             optimizer.zero_grad()
             fabric.backward(data.task.loss(model(x[rows]), y[rows]).mean())
             optimizer.step()
             step += 1
         seconds += time.perf_counter() - started
-        _record(curves, model, data.task, sets, f"rate {key.rate:g} and seed {key.seed}")
+        _record(curves, model, data, sets, f"rate {key.rate:g} and seed {key.seed}")
         if epoch == 0 or curves["validation_loss"][-1] < curves["validation_loss"][best]:
             best, states["best"] = epoch, _copied(network)
     return Trial(key.rate, key.seed, curves, best, seconds, method=key.method), states | {"last": _copied(network)}
+
+
+def _optimizer(data: Dataset, plan: Plan, network: nn.Module) -> torch.optim.Optimizer:
+    if data.file is not None:
+        return data.file.optimizer(network.parameters(), plan.learning_rate)
+    return torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True)
 
 
 def seeds_of(plan: Plan, seed: int) -> Seeds:
@@ -132,11 +137,11 @@ def fabric_for(plan: Plan) -> Fabric:
         raise StudyError("--device", "device and precision must exist here", got, "Use cpu and 32-true.") from None
 
 
-def score(model: nn.Module, task: Task, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+def score(model: nn.Module, task: Task, x: Tensor, y: Tensor, at_once: int = EVALUATION_ROWS) -> tuple[Tensor, Tensor]:
     """Return the loss and the error of every sample in eval mode, both (N,) and float64."""
     model.eval()
     with torch.no_grad():
-        output = torch.cat([model(rows).float() for rows in x.split(EVALUATION_ROWS)])
+        output = torch.cat([model(rows).float() for rows in x.split(at_once)])
         return task.loss(output, y).double(), task.error(output, y).double()
 
 
@@ -151,10 +156,10 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _record(curves: dict[str, list[float]], model: nn.Module, task: Task, sets: dict, trial: str) -> None:
+def _record(curves: dict[str, list[float]], model: nn.Module, data: Dataset, sets: dict, trial: str) -> None:
     """Add one epoch to the curves; `trial` is for the error message."""
     for name, (x, y, _) in sets.items():
-        losses, errors = score(model, task, x, y)
+        losses, errors = score(model, data.task, x, y, data.evaluation_rows)
         loss = losses.mean().item()
         if not math.isfinite(loss):
             epoch = len(curves["validation_loss"]) + 1
@@ -162,7 +167,7 @@ def _record(curves: dict[str, list[float]], model: nn.Module, task: Task, sets: 
             advice = "Use a smaller --learning-rate and a new --out."
             raise StudyError("--learning-rate", f"the {name} loss must stay finite", got, advice)
         curves[f"{name}_loss"].append(loss)
-        curves[f"{name}_error"].append(task.total(errors.mean().item()))
+        curves[f"{name}_error"].append(data.task.total(errors.mean().item()))
 
 
 def _on_device(part: Split, fabric: Fabric) -> tuple[Tensor, Tensor, Tensor]:

@@ -58,10 +58,9 @@ def _reason(results: Results) -> str:
     interval = results.test["best"]["loss"].interval
     if len(results.rates) < 2:
         return "alone"
-    beside = results.naive["loss"].interval
-    if interval is None or beside is None:
+    if interval is None:
         return "few"
-    if beside.high >= 0:
+    if results.naive is not None and _not_below_zero(results.naive["loss"]):
         return "naive"
     if results.chosen == 0:
         return "zero"
@@ -87,7 +86,8 @@ def _evidence(reason: str, results: Results, data: Dataset) -> list[str]:
             f"{where}, p = {results.chosen:g} {change}: {difference(loss)}.",
             f"The {task.error_name} changes {errors}.",
         ]
-    sentences.append(_naive(results, task))
+    if results.naive is not None:
+        sentences.append(_naive(results.naive, task))
     if _late(results):
         sentences.append(f"At p = {results.chosen:g} the validation loss was still falling: more --epochs may lower it.")
     if reason == "unclear":
@@ -101,8 +101,12 @@ def _evidence(reason: str, results: Results, data: Dataset) -> list[str]:
     return sentences
 
 
-def _naive(results: Results, task: Task) -> str:
-    loss, error = results.naive["loss"], results.naive["error"]
+def _not_below_zero(contrast: Contrast) -> bool:
+    return contrast.interval is None or contrast.interval.high >= 0
+
+
+def _naive(naive: dict[str, Contrast], task: Task) -> str:
+    loss, error = naive["loss"], naive["error"]
     reached = f"{task.loss_name} {loss.without:.3g} and {task.error_name} {quantity(error.without, task)}"
     return f"{task.constant_name[0].upper()}{task.constant_name[1:]} reaches {reached}."
 

@@ -1,0 +1,132 @@
+"""A study of the user's own model and data: three examples run, and every mistake in the file is one sentence."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from thinnet.models.edit.rates import owners
+from thinnet.study.network import seeded_network
+from thinnet.study.plan import Plan
+from thinnet.study.user_file import UserFile, load_file, open_file, scored
+
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "study").glob("*.py"))
+GOOD = """
+import torch
+from torch import nn
+
+epochs = 2
+
+def model():
+    return nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, 3))
+
+def data():
+    x = torch.randn(90, 5, generator=torch.Generator().manual_seed(0))
+    return x, x[:, :3].argmax(1)
+"""
+
+
+def written(folder: Path, text: str = GOOD) -> Path:
+    path = folder / "mine.py"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_run(path: Path, tmp_path: Path, study: Callable):
+    outcome = study(path, "--json", "--rates", "0.3", "--epochs", "1", "--seeds", "1", "--out", tmp_path)
+    found = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert found["plan"]["epochs"] == 1
+    assert "the rate is set at" in found["data"]["notes"][0]
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_result_does_not_depend_on_processes_and_resumes(tmp_path: Path, study: Callable):
+    path = written(tmp_path)
+    whole = study(path, "--json", "--out", tmp_path / "one").result()
+    assert whole["plan"]["epochs"] == 3  # the option wins over the file
+    study(path, "--json", "--seeds", "1", "--out", tmp_path / "two")
+    assert study(path, "--json", "--jobs", "2", "--out", tmp_path / "two").result() | {"test_looks": 0} == whole | {
+        "test_looks": 0
+    }
+
+
+def test_another_text_of_the_file_is_another_study(tmp_path: Path, study: Callable):
+    study(written(tmp_path), "--out", tmp_path / "out")
+    outcome = study(written(tmp_path, GOOD + "\n# changed\n"), "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert "must be new or hold this same study" in outcome.err
+
+
+def test_rates_share_initial_weights_and_have_their_rate(tmp_path: Path):
+    data = load_file(open_file(written(tmp_path)), None, seed=0)
+    one, other = (seeded_network(data, Plan(), rate, seed=3) for rate in (0.0, 0.5))
+    for name, value in one.state_dict().items():
+        assert torch.equal(value, other.state_dict()[name])
+    assert [owner.p for owner in owners(other)] == [0.5]
+
+
+def test_model_without_dropout_gets_it_where_the_catalogue_advises(tmp_path: Path):
+    data = load_file(open_file(written(tmp_path, GOOD.replace("nn.Dropout(0.1), ", ""))), None, seed=0)
+    assert [owner.p for owner in owners(seeded_network(data, Plan(), 0.3, seed=0))] == [0.3]
+
+
+def test_three_given_sets_stay_as_they_are(tmp_path: Path):
+    text = GOOD.replace("return x, x[:, :3].argmax(1)", "return [(x[i::3], x[i::3, 0]) for i in range(3)]")
+    data = load_file(open_file(written(tmp_path, text.replace("16, 3", "16, 1"))), None, seed=0)
+    assert data.task.name == "regression"
+    assert [len(part) for part in (data.train, data.validation, data.test)] == [30, 30, 30]
+    assert data.train.y.mean() == pytest.approx(0, abs=1e-6)
+
+
+def test_loss_metric_and_optimizer_of_the_file_are_used(tmp_path: Path, study: Callable):
+    own = """
+def loss(output, y): return nn.functional.cross_entropy(output, y, reduction="none")
+def metric(output, y): return (output.argmax(1) != y).float()
+def optimizer(parameters): return torch.optim.SGD(parameters, lr=0.1, momentum=0.9)
+"""
+    found = study(written(tmp_path, GOOD + own), "--json", "--out", tmp_path / "out").result()
+    assert (found["data"]["loss"], found["data"]["error"], found["naive"]) == ("loss", "metric", None)
+    assert 0 <= found["configurations"][0]["best"]["validation_error"] <= 1
+
+
+def test_scored_output():
+    x = torch.ones(1)
+    assert scored(x) is scored((x, None)) is scored({"a": x}) is scored(type("Output", (), {"logits": x})())
+
+
+def test_file_travels_to_a_process_without_its_module(tmp_path: Path):
+    import pickle
+
+    file = open_file(written(tmp_path))
+    assert file.module.epochs == 2
+    assert pickle.loads(pickle.dumps(file)) == UserFile(file.path, file.digest)
+
+
+MISTAKES = {
+    "no model": (GOOD.replace("def model", "def other"), "the file must define model()"),
+    "model is no function": (GOOD + "\nmodel = 3\n", "model must be a function"),
+    "model is no module": (GOOD.replace("return nn.Sequential", "return list"), "raises"),
+    "import": ("import not_there_at_all\n" + GOOD, "imports 'not_there_at_all', which cannot be found"),
+    "syntax": (GOOD + "\ndef broken(:\n", "is not valid Python"),
+    "error in data": (GOOD.replace("x = torch.randn(90", "x = torch.rand_n(90"), "raises AttributeError"),
+    "wrong shape": (GOOD.replace("nn.Linear(5, 16)", "nn.Linear(7, 16)"), "raises RuntimeError"),
+    "one number": (GOOD.replace("return x, x[:, :3].argmax(1)", "return x"), "data() must return (x, y)"),
+    "few samples": (GOOD.replace("90, 5", "9, 5"), "samples must be at least 50; got 9"),
+    "lengths": (GOOD.replace("x[:, :3]", "x[1:, :3]"), "one row for each sample"),
+    "loss of the mean": (GOOD + "\ndef loss(output, y): return output.mean()\n", "loss must return one number a sample"),
+    "epochs of words": (GOOD.replace("epochs = 2", "epochs = 'many'"), "epochs must be a number"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistake_in_the_file_is_one_sentence(case: str, tmp_path: Path, study: Callable):
+    text, words = MISTAKES[case]
+    outcome = study(written(tmp_path, text), "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert words in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
