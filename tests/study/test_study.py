@@ -23,7 +23,7 @@ from thinnet.study.weights import load_weights
 
 LONG = ("--rates", "0.5", "--seeds", "6", "--epochs", "40", "--hidden", "32")
 """Twelve trials of about half a second: long enough to be stopped in the middle."""
-PATIENCE = 60.0
+PATIENCE = 240.0
 
 
 def start(*arguments: object) -> subprocess.Popen:

@@ -10,7 +10,8 @@ import torch
 from thinnet.models.edit.rates import owners
 from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan
-from thinnet.study.user_file import UserFile, load_file, open_file, scored
+from thinnet.study.user_data import load_file
+from thinnet.study.user_file import UserFile, open_file, scored
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "study").glob("*.py"))
 GOOD = """

@@ -31,7 +31,8 @@ from thinnet.study.runner import run
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
 from thinnet.study.trial import fabric_for
-from thinnet.study.user_file import load_file, open_file
+from thinnet.study.user_data import load_file
+from thinnet.study.user_file import open_file
 from thinnet.study.verdict import Verdict, judge
 
 DONE, BAD_INPUT, INTERRUPTED = 0, 2, 130
