@@ -8,6 +8,8 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -117,6 +119,27 @@ def measure(size: str, dtype: str) -> list[dict[str, object]]:
     return found
 
 
+def tiles(size: str) -> list[dict[str, object]]:
+    """Returns a row for each size of a program: what it reads, and by how many warps. The rows decide `launch.TILE_BYTES`."""
+    from thinnet.ops.triton import launch
+
+    x = torch.randn(SIZES[size][0], device=DEVICE).bfloat16()
+    y, rate, seed = torch.empty_like(x), torch.tensor(32768, dtype=torch.int32, device=DEVICE), torch.tensor(7, device=DEVICE)
+
+    def noise(tile: int, warps: int) -> None:
+        with patch.object(launch, "TILE_BYTES", tile), patch.object(launch, "COMPILED", launch.COMPILED | {"num_warps": warps}):
+            with patch.object(launch, "_launches", kept.setdefault((tile, warps), {})):
+                apply_noise(x, rate, seed)
+
+    kept: dict[tuple[int, int], dict[object, object]] = {}
+    candidates = {f"{tile} B, {warps} warps": partial(noise, tile, warps) for tile in (4096, 8192, 16384) for warps in (4, 8)}
+    micro = times({"copy": lambda: y.copy_(x)} | candidates, SIZES[size][1])
+    return [
+        {"elements": size, "program": name, "% of copy bandwidth": round(100 * micro["copy"] / micro[name], 1)}
+        for name in candidates
+    ]
+
+
 def main() -> int:
     """Measures what fits on the GPU, writes benchmarks/results/gpu.json and prints it; returns the exit status."""
     if reason := device.missing or (None if REHEARSE else thinnet.ops.why("cuda")):
@@ -129,7 +152,9 @@ def main() -> int:
                 rows += measure(size, dtype)
                 torch.cuda.empty_cache()
                 write("gpu", rows)
-    print(tables.gpu(), BARS, sep="\n\n")
+    programs = [row for size in (("1 M",) if REHEARSE else ("16 M", "256 M")) for row in tiles(size)]
+    write("gpu_tiles", programs)
+    print(tables.gpu(), BARS, *programs, sep="\n")
     for row in rows:
         print({name: value for name, value in row.items() if name != "microseconds"})
     return 0

@@ -102,15 +102,16 @@ KEPT = 4096
 
 
 def _launch(tensors: tuple[Any, ...], units: Sequence[int], options: int) -> None:
-    y, x, *_, samples = tensors
+    y, x, _, _, step, _, samples = tensors
+    pointers = [None if each is None else each.data_ptr() for each in tensors]
     one_id = samples is None or samples.numel() == 1
     layout = x.dtype, x.shape, x.stride(), y.stride(), tuple(units), options, one_id, x.get_device()
-    key = *layout, *[-1 if each is None else each.data_ptr() & 15 for each in tensors]  # Triton compiles for alignment
+    key = *layout, *[None if each is None else each & 15 for each in pointers]  # Triton compiles for alignment
     found = _launches.get(key)
     if found is not None:
-        found[0](*tensors, *found[1])
+        found[0](*pointers, *found[1])  # Triton would ask the driver about each tensor
         return
-    plan = plan_of(x, y, tensors[4], samples, units, options)
+    plan = plan_of(x, y, step, samples, units, options)
     grid = plan.programs, 1, 1
     compiled = getattr(kernels, plan.kernel)[grid](*tensors, *plan.numbers, **plan.constants, **COMPILED)
     if compiled is not None:  # the interpreter compiles nothing
