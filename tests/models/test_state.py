@@ -218,6 +218,14 @@ def test_containers_that_hold_tensors_are_restored() -> None:
     assert len(model.cache) == 1 and model.cache[0] is first and not model.state.any()
 
 
+def test_an_audit_leaves_the_buffers_of_a_spectral_norm() -> None:
+    norm = nn.utils.parametrizations.spectral_norm
+    model = nn.Sequential(norm(nn.Linear(8, 16)), nn.ReLU(), nn.Dropout(0.3), norm(nn.Linear(16, 4)))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    thinnet.audit(model, X)
+    assert all(value.equal(before[name]) for name, value in model.state_dict().items())
+
+
 def test_sample_leaves_the_weights_and_draws_each_time_from_them() -> None:
     model = Quantised().eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from torch import Tensor, nn
+from torch import nn
 
 from thinnet.methods.registry import REGISTRY
 from thinnet.models import declared
@@ -111,9 +111,12 @@ def placement(case: Case) -> Iterator[Finding]:
 
 
 def _has_weights(module: nn.Module) -> bool:
-    """Returns whether a module is a layer with weights: no embedding, and no normalisation, whose weight has one axis."""
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, Tensor) and weight.ndim > 1 and not isinstance(module, nn.Embedding)
+    """Returns whether a module is a layer with weights: no embedding, and no normalisation, whose weight has one axis.
+
+    It reads no attribute: that of a parametrised weight computes it, and a spectral norm changes its buffers then.
+    """
+    named = [name for name, parameter in module.named_parameters(recurse=False) if parameter.ndim > 1]
+    return any(name.startswith(("weight", "original")) for name in named) and not isinstance(module, nn.Embedding)
 
 
 def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
