@@ -123,6 +123,23 @@ class Block(nn.Module):
         return x * mask * (mask.numel() / mask.sum())
 
 
+def inverted(self: Any, x: Tensor) -> Tensor:
+    x = self.one(x).relu()
+    dropped = (1 - torch.empty_like(x).bernoulli_(0.9)).to(torch.bool)
+    return self.two(x.masked_fill(dropped, 0) * (1 / 0.9) if self.training else x)
+
+
+class Vanishing(nn.Module):
+    """A network whose activations vanish, as at an initialisation of small weights, before a norm and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norms, self.drop, self.two = nn.ModuleList(nn.BatchNorm1d(16) for _ in range(2)), nn.Dropout(0.3), nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.two(self.drop(self.norms[1](1e-9 * self.norms[0](1e-9 * x))))
+
+
 def scheduled(self: Any, x: Tensor) -> Tensor:
     self.drop.p = 0.1
     return self.two(self.drop(self.one(x).relu()))
@@ -163,6 +180,8 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "a mask that makes its factor": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Block(), nn.Conv2d(8, 3, 3)), MAPS),
     "one mask for all steps": (Model(recurrent, rnn=nn.GRU(16, 16)), SEQUENCES),
     "a generator of its own": (Model(own_generator, generator=torch.Generator()), X),
+    "a mask of what is dropped": (Model(inverted), X),
+    "a norm of activations that vanish": (Vanishing(), X),
     "a rate that the forward pass sets": (Model(scheduled, drop=nn.Dropout(0.5)), X.repeat(4, 1)),
 }
 

@@ -29,7 +29,10 @@ def variance_shift(case: Case) -> Iterator[Finding]:
         return
     evaluated, *trained = (_variances(case, norms, seed) for seed in (None, *range(case.seed, case.seed + REPEATS)))
     for name in evaluated:
-        ratios = [float((train[name] / evaluated[name].clamp_min(1e-12)).median()) for train in trained if name in train]
+        varied = evaluated[name] > 0
+        ratios = [
+            float((train[name] / evaluated[name])[varied].median()) for train in trained if name in train and varied.any()
+        ]
         shifted = all(ratio > SHIFTED for ratio in ratios) or all(ratio < 1 / SHIFTED for ratio in ratios)
         if ratios and shifted:
             ratio = sorted(ratios)[len(ratios) // 2]

@@ -157,12 +157,16 @@ def _rate(noise: Noise) -> float | None:
     return 1 - noise.chance if abs(noise.shift) <= ZERO else noise.chance
 
 
+def _opposite(rate: float | None) -> float | None:
+    return None if rate is None else 1 - rate
+
+
 def _fills(call: Operation, draw: Draw, noise: Noise) -> None:
     mask = _mask_of(call)
     if mask is None or id(mask) not in call.noisy:
         return _adds(call, draw, noise)
     numbers = _distinct(draw, mask, call.data[0], noise)
-    draw.units, draw.dropped, draw.p = numbers.numel(), int(numbers.count_nonzero()), noise.chance
+    draw.units, draw.dropped, draw.p = numbers.numel(), int(numbers.count_nonzero()), _opposite(_rate(noise))
     _count_once(draw)
 
 
@@ -175,7 +179,7 @@ def _selects(call: Operation, draw: Draw, noise: Noise) -> None:
     numbers = _distinct(draw, condition, call.outputs[0], noise)
     draw.units, ones = numbers.numel(), int(numbers.count_nonzero())
     draw.dropped = ones if drops_true else draw.units - ones
-    draw.p = noise.chance if drops_true or noise.chance is None else 1 - noise.chance
+    draw.p = _opposite(_rate(noise)) if drops_true else _rate(noise)
     _count_once(draw)
 
 
