@@ -224,6 +224,25 @@ def test_copies_of_a_mask_are_shared_axes(form: str) -> None:
     assert high - low > 2 * 2.57 * 0.5 / (8 * 320) ** 0.5 * 0.99  # each number counts once
 
 
+def test_the_rarer_side_of_a_selection_replaces_the_other() -> None:
+    assert the_site(lambda self, x: torch.where(torch.rand_like(x) < 0.2, x.sin(), x)).p == 0.2  # as in zoneout
+    assert the_site(lambda self, x: torch.where(torch.rand_like(x) < 0.8, x, x.sin())).p == pytest.approx(0.2)
+
+
+def test_a_module_named_as_dropout_states_the_rate_of_its_subset() -> None:
+    class PatchDropout(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.prob = 0.4
+
+        def forward(self, x: Tensor) -> Tensor:
+            kept = torch.randn(len(x), 10).topk(6, dim=-1).indices
+            return x[torch.arange(len(x))[:, None], kept] if self.training else x
+
+    (site,) = thinnet.sites(nn.Sequential(PatchDropout()), X)
+    assert (site.kind, site.p, site.measured) == ("subset", 0.4, pytest.approx(0.4))
+
+
 def test_a_small_rate_shares_no_axis() -> None:
     assert the_site(lambda self, x: F.dropout(x[:2, :2], 0.001)).sharing == "none"
 
@@ -242,6 +261,9 @@ KINDS = {  # what is no dropout -> kind
     ),
     "style mixing": (lambda self, x: torch.cat([x[:, : (cut := random.randint(1, 9))], x[:, cut:] * 2], 1), "choice"),
     "an expert": (lambda self, x: x * [1.0, 2.0][int(torch.randint(2, ()))], "choice"),
+    "another order": (lambda self, x: x + 0.1 * x[torch.randperm(len(x))], "choice"),
+    "mixing": (lambda self, x: x * torch.distributions.Beta(2.0, 2.0).sample(), "multiplicative noise"),
+    "a learned token": (lambda self, x: torch.where(torch.rand(16, 10, 1) < 0.3, self.two.bias, x), "masking"),
     "a seed": (lambda self, x: [torch.manual_seed(3), x][1], "reseeding"),
     "numpy's seed": (lambda self, x: [numpy.random.seed(3), x][1], "reseeding"),
     "what nobody reads": (lambda self, x: [torch.rand(3), x][1], "no use"),
@@ -252,12 +274,22 @@ KINDS = {  # what is no dropout -> kind
 def test_other_randomness_has_a_kind_of_its_own(form: str) -> None:
     middle, kind = KINDS[form]
     site = the_site(middle, dropout=0.2)
-    assert (site.kind, site.p, site.on_in_eval) == (kind, None, kind != "no use")
+    assert (site.kind, site.p, site.on_in_eval) == (kind, 0.3 if kind == "masking" else None, kind != "no use")
 
 
 def test_noise_times_what_it_is_added_to_is_multiplicative() -> None:
     assert the_site(lambda self, x: x + x * torch.randn_like(x) * 0.3).kind == "multiplicative noise"
     assert the_site(lambda self, x: x * (1 + torch.randn_like(x) * 0.3)).kind == "multiplicative noise"
+
+
+def test_picked_places_that_are_written_to_are_masking() -> None:
+    def middle(self: Network, x: Tensor) -> Tensor:
+        kept, rows = torch.rand(len(x), 10).argsort(1)[:, :4], torch.arange(len(x))[:, None]
+        everything = torch.zeros_like(x)
+        everything[rows, kept] = x[rows, kept].tanh()
+        return everything
+
+    assert the_site(middle).kind == "masking"
 
 
 @pytest.mark.parametrize("restores", [True, False])

@@ -17,7 +17,7 @@ def rate(module: Any) -> float | None:
     if module is None:
         return None
     named = is_dropout(module)
-    for attribute in ("p", *RATES) if named else RATES:
+    for attribute in ("p", "prob", *RATES) if named else RATES:
         value = getattr(module, attribute, None)
         if isinstance(value, float) or (named and isinstance(value, int) and not isinstance(value, bool)):
             return float(value) if 0 <= value <= 1 else None

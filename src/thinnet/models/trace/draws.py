@@ -80,13 +80,14 @@ def _apply_noise(call: Operation) -> tuple[Draw, Noise]:
     x, kind = call.argument("x"), NoiseKind(call.argument("options") & 3)
     rate = int(call.argument("rate"))
     draw = Draw(call.name, tuple(x.shape), p=rate / 65536)
-    if id(x) in call.constant:  # noise on a constant: a mask, or noise for a method that goes on with it
+    number = same_values(x) if id(x) in call.constant else None
+    if number is not None:  # a mask, or noise for a method that goes on with it
         draw.p = None
         if kind == NoiseKind.UNIFORM and rate == 16384:  # one half times it
             return draw, Noise((draw,), uniform=True)
-        if kind.continuous:
-            return draw, Noise((draw,), centre=1.0)
-        return draw, Noise((draw,), chance=1 - rate / 65536)
+        if kind == NoiseKind.INVERTED and rate < 65536:
+            return draw, Noise((draw,), chance=1 - rate / 65536, slope=number * 65536 / (65536 - rate))
+        return draw, Noise((draw,), centre=number)
     draw.use, draw.axes = "multiplies", x.ndim
     step, samples = call.argument("step"), call.argument("samples")
     strides, _ = expanded(x, step, samples, call.argument("units"))

@@ -28,7 +28,7 @@ def used(call: Operation, noise: Noise) -> bool:
         if not draw.use:
             NOTES.get(use, _adds)(call, draw, noise)
             draw.use = "restores" if _replaces(call, noise) else use
-        elif noise.restores if draw.use == "picks" else draw.use in MASKS and _marks(draw, use, noise):
+        elif _puts_back(call, noise) if draw.use == "picks" else draw.use in MASKS and _marks(draw, use, noise):
             draw.use = "restores"
     return True
 
@@ -37,8 +37,13 @@ def _replaces(call: Operation, noise: Noise) -> bool:
     """Returns whether a mask says where a learned token stands, or is a permutation's: so do masked autoencoders."""
     if call.name == "aten::where":
         ends = call.argument("self"), call.argument("other")
-        return any(isinstance(end, Tensor) and id(end) in call.owned and end.numel() > 1 for end in ends)
+        return sum(isinstance(end, Tensor) and id(end) in call.owned and end.numel() > 1 for end in ends) == 1
     return noise.restores and call.name == "aten::masked_fill"
+
+
+def _puts_back(call: Operation, noise: Noise) -> bool:
+    """Returns whether places that were picked are written to, or a permutation is inverted."""
+    return noise.restores or call.name in ("aten::index_put", "aten::scatter")
 
 
 def _marks(draw: Draw, use: str, noise: Noise) -> bool:
@@ -95,7 +100,8 @@ def _use(call: Operation, noise: Noise) -> str | None:
     if short in PICKS or call.name.startswith("aten::embedding"):
         if all(id(leaf) in call.owned for leaf in call.data):
             return "chooses"  # a row of a table
-        return "restores" if noise.restores else "picks"
+        everything = call.outputs[0].shape == call.data[0].shape and call.name not in ("aten::index_put", "aten::scatter")
+        return "restores" if noise.restores else "chooses" if everything else "picks"  # all of them in another order
     if call.name in MATRIX_PRODUCTS and any(id(leaf) in call.noisy for leaf in call.inputs[-2:]):
         weighs = all(id(leaf) in call.owned for leaf in call.data)
         return "adds" if weighs else "projects" if noise.chance is None else "multiplies"
@@ -136,7 +142,8 @@ def _multiplies(call: Operation, draw: Draw, noise: Noise) -> None:
     zeros = 0 if call.name == "aten::div" else draw.units - int(numbers.count_nonzero())
     draw.scale = _kept_value(numbers, noise, zeros) if zeros < draw.units else None
     differ = draw.scale is None and zeros < draw.units  # noise, and no mask
-    draw.dropped = None if differ and not zeros else zeros
+    is_number = numbers.numel() == 1 and noise.chance is None
+    draw.dropped = None if (differ or is_number) and not zeros else zeros
     draw.mean = float(numbers.double().mean()) if differ and not numbers.is_complex() else None
     draw.p = _rate(noise)
     _count_once(draw)
@@ -175,9 +182,12 @@ def _selects(call: Operation, draw: Draw, noise: Noise) -> None:
     if id(condition) not in call.noisy:
         return
     data = {id(leaf) for leaf in call.data}
-    drops_true = id(kept) not in data and id(other) in data
     numbers = _distinct(draw, condition, call.outputs[0], noise)
     draw.units, ones = numbers.numel(), int(numbers.count_nonzero())
+    drops_true = id(kept) not in data
+    if id(kept) in data and id(other) in data:  # a parameter replaces what it is not; else the rarer one replaces the other
+        owned = id(kept) in call.owned, id(other) in call.owned
+        drops_true = owned[0] if owned[0] != owned[1] else (ones / draw.units if noise.chance is None else noise.chance) < 0.5
     draw.dropped = ones if drops_true else draw.units - ones
     draw.p = _opposite(_rate(noise)) if drops_true else _rate(noise)
     _count_once(draw)
