@@ -29,6 +29,10 @@ OTHERS = re.compile(
     r"attack|pretrain\w*|finetune)(?:_.*)?",
     re.IGNORECASE,
 )
+VERBS = re.compile(
+    r"(?:load|build|create|get|save|make|init|initialize|setup|set|train|test|eval|evaluate|fit|run|compile|reset|update|print|plot|count|"
+    r"select|log|predict|export|convert|copy|register|download|prepare|define|construct|instantiate|wrap|freeze|unfreeze)_.*"
+)
 METRICS = re.compile(
     r"argmax|topk|accuracy\w*|\w*_score|correct\w*|acc|hits|n_?correct|top1|preds?|predictions|eq|recall|f1|auc|iou"
 )
@@ -60,7 +64,7 @@ def is_model(tree: Tree, call: cst.Call) -> bool:
         or called(tree, call) is not None
     ):
         return False
-    if MODELS.fullmatch(last_name(func)):
+    if MODELS.fullmatch(last_name(func)) and not VERBS.match(last_name(func)):
         return tree.name(func) is None
     made = tree.value(func)
     return isinstance(made, cst.Call) and (
@@ -193,7 +197,7 @@ def _by_call(tree: Tree, call: cst.Call, model: str, depth: int) -> list[Mode] |
     name, target = called_name(call), called(tree, call)
     if isinstance(call.func, cst.Attribute) and name in ("train", "eval") and target is None:
         receiver = tree.code(call.func.value)
-        if receiver == model or receiver == f"{model}.module" or (receiver == "self" and model.startswith("self.")):
+        if receiver in (model, f"{model}.module") or model.startswith(f"{receiver}."):
             if name == "train" and call.args:
                 if is_false(call.args[0].value):
                     return [Mode("eval", call)]
@@ -250,6 +254,18 @@ def _made(tree: Tree, value: cst.BaseExpression, statement: cst.CSTNode, model: 
         return [Mode("new", statement)]
     is_zoo = (tree.name(value.func) or "").startswith("torchvision.models.")
     return [Mode("new" if is_zoo else "unknown", statement)]
+
+
+def is_trained_before(tree: Tree, call: cst.Call) -> bool:
+    """Returns whether statements before a call train or load a model. Otherwise the call may only initialise it."""
+
+    def match(statement: cst.BaseSmallStatement) -> list[cst.CSTNode] | None:
+        calls = [one for one in tree.under(statement, cst.Call) if called_name(one) in ("backward", "load_state_dict", "fit")]
+        targets = [called(tree, one) for one in tree.under(statement, cst.Call)]
+        trainers = [one for one in targets if isinstance(one, cst.FunctionDef) and trains(tree, one)]
+        return [statement] if calls or trainers else None
+
+    return bool(backward(tree, call, match).results) or isinstance(unit(tree, call), cst.FunctionDef)
 
 
 def _is_shaken(tree: Tree, owner: cst.ClassDef, depth: int = 0) -> bool:

@@ -73,6 +73,8 @@ class MissingTrainingRule(LintRule[cst.Call]):
         if p is not None and (depends_on_caller(tree, p) or varies_with_mode(tree, p) or is_zero_here(tree, node, p)):
             return
         in_module = tree.module_method(node) is not None
+        if not in_module and not (tree.name(node.func) or "").startswith("torch."):
+            return  # outside of a module, `dropout_edge` also prepares data
         fix = Fix((set_keyword(node, "training", "self.training"),), self.safe) if in_module else None
         remedy = f"pass `training={'self.training' if in_module else '...'}`"
         yield Report(node, f"`{tree.code(node.func)}` without `training` {self.effect}; {remedy}", fix)

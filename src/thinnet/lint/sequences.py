@@ -19,7 +19,10 @@ def is_sequential(tree: Tree, node: cst.CSTNode | None) -> bool:
 
 def in_sequence(tree: Tree, node: cst.CSTNode) -> bool:
     """Returns whether an expression is written as an element of a sequence of layers."""
-    return _container(tree, node) is not None
+    key = ("container", id(node))
+    if key not in tree.memory:
+        tree.memory[key] = _container(tree, node)
+    return tree.memory[key] is not None
 
 
 def _container(tree: Tree, node: cst.CSTNode) -> cst.CSTNode | None:
@@ -105,9 +108,8 @@ def _sequenced(tree: Tree) -> set[tuple[int, str]]:
                     found.add((id(_place(tree, call.args[0].value)), tree.code(call.args[0].value)))
         for function in tree.kinds[cst.FunctionDef]:
             if isinstance(function, cst.FunctionDef):
-                names = [value for value in returned(tree, function) if isinstance(value, cst.Name)]
-                if names and _is_spread(tree, function):
-                    found |= {(id(tree.scope(name)), name.value) for name in names}
+                names = returned(tree, function) if callers(tree, function) and _is_spread(tree, function) else []
+                found |= {(id(tree.scope(name)), name.value) for name in names if isinstance(name, cst.Name)}
         found |= _looped(tree)
     return tree.memory[key]
 

@@ -5,10 +5,12 @@ import libcst as cst
 from thinnet.lint.evaluation import (
     EVALUATIONS,
     OTHERS,
+    SHAKEN,
     block_around,
     conditions,
     is_by_mode,
     is_model,
+    is_trained_before,
     loop_around,
     model_of,
     modes,
@@ -72,19 +74,18 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
         """Returns what leaves the model in training mode; the call itself if nothing in the file sets the mode."""
         here = unit(tree, call)
         name = here.name.value if isinstance(here, cst.FunctionDef) else ""
-        found = [mode for mode in modes(tree, call, model)]
-        if OTHERS.fullmatch(name) and not EVALUATIONS.fullmatch(name):
+        is_named = EVALUATIONS.fullmatch(name) is not None
+        if (OTHERS.fullmatch(name) and not is_named) or not is_trained_before(tree, call):
             return None
+        found = modes(tree, call, model)
         states = {mode.state for mode in found}
         trained = [mode for mode in found if mode.state in ("train", "new") and not is_by_mode(tree, mode.node, call)]
-        if "unknown" in states or (trained and "eval" in states and len(trained) < len(found) - 1):
-            return None
-        if trained and "eval" not in states:
-            return trained[0].node
-        if not EVALUATIONS.fullmatch(name) or loop_around(tree, call) is None:
+        if trained and states <= {"train", "new", "start"}:
+            return trained[0].node if is_named or SHAKEN.search(tree.text) else None
+        if not is_named or loop_around(tree, call) is None:
             return None
         if states == {"start"}:
             return call
-        evals = [mode for mode in found if mode.state == "eval" and any(True for _ in conditions(tree, mode.node, call))]
-        is_half = states == {"start", "eval"} and len(evals) == len([mode for mode in found if mode.state == "eval"])
-        return evals[0].node if is_half and evals and not is_by_mode(tree, evals[0].node, call) else None
+        evals = [mode.node for mode in found if mode.state == "eval"]
+        is_half = states == {"start", "eval"} and all(any(True for _ in conditions(tree, one, call)) for one in evals)
+        return evals[0] if is_half and not is_by_mode(tree, evals[0], call) else None

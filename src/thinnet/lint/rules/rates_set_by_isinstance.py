@@ -56,7 +56,10 @@ class RatesSetByIsinstance(IsinstanceRule):
     def _is_own(self, tree: Tree, branch: cst.If) -> bool:
         """Returns whether the loop runs over the layers of the class itself, which knows its layers."""
         loop = tree.above(branch, cst.For)
-        return loop is not None and re.match(r"self\.(?:named_)?(?:modules|children)\(", tree.code(loop.iter)) is not None
+        return (
+            loop is not None
+            and re.match(r"self(?:\.\w+)*\.(?:named_)?(?:modules|children)\(", tree.code(loop.iter)) is not None
+        )
 
     def _is_saved(self, tree: Tree, value: cst.BaseExpression, name: str) -> bool:
         """Returns whether a rate is put back: it is an attribute of the module, or an item of what was saved."""

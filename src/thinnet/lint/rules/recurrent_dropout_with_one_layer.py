@@ -45,9 +45,10 @@ class RecurrentDropoutWithOneLayer(RateRule):
         counts = [(1.0, call)] if layers is None else numbers(tree, layers)
         if not counts or any(count != 1 for count, _ in counts) or expects_error(tree, call):
             return
-        rates = {size for size, _ in numbers(tree, p)}
-        is_chosen = isinstance(tree.value(p), (cst.IfExp, cst.BooleanOperation))
-        if rates == {0.0} or is_chosen or (not rates and number(tree, layers) is None and layers is not None):
+        if number(tree, p) == 0 or isinstance(tree.value(p), (cst.IfExp, cst.BooleanOperation)):
+            return
+        is_certain = layers is None or number(tree, layers) == 1
+        if not is_certain and not any(size > 0 for size, _ in numbers(tree, p)):  # one layer and no dropout by default
             return
         message = "recurrent dropout applies between layers, and there is one layer; use more layers, or drop the output"
         yield Report(p, message, cause=counts[0][1])

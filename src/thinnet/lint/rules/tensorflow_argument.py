@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -12,6 +13,10 @@ from thinnet.lint.tree import Tree
 
 RATES = ("rate", "drop_rate", "dropout_rate", "drop_prob", "dropout_prob", "dropout")
 KEEPS = ("keep_prob", "keep_probability")
+TENSORFLOW_1 = re.compile(
+    r"\b(?:tf|tensorflow)\.(?:placeholder|Session|contrib|get_variable|variable_scope|app\.|flags|global_variables|Graph\(|"
+    r"nn\.rnn_cell|layers\.|InteractiveSession|truncated_normal)"
+)
 UNSUPPORTED = ("noise_shape", "seed")
 
 
@@ -52,7 +57,7 @@ class TensorflowArgument(LintRule[cst.Call]):
             for word in UNSUPPORTED:
                 if keyword(node, word) is not None:
                     yield Report(node, f"PyTorch's dropout has no argument `{word}`")
-        elif name == "tensorflow.nn.dropout":
+        elif name == "tensorflow.nn.dropout" and not TENSORFLOW_1.search(tree.text):
             yield from self._renamed(tree, node, KEEPS, "rate", "1 - ")
 
     def _renamed(self, tree: Tree, call: cst.Call, words: tuple[str, ...], name: str, before: str) -> Iterator[Report]:

@@ -36,7 +36,6 @@ class TrainModeInEvaluation(LintRule[cst.Call]):
     """
 
     code = "THN113"
-    holds_in_tests = True
     words = (".train(", "eval|valid|val_|_val|def val|test|predict|infer")
     preview = True
 
