@@ -177,6 +177,31 @@ def test_jagged_nested_tensors() -> None:
         thinnet.nn.Dropout(0.5, inplace=True)(x)
 
 
+def test_strided_nested_tensors() -> None:
+    parts = [torch.ones(3, 4), torch.ones(500, 4)]
+    x = torch.nested.nested_tensor(parts, requires_grad=True)
+    for layer in (thinnet.nn.Dropout(0.5), thinnet.nn.AlphaDropout(0.5), thinnet.nn.GaussianDropout(0.5)):
+        torch.manual_seed(1)
+        y = layer(x)
+        torch.manual_seed(1)
+        assert_same_bits(torch.cat(y.unbind()), layer(torch.cat(parts)))  # the parts of one mask
+        (gradient,) = torch.autograd.grad(y.to_padded_tensor(0.0).sum(), x)
+        assert [part.shape for part in gradient.unbind()] == [part.shape for part in parts]
+    for layer in (thinnet.nn.Dropout(0.5, inplace=True), thinnet.nn.Dropout1d(0.5)):
+        with pytest.raises(TypeError, match="to_padded_tensor"):
+            layer(x)
+
+
+@pytest.mark.parametrize("view", [lambda z: z.conj(), lambda z: z.conj().imag, lambda z: z.conj().real, lambda z: z.imag])
+def test_in_place_on_views_of_conjugates(view) -> None:
+    z = torch.randn(50, dtype=torch.complex64)
+    torch.manual_seed(1)
+    expected = thinnet.nn.Dropout(0.5)(view(z).clone())
+    torch.manual_seed(1)
+    y = thinnet.nn.Dropout(0.5, inplace=True)(x := view(z))
+    assert y is x and torch.equal(view(z), expected)
+
+
 def test_backward_after_the_next_step_has_the_mask_of_its_forward() -> None:
     layer = thinnet.nn.Dropout(0.5)
     rng = thinnet.DropoutRNG(1).bind(layer)

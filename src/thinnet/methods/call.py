@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch.compiler import is_compiling
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
@@ -59,8 +60,8 @@ def draw_key(
     below_one: bool = False,
 ) -> NoiseKey | None:
     """Returns the key of one call with a fresh seed; None where `training` is False or the rate is 0."""
-    compiling = torch.compiler.is_compiling()
-    if compiling or (isinstance(p, Tensor) and p.device.type != "cpu"):
+    compiling = is_compiling()
+    if compiling or (type(p) is not float and isinstance(p, Tensor) and p.device.type != "cpu"):
         rate = rate_on_device(function, p, x.device)
     else:
         value = rates.check(function, p, below_one=below_one)

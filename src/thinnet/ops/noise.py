@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active, _is_tracing
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 from thinnet.ops import composite, dtensor, reference, schema
 from thinnet.ops.arguments import options_of, unit_strides
@@ -54,21 +56,22 @@ def apply_noise(
     >>> apply_noise(x, half, seed)
     tensor([2., 0., 2., 0., 2., 0., 0., 2.])
     """
-    compiling = torch.compiler.is_compiling()
-    if not compiling and torch._C._is_tracing():
+    compiling = is_compiling()
+    if not compiling and _is_tracing():
         y = composite.traced(check_input(x, function), rate, site is not None, shared_axes, kind, function)
         return write(x, y, function) if inplace else y
-    if type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and backend == "auto" and not inplace:
+    plain = type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and not x.is_nested
+    if plain and backend == "auto" and not inplace:
         units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
         rest = rate, seed, step, site, samples, units, int(kind)
-        if compiling or torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0:
+        if compiling or _are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return schema.call(x, *rest)
         if x.requires_grad and torch.is_grad_enabled():
             return schema.Eager.apply(x, rest)  # type: ignore[attr-defined]
         with schema.below_autograd():  # nearly every call: as schema.call, without three calls of Python
             return schema.op(x, *rest)
     where = rate, seed, step, site, samples
-    if x.layout == torch.jagged:
+    if x.is_nested:
         return _nested(x, where, shared_axes, kind, inplace, function, backend)
     units = unit_strides(x.shape, shared_axes, samples is not None)
     if type(x) is not Tensor and dtensor.is_sharded(x):
@@ -112,8 +115,10 @@ def _run(
     interpreted = backend == "triton" and x.device.type == "cpu"
     run, run_ = (schema.interpreted, schema.interpreted_) if interpreted else (schema.call, schema.call_)
     options = options_of(kind, backend="auto" if backend == "triton" else backend)
-    if not inplace:
-        return run(x, *where, [*units, offset], options)
+    negated = inplace and not is_compiling() and x.is_neg()  # the imaginary part of a conjugate: no kernel writes into it
+    if not inplace or negated:
+        y = run(x, *where, [*units, offset], options)
+        return write(x, y, function) if inplace else y
     _check_inplace(x, function)
     return run_(x, *where, [*units, offset], options)
 
@@ -135,10 +140,21 @@ def _nested(
 ) -> Tensor:
     rate, seed, *_, samples = where
     if shared_axes or samples is not None or inplace:
-        rule = "a jagged nested tensor takes noise for each element, without addresses and not in place"
+        rule = "a nested tensor takes noise for each element, without addresses and not in place"
         raise TypeError(f"{function}: {rule}. Use x.to_padded_tensor(0.0) first.")
+    if x.layout is torch.strided:
+        return _parts(x, where, kind, function, backend)
     values = apply_noise(x.values(), rate, seed, kind=kind, function=function, backend=backend)
     return torch.nested.nested_tensor_from_jagged(values, x.offsets(), x.lengths(), jagged_dim=x._ragged_idx)
+
+
+def _parts(x: Tensor, where: Where, kind: NoiseKind, function: str, backend: str) -> Tensor:
+    """Applies noise to the parts of a strided nested tensor, which count their units one after another."""
+    parts, first = [], 0
+    for part in x.unbind():
+        parts.append(_dense(part, where, unit_strides(part.shape, (), 0), first, kind, False, function, backend))
+        first += part.numel()
+    return torch.nested.as_nested_tensor(parts)
 
 
 def check_input(x: Tensor, function: str) -> Tensor:
@@ -154,7 +170,7 @@ def check_input(x: Tensor, function: str) -> Tensor:
 def _check_inplace(x: Tensor, function: str) -> None:
     """Refuses what autograd or the memory of `x` does not allow, before anything is written."""
     step = "Use inplace=False."
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+    if torch.is_grad_enabled() and not is_compiling():
         base = x._base if x._is_view() else x
         if base is not None and base.is_leaf and base.requires_grad:
             kind = "a leaf Variable" if base is x else "a view of a leaf Variable"

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
 
 WORD = (1 << 64) - 1
 
@@ -115,7 +116,7 @@ class CallCounter:
         now = self._of_thread.now
         if now.depth == 0:
             alone = True
-            if torch.compiler.is_dynamo_compiling():
+            if is_dynamo_compiling():
                 from thinnet.rng import compiling
 
                 compiling.comptime(compiling.forget)
@@ -148,7 +149,7 @@ class CallCounter:
             self.views = set()
 
     def _close(self) -> None:
-        if not torch.compiler.is_dynamo_compiling():
+        if not is_dynamo_compiling():
             self._started(-1)
             if roots.running:
                 roots.running.pop()
@@ -166,7 +167,7 @@ class CallCounter:
         Raises: RuntimeError outside a forward pass, where the call or the view is not known.
         """
         now = self._of_thread.now
-        if torch.compiler.is_dynamo_compiling():
+        if is_dynamo_compiling():
             running, recomputing = now.depth > 0, False
         else:
             task = torch._C._current_graph_task_id()
@@ -191,7 +192,7 @@ class CallCounter:
     def _count(self, site: Any) -> int:
         """Counts a use. In a compiled checkpointed part, which may not write to what is outside, the compiler counts."""
         before, inside = 0, False
-        if torch.compiler.is_dynamo_compiling():
+        if is_dynamo_compiling():
             from thinnet.rng import compiling
 
             compiling.comptime(compiling.note)

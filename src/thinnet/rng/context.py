@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from thinnet.rng.calls import CallCounter
 from thinnet.rng.mapped import IN_VMAP, has_ended, is_mapped
@@ -16,7 +17,7 @@ Tensors = tuple[Tensor, Tensor, Tensor]
 
 def draw_seed(device: torch.device, generator: torch.Generator | None = None) -> Tensor:
     """Returns a fresh 64-bit seed from torch's default generator of the device, or from `generator`: a 0-d int64 tensor."""
-    if torch.compiler.is_compiling() and torch.is_grad_enabled():
+    if is_compiling() and torch.is_grad_enabled():
         from torch._functorch import config  # loaded with the compiler, not with torch
 
         if config.activation_memory_budget < 1:
@@ -34,7 +35,7 @@ def _draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
 
 def capturing(device: torch.device) -> bool:
     """Returns whether a CUDA graph is capturing the work of a device now."""
-    return device.type == "cuda" and not torch.compiler.is_compiling() and torch.cuda.is_current_stream_capturing()
+    return device.type == "cuda" and not is_compiling() and torch.cuda.is_current_stream_capturing()
 
 
 class Place:
@@ -124,7 +125,7 @@ class RNGContext:
             )
         if device in place.tensors:
             return self._hold(place, device) if capturing(device) else place.tensors[device]
-        if torch.compiler.is_compiling() and CPU in place.tensors:  # made in a trace, the step would be a constant
+        if is_compiling() and CPU in place.tensors:  # made in a trace, the step would be a constant
             seed, step, samples = place.tensors[CPU]
             return seed.to(device), step.to(device), samples.to(device)
         made = self._make(place, device)

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 RESOLUTION = 65536
 
@@ -70,7 +71,7 @@ def each(function: str, p: Any, device: torch.device) -> Tensor:
         numbers = given.dtype != torch.bool and not given.is_complex() and given.numel() > 0
     except (TypeError, ValueError, RuntimeError):
         numbers = False
-    if numbers and not torch.compiler.is_compiling() and given.device.type == "cpu":
+    if numbers and not is_compiling() and given.device.type == "cpu":
         numbers = bool(((given >= 0) & (given <= 1)).all())
     if not numbers:
         raise ValueError(f"{function}: p must be numbers in [0, 1]; got {p!r}. They are probabilities of dropping.")
@@ -94,7 +95,7 @@ _constants: dict[tuple[int, torch.device], Tensor] = {}
 def tensor(p: float, device: torch.device) -> Tensor:
     """Returns a rate as the 0-d int32 tensor that the kernels read; shared, so nobody may write to it."""
     counted = count(p)
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return torch.full((), counted, dtype=torch.int32, device=device)
     key = counted, device
     if key in _constants:

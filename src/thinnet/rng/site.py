@@ -5,6 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
+from torch._C import _are_functorch_transforms_active
+from torch.compiler import is_compiling
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
@@ -89,7 +91,7 @@ class Site(nn.Module):
         """Applies noise to `x` in training; returns `x` itself in eval."""
         if not self.training:
             return x
-        if not torch.compiler.is_compiling() and self._p == 0 and not capturing(x.device):  # those read the rate at run time
+        if not is_compiling() and self._p == 0 and not capturing(x.device):  # those read the rate at run time
             return x
         key = self.key(x)
         assert key is not None
@@ -121,7 +123,7 @@ class Site(nn.Module):
             rate = self._rate(device)
         if context is not None:
             return NoiseKey(type(self).__name__, rate, *self._address(x, batch))
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return NoiseKey(type(self).__name__, rate, draw_seed(device))
         if calls.roots.running:
             for root in calls.roots.running:
@@ -139,10 +141,10 @@ class Site(nn.Module):
         seed, step, samples = context.tensors(device)
         if batch is not None and context.rows_given and (x.ndim <= batch or x.shape[batch] != samples.shape[0]):
             samples = context.other_rows(self.name, x, batch, samples)
-        if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active() and batch is not None:
+        if not is_compiling() and _are_functorch_transforms_active() and batch is not None:
             if is_mapped(x) and x.shape[batch:][:1] == (1,) and not model_context(context).place.ids_given:
                 raise ValueError(f"site {self.name!r}: a row inside torch.func.vmap must have its id; got none. {IN_VMAP}")
-        if not torch.compiler.is_compiling() and batch is not None and x.ndim > batch:
+        if not is_compiling() and batch is not None and x.ndim > batch:
             check_rows(f"site {self.name!r}", model_context(context).place.samples, x.shape[batch])
         call = context.calls.number(self)
         if call:
@@ -171,7 +173,7 @@ class Site(nn.Module):
         self, tensors: dict[torch.device, Tensor], device: torch.device, value: int | Tensor, dtype: torch.dtype
     ) -> Tensor:
         """Makes a number on a device that this site meets first. A trace moves it from the CPU, as it must not make it."""
-        if torch.compiler.is_compiling():
+        if is_compiling():
             return tensors[CPU].to(device)
         if capturing(device):
             raise RuntimeError(

@@ -65,9 +65,9 @@ def dropout(
     """
     if not isinstance(x, Tensor):
         return no_tensor(dropout, locals())
-    several = type(p) is not float and rates.several(p)
-    if noise_shape is None and not several:
+    if noise_shape is None and (type(p) is float or not rates.several(p)):
         return call("dropout", x, p, training, inplace, generator)  # type: ignore[arg-type]
+    several = rates.several(p)
     shape = noise_shapes.checked("dropout", noise_shape)
     key = draw_key("dropout", x, 0.5 if several else p, training, generator)  # type: ignore[arg-type]
     if key is None:
