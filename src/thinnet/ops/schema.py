@@ -35,7 +35,7 @@ def _load() -> str | None:
     try:
         torch.ops.load_library(str(built[0]))
     except OSError as error:
-        return f"the C++ kernels do not load: {error}"
+        return f"the C++ kernels do not load ({error}); install thinnet again for this PyTorch"
     return None
 
 
