@@ -97,8 +97,12 @@ def _storages() -> tuple[dict[int, str], dict[int, int]]:
     """Dtype, shape and bytes of the tensors that Python sees, by their storage."""
     shapes: dict[int, str] = {}
     sizes: dict[int, int] = {}
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # they have no memory of their own
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor  # these and meta tensors have no memory of their own
     for thing in gc.get_objects():
-        if type(thing) in (Tensor, torch.nn.Parameter) and thing.layout == torch.strided and not wrapped(thing):
+        if (
+            type(thing) in (Tensor, torch.nn.Parameter)
+            and thing.layout == torch.strided
+            and not (thing.is_meta or wrapped(thing))
+        ):
             _note(thing, shapes, sizes)
     return shapes, sizes

@@ -190,3 +190,18 @@ def test_bad_rates_are_refused() -> None:
             layer_drop.layer_drop([], p, training=True)
     with pytest.raises(TypeError, match="training"):
         layer_drop.layer_drop([], 0.5)
+
+
+def test_a_layer_that_occurs_several_times_counts_each_time() -> None:
+    layer = nn.Linear(4, 4)
+    layers, x = LayerDrop([layer] * 3, 0.5), torch.randn(2, 4)
+    assert len(layers) == len(layers.decide()) == len(list(layers.eval())) == 3
+    torch.testing.assert_close(layers(x), layer(layer(layer(x))))
+
+
+def test_a_loop_needs_one_mask_under_vmap_and_a_call_does_not() -> None:
+    layers, x = LayerDrop([nn.Linear(4, 4)], 0.5), torch.ones(8, 2, 4)
+    with pytest.raises(RuntimeError, match=r"LayerDrop: the host must read one mask; got one for each index of torch\.vmap"):
+        torch.func.vmap(lambda x: [layer(x) for layer in layers], randomness="different")(x)
+    torch.func.vmap(lambda x: torch.stack([x, *(layer(x) for layer in layers)]).sum(0), randomness="same")(x)
+    assert len(torch.func.vmap(layers, randomness="different")(x).unique(dim=0)) > 1

@@ -128,7 +128,7 @@ def test_rates_zero_and_one_are_exact() -> None:
 def test_invalid_arguments_are_refused() -> None:
     for make in (
         lambda: DropConnect(nn.LSTM(2, 2)),
-        lambda: drop_connect.drop_connect(None, layer=nn.LSTM(2, 2), training=True),
+        lambda: drop_connect.drop_connect(torch.ones(2, 2), layer=nn.LSTM(2, 2), training=True),
     ):
         with pytest.raises(TypeError, match=r"layer must be one of Linear, Conv1d, .*; got LSTM\."):
             make()

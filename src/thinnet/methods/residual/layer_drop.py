@@ -104,11 +104,11 @@ class LayerDrop(Site):
         return len(self._modules)
 
     def __getitem__(self, index: int) -> nn.Module:
-        return list(self.children())[index]
+        return list(self._modules.values())[index]
 
     def __iter__(self) -> Iterator[nn.Module]:
         """Draws a mask and iterates over the layers that run."""
-        return iter([layer for layer, kept in zip(self.children(), self.decide(), strict=True) if kept])
+        return iter([layer for layer, kept in zip(self._modules.values(), self.decide(), strict=True) if kept])
 
     def decide(self) -> list[bool]:
         """Draws the mask of one forward pass: for each layer, whether it runs."""
@@ -128,14 +128,14 @@ class LayerDrop(Site):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *arguments), options)  # type: ignore[attr-defined]
         if self.training and selecting(x):
             return self._select(x, *arguments, **options)
-        for layer, kept in zip(self.children(), self.decide(), strict=True):
+        for layer, kept in zip(self._modules.values(), self.decide(), strict=True):
             x = like(x, layer(x, *arguments, **options)) if kept else tied(x, layer)
         return x
 
     def _select(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
         key = self.key(x, batch=None)
         assert key is not None
-        for layer, kept in zip(self.children(), key.mask((len(self),)), strict=True):
+        for layer, kept in zip(self._modules.values(), key.mask((len(self),)), strict=True):
             x = torch.where(kept, like(x, layer(x, *arguments, **options)), x)
         return x
 

@@ -9,6 +9,7 @@ from thinnet.ops.dtensor import is_sharded
 from thinnet.ops.schema import transformed
 from thinnet.rng import Site
 from thinnet.rng import context as contexts
+from thinnet.rng.mapped import is_mapped
 
 
 def selecting(x: Tensor) -> bool:
@@ -38,7 +39,7 @@ def decide(site: Site, count: int) -> list[bool]:
         return [True] * count
     if mesh is None:
         mask = key.mask((count,))
-        if torch._C._functorch.is_batchedtensor(mask):
+        if is_mapped(mask):
             rule = "the host must read one mask; got one for each index of torch.vmap"
             raise RuntimeError(f"{key.function}: {rule}. Call the stack as a module, or use randomness='same'.")
         return mask.tolist()

@@ -144,7 +144,7 @@ class Mixout(Wrapped):
 
 def _separated(module: Mixout, *_: object) -> None:
     """Copies W0 where `load_state_dict(assign=True)` made it a parameter or gave it the memory of W, which training changes."""
-    if "target" in module._parameters or torch._C._is_alias_of(module.target, module.layer.weight):
+    if "target" in module._parameters or torch._C._is_alias_of(module.target, module.layer.weight):  # type: ignore
         before = module.target.detach().clone()
         del module.target
         module.register_buffer("target", before)
