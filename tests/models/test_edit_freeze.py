@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from zoo import ZOO, outputs, pretrained
 
 import thinnet
-from thinnet.models.edit import freeze, set_rates, strip
+from thinnet.models.edit import freeze, replace, set_rates, strip
+from thinnet.models.edit.decisions import is_dropout_draw
+from thinnet.models.passes import traced
 
 
 class Two(nn.Module):
@@ -168,6 +170,35 @@ def test_pretrained_models_are_frozen_off_and_on(name: str) -> None:
     edit.undo()
     strip(model)
     assert not is_random(model.train(), inputs)
+
+
+def noise_of(model: nn.Module, inputs: Any) -> dict[str, float | None]:
+    record = traced(model, lambda model: outputs(model, inputs), training=True)
+    return {draw.op: draw.p for draw in record.draws if is_dropout_draw(draw)}
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_pretrained_models_take_rates_and_sites(name: str) -> None:
+    model, inputs = pretrained(name)
+    edit = set_rates(model, 0.0)
+    assert is_random(model, inputs) is (name == "SwitchTransformers")  # its router adds noise, which has no rate
+    edit.undo()
+    set_rates(model, 0.375)
+    before = outputs(model.eval(), inputs)
+    replace(model, functional=True, example=inputs)
+    for one, other in zip(outputs(model, inputs), before, strict=True):
+        torch.testing.assert_close(one, other)
+    noise = noise_of(model, inputs)
+    assert all(p in (None, 0.375) for p in noise.values())
+    assert noise.keys() <= {"thinnet::apply_noise", "aten::rand", "aten::uniform"}  # masks by hand keep no address
+
+
+def test_a_rate_of_a_configuration_has_its_name_there() -> None:
+    model, _ = pretrained("Falcon")
+    edit = set_rates(model, {"config.attention_dropout": 0.25})
+    assert [str(change) for change in edit] == ["~ config.attention_dropout: 0.1 -> 0.25"]
+    edit.undo()
+    assert model.config.attention_dropout == 0.1
 
 
 def test_frozen_encoder_layers_of_pytorch_drop_in_eval() -> None:

@@ -12,7 +12,8 @@ from thinnet.inference.monte_carlo.outputs import Choice, chosen
 from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.inference.monte_carlo.sampling import TWO, sample
 from thinnet.models.edit.order import call_with
-from thinnet.models.edit.rates import owners, set_rates
+from thinnet.models.edit.rates import owners
+from thinnet.models.edit.set_rates import set_rates
 
 PARTS = "validation", "test"
 

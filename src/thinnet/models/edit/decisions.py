@@ -5,6 +5,7 @@ Its own mode turns that dropout off, not the mode of the child. No mode turns `F
 """
 
 from dataclasses import dataclass
+from functools import reduce
 from types import FunctionType
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ import torch
 from torch import nn
 
 from thinnet.models.edit.equivalents import FUNCTIONS, call_of
-from thinnet.models.edit.rates import is_dropout
+from thinnet.models.edit.rates import Owner, is_dropout
 from thinnet.models.edit.source import Chain, read_class, read_method
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
@@ -34,7 +35,8 @@ class Decision:
         by_mode: whether its own mode turns the dropout on and off.
         always: whether it calls a dropout function that no mode turns off.
         reads: the dropout modules whose rate it reads.
-        elsewhere: whether it reads a rate that neither it nor a dropout module holds, as of a configuration.
+        configured: the names of rates that it reads from another object: `("config", "hidden_dropout")`.
+        own: whether it reads a rate that it holds.
     """
 
     path: str
@@ -42,24 +44,43 @@ class Decision:
     by_mode: bool
     always: bool
     reads: frozenset[nn.Module]
-    elsewhere: bool
+    configured: frozenset[Chain]
+    own: bool
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether some rate is neither its own nor that of a dropout module."""
+        return bool(self.configured) or not (self.reads or self.own)
 
 
 def decisions(model: nn.Module) -> list[Decision]:
     """Returns the modules of a model that decide about dropout."""
     found = []
     for path, module in model.named_modules():
-        own = vars(module).get("forward")
+        forward = vars(module).get("forward")
         reading = read_class(type(module))
-        reading |= read_method(own) if isinstance(own, FunctionType) else reading
+        reading |= read_method(forward) if isinstance(forward, FunctionType) else reading
         meant = {chain: read for chain in reading.beside for means, read in [_meant(module, chain)] if means}
         if meant or reading.always:
             reads = frozenset(read for read in meant.values() if read is not None)
-            longer = any(chain[0] and len(chain) > 1 and read is None for chain, read in meant.items())
-            own = any(chain[0] and len(chain) == 1 for chain in meant)
-            elsewhere = longer or not (reads or own)
-            found.append(Decision(path, module, bool(meant), reading.always, reads, elsewhere))
+            others = [chain for chain, read in meant.items() if chain[0] and read is None]
+            longer = frozenset(chain for chain in others if len(chain) > 1)
+            found.append(Decision(path, module, bool(meant), reading.always, reads, longer, len(others) > len(longer)))
     return found
+
+
+def configured(model: nn.Module) -> list[Owner]:
+    """Returns the rates that modules read from objects in their forward pass, under the name that the first module gives."""
+    read = {chain for each in decisions(model) for chain in each.configured}
+    found: dict[tuple[int, str], Owner] = {}
+    for path, module in model.named_modules():
+        for chain in sorted(read):
+            holder = reduce(lambda value, name: getattr(value, name, None), chain[:-1], module)
+            p = getattr(holder, chain[-1], None)
+            if not isinstance(holder, nn.Module) and isinstance(p, float) and 0 <= p <= 1:
+                name = ".".join((path, *chain)).lstrip(".")
+                found.setdefault((id(holder), chain[-1]), Owner(name, name, module, chain[-1], p, holder))
+    return list(found.values())
 
 
 def is_dropout_draw(draw: Draw) -> bool:

@@ -88,6 +88,23 @@ class Rate:
         self.owner.p = value
 
 
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An attribute of an object that modules share, as of a configuration; `owner` is a module that holds it."""
+
+    owner: nn.Module
+    holder: Any
+    key: str
+
+    def get(self) -> Any:
+        """Returns the value, or `ABSENT`."""
+        return getattr(self.holder, self.key, ABSENT)
+
+    def put(self, value: Any) -> None:
+        """Sets the attribute."""
+        setattr(self.holder, self.key, value)
+
+
 class Write:
     """One value for one slot. It remembers the value that it replaces.
 
