@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.models.edit.insert import insert
-from thinnet.models.edit.rates import owners, set_rates
+from thinnet.models.edit.rates import owners
 from thinnet.models.edit.replace import replace
+from thinnet.models.edit.set_rates import set_rates
 from thinnet.models.loading import module_from_file, users_code
 from thinnet.study.plan import COMMAND, StudyError
 
