@@ -337,3 +337,23 @@ def test_a_traced_function_drops_and_can_be_copied() -> None:
         torch.manual_seed(3)
         assert torch.equal(y, Net()(x)) and not torch.equal(y, x)
     assert torch.equal(torch.fx.symbolic_trace(Net().eval())(x), x)
+
+
+NUMBERS = [
+    *[(thinnet.nn.ImportanceDropout, {"units": 4}, name) for name in ("floor", "momentum")],
+    *[(thinnet.nn.InformationDropout, {"side": nn.Linear(2, 2)}, name) for name in ("beta", "limit")],
+    *[(thinnet.nn.Standout, {"layer": nn.Linear(2, 2)}, name) for name in ("alpha", "beta")],
+    *[(thinnet.nn.Shakeout, {"layer": nn.Linear(2, 2)}, name) for name in ("c", "smooth")],
+    *[(thinnet.nn.SparseVariationalDropout, {"layer": nn.Linear(2, 2)}, name) for name in ("log_sigma2", "threshold")],
+    *[(thinnet.nn.ShakeDrop, {}, name) for name in ("alpha", "beta")],
+    *[(thinnet.nn.Jumpout, {}, name) for name in ("p_min", "p_max")],
+    (thinnet.nn.TargetedDropout, {"layer": nn.Linear(2, 2)}, "targeted"),
+    (thinnet.nn.Mixout, {"layer": nn.Linear(2, 2)}, "target"),
+]
+
+
+@pytest.mark.parametrize(("cls", "needed", "name"), NUMBERS, ids=lambda value: getattr(value, "__name__", str(value)[:9]))
+def test_other_arguments_that_are_no_numbers_are_refused(cls: type[nn.Module], needed: dict[str, object], name: str) -> None:
+    for value in (True, np.bool_(True), "0.1", math.nan, [], {}, 1j, object(), np.ones(2), torch.ones(3)):
+        with pytest.raises((ValueError, TypeError), match=rf"^{cls.__name__}: .*{name}.* must (be|have)"):
+            cls(**needed, **{name: value})

@@ -1,10 +1,27 @@
 """What several methods share in numbers: the precision of noise, the memory format of a result, and whole parts of a count."""
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
 import torch
 from torch import Tensor
+
+
+def real(value: object) -> float:
+    """Returns a real number as a float, and NaN, which lies in no range, for anything else.
+
+    >>> real(torch.tensor(2)), real(None), real(True)
+    (2.0, nan, nan)
+    """
+    if type(value) is float or type(value) is int:
+        return value
+    if isinstance(value, (bool, str, bytes)) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):
+        return math.nan
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
 
 
 def wide(x: Tensor) -> torch.dtype:

@@ -8,7 +8,7 @@ from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise.selection import noise, selected
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.numbers import wide
+from thinnet.methods.numbers import real, wide
 from thinnet.rng import NoiseKey, Site, rates
 
 NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
@@ -75,7 +75,7 @@ def _check(function: str, x: Tensor, importance: Tensor, dim: int) -> None:
 
 
 def _check_floor(function: str, floor: float) -> None:
-    if not 0 < floor < float("inf"):
+    if not 0 < real(floor) < float("inf"):
         step = "A unit whose importance was 0 would never be kept without it; try 0.1."
         raise ValueError(f"{function}: floor must be a positive number; got {floor!r}. {step}")
 
@@ -171,7 +171,7 @@ class ImportanceDropout(Site):
         super().__init__(p)
         if isinstance(units, bool) or not isinstance(units, int) or units < 1:
             raise ValueError(f"ImportanceDropout: units must be a positive integer; got {units!r}. Give the size of axis dim.")
-        if not 0 <= momentum <= 1:
+        if not 0 <= real(momentum) <= 1:
             raise ValueError(f"ImportanceDropout: momentum must be in [0, 1]; got {momentum!r}. Try 0.1.")
         _check_floor("ImportanceDropout", floor)
         self.dim, self.momentum, self.floor = dim, momentum, floor

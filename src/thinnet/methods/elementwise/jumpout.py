@@ -10,6 +10,7 @@ from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise.selection import noise, select, selected
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import real
 from thinnet.rng import NoiseKey, Site
 
 POWER = 0.75
@@ -75,7 +76,7 @@ FACTS = Facts(
 
 
 def _check(function: str, p_min: float, p_max: float) -> None:
-    if not 0 <= p_min <= p_max < 1:
+    if not 0 <= real(p_min) <= real(p_max) < 1:
         step = "At rate 1 nothing is left to scale; try p_min=0.0, p_max=0.6."
         raise ValueError(f"{function}: p_min and p_max must be 0 <= p_min <= p_max < 1; got {p_min!r} and {p_max!r}. {step}")
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.numbers import weighted
+from thinnet.methods.numbers import real, weighted
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -76,7 +76,7 @@ FACTS = Facts(
 
 def _check(function: str, alpha: float, beta: float, reading: str) -> None:
     for name, value in (("alpha", alpha), ("beta", beta)):
-        if isinstance(value, (bool, str)) or not -float("inf") < value < float("inf"):
+        if not -float("inf") < real(value) < float("inf"):
             raise ValueError(f"{function}: {name} must be a finite number; got {value!r}. Start with alpha=1.0, beta=0.0.")
     if reading not in get_args(Reading):
         raise ValueError(f"{function}: reading must be 'logit' or 'weights'; got {reading!r}. 'logit' adds beta to the logit.")

@@ -10,7 +10,7 @@ from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
-from thinnet.methods.numbers import times, wide
+from thinnet.methods.numbers import real, times, wide
 from thinnet.rng import NoiseKey
 
 LEAST, LIMIT = 0.001, 0.7
@@ -124,9 +124,9 @@ class InformationDropout(Penalised):
     ) -> None:
         if prior not in ("log-uniform", "log-normal"):
             raise ValueError(f"InformationDropout: prior must be 'log-uniform' or 'log-normal'; got {prior!r}.")
-        if isinstance(beta, bool) or not 0 <= beta < math.inf:
+        if not 0 <= real(beta) < math.inf:
             raise ValueError(f"InformationDropout: beta must be a number of at least 0; got {beta!r}. Start with 3.")
-        if isinstance(limit, bool) or not LEAST < limit < math.inf:
+        if not LEAST < real(limit) < math.inf:
             raise ValueError(f"InformationDropout: limit must be a number above 0.001; got {limit!r}. The paper has 0.7.")
         super().__init__(None)
         self.side, self.prior, self.beta, self.limit = side, prior, beta, limit

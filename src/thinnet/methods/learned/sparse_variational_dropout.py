@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import local
 from thinnet.methods.learned.penalty import Penalised
-from thinnet.methods.numbers import wide
+from thinnet.methods.numbers import real, wide
 from thinnet.methods.weights.wrapped import Wrapped
 
 K1, K2, K3 = 0.63576, 1.8732, 1.48695
@@ -97,9 +97,9 @@ class SparseVariationalDropout(Penalised, Wrapped):
 
     def __init__(self, layer: nn.Module, log_sigma2: float = -10.0, threshold: float = THRESHOLD) -> None:
         name = type(self).__name__
-        if not -math.inf < log_sigma2 < math.inf:
+        if not -math.inf < real(log_sigma2) < math.inf:
             raise ValueError(f"{name}: log_sigma2 must be a finite number; got {log_sigma2!r}. Start with -10.")
-        if not -BOUND < threshold < BOUND:
+        if not -BOUND < real(threshold) < BOUND:
             raise ValueError(f"{name}: threshold must be in (-8, 8); got {threshold!r}. It is compared with log alpha.")
         super().__init__(layer, None)
         self.threshold = threshold

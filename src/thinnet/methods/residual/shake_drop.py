@@ -9,7 +9,7 @@ from torch import Tensor
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor, rate_on_device
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.numbers import times, weighted
+from thinnet.methods.numbers import real, times, weighted
 from thinnet.rng import NoiseKey, Site, rates
 
 Level = Literal["batch", "sample", "channel", "pixel"]
@@ -116,7 +116,8 @@ def _check(function: str, level: object, **ranges: Any) -> None:
     if level not in AXES:
         raise ValueError(f"{function}: level must be one of {', '.join(AXES)}; got {level!r}. 'sample' is common.")
     for name, pair in ranges.items():
-        if len(pair) != 2 or not -float("inf") < pair[0] <= pair[1] < float("inf"):
+        ends = [real(end) for end in pair] if isinstance(pair, (tuple, list)) else []
+        if len(ends) != 2 or not -float("inf") < ends[0] <= ends[1] < float("inf"):
             raise ValueError(f"{function}: {name} must be two finite numbers, low <= high; got {pair!r}. Try (0.0, 1.0).")
 
 

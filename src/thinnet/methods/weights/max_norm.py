@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import real
 from thinnet.methods.weights.affine import AFFINE
 
 
@@ -62,7 +63,7 @@ def max_norm_(target: nn.Module | Tensor | Iterable[Tensor], norm: float = 3.0, 
     >>> int(max_norm_(layer, 1.0)), layer.weight.norm(dim=1).tolist()
     (2, [1.0, 1.0])
     """
-    if isinstance(norm, (bool, str, bytes)) or not 0 < norm < math.inf:
+    if not 0 < real(norm) < math.inf:
         raise ValueError(f"max_norm_: norm must be a positive number; got {norm!r}. 3 is usual.")
     counts = [_shorten(view, dims, norm) for view, dims in _vectors(target, names)]
     return torch.stack([count.to(counts[0].device) for count in counts]).sum()

@@ -86,6 +86,8 @@ def _mixed(key: NoiseKey, weight: Tensor, target: Tensor) -> Tensor:
 
 
 def _check(function: str, weight: Tensor, target: Tensor) -> None:
+    if not isinstance(target, Tensor):
+        raise TypeError(f"{function}: target must be a tensor; got {type(target).__name__}. Pass the pre-trained weight.")
     if target.shape != weight.shape:
         rule = f"{function}: target must have the shape of the weight, {tuple(weight.shape)}"
         raise ValueError(f"{rule}; got {tuple(target.shape)}. Pass the pre-trained weight of this layer.")

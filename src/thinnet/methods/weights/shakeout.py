@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
+from thinnet.methods.numbers import real
 from thinnet.methods.weights.affine import AFFINE, affine, output
 from thinnet.methods.weights.wrapped import Wrapped, check_layer
 from thinnet.rng import NoiseKey
@@ -60,7 +61,7 @@ def _drop(key: NoiseKey, x: Tensor, layer: Any, c: float, smooth: float) -> Tens
 
 def _check(function: str, c: float, smooth: float) -> None:
     for name, value in (("c", c), ("smooth", smooth)):
-        if isinstance(value, (bool, str)) or not 0 <= value < float("inf"):
+        if not 0 <= real(value) < float("inf"):
             raise ValueError(f"{function}: {name} must be a number >= 0; got {value!r}. Start with c=0.1, smooth=1.0.")
 
 

@@ -10,7 +10,7 @@ from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.numbers import part_of
+from thinnet.methods.numbers import part_of, real
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -61,7 +61,7 @@ FACTS = Facts(
 
 
 def _check(function: str, targeted: float, per: str) -> None:
-    if isinstance(targeted, (bool, str)) or not 0 <= targeted <= 1:
+    if not 0 <= real(targeted) <= 1:
         raise ValueError(f"{function}: targeted must be in [0, 1]; got {targeted!r}. It is the part that may be dropped.")
     if per not in get_args(Per):
         raise ValueError(f"{function}: per must be 'weight' or 'unit'; got {per!r}. A unit is a row of the weight.")
