@@ -4,6 +4,7 @@ import functools
 import random
 from collections.abc import Callable
 from random import random as drawn_number
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -334,6 +335,24 @@ def test_a_number_counts_in_eval_only_if_the_output_depends_on_it(source: str, r
     site = the_site(middle)
     assert (site.kind, site.on_in_train, site.on_in_eval) == ("decision", True, read == "always")
     assert site.turned_off_by == ("never" if read == "always" else "module mode")
+
+
+@pytest.mark.parametrize("applied", [True, False])
+def test_a_rate_of_attention_in_the_configuration_is_listed_if_nothing_draws_with_it(applied: bool) -> None:
+    """As in BigBird of transformers: its sparse attention drops nothing."""
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config, self.out, self.drop = SimpleNamespace(attention_dropout=0.1), nn.Linear(32, 32), nn.Dropout(0.1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            weights = torch.softmax(x @ x.mT, -1)
+            weights = self.drop(weights) if applied else weights
+            return x + self.drop(self.out(weights @ x))
+
+    kinds = [site.kind for site in thinnet.sites(Attention(), X)]
+    assert kinds == ["dropout", "dropout" if applied else "not applied"]
 
 
 @torch.library.custom_op("thinnet_tests::attention", mutates_args=())

@@ -10,7 +10,17 @@ from thinnet.models.found import FoundSite
 
 NOTHING: dict[str, Any] = dict(line=None, measured=None, interval=None, scale=None, on_in_train=False, on_in_eval=False)
 NOTHING |= dict(turned_off_by="unknown", draws=0.0, reached=0.0, time=0.0, memory=0.0, shared_axes=None, axes=0)
-LAYERS = ("addmm", "mm", "linear", "convolution", "embedding", "layer_norm", "gelu", "relu", "silu")  # no attention weights
+LAYERS = (
+    "add",
+    "mm",
+    "linear",
+    "convolution",
+    "embedding",
+    "layer_norm",
+    "gelu",
+    "relu",
+    "silu",
+)  # these make no attention weights
 
 
 def declared_only(model: nn.Module, found: Sequence[FoundSite], visited: set[str]) -> list[FoundSite]:
@@ -25,8 +35,8 @@ def declared_only(model: nn.Module, found: Sequence[FoundSite], visited: set[str
         kind = "silent" if name in visited else "not reached"
         note = "its rate is 0" if p == 0 else "it ran and drew nothing" if name in visited else "no pass reached it"
         silent.append(FoundSite(name=name, kind=kind, op=type(module).__name__, p=p, note=note, **NOTHING))
-    listed = {site.name for site in silent}
-    return [*silent, *(site for site in _not_applied(model, found, visited) if site.name not in listed)]
+    listed = {(site.name, site.p) for site in silent} | {("", site.p) for site in silent}
+    return [*silent, *(site for site in _not_applied(model, found, visited) if (site.name, site.p) not in listed)]
 
 
 def _not_applied(model: nn.Module, found: Sequence[FoundSite], visited: set[str]) -> Iterator[FoundSite]:
