@@ -132,6 +132,18 @@ def test_help_has_an_example_and_exit_codes_and_flags_have_no_type(command: str)
     assert "<bool>" not in shown.stdout.lower() and "boolean" not in shown.stdout.lower()
 
 
+def test_output_in_ascii_has_question_marks_and_json_is_whole() -> None:
+    ascii_only = environment() | {"PYTHONIOENCODING": "ascii"}
+    shown = {}
+    for arguments in (["methods", "Dropout"], ["methods", "ConcreteDropout", "--json"]):
+        command = [sys.executable, "-m", "thinnet", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=ascii_only, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+        shown[arguments[-1]] = done.stdout
+    assert "?" in shown["Dropout"]
+    assert json.loads(shown["--json"]) == json.loads(CliRunner().invoke(app, ["methods", "ConcreteDropout", "--json"]).stdout)
+
+
 def test_output_for_no_terminal_has_no_colours() -> None:
     for variable in ({}, {"NO_COLOR": "1", "FORCE_COLOR": "1"}):
         shown = subprocess.run(

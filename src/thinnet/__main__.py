@@ -2,6 +2,7 @@
 
 import os
 import sys
+from io import TextIOWrapper
 
 from thinnet.report.extras import MissingLibrary, extra_of
 
@@ -11,6 +12,9 @@ WITHOUT_TYPER = ["--version"], ["doctor"], ["doctor", "--json"]
 
 def main() -> None:
     """Run the command line. A missing library is one sentence, and Ctrl-C and a closed pipe are silent."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a character shows a question mark
     try:
         _run(sys.argv[1:])
     except ModuleNotFoundError as error:

@@ -115,7 +115,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
 
 @app.command(cls=Command)
 def methods(
-    name: Annotated[str | None, typer.Argument(help="A method, such as DropBlock2d. Default: list all methods.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="A method, such as DropBlock2d. Default: list all methods.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a list, or one object for NAME.")] = False,
 ) -> None:
     """List the dropout methods, or show one: equation, when to use it, a rate to start with, cost, and a picture.
@@ -135,7 +137,7 @@ def methods(
         raise typer.Exit(2) from None
     if as_json:
         found = [catalogue.plain(method) for method in catalogue.REGISTRY] if chosen is None else catalogue.plain(chosen)
-        typer.echo(json.dumps(found, indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(found, indent=1))
         return
     if chosen is None:
         show(catalogue.listing())
