@@ -1,6 +1,7 @@
 """An audit has no findings on correct models of many kinds, and the right finding on the same models with a mistake."""
 
 import random
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -140,6 +141,14 @@ class Vanishing(nn.Module):
         return self.two(self.drop(self.norms[1](1e-9 * self.norms[0](1e-9 * x))))
 
 
+def two_rates() -> nn.Module:
+    """A scripted model: its two dropouts are one site."""
+    model = nn.Sequential(
+        nn.Linear(16, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.1), nn.Linear(64, 4)
+    )
+    return torch.jit.script(model)
+
+
 def scheduled(self: Any, x: Tensor) -> Tensor:
     self.drop.p = 0.1
     return self.two(self.drop(self.one(x).relu()))
@@ -160,6 +169,7 @@ def recurrent(self: Any, x: Tensor) -> Tensor:
     return self.two(self.rnn(x)[0])
 
 
+warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
 RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "a variational autoencoder": (latent(lambda mean, deviation: mean + deviation * torch.randn_like(deviation)), X),
     "a distribution": (latent(lambda mean, deviation: torch.distributions.Laplace(mean, deviation).rsample()), X),
@@ -180,6 +190,7 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "a mask that makes its factor": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Block(), nn.Conv2d(8, 3, 3)), MAPS),
     "one mask for all steps": (Model(recurrent, rnn=nn.GRU(16, 16)), SEQUENCES),
     "a generator of its own": (Model(own_generator, generator=torch.Generator()), X),
+    "two rates at one line": (two_rates(), X),
     "a mask of what is dropped": (Model(inverted), X),
     "a norm of activations that vanish": (Vanishing(), X),
     "a rate that the forward pass sets": (Model(scheduled, drop=nn.Dropout(0.5)), X.repeat(4, 1)),

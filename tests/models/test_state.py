@@ -218,6 +218,22 @@ def test_containers_that_hold_tensors_are_restored() -> None:
     assert len(model.cache) == 1 and model.cache[0] is first and not model.state.any()
 
 
+def test_a_parameter_that_a_pass_freezes_is_trained_again() -> None:
+    class Freezing(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            self.weight.requires_grad = False
+            return super().forward(x)
+
+    model = nn.Sequential(Freezing(8, 16), nn.Dropout(0.3), nn.Linear(16, 4))
+    thinnet.audit(model, X)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_lazy_model_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^sites: every parameter must have values; got '0.weight' without"):
+        thinnet.sites(nn.Sequential(nn.LazyLinear(4), nn.Dropout(0.3)), X)
+
+
 def test_an_audit_leaves_the_buffers_of_a_spectral_norm() -> None:
     norm = nn.utils.parametrizations.spectral_norm
     model = nn.Sequential(norm(nn.Linear(8, 16)), nn.ReLU(), nn.Dropout(0.3), norm(nn.Linear(16, 4)))

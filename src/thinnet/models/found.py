@@ -35,7 +35,7 @@ class FoundSite:
         measured: the counted fraction of dropped units; None where nothing can be dropped.
         interval: the 99 % interval of the measured rate.
         scale: the factor of kept units, where it is one number.
-        mean: the mean of the numbers that multiply, where they differ.
+        mean: the mean of the numbers that multiply; of a mask, the factor of kept units times the nominal rate of kept units.
         self_scaled: whether the factor of kept units is made of the mask, so that it corrects for what each draw dropped.
         on_in_train, on_in_eval: whether it draws in that mode, and the numbers are used.
         turned_off_by: "module mode", the mode of its own module; "another mode"; "never", where it is on in eval; or "unknown".

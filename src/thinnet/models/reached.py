@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.jit import ScriptModule
 
 CONTAINERS = (list, dict, set, OrderedDict, defaultdict, Counter, deque)
 SIMPLE = (bool, int, float, str, bytes, complex, type, type(None), torch.dtype, torch.device, torch.Size)
@@ -106,7 +107,7 @@ class _Walk:
     def opened(self, module: nn.Module) -> list[Held]:
         """Returns what a module holds; its attributes are a container."""
         self.found.containers.append(vars(module))
-        self.found.scripted += [module] if isinstance(module, torch.jit.RecursiveScriptModule) else []
+        self.found.scripted += [module] if isinstance(module, ScriptModule) else []
         held = [*module._parameters.values(), *module._buffers.values(), *module.children(), *vars(module).values()]
         found = [Held(value, False) for value in _globals_of(type(module))]
         for value in held:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from thinnet.models import declared
 from thinnet.models.declared_only import declared_only
@@ -43,7 +44,7 @@ def sites(
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: `passes` is no positive integer.
+        ValueError: `passes` is no positive integer, or a lazy module has no values yet.
 
     >>> import torch
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.25), nn.Linear(8, 2))
@@ -55,6 +56,9 @@ def sites(
         raise TypeError(f"sites: model must be a torch.nn.Module; got {type(model).__name__}. Call its factory first.")
     if isinstance(passes, bool) or not isinstance(passes, int) or passes < 1:
         raise ValueError(f"sites: passes must be a positive integer; got {passes!r}.")
+    lazy = next((name for name, parameter in model.named_parameters() if is_lazy(parameter)), None)
+    if lazy is not None:
+        raise ValueError(f"sites: every parameter must have values; got {lazy!r} without. Run the lazy model once before.")
     call = run or (lambda model: model(*example, **named))
     if not example and not named and run is None:
         found = Sites(declared_only(model, (), set()))
@@ -163,19 +167,23 @@ class _Passes:
             follows=any(draw.follows for draw in draws),
             at_output=any(draw.at_output for draw in draws),
             feeds=max(draw.feeds for draw in draws),
-            mean=statistics.fmean(means) if (means := [draw.mean for draw in draws if draw.mean is not None]) else None,
+            mean=_mean([(factor, max(1, draw.units)) for draw in draws if (factor := draw.factor()) is not None]),
             self_scaled=_self_scaled(draws),
         )
 
     def _rate(self, draws: list[Draw], kind: str) -> float | None:
         """Returns the nominal rate: the mean of what the draws state, or what a dropout module declares for its only draw."""
-        stated = [(draw.p, max(1, draw.units)) for draw in draws if draw.p is not None]
-        if stated:
-            mean = sum(p * units for p, units in stated) / sum(units for _, units in stated)
+        mean = _mean([(draw.p, max(1, draw.units)) for draw in draws if draw.p is not None])
+        if mean is not None:
             return round(mean, 9)  # 1 - 0.8 is not 0.2
         module = self.names.get(draws[0].name)
         alone = len({draw.site for record in self.train for draw in record.draws if draw.name == draws[0].name}) == 1
         return declared.rate(module) if kind in DROPS and alone and declared.is_dropout(module) else None
+
+
+def _mean(weighted: list[tuple[float, int]]) -> float | None:
+    """Returns the mean of numbers with weights; None where there are none."""
+    return sum(value * weight for value, weight in weighted) / sum(weight for _, weight in weighted) if weighted else None
 
 
 def _self_scaled(draws: list[Draw]) -> bool:

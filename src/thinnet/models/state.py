@@ -113,6 +113,7 @@ class _Saved:
             self.memory = None if self.parts else _plain(tensor)
             self.values = self.memory.clone() if values and self.memory is not None else None
             self.grad = tensor.grad if tensor.is_leaf else None
+            self.requires_grad = tensor.requires_grad
         self.saved_grad = None if self.grad is None else _Saved(self.grad, values)
 
     def changed(self) -> bool:
@@ -120,7 +121,7 @@ class _Saved:
         with torch._C.DisableTorchFunctionSubclass():
             if self.memory is None:
                 return any(getattr(self.tensor, name) is not part.tensor or part.changed() for name, part in self.parts.items())
-            return not _same_memory(self.tensor, self.memory) or not self._same_values()
+            return not _same_memory(self.tensor, self.memory) or not _same_values(self.memory, self.values)
 
     def restore(self) -> bool:
         """Returns whether the tensor, or its gradient, had changed."""
@@ -134,19 +135,23 @@ class _Saved:
             if self.memory is not None and not _same_memory(self.tensor, self.memory):
                 self.tensor.data = self.memory
                 changed = True
-            if self.memory is not None and self.values is not None and not self._same_values():
+            if self.memory is not None and self.values is not None and not _same_values(self.memory, self.values):
                 self.memory.copy_(self.values)
+                changed = True
+            if self.tensor.is_leaf and self.tensor.requires_grad != self.requires_grad:
+                self.tensor.requires_grad = self.requires_grad
                 changed = True
             if self.tensor.is_leaf and self.tensor.grad is not self.grad:
                 self.tensor.grad = self.grad
                 changed = True
         return changed | (self.saved_grad is not None and self.saved_grad.restore())
 
-    def _same_values(self) -> bool:
-        try:
-            return self.values is None or (self.memory.layout == torch.strided and torch.equal(self.memory, self.values))
-        except (RuntimeError, NotImplementedError):  # a dtype that PyTorch does not compare
-            return False
+
+def _same_values(memory: Tensor, values: Tensor | None) -> bool:
+    try:
+        return values is None or (memory.layout == torch.strided and torch.equal(memory, values))
+    except (RuntimeError, NotImplementedError):  # a dtype that PyTorch does not compare
+        return False
 
 
 def _plain(tensor: Tensor) -> Tensor | None:

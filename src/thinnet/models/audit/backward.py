@@ -137,17 +137,19 @@ def _gradients(
     loss = _loss(out)
     if loss is None or not parameters or state.changed(parameters):
         return [], 0.0
+    trained = [parameter for parameter in parameters if parameter.requires_grad]  # a forward pass may freeze some
     try:
         if backward:
             case.given.zero_grad()
             loss.backward()
-            found = [parameter.grad for parameter in parameters]
+            found = [parameter.grad for parameter in trained]
         else:
-            found = list(torch.autograd.grad(loss, parameters, allow_unused=True))
+            found = list(torch.autograd.grad(loss, trained, allow_unused=True))
     except RuntimeError as error:
         if backward or "use_reentrant" not in str(error):
             raise
         return _gradients(case, mode, parameters, state, backward=True)
-    along = [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    by_id = {id(parameter): gradient for parameter, gradient in zip(trained, found, strict=True) if gradient is not None}
+    along = [by_id.get(id(parameter), torch.zeros_like(parameter)) for parameter in parameters]
     size = torch.stack([leaf.detach().double().norm().cpu() for leaf in _differentiable(out)]).norm()
     return along, float(size)

@@ -54,7 +54,7 @@ class Case:
     def rows_apart(self) -> bool:
         """Whether eval computes the last row of axis 0 from that row alone; True where that cannot be told."""
         sizes = [len(leaf) for leaf in tree_leaves(self.inputs) if isinstance(leaf, Tensor) and leaf.ndim]
-        if not sizes or sizes[0] < 2 or any(site.on_in_eval for site in self.sites):
+        if self.inputs is None or not sizes or sizes[0] < 2 or any(site.on_in_eval for site in self.sites):
             return True
 
         def last(leaf: Any) -> Any:

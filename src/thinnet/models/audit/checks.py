@@ -81,9 +81,11 @@ def rates(case: Case) -> Iterator[Finding]:
             evidence = f"p = {p:g} is nominal; {site.measured:.3f} was dropped (99 % interval {low:.3f} to {high:.3f})."
             yield at(site, RATE, evidence, "Use a method that corrects its rate, such as thinnet.nn.DropBlock2d.")
         alpha = type(case.module(site.name)).__name__ in ALPHA
-        kept = 1 - (site.measured if p is None else p)
-        if site.scale is not None and kept > 0 and abs(site.scale * kept - 1) > 2 * OFF_BY and not alpha:
-            evidence = f"The scale is {site.scale:.3f}: the mean output is {site.scale * kept:.2f} of the input."
+        if site.scale is None or site.mean is None or alpha:
+            continue
+        unsure = 0.0 if p is not None else site.scale * (high - low) / 2
+        if abs(site.mean - 1) > 2 * OFF_BY + unsure:
+            evidence = f"The scale is {site.scale:.3f}: the mean output is {site.mean:.2f} of the input."
             yield at(site, SCALE, evidence, "Scale by 1 / (1 - p), unless the model scales at inference.")
 
 

@@ -161,6 +161,11 @@ class Draw:
         """The fraction of the units that was dropped; None where nothing can be."""
         return None if self.dropped is None or not self.units else self.dropped / self.units
 
+    def factor(self) -> float | None:
+        """Returns the mean of the numbers that multiply; of a mask, the factor of kept units times the rate of these."""
+        scale, rate = self.total_scale(), self.share if self.p is None else self.p
+        return self.mean if self.mean is not None or scale is None or rate is None else scale * (1 - rate)
+
     def total_scale(self) -> float | None:
         """Returns the factor of kept units, with a factor beside the mask where that corrects for a rate.
 
