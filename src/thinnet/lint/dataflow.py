@@ -7,13 +7,14 @@ import libcst as cst
 
 from thinnet.lint.arguments import argument
 from thinnet.lint.calls import called, method_named
-from thinnet.lint.layers import is_layer_class, layers, module_class, returned
+from thinnet.lint.layers import Layer, is_layer_class, layers, module_class, returned
+from thinnet.lint.literals import called_name
 from thinnet.lint.names import DROPOUT_LAYERS, operation_name
 from thinnet.lint.paths import backward
 from thinnet.lint.scopes import targets
 from thinnet.lint.sequences import in_sequence, last_elements, previous
 from thinnet.lint.tree import Tree, is_self
-from thinnet.lint.values import called_name, decide
+from thinnet.lint.values import decide
 
 DROPOUTS = frozenset(operation_name(name) for name in DROPOUT_LAYERS)
 NORMS = frozenset("batchnorm1d batchnorm2d batchnorm3d syncbatchnorm batchnorm".split())
@@ -78,12 +79,19 @@ def operations(tree: Tree, node: cst.BaseExpression | None, frame: Frame | None 
     name, func = tree.name(node.func), node.func
     if name is not None and name.startswith("torch."):
         return [] if is_layer_class(name) else [Operation(operation_name(name), node, node, argument(node, "input", 0), frame)]
-    found = layers(tree, func)
+    found = _alternatives(layers(tree, func))
     if found:
         return [Operation(operation_name(layer.name), node, layer.call, argument(node, "input", 0), frame) for layer in found]
     if isinstance(func, cst.Attribute) and not is_self(func) and name is None:
         return [Operation(operation_name(func.attr.value), node, node, func.value, frame)]
     return []
+
+
+def _alternatives(found: list[Layer]) -> list[Layer]:
+    """Returns the layers that one call may apply; none if they differ in kind, as the items of a loop over a network do."""
+    names = {operation_name(layer.name) for layer in found}
+    is_choice = len(names) == 1 or names <= ACTIVATIONS | {"identity"} or names <= NORMS | {"identity", "layernorm"}
+    return found if is_choice else []
 
 
 def operation(tree: Tree, node: cst.BaseExpression | None) -> Operation | None:

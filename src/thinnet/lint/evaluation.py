@@ -1,19 +1,17 @@
-"""The mode of a model at a call: what constructors, `train()` and `eval()` before it leave, also in other functions."""
+"""Where code evaluates a model, and where it trains one."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import libcst as cst
 
-from thinnet.lint.arguments import argument, is_false
-from thinnet.lint.calls import called, callers
-from thinnet.lint.layers import layers, module_class
+from thinnet.lint.calls import called
+from thinnet.lint.layers import module_class
+from thinnet.lint.literals import called_name
+from thinnet.lint.model_modes import SHAKEN, unit
 from thinnet.lint.modes import is_in_no_grad, last_name, method_calls
-from thinnet.lint.paths import backward, exits
-from thinnet.lint.tree import Tree, is_self
-from thinnet.lint.values import called_name
+from thinnet.lint.paths import backward
+from thinnet.lint.tree import Tree
 
 MODELS = re.compile(
     r"(?:.*_)?(?:model|net|network|classifier|mlp|cnn|rnn|lstm|gru|transformer|bert|resnet|vgg|unet|gnn|gcn|gat)(?:_?\w{1,2}|_ema)?",
@@ -36,22 +34,6 @@ VERBS = re.compile(
 METRICS = re.compile(
     r"argmax|topk|accuracy\w*|\w*_score|correct\w*|acc|hits|n_?correct|top1|preds?|predictions|eq|recall|f1|auc|iou"
 )
-SHAKEN = re.compile(r"ropout|BatchNorm|batch_norm|DropPath|drop_path|InstanceNorm|StochasticDepth|LayerDrop")
-MAX_CALLERS = 3
-Unit = cst.FunctionDef | cst.Module
-
-
-@dataclass(frozen=True)
-class Mode:
-    """The mode of a model on a path.
-
-    Args:
-        state: "train", "eval", "new" (made in this file, and so in training mode), "unknown", or "start" (nothing before).
-        node: what sets the mode.
-    """
-
-    state: str
-    node: cst.CSTNode
 
 
 def is_model(tree: Tree, call: cst.Call) -> bool:
@@ -80,11 +62,6 @@ def model_of(call: cst.Call) -> cst.BaseExpression:
     """Returns the model that a call calls."""
     func = call.func
     return func.value if isinstance(func, cst.Attribute) and func.attr.value == "forward" else func
-
-
-def unit(tree: Tree, node: cst.CSTNode) -> Unit:
-    """Returns the function that contains a node, or the module."""
-    return tree.above(node, cst.FunctionDef) or tree.module
 
 
 def trains(tree: Tree, node: cst.CSTNode) -> bool:
@@ -124,138 +101,6 @@ def block_around(tree: Tree, node: cst.CSTNode) -> cst.CSTNode:
     return found
 
 
-def modes(tree: Tree, node: cst.CSTNode, model: str, depth: int = 0) -> list[Mode]:
-    """Returns the modes that a model may have at a node, one for each path."""
-    if depth > MAX_CALLERS:
-        return [Mode("unknown", node)]
-    here = unit(tree, node)
-    reached = backward(tree, node, lambda statement: _set_by(tree, statement, model, depth))
-    found = list(reached.results)
-    if reached.start:
-        found += _at_start(tree, here, model, depth)
-    return found
-
-
-def _at_start(tree: Tree, here: Unit, model: str, depth: int) -> list[Mode]:
-    """Returns the modes that the callers of a function leave."""
-    if isinstance(here, cst.Module):
-        return [Mode("start", here)]
-    names = [param.name.value for param in here.params.params]
-    found = []
-    for call in callers(tree, here):
-        if unit(tree, call) is here:
-            continue
-        passed: str | None = model
-        if model in names:
-            offset = 1 if names and names[0] in ("self", "cls") else 0
-            value = argument(call, model, names.index(model) - offset)
-            passed = tree.code(value) if value is not None else None
-        elif tree.owner(here) is None and _is_bound_in(tree, here, model):
-            passed = None
-        if passed is not None:
-            found += modes(tree, call, passed, depth + 1)
-    return found or [Mode("start", here)]
-
-
-def _is_bound_in(tree: Tree, here: cst.FunctionDef, model: str) -> bool:
-    return any(
-        isinstance(one, cst.Assign) and tree.code(one.targets[0].target) == model for one in tree.under(here.body, cst.Assign)
-    )
-
-
-def _set_by(tree: Tree, statement: cst.BaseSmallStatement, model: str, depth: int) -> list[Mode] | None:
-    """Returns the mode that a statement gives a model; None if it does not set it."""
-    if isinstance(statement, (cst.Assign, cst.AnnAssign)):
-        targets = [one.target for one in statement.targets] if isinstance(statement, cst.Assign) else [statement.target]
-        if any(tree.code(target) == model for target in targets) and statement.value is not None:
-            return _made(tree, statement.value, statement, model)
-    for call in reversed(_mode_calls(tree).get(id(statement), [])):
-        found = _by_call(tree, call, model, depth)
-        if found is not None:
-            return found
-    return None
-
-
-def _mode_calls(tree: Tree) -> dict[int, list[cst.Call]]:
-    """Returns the calls that may set a mode, by their statement."""
-    key = ("mode calls", 0)
-    if key not in tree.memory:
-        tree.memory[key] = found = defaultdict(list)
-        for call in tree.kinds[cst.Call]:
-            if isinstance(call, cst.Call) and (re.search("train|eval", called_name(call)) or called(tree, call) is not None):
-                statement = tree.parent(call)
-                while statement is not None and not isinstance(statement, (cst.BaseSmallStatement, cst.BaseCompoundStatement)):
-                    statement = tree.parent(statement)
-                if isinstance(statement, cst.With):  # `with evaluating(model):` counts for the first statement of its block
-                    first = statement.body.body[0]
-                    statement = first.body[0] if isinstance(first, cst.SimpleStatementLine) else first
-                found[id(statement)].append(call)
-    return tree.memory[key]
-
-
-def _by_call(tree: Tree, call: cst.Call, model: str, depth: int) -> list[Mode] | None:
-    name, target = called_name(call), called(tree, call)
-    if isinstance(call.func, cst.Attribute) and name in ("train", "eval") and target is None:
-        receiver = tree.code(call.func.value)
-        if receiver in (model, f"{model}.module") or model.startswith(f"{receiver}."):
-            if name == "train" and call.args:
-                if is_false(call.args[0].value):
-                    return [Mode("eval", call)]
-                is_true = tree.code(call.args[0].value) == "True"
-                return [Mode("train" if is_true else "unknown", call)]
-            return [Mode(name, call)]
-    passed = [arg.value for arg in call.args if tree.code(arg.value) == model]
-    if isinstance(target, cst.FunctionDef) and depth < MAX_CALLERS:
-        inner = model if is_self(call.func) or model.startswith("self.") else ""
-        if passed:
-            inner = _parameter(target, call, passed[0])
-        elif "." not in model and not _is_bound_in(tree, target, model):
-            inner = model
-        found = _left_by(tree, target, inner, depth) if inner else []
-        return found or None
-    is_told = passed or (isinstance(call.func, cst.Attribute) and tree.code(call.func.value) == model)
-    return [Mode("unknown", call)] if is_told and re.search("train|eval", name) else None
-
-
-def _parameter(target: cst.FunctionDef, call: cst.Call, value: cst.BaseExpression) -> str:
-    """Returns the name of the parameter that takes an argument."""
-    names = [param.name.value for param in target.params.params]
-    names = names[1:] if names[:1] == ["self"] else names
-    for index, arg in enumerate(call.args):
-        if arg.value is value:
-            return arg.keyword.value if arg.keyword is not None else (names[index] if index < len(names) else "")
-    return ""
-
-
-def _left_by(tree: Tree, function: cst.FunctionDef, model: str, depth: int) -> list[Mode]:
-    """Returns the modes that a function leaves a model in; nothing if it does not set the mode."""
-    key = (f"left {model}", id(function))
-    if key not in tree.memory:
-        tree.memory[key] = []
-        tree.memory[key] = exits(function, lambda statement: _set_by(tree, statement, model, depth + 1)).results
-    return tree.memory[key]
-
-
-def _made(tree: Tree, value: cst.BaseExpression, statement: cst.CSTNode, model: str) -> list[Mode] | None:
-    """Returns the mode of a model that an assignment makes; None if the assignment keeps the model."""
-    methods = {called_name(call) for call in tree.under(value, cst.Call)}
-    if "eval" in methods:
-        return [Mode("eval", statement)]
-    names = {tree.code(part) for part in tree.under(value, cst.BaseExpression) if isinstance(part, (cst.Name, cst.Attribute))}
-    if model in names:  # `model = model.to(device)`
-        return None
-    if not isinstance(value, cst.Call):
-        return [Mode("unknown", statement)]
-    owner = module_class(tree, value)
-    if owner is not None and tree.is_module(owner):
-        return [Mode("new", statement)] if _is_shaken(tree, owner) else [Mode("unknown", statement)]
-    made = layers(tree, value)
-    if made and SHAKEN.search(tree.code(made[0].call)):
-        return [Mode("new", statement)]
-    is_zoo = (tree.name(value.func) or "").startswith("torchvision.models.")
-    return [Mode("new" if is_zoo else "unknown", statement)]
-
-
 def is_trained_before(tree: Tree, call: cst.Call) -> bool:
     """Returns whether statements before a call train or load a model. Otherwise the call may only initialise it."""
 
@@ -266,21 +111,6 @@ def is_trained_before(tree: Tree, call: cst.Call) -> bool:
         return [statement] if calls or trainers else None
 
     return bool(backward(tree, call, match).results) or isinstance(unit(tree, call), cst.FunctionDef)
-
-
-def _is_shaken(tree: Tree, owner: cst.ClassDef, depth: int = 0) -> bool:
-    """Returns whether a class of the file, or a class that it uses, has dropout or batch normalisation."""
-    key = ("shaken", id(owner))
-    if key not in tree.memory:
-        tree.memory[key] = False
-        text = tree.code(owner)
-        used = (tree.definition(call.func) for call in tree.under(owner, cst.Call))
-        bases = (tree.definition(base.value) for base in owner.bases)
-        parts = {id(one): one for one in (*used, *bases) if isinstance(one, cst.ClassDef) and one is not owner}
-        tree.memory[key] = bool(SHAKEN.search(text)) or any(
-            _is_shaken(tree, one, depth + 1) for one in parts.values() if depth < MAX_CALLERS
-        )
-    return tree.memory[key]
 
 
 def shows_calm_models(tree: Tree) -> bool:

@@ -17,6 +17,7 @@ ALWAYS_ON = re.compile(
     re.IGNORECASE,
 )
 SAYS_DROPOUT = re.compile(r"drop|stochastic|monte|mask", re.IGNORECASE)
+SAMPLING = re.compile(r"monte[- ]?carlo|\bmc[-_ ]?drop|uncertaint|bayesian|stochastic (?:forward|pass|infer)", re.IGNORECASE)
 SAMPLING_NAMES = re.compile(
     r"pre_?net|monte_?carlo|mc_?drop|(?:^|_)mc(?:_|$)|^MC(?=[A-Z_])|(?:^|[a-z_])MC$|bayes|uncertain|always_?on|variational|stochastic_?forward",
     re.IGNORECASE,
@@ -40,6 +41,16 @@ def is_intended(tree: Tree, node: cst.CSTNode, lines: Sequence[str], first: int,
     while around is not None:
         text = around.get_docstring() or ""
         if SAMPLING_NAMES.search(around.name.value) or (ALWAYS_ON.search(text) and SAYS_DROPOUT.search(text)):
+            return True
+        around = tree.above(around, cst.FunctionDef, cst.ClassDef)
+    return False
+
+
+def is_sampling(tree: Tree, node: cst.CSTNode) -> bool:
+    """Returns whether a name or a docstring around a node says that it samples with dropout."""
+    around = tree.above(node, cst.FunctionDef, cst.ClassDef)
+    while around is not None:
+        if SAMPLING_NAMES.search(around.name.value) or SAMPLING.search(around.get_docstring() or ""):
             return True
         around = tree.above(around, cst.FunctionDef, cst.ClassDef)
     return False

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import libcst as cst
 
 from thinnet.lint.calls import called
+from thinnet.lint.literals import called_name
 from thinnet.lint.tree import Tree
-from thinnet.lint.values import called_name, values
+from thinnet.lint.values import values
 
 # methods that return the module itself, and functions that return a module which computes the same
 SAME_MODULE = frozenset("to cuda cpu double half float bfloat16 eval train requires_grad_ type share_memory apply".split())

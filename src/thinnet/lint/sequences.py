@@ -4,9 +4,9 @@ import libcst as cst
 
 from thinnet.lint.calls import callers
 from thinnet.lint.layers import layers, returned
+from thinnet.lint.literals import called_name
 from thinnet.lint.paths import backward
 from thinnet.lint.tree import Tree, is_self
-from thinnet.lint.values import called_name
 
 ADDERS = frozenset({"append", "add_module", "insert", "extend"})
 MAX_DEPTH = 8

@@ -4,13 +4,13 @@ An expression is followed through names, `self.x`, parameters, configurations an
 its value. Where the file does not show the whole, the expression itself is one of the results.
 """
 
-import re
 from collections.abc import Iterator
 
 import libcst as cst
 
 from thinnet.lint.arguments import argument, keyword
 from thinnet.lint.calls import arguments_of, bases_named, configured
+from thinnet.lint.literals import called_name, literal, prefix
 from thinnet.lint.scopes import Part
 from thinnet.lint.tree import Tree, is_self
 
@@ -194,14 +194,6 @@ def _place(tree: Tree, holder: cst.BaseExpression) -> cst.CSTNode | None:
     return tree.owner(holder) if is_self(holder) else tree.scope(holder)
 
 
-def called_name(node: cst.BaseExpression) -> str:
-    """Returns the last name of what a call calls."""
-    func = node.func if isinstance(node, cst.Call) else None
-    if isinstance(func, cst.Attribute):
-        return func.attr.value
-    return func.value if isinstance(func, cst.Name) else ""
-
-
 def _of_subscript(tree: Tree, node: cst.Subscript) -> list[cst.BaseExpression | None] | None:
     index = node.slice[0].slice if len(node.slice) == 1 else None
     if not isinstance(index, cst.Index):
@@ -257,34 +249,18 @@ def _of_getattr(tree: Tree, node: cst.Call) -> list[cst.BaseExpression | None]:
     name = constant(tree, named)
     if isinstance(name, str):
         return [value for value in tree.attribute(owner, name) if isinstance(value, cst.BaseExpression)]
-    start = _prefix(named)
+    start = prefix(named)
     calls = (call for call in tree.kinds[cst.Call] if isinstance(call, cst.Call) and tree.owner(call) is owner)
     added = [
         call for call in calls if called_name(call) in ("add_module", "setattr", "register_module") and len(call.args) >= 2
     ]
-    return [call.args[-1].value for call in added if start and _prefix(call.args[-2].value) == start]
+    return [call.args[-1].value for call in added if start and prefix(call.args[-2].value) == start]
 
 
-def _prefix(node: cst.BaseExpression) -> str:
-    """Returns the constant start of a text that is put together."""
-    if isinstance(node, cst.FormattedString) and node.parts and isinstance(node.parts[0], cst.FormattedStringText):
-        return node.parts[0].value
-    if isinstance(node, cst.BinaryOperation):
-        text = constant(None, node.left)
-        return re.split(r"[%{]", text)[0] if isinstance(text, str) else ""
-    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute) and node.func.attr.value == "format":
-        text = constant(None, node.func.value)
-        return text.partition("{")[0] if isinstance(text, str) else ""
-    return ""
-
-
-def constant(tree: Tree | None, node: cst.BaseExpression) -> str | int | None:
+def constant(tree: Tree, node: cst.BaseExpression) -> str | int | None:
     """Returns the text or the integer that an expression certainly is."""
-    found = [node] if tree is None else values(tree, node)
-    if len(found) == 1 and isinstance(found[0], (cst.SimpleString, cst.Integer)):
-        value = found[0].evaluated_value
-        return value.decode() if isinstance(value, bytes) else value
-    return None
+    found = values(tree, node)
+    return literal(found[0]) if len(found) == 1 else None
 
 
 def decide(tree: Tree, test: cst.BaseExpression) -> bool | None:
@@ -311,5 +287,5 @@ def _compare(tree: Tree, left: cst.BaseExpression, part: cst.ComparisonTarget) -
 
 def _shown(tree: Tree, node: cst.BaseExpression) -> object:
     """Returns the one text or integer that the file shows for an expression, such as the default of a parameter."""
-    found = {value for leaf in values(tree, node) if (value := constant(None, leaf)) is not None}
+    found = {value for leaf in values(tree, node) if (value := literal(leaf)) is not None}
     return found.pop() if len(found) == 1 else None

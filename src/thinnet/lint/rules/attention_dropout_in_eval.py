@@ -6,11 +6,12 @@ from thinnet.lint.arguments import argument, has_no_unpacking, keyword
 from thinnet.lint.calls import called
 from thinnet.lint.fixes import Fix, insert_after
 from thinnet.lint.layers import constructor
+from thinnet.lint.literals import called_name
 from thinnet.lint.modes import depends_on_caller, depends_on_mode, is_zero_here, varies_with_mode
 from thinnet.lint.rates import ATTENTION, RATE_ARGUMENT, number
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree, is_self, methods
-from thinnet.lint.values import called_name, route, values
+from thinnet.lint.values import route, values
 
 CONDITION = " if self.training else 0.0"
 

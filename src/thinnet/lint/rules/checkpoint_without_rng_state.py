@@ -5,9 +5,10 @@ import libcst as cst
 
 from thinnet.lint.arguments import is_false, keyword
 from thinnet.lint.fixes import Fix, remove_keyword
+from thinnet.lint.literals import literal
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
-from thinnet.lint.values import constant, values
+from thinnet.lint.values import values
 
 NAME = "preserve_rng_state"
 CHECKPOINT = re.compile("checkpoint|ckpt|remat|recompute", re.IGNORECASE)
@@ -45,7 +46,7 @@ class CheckpointWithoutRngState(LintRule[cst.Call | cst.DictElement]):
     def check(self, node: cst.Call | cst.DictElement, tree: Tree) -> Iterator[Report]:
         problem = "recomputation draws other masks than the forward pass"
         if isinstance(node, cst.DictElement):
-            if constant(None, node.key) == NAME and is_false(node.value):
+            if literal(node.key) == NAME and is_false(node.value):
                 yield Report(node, f"{problem}; remove the key")
             return
         given = keyword(node, NAME) if CHECKPOINT.search(tree.name(node.func) or tree.code(node)) else None

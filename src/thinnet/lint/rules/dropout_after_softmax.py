@@ -4,11 +4,11 @@ import libcst as cst
 
 from thinnet.lint.arguments import argument
 from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, before
+from thinnet.lint.literals import called_name
 from thinnet.lint.rates import number
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import OperationRule
 from thinnet.lint.tree import Tree
-from thinnet.lint.values import called_name
 
 PRODUCTS = frozenset("matmul bmm einsum mul mm baddbmm dot spmm scatter_add index_add weighted_sum".split())
 

@@ -4,10 +4,11 @@ import libcst as cst
 
 from thinnet.lint.fixes import Fix, insert_after, insert_before
 from thinnet.lint.layers import layers
+from thinnet.lint.literals import called_name
 from thinnet.lint.names import DROPOUT_LAYERS
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree, is_self
-from thinnet.lint.values import called_name, elements, items, values
+from thinnet.lint.values import elements, items, values
 
 
 class DropoutInPlainList(LintRule[cst.Assign | cst.Call]):

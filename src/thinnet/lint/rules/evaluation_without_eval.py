@@ -5,7 +5,6 @@ import libcst as cst
 from thinnet.lint.evaluation import (
     EVALUATIONS,
     OTHERS,
-    SHAKEN,
     block_around,
     conditions,
     is_by_mode,
@@ -13,11 +12,11 @@ from thinnet.lint.evaluation import (
     is_trained_before,
     loop_around,
     model_of,
-    modes,
     region,
     shows_calm_models,
-    unit,
 )
+from thinnet.lint.intent import is_sampling
+from thinnet.lint.model_modes import SHAKEN, modes, unit
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -58,7 +57,7 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
     preview = True
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
-        if not is_model(tree, node) or region(tree, node) is None or shows_calm_models(tree):
+        if not is_model(tree, node) or region(tree, node) is None or shows_calm_models(tree) or is_sampling(tree, node):
             return
         model = tree.code(model_of(node))
         key = (f"evaluated {model}", id(unit(tree, node)))
@@ -81,7 +80,8 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
         states = {mode.state for mode in found}
         trained = [mode for mode in found if mode.state in ("train", "new") and not is_by_mode(tree, mode.node, call)]
         if trained and states <= {"train", "new", "start"}:
-            return trained[0].node if is_named or SHAKEN.search(tree.text) else None
+            is_sure = bool(SHAKEN.search(tree.text)) and (not name or loop_around(tree, call) is not None)
+            return trained[0].node if is_named or is_sure else None
         if not is_named or loop_around(tree, call) is None:
             return None
         if states == {"start"}:

@@ -42,6 +42,11 @@ class MaskWithoutTraining(LintRule[cst.Call]):
         is_method = isinstance(node.func, cst.Attribute) and node.func.attr.value == "bernoulli_"
         if not (is_method or tree.name(node.func) == "torch.bernoulli"):
             return
+        around = tree.parent(node)
+        while isinstance(around, (cst.Element, cst.Tuple)):
+            around = tree.parent(around)
+        if isinstance(around, cst.Return):  # a sampler: its caller decides what the sample is for
+            return
         method = tree.module_method(node)
         if method is not None and method.name.value == "forward" and not mentions_training(tree, method.body):
             yield Report(node, "this mask is drawn in eval mode too; use `F.dropout`, or check `self.training`")

@@ -52,7 +52,8 @@ class SameSeedOnAllRanks(ConstantSeedRule):
         if not any(tree.name(other.func) == "torch.distributed.init_process_group" for other in calls):
             return
         seeds = [other.args[0].value for other in calls if tree.name(other.func) in SEED_FUNCTIONS and other.args]
-        parts = [part for seed in seeds for value in route(tree, seed) for part in tree.under(value, cst.Name)]
+        names = [name for seed in seeds for value in route(tree, seed) for name in tree.under(value, cst.Name)]
+        parts = [part for name in names for value in route(tree, name) for part in tree.under(value, cst.Name)]
         if not any("rank" in part.value.lower() for part in parts):
             message = "all ranks draw the same masks; set a seed that depends on the rank after the weights are initialised"
             yield Report(call, message)

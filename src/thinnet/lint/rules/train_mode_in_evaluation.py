@@ -2,7 +2,16 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.evaluation import EVALUATIONS, OTHERS, is_by_mode, is_model, model_of, modes, trains, unit
+from thinnet.lint.evaluation import (
+    EVALUATIONS,
+    OTHERS,
+    is_by_mode,
+    is_model,
+    model_of,
+    trains,
+)
+from thinnet.lint.intent import is_sampling
+from thinnet.lint.model_modes import modes, unit
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -43,7 +52,7 @@ class TrainModeInEvaluation(LintRule[cst.Call]):
         here = unit(tree, node)
         if not (isinstance(here, cst.FunctionDef) and is_model(tree, node)) or trains(tree, here):
             return
-        if not EVALUATIONS.fullmatch(here.name.value) or OTHERS.fullmatch(here.name.value):
+        if not EVALUATIONS.fullmatch(here.name.value) or OTHERS.fullmatch(here.name.value) or is_sampling(tree, node):
             return
         model = tree.code(model_of(node))
         found = modes(tree, node, model)

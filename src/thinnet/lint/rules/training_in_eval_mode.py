@@ -2,7 +2,12 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.evaluation import is_by_mode, is_model, model_of, modes, unit
+from thinnet.lint.evaluation import (
+    is_by_mode,
+    is_model,
+    model_of,
+)
+from thinnet.lint.model_modes import modes, unit
 from thinnet.lint.modes import is_in_no_grad, method_calls
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
