@@ -1,6 +1,7 @@
 """`freeze` and `strip` reach what decides about dropout, whatever module that is."""
 
 import linecache
+import random
 from typing import Any
 
 import pytest
@@ -157,6 +158,18 @@ def test_an_example_shows_dropout_that_keeps_no_mode() -> None:
     with pytest.raises(ValueError, match=r"freeze: dropout must follow .* stay off; got other dropout at the model .*py:\d+"):
         freeze(model, example=X)
     assert model.child.train().training  # undone
+
+
+class Unused(Two):
+    """Draws in every mode, and lets the number decide nothing."""
+
+    def applied(self, x: Tensor) -> Tensor:
+        skip = random.random() < 0.5
+        return x if not self.training and skip else F.dropout(x, 0.5, self.training)
+
+
+def test_numbers_without_effect_are_no_dropout() -> None:
+    assert len(freeze(Unused(), example=X)) == 2
 
 
 @pytest.mark.parametrize("name", ZOO)

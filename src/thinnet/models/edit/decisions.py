@@ -15,6 +15,7 @@ from torch import nn
 from thinnet.models.edit.equivalents import FUNCTIONS, call_of
 from thinnet.models.edit.rates import Owner, is_dropout
 from thinnet.models.edit.source import Chain, read_class, read_method
+from thinnet.models.found import DROPS
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
 from thinnet.models.rewrite.modules import describe
@@ -22,7 +23,6 @@ from thinnet.models.trace.record import Draw
 
 WORDS = ("drop", "bernoulli", "zoneout")
 DRAWS = frozenset(("rand", "rand_like", "random", "uniform_"))
-KINDS = frozenset(("dropout", "multiplicative noise", "dropped keys", "subset", "decision"))
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def configured(model: nn.Module) -> list[Owner]:
 
 def is_dropout_draw(draw: Draw) -> bool:
     """Returns whether a draw of a pass is used as dropout is; `rrelu` is an activation."""
-    return draw.op == "thinnet::apply_noise" or (bool(draw.use) and draw.kind in KINDS and "rrelu" not in draw.op)
+    return draw.op == "thinnet::apply_noise" or (bool(draw.use) and draw.kind in DROPS and "rrelu" not in draw.op)
 
 
 def _meant(module: nn.Module, chain: Chain) -> tuple[bool, nn.Module | None]:

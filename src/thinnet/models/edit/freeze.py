@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from thinnet.models.edit.checks import check_model, check_scripted, matches, refuse_unmatched
 from thinnet.models.edit.decisions import Decision, decisions, is_dropout_draw, mute_change
@@ -99,28 +100,39 @@ def _fused(model: nn.Module, chosen: dict[nn.Module, str]) -> dict[nn.Module, st
 
 def _check(model: nn.Module, example: Any, patterns: tuple[str, ...], training: bool) -> None:
     """Raises a ValueError that names the dropout which does not keep its mode."""
-
-    def passes(mode: bool) -> list[Trace]:
-        found = []
-        for _ in range(PASSES):
-            with preserve_state(model):
-                found.append(traced(model, lambda model: call_with(model, example), mode))
-        return found
-
-    wrong = _drawing(passes(True), patterns)
+    there, outs = _passes(model, example, True)
+    wrong = _drawing(there, patterns)
     if training:
-        evaluated = passes(False)
+        evaluated, _ = _passes(model, example, False)
         on, ran = _drawing(evaluated, patterns), set().union(*(each.visited for each in evaluated))
-        wrong = [site for site in wrong if site not in on and site[0] in ran]
+        wrong = {site: line for site, line in wrong.items() if site not in on and site[0] in ran}
+    elif all(_same(outs[0], out) for out in outs):  # numbers that are drawn and have no effect
+        return
     if wrong:
-        places = ", ".join(f"{path or 'the model'} ({line or 'no line'})" for path, line in wrong)
+        places = ", ".join(f"{path or 'the model'} ({line or 'no line'})" for (path, _), line in wrong.items())
         rule = f"freeze: dropout must follow the mode of its module to stay {'on' if training else 'off'}; got other dropout at"
         raise ValueError(f"{rule} {places}. Serve it by a site: thinnet.replace(model, functional=True, example=x).")
 
 
-def _drawing(passes: list[Trace], patterns: tuple[str, ...]) -> list[SiteId]:
-    sites = {draw.site: None for each in passes for draw in each.draws if is_dropout_draw(draw)}
-    return [site for site in sites if any(matches(site[0], pattern) for pattern in patterns)]
+def _passes(model: nn.Module, example: Any, mode: bool) -> tuple[list[Trace], list[list[Tensor]]]:
+    """Returns the records and the output tensors of some passes, each with other random numbers."""
+    records, outs = [], []
+    for seed in range(PASSES):
+        made: list[Any] = []
+        with preserve_state(model, seed):
+            records.append(traced(model, lambda model: made.append(call_with(model, example)), mode))  # noqa: B023
+        outs.append([leaf.detach() for leaf in tree_leaves(made) if isinstance(leaf, Tensor)])
+    return records, outs
+
+
+def _drawing(passes: list[Trace], patterns: tuple[str, ...]) -> dict[SiteId, str | None]:
+    """Returns the sites of dropout, with their lines."""
+    sites = {draw.site: draw.line for each in passes for draw in each.draws if is_dropout_draw(draw)}
+    return {site: line for site, line in sites.items() if any(matches(site[0], pattern) for pattern in patterns)}
+
+
+def _same(one: list[Tensor], other: list[Tensor]) -> bool:
+    return len(one) == len(other) and all(a.shape == b.shape and a.equal(b) for a, b in zip(one, other, strict=True))
 
 
 def pin_change(path: str, module: nn.Module, training: bool, reason: str = "") -> Change:
