@@ -2,6 +2,7 @@
 
 import functools
 import random
+import threading
 from collections.abc import Callable
 from random import random as drawn_number
 from types import SimpleNamespace
@@ -183,6 +184,19 @@ def test_decisions_have_the_rate_that_they_are_compared_with(form: str) -> None:
     assert (site.kind, site.p, site.on_in_eval) == ("decision", pytest.approx(0.3), True)
 
 
+def test_draws_of_other_threads_are_not_the_model_s() -> None:
+    def elsewhere() -> None:
+        random.random(), random.seed(), torch.rand(3).tolist()
+
+    def middle(self: Network, x: Tensor) -> Tensor:
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+        return x
+
+    assert not thinnet.sites(Network(middle), X)
+
+
 @pytest.mark.parametrize("source", ["attribute", "closure", "global", "list"])
 @pytest.mark.parametrize("kind", [numpy.random.default_rng, numpy.random.RandomState, random.Random])
 def test_generator_objects_are_recorded(source: str, kind: Callable[[int], Any]) -> None:
@@ -261,6 +275,7 @@ KINDS = {  # what is no dropout -> kind
         "random projection",
     ),
     "style mixing": (lambda self, x: torch.cat([x[:, : (cut := random.randint(1, 9))], x[:, cut:] * 2], 1), "choice"),
+    "some of all": (lambda self, x: x[:, random.sample(range(10), 5)], "choice"),
     "an expert": (lambda self, x: x * [1.0, 2.0][int(torch.randint(2, ()))], "choice"),
     "another order": (lambda self, x: x + 0.1 * x[torch.randperm(len(x))], "choice"),
     "mixing": (lambda self, x: x * torch.distributions.Beta(2.0, 2.0).sample(), "multiplicative noise"),

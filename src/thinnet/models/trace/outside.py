@@ -4,6 +4,7 @@ import functools
 import inspect
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FunctionType
@@ -40,7 +41,7 @@ class Outside:
     """
 
     def __init__(self, draws: Draws, objects: Iterable[Any]) -> None:
-        self.draws, self._inside = draws, False
+        self.draws, self._inside, self._thread = draws, False, threading.get_ident()
         self._objects = Objects(draws, objects)
 
     @contextmanager
@@ -82,9 +83,9 @@ class Outside:
 
         @functools.wraps(function)
         def draw(*args: Any, **kwargs: Any) -> Any:
-            if self._inside or not called_by_model():  # one draw calls another
+            if self._inside or self._elsewhere() or not called_by_model():  # one draw calls another
                 return function(*args, **kwargs)
-            made = self.draws.placed(Draw(title, use="chooses" if name in CHOICES.split() else "decides"))
+            made = self.draws.placed(Draw(title, use="chooses" if _chooses(title) else "decides"))
             noise = _distribution(name, made, args[1:] if holder is random.Random else args, kwargs)
             self._inside = True
             try:
@@ -97,6 +98,10 @@ class Outside:
             return Drawn(value, made, noise) if type(value) is float and noise.uniform else value
 
         return draw
+
+    def _elsewhere(self) -> bool:
+        """Returns whether another thread calls than the one that runs the model."""
+        return threading.get_ident() != self._thread
 
     def _drawn(self, made: Draw, noise: Noise, source: Any, function: Callable[[], Any]) -> Any:
         """Draws; where the site is to draw other numbers, it does and the generator goes on as if it had not."""
@@ -115,7 +120,7 @@ class Outside:
     def _seeding(self, title: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def seed(*args: Any, **kwargs: Any) -> Any:
-            if not self._inside:
+            if not self._inside and not self._elsewhere() and called_by_model():
                 self.draws.placed(Draw(title, use="seeds"))
             outer, self._inside = self._inside, True
             try:
@@ -145,7 +150,7 @@ class Outside:
     def _reading(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def read(tensor: Tensor, *args: Any, **kwargs: Any) -> Any:
-            noise = self.draws.noise_in(tensor)
+            noise = None if self._elsewhere() else self.draws.noise_in(tensor)
             if noise is None:
                 return function(tensor, *args, **kwargs)
             for draw in noise.draws:
@@ -156,6 +161,11 @@ class Outside:
             return _told(value, noise) if name in ("tolist", "item") and noise.uniform else value
 
         return read
+
+
+def _chooses(title: str) -> bool:
+    """Returns whether a function returns one of several things, or an order; NumPy's `sample` returns numbers."""
+    return title.rpartition(".")[2] in CHOICES.split() or title in ("random.sample", "Random.sample")
 
 
 def _is_attention(function: FunctionType) -> bool:
