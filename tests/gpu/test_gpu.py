@@ -47,7 +47,7 @@ def both(x: Tensor, rate: int, **where: Any) -> list[tuple[Tensor, Tensor]]:
 
 @pytest.mark.skipif(REHEARSE, reason="asks for the GPU itself")
 def test_triton_serves_the_gpu() -> None:
-    assert backends()["cuda"] == "triton" and thinnet.ops.why("cuda") is None
+    assert backends()["cuda"] == "triton" and backends()["cuda, compiled"] == "inductor" and thinnet.ops.why("cuda") is None
     assert "CUDA: registered" in torch._C._dispatch_dump("thinnet::apply_noise")
 
 

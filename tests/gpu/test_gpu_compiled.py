@@ -59,7 +59,7 @@ def test_fused_noise_has_the_bits_of_the_kernels() -> None:
         from torch._inductor.utils import run_and_get_code
 
         ours, codes = run_and_get_code(lambda: both(run))
-        assert len(codes) == 2 and all(code.count("thinnet.apply_noise") <= 3 for code in codes)  # the empty one stays whole
+        assert len(codes) == 2 and all(code.count("apply_noise.default(") == 1 for code in codes)  # the empty one stays whole
     for one, other in zip(ours, both(noised), strict=True):
         assert_same_bits(one.contiguous(), other.contiguous())
 

@@ -9,13 +9,16 @@ def backends() -> dict[str, str]:
     """Returns the path that applies noise on each kind of device.
 
     `avx512`, `avx2`, `baseline` and `neon` are the C++ kernels, chosen for this processor. `triton` are the GPU kernels.
-    `reference` is plain PyTorch: the same bits from about a hundred operations. `why()` returns why a kernel is missing.
+    `inductor` is dropout as `torch.compile` fuses it with its neighbours; on other devices, compiled code calls the kernel of
+    the device. `reference` is plain PyTorch: the same bits from about a hundred operations. `why()` returns why a kernel is
+    missing.
 
     >>> sorted(backends())
-    ['cpu', 'cuda', 'mps', 'xpu']
+    ['cpu', 'cuda', 'cuda, compiled', 'mps', 'xpu']
     """
     cpu = "reference" if schema.missing else torch.ops.thinnet.cpu_path()
-    return {"cpu": cpu, "cuda": "reference" if why("cuda") else "triton", "mps": "reference", "xpu": "reference"}
+    gpu, compiled = ("reference", "reference") if why("cuda") else ("triton", "inductor")
+    return {"cpu": cpu, "cuda": gpu, "cuda, compiled": compiled, "mps": "reference", "xpu": "reference"}
 
 
 def why(device: str = "cpu") -> str | None:

@@ -9,7 +9,7 @@ that `tests/triton_compiled.py` compiles:
 
     a copy                                                2
     a block for each element, shared by two neighbours   30   where the compiler finds them; else 60, as with sample ids
-    bits: 7 to draw, shared by eight, and 15 to read     22   whatever the layout, the shape and the address
+    bits: 7 to draw, shared by eight, and 14 to read     21   up to 24 with sample ids and shared axes
     nn.Dropout of PyTorch 2.13, shared by four           34   and a byte an element written, kept for backward and read
 
 The bits cost n / 8 bytes while they are read, and a launch. On a CPU the C++ kernel wins: there the operation stays whole.
