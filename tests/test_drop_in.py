@@ -339,6 +339,40 @@ def test_a_traced_function_drops_and_can_be_copied() -> None:
     assert torch.equal(torch.fx.symbolic_trace(Net().eval())(x), x)
 
 
+LEAVES = [
+    (thinnet.nn.DropEdge(0.5), 2),
+    (thinnet.nn.DropNodes(0.5), 2),
+    (thinnet.nn.Zoneout(0.5), 2),
+    (thinnet.nn.WordDropout(0.5, fill=0), 2),
+    (thinnet.nn.InformationDropout(nn.Linear(2, 2)), 2),
+    (thinnet.nn.LockedDropout(0.5), 1),
+    (thinnet.nn.DropBlock2d(0.5), 1),
+    (thinnet.nn.ZoneoutLSTM(4, 4), 1),
+    (thinnet.nn.VariationalGRU(4, 4), 1),
+]
+
+
+@pytest.mark.parametrize(("layer", "inputs"), LEAVES, ids=lambda value: type(value).__name__)
+def test_a_symbolic_trace_records_layers_of_several_inputs_as_one_call(layer: nn.Module, inputs: int) -> None:
+    class Holder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) if inputs == 1 else self.layer(x, y)
+
+    nodes = torch.fx.symbolic_trace(Holder()).graph.nodes
+    assert [(node.op, node.target) for node in nodes][2:-1] == [("call_module", "layer")]
+
+
+@pytest.mark.parametrize("generator", [3, "cpu", True, torch.ones(2)], ids=str)
+def test_what_is_no_generator_is_refused(generator) -> None:
+    for function in (thinnet.functional.dropout, thinnet.functional.drop_path, thinnet.functional.locked_dropout):
+        with pytest.raises(TypeError, match=rf"{function.__name__}: generator must be a torch.Generator; got"):
+            function(torch.ones(2, 3, 4), 0.5, training=True, generator=generator)
+
+
 NUMBERS = [
     *[(thinnet.nn.ImportanceDropout, {"units": 4}, name) for name in ("floor", "momentum")],
     *[(thinnet.nn.InformationDropout, {"side": nn.Linear(2, 2)}, name) for name in ("beta", "limit")],

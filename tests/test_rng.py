@@ -399,3 +399,33 @@ def test_what_is_no_sample_id_is_refused(samples) -> None:
     for use in (lambda: rng.at(0, samples), lambda: rng.mask("", step=0, samples=samples, shape=(4,))):
         with pytest.raises(ValueError, match=r"samples must be integers in 0 .. 2\^32 - 1, one a row; got"):
             use()
+
+
+NO_MODULE = (None, "model", [], torch.ones(2), object())
+
+
+@pytest.mark.parametrize("model", NO_MODULE, ids=lambda model: type(model).__name__)
+def test_what_is_no_module_is_refused(model) -> None:
+    for use in (thinnet.DropoutRNG(0).bind, thinnet.rng_of):
+        with pytest.raises(TypeError, match=r"(DropoutRNG.bind|rng_of): model must be a torch.nn.Module; got"):
+            use(model)
+
+
+@pytest.mark.parametrize("shape", [4, None, "4", (4, -1), (4.0,), (True,), torch.ones(1)], ids=str)
+def test_what_is_no_shape_is_refused(shape) -> None:
+    rng = thinnet.DropoutRNG(0).bind(thinnet.nn.Dropout(0.5))
+    with pytest.raises(ValueError, match=r"DropoutRNG.mask: shape must be a tuple of integers; got"):
+        rng.mask("", step=0, samples=[1, 2], shape=shape)
+    assert rng.mask("", step=0, samples=[1, 2], shape=()).shape == (2,)
+
+
+@pytest.mark.parametrize("value", [1, "*", [Linear(0.0, 0.1, steps=3)], (1, 2), {"*": 0.5}, torch.ones(2)], ids=str)
+def test_what_are_no_schedules_is_refused(value) -> None:
+    with pytest.raises(TypeError, match=r"DropoutRNG: schedules must"):
+        thinnet.DropoutRNG(0, value)
+
+
+@pytest.mark.parametrize("state", [None, 3, {}, {"seed": 1}, []], ids=str)
+def test_what_is_no_state_is_refused(state) -> None:
+    with pytest.raises(ValueError, match=r"DropoutRNG.load_state_dict: state must be one of state_dict\(\)"):
+        thinnet.DropoutRNG(0).load_state_dict(state)

@@ -60,6 +60,10 @@ def draw_key(
     below_one: bool = False,
 ) -> NoiseKey | None:
     """Returns the key of one call with a fresh seed; None where `training` is False or the rate is 0."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TypeError(
+            f"{function}: generator must be a torch.Generator; got {type(generator).__name__}. Try torch.Generator()."
+        )
     compiling = is_compiling()
     if compiling or (type(p) is not float and isinstance(p, Tensor) and p.device.type != "cpu"):
         rate = rate_on_device(function, p, x.device)

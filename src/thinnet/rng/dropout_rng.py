@@ -1,5 +1,6 @@
 """`DropoutRNG` gives every mask of a model an address: seed, site, step, sample and unit."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -10,9 +11,9 @@ from thinnet.ops import reference
 from thinnet.rng import calls, rates, recompute
 from thinnet.rng.binding import hooks_of, release, remove_hooks
 from thinnet.rng.context import RNGContext
-from thinnet.rng.names import check_number, check_samples, integer, plain, unwrap
+from thinnet.rng.names import check_module, check_number, check_samples, check_shape, integer, plain, unwrap
 from thinnet.rng.names import site_number as site_number
-from thinnet.rng.placing import resolve
+from thinnet.rng.placing import check_schedules, resolve
 from thinnet.rng.schedules import Schedule
 from thinnet.rng.site import Site, model_context
 
@@ -44,14 +45,9 @@ class DropoutRNG:
 
     def __init__(self, seed: int = 0, schedules: Mapping[str, Schedule] | None = None) -> None:
         seed = check_number("DropoutRNG", "seed", seed, size=64)
-        for pattern, schedule in dict(schedules or {}).items():
-            if not isinstance(schedule, Schedule):
-                raise TypeError(
-                    f"DropoutRNG: schedules must be of thinnet.schedules; got {schedule!r} for {pattern!r}. Try Constant(p)."
-                )
         self.context = RNGContext(seed)
         self.context.rng = self
-        self.patterns = dict(schedules or {})
+        self.patterns = check_schedules(schedules)
         self.scheduled: dict[str, Schedule] = {}
         self.sites: dict[str, Site] = {}
         self._rates: dict[str, float | None] = {}
@@ -80,7 +76,7 @@ class DropoutRNG:
         Raises: ValueError if the model has no site, a name is taken, two names have the same 32-bit number, or a pattern of the
             schedules matches no name.
         """
-        root = unwrap(model)
+        root = unwrap(check_module("DropoutRNG.bind", model))
         found = {plain(name): module for name, module in root.named_modules() if isinstance(module, Site)}
         if not found:
             raise ValueError("DropoutRNG.bind: the model has no site of thinnet. Replace its dropout by thinnet.nn first.")
@@ -231,7 +227,7 @@ class DropoutRNG:
 
         Returns: `(len(samples), *shape)`.
         """
-        if site not in self.sites:
+        if not isinstance(site, str) or site not in self.sites:
             raise KeyError(f"DropoutRNG.mask: site must be one of {sorted(self.sites)}; got {site!r}.")
         p = self.scheduled[site](step) if site in self.scheduled else self.sites[site].p
         if p is None:
@@ -243,9 +239,9 @@ class DropoutRNG:
         seed, now, ids = context.tensors(torch.device("cpu"))
         seed = seed ^ calls.mix(check_number("DropoutRNG.mask", "call", call))
         seed = seed ^ calls.mix(check_number("DropoutRNG.mask", "view", view) << 32)
-        count = torch.Size(shape).numel()
-        drawn = reference.unit_bits(seed, now, torch.tensor(site_number(site)), ids, count)
-        return (drawn >= rates.count(p)).reshape(-1, *shape)
+        shape = check_shape("DropoutRNG.mask", shape)
+        drawn = reference.unit_bits(seed, now, torch.tensor(site_number(site)), ids, math.prod(shape))
+        return (drawn >= rates.count(p)).reshape(len(ids), *shape)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns seed, step, and the name and rate, or rate schedule, of every site: data that JSON can hold."""
@@ -259,6 +255,8 @@ class DropoutRNG:
         Raises: ValueError if the saved sites, rates or schedules differ from those of this model; then nothing changes.
         """
         ours = self.state_dict()
+        if not isinstance(state, Mapping) or not ours.keys() <= state.keys() | {"schedules"}:
+            raise ValueError(f"DropoutRNG.load_state_dict: state must be one of state_dict(); got {state!r}.")
         here, saved = ({**each["sites"], **each.get("schedules", {})} for each in (ours, state))
         wrong = [f"{name!r} is saved but not here" for name in saved.keys() - here.keys()]
         wrong += [f"{name!r} is here but not saved" for name in here.keys() - saved.keys()]
@@ -288,7 +286,8 @@ def rng_of(model: nn.Module) -> DropoutRNG:
     >>> bool((rng_of(teacher).at(3) and teacher(torch.ones(2, 8)) == model(torch.ones(2, 8))).all())
     True
     """
-    contexts = [model_context(module.context) for module in model.modules() if isinstance(module, Site)]
+    modules = check_module("rng_of", model).modules()
+    contexts = [model_context(module.context) for module in modules if isinstance(module, Site)]
     found = {id(context.rng): context.rng for context in contexts if context is not None and context.rng is not None}
     if len(found) != 1:
         got = f"its sites are bound by {len(found)}" if found else "it is not bound"

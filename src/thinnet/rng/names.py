@@ -56,6 +56,21 @@ def check_number(function: str, argument: str, value: object, size: int = 32) ->
     return number
 
 
+def check_module(function: str, model: object) -> nn.Module:
+    """Returns a module; refuses anything else."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{function}: model must be a torch.nn.Module; got {type(model).__name__}.")
+    return model
+
+
+def check_shape(function: str, shape: Any) -> tuple[int, ...]:
+    """Returns the shape of a sample's units as integers; refuses anything else."""
+    sizes = tuple(map(integer, shape)) if isinstance(shape, (tuple, list)) else (None,)
+    if any(size is None or size < 0 for size in sizes):
+        raise ValueError(f"{function}: shape must be a tuple of integers; got {shape!r}. It is that of one sample, as (256,).")
+    return sizes  # type: ignore[return-value]
+
+
 def integer(value: object) -> int | None:
     """Returns one integer as Python's; None for anything else, such as a bool."""
     if isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool"):

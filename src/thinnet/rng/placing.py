@@ -74,6 +74,18 @@ def linear_rates(p: float, depth: int, first: float = 0.0) -> list[float]:
     return [schedule.of(index, depth)(0) for index in range(depth)]
 
 
+def check_schedules(schedules: object) -> dict[str, Schedule]:
+    """Returns the schedules of `DropoutRNG` by pattern; refuses anything else."""
+    if schedules is not None and not isinstance(schedules, Mapping):
+        rule = "DropoutRNG: schedules must map patterns to schedules"
+        raise TypeError(f"{rule}; got {schedules!r}. Try {{'*': thinnet.schedules.Constant(p)}}.")
+    for pattern, schedule in dict(schedules or {}).items():
+        if not isinstance(schedule, Schedule):
+            rule = "DropoutRNG: schedules must be of thinnet.schedules"
+            raise TypeError(f"{rule}; got {schedule!r} for {pattern!r}. Try Constant(p).")
+    return dict(schedules or {})
+
+
 def resolve(schedules: Mapping[str, Schedule], names: Iterable[str]) -> dict[str, Schedule]:
     """Returns the schedule of each site that a pattern matches, `fnmatch` over site names, in the order of the model.
 

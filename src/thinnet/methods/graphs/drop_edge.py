@@ -10,6 +10,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
 from thinnet.methods.numbers import part_of, wide
 from thinnet.rng import NoiseKey, Site
+from thinnet.rng.site import recorded
 
 
 class Edges(NamedTuple):
@@ -157,6 +158,8 @@ class DropEdge(Site):
 
     def forward(self, edge_index: Tensor, edge_weight: Tensor | None = None) -> Edges:  # type: ignore[override]
         """Returns the kept edges, their weights, and the mask of all edges."""
+        if not isinstance(edge_index, Tensor):
+            return recorded(self, edge_index, edge_weight)
         key = self.key(edge_index, batch=None)
         exact = 1 - (self.p or 0.0) if self.exact_count else None
         return _dropped(type(self).__name__, key, edge_index, edge_weight, self.rescale, self.force_undirected, exact)

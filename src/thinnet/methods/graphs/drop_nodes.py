@@ -9,6 +9,7 @@ from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.graphs import edges
 from thinnet.rng import NoiseKey, Site
+from thinnet.rng.site import recorded
 
 
 class Nodes(NamedTuple):
@@ -113,6 +114,8 @@ class DropNodes(Site):
 
     def forward(self, edge_index: Tensor, num_nodes: int | None = None) -> Nodes:  # type: ignore[override]
         """Returns the kept edges, and the masks of all edges and nodes."""
+        if not isinstance(edge_index, Tensor):
+            return recorded(self, edge_index, num_nodes)
         return _dropped(type(self).__name__, self.key(edge_index, batch=None), edge_index, num_nodes)
 
     def extra_repr(self) -> str:

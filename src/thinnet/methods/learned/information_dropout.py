@@ -12,6 +12,7 @@ from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.numbers import real, times, wide
 from thinnet.rng import NoiseKey
+from thinnet.rng.site import recorded
 
 LEAST, LIMIT = 0.001, 0.7
 SMALLEST = 1e-4  # activation of the log-normal prior
@@ -141,6 +142,8 @@ class InformationDropout(Penalised):
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         """Returns the noisy `x` in training, with noise sized by `source`; `x` itself in eval."""
+        if not isinstance(x, Tensor):
+            return recorded(self, x, source)
         key = self.key(x)
         if key is None:
             return x

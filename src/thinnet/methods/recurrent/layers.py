@@ -12,6 +12,7 @@ from thinnet.methods.recurrent.loop import Noise
 from thinnet.methods.recurrent.sites import Inner, Input
 from thinnet.ops.schema import transformed
 from thinnet.rng import rates
+from thinnet.rng.site import recorded
 
 
 class Options(TypedDict, total=False):
@@ -70,6 +71,8 @@ class Layers(nn.RNNBase):
 
     def forward(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Any, Any]:
         """Returns the output and the last states, as `torch.nn.LSTM` and `torch.nn.GRU` do."""
+        if not isinstance(input, (Tensor, PackedSequence)):
+            return recorded(self, input, hx)
         quiet = not any(site.on() for site in self.children() if isinstance(site, Inner))
         if quiet and not torch.compiler.is_compiling():  # the compiler does not trace PyTorch's layers
             return self.plain(input, hx)

@@ -12,6 +12,7 @@ from thinnet.methods.numbers import weighted
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Zone
 from thinnet.rng import NoiseKey, Site, rates
+from thinnet.rng.site import recorded
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -105,6 +106,8 @@ class Zoneout(Site):
         super().__init__(p)
 
     def forward(self, new: Tensor, old: Tensor) -> Tensor:  # type: ignore[override]
+        if not isinstance(new, Tensor):
+            return recorded(self, new, old)
         key = self.key(new)
         return expectation(new, self._rate(new.device) / rates.RESOLUTION, old) if key is None else _zone(key, new, old)
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site
+from thinnet.rng.site import recorded
 
 
 def definition(ids: Tensor, u: Tensor, p: float, fill: int, keep: Tensor | None = None) -> Tensor:
@@ -99,7 +100,7 @@ class WordDropout(Site):
         self.fill = checked("WordDropout", fill)
 
     def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        return super().forward(x) if keep is None else self.drop(x, keep)
+        return self.drop(x, keep) if isinstance(x, Tensor) else recorded(self, x, keep)
 
     def drop(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         key = self.key(x)
