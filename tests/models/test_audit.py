@@ -137,7 +137,6 @@ DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
         X,
     ),
     "dropout on the output": ("AUD301", nn.Sequential(mlp(), nn.Dropout(0.5)), X),
-    "dropout before one output": ("AUD302", mlp(nn.Dropout(0.5), outputs=1), X),
     "dropout twice": ("AUD303", mlp(nn.Dropout(0.5), nn.Dropout(0.1)), X),
     "dropout before batch normalisation": ("AUD306", mlp(nn.Dropout(0.5), nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU()), X),
     "one mask for all samples": ("AUD401", Network(same_for_all, **LAST), X),
@@ -145,6 +144,7 @@ DEFECTS: dict[str, tuple[str, nn.Module, Tensor]] = {
     "dropout of a single layer": ("AUD502", Network(lambda self, x: self.rnn(x)[0], rnn=nn.GRU(32, 8, dropout=0.5)), X),
 }
 NOTES: dict[str, tuple[str, nn.Module, Tensor]] = {
+    "dropout before one output": ("AUD302", mlp(nn.Dropout(0.5), outputs=1), X),
     "a sample of a distribution": ("AUD102", Network(lambda self, x: self.linear(x) + torch.randn_like(x), **LAST), X),
     "a module that nothing runs": ("AUD105", Network(lambda self, x: self.linear(x), unused=nn.Dropout(0.5), **LAST), X),
     "rate zero": ("AUD106", mlp(nn.Dropout(0.0)), X),
@@ -244,6 +244,14 @@ def test_a_module_left_in_eval_is_found() -> None:
     model[2].eval()
     assert "AUD104" in codes(model, X)
     assert "AUD104" not in codes(model.eval(), X)
+
+
+def test_a_frozen_backbone_may_be_in_eval() -> None:
+    model = nn.Sequential(mlp(nn.Dropout(0.5)), nn.ReLU(), nn.Dropout(0.2), nn.Linear(10, 4))
+    model[0].eval()
+    assert codes(model, X) == {"AUD104"}
+    model[0].requires_grad_(False)
+    assert codes(model, X) == set()
 
 
 def test_a_frozen_site_may_be_off() -> None:

@@ -62,9 +62,18 @@ def left_in_eval(case: Case) -> Iterator[Finding]:
     """Modules that are in eval although the model is in training."""
     for name, training in case.modes.items():
         rate = declared.rate(case.module(name))
-        if case.modes.get("") and not training and rate and not pinned(case.module(name)):
+        if case.modes.get("") and not training and rate and not pinned(case.module(name)) and not _frozen(case, name):
             remedy = "Call model.train() after every evaluation."
             yield Finding(LEFT_IN_EVAL, name, None, f"model.training is True, here it is False; p = {rate:g}.", remedy)
+
+
+def _frozen(case: Case, name: str) -> bool:
+    """Returns whether a module is in eval as part of one whose parameters are all frozen, as a backbone that is not trained."""
+    while not case.modes.get(parent := name.rpartition(".")[0], True):
+        name = parent
+    module = case.module(name)
+    parameters = [] if module is None else list(module.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)
 
 
 RATE = Rule("AUD201", "the measured rate is not the nominal rate", "error")
@@ -90,7 +99,7 @@ def rates(case: Case) -> Iterator[Finding]:
 
 
 OUTPUT = Rule("AUD301", "dropout on the output", "error")
-HEAD = Rule("AUD302", "dropout directly before a layer with one output", "warning")
+HEAD = Rule("AUD302", "dropout directly before a layer with one output", "note")
 TWICE = Rule("AUD303", "dropout twice in a row", "warning")
 EVERYWHERE = Rule("AUD304", "dropout after every layer", "note")
 INPUT = Rule("AUD305", "dropout on the input", "note")
@@ -125,8 +134,8 @@ def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
     if site.at_output:
         yield at(site, OUTPUT, "The model returns its output.", "Move it before the last layer.")
     if site.feeds == 1:
-        evidence = "The last layer has one output and reads it: a regression learns from a noisy scale."
-        yield at(site, HEAD, evidence, "Move it one layer back, or lower the rate.")
+        evidence = "The last layer has one output and reads it: a regression would learn from a noisy scale."
+        yield at(site, HEAD, evidence, "In a regression, move it one layer back, or lower the rate.")
     if site.follows:
         yield at(site, TWICE, "Its input is the output of another site.", "Remove one of them.")
     if site.target == "input":
@@ -136,7 +145,7 @@ def _placed(case: Case, site: FoundSite) -> Iterator[Finding]:
         if site.target == "activations" and site.kind == "dropout" and not meant and case.rows_apart:
             evidence = f"One mask value along {site.sharing}: every sample of a batch has the same mask."
             yield at(site, SAME_MASK, evidence, "Draw a mask for each sample, unless the method shares it.")
-    if type(case.module(site.name)).__name__ in ALPHA and site.after not in ("elu", "selu"):
+    if type(case.module(site.name)).__name__ in ALPHA and site.target != "input" and site.after not in ("elu", "selu"):
         evidence = f"Its input comes from {site.after or 'no operation'}, and not from SELU."
         yield at(site, NO_SELU, evidence, "Use Dropout, or put SELU before it.")
 
