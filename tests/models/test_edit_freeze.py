@@ -50,6 +50,17 @@ class Configured(Two):
         )
 
 
+class Listed(Two):
+    """As the MLP of PyTorch Geometric: a rate for each layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout = [0.5, 0.0]
+
+    def applied(self, x: Tensor) -> Tensor:
+        return F.dropout(x, p=self.dropout[0], training=self.training)
+
+
 class ByHand(Two):
     def applied(self, x: Tensor) -> Tensor:
         if not self.training:
@@ -97,7 +108,7 @@ def is_random(model: nn.Module, inputs: Any) -> bool:
     return any(not a.equal(b) for other in others for a, b in zip(first, other, strict=True))
 
 
-KINDS = (ChildRate, Constant, Configured, ByHand, Helped, Always, AlwaysAttention)
+KINDS = (ChildRate, Constant, Configured, Listed, ByHand, Helped, Always, AlwaysAttention)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -36,7 +36,7 @@ class Decision:
         always: whether it calls a dropout function that no mode turns off.
         reads: the dropout modules whose rate it reads.
         configured: the names of rates that it reads from another object: `("config", "hidden_dropout")`.
-        own: whether it reads a rate that it holds.
+        own: whether all others are numbers that it holds.
     """
 
     path: str
@@ -49,7 +49,7 @@ class Decision:
 
     @property
     def elsewhere(self) -> bool:
-        """Whether some rate is neither its own nor that of a dropout module."""
+        """Whether some rate is neither a number of its own nor that of a dropout module."""
         return bool(self.configured) or not (self.reads or self.own)
 
 
@@ -65,7 +65,9 @@ def decisions(model: nn.Module) -> list[Decision]:
             reads = frozenset(read for read in meant.values() if read is not None)
             others = [chain for chain, read in meant.items() if chain[0] and read is None]
             longer = frozenset(chain for chain in others if len(chain) > 1)
-            found.append(Decision(path, module, bool(meant), reading.always, reads, longer, len(others) > len(longer)))
+            held = [getattr(module, chain[0], None) for chain in others if len(chain) == 1]
+            own = bool(held) and all(isinstance(value, (int, float)) for value in held)
+            found.append(Decision(path, module, bool(meant), reading.always, reads, longer, own))
     return found
 
 
