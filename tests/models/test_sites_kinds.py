@@ -290,7 +290,9 @@ KINDS = {  # what is no dropout -> kind
 def test_other_randomness_has_a_kind_of_its_own(form: str) -> None:
     middle, kind = KINDS[form]
     site = the_site(middle, dropout=0.2)
-    assert (site.kind, site.p, site.on_in_eval) == (kind, 0.3 if kind == "masking" else None, kind != "no use")
+    used = kind != "no use"
+    assert (site.kind, site.p, site.on_in_train, site.on_in_eval) == (kind, 0.3 if kind == "masking" else None, used, used)
+    assert site.is_random == (used and kind != "reseeding")
 
 
 def test_noise_times_what_it_is_added_to_is_multiplicative() -> None:

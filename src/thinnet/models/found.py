@@ -87,6 +87,11 @@ class FoundSite:
         return self.name, () if self.line is None else (self.line, *self.calls)
 
     @property
+    def is_random(self) -> bool:
+        """Whether it draws numbers, in any mode, that are used."""
+        return (self.on_in_train or self.on_in_eval) and self.kind != "reseeding"
+
+    @property
     def sharing(self) -> str:
         """The shared axes in words: "none", "axes 1, 2 of 3", or "unknown"."""
         if self.shared_axes is None:

@@ -155,7 +155,7 @@ class _Passes:
             measured=sum(share * count for share, count in counted) / sum(units) if counted else None,
             interval=interval(shares, units) if counted else None,
             scale=sum(scales) / len(scales) if scales and kind == "dropout" else None,
-            on_in_train=any(passes),
+            on_in_train=any(draw.use for draw in trained),
             on_in_eval=on_in_eval,
             turned_off_by="never" if on_in_eval else "another mode" if still_on else "module mode",
             draws=sum(passes) / max(1, sum(map(bool, passes))),

@@ -86,4 +86,4 @@ def _remove_functional(model: nn.Module, example: Any) -> None:
 def _random(model: nn.Module, example: Any) -> list[FoundSite]:
     with norms_pinned(model):
         found = sites(model, run=lambda model: call_with(model, example), passes=2)
-    return [place for place in found if place.on_in_train or place.on_in_eval]
+    return [place for place in found if place.is_random]

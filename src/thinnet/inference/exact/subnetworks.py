@@ -170,7 +170,7 @@ class Subnetworks:
             raise ValueError(f"exact: thinnet must be able to replace all dropout; {left[0].strip()}. Use sample(model, x).")
         ours = {name for name, module in self.copy.named_modules() if isinstance(module, Site)}
         for place in found:
-            if (place.on_in_train or place.on_in_eval) and place.name not in ours:
+            if place.is_random and place.name not in ours:
                 raise ValueError(_no_mask(place.name, f"{place.op} at {place.line or 'an unknown line'}"))
 
 
