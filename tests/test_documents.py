@@ -12,8 +12,9 @@ import torch
 import typer
 from typer.testing import CliRunner
 
-from thinnet.cli import Command, app
+from thinnet.cli import app
 from thinnet.lint.command import lint
+from thinnet.report.help import Command
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperCommand, TyperGroup
 
 from thinnet.report.findings import Format
+from thinnet.report.help import Command, Commands
 from thinnet.report.mistakes import Mistake
 from thinnet.report.terminal import show
-from thinnet.study.plan import Plan, parse_budget, parse_names, parse_numbers
-from thinnet.study.problems import DIGITS, PROBLEMS
+from thinnet.study.options import folder_of, plan_of
+from thinnet.study.plan import parse_budget
+from thinnet.study.problems import PROBLEMS
 
 ABOUT = """Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data.
 
@@ -30,25 +31,6 @@ Example: `thinnet audit train.py:make_model --input 64x784`
 """
 
 
-class _PlainFlags:
-    """Shows flags in `--help` without the type of a value, because they take none."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        parameters = super().get_params(ctx)  # type: ignore[misc]
-        for parameter in parameters:
-            if getattr(parameter, "is_flag", False):
-                parameter.metavar = ""
-        return parameters
-
-
-class Command(_PlainFlags, TyperCommand):
-    """A subcommand."""
-
-
-class Commands(_PlainFlags, TyperGroup):
-    """The command with its subcommands."""
-
-
 HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     cls=Commands,
@@ -58,6 +40,11 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings=HELP,
 )
+
+
+def value(metavar: str, what: str) -> Any:
+    """Return an option that takes a value."""
+    return typer.Option(metavar=metavar, help=what)
 
 
 class TaskName(str, Enum):
@@ -244,63 +231,37 @@ def study(
             f"or one of {', '.join(PROBLEMS)}. Default: digits."
         ),
     ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The column to predict, or the array in an .npz file.")
-    ] = None,
+    target: Annotated[str | None, value("NAME", "The column to predict, or the array in an .npz file.")] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=KIND", help="Read a column as number, date or category, or skip it: 'zip=category'. Repeatable."
-        ),
+        value("NAME=KIND", "Read a column as number, date or category, or skip it: 'zip=category'. Repeatable."),
     ] = None,
     task: Annotated[TaskName | None, typer.Option(help="The task. Default: inferred from the target.")] = None,
-    rates: Annotated[str, typer.Option(metavar="P,P,...", help="Dropout rates to compare, in [0, 1). 0 is always added.")] = (
+    rates: Annotated[str, value("P,P,...", "Dropout rates to compare, in [0, 1). 0 is always added.")] = (
         "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
     ),
     seeds: Annotated[
-        int,
-        typer.Option(
-            metavar="N", help="Trials per rate; an interval needs 3. To add seeds later, run again with a larger number."
-        ),
+        int, value("N", "Trials per rate; an interval needs 3. To add seeds later, run again with a larger number.")
     ] = 8,
     budget: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete.",
-        ),
+        str | None, value("TIME", "Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete.")
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Output folder: report, trials and weights. Default: report, or NAME-report with a FILE."
-        ),
+        Path | None, value("FOLDER", "Output folder: report, trials and weights. Default: report, or NAME-report with a FILE.")
     ] = None,
-    jobs: Annotated[
-        int | None, typer.Option(metavar="N", help="Parallel processes. They do not change any number. Default: all cores.")
-    ] = None,
-    seed: Annotated[
-        int, typer.Option(metavar="N", help="Seed of the split and of all initial weights, batches and masks.")
-    ] = 0,
-    epochs: Annotated[
-        int | None, typer.Option(metavar="N", help="Epochs, the same for every rate. Default: 100; toy, regression: 400.")
-    ] = None,
-    hidden: Annotated[
-        str, typer.Option(metavar="N,N,...", help="Widths of the hidden layers, separated by commas.")
-    ] = "128,128",
-    batch: Annotated[int | None, typer.Option(metavar="N", help="Batch size. Default: 64; toy, regression: 32.")] = None,
-    learning_rate: Annotated[
-        float | None, typer.Option(metavar="X", help="Learning rate of Adam. Default: 0.001; toy, regression: 0.003.")
-    ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="Device: cpu, cuda, mps or auto.")] = "cpu",
-    precision: Annotated[str, typer.Option(metavar="NAME", help="Precision, such as 32-true or bf16-mixed.")] = "32-true",
+    jobs: Annotated[int | None, value("N", "Parallel processes. They do not change any number. Default: all cores.")] = None,
+    seed: Annotated[int, value("N", "Seed of the split and of all initial weights, batches and masks.")] = 0,
+    epochs: Annotated[int | None, value("N", "Epochs, the same for every rate. Default: 100; toy, regression: 400.")] = None,
+    hidden: Annotated[str, value("N,N,...", "Widths of the hidden layers, separated by commas.")] = "128,128",
+    batch: Annotated[int | None, value("N", "Batch size. Default: 64; toy, regression: 32.")] = None,
+    learning_rate: Annotated[float | None, value("X", "Learning rate of Adam. Default: 0.001; toy, regression: 0.003.")] = None,
+    device: Annotated[str, value("NAME", "Device: cpu, cuda, mps or auto.")] = "cpu",
+    precision: Annotated[str, value("NAME", "Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
-        str,
-        typer.Option(metavar="NAMES", help="Methods to train at every rate: dropout, thin, or dropout,thin to compare them."),
+        str, value("NAMES", "Methods to train at every rate: dropout, thin, or dropout,thin to compare them.")
     ] = "dropout",
     groups: Annotated[
-        int,
-        typer.Option(metavar="N", help="Only for thin: the number of groups in a batch. The samples of a group share a mask."),
+        int, value("N", "Only for thin: the number of groups in a batch. The samples of a group share a mask.")
     ] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
@@ -321,30 +282,15 @@ def study(
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
     with exit_codes():
-        name = DIGITS if file is None else str(file)
         given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
-        settings = PROBLEMS[name].settings if name in PROBLEMS else {}
-        if name.endswith(".py"):
-            from thinnet.study.user_file import open_file, settings_of
-
-            settings = settings_of(open_file(Path(name)))
-        plan = Plan(
-            **settings | {option: value for option, value in given.items() if value is not None},
-            rates=parse_numbers("--rates", rates),
-            hidden=parse_numbers("--hidden", hidden, int),
-            seed=seed,
-            device=device,
-            precision=precision,
-            methods=parse_names(methods),
-            groups=groups,
-        )
+        fixed = {"seed": seed, "device": device, "precision": precision, "groups": groups}
+        plan = plan_of(file, given, rates=rates, hidden=hidden, methods=methods, **fixed)
         limit = None if budget is None else parse_budget(budget)
         from thinnet.doctor import cores
         from thinnet.study.command import Request, run_study
         from thinnet.study.tables import parse_kinds
 
-        named = None if task is None else task.value
-        kinds = parse_kinds(column or [])
-        folder = out or Path("report" if name == DIGITS else f"{Path(name).name.split('.')[0]}-report")
-        request = Request(file, target, kinds, named, plan, seeds, limit, cores() if jobs is None else jobs, folder, as_json)
+        named, workers = task and task.value, cores() if jobs is None else jobs
+        kinds, folder = parse_kinds(column or []), out or folder_of(file)
+        request = Request(file, target, kinds, named, plan, seeds, limit, workers, folder, as_json)
         raise typer.Exit(run_study(request))

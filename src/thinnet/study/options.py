@@ -1,0 +1,51 @@
+"""From the options of `thinnet study` to its plan and its folder."""
+
+from pathlib import Path
+from typing import Any
+
+from thinnet.study.plan import Plan, parse_names, parse_numbers
+from thinnet.study.problems import DIGITS, PROBLEMS
+
+
+def plan_of(file: Path | None, given: dict[str, Any], *, rates: str, hidden: str, methods: str, **more: Any) -> Plan:
+    """Return the plan of a study.
+
+    Args:
+        file: the table, the user's Python file, or the name of a built-in problem.
+        given: options whose default depends on the file; None is not given.
+        rates: numbers separated by commas.
+        hidden: widths separated by commas.
+        methods: names separated by commas.
+        more: the other settings of the plan.
+
+    Raises:
+        StudyError: a setting breaks its rule.
+
+    >>> plan_of(None, {"epochs": 5, "batch": None}, rates="0.5", hidden="8", methods="dropout").epochs
+    5
+    """
+    return Plan(
+        **_defaults(file) | {option: value for option, value in given.items() if value is not None},
+        rates=parse_numbers("--rates", rates),
+        hidden=parse_numbers("--hidden", hidden, int),
+        methods=parse_names(methods),
+        **more,
+    )
+
+
+def _defaults(file: Path | None) -> dict[str, Any]:
+    name = DIGITS if file is None else str(file)
+    if not name.endswith(".py"):
+        return dict(PROBLEMS[name].settings) if name in PROBLEMS else {}
+    from thinnet.study.user_file import open_file, settings_of
+
+    return dict(settings_of(open_file(Path(name))))
+
+
+def folder_of(file: Path | None) -> Path:
+    """Return the output folder of a study that names none.
+
+    >>> str(folder_of(None)), str(folder_of(Path("data/patients.csv.gz")))
+    ('report', 'patients-report')
+    """
+    return Path("report" if file is None or str(file) == DIGITS else f"{file.name.split('.')[0]}-report")
