@@ -110,7 +110,9 @@ def test_a_class_that_is_masked_in_all_passes_does_not_matter() -> None:
     torch.testing.assert_close(r_drop_loss(one, two, target), r_drop_loss(first, second, target))
     pair, wide = torch.stack([first, second]), torch.stack([one, two])
     torch.testing.assert_close(consistency_loss(wide), consistency_loss(pair))
-    for gradient in torch.autograd.grad(r_drop_loss(one, two, target) + consistency_loss(wide), (first, second)):
+    squares = fraternal_loss(one, two, target, kappa=1.0)  # their mean counts the masked class
+    torch.testing.assert_close(squares, fraternal_loss(first, second, target, kappa=4 / 5))
+    for gradient in torch.autograd.grad(r_drop_loss(one, two, target) + consistency_loss(wide) + squares, (first, second)):
         assert bool(gradient.isfinite().all())
 
 

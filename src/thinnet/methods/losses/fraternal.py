@@ -55,7 +55,7 @@ def fraternal_loss(
     check("fraternal_loss", reduction, kappa=kappa)
     check_pair("fraternal_loss", first, second)
     wide = torch.promote_types(first.dtype, torch.float32)
-    one, two = first.to(wide), second.to(wide)
+    one, two = (logits.to(wide).clamp(min=torch.finfo(wide).min) for logits in (first, second))  # -inf - -inf is no number
     right = sum(F.cross_entropy(z, target, ignore_index=ignore_index, reduction="none") for z in (one, two)) / 2
     return reduce(right + kappa * (one - two).square().mean(1), reduction, counted(target, ignore_index)).to(first.dtype)
 
