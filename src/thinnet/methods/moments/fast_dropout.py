@@ -11,7 +11,7 @@ from thinnet.methods.call import no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.moments import moments
 from thinnet.methods.moments.moments import Moments
-from thinnet.methods.numbers import sum_of_squares, wide
+from thinnet.methods.numbers import sum_of_squares
 from thinnet.methods.weights.affine import output
 from thinnet.methods.weights.wrapped import Wrapped, check_layer
 from thinnet.rng import NoiseKey
@@ -70,7 +70,8 @@ def fast_dropout(
 
 def _drop(key: NoiseKey, x: Tensor, layer: nn.Linear) -> Tensor:
     y = layer(x)
-    squares = sum_of_squares(F.linear, x, layer.weight.to(wide(layer.weight)).square())
+    weight = layer.weight.float() if layer.weight.dtype == torch.float16 else layer.weight
+    squares = sum_of_squares(F.linear, x, weight.square())
     spread = squares > 0
     deviation = torch.where(spread, torch.where(spread, squares, 1).sqrt(), 0)  # the root has no slope at 0
     factor = (key.p * key.scale).sqrt()

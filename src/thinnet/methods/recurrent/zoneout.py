@@ -12,6 +12,7 @@ from thinnet.methods.numbers import weighted
 from thinnet.methods.recurrent.layers import GRULayers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Zone
 from thinnet.rng import NoiseKey, Site, rates
+from thinnet.rng.context import capturing
 from thinnet.rng.site import recorded
 
 if TYPE_CHECKING:
@@ -25,7 +26,12 @@ def definition(new: Tensor, u: Tensor, p: float, old: Tensor) -> Tensor:
 
 def expectation(new: Tensor, p: float | Tensor, old: Tensor) -> Tensor:
     """Returns p old + (1 - p) new."""
-    return (weighted(p, old) + weighted(1 - p, new)).to(new.dtype)
+    if isinstance(p, Tensor):
+        return (weighted(p, old) + weighted(1 - p, new)).to(new.dtype)
+    if p in (0, 1):  # no share of 0 meets an infinite value
+        return new if p == 0 else old.to(new.dtype).expand(new.shape).clone()
+    dtype = torch.promote_types(new.dtype, torch.float32)
+    return (p * old.to(dtype) + (1 - p) * new.to(dtype)).to(new.dtype)
 
 
 FACTS = Facts(
@@ -109,7 +115,11 @@ class Zoneout(Site):
         if not isinstance(new, Tensor):
             return recorded(self, new, old)
         key = self.key(new)
-        return expectation(new, self._rate(new.device) / rates.RESOLUTION, old) if key is None else _zone(key, new, old)
+        if key is not None:
+            return _zone(key, new, old)
+        known = not torch.compiler.is_compiling() and not capturing(new.device)
+        rate = rates.count(self.p or 0.0) if known else self._rate(new.device)
+        return expectation(new, rate / rates.RESOLUTION, old)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -46,8 +46,10 @@ def _weighted(x: Tensor, p: float | Tensor, pool: tuple[tuple[int, ...], ...], p
     ranked = windows(x, *pool, outside=-torch.inf).sort(dim=-1, descending=True).values
     units = windows(torch.ones_like(x[:1, :1]), *pool, outside=0.0).sum(-1)
     rank = torch.arange(ranked.shape[-1], device=x.device)
-    positive = weighted((1 - p) * p**rank, ranked.clamp(min=0) ** power).sum(-1)
-    return positive + weighted((1 - p) ** units, ranked[..., 0].clamp(max=0) ** power)
+    above, below = ranked.clamp(min=0), ranked[..., 0].clamp(max=0)
+    if power != 1:
+        above, below = above**power, below**power
+    return weighted((1 - p) * p**rank, above).sum(-1) + weighted((1 - p) ** units, below)
 
 
 def expected(x: Tensor, p: float, kernel_size: Size = 2, stride: Size | None = None, padding: Size = 0) -> Tensor:

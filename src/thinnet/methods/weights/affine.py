@@ -47,8 +47,8 @@ def affine_each(layer: nn.Module, x: Tensor, weights: Tensor, biases: Tensor | N
     rows = len(weights)
     if isinstance(layer, nn.Linear):
         places = x.reshape(rows, -1, x.shape[-1]) if x.numel() else x.reshape(rows, 1, x.shape[-1])
-        columns = weights.transpose(1, 2)
-        y = torch.bmm(places, columns) if biases is None else torch.baddbmm(biases[:, None], places, columns)
+        y = torch.bmm(places, weights.transpose(1, 2))
+        y = y if biases is None else y + biases[:, None].to(y.dtype)  # autocast may have changed y
         return y.reshape(*x.shape[:-1], y.shape[-1])
     flat = None if biases is None else biases.flatten()
     y = _convolve(layer, x.reshape(1, -1, *x.shape[2:]), weights.flatten(0, 1), flat, rows * layer.groups)  # type: ignore
