@@ -158,6 +158,14 @@ def layers() -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
 
 
+def zoneout(self: Any, x: Tensor) -> Tensor:
+    state = x.new_zeros(len(x), 16)
+    for step in range(x.shape[1]):
+        new = (self.one(x[:, step]) + state).tanh()
+        state = torch.where(torch.rand_like(state) < 0.2, state, new) if self.training else 0.2 * state + 0.8 * new
+    return self.two(state)
+
+
 def own_generator(self: Any, x: Tensor) -> Tensor:
     mask = torch.rand(x.shape, generator=self.generator) > 0.3
     return self.two(torch.where(mask, self.one(x), 0) / 0.7 if self.training else self.one(x))
@@ -189,6 +197,7 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "numbers that eval does not use": (Model(skipped, layers=layers()), X),
     "a mask that makes its factor": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Block(), nn.Conv2d(8, 3, 3)), MAPS),
     "one mask for all steps": (Model(recurrent, rnn=nn.GRU(16, 16)), SEQUENCES),
+    "zoneout": (Model(zoneout), SEQUENCES),
     "a generator of its own": (Model(own_generator, generator=torch.Generator()), X),
     "two rates at one line": (two_rates(), X),
     "a mask of what is dropped": (Model(inverted), X),
@@ -291,6 +300,11 @@ WRONG: dict[str, tuple[str, nn.Module, Tensor]] = {
 def test_a_mistake_is_found(name: str) -> None:
     code, model, x = WRONG[name]
     assert code in {finding.rule.code for finding in thinnet.audit(model, x) if finding.fails}
+
+
+def test_the_default_rate_of_a_recurrent_layer_is_no_finding() -> None:
+    model = Model(recurrent, rnn=nn.GRU(16, 16), attention=nn.MultiheadAttention(16, 2), drop=nn.Dropout(0.0))
+    assert [finding.module for finding in thinnet.audit(model, SEQUENCES) if finding.rule.code == "AUD106"] == ["drop"]
 
 
 def test_attention_dropout_that_is_called_is_right() -> None:

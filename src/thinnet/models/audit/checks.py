@@ -35,7 +35,8 @@ def silent(case: Case) -> Iterator[Finding]:
             evidence = f"{type(module).__name__}(dropout={site.p:g}) has one layer, and its dropout stands between layers."
             yield at(site, ONE_LAYER, evidence, "Put a dropout layer after it, or LockedDropout before it.")
         elif site.p == 0:
-            yield at(site, ZERO, "It drops nothing.", "Set a rate, or remove it.")
+            if declared.is_dropout(module):  # 0 is the default of recurrent layers and of attention
+                yield at(site, ZERO, "It drops nothing.", "Set a rate, or remove it.")
         elif site.kind == "not applied" or (site.kind == "not reached" and _never_applied(case, site)):
             evidence = f"{site.note[:1].upper()}{site.note[1:]}."
             yield at(site, SILENT, evidence, "Give the rate to the attention: dropout_p=p if self.training else 0.0.")

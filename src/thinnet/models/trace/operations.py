@@ -157,7 +157,8 @@ class Draws(TorchDispatchMode):
         for draw in used:
             draw.target = "weights" if met in self._weights else "input" if met in self._inputs else "activations"
             draw.after, earlier, factor = self._made.get(met, NOTHING)
-            draw.follows = earlier is not None and earlier is not draw and earlier.shared == draw.shared
+            twice = earlier is not None and earlier is not draw and earlier.shared == draw.shared
+            draw.follows = twice and not (call.name == "aten::where" and len(call.data) > 1)  # which keeps a state, as zoneout
             draw.factors.append(factor)
             draw.met = met if call.name in uses.PRODUCTS else 0
             draw.made = call.outputs[0] if self.hold and call.outputs else None
