@@ -1,6 +1,7 @@
 """Dropout with a noise shape or several rates: who shares a decision, the rate and the expectation of each feature."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -138,3 +139,11 @@ def test_tools_for_independent_elements_leave_it(layer: nn.Module) -> None:
     assert torch.equal(stripped.train()(x), model.eval()(x))
     with pytest.raises(ValueError, match="thin: model must contain dropout"):
         thinnet.thin(model.train(), x)
+
+
+def test_a_saved_run_with_other_rates_is_refused() -> None:
+    rngs = [thinnet.DropoutRNG(0).bind(thinnet.nn.Dropout(rates)).at(1) for rates in ([0.1, 0.5], [0.1, 0.5], [0.1, 0.6])]
+    state = json.loads(json.dumps(rngs[0].state_dict()))
+    rngs[1].load_state_dict(state)
+    with pytest.raises(ValueError, match=r"has rate \[0.1"):
+        rngs[2].load_state_dict(state)

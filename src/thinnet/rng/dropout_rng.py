@@ -246,7 +246,7 @@ class DropoutRNG:
     def state_dict(self) -> dict[str, Any]:
         """Returns seed, step, and the name and rate, or rate schedule, of every site: data that JSON can hold."""
         state: dict[str, Any] = {"seed": self.seed, "step": self.step}
-        state["sites"] = {name: site.p for name, site in self.sites.items() if name not in self.scheduled}
+        state["sites"] = {name: site.plain_rate() for name, site in self.sites.items() if name not in self.scheduled}
         return state | {"schedules": {name: schedule.plain() for name, schedule in self.scheduled.items()}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -59,6 +59,10 @@ class Site(nn.Module):
         self._p = rates.check(type(self).__name__, p, below_one=self.below_one)
         self._fill({*self._rates})
 
+    def plain_rate(self) -> Any:
+        """Returns the rate, or several, as JSON can hold it."""
+        return self.p
+
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Checks a Parameter that is set as `p`, which nn.Module takes for itself."""
         if name == "p":

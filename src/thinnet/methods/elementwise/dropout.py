@@ -154,6 +154,9 @@ class Dropout(Site, nn.Dropout):
             return x
         return at_rates(key, x, shared, self.inplace) if key.rate.ndim else key.apply_noise(x, shared, inplace=self.inplace)
 
+    def plain_rate(self) -> Any:
+        return self.p if self._each is None else (self._each.double() / rates.RESOLUTION).tolist()
+
     def _counted(self) -> int | Tensor:
         return super()._counted() if self._each is None or self._p is not None else self._each
 
