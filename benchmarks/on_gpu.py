@@ -12,14 +12,18 @@ import shutil
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 LOADS = "import sys; from thinnet import ops; sys.exit(ops.why() is not None)"
+QUIET = "--tb=short", "--show-capture=no", "-p", "no:cacheprovider"
+NO_TESTS = 5  # what pytest returns where none of the chosen tests is left for a process
 PARTS: dict[str, tuple[int, list[str]]] = {  # seconds at most, and the command after the interpreter
     "build": (60, ["setup.py", "--quiet", "build_ext", "--inplace"]),
-    "tests": (110, ["-W", "ignore", "-m", "pytest", "tests/gpu", "-v", "--tb=short", "--show-capture=no", "--durations=15"]),
+    "tests": (
+        110,
+        ["-W", "ignore", "-m", "pytest", "tests/gpu", "-v", "--tb=short", "--show-capture=no", "-p", "no:cacheprovider"],
+    ),
     "noise": (40, ["-m", "benchmarks.gpu"]),
     "steps": (90, ["-m", "benchmarks.gpu_steps"]),
 }
@@ -39,27 +43,35 @@ def loads(environment: dict[str, str]) -> bool:
     return subprocess.run([sys.executable, "-c", LOADS], env=environment, capture_output=True).returncode == 0
 
 
-def run(name: str, limit: int, command: list[str], out: Path, environment: dict[str, str]) -> str:
-    """Runs one part; returns "passed", "failed" or "time limit"."""
-    with (out / f"{name}.log").open("w") as log:
-        start = [sys.executable, *command]
-        part = subprocess.Popen(start, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment)
+def run(name: str, limit: int, command: list[str], out: Path, environment: dict[str, str], processes: int) -> str:
+    """Runs one part, its tests dealt to several processes; returns "passed", "failed" or "time limit"."""
+    end = time.monotonic() + limit
+    logs = [out / f"{name}.{i}.log" for i in range(processes)]
+    parts = []
+    for i, path in enumerate(logs):
+        with path.open("w") as log:
+            around = environment | {"THINNET_SHARD": f"{i}/{processes}"}
+            parts.append(
+                subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=around)
+            )
+    states = {stopped(part, end) for part in parts}
+    (out / f"{name}.log").write_text("".join(path.read_text(errors="replace") for path in logs))
+    for path in logs:
+        path.unlink()
+    return next((state for state in ("time limit", "failed") if state in states), "passed")
+
+
+def stopped(part: subprocess.Popen[bytes], end: float) -> str:
+    """Waits for a process until a time, then ends it; returns its state."""
+    try:
+        return "passed" if part.wait(max(0.1, end - time.monotonic())) in (0, NO_TESTS) else "failed"
+    except subprocess.TimeoutExpired:
+        part.terminate()
         try:
-            return "passed" if part.wait(limit) == 0 else "failed"
+            part.wait(10)
         except subprocess.TimeoutExpired:
-            part.terminate()
-            try:
-                part.wait(10)
-            except subprocess.TimeoutExpired:
-                part.kill()
-            return "time limit"
-
-
-def options_of_pytest(chosen: str | None) -> list[str]:
-    """Returns pytest's options for the plugins at hand: several processes, as most of the time goes to compilers."""
-    options = ["-p", "no:cacheprovider", *(["-k", chosen] if chosen else [])]
-    options += ["-n", str(min(14, os.cpu_count() or 1)), "--dist", "worksteal"] if find_spec("xdist") else []
-    return options + (["--benchmark-disable"] if find_spec("pytest_benchmark") else [])
+            part.kill()
+        return "time limit"
 
 
 def failures(log: Path) -> list[str]:
@@ -82,9 +94,10 @@ def main() -> int:
     for name, (limit, command) in PARTS.items():
         if name not in options.only or (name == "build" and loads(around)):
             continue
-        command = command + (options_of_pytest(options.tests) if name == "tests" else [])
+        command = command + (["-k", options.tests] if name == "tests" and options.tests else [])
+        processes = min(14, os.cpu_count() or 1) if name == "tests" else 1  # most of the time goes to compilers
         start = time.perf_counter()
-        found[name] = run(name, 20 * limit if options.rehearse else limit, command, out, around)
+        found[name] = run(name, 20 * limit if options.rehearse else limit, command, out, around, processes)
         print(f"{name}: {found[name]} ({time.perf_counter() - start:.0f} s)", flush=True)
         for file in () if options.rehearse else (ROOT / "benchmarks" / "results").glob("gpu*.json"):
             shutil.copy(file, out)

@@ -25,6 +25,7 @@ from torch._inductor.runtime.hints import DeviceProperties
 from torch._inductor.virtualized import V
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 from triton.runtime import driver
@@ -90,7 +91,7 @@ def generated(function: Callable[..., Any], *inputs: Tensor) -> str:
     """Returns the code that Inductor makes of a function of GPU tensors with the shapes, strides and dtypes of `inputs`."""
     with pretended(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
         there = [torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device="cuda") for x in inputs]
-        graph = make_fx(lambda *args: (function(*args),), decomposition_table=select_decomp_table())(*there)
+        graph = make_fx(lambda *args: pytree.tree_leaves(function(*args)), decomposition_table=select_decomp_table())(*there)
         with V.set_fake_mode(mode):
             compile_fx.joint_graph_passes(graph)
             try:

@@ -1,5 +1,7 @@
 """Shows a failure at once, as the time on a GPU may end before the summary; and lets Triton's interpreter serve a rehearsal."""
 
+import os
+
 import pytest
 
 from benchmarks import device
@@ -13,6 +15,10 @@ if device.REHEARSE:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Deals the tests to the processes of benchmarks.on_gpu in turn, so that the most important run first."""
+    process, processes = (int(part) for part in os.environ.get("THINNET_SHARD", "0/1").split("/"))
+    if processes > 1:
+        items[:] = items[process::processes]
     if device.missing:
         for item in items:
             if "tests/gpu" in str(item.path):
