@@ -158,6 +158,12 @@ def layers() -> nn.ModuleList:
     return nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
 
 
+def seeded_by_step(self: Any, x: Tensor) -> Tensor:
+    self.step += self.training
+    mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(self.step)) > 0.3
+    return self.two(torch.where(mask, self.one(x), 0) / 0.7 if self.training else self.one(x))
+
+
 def zoneout(self: Any, x: Tensor) -> Tensor:
     state = x.new_zeros(len(x), 16)
     for step in range(x.shape[1]):
@@ -197,6 +203,7 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "numbers that eval does not use": (Model(skipped, layers=layers()), X),
     "a mask that makes its factor": (nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), Block(), nn.Conv2d(8, 3, 3)), MAPS),
     "one mask for all steps": (Model(recurrent, rnn=nn.GRU(16, 16)), SEQUENCES),
+    "a seed for each step": (Model(seeded_by_step, step=0), X),
     "zoneout": (Model(zoneout), SEQUENCES),
     "a generator of its own": (Model(own_generator, generator=torch.Generator()), X),
     "two rates at one line": (two_rates(), X),

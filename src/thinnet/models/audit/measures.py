@@ -68,15 +68,14 @@ def repeated_masks(case: Case) -> Iterator[Finding]:
     """Masks that a seed in the forward pass repeats, and other seeds there."""
     dropping = [site for site in case.sites if site.on_in_train and case.drops(site) and site.op != "thinnet::apply_noise"]
     drawn: list[dict[SiteId, list[int]]] = []
-    with preserve_state(case.model, case.seed) as state, torch.no_grad():
-        for _ in range(2 if dropping else 0):  # the generators go on
+    with preserve_state(case.model, case.seed), torch.no_grad():
+        for _ in range(2 if dropping else 0):  # the generators, and counters of steps, go on
             case.model.train()
             record = trace(case.model, lambda: case.call(case.model), level="draws", loss=lambda out: None)  # takes checksums
             drawn.append({})
             for draw in record.draws:
                 if math.prod(draw.shape) >= TELLING:
                     drawn[-1].setdefault(draw.site, []).append(draw.digest)
-            state.restore()
     for site in dropping:
         if drawn[0].get(site.address, 0) == drawn[1].get(site.address, 1):
             evidence = f"{site.op} drew the same numbers in two passes: each step trains the same sub-network."
