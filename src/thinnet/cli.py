@@ -237,9 +237,10 @@ def study(
         value("NAME=KIND", "Read a column as number, date or category, or skip it: 'zip=category'. Repeatable."),
     ] = None,
     task: Annotated[TaskName | None, typer.Option(help="The task. Default: inferred from the target.")] = None,
-    rates: Annotated[str, value("P,P,...", "Dropout rates to compare, in [0, 1). 0 is always added.")] = (
-        "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
-    ),
+    rates: Annotated[
+        str | None,
+        value("P,P,...", "Rates to compare, in [0, 1); 0 is always added. Default: 0.1 to 0.9, or those of the problem."),
+    ] = None,
     seeds: Annotated[
         int, value("N", "Trials per rate; an interval needs 3. To add seeds later, run again with a larger number.")
     ] = 8,
@@ -251,10 +252,10 @@ def study(
     ] = None,
     jobs: Annotated[int | None, value("N", "Parallel processes. They do not change any number. Default: all cores.")] = None,
     seed: Annotated[int, value("N", "Seed of the split and of all initial weights, batches and masks.")] = 0,
-    epochs: Annotated[int | None, value("N", "Epochs, the same for every rate. Default: 100; toy, regression: 400.")] = None,
+    epochs: Annotated[int | None, value("N", "Epochs, the same for every rate. Default: 100, or those of the problem.")] = None,
     hidden: Annotated[str, value("N,N,...", "Widths of the hidden layers, separated by commas.")] = "128,128",
-    batch: Annotated[int | None, value("N", "Batch size. Default: 64; toy, regression: 32.")] = None,
-    learning_rate: Annotated[float | None, value("X", "Learning rate of Adam. Default: 0.001; toy, regression: 0.003.")] = None,
+    batch: Annotated[int | None, value("N", "Batch size. Default: 64, or that of the problem.")] = None,
+    learning_rate: Annotated[float | None, value("X", "Learning rate of Adam. Default: 0.001, or that of the problem.")] = None,
     device: Annotated[str, value("NAME", "Device: cpu, cuda, mps or auto.")] = "cpu",
     precision: Annotated[str, value("NAME", "Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
@@ -282,9 +283,9 @@ def study(
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
     with exit_codes():
-        given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate}
+        given = {"rates": rates, "epochs": epochs, "batch": batch, "learning_rate": learning_rate}
         fixed = {"seed": seed, "device": device, "precision": precision, "groups": groups}
-        plan = plan_of(file, given, rates=rates, hidden=hidden, methods=methods, **fixed)
+        plan = plan_of(file, given, hidden=hidden, methods=methods, **fixed)
         limit = None if budget is None else parse_budget(budget)
         from thinnet.doctor import cores
         from thinnet.study.command import Request, run_study

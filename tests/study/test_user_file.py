@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from thinnet.models.edit.rates import owners
+from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan
+from thinnet.study.problems import PROBLEMS
 from thinnet.study.user_data import load_file
 from thinnet.study.user_file import UserFile, open_file, scored
 
+NETWORKS = [name for name, problem in PROBLEMS.items() if problem.file]
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "study").glob("*.py"))
 GOOD = """
 import torch
@@ -35,6 +38,10 @@ def written(folder: Path, text: str = GOOD) -> Path:
     return path
 
 
+def load(folder: Path, text: str = GOOD) -> Dataset:
+    return load_file(open_file(written(folder, text)), "mine.py", None, seed=0)
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_examples_run(path: Path, tmp_path: Path, study: Callable):
     outcome = study(path, "--json", "--rates", "0.3", "--epochs", "1", "--seeds", "1", "--out", tmp_path)
@@ -43,6 +50,14 @@ def test_examples_run(path: Path, tmp_path: Path, study: Callable):
     assert found["plan"]["epochs"] == 1
     assert "the rate is set at" in found["data"]["notes"][0]
     assert (tmp_path / "index.html").is_file()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_built_in_networks_run(name: str, tmp_path: Path, study: Callable):
+    found = json.loads(study(name, "--json", "--rates", "0.3", "--epochs", "1", "--seeds", "1", "--out", tmp_path).out)
+    assert found["data"]["name"] == name
+    assert found["plan"]["rates"] == [0.0, 0.3]
+    assert found["configurations"][0]["best"]["validation_loss"] < 5
 
 
 def test_result_does_not_depend_on_processes_and_resumes(tmp_path: Path, study: Callable):
@@ -63,7 +78,7 @@ def test_another_text_of_the_file_is_another_study(tmp_path: Path, study: Callab
 
 
 def test_rates_share_initial_weights_and_have_their_rate(tmp_path: Path):
-    data = load_file(open_file(written(tmp_path)), None, seed=0)
+    data = load(tmp_path)
     one, other = (seeded_network(data, Plan(), rate, seed=3) for rate in (0.0, 0.5))
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
@@ -71,13 +86,13 @@ def test_rates_share_initial_weights_and_have_their_rate(tmp_path: Path):
 
 
 def test_model_without_dropout_gets_it_where_the_catalogue_advises(tmp_path: Path):
-    data = load_file(open_file(written(tmp_path, GOOD.replace("nn.Dropout(0.1), ", ""))), None, seed=0)
+    data = load(tmp_path, GOOD.replace("nn.Dropout(0.1), ", ""))
     assert [owner.p for owner in owners(seeded_network(data, Plan(), 0.3, seed=0))] == [0.3]
 
 
 def test_three_given_sets_stay_as_they_are(tmp_path: Path):
     text = GOOD.replace("return x, x[:, :3].argmax(1)", "return [(x[i::3], x[i::3, 0]) for i in range(3)]")
-    data = load_file(open_file(written(tmp_path, text.replace("16, 3", "16, 1"))), None, seed=0)
+    data = load(tmp_path, text.replace("16, 3", "16, 1"))
     assert data.task.name == "regression"
     assert [len(part) for part in (data.train, data.validation, data.test)] == [30, 30, 30]
     assert data.train.y.mean() == pytest.approx(0, abs=1e-6)

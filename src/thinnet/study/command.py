@@ -24,7 +24,7 @@ from thinnet.study.lesson import Lesson, lesson
 from thinnet.study.network import check_configurations
 from thinnet.study.plan import Plan, StudyError, whole_rounds
 from thinnet.study.preparing import prepare
-from thinnet.study.problems import DIGITS, PROBLEMS
+from thinnet.study.problems import DIGITS, PROBLEMS, file_of
 from thinnet.study.report import report
 from thinnet.study.results import Results, summarize
 from thinnet.study.runner import run
@@ -104,6 +104,8 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     methods = f"{len(plan.methods)} methods x " if len(plan.methods) > 1 else ""
     size = f"{counted(len(plan.rates), 'rate')} x {methods}{counted(request.seeds, 'seed')}"
     resumed = f"; {counted(before, 'trial')} already finished" if before else ""
+    if data.name in PROBLEMS:
+        err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
     print_data(err, data)
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
@@ -116,14 +118,15 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
 
 def _load(request: Request) -> Dataset:
     """Read the file, or load the built-in problem of that name."""
-    if request.file is not None and request.file.suffix == ".py":
-        return load_file(open_file(request.file), request.task, request.plan.seed)
     name = DIGITS if request.file is None and request.target is None else str(request.file)
-    if name not in PROBLEMS:
+    file = file_of(name)
+    if name not in PROBLEMS and file is None:
         return prepare(read_table(request.file, request.target, request.kinds), request.task, request.plan.seed)
     if request.target is not None or request.kinds:
         option = "--column" if request.target is None else "--target"
-        raise StudyError(option, "the option must come with a FILE", f"the built-in problem {name}", "Leave it out.")
+        raise StudyError(option, "the option must come with a table", name, "Leave it out.")
+    if file is not None:
+        return load_file(open_file(file), Path(name).name, request.task, request.plan.seed)
     return load(name, request.task, request.plan.seed)
 
 

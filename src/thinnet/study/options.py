@@ -4,16 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from thinnet.study.plan import Plan, parse_names, parse_numbers
-from thinnet.study.problems import DIGITS, PROBLEMS
+from thinnet.study.problems import DIGITS, PROBLEMS, file_of
 
 
-def plan_of(file: Path | None, given: dict[str, Any], *, rates: str, hidden: str, methods: str, **more: Any) -> Plan:
+def plan_of(file: Path | None, given: dict[str, Any], *, hidden: str, methods: str, **more: Any) -> Plan:
     """Return the plan of a study.
 
     Args:
         file: the table, the user's Python file, or the name of a built-in problem.
-        given: options whose default depends on the file; None is not given.
-        rates: numbers separated by commas.
+        given: options whose default depends on the file; None is not given. `rates` are numbers separated by commas.
         hidden: widths separated by commas.
         methods: names separated by commas.
         more: the other settings of the plan.
@@ -21,12 +20,14 @@ def plan_of(file: Path | None, given: dict[str, Any], *, rates: str, hidden: str
     Raises:
         StudyError: a setting breaks its rule.
 
-    >>> plan_of(None, {"epochs": 5, "batch": None}, rates="0.5", hidden="8", methods="dropout").epochs
+    >>> plan_of(None, {"epochs": 5, "batch": None}, hidden="8", methods="dropout").epochs
     5
     """
+    named = {option: value for option, value in given.items() if value is not None}
+    if "rates" in named:
+        named["rates"] = parse_numbers("--rates", named["rates"])
     return Plan(
-        **_defaults(file) | {option: value for option, value in given.items() if value is not None},
-        rates=parse_numbers("--rates", rates),
+        **_defaults(file) | named,
         hidden=parse_numbers("--hidden", hidden, int),
         methods=parse_names(methods),
         **more,
@@ -35,11 +36,12 @@ def plan_of(file: Path | None, given: dict[str, Any], *, rates: str, hidden: str
 
 def _defaults(file: Path | None) -> dict[str, Any]:
     name = DIGITS if file is None else str(file)
-    if not name.endswith(".py"):
+    source = file_of(name)
+    if source is None:
         return dict(PROBLEMS[name].settings) if name in PROBLEMS else {}
     from thinnet.study.user_file import open_file, settings_of
 
-    return dict(settings_of(open_file(Path(name))))
+    return settings_of(open_file(source))
 
 
 def folder_of(file: Path | None) -> Path:

@@ -1,5 +1,6 @@
 """The problems that need no file: their names, what they show, and the settings that suit them."""
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 
@@ -9,10 +10,12 @@ class Problem(NamedTuple):
     Args:
         about: what it is, in a few words.
         settings: the settings of the plan that differ from its defaults.
+        file: whether it is defined by a file of `networks`, with its settings, as a user defines one.
     """
 
     about: str
     settings: dict[str, Any]
+    file: bool = False
 
 
 DIGITS = "digits"
@@ -24,4 +27,22 @@ PROBLEMS = {
     "breast_cancer": Problem("scikit-learn's table of tumours", {}),
     "wine": Problem("scikit-learn's table of wines", {}),
     "diabetes": Problem("scikit-learn's table of patients, a regression", {}),
+    "cnn": Problem(
+        "a convolutional network on the digits: drops channels after pooling, and units before the head", {}, file=True
+    ),
+    "cnn_batchnorm": Problem("the same with batch normalisation: dropout before the head alone", {}, file=True),
+    "lstm": Problem("a recurrent language model on CPython's documentation: one mask for all time steps", {}, file=True),
+    "gpt": Problem("a small GPT on CPython's documentation: embeddings, attention weights and branches", {}, file=True),
 }
+
+
+def file_of(name: str) -> Path | None:
+    """Return the file that defines a problem: that of a built-in one, or a Python file of the user.
+
+    Example:
+        >>> file_of("gpt").name, file_of("toy"), file_of("my.py")
+        ('gpt.py', None, PosixPath('my.py'))
+    """
+    if name in PROBLEMS:
+        return Path(__file__).parent / "networks" / f"{name}.py" if PROBLEMS[name].file else None
+    return Path(name) if name.endswith(".py") else None

@@ -16,11 +16,12 @@ from thinnet.study.user_file import UserFile
 TRIED, SHOWN = 3, 8
 
 
-def load_file(file: UserFile, task: str | None, seed: int) -> Dataset:
+def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset:
     """Return the dataset of a file.
 
     Args:
         file: the opened file. Its data() returns (x, y), which is split with the seed, or ((x, y), (x, y), (x, y)).
+        name: the name of the data.
         task: `classification` or `regression`; whole-number targets are classes when None.
         seed: of the split.
 
@@ -34,7 +35,7 @@ def load_file(file: UserFile, task: str | None, seed: int) -> Dataset:
         sets = [(x, ((y - scoring.mean) / scoring.scale).astype(np.float32), ids) for x, y, ids in sets]
     train, validation, test = (Split(*part) for part in sets)
     by_sample, note = _tried(file, scoring, train)
-    return Dataset(file.path.name, "y", scoring, train, validation, test, notes=(note,), file=file, by_sample=by_sample)
+    return Dataset(name, "y", scoring, train, validation, test, notes=(note,), file=file, by_sample=by_sample)
 
 
 def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:

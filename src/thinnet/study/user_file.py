@@ -1,4 +1,4 @@
-"""A problem in a file of the user: `model()`, `data()`, and optionally `loss`, `metric`, `optimizer`, `epochs` and `batch`."""
+"""A problem in a file of the user: `model()`, `data()`, and optionally a loss, a metric, an optimiser and settings."""
 
 import hashlib
 from collections.abc import Iterable
@@ -110,9 +110,11 @@ def _imported(path: Path, digest: str) -> UserFile:
 
 
 def settings_of(file: UserFile) -> dict[str, Any]:
-    """Return the settings of the plan that the file defines as numbers."""
+    """Return the settings of the plan that the file defines: `epochs`, `batch`, `learning_rate` and `rates`."""
     found = {name: getattr(file.module, name) for name in NUMBERS if hasattr(file.module, name)}
-    for name, value in found.items():
+    if hasattr(file.module, "rates"):
+        found["rates"] = tuple(file.module.rates)
+    for name, value in ((name, found[name]) for name in NUMBERS if name in found):
         if not isinstance(value, int | float) or isinstance(value, bool):
             raise StudyError(str(file.path), f"{name} must be a number", repr(value), f"Write {name} = 20.")
     return found

@@ -1,0 +1,1 @@
+"""Built-in problems as files like those of a user: each defines `model()` and `data()`."""
