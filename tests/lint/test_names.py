@@ -120,3 +120,16 @@ def test_invalid_python_is_an_error_of_one_line(code: str) -> None:
 def test_python_2_is_named(code: str) -> None:
     with pytest.raises(UnreadableSource, match=r"^it is Python 2$"):
         check(code, REGISTRY)
+
+
+def test_a_method_that_is_called_as_a_function_is_read() -> None:
+    code = """
+    from torch import nn
+
+    class Net(nn.Module):
+        def forward(self, x):
+            return nn.Dropout(self)(x)
+
+    Net(3)
+    """
+    assert [found.rule.code for found in check(textwrap.dedent(code), REGISTRY)] == ["THN105"]

@@ -19,7 +19,7 @@ def argument(call: cst.Call, name: str, position: int) -> cst.BaseExpression | N
     if named is not None:
         return named.value
     positional = [arg for arg in call.args if arg.keyword is None]
-    return positional[position].value if position < len(positional) and not positional[position].star else None
+    return positional[position].value if 0 <= position < len(positional) and not positional[position].star else None
 
 
 def is_true(node: cst.BaseExpression | None) -> bool:

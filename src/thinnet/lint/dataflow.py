@@ -1,5 +1,6 @@
 """The order of operations: in sequences of layers, in nested calls, and through the statements of functions."""
 
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ ACTIVATIONS = frozenset(
 )
 LINEAR = frozenset("linear conv1d conv2d conv3d convtranspose1d convtranspose2d convtranspose3d".split())
 POOLS = frozenset(f"{kind}pool{n}d" for kind in ("max", "avg", "adaptiveavg", "adaptivemax") for n in (1, 2, 3))
+WEIGHTS = re.compile(r"att(?:n|en)|weight|alpha|score|energy|align|gate|coef", re.IGNORECASE)
 MAX_FRAMES = 3
 MAX_STEPS = 60
 
@@ -105,6 +107,12 @@ def predecessors(tree: Tree, op: Operation) -> list[Operation]:
     if op.input is None and in_sequence(tree, op.node):
         return _before_element(tree, op.node, op.frame)
     return producers(tree, op.input, op.frame)
+
+
+def is_attention(tree: Tree, op: Operation) -> bool:
+    """Returns whether names in the statement of an operation say that it computes weights of an attention or a gate."""
+    statement = tree.above(op.node, cst.SimpleStatementLine)
+    return statement is not None and any(WEIGHTS.search(name.value) for name in tree.under(statement, cst.Name))
 
 
 def before(tree: Tree, op: Operation, through: Collection[str] = RESHAPES) -> list[Operation]:

@@ -46,12 +46,19 @@ def is_model(tree: Tree, call: cst.Call) -> bool:
         or called(tree, call) is not None
     ):
         return False
+    if isinstance(func, cst.Attribute) and _is_part(tree, func):
+        return False
     if MODELS.fullmatch(last_name(func)) and not VERBS.match(last_name(func)):
         return tree.name(func) is None
     made = tree.value(func)
     return isinstance(made, cst.Call) and (
         module_class(tree, func) is not None or tree.name(made.func) == "torch.nn.Sequential"
     )
+
+
+def _is_part(tree: Tree, func: cst.Attribute) -> bool:
+    """Returns whether a call calls a part of the module around it, whose mode is that of the whole module."""
+    return tree.code(func).startswith("self.") and tree.module_method(func) is not None
 
 
 def _is_path(node: cst.BaseExpression) -> bool:

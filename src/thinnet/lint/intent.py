@@ -19,7 +19,7 @@ ALWAYS_ON = re.compile(
 SAYS_DROPOUT = re.compile(r"drop|stochastic|monte|mask", re.IGNORECASE)
 SAMPLING = re.compile(r"monte[- ]?carlo|\bmc[-_ ]?drop|uncertaint|bayesian|stochastic (?:forward|pass|infer)", re.IGNORECASE)
 SAMPLING_NAMES = re.compile(
-    r"pre_?net|monte_?carlo|mc_?drop|(?:^|_)mc(?:_|$)|^MC(?=[A-Z_])|(?:^|[a-z_])MC$|bayes|uncertain|always_?on|variational|stochastic_?forward",
+    r"pre_?net|epistemic|monte_?carlo|mc_?drop|(?:^|_)mc(?:_|$)|^MC(?=[A-Z_])|(?:^|[a-z_])MC$|bayes|uncertain|always_?on|variational|stochastic_?forward",
     re.IGNORECASE,
 )
 

@@ -62,17 +62,16 @@ def _at_start(tree: Tree, here: Unit, model: str, depth: int) -> list[Mode]:
             offset = 1 if names and names[0] in ("self", "cls") else 0
             value = argument(call, model, names.index(model) - offset)
             passed = tree.code(value) if value is not None else None
-        elif tree.owner(here) is None and _is_bound_in(tree, here, model):
+        elif "." not in model and _is_local(tree, here, model):
             passed = None
         if passed is not None:
             found += modes(tree, call, passed, depth + 1)
     return found or [Mode("start", here)]
 
 
-def _is_bound_in(tree: Tree, here: cst.FunctionDef, model: str) -> bool:
-    return any(
-        isinstance(one, cst.Assign) and tree.code(one.targets[0].target) == model for one in tree.under(here.body, cst.Assign)
-    )
+def _is_local(tree: Tree, here: Unit, name: str) -> bool:
+    """Returns whether a name belongs to a function."""
+    return isinstance(here, cst.FunctionDef) and bool(tree.names_of(here).get(name))
 
 
 def _set_by(tree: Tree, statement: cst.BaseSmallStatement, model: str, depth: int) -> list[Mode] | None:
@@ -109,7 +108,8 @@ def _by_call(tree: Tree, call: cst.Call, model: str, depth: int) -> list[Mode] |
     name, target = called_name(call), called(tree, call)
     if isinstance(call.func, cst.Attribute) and name in ("train", "eval") and target is None:
         receiver = tree.code(call.func.value)
-        if receiver in (model, f"{model}.module") or model.startswith(f"{receiver}."):
+        names = _aliases(tree, unit(tree, call), model)
+        if receiver.removesuffix(".module") in names or model.startswith(f"{receiver}."):
             if name == "train" and call.args:
                 if is_false(call.args[0].value):
                     return [Mode("eval", call)]
@@ -121,12 +121,26 @@ def _by_call(tree: Tree, call: cst.Call, model: str, depth: int) -> list[Mode] |
         inner = model if is_self(call.func) or model.startswith("self.") else ""
         if passed:
             inner = _parameter(target, call, passed[0])
-        elif "." not in model and not _is_bound_in(tree, target, model):
+        elif "." not in model and not _is_local(tree, target, model) and not _is_local(tree, unit(tree, call), model):
             inner = model
         found = _left_by(tree, target, inner, depth) if inner else []
         return found or None
     is_told = passed or (isinstance(call.func, cst.Attribute) and tree.code(call.func.value) == model)
     return [Mode("unknown", call)] if is_told and re.search("train|eval", name) else None
+
+
+def _aliases(tree: Tree, here: Unit, model: str) -> set[str]:
+    """Returns the names that a function gives a model: `self.model = model`."""
+    key = (f"aliases {model}", id(here))
+    if key not in tree.memory:
+        tree.memory[key] = found = {model}
+        for node in tree.under(here.body if isinstance(here, cst.FunctionDef) else here, cst.Assign):
+            pair = {
+                tree.code(part) for part in (node.targets[0].target, node.value) if isinstance(part, (cst.Name, cst.Attribute))
+            }
+            if len(pair) == 2 and model in pair:
+                found |= pair
+    return tree.memory[key]
 
 
 def _parameter(target: cst.FunctionDef, call: cst.Call, value: cst.BaseExpression) -> str:

@@ -129,6 +129,10 @@ class Tree:
         """Returns everything that a name may be bound to where it stands."""
         return self._scopes.bound(node)
 
+    def names_of(self, scope: cst.CSTNode) -> dict[str, list[Binding]]:
+        """Returns the names that a module, class or function binds itself."""
+        return self._scopes.names(scope)
+
     def scope(self, node: cst.CSTNode) -> cst.CSTNode:
         """Returns the module, class or function that contains a node."""
         return self._scopes.around(node)

@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -9,6 +10,8 @@ from thinnet.lint.names import TRAINING_ARGUMENT
 from thinnet.lint.rates import number, rate
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
+
+SAMPLING_FILE = re.compile(r"monte[- _]?carlo|mc[-_ ]?drop|uncertaint|bayesian|epistemic|aleatoric", re.IGNORECASE)
 
 
 class ConstantTrainingMode(LintRule[cst.Call]):
@@ -45,6 +48,8 @@ class ConstantTrainingMode(LintRule[cst.Call]):
             return
         given = argument(node, "training", position_and_default[0])
         if given is None or not (is_true(given) or is_false(given)) or number(tree, rate(tree, node)) == 0:
+            return
+        if is_true(given) and SAMPLING_FILE.search(tree.text):  # the file is about sampling with dropout
             return
         if tree.module_method(node) is not None and not depends_on_mode(tree, node):
             effect = "drops in eval mode too" if is_true(given) else "never drops"

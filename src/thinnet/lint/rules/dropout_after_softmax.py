@@ -3,7 +3,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.arguments import argument
-from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, before
+from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, before, is_attention
 from thinnet.lint.literals import called_name
 from thinnet.lint.rates import number
 from thinnet.lint.rule import Report
@@ -48,7 +48,7 @@ class DropoutAfterSoftmax(OperationRule):
                 prior for prior in before(tree, source, RESHAPES) if prior.name == "linear" and not self._scores(tree, prior)
             ]
             is_output = source.name == "logsoftmax" or (source.name == "softmax" and bool(linear))
-            if is_output and not self._weighs(tree, op.node):
+            if is_output and not is_attention(tree, op) and not self._weighs(tree, op.node):
                 message = "after dropout the probabilities do not sum to 1; drop before the last linear layer"
                 yield Report(op.node, message, cause=op.options)
                 return

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.arguments import argument
-from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, before, operations, predecessors, producers
+from thinnet.lint.dataflow import DROPOUTS, RESHAPES, Operation, before, is_attention, operations, predecessors, producers
 from thinnet.lint.modes import last_name
 from thinnet.lint.rates import is_active
 from thinnet.lint.rule import LintRule, Report
@@ -55,13 +55,14 @@ class DropoutOnLogits(LintRule[cst.Call | cst.Return]):
             yield from self._on_output(tree, dropped, is_head)
             return
         for op in operations(tree, node):
-            if op.name in SINKS:
+            if op.name in SINKS and not is_attention(tree, op):
                 yield from self._on_output(tree, before(tree, op, RESHAPES), True)
 
     def _on_output(self, tree: Tree, dropped: list[Operation], is_output: bool) -> Iterator[Report]:
         """Yields the dropout whose input is the output of a linear layer that computes logits."""
         for dropout in dropped:
-            for source in predecessors(tree, dropout) if is_active(tree, dropout, DROPOUTS) else ():
+            is_output_dropout = is_active(tree, dropout, DROPOUTS) and not is_attention(tree, dropout)
+            for source in predecessors(tree, dropout) if is_output_dropout else ():
                 if source.name == "linear" and (is_output or self._counts_classes(source)):
                     message = "dropout on logits makes the loss noisy; drop before the last linear layer"
                     yield Report(dropout.node, message, cause=dropout.options)

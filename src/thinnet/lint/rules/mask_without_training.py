@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 
 import libcst as cst
@@ -5,6 +6,8 @@ import libcst as cst
 from thinnet.lint.modes import mentions_training
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
+
+MASKS = re.compile("drop|mask|keep|noise|zoneout", re.IGNORECASE)
 
 
 class MaskWithoutTraining(LintRule[cst.Call]):
@@ -47,6 +50,10 @@ class MaskWithoutTraining(LintRule[cst.Call]):
             around = tree.parent(around)
         if isinstance(around, cst.Return):  # a sampler: its caller decides what the sample is for
             return
+        if not isinstance(around, cst.BinaryOperation) or isinstance(around.operator, (cst.Add, cst.Subtract)):
+            statement = tree.above(node, cst.SimpleStatementLine)
+            if statement is None or not any(MASKS.search(name.value) for name in tree.under(statement, cst.Name)):
+                return
         method = tree.module_method(node)
         if method is not None and method.name.value == "forward" and not mentions_training(tree, method.body):
             yield Report(node, "this mask is drawn in eval mode too; use `F.dropout`, or check `self.training`")

@@ -48,7 +48,9 @@ class RatesSetByIsinstance(IsinstanceRule):
         given = [one.value for one in assigns for target in one.targets if tree.code(target.target) == f"{name}.p"]
         if not given or branch.orelse is not None or self._is_own(tree, branch):
             return
-        if any(self._is_saved(tree, value, name) for value in given):
+        statements = (*tree.under(branch.body, cst.Assign), *tree.under(branch.body, cst.AnnAssign))
+        keeps = any(one.value is not None and tree.code(one.value) == f"{name}.p" for one in statements)
+        if keeps or any(self._is_saved(tree, value, name) for value in given):
             return
         message = "this misses the rates of attention, recurrent and functional dropout; set those too"
         yield Report(branch.test, message)
