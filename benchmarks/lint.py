@@ -81,8 +81,8 @@ def main(folders: list[Path]) -> None:
     files = [path for paths in sources.values() for path in paths]
     kept = Path(tempfile.mkdtemp())
     try:
-        results, cold = timed(files, settings, Cache(kept, settings.rules()))
-        _, warm = timed(files, settings, Cache(kept, settings.rules()))
+        results, cold = timed(files, settings, Cache(kept, settings.rules(), settings.preview))
+        _, warm = timed(files, settings, Cache(kept, settings.rules(), settings.preview))
         size = sum(path.stat().st_size for path in (kept / FOLDER).iterdir())
     finally:
         shutil.rmtree(kept)

@@ -104,6 +104,18 @@ def test_settings_and_options_select_rules(run: Callable, settings: str, argumen
     assert {row["code"] for row in found} == codes
 
 
+def test_a_less_certain_finding_needs_preview(run: Callable) -> None:
+    evaluate = "def evaluate(model, data):\n    with torch.no_grad():\n        return [model(x) for x in data]\n"
+    Path("net.py").write_text("import torch\n" + evaluate)
+    assert_output(run(), 0, "Nothing found")
+    assert_output(run("--preview"), 1, "THN108")
+    assert_output(run("--select", "THN108"), 0, "Nothing found")
+    assert_output(run("--select", "THN108", "--preview"), 1, "THN108")
+    certain = "import torch\nfrom torch import nn\nmodel = nn.Sequential(nn.Dropout(0.5))\nmodel(x).backward()\n"
+    Path("net.py").write_text(certain + "with torch.no_grad():\n    print(model(x))\n")
+    assert_output(run(), 1, "net.py:5:1 THN108")
+
+
 def test_folders_of_other_tools_are_skipped(run: Callable) -> None:
     for folder in (".venv", ".git", "build", "node_modules", "src"):
         Path(folder).mkdir()

@@ -21,10 +21,11 @@ class Cache:
     Args:
         root: the folder that holds the cache folder; None keeps nothing.
         rules: the rules that are on.
+        preview: findings that are less certain are reported too.
     """
 
-    def __init__(self, root: Path | None, rules: Sequence[LintRule]) -> None:
-        self._file = None if root is None else root / FOLDER / f"lint-{_digest(rules)}.json"
+    def __init__(self, root: Path | None, rules: Sequence[LintRule], preview: bool = False) -> None:
+        self._file = None if root is None else root / FOLDER / f"lint-{_digest(rules, preview)}.json"
         self._entries: dict[str, Any] = {}
         try:
             self._entries = {} if self._file is None else dict(json.loads(self._file.read_bytes()))
@@ -74,6 +75,6 @@ def _sources() -> bytes:
     return b"\0".join([version("libcst").encode(), *parts])
 
 
-def _digest(rules: Sequence[LintRule]) -> str:
-    codes = ",".join(rule.code for rule in rules)
+def _digest(rules: Sequence[LintRule], preview: bool) -> str:
+    codes = ",".join([str(preview), *(rule.code for rule in rules)])
     return blake2b(codes.encode() + b"\0" + _sources(), digest_size=8).hexdigest()

@@ -72,7 +72,7 @@ def lint(
         if paths == [STDIN]:
             raise typer.Exit(_lint_stdin(settings, fixes, output))
         files = list(find(paths or [Path()], settings))
-        cache = Cache(None if no_cache else settings.root, settings.rules())
+        cache = Cache(None if no_cache else settings.root, settings.rules(), settings.preview)
         results = lint_files(files, settings, cache, fixes, jobs or cores())
         for line in skipped(results):
             typer.echo(line, err=True)
@@ -116,9 +116,9 @@ def _lint_stdin(settings: Settings, fixes: str | None, output: Format) -> int:
     try:
         text, encoding = decode(sys.stdin.buffer.read())
         if fixes:
-            text, fixed = fix(text, settings.rules(), str(STDIN), unsafe=fixes == "unsafe")
+            text, fixed = fix(text, settings.rules(), str(STDIN), unsafe=fixes == "unsafe", preview=settings.preview)
             sys.stdout.buffer.write(text.encode(encoding))
-        result = FileResult(STDIN, tuple(check(text, settings.rules(), str(STDIN))), None, fixed)
+        result = FileResult(STDIN, tuple(check(text, settings.rules(), str(STDIN), settings.preview)), None, fixed)
     except UnreadableSource as error:
         raise BadInput(f"lint: stdin cannot be read: {error}") from None
     result = without_ignored(result, settings)

@@ -44,13 +44,14 @@ def applicable_rules(rules: Sequence[LintRule], data: bytes) -> list[LintRule]:
     return [rule for rule in rules if all(found[word] for word in rule.words)]
 
 
-def check(text: str, rules: Sequence[LintRule], path: str = "-") -> list[Finding]:
+def check(text: str, rules: Sequence[LintRule], path: str = "-", preview: bool = True) -> list[Finding]:
     """Returns the findings in a text.
 
     Args:
         text: the content of the file.
         rules: the rules to apply.
         path: the file. `.md` and `.rst` are pages with blocks of Python, `.ipynb` is a notebook; every other file is Python.
+        preview: also report what is less certain.
 
     Raises:
         UnreadableSource: the text is not Python, or not a notebook.
@@ -62,30 +63,30 @@ def check(text: str, rules: Sequence[LintRule], path: str = "-") -> list[Finding
     elif path.endswith(MARKUP):
         page = python_blocks(text)
     else:
-        return _check(Document(text), rules, path)
+        return _check(Document(text), rules, path, preview)
     try:
-        return _check(page, rules, path)
+        return _check(page, rules, path, preview)
     except UnreadableSource:
-        return [finding for block in page.split() for finding in _check_block(block, rules, path)]
+        return [finding for block in page.split() for finding in _check_block(block, rules, path, preview)]
 
 
-def _check_block(block: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
+def _check_block(block: Document, rules: Sequence[LintRule], path: str, preview: bool) -> list[Finding]:
     try:
-        return _check(block, rules, path)
+        return _check(block, rules, path, preview)
     except UnreadableSource:  # pages may show code with parts left out, and a cell may have never run
         return []
 
 
-def _check(document: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
+def _check(document: Document, rules: Sequence[LintRule], path: str, preview: bool) -> list[Finding]:
     if (longest := max(map(len, document.code.split("\n")))) > MAX_LINE_LENGTH:
         raise UnreadableSource(f"a line has {longest} characters")  # generated code can take the parser minutes
     try:
-        return with_large_stack(lambda: _findings(document, rules, path))
+        return with_large_stack(lambda: _findings(document, rules, path, preview))
     except RecursionError:
         raise UnreadableSource("it is nested too deeply") from None
 
 
-def _findings(document: Document, rules: Sequence[LintRule], path: str) -> list[Finding]:
+def _findings(document: Document, rules: Sequence[LintRule], path: str, preview: bool) -> list[Finding]:
     try:
         tree = Tree(cst.parse_module(document.code), ASSUMED_IMPORTS if path.endswith(MARKUP) else {}, document.code)
     except cst.ParserSyntaxError as error:
@@ -102,6 +103,7 @@ def _findings(document: Document, rules: Sequence[LintRule], path: str) -> list[
         for node in tree.kinds.get(kind, ())
         for rule in interested
         for report in rule.check(node, tree)
+        if preview or not report.preview
     ]
     return _located(document, tree, reports, path) if reports else []  # only files with findings compute positions
 
@@ -153,7 +155,7 @@ def is_silenced(line: str, code: str) -> bool:
     return found is not None and (not found["codes"] or code in re.findall(r"[A-Z]+[0-9]+", found["codes"].upper()))
 
 
-def fix(text: str, rules: Sequence[LintRule], path: str, unsafe: bool) -> tuple[str, int]:
+def fix(text: str, rules: Sequence[LintRule], path: str, unsafe: bool, preview: bool = True) -> tuple[str, int]:
     """Applies fixes until none is left. Of two fixes that overlap, the second waits for the next pass.
 
     Args:
@@ -161,6 +163,7 @@ def fix(text: str, rules: Sequence[LintRule], path: str, unsafe: bool) -> tuple[
         rules: the rules to apply.
         path: as in `check`.
         unsafe: also apply fixes that are not safe.
+        preview: as in `check`.
 
     Returns:
         The new text, and the number of fixed findings.
@@ -168,7 +171,7 @@ def fix(text: str, rules: Sequence[LintRule], path: str, unsafe: bool) -> tuple[
     fixed = 0
     for _ in range(MAX_FIX_PASSES):
         edits: list[Edit] = []
-        for finding in check(text, rules, path):
+        for finding in check(text, rules, path, preview):
             if (finding.safe or unsafe) and finding.edits and not _overlap(edits, finding.edits):
                 edits += finding.edits
                 fixed += 1

@@ -25,12 +25,14 @@ class Report:
         message: what is wrong, then what to do.
         fix: the edit that fixes it, if there is one.
         cause: the node that makes it wrong, such as the constructor of a layer or the assignment of a rate.
+        preview: it is less certain than the rule, and reported only with the rules in preview.
     """
 
     node: cst.CSTNode
     message: str
     fix: Fix | None = None
     cause: cst.CSTNode | None = None
+    preview: bool = False
 
 
 class LintRule(Generic[Node]):

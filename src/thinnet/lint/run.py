@@ -39,12 +39,21 @@ class FileResult:
 
 @dataclass(frozen=True)
 class Job:
-    """A file to parse, the codes of the rules to apply, its size, and the fixes to apply: None, "safe" or "unsafe"."""
+    """A file to parse.
+
+    Args:
+        path: the file.
+        codes: the codes of the rules to apply.
+        fixes: the fixes to apply: None, "safe" or "unsafe".
+        size: the number of bytes.
+        preview: also report what is less certain.
+    """
 
     path: Path
     codes: tuple[str, ...]
     fixes: str | None
     size: int
+    preview: bool
 
 
 def lint_files(paths: Sequence[Path], settings: Settings, cache: Cache, fixes: str | None, jobs: int) -> list[FileResult]:
@@ -98,7 +107,7 @@ def _known_result(
             return FileResult(path, findings, entry["error"])
     ignored = settings.ignored_in(path) if fixes else []
     codes = tuple(rule.code for rule in wanted if not rule.code.startswith(tuple(ignored)))
-    return key, Job(path, codes, fixes, len(data))
+    return key, Job(path, codes, fixes, len(data), settings.preview)
 
 
 def _restored(values: dict[str, Any], path: str) -> Finding:
@@ -118,11 +127,11 @@ def lint_file(job: Job) -> FileResult:
         text, encoding = decode(job.path.read_bytes(), job.path.suffix)
         fixed = 0
         if job.fixes:
-            new, fixed = fix(text, rules, path, unsafe=job.fixes == "unsafe")
+            new, fixed = fix(text, rules, path, unsafe=job.fixes == "unsafe", preview=job.preview)
             if new != text:
                 job.path.write_bytes(new.encode(encoding))
             text = new
-        return FileResult(job.path, tuple(check(text, rules, path)), None, fixed)
+        return FileResult(job.path, tuple(check(text, rules, path, job.preview)), None, fixed)
     except (UnreadableSource, OSError) as error:
         return FileResult(job.path, error=str(error))
     finally:

@@ -55,7 +55,7 @@ class DropoutOnLogits(LintRule[cst.Call | cst.Return]):
             yield from self._on_output(tree, dropped, is_head)
             return
         for op in operations(tree, node):
-            if op.name in SINKS and not is_attention(tree, op):
+            if op.name in SINKS and not (op.name == "softmax" and is_attention(tree, op)):
                 yield from self._on_output(tree, before(tree, op, RESHAPES), True)
 
     def _on_output(self, tree: Tree, dropped: list[Operation], is_output: bool) -> Iterator[Report]:

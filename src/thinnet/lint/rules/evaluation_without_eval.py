@@ -14,6 +14,7 @@ from thinnet.lint.evaluation import (
     model_of,
     region,
     shows_calm_models,
+    trains,
 )
 from thinnet.lint.intent import is_sampling
 from thinnet.lint.model_modes import SHAKEN, modes, unit
@@ -54,7 +55,6 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
     code = "THN108"
     holds_in_tests = True
     words = ("no_grad|inference_mode|argmax|accuracy|topk|torch.max|.max(", "(")
-    preview = True
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
         if not is_model(tree, node) or region(tree, node) is None or shows_calm_models(tree) or is_sampling(tree, node):
@@ -67,7 +67,7 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
         cause = self._cause(tree, node, model)
         if cause is not None:
             message = f"`{model}` may be in training mode here; call `{model}.eval()` first"
-            yield Report(block_around(tree, node), message, cause=cause)
+            yield Report(block_around(tree, node), message, cause=cause, preview=cause is node)
 
     def _cause(self, tree: Tree, call: cst.Call, model: str) -> cst.CSTNode | None:
         """Returns what leaves the model in training mode; the call itself if nothing in the file sets the mode."""
@@ -79,6 +79,8 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
         found = modes(tree, call, model)
         states = {mode.state for mode in found}
         trained = [mode for mode in found if mode.state in ("train", "new") and not is_by_mode(tree, mode.node, call)]
+        if any(mode.state == "train" and unit(tree, mode.node) is here for mode in trained) and not trains(tree, here):
+            return None  # THN113 reports it
         if trained and states <= {"train", "new", "start"}:
             is_sure = bool(SHAKEN.search(tree.text)) and (not name or loop_around(tree, call) is not None)
             return trained[0].node if is_named or is_sure else None
