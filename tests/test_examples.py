@@ -59,8 +59,8 @@ def test_ids_among_the_keyword_arguments_never_reach_the_model() -> None:
 
     rng, model = thinnet.DropoutRNG(3), Model()
     ids = KeywordIds(rng)
-    ids.watch(model)
-    ids.watch(model)
+    ids.begin(model)
+    ids.begin(model)
     ids.step = 8
     y = model(x=torch.ones(2, 40), sample_ids=torch.tensor([9, 5]))
     assert torch.equal(y != 0, rng.mask("drop", step=8, samples=[9, 5], shape=(40,)))
@@ -68,5 +68,5 @@ def test_ids_among_the_keyword_arguments_never_reach_the_model() -> None:
         model(x=torch.ones(2, 40))
     assert model.eval()(x=torch.ones(2, 40), sample_ids=torch.tensor([9, 5])).all()
     other = Model()
-    ids.watch(other)
+    ids.begin(other)
     assert model.drop.context is None and other.drop.context is rng.context
