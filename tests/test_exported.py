@@ -40,6 +40,12 @@ def test_a_torchscript_trace_in_training_drops(cls: type[nn.Module]) -> None:
     assert {node.kind().split("::")[0] for node in graph.nodes()} <= {"aten", "prim"}  # it runs without thinnet
 
 
+def test_a_layer_that_counts_units_can_be_traced() -> None:
+    layer, x = thinnet.nn.PatchDropout(0.5), torch.randn(4, 16, 8)
+    traced = torch.jit.trace(layer, x, check_trace=False)
+    assert traced(x).shape == layer(x).shape and not torch.equal(traced(x), traced(x))
+
+
 def test_a_trace_differentiates_and_follows_the_batch() -> None:
     traced = torch.jit.trace(nn.Sequential(nn.Linear(4, 64), thinnet.nn.Dropout(0.5)), torch.randn(2, 4), check_trace=False)
     x = torch.randn(9, 4, requires_grad=True)

@@ -101,7 +101,8 @@ def part_of(count: int, share: float) -> Fraction:
     >>> int(part_of(100, 0.29)), int(part_of(3, 2 / 3)), part_of(5, 0.7)
     (29, 2, Fraction(7, 2))
     """
-    return count * Fraction(share).limit_denominator(100_000)
+    whole = int(count) if isinstance(count, Tensor) else count  # torch.jit.trace makes tensors of sizes
+    return whole * Fraction(share).limit_denominator(100_000)
 
 
 def nearest(number: Fraction) -> int:
