@@ -29,6 +29,7 @@ SPEECH = S | dict(
     **dict(num_conv_pos_embedding_groups=2, apply_spec_augment=False),
 )
 T5 = dict(vocab_size=100, d_model=32, d_kv=16, d_ff=64, num_layers=2, num_heads=2)
+SPARSE = dict(num_decoder_layers=2, num_sparse_encoder_layers=1, num_sparse_decoder_layers=1)
 FEW = dict(num_key_value_heads=2)
 ZOO: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
     "Albert": ("Model", S | HIDDEN | dict(embedding_size=16), TEXT),
@@ -72,7 +73,7 @@ ZOO: dict[str, tuple[str, dict[str, Any], dict[str, Tensor]]] = {
         | dict(image_size=16, patch_size=2, embed_dim=16, depths=[1, 1], num_heads=[2, 2], window_size=2, drop_path_rate=0.2),
         PIXELS,
     ),
-    "SwitchTransformers": ("Model", T5 | dict(num_experts=4), BOTH),
+    "SwitchTransformers": ("Model", T5 | SPARSE | dict(num_experts=4), BOTH),
     "T5": ("Model", T5, BOTH),
     "ViT": ("Model", S | IMAGE | HIDDEN, PIXELS),
     "Wav2Vec2": ("Model", SPEECH, WAVES),
