@@ -147,8 +147,14 @@ def test_random_operations_that_stay_are_named() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * torch.bernoulli(torch.full_like(x, 0.5)) if self.training else x
 
+    class Always(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * torch.bernoulli(torch.full_like(x, 0.5))
+
+    scaled = weight_scaled(nn.Sequential(nn.Linear(4, 4), ByHand()), X)
+    assert scaled.train()(X).equal(scaled(X))
     with pytest.raises(ValueError, match=r"nothing random may be left; 1 \(bernoulli at .*test_scaling.py"):
-        weight_scaled(nn.Sequential(nn.Linear(4, 4), ByHand()), X)
+        weight_scaled(nn.Sequential(nn.Linear(4, 4), Always()), X)
 
 
 @pytest.mark.parametrize("model", [nn.Dropout(0.5), thinnet.nn.Dropout(0.5), thinnet.nn.DropConnect(nn.Linear(4, 4))])
