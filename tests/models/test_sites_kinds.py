@@ -258,6 +258,10 @@ def test_a_module_named_as_dropout_states_the_rate_of_its_subset() -> None:
     assert (site.kind, site.p, site.measured) == ("subset", 0.4, pytest.approx(0.4))
 
 
+def test_a_whole_number_is_a_probability() -> None:
+    assert the_site(lambda self, x: x * torch.empty_like(x).bernoulli_(1)).p == 0.0
+
+
 def test_a_small_rate_shares_no_axis() -> None:
     assert the_site(lambda self, x: F.dropout(x[:2, :2], 0.001)).sharing == "none"
 

@@ -39,7 +39,7 @@ def _plain(call: Operation, draw: Draw) -> Noise:
         chance = call.argument("p")
         if chance is None:
             chance = 0.5 if call.inplace else call.argument("self")
-        return Noise((draw,), chance=float(chance) if isinstance(chance, float) else same_values(chance))
+        return Noise((draw,), chance=float(chance) if isinstance(chance, (int, float)) else same_values(chance))
     if short in ("rand", "rand_like"):
         return Noise((draw,), uniform=True)
     if short == "uniform":
