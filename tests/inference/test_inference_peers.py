@@ -77,14 +77,14 @@ def test_training_mode_sees_them_and_moves_the_norms() -> None:
     assert not torch.equal(model.eval()(X), plain)  # the next plain prediction differs
 
 
-def test_torch_uncertainty_sees_dropout_modules_of_pytorch_alone() -> None:
+def test_torch_uncertainty_sees_dropout_modules_alone() -> None:
     methods = torch_uncertainty()
 
     def wrapped(model: nn.Module) -> tuple[Tensor, Tensor]:
         out = methods.mc_dropout(model, num_estimators=2, on_batch=False).eval()(X)
         return out[: len(X)], out[len(X) :]
 
-    assert seen(wrapped) == {THEIRS}
+    assert seen(wrapped) == {THEIRS, OURS}  # ours are subclasses of those of PyTorch
     for without in (nn.Sequential(nn.LSTM(8, 8, 2, dropout=0.5)), nn.Sequential(nn.MultiheadAttention(8, 2, dropout=0.5))):
         with pytest.raises(ValueError, match="No dropout module found"):
             methods.mc_dropout(without, num_estimators=2)
@@ -97,4 +97,4 @@ def test_baal_sees_no_recurrent_layer_and_no_attention() -> None:
         model = dropout.patch_module(model, inplace=False).eval()
         return model(X), model(X)
 
-    assert THEIRS in seen(patched) and not seen(patched) & {OURS, FUNCTION, SDPA, HAND, ENCODER, LSTM}
+    assert THEIRS in seen(patched) and not seen(patched) & {FUNCTION, SDPA, HAND, ENCODER, LSTM}
