@@ -1,7 +1,7 @@
 """What the transforms of `torch.func` hide: whether a tensor stands for one index of a mapped axis."""
 
 from torch import Tensor
-from torch._C import _functorch as functorch
+from torch._C import _functorch as functorch  # type: ignore[attr-defined]
 
 IN_VMAP = "Inside the mapped function call rng.at(step, samples=id), with the ids as one more mapped argument."
 

@@ -66,13 +66,14 @@ def each(function: str, p: Any, device: torch.device) -> Tensor:
     """
     if isinstance(p, Tensor) and p.requires_grad:
         raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rates. Pass p.detach().")
+    given = torch.empty(0)
     try:
         given = p if isinstance(p, Tensor) else torch.as_tensor(p)
         numbers = given.dtype != torch.bool and not given.is_complex() and given.numel() > 0
     except (TypeError, ValueError, RuntimeError):
         numbers = False
     if numbers and not is_compiling() and given.device.type == "cpu":
-        numbers = bool(((given >= 0) & (given <= 1)).all())
+        numbers = bool(torch.logical_and(given >= 0, given <= 1).all())
     if not numbers:
         raise ValueError(f"{function}: p must be numbers in [0, 1]; got {p!r}. They are probabilities of dropping.")
     return (given.double().to(device) * RESOLUTION).round().clamp(0, RESOLUTION).to(torch.int32)

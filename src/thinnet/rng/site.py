@@ -72,7 +72,8 @@ class Site(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Returns `x` with noise in training, and `x` itself in eval."""
-        if torch.jit.is_scripting():  # of the two branches, TorchScript compiles this one alone
+        # TorchScript compiles the first branch alone
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
             return self.scripted(x)  # type: ignore[attr-defined]
         else:
             return self.drop(x) if isinstance(x, Tensor) else recorded(self, x)

@@ -116,7 +116,7 @@ def _shared(x: Tensor, training: bool) -> tuple[int, ...]:
     return channels(x.ndim)
 
 
-class AlphaDropout(Site, nn.AlphaDropout):
+class AlphaDropout(Site, nn.AlphaDropout):  # type: ignore[misc]
     """Sets dropped elements to SELU's saturation value and restores mean 0 and variance 1. Replaces `torch.nn.AlphaDropout`.
 
         y = a (x m + s (1 - m)) + b,  m ~ Bernoulli(1 - p),  s = -1.7580993408473766
@@ -151,10 +151,10 @@ class AlphaDropout(Site, nn.AlphaDropout):
         return self.apply_noise(real(x, "AlphaDropout"), kind=NoiseKind.ALPHA)
 
     def scripted(self, x: Tensor) -> Tensor:
-        return F.alpha_dropout(x, self.p, self.training)
+        return F.alpha_dropout(x, self.p, self.training)  # type: ignore[arg-type]
 
 
-class FeatureAlphaDropout(Site, nn.FeatureAlphaDropout):
+class FeatureAlphaDropout(Site, nn.FeatureAlphaDropout):  # type: ignore[misc]
     """Alpha dropout of whole channels. Replaces `torch.nn.FeatureAlphaDropout`.
 
         y = a (x m + s (1 - m)) + b, as in `AlphaDropout`
@@ -187,7 +187,7 @@ class FeatureAlphaDropout(Site, nn.FeatureAlphaDropout):
         return self.apply_noise(x, shared_axes=_shared(real(x, "FeatureAlphaDropout"), self.training), kind=NoiseKind.ALPHA)
 
     def scripted(self, x: Tensor) -> Tensor:
-        return F.feature_alpha_dropout(x, self.p, self.training)
+        return F.feature_alpha_dropout(x, self.p, self.training)  # type: ignore[arg-type]
 
 
 METHODS = (

@@ -78,7 +78,7 @@ def dropout(
     return key.apply_noise(x, shared, inplace=inplace)
 
 
-class Dropout(Site, nn.Dropout):
+class Dropout(Site, nn.Dropout):  # type: ignore[misc]
     """Drops each element with probability p and scales the kept ones by 1 / (1 - p). Replaces `torch.nn.Dropout`.
 
         y = x m / (1 - p),  m ~ Bernoulli(1 - p)
@@ -124,7 +124,7 @@ class Dropout(Site, nn.Dropout):
             self.noise_shape = noise_shapes.checked(type(self).__name__, noise_shape)
 
     @property
-    def p(self) -> float | None:
+    def p(self) -> float | None:  # type: ignore[override]
         """The probability of dropping; None where there are several."""
         return self._p
 
@@ -171,7 +171,7 @@ class Dropout(Site, nn.Dropout):
         return super().__prepare_scriptable__()
 
     def scripted(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.p, self.training, self.inplace)
+        return F.dropout(x, self.p, self.training, self.inplace)  # type: ignore[arg-type]
 
 
 METHODS = (Method(FACTS, Dropout, dropout, lambda x: dropout(x, 0.3, training=True)),)

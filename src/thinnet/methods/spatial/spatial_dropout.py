@@ -116,7 +116,7 @@ class _SpatialDropout(Site):
         return y.squeeze(0) if unbatched else y
 
 
-class Dropout1d(_SpatialDropout, nn.Dropout1d):
+class Dropout1d(_SpatialDropout, nn.Dropout1d):  # type: ignore[misc]
     """Drops whole channels of each sample and scales the kept ones by 1 / (1 - p). Replaces `torch.nn.Dropout1d`.
 
         y[n, c, ...] = x[n, c, ...] m[n, c] / (1 - p),  m ~ Bernoulli(1 - p)
@@ -146,10 +146,10 @@ class Dropout1d(_SpatialDropout, nn.Dropout1d):
     dims = 1
 
     def scripted(self, x: Tensor) -> Tensor:
-        return F.dropout1d(x, self.p, self.training, self.inplace)
+        return F.dropout1d(x, self.p, self.training, self.inplace)  # type: ignore[arg-type]
 
 
-class Dropout2d(_SpatialDropout, nn.Dropout2d):
+class Dropout2d(_SpatialDropout, nn.Dropout2d):  # type: ignore[misc]
     """`Dropout1d` for images, `(N, C, H, W)`. Replaces `torch.nn.Dropout2d`.
 
     Shapes: `(N, C, H, W)`, or `(N, C, L)` with a warning, as in PyTorch; the output has the shape of the input.
@@ -161,10 +161,10 @@ class Dropout2d(_SpatialDropout, nn.Dropout2d):
     dims = 2
 
     def scripted(self, x: Tensor) -> Tensor:
-        return F.dropout2d(x, self.p, self.training, self.inplace)
+        return F.dropout2d(x, self.p, self.training, self.inplace)  # type: ignore[arg-type]
 
 
-class Dropout3d(_SpatialDropout, nn.Dropout3d):
+class Dropout3d(_SpatialDropout, nn.Dropout3d):  # type: ignore[misc]
     """`Dropout1d` for volumes, `(N, C, D, H, W)`. Replaces `torch.nn.Dropout3d`.
 
     Shapes: `(N, C, D, H, W)` or `(C, D, H, W)`; the output has the shape of the input.
@@ -176,7 +176,7 @@ class Dropout3d(_SpatialDropout, nn.Dropout3d):
     dims = 3
 
     def scripted(self, x: Tensor) -> Tensor:
-        return F.dropout3d(x, self.p, self.training, self.inplace)
+        return F.dropout3d(x, self.p, self.training, self.inplace)  # type: ignore[arg-type]
 
 
 METHODS = (
