@@ -133,3 +133,20 @@ def test_a_method_that_is_called_as_a_function_is_read() -> None:
     Net(3)
     """
     assert [found.rule.code for found in check(textwrap.dedent(code), REGISTRY)] == ["THN105"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = [x]\nfor y in x:\n    nn.Dropout(y)",
+        "x = []\nx.append(x)\nx += x\nnn.Dropout(x[0])\nnn.Sequential(*x)",
+        "def f(p=None):\n    return f(p=p)\nnn.Dropout(f())",
+        "a = b if c else a\nb = [*a, *b]\nnn.Dropout(b[0])",
+        "x = list(x)\nnn.Dropout(x[0])",
+        "class A(nn.Module):\n    def forward(self, x):\n        while 1: x = A()(x)\n        return F.softmax(x)",
+        "def f(x):\n    return g(f(x))\ndef g(x):\n    return f(g(x))\nF.softmax(f(x))",
+    ],
+)
+def test_what_depends_on_itself_is_read(code: str) -> None:
+    text = f"from torch import nn\nimport torch.nn.functional as F\n{code}\nnn.Dropout(20)\n"
+    assert "THN302" in [found.rule.code for found in check(text, REGISTRY)]

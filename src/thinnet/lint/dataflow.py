@@ -169,6 +169,17 @@ def _outputs(tree: Tree, owner: cst.ClassDef | None, frame: Frame | None) -> lis
 
 def producers(tree: Tree, node: cst.BaseExpression | None, frame: Frame | None = None) -> list[Operation]:
     """Returns the operations that may compute an expression."""
+    active = tree.memory.setdefault(("producers", 0), set())
+    key = (id(node), frame)
+    if node is None or key in active or len(active) > MAX_STEPS:  # a value of a loop depends on itself
+        return []
+    active.add(key)
+    found = _producers(tree, node, frame)
+    active.remove(key)
+    return found
+
+
+def _producers(tree: Tree, node: cst.BaseExpression, frame: Frame | None) -> list[Operation]:
     if isinstance(node, cst.Name):
         return _of_name(tree, node, frame)
     if isinstance(node, cst.IfExp):

@@ -36,14 +36,15 @@ def varies_with_mode(tree: Tree, node: cst.BaseExpression) -> bool:
 
 def depends_on_caller(tree: Tree, node: cst.BaseExpression) -> bool:
     """Returns whether the value is a parameter of a function around the node, so that callers may choose it by the mode."""
-    functions = []
-    around = tree.above(node, cst.FunctionDef)
+    functions: list[cst.CSTNode] = []
+    around = tree.above(node, cst.FunctionDef, cst.Lambda)
     while around is not None:
         functions.append(around)
-        around = tree.above(around, cst.FunctionDef)
+        # a lambda runs later than the function around it
+        around = None if isinstance(around, cst.Lambda) else tree.above(around, cst.FunctionDef, cst.Lambda)
     names = [part for part in route(tree, node) if isinstance(part, cst.Name)]
     params = [bound for name in names for bound in tree.bound(name) if isinstance(bound, cst.Param)]
-    return any(tree.above(param, cst.FunctionDef) in functions for param in params)
+    return any(tree.above(param, cst.FunctionDef, cst.Lambda) in functions for param in params)
 
 
 def is_zero_here(tree: Tree, node: cst.CSTNode, rate: cst.BaseExpression) -> bool:

@@ -26,6 +26,7 @@ def values(tree: Tree, node: cst.BaseExpression | None) -> list[cst.BaseExpressi
         return []
     key = ("values", id(node))
     if key not in tree.memory:
+        tree.memory[key] = [node]  # what a value that depends on itself stands for
         found: list[cst.BaseExpression] = []
         for leaf, _ in _follow(tree, node):
             if not any(leaf is other for other in found):
@@ -38,6 +39,7 @@ def route(tree: Tree, node: cst.BaseExpression) -> list[cst.BaseExpression]:
     """Returns the expressions that an expression may stand for, and those in between: names and attributes."""
     key = ("route", id(node))
     if key not in tree.memory:
+        tree.memory[key] = [node]
         tree.memory[key] = [passed for passed, _ in _follow(tree, node, every=True)]
     return tree.memory[key]
 
@@ -134,13 +136,17 @@ def _element(tree: Tree, value: cst.BaseExpression, index: int) -> list[cst.Base
 
 def items(tree: Tree, node: cst.BaseExpression) -> list[cst.BaseExpression]:
     """Returns the items that iterating over an expression gives, as far as they are shown."""
-    found: list[cst.BaseExpression] = []
-    for leaf in values(tree, node):
-        if isinstance(leaf, cst.Call) and called_name(leaf) in ("reversed", "list", "tuple", "sorted") and leaf.args:
-            found += items(tree, leaf.args[0].value)
-        else:
-            found += elements(tree, leaf)
-    return [*found, *grown(tree, node)][:LIMIT]
+    key = ("items", id(node))
+    if key not in tree.memory:
+        tree.memory[key] = []  # what a list that contains itself gives
+        found: list[cst.BaseExpression] = []
+        for leaf in values(tree, node):
+            if isinstance(leaf, cst.Call) and called_name(leaf) in ("reversed", "list", "tuple", "sorted") and leaf.args:
+                found += items(tree, leaf.args[0].value)
+            else:
+                found += elements(tree, leaf)
+        tree.memory[key] = [*found, *grown(tree, node)][:LIMIT]
+    return tree.memory[key]
 
 
 def elements(tree: Tree, leaf: cst.BaseExpression) -> list[cst.BaseExpression]:

@@ -22,7 +22,7 @@ FUNCTIONS = {
 
 class DropoutCreatedInForward(LintRule[cst.Call]):
     """## What it does
-    Finds dropout layers that are created in `forward`, or in another method that calls them in the same expression.
+    Finds dropout layers that are created in `forward`, or in another function that calls them in the same expression.
 
     ## Why is this bad?
     A new layer is in training mode. It is not a child of the module, so `model.eval()` does not switch it off, and
@@ -65,13 +65,18 @@ class DropoutCreatedInForward(LintRule[cst.Call]):
         yield Report(node, f"{problem}; {remedy}", self._fix(tree, node))
 
     def _is_applied(self, tree: Tree, layer: cst.Call) -> bool:
-        """Returns whether the new layer is called in the same expression, in a method of a module: `nn.Dropout(0.5)(x)`."""
-        call = tree.parent(layer)
-        return isinstance(call, cst.Call) and call.func is layer and tree.module_method(layer) is not None
+        """Returns whether a function with arguments calls the new layer in the same expression: `nn.Dropout(0.5)(x)`."""
+        call, function = tree.parent(layer), tree.above(layer, cst.FunctionDef)
+        if not (isinstance(call, cst.Call) and call.func is layer and function is not None):
+            return False
+        has_arguments = bool(function.params.params) and not function.name.value.startswith(("test", "main"))
+        return tree.module_method(layer) is not None or has_arguments
 
     def _fix(self, tree: Tree, layer: cst.Call) -> Fix | None:
         call, func = tree.parent(layer), layer.func
         if not (isinstance(call, cst.Call) and call.func is layer and isinstance(func, cst.Attribute)):
+            return None
+        if tree.module_method(layer) is None:  # there is no `self.training`
             return None
         if tree.name(func.value) != "torch.nn" or len(call.args) != 1 or not has_no_unpacking(call) or len(layer.args) > 1:
             return None
