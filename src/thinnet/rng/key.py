@@ -11,7 +11,7 @@ from thinnet.ops import NoiseKind
 from thinnet.rng import rates
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class NoiseKey:
     """The random bits of one use of a site. The same key and shape give the same bits, so a method asks once for all it needs.
 

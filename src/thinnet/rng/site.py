@@ -10,8 +10,8 @@ from torch.compiler import is_compiling
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
-from thinnet.rng import calls, rates
-from thinnet.rng.calls import Uses, mix
+from thinnet.rng import rates
+from thinnet.rng.calls import Uses, mix, roots
 from thinnet.rng.context import CPU, HIGH, LOW, RNGContext, capturing, draw_seed
 from thinnet.rng.key import NoiseKey
 from thinnet.rng.mapped import IN_VMAP, is_mapped
@@ -130,8 +130,8 @@ class Site(nn.Module):
             return NoiseKey(type(self).__name__, rate, *self._address(x, batch))
         if is_compiling():
             return NoiseKey(type(self).__name__, rate, draw_seed(device))
-        if calls.roots.running:
-            for root in calls.roots.running:
+        if roots.running:
+            for root in roots.running:
                 self.check_bound(root)
         return NoiseKey(type(self).__name__, rate, torch.randint(LOW, HIGH, (), device=device))
 
