@@ -133,7 +133,7 @@ def tiles(size: str) -> list[dict[str, object]]:
 
     kept: dict[tuple[int, int], dict[object, object]] = {}
     candidates = {f"{tile} B, {warps} warps": partial(noise, tile, warps) for tile in (4096, 8192, 16384) for warps in (4, 8)}
-    micro = times({"copy": lambda: y.copy_(x)} | candidates, SIZES[size][1])
+    micro = times({"copy": partial(y.copy_, x), **candidates}, SIZES[size][1])
     return [
         {"elements": size, "program": name, "% of copy bandwidth": round(100 * micro["copy"] / micro[name], 1)}
         for name in candidates

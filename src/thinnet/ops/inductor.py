@@ -25,7 +25,7 @@ from torch import float32, int32, int64, uint32, uint64
 from torch._inductor.ir import Pointwise
 from torch._inductor.lowering import fallback_handler, register_lowering
 from torch._inductor.virtualized import V, ops
-from torch.utils._sympy.functions import FloorDiv, ModularIndexing
+from torch.utils._sympy import functions as symbolic
 
 from thinnet.ops.arguments import unit_strides
 from thinnet.ops.reference import MULTIPLIERS, ROUNDS, WEYL, NoiseKind
@@ -35,6 +35,8 @@ SEGMENT = 128  # units of sixteen blocks
 WORDS = 4  # of bits, each of four blocks
 
 Value = Any  # of Inductor: one number for each element of a kernel
+FloorDiv: Any = symbolic.FloorDiv  # SymPy's classes have no types for arithmetic
+ModularIndexing: Any = symbolic.ModularIndexing
 
 
 @cache

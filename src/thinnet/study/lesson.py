@@ -19,6 +19,7 @@ from thinnet.study.results import Results
 from thinnet.study.scores import trained
 from thinnet.study.statistics import Interval, seed_interval
 from thinnet.study.store import Store
+from thinnet.study.tasks import Regression
 from thinnet.study.trial import one_thread, seeds_of, train
 
 POINTS = {1: 201, 2: 31}
@@ -124,7 +125,7 @@ def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson 
             truth=function.value(points),
             rate=rate,
             fits={each: _in_units(data, _predicted(network, grid)) for each, network in networks.items()},
-            spread=(drawn.std(0) * data.task.scale).numpy(),
+            spread=(drawn.std(0) * regression(data).scale).numpy(),
             average=_in_units(data, drawn.mean(0)),
             subnetworks=_subnetworks(networks[rate], data, plan),
             ensemble=_ensemble(data, plan, rate, grid),
@@ -153,7 +154,14 @@ def _predicted(network: nn.Module, grid: Tensor) -> Tensor:
 
 def _in_units(data: Dataset, output: Tensor) -> np.ndarray:
     """Convert standardised predictions to the unit of the target."""
-    return (output.double() * data.task.scale + data.task.mean).numpy()
+    task = regression(data)
+    return (output.double() * task.scale + task.mean).numpy()
+
+
+def regression(data: Dataset) -> Regression:
+    """Return the task of a made regression, which knows mean and scale of the target."""
+    assert isinstance(data.task, Regression)
+    return data.task
 
 
 def _subnetworks(network: nn.Module, data: Dataset, plan: Plan) -> list[Subnetwork]:

@@ -6,7 +6,7 @@ import numpy as np
 
 from thinnet.report.figure import Figure, axis
 from thinnet.study.dataset import Dataset
-from thinnet.study.lesson import Lesson, Subnetwork
+from thinnet.study.lesson import Lesson, Subnetwork, regression
 from thinnet.study.traces import BAND, GHOST, TRAIN, VALIDATION, line, plot, rounded
 
 SCALE = [[0.0, "--blue"], [0.5, "--paper"], [1.0, "--orange"]]
@@ -29,7 +29,7 @@ class _Curves:
 
     def __init__(self, data: Dataset, lesson: Lesson) -> None:
         self.lesson, self.x = lesson, rounded(lesson.axis)
-        x, y = data.train.x[:, 0], data.train.y * data.task.scale + data.task.mean
+        x, y = data.train.x[:, 0], data.train.y * regression(data).scale + regression(data).mean
         look = {"mode": "markers", "marker": {"color": TRAIN, "size": 7}, "name": "training sample"}
         self.samples = {"x": rounded(x), "y": rounded(y), "hovertemplate": "%{y:.3g}"} | look
         low, high = float(min(y.min(), lesson.truth.min())), float(max(y.max(), lesson.truth.max()))
@@ -68,7 +68,7 @@ class _Maps:
 
     def __init__(self, data: Dataset, lesson: Lesson) -> None:
         self.lesson, self.x = lesson, rounded(lesson.axis)
-        x, y = data.train.x, data.train.y * data.task.scale + data.task.mean
+        x, y = data.train.x, data.train.y * regression(data).scale + regression(data).mean
         middle = (lesson.truth.max() + lesson.truth.min()) / 2
         reach = float(max(abs(lesson.truth - middle).max(), np.quantile(abs(y - middle), 0.9)))
         self.scale = {"zmin": middle - reach, "zmax": middle + reach, "colorscale": SCALE}

@@ -49,7 +49,7 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
         rows = split_rows(len(ids), None, seed)
         scoring = Regression(float(values[rows[0]].mean()), float(values[rows[0]].std()) or 1.0)
         y = ((values - scoring.mean) / scoring.scale).astype(np.float32)
-    features = table.features[present]
+    features = table.features.loc[present]
     encoder = image_encoder(features.iloc[rows[0]]) if table.image else table_encoder()
     encoder.fit(features.iloc[rows[0]])
     train, validation, test = (

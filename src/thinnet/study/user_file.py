@@ -81,8 +81,8 @@ class UserFile:
 def scored(output: Any) -> Tensor:
     """Return the tensor of an output that the loss takes: itself, its `logits`, or the first element."""
     while not isinstance(output, Tensor):
-        parts = output.values() if isinstance(output, dict) else output
-        output = output.logits if hasattr(output, "logits") else next(iter(parts))
+        logits = getattr(output, "logits", None)
+        output = next(iter(output.values() if isinstance(output, dict) else output)) if logits is None else logits
     return output
 
 

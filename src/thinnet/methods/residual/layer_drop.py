@@ -104,11 +104,15 @@ class LayerDrop(Site):
         return len(self._modules)
 
     def __getitem__(self, index: int) -> nn.Module:
-        return list(self._modules.values())[index]
+        return self._layers()[index]
+
+    def _layers(self) -> list[nn.Module]:
+        """Returns the layers in order; one that is there twice comes twice, unlike in `children`."""
+        return [layer for layer in self._modules.values() if layer is not None]
 
     def __iter__(self) -> Iterator[nn.Module]:
         """Draws a mask and iterates over the layers that run."""
-        return iter([layer for layer, kept in zip(self._modules.values(), self.decide(), strict=True) if kept])
+        return iter([layer for layer, kept in zip(self._layers(), self.decide(), strict=True) if kept])
 
     def decide(self) -> list[bool]:
         """Draws the mask of one forward pass: for each layer, whether it runs."""
@@ -128,14 +132,14 @@ class LayerDrop(Site):
             return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x, *arguments), options)  # type: ignore[attr-defined]
         if self.training and selecting(x):
             return self._select(x, *arguments, **options)
-        for layer, kept in zip(self._modules.values(), self.decide(), strict=True):
+        for layer, kept in zip(self._layers(), self.decide(), strict=True):
             x = like(x, layer(x, *arguments, **options)) if kept else tied(x, layer)
         return x
 
     def _select(self, x: Tensor, *arguments: Any, **options: Any) -> Tensor:
         key = self.key(x, batch=None)
         assert key is not None
-        for layer, kept in zip(self._modules.values(), key.mask((len(self),)), strict=True):
+        for layer, kept in zip(self._layers(), key.mask((len(self),)), strict=True):
             x = torch.where(kept, like(x, layer(x, *arguments, **options)), x)
         return x
 
