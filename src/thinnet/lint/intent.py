@@ -17,6 +17,7 @@ ALWAYS_ON = re.compile(
     re.IGNORECASE,
 )
 SAYS_DROPOUT = re.compile(r"drop|stochastic|monte|mask", re.IGNORECASE)
+PRENET = re.compile("pre_?net", re.IGNORECASE)
 SAMPLING = re.compile(r"monte[- ]?carlo|\bmc[-_ ]?drop|uncertaint|bayesian|stochastic (?:forward|pass|infer)", re.IGNORECASE)
 SAMPLING_NAMES = re.compile(
     r"pre_?net|epistemic|monte_?carlo|mc_?drop|(?:^|_)mc(?:_|$)|^MC(?=[A-Z_])|(?:^|[a-z_])MC$|bayes|uncertain|always_?on|variational|stochastic_?forward",
@@ -36,6 +37,9 @@ def is_intended(tree: Tree, node: cst.CSTNode, lines: Sequence[str], first: int,
     """
     comments = [line.partition("#")[2] for line in lines[max(first - 3, 0) : last] if "#" in line]
     if any(ALWAYS_ON.search(comment) for comment in comments):
+        return True
+    statement = tree.above(node, cst.SimpleStatementLine)
+    if statement is not None and any(PRENET.search(name.value) for name in tree.under(statement, cst.Name)):
         return True
     around = tree.above(node, cst.FunctionDef, cst.ClassDef)
     while around is not None:

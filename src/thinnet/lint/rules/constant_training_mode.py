@@ -13,6 +13,8 @@ from thinnet.lint.tree import Tree
 
 SAMPLING_FILE = re.compile(r"monte[- _]?carlo|mc[-_ ]?drop|uncertaint|bayesian|epistemic|aleatoric", re.IGNORECASE)
 
+EXPORT_FILE = re.compile(r"onnx|tensorrt|\bFID\b|inception", re.IGNORECASE)  # models that only predict
+
 
 class ConstantTrainingMode(LintRule[cst.Call]):
     """## What it does
@@ -49,7 +51,7 @@ class ConstantTrainingMode(LintRule[cst.Call]):
         given = argument(node, "training", position_and_default[0])
         if given is None or not (is_true(given) or is_false(given)) or number(tree, rate(tree, node)) == 0:
             return
-        if is_true(given) and SAMPLING_FILE.search(tree.text):  # the file is about sampling with dropout
+        if (SAMPLING_FILE if is_true(given) else EXPORT_FILE).search(tree.text):
             return
         if tree.module_method(node) is not None and not depends_on_mode(tree, node):
             effect = "drops in eval mode too" if is_true(given) else "never drops"
