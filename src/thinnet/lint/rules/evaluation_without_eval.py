@@ -18,6 +18,7 @@ from thinnet.lint.evaluation import (
 )
 from thinnet.lint.intent import is_sampling
 from thinnet.lint.model_modes import SHAKEN, modes, unit
+from thinnet.lint.modes import is_in_no_grad
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -78,7 +79,8 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
             return None
         found = modes(tree, call, model)
         states = {mode.state for mode in found}
-        trained = [mode for mode in found if mode.state in ("train", "new") and not is_by_mode(tree, mode.node, call)]
+        in_training = [mode for mode in found if mode.state in ("train", "new") and not is_in_no_grad(tree, mode.node)]
+        trained = [mode for mode in in_training if not is_by_mode(tree, mode.node, call)]
         if any(mode.state == "train" and unit(tree, mode.node) is here for mode in trained) and not trains(tree, here):
             return None  # THN113 reports it
         if trained and states <= {"train", "new", "start"}:
