@@ -55,7 +55,7 @@ def lint(
 ) -> None:
     """Find dropout mistakes in source files without running them.
 
-    It resolves imported names, names that are assigned once, and `self.x`. If a name is ambiguous, it reports nothing.
+    It follows names, attributes, parameters and configurations within a file. If a name is ambiguous, it reports nothing.
     To silence a rule on a line, write `# noqa: THN101`. Settings are in `[tool.thinnet.lint]` of pyproject.toml.
 
     Example: `thinnet lint src --fix`
