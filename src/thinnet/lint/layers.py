@@ -60,7 +60,7 @@ def _made(tree: Tree, call: cst.Call, depth: int) -> list[Layer]:
 def classes_of(tree: Tree, func: cst.BaseExpression) -> list[str]:
     """Returns the full names of the classes of `torch.nn` that an expression may be, such as the default of `norm_layer`."""
     direct = tree.name(func)
-    names = [direct] if direct is not None else [tree.name(leaf) for leaf in values(tree, func)]
+    names: list[str | None] = [direct] if direct is not None else [tree.name(leaf) for leaf in values(tree, func)]
     for leaf in values(tree, func) if direct is None else ():
         if isinstance(leaf, cst.Call) and called_name(leaf) == "partial" and leaf.args:
             names.append(tree.name(leaf.args[0].value))

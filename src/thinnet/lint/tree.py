@@ -85,8 +85,10 @@ class Tree:
             return node.value
         key = ("code", id(node))
         if key not in self.memory:
-            is_dotted = isinstance(node, cst.Attribute) and isinstance(node.value, (cst.Name, cst.Attribute))
-            self.memory[key] = f"{self.code(node.value)}.{node.attr.value}" if is_dotted else self._code(node)
+            if isinstance(node, cst.Attribute) and isinstance(node.value, (cst.Name, cst.Attribute)):
+                self.memory[key] = f"{self.code(node.value)}.{node.attr.value}"
+            else:
+                self.memory[key] = self._code(node)
         return self.memory[key]
 
     def _code(self, node: cst.CSTNode) -> str:
