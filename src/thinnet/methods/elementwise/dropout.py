@@ -129,7 +129,7 @@ class Dropout(Site, nn.Dropout):  # type: ignore[misc]
         return self._p
 
     @p.setter
-    def p(self, p: Rates) -> None:
+    def p(self, p: Rates) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if rates.several(p):
             self._each, self._p = rates.each(type(self).__name__, p, CPU), None
             self._fill({*self._rates})
