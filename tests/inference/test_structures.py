@@ -171,7 +171,7 @@ def scripted() -> nn.Module:
     return torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.5)))
 
 
-@pytest.mark.parametrize("tool", [mc_mode, lambda model: sample(model, X), thinnet.freeze, thinnet.strip], ids=str)
+@pytest.mark.parametrize("tool", [mc_mode, lambda model: sample(model, X), thinnet.freeze, thinnet.strip], ids=["mc_mode", "sample", "freeze", "strip"])
 def test_scripted_dropout_is_refused_in_words(tool: Any, scripted: nn.Module) -> None:
     with pytest.raises(TypeError, match="a RecursiveScriptModule, whose dropout is compiled in"):
         tool(scripted)

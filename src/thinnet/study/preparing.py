@@ -19,20 +19,19 @@ VALIDATION_SHARE_OF_REST = 0.25
 def prepare(table: Table, task: str | None, seed: int) -> Dataset:
     """Make the dataset of a study.
 
-        Args:
-            table: the content of the file.
-            task: `classification` or `regression`; inferred from the target when None.
-            seed: of the split.
+    Args:
+        table: the content of the file.
+        task: `classification` or `regression`; inferred from the target when None.
+        seed: of the split.
 
-        Raises:
-            StudyError: the target does not suit the task, or there are too few rows.
+    Raises:
+        StudyError: the target does not suit the task, or there are too few rows.
 
-        Example:
-            >>> from thinnet.study.suspicions import suspicions
-    from thinnet.study.tables import read_table
-            >>> data = prepare(read_table(None, None), None, seed=0)
-            >>> data.task.name, len(data.train), len(data.validation), len(data.test)
-            ('classification', 1077, 360, 360)
+    Example:
+        >>> from thinnet.study.tables import read_table
+        >>> data = prepare(read_table(None, None), None, seed=0)
+        >>> data.task.name, len(data.train), len(data.validation), len(data.test)
+        ('classification', 1077, 360, 360)
     """
     present = table.target.notna().to_numpy()
     ids, target = np.flatnonzero(present), table.target.dropna()
