@@ -171,7 +171,10 @@ def scripted() -> nn.Module:
     return torch.jit.script(nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.5)))
 
 
-@pytest.mark.parametrize("tool", [mc_mode, lambda model: sample(model, X), thinnet.freeze, thinnet.strip], ids=["mc_mode", "sample", "freeze", "strip"])
+TOOLS = {"mc_mode": mc_mode, "sample": lambda model: sample(model, X), "freeze": thinnet.freeze, "strip": thinnet.strip}
+
+
+@pytest.mark.parametrize("tool", TOOLS.values(), ids=TOOLS)
 def test_scripted_dropout_is_refused_in_words(tool: Any, scripted: nn.Module) -> None:
     with pytest.raises(TypeError, match="a RecursiveScriptModule, whose dropout is compiled in"):
         tool(scripted)
