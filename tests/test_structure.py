@@ -101,6 +101,14 @@ def test_a_circle_is_found() -> None:
     assert circle_in({"a": {"b"}, "b": {"a"}, "c": set()}) in (["a", "b", "a"], ["b", "a", "b"])
 
 
+def test_no_lazy_name_is_that_of_a_submodule() -> None:
+    """Once a submodule is imported, it would hide the name."""
+    for package in (thinnet, thinnet.inference):
+        folder = Path(package.__path__[0])
+        found = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
+        assert not found & package._PLACES.keys()
+
+
 def test_every_room_has_its_floor() -> None:
     assert {room(path) for path in modules()} - {"__init__"} == LEVEL.keys()
 

@@ -12,9 +12,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 import thinnet
-from thinnet.inference.exact import enumeration
-from thinnet.inference.exact.enumeration import exact
-from thinnet.inference.exact.subnetworks import Subnetworks
+from thinnet.inference.enumeration import enumeration
+from thinnet.inference.enumeration.enumeration import exact
+from thinnet.inference.enumeration.subnetworks import Subnetworks
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import thinnet
 from thinnet.inference.deterministic.moments import moments
-from thinnet.inference.exact.subnetworks import Subnetworks
+from thinnet.inference.enumeration.subnetworks import Subnetworks
 
 X = torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from thinnet import ops
 from thinnet.cli import app
-from thinnet.study.plan import DEFAULT_RATES, Plan, parse_numbers
+from thinnet.study.options import plan_of
+from thinnet.study.plan import DEFAULT_RATES, Plan
 
 NUMBER = (int, float)
 INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, "case_share": NUMBER}
@@ -113,9 +114,8 @@ def test_help_has_options_exit_codes_and_an_example():
 
 def test_default_rates_of_the_command_are_those_of_the_plan():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "300"}).stdout.split())
-    rates = ",".join(f"{rate:g}" for rate in DEFAULT_RATES)
-    assert rates in shown
-    assert Plan().rates == parse_numbers("--rates", rates)
+    assert f"Default: {DEFAULT_RATES[1]:g} to {DEFAULT_RATES[-1]:g}" in shown
+    assert plan_of(None, {}, hidden="8", methods="dropout").rates == Plan().rates == DEFAULT_RATES
 
 
 def test_version_names_the_kernels_of_each_device():

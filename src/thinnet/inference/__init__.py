@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from thinnet.inference.deterministic.distillation import distill as distill
     from thinnet.inference.deterministic.moments import moments as moments
     from thinnet.inference.deterministic.scaling import weight_scaled as weight_scaled
-    from thinnet.inference.exact.enumeration import exact as exact
+    from thinnet.inference.enumeration.enumeration import exact as exact
     from thinnet.inference.mode.mc_mode import mc_mode as mc_mode
     from thinnet.inference.monte_carlo.prediction import Prediction as Prediction
     from thinnet.inference.monte_carlo.prediction import precision as precision
@@ -19,7 +19,7 @@ _PLACES = {
     "Prediction": "thinnet.inference.monte_carlo.prediction",
     "calibrate": "thinnet.inference.calibration.calibration",
     "distill": "thinnet.inference.deterministic.distillation",
-    "exact": "thinnet.inference.exact.enumeration",
+    "exact": "thinnet.inference.enumeration.enumeration",
     "mc_mode": "thinnet.inference.mode.mc_mode",
     "moments": "thinnet.inference.deterministic.moments",
     "precision": "thinnet.inference.monte_carlo.prediction",

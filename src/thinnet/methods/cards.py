@@ -31,7 +31,7 @@ def read(method: Method) -> Card:
 
     >>> from thinnet.methods.elementwise.dropout import METHODS
     >>> read(METHODS[0]).sections["Noise shape"]
-    'one decision per element'
+    'one decision per element, or `noise_shape`'
     """
     paragraphs = inspect.cleandoc(method.documented.__doc__).split(">>> ")[0].split("\n\n")
     headings = [index for index, paragraph in enumerate(paragraphs) if HEADING.match(paragraph)]

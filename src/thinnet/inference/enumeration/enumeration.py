@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.inference.arguments import check_counts, check_kind
-from thinnet.inference.exact.averages import Averages
-from thinnet.inference.exact.subnetworks import Subnetworks, Use
+from thinnet.inference.enumeration.averages import Averages
+from thinnet.inference.enumeration.subnetworks import Subnetworks, Use
 from thinnet.inference.monte_carlo.sampling import sample
 
 ROWS = 1 << 14  # rows of the enlarged batch of one pass

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinnet.inference.exact.histogram import histogram
-from thinnet.inference.exact.subnetworks import Use, bits
+from thinnet.inference.enumeration.histogram import histogram
+from thinnet.inference.enumeration.subnetworks import Use, bits
 from thinnet.inference.monte_carlo.prediction import Prediction
 from thinnet.report.figure import draw
 from thinnet.report.table import Table, Tabular
