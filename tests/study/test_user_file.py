@@ -95,6 +95,7 @@ def test_three_given_sets_stay_as_they_are(tmp_path: Path):
     data = load(tmp_path, text.replace("16, 3", "16, 1"))
     assert data.task.name == "regression"
     assert [len(part) for part in (data.train, data.validation, data.test)] == [30, 30, 30]
+    assert data.split == "as the file gives them"
     assert data.train.y.mean() == pytest.approx(0, abs=1e-6)
 
 

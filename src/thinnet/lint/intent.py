@@ -13,6 +13,7 @@ ALWAYS_ON = re.compile(
     r"|(?:both|training) (?:training )?and (?:during |at |in )?(?:test|eval|infer|predict|generation)"
     r"|monte[- ]?carlo|\bmc[-_ ]?drop|(?:at|during|in|for) (?:test|inference|eval|evaluation|generation|prediction)\b"
     r"|on purpose|intention|deliberate|keep(?:s|ing)? dropout|regardless of|independent(?:ly)? of \w* ?(?:mode|training)"
+    r"|under `*(?:model\.)?eval|in `*eval(?:\(\))?`* (?:mode )?(?:as well|too)"
     r"|not only (?:in|during|at) train|stochastic (?:forward|inference|prediction)|bayesian|uncertainty|noqa",
     re.IGNORECASE,
 )

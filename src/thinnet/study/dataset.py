@@ -38,6 +38,7 @@ class Dataset:
         train: the training set, to which the weights are fitted.
         validation: the validation set, which chooses the epoch and the rate.
         test: the test set, used once, at the end.
+        split: how the three sets were made, in words.
         columns: how every column of a table was read.
         notes: sentences for the reader on how the data were prepared.
         file: the user's file that defines the model, where there is one.
@@ -52,6 +53,7 @@ class Dataset:
     train: Split
     validation: Split
     test: Split
+    split: str = ""
     columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()

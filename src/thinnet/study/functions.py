@@ -66,4 +66,4 @@ def sampled(name: str, seed: int) -> Dataset:
         for x, y, rows in zip(inputs, targets, ids, strict=True)
     )
     note = f"Made samples of {function.formula} with noise: the true function has an RMSE of {function.noise:g}."
-    return Dataset(name, "y", task, train, validation, test, notes=(note,))
+    return Dataset(name, "y", task, train, validation, test, f"drawn from seed {seed}", notes=(note,))

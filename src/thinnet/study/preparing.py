@@ -61,6 +61,7 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
         train,
         validation,
         test,
+        f"drawn {'with equal shares of classes ' if found == 'classification' else ''}from seed {seed}",
         table.columns,
         (*table.notes, *_notes(table, present, found, task is None)),
         tuple(suspicions(features, values, scoring, train, test)),

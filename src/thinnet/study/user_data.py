@@ -28,14 +28,14 @@ def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset
     Raises:
         StudyError: the data have another form.
     """
-    sets = _sets(file, seed, task)
+    sets, split = _sets(file, seed, task)
     targets = np.concatenate([y for _, y, _ in sets])
     scoring = _task(file, sets[0][1], targets, task)
     if isinstance(scoring, Regression):
         sets = [(x, ((y - scoring.mean) / scoring.scale).astype(np.float32), ids) for x, y, ids in sets]
     train, validation, test = (Split(*part) for part in sets)
     by_sample, note = _tried(file, scoring, train)
-    return Dataset(name, "y", scoring, train, validation, test, notes=(note,), file=file, by_sample=by_sample)
+    return Dataset(name, "y", scoring, train, validation, test, split, notes=(note,), file=file, by_sample=by_sample)
 
 
 def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
@@ -69,8 +69,8 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
 Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def _sets(file: UserFile, seed: int, task: str | None) -> list[Part]:
-    """Return inputs, targets and ids of the three sets."""
+def _sets(file: UserFile, seed: int, task: str | None) -> tuple[list[Part], str]:
+    """Return inputs, targets and ids of the three sets, and how they were made, in words."""
     given = file.call("data")
     rule = "data() must return (x, y), or such a pair for training, validation and test"
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
@@ -91,10 +91,11 @@ def _sets(file: UserFile, seed: int, task: str | None) -> list[Part]:
         raise StudyError(str(file.path), f"samples must be at least {FEWEST_ROWS}", total, "Add samples.")
     ids = np.split(np.arange(total), np.cumsum([len(y) for _, y in arrays])[:-1])
     if len(arrays) == 3:
-        return [(x, y, rows) for (x, y), rows in zip(arrays, ids, strict=True)]
+        return [(x, y, rows) for (x, y), rows in zip(arrays, ids, strict=True)], "as the file gives them"
     ((x, y),) = arrays
     classes = y if y.ndim == 1 and _classes(y, task) else None
-    return [(x[rows], y[rows], rows) for rows in split_rows(total, classes, seed)]
+    parts = [(x[rows], y[rows], rows) for rows in split_rows(total, classes, seed)]
+    return parts, f"drawn {'' if classes is None else 'with equal shares of classes '}from seed {seed}"
 
 
 def _classes(y: np.ndarray, task: str | None) -> bool:
