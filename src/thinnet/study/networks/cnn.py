@@ -1,5 +1,6 @@
 """A convolutional network on images of digits: it drops whole channels after pooling, and units before the head."""
 
+import numpy as np
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -9,6 +10,7 @@ epochs, batch, learning_rate = 40, 64, 2e-3
 
 
 def model() -> nn.Module:
+    """Return the network; the study sets its rates."""
     return nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), Dropout2d()),
         *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), Dropout2d()),
@@ -16,6 +18,7 @@ def model() -> nn.Module:
     )
 
 
-def data():
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Return images (N, 1, 8, 8) and digits (N,)."""
     x, y = load_digits(return_X_y=True)
-    return x.reshape(-1, 1, 8, 8) / 16, y
+    return np.asarray(x).reshape(-1, 1, 8, 8) / 16, np.asarray(y)

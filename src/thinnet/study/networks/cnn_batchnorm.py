@@ -9,6 +9,7 @@ __all__ = ["batch", "data", "epochs", "learning_rate", "model"]
 
 
 def model() -> nn.Module:
+    """Return the network; the study sets its rates."""
     return nn.Sequential(
         *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2)),

@@ -43,4 +43,5 @@ class Network(nn.Module):
 
 
 def model() -> nn.Module:
+    """Return the network; the study sets its rates."""
     return Network()
