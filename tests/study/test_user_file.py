@@ -70,6 +70,12 @@ def test_result_does_not_depend_on_processes_and_resumes(tmp_path: Path, study: 
     }
 
 
+def test_data_that_are_drawn_are_the_same_in_the_run_that_resumes(tmp_path: Path):
+    text = GOOD.replace(", generator=torch.Generator().manual_seed(0)", "")
+    one, other = (load(tmp_path, text).fingerprint() for _ in range(2))
+    assert one == other
+
+
 def test_another_text_of_the_file_is_another_study(tmp_path: Path, study: Callable):
     study(written(tmp_path), "--out", tmp_path / "out")
     outcome = study(written(tmp_path, GOOD + "\n# changed\n"), "--out", tmp_path / "out")

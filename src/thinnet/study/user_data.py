@@ -71,7 +71,9 @@ Part = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def _sets(file: UserFile, seed: int, task: str | None) -> tuple[list[Part], str]:
     """Return inputs, targets and ids of the three sets, and how they were made, in words."""
-    given = file.call("data")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # data that are drawn are the same in the run that resumes
+        given = file.call("data")
     rule = "data() must return (x, y), or such a pair for training, validation and test"
     if not isinstance(given, tuple | list) or len(given) not in (2, 3):
         raise StudyError(str(file.path), rule, type(given).__name__, "Return two arrays or tensors, or three pairs of them.")
