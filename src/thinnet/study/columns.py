@@ -9,7 +9,7 @@ import pandas as pd
 
 from thinnet.report.table import Table
 from thinnet.study.plan import COMMAND, StudyError
-from thinnet.study.written import seconds, text_as_dates, text_as_numbers, without_markers
+from thinnet.study.written import Numbers, seconds, text_as_dates, text_as_numbers, without_markers
 
 KINDS = ("number", "date", "category", "skip")
 """The kinds that `--column NAME=KIND` accepts."""
@@ -120,7 +120,7 @@ def _text(described: Describe, name: str, text: pd.Series, comma: bool) -> tuple
     return described("category"), text.astype("object")
 
 
-def _numbers(described: Describe, name: str, numbers) -> tuple[Column, pd.Series]:
+def _numbers(described: Describe, name: str, numbers: Numbers) -> tuple[Column, pd.Series]:
     words = [numbers.how] if numbers.how else []
     if numbers.not_numbers:
         words.append(f"{numbers.not_numbers[0]!r} counts as missing")
