@@ -1,6 +1,7 @@
 """Real processes for tests: bounded in time, and gone afterwards."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,11 @@ def environment() -> dict[str, str]:
     """The environment of a worker: one thread, this process's package and the test helpers on the path."""
     path = os.pathsep.join((str(TESTS), str(SOURCES)))
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, "TORCH_CPP_LOG_LEVEL": "ERROR"}
+
+
+def answer_ctrl_c() -> None:
+    """Undoes, in a new process, what a shell does to a background job: it ignores SIGINT."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def python(script: Path, *arguments: object) -> subprocess.Popen[str]:

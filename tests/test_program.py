@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import SOURCES, environment
+from processes import SOURCES, answer_ctrl_c, environment
 from typer.testing import CliRunner
 
 import thinnet
@@ -116,7 +116,8 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(where: str, tmp_path: Path
     lines = ["import time", "from torch import nn", "class Net(nn.Module):", "    def forward(self, x):", f"        {wait}"]
     (tmp_path / "slow.py").write_text("\n".join([*lines, wait if where == "at import" else ""]))
     command = [sys.executable, "-m", "thinnet", "audit", str(tmp_path / "slow.py:Net"), "--input", "2x3"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment(), preexec_fn=answer_ctrl_c)
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -1,6 +1,8 @@
 """`thinnet sites` and `thinnet audit`: their output and their exit codes."""
 
 import json
+import sys
+import sysconfig
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -176,6 +178,8 @@ def test_a_file_does_not_hide_a_library_of_the_same_name(tmp_path: Path) -> None
 
     assert run("sites", f"{tmp_path / 'random.py'}:make").exit_code == 0
     assert __import__("random") is random
+    paths = [sys.path.index(path) for path in (sysconfig.get_path("stdlib"), str(tmp_path))]
+    assert paths == sorted(paths)  # a worker process, which imports anew, gets the library's too
 
 
 def test_a_site_is_one_line_where_the_output_is_no_terminal(tmp_path: Path) -> None:

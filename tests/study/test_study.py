@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from processes import answer_ctrl_c
 
 from thinnet.study.network import perceptron, seeded_network
 from thinnet.study.plan import DROPOUT, Plan, TrialKey
@@ -27,9 +28,10 @@ PATIENCE = 240.0
 
 
 def start(*arguments: object) -> subprocess.Popen:
-    """Start the command in its own process group, as a terminal does."""
+    """Start the command in its own process group and with Ctrl-C at work, as a terminal does."""
     command = [sys.executable, "-m", "thinnet", "study", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=answer_ctrl_c)
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

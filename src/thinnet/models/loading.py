@@ -51,7 +51,7 @@ def load(place: str, function: str) -> nn.Module:
 
 
 def _from_package(name: str, function: str) -> ModuleType:
-    sys.path.insert(0, os.getcwd())  # as `python -m` does
+    _search_in(os.getcwd())
     with users_code(function, f"For the traceback, import {name} in Python."):
         try:
             return importlib.import_module(name)
@@ -77,11 +77,21 @@ def module_from_file(file: str, function: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.resolve()))  # as Python does for a script
+    _search_in(str(path.parent.resolve()))
     sys.modules[name] = module
     with users_code(function, f"For the traceback, run python {file}."):
         spec.loader.exec_module(module)
     return module
+
+
+def _search_in(folder: str) -> None:
+    """Import from a folder, in this process and its workers, before installed packages and after the standard library.
+
+    Python looks in the folder of a script first; here a worker process would then import the user's random.py for its own.
+    """
+    if folder not in sys.path:
+        installed = [sys.path.index(path) for path in (PATHS["purelib"], PATHS["platlib"]) if path in sys.path]
+        sys.path.insert(min(installed, default=len(sys.path)), folder)
 
 
 def _factory(module: ModuleType, file: str, name: str, function: str) -> Callable[[], Any]:
