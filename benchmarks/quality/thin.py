@@ -21,9 +21,10 @@ from sklearn import datasets
 from benchmarks.measure import write
 from thinnet.report.progress import tracked
 from thinnet.study.comparison import Ratio, ratio, to_target
+from thinnet.study.configuration import DROPOUT, THIN, Configuration, TrialKey
 from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
-from thinnet.study.plan import DROPOUT, THIN, Plan, TrialKey
+from thinnet.study.plan import Plan
 from thinnet.study.preparing import prepare
 from thinnet.study.statistics import crossed_interval
 from thinnet.study.tables import from_arrays, read_table
@@ -89,8 +90,9 @@ def outcome(job: tuple[str, Way, int]) -> Outcome:
     rate = PLAN.learning_rate if name == "digits" else SLOW
     plan = replace(PLAN, epochs=EPOCHS[name], groups=max(way.groups, 1), learning_rate=rate)
     with one_thread():
-        trial, states = train(data, plan, TrialKey(THIN if way.groups else DROPOUT, way.p, seed))
-        network = seeded_network(data, plan, way.p, seed=0)
+        key = TrialKey(Configuration(THIN if way.groups else DROPOUT, way.p), seed)
+        trial, states = train(data, plan, key)
+        network = seeded_network(data, plan, key.configuration, seed=0)
         network.load_state_dict(states["best"])
         losses, _ = score(network, data.task, torch.from_numpy(data.test.x), torch.from_numpy(data.test.y))
     return Outcome(trial, losses.numpy())

@@ -14,6 +14,7 @@ from thinnet.report.findings import Format
 from thinnet.report.help import Command, Commands
 from thinnet.report.mistakes import Mistake
 from thinnet.report.terminal import show
+from thinnet.study.configuration import ALL, CONSTANT, DROPOUT, METHODS, RIVALS, SCHEDULES
 from thinnet.study.options import folder_of, plan_of
 from thinnet.study.plan import parse_budget
 from thinnet.study.problems import PROBLEMS
@@ -259,8 +260,18 @@ def study(
     device: Annotated[str, value("NAME", "Device: cpu, cuda, mps or auto.")] = "cpu",
     precision: Annotated[str, value("NAME", "Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
-        str, value("NAMES", "Methods to train at every rate: dropout, thin, or dropout,thin to compare them.")
-    ] = "dropout",
+        str,
+        value("NAMES", f"Methods to train at every rate, among {', '.join(METHODS)}; the first is the reference."),
+    ] = DROPOUT,
+    places: Annotated[
+        str, value("NAMES", "Where to drop: all, or patterns of dropout sites joined by +: 'all,hidden1,input+all'.")
+    ] = ALL,
+    schedules: Annotated[str, value("NAMES", f"Schedules of the rate, among {', '.join(SCHEDULES)}.")] = CONSTANT,
+    against: Annotated[str, value("NAMES", f"What to compare dropout with: {', '.join(RIVALS)}.")] = "",
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Train every configuration on all seeds. Default: of more than 6, drop the worse early."),
+    ] = False,
     groups: Annotated[
         int, value("N", "Only for thin: the number of groups in a batch. The samples of a group share a mask.")
     ] = 1,
@@ -268,8 +279,9 @@ def study(
 ) -> None:
     """Measure whether dropout helps on your data, at which rate, and how certain that is.
 
-    It trains the same network at every rate over several seeds, and chooses the rate on the validation set. Then it compares
-    that rate with no dropout on the test set. For each seed, all rates share initial weights, batches and random bits.
+    It trains the same network in every configuration (method, place, rate, schedule) over several seeds, and chooses one on
+    the validation sets. Then it compares that one with no dropout on the test set. For each seed, all configurations share
+    the split into training and validation, initial weights, batches and random bits.
     To resume an interrupted study, run the same command again.
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`
@@ -278,20 +290,21 @@ def study(
 
     Study your own model: `thinnet study my.py`, where my.py defines `model()` and `data()`.
 
-    Compare thinned execution with dropout: `thinnet study --methods dropout,thin --rates 0.2,0.5 --out thin-report`
+    Compare places, and rivals: `thinnet study --rates 0.2,0.5 --places all,input --against weight_decay --out rivals-report`
 
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
     with exit_codes():
         given = {"rates": rates, "epochs": epochs, "batch": batch, "learning_rate": learning_rate}
-        fixed = {"seed": seed, "device": device, "precision": precision, "groups": groups}
-        plan = plan_of(file, given, hidden=hidden, methods=methods, **fixed)
+        fixed = {"seed": seed, "device": device, "precision": precision, "groups": groups, "full": full}
+        named = {"methods": methods, "places": places, "schedules": schedules, "against": against}
+        plan = plan_of(file, given, hidden=hidden, **fixed, **named)
         limit = None if budget is None else parse_budget(budget)
         from thinnet.doctor import cores
         from thinnet.study.command import Request, run_study
         from thinnet.study.tables import parse_kinds
 
-        named, workers = task and task.value, cores() if jobs is None else jobs
+        kind, workers = task and task.value, cores() if jobs is None else jobs
         kinds, folder = parse_kinds(column or []), out or folder_of(file)
-        request = Request(file, target, kinds, named, plan, seeds, limit, workers, folder, as_json)
+        request = Request(file, target, kinds, kind, plan, seeds, limit, workers, folder, as_json)
         raise typer.Exit(run_study(request))

@@ -10,8 +10,9 @@ import torch
 import thinnet
 from thinnet.study import averaging
 from thinnet.study.averaging import SAMPLES, averaged, averages_on_test, averaging_text
+from thinnet.study.configuration import Configuration, TrialKey
 from thinnet.study.network import seeded_network
-from thinnet.study.plan import DROPOUT, Plan, TrialKey
+from thinnet.study.plan import Plan
 from thinnet.study.preparing import prepare
 from thinnet.study.statistics import Contrast, Interval
 from thinnet.study.tables import read_table
@@ -20,6 +21,8 @@ from thinnet.study.trial import CURVES, Trial
 from thinnet.study.weights import save_weights, weights_path
 
 CLASSES = Classification(("a", "b", "c"))
+
+HALF = Configuration("dropout", 0.5)
 
 
 def contrast(value: float, low: float, high: float) -> Contrast:
@@ -37,9 +40,9 @@ def test_probabilities_are_averaged_and_values_too() -> None:
 def test_rows_are_scored_by_the_average_of_addressed_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(averaging, "SAMPLES", 4)
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,))
-    network, other = (seeded_network(data, plan, 0.5, seed=seed) for seed in (3, 4))
-    save_weights(weights_path(tmp_path, TrialKey(DROPOUT, 0.5, 0)), {"best": network.state_dict(), "last": other.state_dict()})
-    trial = Trial(0.5, 0, {name: [1.0] for name in CURVES}, 0, 1.0)
+    network, other = (seeded_network(data, plan, HALF, seed=seed) for seed in (3, 4))
+    save_weights(weights_path(tmp_path, TrialKey(HALF, 0)), {"best": network.state_dict(), "last": other.state_dict()})
+    trial = Trial(HALF, 0, {name: [1.0] for name in CURVES}, 0, 1.0)
     scores = averages_on_test(data, plan, tmp_path, [trial])
     rng, rows = thinnet.DropoutRNG(plan.seed).bind(network.train()), []
     with torch.no_grad():
@@ -61,7 +64,7 @@ def test_rows_are_scored_by_the_average_of_addressed_samples(tmp_path: Path, mon
     ],
 )
 def test_the_sentence_names_the_better_and_the_next_step(interval: tuple[float, float, float], advice: str) -> None:
-    text = averaging_text({"loss": contrast(*interval), "error": contrast(*interval)}, CLASSES, 0.5)
+    text = averaging_text({"loss": contrast(*interval), "error": contrast(*interval)}, CLASSES, "p = 0.5")
     assert advice in text and "The average of 50 sub-networks at p = 0.5 has a test NLL of" in text
 
 
@@ -70,6 +73,6 @@ def test_the_report_and_the_document_hold_the_averages(study: Callable, csv: Pat
         outcome = study(csv, "--target", target, "--out", tmp_path / target, "--json")
         found, chosen = outcome.result()["averages"], outcome.result()["verdict"]["chosen"]
         page = (tmp_path / target / "index.html").read_text()
-        assert (found is None) == (chosen == 0) == ("One deterministic pass, or the average" not in page)
+        assert (found is None) == (chosen["method"] == "none") == ("One deterministic pass, or the average" not in page)
         if found is not None:
             assert found["networks"] == 50 and found["loss"]["without"] > 0 and "sub-networks" in found["sentence"]

@@ -89,8 +89,8 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "no batch": (lambda p: ["--batch", "0"], "--batch: the number must be at least 1"),
     "seed below zero": (lambda p: ["--seed", "-1"], "--seed: the number must be at least 0"),
     "learning rate nan": (lambda p: ["--learning-rate", "nan"], "--learning-rate: the number must be positive"),
-    "unknown method": (lambda p: ["--methods", "dropout,thinning"], "must be among dropout, thin; got 'thinning'"),
-    "no methods": (lambda p: ["--methods", ""], "--methods: every method must be among dropout, thin; got ''"),
+    "unknown method": (lambda p: ["--methods", "dropout,thinning"], "got 'thinning'. Did you mean thin?"),
+    "no methods": (lambda p: ["--methods", ""], "--methods: every method must be among dropout, thin"),
     "groups of dropout": (lambda p: ["--groups", "4"], "--groups: the number must be 1 where thin is not trained; got 4"),
     "more groups than rows": (
         lambda p: ["--methods", "thin", "--batch", "2", "--groups", "4"],

@@ -25,6 +25,7 @@ SUMMARY = {
     "interval": INTERVAL,
     "difference": (dict, type(None)),
 }
+CONFIGURATION = {"method": str, "rate": NUMBER, "place": str, "schedule": str}
 SCHEMA = {
     "thinnet": str,
     "verdict": {
@@ -34,13 +35,14 @@ SCHEMA = {
         "headline": str,
         "sentences": [str],
         "overfitting": str,
-        "chosen": NUMBER,
+        "chosen": CONFIGURATION,
     },
     "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
     "naive": {"loss": CONTRAST, "error": CONTRAST},
-    "test_looks": [{"rate": NUMBER, "seeds": int}],
-    "configurations": [{"rate": NUMBER, "epochs_to_best": NUMBER, "best": SUMMARY, "last": SUMMARY}],
-    "methods": {"sentences": [str], "comparisons": [dict], "configurations": dict},
+    "test_looks": [CONFIGURATION | {"seeds": int}],
+    "configurations": [CONFIGURATION | {"seeds": int, "epochs_to_best": NUMBER, "best": SUMMARY, "last": SUMMARY}],
+    "methods": {"sentences": [str], "comparisons": [dict]},
+    "rivals": {"sentences": [str], "contrasts": [dict]},
     "averages": (dict, type(None)),
     "seeds": int,
     "data": {
@@ -66,6 +68,10 @@ SCHEMA = {
         "precision": str,
         "methods": [str],
         "groups": int,
+        "places": [str],
+        "schedules": [str],
+        "against": [str],
+        "full": bool,
     },
     "seconds": dict,
 }
@@ -90,7 +96,7 @@ def test_json_has_its_schema_and_is_all_of_stdout(study: Callable, csv: Path, tm
     outcome = study(csv, "--target", "label", "--json", "--out", tmp_path / "out")
     assert_matches(json.loads(outcome.out), SCHEMA)
     assert outcome.out == (tmp_path / "out" / "result.json").read_text()
-    assert "3 rates x 3 seeds" in outcome.err
+    assert "3 configurations, 3 seeds" in outcome.err
 
 
 def test_terminal_shows_table_verdict_and_report(study: Callable, csv: Path, tmp_path: Path):
@@ -105,17 +111,18 @@ def test_terminal_shows_table_verdict_and_report(study: Callable, csv: Path, tmp
 
 def test_help_has_options_exit_codes_and_an_example():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).stdout.split())
-    options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --methods --groups --json"
+    options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --groups --json"
+    options += " --methods --places --schedules --against --full"
     assert all(option in shown for option in options.split())
     assert "Exit codes: 0 done, 2 bad input" in shown
     assert "Example: thinnet study patients.csv" in shown
-    assert "thinnet study --methods dropout,thin" in shown
+    assert "--places all,input --against weight_decay" in shown
 
 
 def test_default_rates_of_the_command_are_those_of_the_plan():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "300"}).stdout.split())
     assert f"Default: {DEFAULT_RATES[1]:g} to {DEFAULT_RATES[-1]:g}" in shown
-    assert plan_of(None, {}, hidden="8", methods="dropout").rates == Plan().rates == DEFAULT_RATES
+    assert plan_of(None, {}, hidden="8").rates == Plan().rates == DEFAULT_RATES
 
 
 def test_version_names_the_kernels_of_each_device():

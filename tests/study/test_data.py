@@ -113,11 +113,23 @@ def test_column_that_is_missing_in_the_training_set_alone_is_no_error(tmp_path: 
     assert np.isfinite(load(path, "label").test.x).all()
 
 
-def test_regression_target_is_standardised_by_the_training_set(csv: Path):
+def test_regression_target_is_standardised_without_the_test_set(csv: Path):
     data = load(csv, "amount")
-    assert data.train.y.mean() == pytest.approx(0, abs=1e-6)
-    assert data.train.y.std() == pytest.approx(1, abs=1e-6)
-    assert data.validation.y.mean() != pytest.approx(0, abs=1e-6)
+    assert data.development.y.mean() == pytest.approx(0, abs=1e-6)
+    assert data.development.y.std() == pytest.approx(1, abs=1e-6)
+    assert data.test.y.mean() != pytest.approx(0, abs=1e-6)
+
+
+def test_test_rows_are_fixed_and_the_others_are_divided_anew_by_seed(csv: Path):
+    data = load(csv, "label")
+    sets = [data.sets(seed) for seed in (0, 1, 1)]
+    assert np.array_equal(sets[1][0].ids, sets[2][0].ids)
+    assert not np.array_equal(sets[0][0].ids, sets[1][0].ids)
+    for train, validation in sets:
+        assert sorted([*train.ids, *validation.ids]) == sorted(data.development.ids)
+        assert not set(data.test.ids) & {*train.ids, *validation.ids}
+        shares = [np.bincount(part.y)[0] / len(part) for part in (train, validation, data.test)]
+        assert max(shares) - min(shares) < 0.05
 
 
 def test_arrays_of_images_share_one_scale(tmp_path: Path):
@@ -162,6 +174,6 @@ def test_data_that_make_the_answer_useless_are_named_with_a_number(tmp_path: Pat
     assert warned(tmp_path) == ""
     assert "97.0 % of the rows are of class 'a'" in warned(tmp_path, y=["a"] * 194 + ["b"] * 6)
     assert "3 of 200 targets are extreme" in warned(tmp_path, y=np.r_[np.random.default_rng(0).normal(size=197), [1e12] * 3])
-    assert "test rows have the same features as a training row" in warned(tmp_path, x=np.tile(np.arange(50.0), 4))
+    assert "test rows have the same features as another row" in warned(tmp_path, x=np.tile(np.arange(50.0), 4))
     assert "Column 'copy' alone determines the target" in warned(tmp_path, y=["a", "b"] * 100, copy=[3, 4] * 100)
     assert "Column 'twice'" in warned(tmp_path, y=np.arange(200) / 7, twice=np.arange(200) * 2.0 + 1)

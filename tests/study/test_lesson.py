@@ -11,13 +11,16 @@ import torch
 from thinnet.nn import Dropout
 from thinnet.study import lesson as lessons
 from thinnet.study.builtin import load
+from thinnet.study.configuration import Configuration, TrialKey
 from thinnet.study.functions import FUNCTIONS, sampled
 from thinnet.study.network import seeded_network
-from thinnet.study.plan import Plan, TrialKey
+from thinnet.study.plan import Plan
 from thinnet.study.problems import PROBLEMS
 from thinnet.study.trial import train
 
 SHORT = ("--epochs", "4", "--batch", "20")
+
+HALF = Configuration("dropout", 0.5)
 
 
 @pytest.mark.parametrize("name", [name for name, problem in PROBLEMS.items() if not problem.file])
@@ -68,9 +71,9 @@ def test_drawn_masks_are_those_of_training(monkeypatch: pytest.MonkeyPatch):
         return y
 
     monkeypatch.setattr(Dropout, "forward", recorded)
-    train(data, plan, TrialKey("dropout", 0.5, 0))
+    train(data, plan, TrialKey(HALF, 0))
     order = torch.randperm(60, generator=torch.Generator().manual_seed(lessons.seeds_of(plan, 0).batches)).tolist()
-    for found in lessons._subnetworks(seeded_network(data, plan, 0.5, 0), data, plan):
+    for found in lessons._subnetworks(seeded_network(data, plan, HALF, 0), data, plan):
         for (before, after), kept in zip(seen[:2], found.kept, strict=True):
             row = order.index(found.sample)
             assert torch.equal(after[row], before[row] & torch.from_numpy(kept))

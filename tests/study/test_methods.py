@@ -1,7 +1,6 @@
 """Methods compared at the same rates: configurations, shared seeds, sentences, and files."""
 
 import json
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +13,11 @@ import torch
 from thinnet.study import comparison_text
 from thinnet.study.command import run_study
 from thinnet.study.comparison import Comparison, Ratio, compare, to_target
+from thinnet.study.configuration import BASELINE, DROPOUT, THIN, Configuration, Line, TrialKey
 from thinnet.study.network import seeded_network, thinned
-from thinnet.study.plan import DROPOUT, THIN, Plan, StudyError, TrialKey
+from thinnet.study.plan import Plan, StudyError
 from thinnet.study.preparing import prepare
-from thinnet.study.results import Results, rate_result
+from thinnet.study.results import Results, outcome
 from thinnet.study.statistics import Interval
 from thinnet.study.tables import read_table
 from thinnet.study.tasks import Classification
@@ -46,17 +46,17 @@ def result(out: Path) -> dict[str, Any]:
 def test_rate_0_is_trained_once_and_methods_have_one_order():
     plan = Plan(rates=(0.5, 0.2), methods=(THIN, DROPOUT, THIN))
     assert plan.methods == BOTH
-    assert plan.configurations == ((DROPOUT, 0.0), (DROPOUT, 0.2), (THIN, 0.2), (DROPOUT, 0.5), (THIN, 0.5))
-    assert Plan().configurations == tuple((DROPOUT, rate) for rate in Plan().rates)
-    assert Plan(rates=(0.5,), methods=(THIN,)).configurations == ((THIN, 0.0), (THIN, 0.5))
+    assert plan.configurations == (BASELINE, *(Configuration(method, rate) for rate in (0.2, 0.5) for method in BOTH))
+    assert Plan().configurations == (BASELINE, *(Configuration(DROPOUT, rate) for rate in Plan().rates[1:]))
+    assert Plan(rates=(0.5,), methods=(THIN,)).configurations == (BASELINE, Configuration(THIN, 0.5))
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"methods": ("thinning",)}, "--methods: every method must be among dropout, thin; got 'thinning'. Write, for"),
-        ({"methods": ("dropout", "")}, "--methods: every method must be among dropout, thin; got ''"),
-        ({"methods": ()}, "--methods: every method must be among dropout, thin; got 'none'"),
+        ({"methods": ("thinning",)}, "--methods: every method must be among dropout, thin, GaussianDropout"),
+        ({"methods": ("dropout", "")}, "--methods: every method must be among dropout, thin"),
+        ({"methods": ()}, "--methods: every method must be among dropout, thin"),
         ({"methods": BOTH, "groups": 0}, "--groups: the number must be at least 1; got 0"),
         ({"groups": 4}, "--groups: the number must be 1 where thin is not trained; got 4. Add --methods dropout,thin"),
         ({"methods": BOTH, "batch": 8, "groups": 9}, "--groups: the number must be at most the batch size, 8; got 9"),
@@ -70,31 +70,29 @@ def test_bad_methods_and_groups(settings: dict, words: str):
 
 def test_a_rate_that_skips_no_unit_is_refused_before_training(compared: Callable, tmp_path: Path):
     plan = replace(SMALL, rates=(0.1, 0.5), hidden=(64, 4))
-    with pytest.raises(StudyError, match=r"--rates: thin must skip units of every layer; got 0\.1 and 64,4: site 5 is"):
+    with pytest.raises(StudyError, match=r"--rates: thin must skip units of every layer; got 0\.1 and 64,4: site hidden2 is"):
         compared(tmp_path / "out", plan)
     assert not (tmp_path / "out").exists()
 
 
 def test_methods_of_one_seed_share_weights_and_batches(data: Any):
-    dense, other = (seeded_network(data, SMALL, 0.5, seed=3) for _ in range(2))
-    thin = thinned(other, data, SMALL, TrialKey(THIN, 0.5, 3))
+    dense, other = (seeded_network(data, SMALL, Configuration(THIN, 0.5), seed=3) for _ in range(2))
+    thin = thinned(other, data, SMALL, Configuration(THIN, 0.5))
     assert dense.state_dict().keys() == thin.state_dict().keys()
     assert all(torch.equal(value, thin.state_dict()[name]) for name, value in dense.state_dict().items())
-    without = [train(data, SMALL, TrialKey(method, 0.0, 1))[0].curves for method in BOTH]
-    assert without[0] == without[1]
 
 
 def test_thinned_trial_is_a_function_of_its_key(data: Any):
-    one, again = (train(data, SMALL, TrialKey(THIN, 0.6, 1))[0] for _ in range(2))
+    one, again = (train(data, SMALL, TrialKey(Configuration(THIN, 0.6), 1))[0] for _ in range(2))
     assert one.curves == again.curves
-    assert one.key == TrialKey(THIN, 0.6, 1)
-    assert one.curves != train(data, SMALL, TrialKey(DROPOUT, 0.6, 1))[0].curves
-    assert one.curves != train(data, replace(SMALL, groups=1), TrialKey(THIN, 0.6, 1))[0].curves
+    assert one.key == TrialKey(Configuration(THIN, 0.6), 1)
+    assert one.curves != train(data, SMALL, TrialKey(Configuration(DROPOUT, 0.6), 1))[0].curves
+    assert one.curves != train(data, replace(SMALL, groups=1), TrialKey(Configuration(THIN, 0.6), 1))[0].curves
 
 
 def test_a_study_of_both_methods_resumes_with_the_same_result(compared: Callable, tmp_path: Path):
     assert compared(tmp_path / "a") == 0
-    assert [(each["method"], each["rate"]) for each in result(tmp_path / "a")["methods"]["comparisons"]] == [
+    assert [(each["line"]["method"], each["rate"]) for each in result(tmp_path / "a")["methods"]["comparisons"]] == [
         (THIN, 0.3),
         (THIN, 0.6),
     ]
@@ -108,12 +106,11 @@ def test_a_study_of_both_methods_resumes_with_the_same_result(compared: Callable
     assert result(tmp_path / "a") == before
 
 
-def test_the_first_method_alone_has_the_same_result(compared: Callable, tmp_path: Path):
+def test_what_is_compared_does_not_change_the_numbers_of_a_configuration(compared: Callable, tmp_path: Path):
     assert compared(tmp_path / "both") == 0
     assert compared(tmp_path / "one", replace(SMALL, methods=(DROPOUT,), groups=1)) == 0
-    both, one = result(tmp_path / "both"), result(tmp_path / "one")
-    assert all(both[part] == one[part] for part in ("verdict", "configurations", "test", "test_looks"))
-    assert one["methods"] == {"sentences": [], "comparisons": [], "configurations": {}}
+    both, one = result(tmp_path / "both")["configurations"], result(tmp_path / "one")["configurations"]
+    assert [each for each in both if each["method"] != THIN] == one
 
 
 @pytest.mark.parametrize("change", [{"methods": (DROPOUT,), "groups": 1}, {"groups": 1}], ids=str)
@@ -123,38 +120,24 @@ def test_folder_of_other_methods_is_refused(compared: Callable, tmp_path: Path, 
         compared(tmp_path / "out", replace(SMALL, **change))
 
 
-def test_a_folder_from_before_methods_resumes(study: Callable, csv: Path, tmp_path: Path):
-    command = (csv, "--target", "label", "--json", "--out", tmp_path / "out")
-    first = study(*command)
-    with sqlite3.connect(tmp_path / "out" / "study.db") as database:
-        assert database.execute("DELETE FROM trial_user_attributes WHERE key = 'method'").rowcount == 9
-        ((text,),) = database.execute("SELECT value_json FROM study_user_attributes WHERE key = 'identity'").fetchall()
-        old = {name: value for name, value in json.loads(text).items() if name not in ("methods", "groups")}
-        database.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = 'identity'", (json.dumps(old),))
-    database.close()
-    again = study(*command)
-    assert "9 trials already finished" in again.err
-    assert again.out == first.out
-
-
 def trial(method: str, rate: float, seed: int, held: list[float], seconds: float) -> Trial:
     curves = {name: [value + 0.01 * seed for value in held] for name in CURVES}
-    return Trial(rate, seed, curves, int(np.argmin(held)), seconds, method=method)
+    return Trial(Configuration(method, rate), seed, curves, int(np.argmin(held)), seconds)
 
 
 def test_comparison_is_paired_by_seed_and_row():
     rng = np.random.default_rng(0)
-    plan = Plan(rates=(0.5,), methods=BOTH)
+    pair = (Configuration(THIN, 0.5), Configuration(DROPOUT, 0.5))
     rounds = {
-        (DROPOUT, 0.5): [trial(DROPOUT, 0.5, seed, [0.4, 0.3, 0.2, 0.3], 8.0 + seed) for seed in range(4)],
-        (THIN, 0.5): [trial(THIN, 0.5, seed, [0.4, 0.2, 0.3, 0.3], 4.0 + seed / 2) for seed in range(4)],
+        pair[1]: [trial(DROPOUT, 0.5, seed, [0.4, 0.3, 0.2, 0.3], 8.0 + seed) for seed in range(4)],
+        pair[0]: [trial(THIN, 0.5, seed, [0.4, 0.2, 0.3, 0.3], 4.0 + seed / 2) for seed in range(4)],
     }
     losses = rng.random((4, 50))
     scores = {
-        (DROPOUT, 0.5): {"best": {"loss": losses, "error": np.zeros((4, 50))}},
-        (THIN, 0.5): {"best": {"loss": losses + 0.125, "error": np.ones((4, 50))}},
+        pair[1]: {"best": {"loss": losses, "error": np.zeros((4, 50))}},
+        pair[0]: {"best": {"loss": losses + 0.125, "error": np.ones((4, 50))}},
     }
-    (one,) = compare(TASK, plan, rounds, scores)
+    (one,) = compare(TASK, [pair], rounds, scores)
     assert one.interval is not None and one.wide is not None and one.seconds.interval is not None
     assert (one.interval.low, one.interval.high) == pytest.approx((0.125, 0.125))
     assert one.error - one.error_against == 1
@@ -168,10 +151,11 @@ def test_intervals_of_many_rates_are_widened_for_their_number():
     base, losses = rng.random((4, 50)), rng.random((4, 50))
     widths = []
     for rates in ((0.5,), (0.2, 0.5, 0.8)):
-        both = [(method, rate) for method in BOTH for rate in rates]
-        rounds = {each: [trial(*each, seed, [0.3, 0.2], 1.0) for seed in range(4)] for each in both}
-        scores = {each: {"best": {"loss": losses if each[0] == THIN else base, "error": base}} for each in both}
-        one = compare(TASK, Plan(rates=rates, methods=BOTH), rounds, scores)[0]
+        pairs = [(Configuration(THIN, rate), Configuration(DROPOUT, rate)) for rate in rates]
+        both = [each for pair in pairs for each in pair]
+        rounds = {each: [trial(each.method, each.rate, seed, [0.3, 0.2], 1.0) for seed in range(4)] for each in both}
+        scores = {each: {"best": {"loss": losses if each.method == THIN else base, "error": base}} for each in both}
+        one = compare(TASK, pairs, rounds, scores)[0]
         assert one.interval is not None and one.wide is not None
         widths.append((one.interval.high - one.interval.low, one.wide.high - one.wide.low))
     assert widths[0][0] == widths[0][1] == widths[1][0]
@@ -187,7 +171,7 @@ def test_both_reach_the_target_and_the_ratio_inverts_with_the_order():
 def comparison(rate: float, interval: Interval | None) -> Comparison:
     mean = interval.mean if interval else 0.0
     times = Ratio(0.5, Interval(0.5, 0.4, 0.6)), Ratio(0.7, None)
-    return Comparison(THIN, DROPOUT, rate, 0.2 + mean, 0.2, interval, interval, 0.1, 0.1, None, *times)
+    return Comparison(Line(THIN), Line(DROPOUT), rate, 0.2 + mean, 0.2, interval, interval, 0.1, 0.1, None, *times)
 
 
 @pytest.mark.parametrize(
@@ -208,10 +192,10 @@ def test_sentence_of_one_rate(interval: Interval | None, words: str):
 
 def test_sentences_name_the_rates_that_differ_and_the_times():
     base = [trial(DROPOUT, 0.0, seed, [0.4, 0.3], 1.0) for seed in range(3)]
-    rates = [rate_result(rate, [replace(each, rate=rate) for each in base], base) for rate in (0.0, 0.2, 0.5, 0.8)]
+    same = [outcome(Configuration(DROPOUT, rate), base, base) for rate in (0.2, 0.5, 0.8)]
     even, worse, better = Interval(0.0, -0.01, 0.01), Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
     pairs = [comparison(0.2, even), comparison(0.5, worse), comparison(0.8, better)]
-    found = Results(rates, 0.0, 3, {}, {}, [], {THIN: rates}, pairs)
+    found = Results([outcome(BASELINE, base, base), *same], BASELINE, 3, {}, {}, [], {}, pairs)
     one, rest = comparison_text.loss_sentences(found, TASK)
     assert one.startswith("At p = 0.2 thin")
     assert rest.endswith("for their number, thin is worse at p = 0.5 and thin is better at p = 0.8.")

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from processes import answer_ctrl_c
 
+from thinnet.study.configuration import DROPOUT, Configuration, TrialKey
 from thinnet.study.network import perceptron, seeded_network
-from thinnet.study.plan import DROPOUT, Plan, TrialKey
+from thinnet.study.plan import Plan
 from thinnet.study.preparing import prepare
 from thinnet.study.store import Store
 from thinnet.study.tables import read_table
@@ -205,16 +206,16 @@ def test_folder_where_a_study_is_running_is_refused(study: Callable, tmp_path: P
 
 def test_rates_of_one_seed_are_paired():
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
-    trials = {rate: train(data, plan, TrialKey(DROPOUT, rate, 0)) for rate in (0.0, 0.5)}
-    again, other = train(data, plan, TrialKey(DROPOUT, 0.5, 0)), train(data, plan, TrialKey(DROPOUT, 0.5, 1))
-    assert trials[0.5][0].curves == again[0].curves
-    assert trials[0.5][0].curves != other[0].curves
-    assert trials[0.5][0].curves != trials[0.0][0].curves
+    none, half, again = (train(data, plan, TrialKey(Configuration(DROPOUT, rate), 0))[0] for rate in (0.0, 0.5, 0.5))
+    other = train(data, plan, TrialKey(Configuration(DROPOUT, 0.5), 1))[0]
+    assert half.curves == again.curves
+    assert half.curves != other.curves
+    assert half.curves != none.curves
 
 
 def test_rates_of_one_seed_start_from_the_same_weights():
     data, plan = prepare(read_table(None, None), None, 0), Plan(hidden=(16,))
-    one, other = (seeded_network(data, plan, rate, seed=5).state_dict() for rate in (0.0, 0.5))
+    one, other = (seeded_network(data, plan, Configuration(DROPOUT, rate), seed=5).state_dict() for rate in (0.0, 0.5))
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
 
@@ -222,14 +223,14 @@ def test_rates_of_one_seed_start_from_the_same_weights():
 def test_training_does_not_change_torch_generator_and_threads(tmp_path: Path):
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.5,), epochs=1, hidden=(16,), batch=2000)
     before, threads = torch.get_rng_state(), torch.get_num_threads()
-    run_trial(data, plan, tmp_path, TrialKey(DROPOUT, 0.5, 0))
+    run_trial(data, plan, tmp_path, TrialKey(Configuration(DROPOUT, 0.5), 0))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_num_threads() == threads
 
 
 def test_curves_are_measured_in_eval_mode_with_the_weights_that_are_saved():
     data, plan = prepare(read_table(None, None), None, 0), Plan(rates=(0.8,), epochs=4, hidden=(16,))
-    trial, states = train(data, plan, TrialKey(DROPOUT, 0.8, 0))
+    trial, states = train(data, plan, TrialKey(Configuration(DROPOUT, 0.8), 0))
     for view, part in (("best", data.validation), ("last", data.train)):
         network = perceptron(64, (16,), 10, rate=0.0)
         network.load_state_dict(states[view])

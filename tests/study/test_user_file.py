@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from thinnet.models.edit.rates import owners
+from thinnet.study.configuration import Configuration
 from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan
@@ -85,7 +86,7 @@ def test_another_text_of_the_file_is_another_study(tmp_path: Path, study: Callab
 
 def test_rates_share_initial_weights_and_have_their_rate(tmp_path: Path):
     data = load(tmp_path)
-    one, other = (seeded_network(data, Plan(), rate, seed=3) for rate in (0.0, 0.5))
+    one, other = (seeded_network(data, Plan(), Configuration("dropout", rate), seed=3) for rate in (0.0, 0.5))
     for name, value in one.state_dict().items():
         assert torch.equal(value, other.state_dict()[name])
     assert [owner.p for owner in owners(other)] == [0.5]
@@ -93,7 +94,7 @@ def test_rates_share_initial_weights_and_have_their_rate(tmp_path: Path):
 
 def test_model_without_dropout_gets_it_where_the_catalogue_advises(tmp_path: Path):
     data = load(tmp_path, GOOD.replace("nn.Dropout(0.1), ", ""))
-    assert [owner.p for owner in owners(seeded_network(data, Plan(), 0.3, seed=0))] == [0.3]
+    assert [owner.p for owner in owners(seeded_network(data, Plan(), Configuration("dropout", 0.3), seed=0))] == [0.3]
 
 
 def test_three_given_sets_stay_as_they_are(tmp_path: Path):
@@ -102,7 +103,8 @@ def test_three_given_sets_stay_as_they_are(tmp_path: Path):
     assert data.task.name == "regression"
     assert [len(part) for part in (data.train, data.validation, data.test)] == [30, 30, 30]
     assert data.split == "as the file gives them"
-    assert data.train.y.mean() == pytest.approx(0, abs=1e-6)
+    assert data.development.y.mean() == pytest.approx(0, abs=1e-6)
+    assert [part.ids.tolist() for part in data.sets(3)] == [list(range(30)), list(range(30, 60))]
 
 
 def test_loss_metric_and_optimizer_of_the_file_are_used(tmp_path: Path, study: Callable):

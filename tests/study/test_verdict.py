@@ -5,34 +5,39 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from thinnet.study.configuration import BASELINE, Configuration
 from thinnet.study.dataset import Dataset, Split
-from thinnet.study.results import Results, choose, contrasts, rate_result
+from thinnet.study.results import Results, choose, contrasts, outcome
 from thinnet.study.statistics import Contrast, Interval
 from thinnet.study.tasks import Classification
 from thinnet.study.trial import CURVES, Trial
 from thinnet.study.verdict import judge
 
 PART = Split(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
-DATA = Dataset("toy", "y", Classification(("a", "b")), PART, PART, PART)
+DATA = Dataset("toy", "y", Classification(("a", "b")), PART, 2, PART)
 
 
 CLEAR = Interval(-0.5, -0.6, -0.4)
 
 
+def at(rate: float) -> Configuration:
+    return Configuration("dropout", rate) if rate else BASELINE
+
+
 def trials(rate: float, held: list[float]) -> list[Trial]:
     """Three trials whose validation loss is `held`, a little different for every seed."""
     curves = [{name: [value + 0.01 * seed for value in held] for name in CURVES} for seed in range(3)]
-    return [Trial(rate, seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
+    return [Trial(at(rate), seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
 
 
 def results(
     chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4), beside: Interval = CLEAR
 ) -> Results:
     base = trials(0.0, list(held))
-    rates = [rate_result(0.0, base, base), rate_result(0.5, trials(0.5, [0.3, 0.25, 0.2]), base)]
+    rates = [outcome(BASELINE, base, base), outcome(at(0.5), trials(0.5, [0.3, 0.25, 0.2]), base)]
     contrast = {"loss": Contrast(0.2, 0.3, interval), "error": Contrast(0.02, 0.03, interval)}
     naive = {"loss": Contrast(0.2, 0.7, beside), "error": Contrast(0.02, 0.5, beside)}
-    return Results(rates, chosen, 3, {"best": contrast, "last": contrast}, naive, [])
+    return Results(rates, at(chosen), 3, {"best": contrast, "last": contrast}, naive, [])
 
 
 @pytest.mark.parametrize(
@@ -62,7 +67,7 @@ def test_no_verdict_where_a_constant_prediction_may_be_as_good():
 
 def test_no_verdict_where_no_rate_above_zero_was_compared():
     found = results(0.0, Interval(0.0, 0.0, 0.0))
-    verdict = judge(replace(found, rates=found.rates[:1]), DATA)
+    verdict = judge(replace(found, outcomes=found.outcomes[:1]), DATA)
     assert (verdict.reason, verdict.headline) == ("alone", "No answer: nothing was compared with training without dropout.")
 
 
@@ -87,12 +92,12 @@ def test_overfitting_is_described_only_where_it_occurs():
 
 def test_of_equal_rates_the_smallest_is_chosen():
     base = trials(0.0, [0.3, 0.2])
-    assert choose([rate_result(rate, trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)]) == 0.0
+    assert choose([outcome(at(rate), trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)], 3) == BASELINE
 
 
 def test_differences_are_paired_by_seed():
     base = trials(0.0, [0.5, 0.4])
-    summary = rate_result(0.5, trials(0.5, [0.4, 0.3]), base).views["best"]
+    summary = outcome(at(0.5), trials(0.5, [0.4, 0.3]), base).views["best"]
     assert summary.difference is not None
     assert (summary.difference.low, summary.difference.high) == pytest.approx((-0.1, -0.1))
 

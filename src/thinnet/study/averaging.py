@@ -50,11 +50,11 @@ def averaged(outputs: Tensor, task: Task) -> Tensor:
     return outputs.mean(0)
 
 
-def averaging_text(contrasts: Mapping[str, Contrast], task: Task, rate: float) -> str:
+def averaging_text(contrasts: Mapping[str, Contrast], task: Task, name: str) -> str:
     """Describe the contrasts of loss and error: the average (`chosen`) less the deterministic pass (`without`)."""
     loss, error = contrasts["loss"], contrasts["error"]
     errors = f"The {task.error_name} is {quantity(error.chosen, task)} instead of {quantity(error.without, task)}."
-    start = f"The average of {SAMPLES} sub-networks at p = {rate:g} has a test {task.loss_name} of {loss.chosen:.3g}"
+    start = f"The average of {SAMPLES} sub-networks at {name} has a test {task.loss_name} of {loss.chosen:.3g}"
     numbers = f"a single deterministic pass has {loss.without:.3g}: {difference(loss)}. {errors}"
     return f"{start}; {numbers} {_advice(loss.interval)}"
 

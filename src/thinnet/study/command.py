@@ -20,6 +20,7 @@ from thinnet.study.builtin import load
 from thinnet.study.console import print_data, print_results, show_progress
 from thinnet.study.dataset import Dataset
 from thinnet.study.document import document
+from thinnet.study.halving import current_look, trials_in_all
 from thinnet.study.lesson import Lesson, lesson
 from thinnet.study.network import check_configurations
 from thinnet.study.plan import Plan, StudyError, whole_rounds
@@ -98,11 +99,10 @@ def _identity(data: Dataset, plan: Plan) -> dict[str, Any]:
 def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     """Train the missing trials; return the number of whole rounds."""
     plan, finished = request.plan, store.finished()
-    total = len(plan.configurations) * request.seeds
-    before = sum(key.seed < request.seeds for key in finished)
+    total = trials_in_all(plan, request.seeds)
+    before = min(sum(key.seed < request.seeds for key in finished), total)
     rows = f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test rows"
-    methods = f"{len(plan.methods)} methods x " if len(plan.methods) > 1 else ""
-    size = f"{counted(len(plan.rates), 'rate')} x {methods}{counted(request.seeds, 'seed')}"
+    size = f"{counted(len(plan.configurations), 'configuration')}, {counted(request.seeds, 'seed')}"
     resumed = f"; {counted(before, 'trial')} already finished" if before else ""
     if data.name in PROBLEMS:
         err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
@@ -110,7 +110,9 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     print_data(err, data)
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
         show_progress(trials, before, total)
-    seeds = whole_rounds(store.finished(), plan.configurations, request.seeds)
+    losses = {key: trial.loss for key, trial in store.finished().items()}
+    look = current_look(plan, losses, request.seeds)
+    seeds = whole_rounds(losses, look.configurations, look.seeds)
     if seeds < request.seeds:
         err.print(f"The budget is spent after {seeds} of {request.seeds} seeds. The same command resumes from here.")
     return seeds

@@ -1,11 +1,12 @@
 """Two methods at one rate: the difference of their test losses, and the ratio of their training times."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from thinnet.study.plan import FEWEST_SEEDS, Configuration, Plan
+from thinnet.study.configuration import Configuration, Line
+from thinnet.study.plan import FEWEST_SEEDS, Plan
 from thinnet.study.scores import Scores
 from thinnet.study.statistics import LEVEL, Interval, crossed_interval, ratio_interval
 from thinnet.study.tasks import Task
@@ -25,13 +26,13 @@ class Ratio:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method compared with another at one rate, on the test set and each trial at its best epoch.
+    """One line compared with another at one rate, on the test set and each trial at its best epoch.
 
     Args:
-        method: the method.
-        against: the method that it is compared with.
+        line: the method, its place and its schedule.
+        other: the line that it is compared with.
         rate: the rate of both.
-        loss: the test loss of the method.
+        loss: the test loss of the line.
         loss_against: the test loss of the other.
         interval: of `loss` less `loss_against`, with seeds and rows both random; None with too few seeds.
         wide: the same, widened so that all rates together are covered at 95 % (Bonferroni).
@@ -42,8 +43,8 @@ class Comparison:
         seconds_to_target: the ratio of the times to the lowest validation loss that both reach at a seed.
     """
 
-    method: str
-    against: str
+    line: Line
+    other: Line
     rate: float
     loss: float
     loss_against: float
@@ -56,29 +57,47 @@ class Comparison:
     seconds_to_target: Ratio
 
     @property
+    def method(self) -> str:
+        """The line in words."""
+        return self.line.label
+
+    @property
+    def against(self) -> str:
+        """The other line in words."""
+        return self.other.label
+
+    @property
     def differs(self) -> bool:
         """Whether the widened interval excludes zero."""
         return self.wide is not None and not self.wide.low <= 0 <= self.wide.high
 
 
-def compare(task: Task, plan: Plan, rounds: Rounds, scores: Mapping[Configuration, Mapping[str, Scores]]) -> list[Comparison]:
-    """Compare every method with the first of the plan, at every rate above 0.
+def comparable(plan: Plan, complete: Container[Configuration]) -> list[tuple[Configuration, Configuration]]:
+    """Pair every line with the first of the plan, at every rate where both are complete."""
+    first, *others = plan.lines
+    pairs = [(line.at(rate), first.at(rate)) for line in others for rate in plan.rates[1:]]
+    return [pair for pair in pairs if all(each in complete for each in pair)]
+
+
+def compare(
+    task: Task,
+    pairs: Sequence[tuple[Configuration, Configuration]],
+    rounds: Rounds,
+    scores: Mapping[Configuration, Mapping[str, Scores]],
+) -> list[Comparison]:
+    """Compare the two configurations of every pair.
 
     Args:
         task: how the errors of rows become one error.
-        plan: names the methods and the rates.
+        pairs: of one rate each, all with the same number of seeds.
         rounds: the trials.
         scores: the test scores of every configuration, with its `best` weights.
     """
-    first, *others = plan.methods
-    tests = len(others) * (len(plan.rates) - 1)
-    found = []
-    for method in others:
-        for rate in plan.rates[1:]:
-            one, other = Configuration(method, rate), Configuration(first, rate)
-            pair = [(rounds[each], scores[each]["best"]) for each in (one, other)]
-            found.append(_compared(task, one, other, pair, 1 - (1 - LEVEL) / tests))
-    return found
+    wide = 1 - (1 - LEVEL) / max(len(pairs), 1)
+    return [
+        _compared(task, one, other, [(rounds[each], scores[each]["best"]) for each in (one, other)], wide)
+        for one, other in pairs
+    ]
 
 
 def _compared(
@@ -89,8 +108,8 @@ def _compared(
     error = task.error_difference(ours["error"], theirs["error"])
     enough = len(trials) >= FEWEST_SEEDS
     return Comparison(
-        method=one.method,
-        against=other.method,
+        line=one.line,
+        other=other.line,
         rate=one.rate,
         loss=float(ours["loss"].mean()),
         loss_against=float(theirs["loss"].mean()),
@@ -114,8 +133,9 @@ def to_target(trial: Trial, base: Trial) -> float:
     """Return the ratio of the training times of two trials to the lowest validation loss that both reach.
 
     Example:
-        >>> fast = Trial(0.5, 0, {"validation_loss": [0.4, 0.2, 0.3]}, best=1, seconds=3.0)
-        >>> slow = Trial(0.5, 0, {"validation_loss": [0.5, 0.4, 0.3]}, best=2, seconds=6.0)
+        >>> from dataclasses import replace
+        >>> fast = Trial(Configuration("dropout", 0.5), 0, {"validation_loss": [0.4, 0.2, 0.3]}, best=1, seconds=3.0)
+        >>> slow = replace(fast, curves={"validation_loss": [0.5, 0.4, 0.3]}, best=2, seconds=6.0)
         >>> round(to_target(fast, slow), 3)  # 0.3 after 2 of 3 seconds, and after 6 of 6
         0.333
     """

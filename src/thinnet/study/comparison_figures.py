@@ -10,16 +10,16 @@ from thinnet.study.results import Results
 from thinnet.study.tasks import Task
 from thinnet.study.traces import GHOST, TRAIN, VALIDATION, ZERO, dotted, error_bars, line, loss_axis, plot, rate_axis
 
+COLOURS = (VALIDATION, TRAIN, GHOST)
 ASIDE = 0.006
 """The horizontal distance between two methods, so that both intervals are visible."""
 
 
 def curves(results: Results, task: Task) -> Figure:
     """Return the validation loss of each method by rate, each trial at its best epoch."""
-    first = results.comparisons[0].against
     traces, losses = [], []
-    for place, (method, rates) in enumerate({first: results.rates, **results.others}.items()):
-        colour = (VALIDATION, TRAIN)[min(place, 1)]
+    for place, (which, rates) in enumerate(results.lines.items()):
+        method, colour = which.label, COLOURS[place % len(COLOURS)]
         summaries = [each.views["best"] for each in rates]
         values = np.array([summary.validation_loss for summary in summaries])
         trace = dotted([each.rate + ASIDE * place for each in rates], values, colour, method)
@@ -27,7 +27,8 @@ def curves(results: Results, task: Task) -> Figure:
             trace["error_y"] = error_bars(intervals, colour)
         traces.append(trace)
         losses += values.tolist()
-    return plot(traces, rate_axis([each.rate for each in results.rates]), loss_axis(f"validation {task.loss_name}", losses))
+    rates = [each.rate for outcomes in results.lines.values() for each in outcomes]
+    return plot(traces, rate_axis(rates), loss_axis(f"validation {task.loss_name}", losses))
 
 
 def differences(comparisons: list[Comparison], task: Task) -> Figure:

@@ -5,34 +5,62 @@ from collections.abc import Sequence
 from thinnet.report.formatting import decimals, listed, signed
 from thinnet.report.table import Table
 from thinnet.study.comparison import Comparison, Ratio
-from thinnet.study.formatting import interval_text, quantity
+from thinnet.study.configuration import BASELINE, Line
+from thinnet.study.formatting import difference, interval_text, quantity
 from thinnet.study.results import Results
 from thinnet.study.tasks import Task
 
 
 def loss_sentences(results: Results, task: Task) -> list[str]:
-    """Return for every method but the first one sentence on the compared rate, and one on all rates."""
+    """Return for every line but the first one sentence on one rate, and one on all rates."""
     found = []
-    for method in results.others:
-        mine = results.compared(method)
-        found += [_at_one_rate(each, task) for each in mine if each.rate == results.compared_rate]
+    for mine in by_line(results.comparisons):
+        found += [_at_one_rate(each, task) for each in mine if each.rate == shown_rate(mine, results)]
         if len(mine) > 1 and mine[0].wide is not None:
             found.append(_at_all_rates(mine))
     return found
 
 
+def rival_sentences(results: Results, task: Task) -> list[str]:
+    """Return one sentence for each rival: the chosen configuration less the rival, on the test set."""
+    ours = "training without dropout" if results.chosen == BASELINE else results.chosen.label
+    sentences = []
+    for rival, pair in results.rivals.items():
+        loss, standing = pair["loss"], "no clear difference"
+        if loss.interval is not None and not loss.interval.low <= 0 <= loss.interval.high:
+            standing = f"{ours} is {'better' if loss.interval.high < 0 else 'worse'}"
+        reached = f"a test {task.loss_name} of {loss.without:.3g}, {ours} {loss.chosen:.3g}"
+        sentences.append(f"{rival.label[0].upper()}{rival.label[1:]} reaches {reached}: {difference(loss)}; {standing}.")
+    return sentences
+
+
 def time_sentences(results: Results) -> list[str]:
-    """Return for every method but the first one sentence on its training time."""
+    """Return for every line but the first one sentence on its training time."""
     return [
         f"At p = {each.rate:g} {each.method} takes {ratio_text(each.seconds)} the training time of {each.against}, "
         f"and {ratio_text(each.seconds_to_target)} the time to the lowest validation loss that both reach."
-        for each in results.comparisons
-        if each.rate == results.compared_rate
+        for mine in by_line(results.comparisons)
+        for each in mine
+        if each.rate == shown_rate(mine, results)
     ]
 
 
+def by_line(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
+    """Return the comparisons of each line."""
+    lines: dict[Line, list[Comparison]] = {}
+    for each in comparisons:
+        lines.setdefault(each.line, []).append(each)
+    return list(lines.values())
+
+
+def shown_rate(comparisons: Sequence[Comparison], results: Results) -> float:
+    """Return the rate that the sentences are about: that of the best configuration, or else the first that was compared."""
+    rates = [each.rate for each in comparisons]
+    return results.compared.rate if results.compared.rate in rates else rates[0]
+
+
 def comparison_table(comparisons: Sequence[Comparison], task: Task) -> Table:
-    """Return the comparisons of one method, one rate a row."""
+    """Return the comparisons of one line, one rate a row."""
     method, against = comparisons[0].method, comparisons[0].against
     losses = (f"test {task.loss_name}, {against}", method, "paired difference")
     head = ("p", *losses, f"{task.error_name}, {against}", method, "time, all epochs", "time to target")

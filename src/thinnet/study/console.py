@@ -9,7 +9,7 @@ from thinnet.report.formatting import counted
 from thinnet.report.progress import progressing
 from thinnet.report.table import Table
 from thinnet.study.columns import columns_table
-from thinnet.study.comparison_text import loss_sentences, time_sentences
+from thinnet.study.comparison_text import loss_sentences, rival_sentences, time_sentences
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text, quantity
 from thinnet.study.results import Results
@@ -22,8 +22,7 @@ def show_progress(trials: Iterable[Trial], finished: int, total: int) -> None:
     """Run the trials and show how many are done, and the time left."""
     with progressing("training", total, finished) as progress:
         for trial in trials:
-            loss = trial.at("best")["validation_loss"]
-            progress.advance(1, f"· p {trial.rate:g}, seed {trial.seed}: {loss:.3g}")
+            progress.advance(1, f"· {trial.configuration.label}, seed {trial.seed}: {trial.loss:.3g}")
 
 
 def print_data(console: Console, data: Dataset) -> None:
@@ -41,6 +40,8 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
     for sentence in (*verdict.sentences, verdict.overfitting):
         text.append(f"\n{sentence}", style="not bold")
     console.print(text)
+    if results.rivals:
+        console.print(Text("\n".join(["", *rival_sentences(results, data.task)])))
     if results.comparisons:
         console.print("", _methods(results, data.task), "")
         console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
@@ -48,24 +49,24 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
 
 def _rates(results: Results, task: Task) -> Table:
     rows, marks = [], {}
-    for number, each in enumerate(results.rates):
-        best, chosen = each.views["best"], each.rate == results.chosen
+    fewer = any(each.seeds < results.seeds for each in results.outcomes)
+    for number, each in enumerate(results.outcomes):
+        best, chosen = each.views["best"], each.configuration == results.chosen
         if chosen:
             marks[number] = "strong"
-        rows.append(
-            (
-                f"{each.rate:g}" + (" ←" if chosen else ""),
-                f"{best.validation_loss:.4f}",
-                interval_text(best.difference),
-                quantity(best.validation_error, task),
-                f"{best.gap:+.3f}",
-                f"{each.epochs_to_best:g}",
-                f"{each.seconds:.1f} s",
-            )
+        row = (
+            each.configuration.label + (" ←" if chosen else ""),
+            f"{best.validation_loss:.4f}",
+            interval_text(best.difference),
+            quantity(best.validation_error, task),
+            f"{best.gap:+.3f}",
+            f"{each.epochs_to_best:g}",
+            f"{each.seconds:.1f} s",
         )
-    head = ("p", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
-    title = f"Validation set, mean over {counted(results.seeds, 'seed')}, each at its best epoch"
-    return Table(head, rows, title, marks=marks)
+        rows.append((*row, str(each.seeds)) if fewer else row)
+    head = ("configuration", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
+    title = f"Validation sets, mean over {'seeds' if fewer else counted(results.seeds, 'seed')}, each at its best epoch"
+    return Table((*head, "seeds") if fewer else head, rows, title, marks=marks)
 
 
 def _methods(results: Results, task: Task) -> Table:

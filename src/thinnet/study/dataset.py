@@ -2,9 +2,11 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from sklearn.model_selection import train_test_split
 
 from thinnet.study.columns import Column
 from thinnet.study.tasks import Task
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from thinnet.study.user_file import UserFile
 
 EVALUATION_ROWS, EVALUATION_ROWS_OF_A_FILE = 8192, 256
+FEWEST_IN_CLASS = 5
+"""With fewer rows of a class, the three sets cannot keep its share."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
+    def rows(self, rows: np.ndarray | slice) -> "Split":
+        """Return some of the rows."""
+        return Split(self.x[rows], self.y[rows], self.ids[rows])
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -35,10 +43,13 @@ class Dataset:
         name: the name of the data.
         target: the predicted column.
         task: how predictions are scored.
-        train: the training set, to which the weights are fitted.
-        validation: the validation set, which chooses the epoch and the rate.
-        test: the test set, used once, at the end.
-        split: how the three sets were made, in words.
+        development: the samples for training, to which the weights are fitted, and for validation, which chooses the epoch and
+            the configuration.
+        validation_rows: how many of them are for validation.
+        test: the test set, the same for every seed and used once, at the end.
+        split_seed: together with the seed of a trial it divides the development samples anew; None: the last ones are for
+            validation, for every seed.
+        split: how the sets were made, in words.
         columns: how every column of a table was read.
         notes: sentences for the reader on how the data were prepared.
         file: the user's file that defines the model, where there is one.
@@ -50,15 +61,36 @@ class Dataset:
     name: str
     target: str
     task: Task
-    train: Split
-    validation: Split
+    development: Split
+    validation_rows: int
     test: Split
+    split_seed: int | None = None
     split: str = ""
     columns: tuple[Column, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     file: "UserFile | None" = None
     by_sample: bool = True
+
+    def sets(self, seed: int) -> tuple[Split, Split]:
+        """Return the training and the validation set of a seed."""
+        rows = np.arange(len(self.development))
+        if self.split_seed is None:
+            return self.development.rows(rows[: -self.validation_rows]), self.development.rows(rows[-self.validation_rows :])
+        state = int(np.random.SeedSequence([self.split_seed, seed]).generate_state(1)[0])
+        classes = classes_of(self.development.y)
+        train, validation = train_test_split(rows, test_size=self.validation_rows, stratify=classes, random_state=state)
+        return self.development.rows(np.sort(train)), self.development.rows(np.sort(validation))
+
+    @cached_property
+    def train(self) -> Split:
+        """The training set of seed 0."""
+        return self.sets(0)[0]
+
+    @cached_property
+    def validation(self) -> Split:
+        """The validation set of seed 0."""
+        return self.sets(0)[1]
 
     @property
     def evaluation_rows(self) -> int:
@@ -68,13 +100,26 @@ class Dataset:
     @property
     def features(self) -> int:
         """The number of inputs of a sample."""
-        return int(np.prod(self.train.x.shape[1:]))
+        return int(np.prod(self.development.x.shape[1:]))
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over every number of the three sets and over the task."""
+        """Return a SHA-256 over every number of the sets and over the task."""
         digest = hashlib.sha256((repr(self.task) + (self.file.digest if self.file else "")).encode())
-        for part in (self.train, self.validation, self.test):
+        digest.update(f"{self.validation_rows} {self.split_seed}".encode())
+        for part in (self.development, self.test):
             for array in (part.x, part.y, part.ids):
                 digest.update(f"{array.dtype.str}{array.shape}".encode())
                 digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+def classes_of(y: np.ndarray) -> np.ndarray | None:
+    """Return the targets by which a split keeps shares equal: whole numbers, one a sample, of which each occurs often enough.
+
+    Example:
+        >>> classes_of(np.array([0, 1] * 5)) is None, classes_of(np.array([0.0, 1.0] * 5)) is None
+        (False, True)
+    """
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        return None
+    return y if np.unique(y, return_counts=True)[1].min() >= FEWEST_IN_CLASS - 1 else None

@@ -6,10 +6,10 @@ from typing import Any
 
 from thinnet.study import averaging
 from thinnet.study.comparison import Comparison
-from thinnet.study.comparison_text import loss_sentences, time_sentences
+from thinnet.study.comparison_text import loss_sentences, rival_sentences, time_sentences
 from thinnet.study.dataset import Dataset
 from thinnet.study.plan import Plan
-from thinnet.study.results import RateResult, Results
+from thinnet.study.results import Outcome, Results
 from thinnet.study.verdict import Verdict
 
 
@@ -17,15 +17,21 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
     """Return numbers, texts, lists and dicts. Two runs of one command differ only in `seconds`."""
     return {
         "thinnet": version("thinnet"),
-        "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen},
+        "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen._asdict()},
         "test": {view: {name: asdict(part) for name, part in pair.items()} for view, pair in results.test.items()},
         "naive": results.naive and {name: asdict(part) for name, part in results.naive.items()},
         "test_looks": results.looks,
-        "configurations": _numbers(results.rates),
+        "configurations": [_numbers(each) for each in results.outcomes],
         "methods": {
             "sentences": loss_sentences(results, data.task),
             "comparisons": [_without_times(each) for each in results.comparisons],
-            "configurations": {method: _numbers(rates) for method, rates in results.others.items()},
+        },
+        "rivals": {
+            "sentences": rival_sentences(results, data.task),
+            "contrasts": [
+                {"rival": rival._asdict()} | {name: asdict(part) for name, part in pair.items()}
+                for rival, pair in results.rivals.items()
+            ],
         },
         "averages": _averages(data, results),
         "seeds": results.seeds,
@@ -49,32 +55,27 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
 def _averages(data: Dataset, results: Results) -> dict[str, Any] | None:
     if results.averages is None:
         return None
-    sentence = averaging.averaging_text(results.averages, data.task, results.chosen)
+    sentence = averaging.averaging_text(results.averages, data.task, results.chosen.label)
     contrasts = {name: asdict(contrast) for name, contrast in results.averages.items()}
     return {"networks": averaging.SAMPLES, "sentence": sentence} | contrasts
 
 
-def _numbers(rates: list[RateResult]) -> list[dict[str, Any]]:
-    return [
-        {"rate": each.rate, "epochs_to_best": each.epochs_to_best}
-        | {view: asdict(summary) for view, summary in each.views.items()}
-        for each in rates
-    ]
+def _numbers(outcome: Outcome) -> dict[str, Any]:
+    numbers = {"seeds": outcome.seeds, "epochs_to_best": outcome.epochs_to_best}
+    return outcome.configuration._asdict() | numbers | {view: asdict(summary) for view, summary in outcome.views.items()}
 
 
 def _without_times(comparison: Comparison) -> dict[str, Any]:
-    return {name: value for name, value in asdict(comparison).items() if not name.startswith("seconds")}
+    numbers = {name: value for name, value in asdict(comparison).items() if not name.startswith("seconds")}
+    return numbers | {"line": comparison.line._asdict(), "other": comparison.other._asdict()}
 
 
 def _seconds(results: Results) -> dict[str, Any]:
-    """Return everything that depends on time: seconds by rate, and the ratios and sentences of compared methods."""
-    seconds: dict[str, Any] = {f"{each.rate:g}": each.seconds for each in results.rates}
-    if not results.comparisons:
-        return seconds
+    """Return everything that depends on time: seconds by configuration, and the ratios and sentences of compared lines."""
+    seconds: dict[str, Any] = {"configurations": {each.configuration.label: each.seconds for each in results.outcomes}}
     ratios = [
-        {"method": each.method, "against": each.against, "rate": each.rate}
+        {"line": each.line._asdict(), "other": each.other._asdict(), "rate": each.rate}
         | {"all_epochs": asdict(each.seconds), "to_target": asdict(each.seconds_to_target)}
         for each in results.comparisons
     ]
-    own = {method: {f"{each.rate:g}": each.seconds for each in rates[1:]} for method, rates in results.others.items()}
-    return seconds | {"methods": {"sentences": time_sentences(results), "ratios": ratios, "seconds": own}}
+    return seconds | {"sentences": time_sentences(results), "ratios": ratios}

@@ -1,4 +1,4 @@
-"""Encoders of the inputs; each is fitted on the training set only."""
+"""Encoders of the inputs; each is fitted on the samples for training and validation only."""
 
 from functools import partial
 
@@ -46,7 +46,7 @@ def squash(x: np.ndarray) -> np.ndarray:
 
 
 def image_encoder(train: pd.DataFrame) -> Pipeline:
-    """Return an encoder of features with one unit: all are divided by the largest absolute value of the training set."""
+    """Return an encoder of features with one unit: all are divided by their largest absolute value."""
     unit = float(np.nanmax(np.abs(train.to_numpy()))) or 1.0
     scaler = FunctionTransformer(partial(np.multiply, 1 / unit))
     return make_pipeline(SimpleImputer(keep_empty_features=True), scaler)

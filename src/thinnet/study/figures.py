@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from thinnet.report.figure import Figure, axis
-from thinnet.study.results import RateResult, Results
+from thinnet.study.results import Outcome, Results
 from thinnet.study.tasks import Task
 from thinnet.study.traces import (
     BAND,
@@ -59,13 +59,13 @@ def rate_curve(results: Results, task: Task) -> Figure:
         traces.append(trace)
     traces.append(
         {
-            "x": [results.chosen],
+            "x": [results.chosen.rate],
             "y": [results.at(results.chosen).views["best"].validation_loss],
             "mode": "markers",
             "cliponaxis": False,
             "name": "chosen",
             "marker": {"color": "--paper", "size": 13, "line": {"color": VALIDATION, "width": 3}},
-            "hovertemplate": f"chosen: p = {results.chosen:g}<extra></extra>",
+            "hovertemplate": f"chosen: {results.chosen.label}<extra></extra>",
         }
     )
     losses = [summary.validation_loss for each in results.rates for summary in each.views.values()]
@@ -114,14 +114,14 @@ def difference(results: Results, name: str, factor: float, unit: str) -> Figure:
     return plot([trace], ZERO | {"nticks": 6}, {"range": [-0.7, 1.7], "showgrid": False})
 
 
-def _upper_bound(rates: list[RateResult], name: str) -> float:
+def _upper_bound(rates: list[Outcome], name: str) -> float:
     """Return where to cut the curves off, so that the turn of the validation loss is visible and the first epochs are not."""
     lowest = min(float(each.curves[name][0].min()) for each in rates)
     ends = [float(each.curves[name][0][-1]) for each in rates]
     return max(1.15 * min(max(ends), 4 * lowest), 2 * lowest, 1e-9)
 
 
-def _curves(result: RateResult, base: RateResult, name: str, factor: float, unit: str, top: float) -> Figure:
+def _curves(result: Outcome, base: Outcome, name: str, factor: float, unit: str, top: float) -> Figure:
     """Return the validation curve with its range over seeds, the training curve, and the validation curve at rate 0."""
     validation, train = (factor * result.curves[f"{part}_{name}"] for part in ("validation", "train"))
     epochs = list(range(1, validation.shape[1] + 1))

@@ -60,10 +60,9 @@ def sampled(name: str, seed: int) -> Dataset:
     inputs = [generator.uniform(-1, 1, (size, function.inputs)) for size in sizes]
     targets = [function.value(x) + function.noise * generator.normal(size=len(x)) for x in inputs]
     task = Regression(float(targets[0].mean()), float(targets[0].std()))
-    ids = np.split(np.arange(sum(sizes)), np.cumsum(sizes)[:-1])
-    train, validation, test = (
-        Split(x.astype(np.float32), ((y - task.mean) / task.scale).astype(np.float32), rows)
-        for x, y, rows in zip(inputs, targets, ids, strict=True)
-    )
+    x, y = np.concatenate(inputs), (np.concatenate(targets) - task.mean) / task.scale
+    every = Split(x.astype(np.float32), y.astype(np.float32), np.arange(len(y)))
+    development, test = (every.rows(part) for part in (slice(-TEST_ROWS), slice(-TEST_ROWS, None)))
     note = f"Made samples of {function.formula} with noise: the true function has an RMSE of {function.noise:g}."
-    return Dataset(name, "y", task, train, validation, test, f"drawn from seed {seed}", notes=(note,))
+    split = f"drawn from seed {seed}, the same for each seed of a trial"
+    return Dataset(name, "y", task, development, VALIDATION_ROWS, test, None, split, notes=(note,))

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from thinnet import DropoutRNG, diagnose
 from thinnet.inference import exact, sample
 from thinnet.report.table import Table
+from thinnet.study.configuration import BASELINE, Line, TrialKey
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text
 from thinnet.study.functions import FUNCTIONS, Function
 from thinnet.study.network import seeded_network
-from thinnet.study.plan import DROPOUT, FEWEST_SEEDS, Plan, TrialKey
+from thinnet.study.plan import FEWEST_SEEDS, Plan
 from thinnet.study.results import Results
 from thinnet.study.scores import trained
 from thinnet.study.statistics import Interval, seed_interval
@@ -109,7 +110,7 @@ class Lesson:
 
 def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson | None:
     """Return what the report shows; None for data whose true function is not known, and where no rate above 0 was trained."""
-    function, rate = FUNCTIONS.get(data.name), results.compared_rate
+    function, rate = FUNCTIONS.get(data.name), results.compared.rate
     if function is None or rate == 0:
         return None
     axis = np.linspace(-1, 1, POINTS[function.inputs])
@@ -142,7 +143,8 @@ def reasons_table(reasons: Sequence[Reason]) -> Table:
 def _networks(data: Dataset, plan: Plan, store: Store, rate: float, seeds: int) -> list[nn.Module]:
     """Return the networks of the first seeds, after their last epoch."""
     trials = store.finished()
-    chosen = [trials[TrialKey(plan.methods[0], rate, seed)] for seed in range(seeds)]
+    configuration = plan.lines[0].at(rate) if rate else BASELINE
+    chosen = [trials[TrialKey(configuration, seed)] for seed in range(seeds)]
     return list(trained(data, plan, store.folder, chosen, "last"))
 
 
@@ -176,8 +178,8 @@ def _subnetworks(network: nn.Module, data: Dataset, plan: Plan) -> list[Subnetwo
 def _ensemble(data: Dataset, plan: Plan, rate: float, grid: Tensor) -> Ensemble:
     """Train a small network at the compared rate, and average all its sub-networks."""
     small = replace(plan, hidden=SMALL, epochs=LONGER * plan.epochs)
-    key = TrialKey(DROPOUT, rate, 0)
-    network = seeded_network(data, small, rate, seed=0)
+    key = TrialKey(Line().at(rate), 0)
+    network = seeded_network(data, small, key.configuration, seed=0)
     network.load_state_dict(train(data, small, key)[1]["last"])
     found = exact(network, grid, kind="values", n=1, limit=sum(SMALL))
     assert found.outputs is not None

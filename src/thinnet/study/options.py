@@ -6,32 +6,29 @@ from typing import Any
 from thinnet.study.plan import Plan, parse_names, parse_numbers
 from thinnet.study.problems import DIGITS, PROBLEMS, file_of
 
+NAMES = ("methods", "places", "schedules", "against")
 
-def plan_of(file: Path | None, given: dict[str, Any], *, hidden: str, methods: str, **more: Any) -> Plan:
+
+def plan_of(file: Path | None, given: dict[str, Any], *, hidden: str, **more: Any) -> Plan:
     """Return the plan of a study.
 
     Args:
         file: the table, the user's Python file, or the name of a built-in problem.
         given: options whose default depends on the file; None is not given. `rates` are numbers separated by commas.
         hidden: widths separated by commas.
-        methods: names separated by commas.
-        more: the other settings of the plan.
+        more: the other settings of the plan; those of NAMES are separated by commas.
 
     Raises:
         StudyError: a setting breaks its rule.
 
-    >>> plan_of(None, {"epochs": 5, "batch": None}, hidden="8", methods="dropout").epochs
+    >>> plan_of(None, {"epochs": 5, "batch": None}, hidden="8").epochs
     5
     """
     named = {option: value for option, value in given.items() if value is not None}
     if "rates" in named:
         named["rates"] = parse_numbers("--rates", named["rates"])
-    return Plan(
-        **_defaults(file) | named,
-        hidden=parse_numbers("--hidden", hidden, int),
-        methods=parse_names(methods),
-        **more,
-    )
+    more |= {name: parse_names(more[name]) for name in NAMES if name in more}
+    return Plan(**_defaults(file) | named, hidden=parse_numbers("--hidden", hidden, int), **more)
 
 
 def _defaults(file: Path | None) -> dict[str, Any]:

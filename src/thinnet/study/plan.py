@@ -4,37 +4,27 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from difflib import get_close_matches
 
 from thinnet.report.mistakes import Mistake
+from thinnet.study.configuration import (
+    ALL,
+    BASELINE,
+    CONSTANT,
+    DROPOUT,
+    METHODS,
+    RIVALS,
+    SCHEDULES,
+    THIN,
+    Configuration,
+    Line,
+    TrialKey,
+)
 
 COMMAND = "thinnet study"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
 """Fewer seeds give no useful interval: the t quantile is 12.7 for two and undefined for one."""
-
-
-DROPOUT, THIN = "dropout", "thin"
-METHODS = {
-    DROPOUT: "one mask a sample, and every unit is computed",
-    THIN: "one mask a group of samples, and dropped units are not computed",
-}
-"""The methods that a study can compare, always in this order."""
-
-
-class Configuration(NamedTuple):
-    """A method at a rate."""
-
-    method: str
-    rate: float
-
-
-class TrialKey(NamedTuple):
-    """The address of a trial: a method at a rate, trained from one seed."""
-
-    method: str
-    rate: float
-    seed: int
 
 
 class StudyError(Mistake):
@@ -74,6 +64,10 @@ class Plan:
         precision: a Lightning Fabric precision, such as 32-true or bf16-mixed.
         methods: the methods to train at every rate, among METHODS; the others are compared with the first.
         groups: for thin: the number of groups of samples in a batch, each with its own mask.
+        places: where the methods act: `all`, or patterns of names of dropout sites joined by `+`.
+        schedules: the schedules of the rate, among SCHEDULES.
+        against: the rivals of dropout, among RIVALS.
+        full: train every configuration on all seeds, instead of dropping the worse half after a few.
 
     Raises:
         StudyError: a setting breaks its rule.
@@ -93,6 +87,10 @@ class Plan:
     precision: str = "32-true"
     methods: tuple[str, ...] = (DROPOUT,)
     groups: int = 1
+    places: tuple[str, ...] = (ALL,)
+    schedules: tuple[str, ...] = (CONSTANT,)
+    against: tuple[str, ...] = ()
+    full: bool = False
 
     def __post_init__(self) -> None:
         for rate in self.rates:
@@ -106,16 +104,17 @@ class Plan:
             raise StudyError("--learning-rate", "the number must be positive", self.learning_rate, "Use 0.001.")
         if self.seed < 0:
             raise StudyError("--seed", "the number must be at least 0", self.seed, "Use 0.")
-        self._check_methods()
         object.__setattr__(self, "rates", tuple(sorted({0.0, *self.rates})))
-        object.__setattr__(self, "methods", tuple(name for name in METHODS if name in self.methods))
+        named = (("methods", "method", METHODS), ("schedules", "schedule", SCHEDULES), ("against", "rival", RIVALS))
+        for name, word, known in named:
+            object.__setattr__(self, name, _among(f"--{name}", word, getattr(self, name), tuple(known)))
+        object.__setattr__(self, "places", tuple(dict.fromkeys(self.places)))
+        self._check()
 
-    def _check_methods(self) -> None:
-        named = ", ".join(METHODS)
-        for name in self.methods or ("none",):
-            if name not in METHODS:
-                advice = f"Write, for example, {','.join(METHODS)}."
-                raise StudyError("--methods", f"every method must be among {named}", repr(name), advice)
+    def _check(self) -> None:
+        if THIN in self.methods and self.schedules != (CONSTANT,):
+            advice = f"Leave {THIN} or --schedules out."
+            raise StudyError("--schedules", f"{THIN} must have a constant rate", ",".join(self.schedules), advice)
         if self.groups > 1 and THIN not in self.methods:
             advice = f"Add --methods {DROPOUT},{THIN}, or leave --groups out."
             raise StudyError("--groups", f"the number must be 1 where {THIN} is not trained", self.groups, advice)
@@ -124,10 +123,34 @@ class Plan:
             raise StudyError("--groups", f"the number must be at most the batch size, {self.batch}", self.groups, advice)
 
     @property
+    def lines(self) -> tuple[Line, ...]:
+        """Every combination of a method, a place and a schedule."""
+        return tuple(
+            Line(method, place, schedule) for method in self.methods for place in self.places for schedule in self.schedules
+        )
+
+    @property
     def configurations(self) -> tuple[Configuration, ...]:
-        """The configurations of a round. Rate 0 comes once, as methods do not differ there."""
-        rest = [Configuration(method, rate) for rate in self.rates[1:] for method in self.methods]
-        return (Configuration(self.methods[0], 0.0), *rest)
+        """The baseline, every line at every rate above 0, and every rival at each of its strengths."""
+        dropout = [line.at(rate) for rate in self.rates[1:] for line in self.lines]
+        rivals = [Configuration(rival, strength) for rival in self.against for strength in RIVALS[rival]]
+        return (BASELINE, *dropout, *rivals)
+
+
+def _among(option: str, word: str, names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return known names in the order in which they are known; case and underscores do not count."""
+    plain = {_plain(name): name for name in known}
+    for name in names or (() if option == "--against" else ("none",)):
+        if _plain(name) not in plain:
+            near = [plain[each] for each in get_close_matches(_plain(name), plain, n=1)]
+            advice = f"Did you mean {near[0]}?" if near else f"Write, for example, {','.join(known[:2])}."
+            raise StudyError(option, f"every {word} must be among {', '.join(known)}", repr(name), advice)
+    chosen = {plain[_plain(name)] for name in names}
+    return tuple(name for name in known if name in chosen)
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
 
 
 def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
@@ -160,7 +183,7 @@ def parse_names(text: str) -> tuple[str, ...]:
         >>> parse_names("dropout, thin")
         ('dropout', 'thin')
     """
-    return tuple(part.strip() for part in text.split(","))
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def parse_budget(text: str) -> float:
@@ -190,9 +213,10 @@ def whole_rounds(finished: Iterable[TrialKey], configurations: Iterable[Configur
     """Count the seeds, from the first, for which every configuration has been trained; at most `seeds`.
 
     Example:
-        >>> keys = {TrialKey("dropout", 0.0, 0), TrialKey("dropout", 0.5, 0), TrialKey("dropout", 0.0, 1)}
-        >>> whole_rounds(keys, [Configuration("dropout", 0.0), Configuration("dropout", 0.5)], seeds=2)
+        >>> half = Configuration("dropout", 0.5)
+        >>> keys = {TrialKey(BASELINE, 0), TrialKey(half, 0), TrialKey(BASELINE, 1)}
+        >>> whole_rounds(keys, [BASELINE, half], seeds=2)
         1
     """
     have, want = set(finished), tuple(configurations)
-    return next((seed for seed in range(seeds) if any(TrialKey(*each, seed) not in have for each in want)), seeds)
+    return next((seed for seed in range(seeds) if any(TrialKey(each, seed) not in have for each in want)), seeds)

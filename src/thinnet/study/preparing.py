@@ -1,9 +1,11 @@
 """From a table to the dataset of a study: the task, the split into three sets, and encoded inputs."""
 
+import math
+
 import numpy as np
 from sklearn.model_selection import train_test_split
 
-from thinnet.study.dataset import Dataset, Split
+from thinnet.study.dataset import Dataset, Split, classes_of
 from thinnet.study.encoding import image_encoder, table_encoder
 from thinnet.study.plan import COMMAND, StudyError
 from thinnet.study.suspicions import suspicions
@@ -39,41 +41,50 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
         rule = f"rows with a target must be at least {FEWEST_ROWS} for three sets"
         raise StudyError(COMMAND, rule, len(ids), "Add rows.")
     found = task or infer_task(target)
+    classes, y = as_classes(target) if found == "classification" else ((), as_numbers(target))
+    development, test = split_rows(len(ids), classes_of(y), seed)
     if found == "classification":
-        classes, y = as_classes(target)
-        rows, values = split_rows(len(ids), y, seed), y
-        scoring = Classification(classes)
+        values, scoring = y, Classification(classes)
     else:
-        values = as_numbers(target)
-        rows = split_rows(len(ids), None, seed)
-        scoring = Regression(float(values[rows[0]].mean()), float(values[rows[0]].std()) or 1.0)
-        y = ((values - scoring.mean) / scoring.scale).astype(np.float32)
+        scoring = Regression(float(y[development].mean()), float(y[development].std()) or 1.0)
+        values, y = y, ((y - scoring.mean) / scoring.scale).astype(np.float32)
     features = table.features.loc[present]
-    encoder = image_encoder(features.iloc[rows[0]]) if table.image else table_encoder()
-    encoder.fit(features.iloc[rows[0]])
-    train, validation, test = (
-        Split(np.asarray(encoder.transform(features.iloc[part]), dtype=np.float32), y[part], ids[part]) for part in rows
-    )
+    encoder = image_encoder(features.iloc[development]) if table.image else table_encoder()
+    encoder.fit(features.iloc[development])
+    sets = [
+        Split(np.asarray(encoder.transform(features.iloc[part]), dtype=np.float32), y[part], ids[part])
+        for part in (development, test)
+    ]
     return Dataset(
         table.name,
         str(table.target.name),
         scoring,
-        train,
-        validation,
-        test,
-        f"drawn {'with equal shares of classes ' if found == 'classification' else ''}from seed {seed}",
+        sets[0],
+        validation_rows(len(development)),
+        sets[1],
+        seed,
+        split_in_words(seed, classes_of(y) is not None),
         table.columns,
         (*table.notes, *_notes(table, present, found, task is None)),
-        tuple(suspicions(features, values, scoring, train, test)),
+        tuple(suspicions(features, values, scoring, *sets)),
     )
 
 
-def split_rows(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw 60 % of the positions for training, 20 % for validation and 20 % for testing, stratified by class."""
-    rest, test = train_test_split(np.arange(rows), test_size=TEST_SHARE, stratify=classes, random_state=seed)
-    labels = None if classes is None else classes[rest]
-    train, validation = train_test_split(rest, test_size=VALIDATION_SHARE_OF_REST, stratify=labels, random_state=seed)
-    return np.asarray(train), np.asarray(validation), np.asarray(test)
+def split_rows(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw 80 % of the positions for training and validation and 20 % for testing, stratified by class."""
+    development, test = train_test_split(np.arange(rows), test_size=TEST_SHARE, stratify=classes, random_state=seed)
+    return np.sort(development), np.sort(test)
+
+
+def validation_rows(development: int) -> int:
+    """Return how many of the samples that are not for testing are for validation."""
+    return math.ceil(VALIDATION_SHARE_OF_REST * development)
+
+
+def split_in_words(seed: int, by_class: bool) -> str:
+    """Return how the sets are made."""
+    shares = " with equal shares of classes" if by_class else ""
+    return f"the test rows drawn{shares} from seed {seed}, the others divided anew for each seed of a trial"
 
 
 def _notes(table: Table, present: np.ndarray, task: str, inferred: bool) -> list[str]:

@@ -7,11 +7,12 @@ from thinnet.report.page import render
 from thinnet.study import comparison_figures, figures, lesson_figures
 from thinnet.study.averaging import averaging_text
 from thinnet.study.columns import columns_table
-from thinnet.study.comparison_text import comparison_table, loss_sentences, time_sentences
+from thinnet.study.comparison_text import by_line, comparison_table, loss_sentences, rival_sentences, time_sentences
+from thinnet.study.configuration import METHODS
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text, quantity
 from thinnet.study.lesson import Lesson, reasons_table
-from thinnet.study.plan import METHODS, Plan
+from thinnet.study.plan import Plan
 from thinnet.study.results import Results
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.verdict import Verdict
@@ -19,7 +20,7 @@ from thinnet.study.verdict import Verdict
 
 def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, seen: Lesson | None, command: str) -> str:
     """Return the report as HTML that loads nothing; `command` is what the user typed."""
-    tables = {method: comparison_table(found, data.task) for method in results.others if (found := results.compared(method))}
+    tables = {found[0].method: comparison_table(found, data.task) for found in by_line(results.comparisons)}
     return render(
         "report.html",
         _figures(results, data.task) | (lesson_figures.figures(data, seen) if seen else {}),
@@ -35,12 +36,13 @@ def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, seen: 
         lesson=seen,
         reasons=reasons_table(seen.reasons) if seen else None,
         rows=_rows(results, data.task),
-        pair=sorted({0.0, results.compared_rate}),
+        pair=sorted({0.0, results.compared.rate}),
         methods={name: METHODS[name] for name in plan.methods},
+        rivals=rival_sentences(results, data.task),
         comparison=[*loss_sentences(results, data.task), *time_sentences(results)],
         compared=tables,
         columns=columns_table(data.columns) if data.columns else None,
-        averages=averaging_text(results.averages, data.task, results.chosen) if results.averages else "",
+        averages=averaging_text(results.averages, data.task, results.chosen.label) if results.averages else "",
         classes=data.task.classes if isinstance(data.task, Classification) else (),
     )
 
@@ -57,12 +59,11 @@ def _figures(results: Results, task: Task) -> dict[str, Figure]:
         **{f"curve-loss-{rate}": figure for rate, figure in curves["loss"].items()},
         **{f"curve-error-{rate}": figure for rate, figure in curves["error"].items()},
     }
-    if results.comparisons:
+    if len(results.lines) > 1:
         drawn["methods"] = comparison_figures.curves(results, task)
-    for method in results.others:
-        if found := results.compared(method):
-            drawn[f"difference-{method}"] = comparison_figures.differences(found, task)
-            drawn[f"times-{method}"] = comparison_figures.times(found)
+    for found in by_line(results.comparisons):
+        drawn[f"difference-{found[0].method}"] = comparison_figures.differences(found, task)
+        drawn[f"times-{found[0].method}"] = comparison_figures.times(found)
     return drawn
 
 
@@ -72,7 +73,7 @@ def _rows(results: Results, task: Task) -> list[dict[str, Any]]:
     return [
         {
             "rate": each.rate,
-            "chosen": each.rate == results.chosen,
+            "chosen": each.configuration == results.chosen,
             "loss": f"{each.views['best'].validation_loss:.4f}",
             "difference": interval_text(each.views["best"].difference),
             "error": quantity(each.views["best"].validation_error, task),

@@ -1,14 +1,16 @@
-"""Summarise the trials over seeds, choose the rate on the validation set, and evaluate it once on the test set."""
+"""Summarise the trials over seeds, choose a configuration on the validation sets, and evaluate it once on the test set."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 
 from thinnet.study.averaging import averages_on_test
-from thinnet.study.comparison import Comparison, Rounds, compare
+from thinnet.study.comparison import Comparison, comparable, compare
+from thinnet.study.configuration import BASELINE, EARLY_STOPPING, Configuration, Line, TrialKey
 from thinnet.study.dataset import Dataset
-from thinnet.study.plan import FEWEST_SEEDS, Configuration, Plan, TrialKey
+from thinnet.study.plan import FEWEST_SEEDS, Plan
 from thinnet.study.scores import Scores, naive_scores, scores_on_test
 from thinnet.study.statistics import Contrast, Interval, crossed_interval, seed_interval
 from thinnet.study.store import Store
@@ -26,7 +28,7 @@ class Summary:
         validation_error: the error on the validation set.
         gap: the validation loss less the training loss.
         interval: of the validation loss over seeds; None with too few.
-        difference: of the validation loss less that of rate 0 with the same seeds; None with too few, or at rate 0.
+        difference: of the validation loss less that of the baseline, of the same seeds; None with too few, or for the baseline.
     """
 
     train_loss: float
@@ -39,22 +41,29 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class RateResult:
-    """One method at one rate over all seeds.
+class Outcome:
+    """One configuration over its seeds.
 
     Args:
-        rate: the rate.
+        configuration: what was trained.
+        seeds: the number of seeds; halving gives fewer to the worse ones.
         views: a Summary for `best` and one for `last`.
         epochs_to_best: the median number of epochs until the lowest validation loss.
         seconds: the median training time of a trial.
         curves: for each of CURVES three rows with a number an epoch: the mean, the lowest and the highest over seeds.
     """
 
-    rate: float
+    configuration: Configuration
+    seeds: int
     views: dict[str, Summary]
     epochs_to_best: float
     seconds: float
     curves: dict[str, np.ndarray]
+
+    @property
+    def rate(self) -> float:
+        """The rate."""
+        return self.configuration.rate
 
 
 @dataclass(frozen=True)
@@ -62,78 +71,128 @@ class Results:
     """Everything that the verdict rests on.
 
     Args:
-        rates: the results of the first method, ascending in rate; the first is rate 0.
-        chosen: the rate with the lowest mean validation loss at the best epochs.
-        seeds: the number of seeds of each configuration.
-        test: for `best` and `last` weights, a Contrast of `loss` and one of `error`: the chosen rate less rate 0.
-        naive: a Contrast of `loss` and one of `error`: the chosen rate, with its best weights, less one constant prediction;
-            None for a loss of the user.
+        outcomes: of every configuration, in the order of the plan; the first is the baseline.
+        chosen: of the configurations of dropout with all seeds, and the baseline, that with the lowest mean validation loss at
+            the best epochs.
+        seeds: the number of seeds of the baseline and of every finalist.
+        test: for `best` and `last` weights, a Contrast of `loss` and one of `error`: the chosen one less the baseline.
+        naive: a Contrast of `loss` and one of `error`: the chosen configuration, with its best weights, less one constant
+            prediction; None for a loss of the user.
         looks: every different use of the test set so far.
-        others: the results of every other method, like `rates`; they share rate 0.
-        comparisons: every other method compared with the first, at every rate above 0.
+        rivals: for each rival a Contrast of `loss` and one of `error`: the chosen configuration less the rival.
+        comparisons: every other line compared with the first, at every rate above 0 where both have all seeds.
         averages: a Contrast of `loss` and one of `error`: the average of sub-networks less a single deterministic pass, both
-            with the best weights at the chosen rate; None at rate 0.
+            with the best weights of the chosen configuration; None for the baseline.
     """
 
-    rates: list[RateResult]
-    chosen: float
+    outcomes: list[Outcome]
+    chosen: Configuration
     seeds: int
     test: dict[str, dict[str, Contrast]]
     naive: dict[str, Contrast] | None
     looks: list[dict]
-    others: dict[str, list[RateResult]] = field(default_factory=dict)
+    rivals: dict[Configuration, dict[str, Contrast]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     averages: dict[str, Contrast] | None = None
 
-    def at(self, rate: float) -> RateResult:
-        """Return the result of the first method at a rate."""
-        return next(each for each in self.rates if each.rate == rate)
-
-    def compared(self, method: str) -> list[Comparison]:
-        """Return the comparisons of one method with the first, one a rate."""
-        return [each for each in self.comparisons if each.method == method]
+    def at(self, configuration: Configuration) -> Outcome:
+        """Return the outcome of a configuration."""
+        return next(each for each in self.outcomes if each.configuration == configuration)
 
     @property
-    def compared_rate(self) -> float:
-        """The rate above 0 with the lowest validation loss of the first method; 0 where there is none."""
-        above = [each for each in self.rates if each.rate > 0] or self.rates
-        return min(above, key=lambda each: each.views["best"].validation_loss).rate
+    def baseline(self) -> Outcome:
+        """The outcome without dropout."""
+        return self.outcomes[0]
+
+    @property
+    def lines(self) -> dict[Line, list[Outcome]]:
+        """The outcomes of every line by rate, ascending; each begins with the baseline."""
+        lines: dict[Line, list[Outcome]] = {}
+        for each in self.outcomes[1:]:
+            if not each.configuration.is_rival:
+                lines.setdefault(each.configuration.line, [self.baseline]).append(each)
+        return lines
+
+    @property
+    def compared(self) -> Configuration:
+        """The best configuration of dropout with all seeds; the baseline if there is none."""
+        above = [each for each in self.outcomes[1:] if not each.configuration.is_rival and each.seeds == self.seeds]
+        return min(above or [self.baseline], key=lambda each: each.views["best"].validation_loss).configuration
+
+    @property
+    def rates(self) -> list[Outcome]:
+        """The line of the compared configuration, with the baseline."""
+        return self.lines.get(self.compared.line, [self.baseline])
 
 
 def summarize(data: Dataset, plan: Plan, store: Store, seeds: int) -> Results:
-    """Summarise `seeds` whole rounds, choose the rate, and only then use the test set."""
+    """Summarise the trials, choose the configuration, and only then use the test set.
+
+    Args:
+        data: the dataset.
+        plan: the settings.
+        store: holds the trials.
+        seeds: the number of whole rounds of the configurations that are still trained.
+    """
     trials = store.finished()
-    rounds = {each: [trials[TrialKey(*each, seed)] for seed in range(seeds)] for each in plan.configurations}
-    first, *others = plan.methods
-    rates = _by_rate(plan, rounds, first)
-    chosen = choose(rates)
+    rounds = {each: trials_of(each, trials, seeds) for each in plan.configurations}
+    rounds = {each: found for each, found in rounds.items() if found}
+    outcomes = [outcome(each, found, rounds[BASELINE]) for each, found in rounds.items()]
+    chosen = choose(outcomes, seeds)
+    rivals = best_rivals(outcomes, seeds)
     looks = store.look(chosen, seeds)
-    ours, base = Configuration(first, chosen), Configuration(first, 0.0)
-    wanted = rounds if others else {base, ours}
+    pairs = comparable(plan, {each.configuration for each in outcomes if each.seeds == seeds})
+    wanted = {BASELINE, chosen, *rivals, *(each for pair in pairs for each in pair)}
     scores = {each: scores_on_test(data, plan, store.folder, rounds[each]) for each in wanted}
-    test = {view: contrasts(data, scores[ours][view], scores[base][view]) for view in VIEWS}
-    naive = naive_scores(data)
-    averages = None
-    if chosen:
-        averages = contrasts(data, averages_on_test(data, plan, store.folder, rounds[ours]), scores[ours]["best"])
-    by_method = {method: _by_rate(plan, rounds, method) for method in others}
-    beside = None
+    test = {view: contrasts(data, scores[chosen][view], scores[BASELINE][view]) for view in VIEWS}
+    beside = {each: contrasts(data, scores[chosen]["best"], scores[each]["best"]) for each in rivals}
+    if EARLY_STOPPING in plan.against:
+        stopped = Configuration(EARLY_STOPPING, 0.0)
+        beside[stopped] = contrasts(data, scores[chosen]["last"], scores[BASELINE]["best"])
+    naive, averages = naive_scores(data), None
+    if chosen != BASELINE:
+        averages = contrasts(data, averages_on_test(data, plan, store.folder, rounds[chosen]), scores[chosen]["best"])
     if naive is not None:
-        beside = contrasts(data, scores[ours]["best"], {name: values.repeat(seeds, 0) for name, values in naive.items()})
-    return Results(rates, chosen, seeds, test, beside, looks, by_method, compare(data.task, plan, rounds, scores), averages)
+        naive = contrasts(data, scores[chosen]["best"], {name: values.repeat(seeds, 0) for name, values in naive.items()})
+    comparisons = compare(data.task, pairs, rounds, scores)
+    return Results(outcomes, chosen, seeds, test, naive, looks, beside, comparisons, averages)
 
 
-def choose(rates: Iterable[RateResult]) -> float:
-    """Return the rate with the lowest mean validation loss at the best epochs; of equals the smallest."""
-    return min(rates, key=lambda each: each.views["best"].validation_loss).rate
+def trials_of(configuration: Configuration, trials: Mapping[TrialKey, Trial], seeds: int) -> list[Trial]:
+    """Return the trials of a configuration for the first seeds, up to one that is missing."""
+    keys = takewhile(lambda key: key in trials, (TrialKey(configuration, seed) for seed in range(seeds)))
+    return [trials[key] for key in keys]
 
 
-def rate_result(rate: float, trials: list[Trial], without: list[Trial]) -> RateResult:
-    """Average one rate over its seeds; `without` are the trials of rate 0 in the same order of seeds."""
+def choose(outcomes: Iterable[Outcome], seeds: int) -> Configuration:
+    """Return the configuration with the lowest mean validation loss at the best epochs; of equals the first.
+
+    Args:
+        outcomes: of all configurations.
+        seeds: how many seeds a configuration must have; rivals are left out.
+    """
+    left = [each for each in outcomes if each.seeds == seeds and not each.configuration.is_rival]
+    return min(left, key=lambda each: each.views["best"].validation_loss).configuration
+
+
+def best_rivals(outcomes: Iterable[Outcome], seeds: int) -> list[Configuration]:
+    """Return for each rival its strength with the lowest mean validation loss."""
+    found: dict[str, Outcome] = {}
+    for each in outcomes:
+        if each.configuration.is_rival and each.seeds == seeds:
+            best = found.setdefault(each.configuration.method, each)
+            if each.views["best"].validation_loss < best.views["best"].validation_loss:
+                found[each.configuration.method] = each
+    return [each.configuration for each in found.values()]
+
+
+def outcome(configuration: Configuration, trials: list[Trial], baseline: list[Trial]) -> Outcome:
+    """Average one configuration over its seeds; `baseline` are the trials without dropout, in the same order of seeds."""
     stacks = {name: np.array([trial.curves[name] for trial in trials]) for name in CURVES}
-    return RateResult(
-        rate=rate,
-        views={view: _summary(view, trials, without) for view in VIEWS},
+    return Outcome(
+        configuration=configuration,
+        seeds=len(trials),
+        views={view: _summary(view, configuration, trials, baseline[: len(trials)]) for view in VIEWS},
         epochs_to_best=float(np.median([trial.best + 1 for trial in trials])),
         seconds=float(np.median([trial.seconds for trial in trials])),
         curves={name: np.stack([stack.mean(0), stack.min(0), stack.max(0)]) for name, stack in stacks.items()},
@@ -157,13 +216,7 @@ def contrasts(data: Dataset, chosen: Scores, without: Scores) -> dict[str, Contr
     }
 
 
-def _by_rate(plan: Plan, rounds: Rounds, method: str) -> list[RateResult]:
-    """Average every rate of one method; all methods share rate 0."""
-    without = rounds[Configuration(plan.methods[0], 0.0)]
-    return [rate_result(rate, rounds[Configuration(method, rate)] if rate else without, without) for rate in plan.rates]
-
-
-def _summary(view: str, trials: list[Trial], without: list[Trial]) -> Summary:
+def _summary(view: str, configuration: Configuration, trials: list[Trial], without: list[Trial]) -> Summary:
     means = {name: float(np.mean([trial.at(view)[name] for trial in trials])) for name in CURVES}
     losses = np.array([trial.at(view)["validation_loss"] for trial in trials])
     base = np.array([trial.at(view)["validation_loss"] for trial in without])
@@ -172,5 +225,5 @@ def _summary(view: str, trials: list[Trial], without: list[Trial]) -> Summary:
         **means,
         gap=means["validation_loss"] - means["train_loss"],
         interval=seed_interval(losses) if enough else None,
-        difference=seed_interval(losses - base) if enough and trials[0].rate > 0 else None,
+        difference=seed_interval(losses - base) if enough and configuration != BASELINE else None,
     )

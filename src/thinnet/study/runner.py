@@ -12,20 +12,22 @@ from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from thinnet.study.configuration import TrialKey
 from thinnet.study.dataset import Dataset
-from thinnet.study.plan import Configuration, Plan, StudyError, TrialKey, whole_rounds
+from thinnet.study.halving import current_look
+from thinnet.study.plan import Plan, StudyError, whole_rounds
 from thinnet.study.store import Store
 from thinnet.study.trial import Trial, run_trial
 
 
 def run(data: Dataset, plan: Plan, store: Store, seeds: int, jobs: int, budget: float | None) -> Generator[Trial, None, None]:
-    """Train the missing trials; store and yield each as it finishes.
+    """Train the missing trials of every look; store and yield each as it finishes.
 
     Args:
         data: the dataset.
         plan: the settings.
         store: records the trials.
-        seeds: the number of rounds.
+        seeds: the number of seeds of a finalist.
         jobs: the number of processes; it changes no number.
         budget: seconds after which no more trials are awaited, once one round is whole.
 
@@ -33,33 +35,26 @@ def run(data: Dataset, plan: Plan, store: Store, seeds: int, jobs: int, budget: 
         StudyError: a loss is not finite, or a process was killed.
     """
     started = time.monotonic()
-    done = set(store.finished())
-    keys = missing(done, plan.configurations, seeds)
-    if jobs > 1:
-        trials = _in_processes(keys, data, plan, store.folder, jobs)
-    else:
-        trials = (run_trial(data, plan, store.folder, key) for key in keys)
-    with closing(trials):
-        for trial in trials:
-            store.add(trial)
-            done.add(trial.key)
-            yield trial
-            spent = budget is not None and time.monotonic() - started >= budget
-            if spent and whole_rounds(done, plan.configurations, seeds) >= 1:
-                return
+    losses = {key: trial.loss for key, trial in store.finished().items()}
+    while keys := missing(losses, current_look(plan, losses, seeds).keys):
+        if jobs > 1:
+            trials = _in_processes(keys, data, plan, store.folder, jobs)
+        else:
+            trials = (run_trial(data, plan, store.folder, key) for key in keys)
+        with closing(trials):
+            for trial in trials:
+                store.add(trial)
+                losses[trial.key] = trial.loss
+                yield trial
+                spent = budget is not None and time.monotonic() - started >= budget
+                if spent and whole_rounds(losses, plan.configurations, 1):
+                    return
 
 
-def missing(finished: Iterable[TrialKey], configurations: Iterable[Configuration], seeds: int) -> list[TrialKey]:
-    """List the trials to train, one seed after the other, so that an early stop leaves whole rounds.
-
-    Example:
-        >>> both = [Configuration("dropout", 0.0), Configuration("dropout", 0.5)]
-        >>> keys = missing({TrialKey("dropout", 0.0, 0)}, both, seeds=2)
-        >>> [(key.rate, key.seed) for key in keys]
-        [(0.5, 0), (0.0, 1), (0.5, 1)]
-    """
-    have, want = set(finished), tuple(configurations)
-    return [key for seed in range(seeds) for key in (TrialKey(*each, seed) for each in want) if key not in have]
+def missing(finished: Iterable[TrialKey], wanted: Iterable[TrialKey]) -> list[TrialKey]:
+    """List the trials to train, in the wanted order."""
+    have = set(finished)
+    return [key for key in wanted if key not in have]
 
 
 def _in_processes(keys: list[TrialKey], data: Dataset, plan: Plan, folder: Path, jobs: int) -> Generator[Trial, None, None]:

@@ -20,7 +20,7 @@ Scores = Mapping[str, np.ndarray]
 def trained(data: Dataset, plan: Plan, folder: Path, trials: list[Trial], view: str) -> Iterator[nn.Module]:
     """Yield the network of each trial with its saved weights; `view` is `best` or `last`."""
     for trial in trials:
-        network = seeded_network(data, plan, trial.rate, seed=0)
+        network = seeded_network(data, plan, trial.configuration, seed=0)
         network.load_state_dict(load_weights(weights_path(folder, trial.key))[view])
         yield network
 

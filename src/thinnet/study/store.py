@@ -7,18 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import RDBStorage
 
-from thinnet.study.plan import StudyError, TrialKey
+from thinnet.study.configuration import ALL, METHODS, NONE, RIVALS, SCHEDULES, Configuration, TrialKey
+from thinnet.study.plan import StudyError
 from thinnet.study.trial import Trial
 from thinnet.study.weights import weights_digest, weights_path
 
 DATABASE, LOCK, PARTIAL = "study.db", "study.lock", "study.db.partial"
 NAME = "thinnet"
-BEFORE_METHODS = {"methods": ["dropout"], "groups": 1}
-"""The missing identity entries of a study from before `--methods`."""
-SPACE = {"rate": FloatDistribution(0.0, 1.0), "seed": IntDistribution(0, 2**31 - 1)}
 
 
 class Store:
@@ -34,6 +32,13 @@ class Store:
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
         self.folder = folder
+        self._space = {
+            "method": CategoricalDistribution((NONE, *METHODS, *RIVALS)),
+            "rate": FloatDistribution(0.0, 1.0),
+            "place": CategoricalDistribution((ALL, *(place for place in identity.get("places", ()) if place != ALL))),
+            "schedule": CategoricalDistribution(tuple(SCHEDULES)),
+            "seed": IntDistribution(0, 2**31 - 1),
+        }
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         _refuse_foreign(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +48,7 @@ class Store:
         self._storage = _storage_at(folder / DATABASE)
         try:
             self._study = optuna.load_study(study_name=NAME, storage=self._storage)
-            _refuse_other(folder, BEFORE_METHODS | self._study.user_attrs["identity"], identity)
+            _refuse_other(folder, self._study.user_attrs["identity"], identity)
         except BaseException:
             self.close()
             raise
@@ -52,24 +57,24 @@ class Store:
         """Return the finished trials whose weights are intact."""
         trials = {}
         for row in self._study.get_trials(deepcopy=False, states=[optuna.trial.TrialState.COMPLETE]):
-            trial = Trial(rate=row.params["rate"], seed=row.params["seed"], **row.user_attrs)
+            params = dict(row.params)
+            trial = Trial(seed=params.pop("seed"), configuration=Configuration(**params), **row.user_attrs)
             if weights_digest(weights_path(self.folder, trial.key)) == trial.digest:
                 trials[trial.key] = trial
         return trials
 
     def add(self, trial: Trial) -> None:
         """Record a finished trial, whose weights are on disk, in one transaction."""
-        attributes = asdict(trial)
-        params = {name: attributes.pop(name) for name in SPACE}
-        value = trial.at("best")["validation_loss"]
+        attributes = {name: value for name, value in asdict(trial).items() if name not in ("configuration", "seed")}
+        params = trial.configuration._asdict() | {"seed": trial.seed}
         self._study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=dict(SPACE), value=value, user_attrs=attributes)
+            optuna.trial.create_trial(params=params, distributions=self._space, value=trial.loss, user_attrs=attributes)
         )
 
-    def look(self, rate: float, seeds: int) -> list[dict[str, Any]]:
-        """Record one use of the test set, for a rate chosen on so many seeds; return every different use so far."""
+    def look(self, chosen: Configuration, seeds: int) -> list[dict[str, Any]]:
+        """Record one use of the test set, for a choice made on so many seeds; return every different use so far."""
         looks = self._study.user_attrs.get("test_looks", [])
-        now = {"rate": rate, "seeds": seeds}
+        now = chosen._asdict() | {"seeds": seeds}
         if now not in looks:
             looks = [*looks, now]
             self._study.set_user_attr("test_looks", looks)

@@ -23,20 +23,20 @@ ALIKE = 0.9999
 ROWS_A_LEVEL = 5
 
 
-def suspicions(features: pd.DataFrame, target: np.ndarray, task: Task, train: Split, test: Split) -> Iterator[str]:
+def suspicions(features: pd.DataFrame, target: np.ndarray, task: Task, development: Split, test: Split) -> Iterator[str]:
     """Yield one sentence for each: a dominant class, extreme targets, copies across the sets, and a feature that is the target.
 
     Args:
         features: the used columns, one row for each target.
         target: the classes, or the numbers in their unit.
         task: how predictions are scored.
-        train: the encoded training set.
+        development: the encoded training and validation sets.
         test: the encoded test set.
     """
     yield from _dominant(target, task)
-    copies = _copies(train.x, test.x)
+    copies = _copies(development.x, test.x)
     if copies > COPIES * len(test):
-        yield f"{copies} of {len(test)} test rows have the same features as a training row: the test is optimistic."
+        yield f"{copies} of {len(test)} test rows have the same features as another row: the test is optimistic."
     for name, values in features.items():
         if _gives_away(values, target, task):
             yield f"Column {str(name)!r} alone determines the target. If it is not known before the target is, leave it out."

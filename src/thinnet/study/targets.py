@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from thinnet.study.dataset import FEWEST_IN_CLASS
 from thinnet.study.plan import StudyError
 
-FEWEST_IN_CLASS = 5
 MOST_CLASSES_OF_NUMBERS = 20
 
 

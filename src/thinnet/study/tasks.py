@@ -93,9 +93,9 @@ class Classification:
 
 @dataclass(frozen=True)
 class Regression:
-    """Numbers: squared error in units of the variance of the training target, and RMSE in the unit of the target.
+    """Numbers: squared error in units of the variance of the target outside the test set, and RMSE in the unit of the target.
 
-    The network sees the standardised target: predicting the mean of the training set has a loss of 1.
+    The network sees the standardised target: predicting the mean has a loss of about 1.
     """
 
     mean: float

@@ -14,9 +14,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from thinnet import DropoutRNG
+from thinnet.study.configuration import WEIGHT_DECAY, Configuration, TrialKey
 from thinnet.study.dataset import EVALUATION_ROWS, Dataset, Split
-from thinnet.study.network import seeded_network, thinned
-from thinnet.study.plan import DROPOUT, Plan, StudyError, TrialKey
+from thinnet.study.network import schedules_of, seeded_network, thinned
+from thinnet.study.plan import Plan, StudyError
 from thinnet.study.tasks import Task
 from thinnet.study.weights import States, save_weights, weights_path
 
@@ -25,7 +26,7 @@ VIEWS = ("best", "last")
 
 
 class Seeds(NamedTuple):
-    """The seeds of the initial weights, of the batches and of the masks."""
+    """The seeds of the initial weights, of the batches and of the masks. The split has the seed of the trial itself."""
 
     weights: int
     batches: int
@@ -37,27 +38,30 @@ class Trial:
     """The result of training one configuration from one seed.
 
     Args:
-        rate: the dropout rate.
+        configuration: what was trained.
         seed: the seed.
         curves: for each of CURVES one number an epoch, all measured in eval mode.
         best: the index of the epoch with the lowest validation loss.
         seconds: the time of the training steps, without evaluation.
         digest: the SHA-256 of the weights file.
-        method: the method.
     """
 
-    rate: float
+    configuration: Configuration
     seed: int
     curves: dict[str, list[float]]
     best: int
     seconds: float
     digest: str = ""
-    method: str = DROPOUT
 
     @property
     def key(self) -> TrialKey:
         """The name of this trial."""
-        return TrialKey(self.method, self.rate, self.seed)
+        return TrialKey(self.configuration, self.seed)
+
+    @property
+    def loss(self) -> float:
+        """The lowest validation loss."""
+        return self.curves["validation_loss"][self.best]
 
     def at(self, view: str) -> dict[str, float]:
         """Return the value of each curve at the `best` or the `last` epoch."""
@@ -87,10 +91,12 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     """
     seeds = seeds_of(plan, key.seed)
     fabric = fabric_for(plan)
-    network = thinned(seeded_network(data, plan, key.rate, seeds.weights), data, plan, key)
-    rng = DropoutRNG(seeds.dropout).bind(network)
-    model, optimizer = fabric.setup(network, _optimizer(data, plan, network))
-    sets = {name: _on_device(part, fabric) for name, part in (("train", data.train), ("validation", data.validation))}
+    parts = dict(zip(("train", "validation"), data.sets(key.seed), strict=True))
+    steps = plan.epochs * math.ceil(len(parts["train"]) / plan.batch)
+    network = thinned(seeded_network(data, plan, key.configuration, seeds.weights), data, plan, key.configuration)
+    rng = DropoutRNG(seeds.dropout, schedules_of(network, key.configuration, steps)).bind(network)
+    model, optimizer = fabric.setup(network, _optimizer(data, plan, network, key.configuration))
+    sets = {name: _on_device(part, fabric) for name, part in parts.items()}
     batches = torch.Generator().manual_seed(seeds.batches)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     best, states, step, seconds = 0, {}, 0, 0.0
@@ -106,15 +112,19 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
             optimizer.step()
             step += 1
         seconds += time.perf_counter() - started
-        _record(curves, model, data, sets, f"rate {key.rate:g} and seed {key.seed}")
+        _record(curves, model, data, sets, f"{key.configuration.label} and seed {key.seed}")
         if epoch == 0 or curves["validation_loss"][-1] < curves["validation_loss"][best]:
             best, states["best"] = epoch, _copied(network)
-    return Trial(key.rate, key.seed, curves, best, seconds, method=key.method), states | {"last": _copied(network)}
+    return Trial(*key, curves, best, seconds), states | {"last": _copied(network)}
 
 
-def _optimizer(data: Dataset, plan: Plan, network: nn.Module) -> torch.optim.Optimizer:
+def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
+    """Return the optimiser of the user, or Adam; AdamW where weight decay is compared with dropout."""
+    decay = configuration.rate if configuration.method == WEIGHT_DECAY else None
     if data.file is not None:
-        return data.file.optimizer(network.parameters(), plan.learning_rate)
+        return data.file.optimizer(network.parameters(), plan.learning_rate, decay)
+    if decay is not None:
+        return torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=decay, fused=True)
     return torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True)
 
 

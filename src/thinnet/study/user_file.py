@@ -1,6 +1,7 @@
 """A problem in a file of the user: `model()`, `data()`, and optionally a loss, a metric, an optimiser and settings."""
 
 import hashlib
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -14,7 +15,6 @@ from torch import Tensor, nn
 from thinnet.models.edit.insert import insert
 from thinnet.models.edit.rates import owners
 from thinnet.models.edit.replace import replace
-from thinnet.models.edit.set_rates import set_rates
 from thinnet.models.loading import module_from_file, users_code
 from thinnet.study.plan import COMMAND, StudyError
 
@@ -47,16 +47,19 @@ class UserFile:
         with users_code(COMMAND, f"For the traceback, call {name}() in Python."):
             return getattr(self.module, name)(*arguments)
 
-    def network(self, rate: float) -> nn.Module:
-        """Build the model at a rate: at every site that it has, or where `thinnet.insert` advises dropout.
+    def network(self, width: float = 1.0) -> nn.Module:
+        """Build the model, with the dropout that it has, or where `thinnet.insert` advises dropout.
 
-        PyTorch's dropout becomes thinnet's, so that all rates of a seed share their random bits. Of several outputs, `logits`
-        or the first is scored.
+        PyTorch's dropout becomes thinnet's, so that all configurations of a seed share their random bits. Of several outputs,
+        `logits` or the first is scored.
+
+        Args:
+            width: the share of the width of hidden layers, for a `model(width)`.
 
         Raises:
-            StudyError: the model cannot be edited.
+            StudyError: the model cannot be edited, or model() takes no width.
         """
-        model = self.call("model")
+        model = self.call("model") if width == 1.0 else self.call("model", width)
         if not isinstance(model, nn.Module):
             advice = "Return the model, a torch.nn.Module."
             raise StudyError(str(self.path), "model() must return a torch.nn.Module", type(model).__name__, advice)
@@ -64,18 +67,33 @@ class UserFile:
             replace(model)
             if not any(not owner.idle for owner in owners(model)):
                 insert(model)
-            set_rates(model, rate)
         except (ValueError, TypeError) as error:
             advice = "Put a thinnet.nn.Dropout where it should be studied."
             raise StudyError(str(self.path), "dropout must fit into the model", str(error), advice) from None
         model.register_forward_hook(lambda module, inputs, output: scored(output))
         return model
 
-    def optimizer(self, parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-        """Return the optimiser of the file, or Adam."""
-        if hasattr(self.module, "optimizer"):
-            return self.call("optimizer", list(parameters))
-        return torch.optim.Adam(parameters, lr=learning_rate)
+    @property
+    def takes_width(self) -> bool:
+        """Whether `model(width)` can be called."""
+        try:
+            inspect.signature(self.module.model).bind(0.5)
+        except TypeError:
+            return False
+        return True
+
+    def optimizer(
+        self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float | None = None
+    ) -> torch.optim.Optimizer:
+        """Return the optimiser of the file, or Adam; with a weight decay in all its groups, AdamW instead of Adam."""
+        if not hasattr(self.module, "optimizer"):
+            kind = torch.optim.Adam if decay is None else torch.optim.AdamW
+            return kind(parameters, lr=learning_rate, weight_decay=decay or 0.0)
+        optimizer = self.call("optimizer", list(parameters))
+        if decay is not None:
+            for group in optimizer.param_groups:
+                group["weight_decay"] = decay
+        return optimizer
 
 
 def scored(output: Any) -> Tensor:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from thinnet.report.formatting import counted
+from thinnet.study.configuration import BASELINE
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import difference, quantity
 from thinnet.study.plan import FEWEST_SEEDS
@@ -39,7 +40,7 @@ class Verdict:
 def judge(results: Results, data: Dataset) -> Verdict:
     """Decide: "yes" only if the 95 % interval of the test loss difference lies below zero."""
     reason = _reason(results)
-    chosen = f"p = {results.chosen:g}"
+    chosen = results.chosen.label
     headline = {
         "helps": f"Yes. Dropout helps here: use {chosen}.",
         "hurts": "No. Dropout hurts here: train without it.",
@@ -50,19 +51,19 @@ def judge(results: Results, data: Dataset) -> Verdict:
         "naive": f"No answer: the network is not clearly better than {data.task.constant_name}.",
     }[reason]
     helps = reason == "helps"
-    rate = results.chosen if helps else 0.0
+    rate = results.chosen.rate if helps else 0.0
     return Verdict(helps, reason, rate, headline, tuple(_evidence(reason, results, data)), _overfitting(results, data.task))
 
 
 def _reason(results: Results) -> str:
     interval = results.test["best"]["loss"].interval
-    if len(results.rates) < 2:
+    if len(results.outcomes) < 2:
         return "alone"
     if interval is None:
         return "few"
     if results.naive is not None and _not_below_zero(results.naive["loss"]):
         return "naive"
-    if results.chosen == 0:
+    if results.chosen == BASELINE:
         return "zero"
     if interval.high < 0:
         return "helps"
@@ -72,10 +73,10 @@ def _reason(results: Results) -> str:
 def _evidence(reason: str, results: Results, data: Dataset) -> list[str]:
     task, loss, error = data.task, results.test["best"]["loss"], results.test["best"]["error"]
     where = f"On {len(data.test)} test rows and {counted(results.seeds, 'seed')}"
-    if results.chosen == 0:
+    if results.chosen == BASELINE:
         reached = f"{task.loss_name} {loss.without:.3g} and {task.error_name} {quantity(error.without, task)}"
         sentences = [
-            "The mean validation loss was lowest at p = 0.",
+            "The mean validation loss was lowest without dropout.",
             f"{where} the network without dropout reaches {reached}.",
         ]
     else:
@@ -83,13 +84,13 @@ def _evidence(reason: str, results: Results, data: Dataset) -> list[str]:
         errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
         errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error)}"
         sentences = [
-            f"{where}, p = {results.chosen:g} {change}: {difference(loss)}.",
+            f"{where}, {results.chosen.label} {change}: {difference(loss)}.",
             f"The {task.error_name} changes {errors}.",
         ]
     if results.naive is not None:
         sentences.append(_naive(results.naive, task))
     if _late(results):
-        sentences.append(f"At p = {results.chosen:g} the validation loss was still falling: more --epochs may lower it.")
+        sentences.append(f"At {results.chosen.label} the validation loss was still falling: more --epochs may lower it.")
     if reason == "unclear":
         sentences.append(_advice(loss))
     if reason == "naive":
@@ -112,9 +113,9 @@ def _naive(naive: dict[str, Contrast], task: Task) -> str:
 
 
 def _late(results: Results) -> bool:
-    """Return whether the chosen rate, unlike rate 0, was at its best only in the last tenth of the epochs."""
-    end = 0.9 * results.rates[0].curves["train_loss"].shape[1]
-    return results.rates[0].epochs_to_best < end <= results.at(results.chosen).epochs_to_best
+    """Return whether the chosen configuration, unlike the baseline, was at its best only in the last tenth of the epochs."""
+    end = 0.9 * results.baseline.curves["train_loss"].shape[1]
+    return results.baseline.epochs_to_best < end <= results.at(results.chosen).epochs_to_best
 
 
 def _advice(loss: Contrast) -> str:
@@ -133,7 +134,7 @@ def _standing(error: Contrast) -> str:
 
 
 def _overfitting(results: Results, task: Task) -> str:
-    curves = results.rates[0].curves
+    curves = results.baseline.curves
     validation, train = curves["validation_loss"][0], curves["train_loss"][0]
     best = int(validation.argmin())
     start = f"Without dropout the validation {task.loss_name}"

@@ -2,26 +2,31 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from thinnet.study.plan import DROPOUT, TrialKey
+from thinnet.study.configuration import ALL, CONSTANT, TrialKey
 
 States = dict[str, dict[str, Tensor]]
 """`best`: the weights of the epoch with the lowest validation loss; `last`: those of the last epoch."""
 
 
 def weights_path(folder: Path, key: TrialKey) -> Path:
-    """Return the path of the weights of a trial. That of dropout has no method in it, as in older folders.
+    """Return the path of the weights of a trial.
 
     Example:
-        >>> weights_path(Path("report"), TrialKey("dropout", 0.5, 3)).as_posix()
-        'report/weights/rate-0.5-seed-3.pt'
+        >>> from thinnet.study.configuration import Configuration
+        >>> weights_path(Path("report"), TrialKey(Configuration("dropout", 0.5), 3)).as_posix()
+        'report/weights/dropout-0.5-seed-3.pt'
     """
-    method = "" if key.method == DROPOUT else f"{key.method}-"
-    return folder / "weights" / f"{method}rate-{key.rate!r}-seed-{key.seed}.pt"
+    method, rate, place, schedule = key.configuration
+    line = "".join(f"-{part}" for part, usual in ((place, ALL), (schedule, CONSTANT)) if part != usual)
+    if line and not re.fullmatch(r"[\w.+-]+", line):  # a pattern is no name of a file
+        line = f"-{hashlib.sha256(line.encode()).hexdigest()[:12]}"
+    return folder / "weights" / f"{method}{line}-{rate!r}-seed-{key.seed}.pt"
 
 
 def save_weights(path: Path, states: States) -> str:
