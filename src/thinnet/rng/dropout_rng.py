@@ -1,17 +1,16 @@
 """`DropoutRNG` gives every mask of a model an address: seed, site, step, sample and unit."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from thinnet.ops import reference
-from thinnet.rng import calls, rates, recompute
+from thinnet.rng import calls, recompute
 from thinnet.rng.binding import hooks_of, release, remove_hooks
 from thinnet.rng.context import RNGContext
-from thinnet.rng.names import check_module, check_number, check_samples, check_shape, integer, plain, unwrap
+from thinnet.rng.masks import MaskKind, drawn_mask
+from thinnet.rng.names import check_module, check_number, check_samples, integer, plain, unwrap
 from thinnet.rng.names import site_number as site_number
 from thinnet.rng.placing import check_schedules, resolve
 from thinnet.rng.schedules import Schedule
@@ -214,6 +213,8 @@ class DropoutRNG:
         shape: tuple[int, ...],
         call: int = 0,
         view: int = 0,
+        kind: MaskKind = "elements",
+        start: tuple[int, ...] = (0, 0, 0),
     ) -> Tensor:
         """Returns the mask of some samples at a site and a step, without running the model: bool, True is kept.
 
@@ -224,6 +225,8 @@ class DropoutRNG:
             shape: the units of one sample, such as `(256,)` features, or `(64, 1, 1)` for channels.
             call: which use of the site in one forward pass, from 0.
             view: the view, as in `rng.view(view)`.
+            kind: "attention" for weights of fused attention, of the shape `(heads, queries, keys)`.
+            start: the first head, query and key of the part to return, for attention.
 
         Returns: `(len(samples), *shape)`.
         """
@@ -239,9 +242,7 @@ class DropoutRNG:
         seed, now, ids = context.tensors(torch.device("cpu"))
         seed = seed ^ calls.mix(check_number("DropoutRNG.mask", "call", call))
         seed = seed ^ calls.mix(check_number("DropoutRNG.mask", "view", view) << 32)
-        shape = check_shape("DropoutRNG.mask", shape)
-        drawn = reference.unit_bits(seed, now, torch.tensor(site_number(site)), ids, math.prod(shape))
-        return (drawn >= rates.count(p)).reshape(len(ids), *shape)
+        return drawn_mask(kind, p, (seed, now, torch.tensor(site_number(site)), ids), shape, start)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns seed, step, and the name and rate, or rate schedule, of every site: data that JSON can hold."""

@@ -282,10 +282,10 @@ def model_context(context: Any) -> Any:
     return context
 
 
-def recorded(site: nn.Module, x: Any, *others: Any) -> Any:
+def recorded(site: nn.Module, x: Any, *others: Any, **options: Any) -> Any:
     """Records a site as one call of a symbolic trace, as `torch.fx` does for PyTorch's; refuses anything but a tensor."""
     if isinstance(x, fx.Proxy):
-        return x.tracer.create_proxy("call_module", x.tracer.path_of_module(site), (x, *others), {})  # type: ignore[attr-defined]
+        return x.tracer.create_proxy("call_module", x.tracer.path_of_module(site), (x, *others), options)  # type: ignore[attr-defined]
     raise TypeError(f"{type(site).__name__}: x must be a tensor; got {type(x).__name__}. Pass torch.as_tensor(x).")
 
 

@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from thinnet.methods.attention.attend import WeightsSite
 from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
 from thinnet.methods.facts import Method
-from thinnet.rng import Site
 
 FACTS = replace(dropout.FACTS)
 
@@ -36,7 +36,7 @@ def attention_dropout(
     return call("attention_dropout", weights, p, training, False, generator)
 
 
-class AttentionDropout(Site):
+class AttentionDropout(WeightsSite):
     """Drops each attention weight, after the softmax, and scales the kept ones by 1 / (1 - p).
 
         y[b, h, t, s] = A[b, h, t, s] m[b, h, t, s] / (1 - p),  A = softmax(q k' / sqrt(d)),  m ~ Bernoulli(1 - p)

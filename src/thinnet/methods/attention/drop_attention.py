@@ -1,13 +1,16 @@
 """DropAttention: drops attention weights or keys and renormalises each row."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from thinnet import ops
+from thinnet.methods.attention.attend import WeightsSite
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import in_format_of
-from thinnet.rng import NoiseKey, Site
+from thinnet.rng import NoiseKey
 
 
 def definition(x: Tensor, u: Tensor, p: float, window: int = 1, columns: bool = False) -> Tensor:
@@ -84,7 +87,7 @@ def drop_attention(
     return weights if key is None else _drop(key, weights, window, columns)
 
 
-class DropAttention(Site):
+class DropAttention(WeightsSite):
     """Drops attention weights, or whole keys of a head, and rescales each row to the sum it had.
 
         y[t, s] = A[t, s] m[t, s] sum(A[t]) / sum(A[t] m[t]),  m ~ Bernoulli(1 - p)
@@ -125,6 +128,11 @@ class DropAttention(Site):
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x)
         return x if key is None else _drop(key, x, self.window, self.columns)
+
+    def fused(self) -> dict[str, Any]:
+        if self.window != 1:
+            raise ValueError(f"DropAttention: window must be 1 where keys are passed; got {self.window}. Pass the weights.")
+        return {"renormalised": True, "columns": self.columns}
 
     def extra_repr(self) -> str:
         return f"p={self.p}, window={self.window}, columns={self.columns}"

@@ -52,6 +52,12 @@ def _by_count(x: Tensor, kept: Tensor) -> Tensor:
     return torch.where(kept, x * scale, 0).to(x.dtype)
 
 
+def scales(key: NoiseKey, samples: int, heads: int, rescale: Rescale = "count", shared: bool = False) -> Tensor:
+    """Returns the factor of each head of each sample, `(B, H)` or `(1, H)`, in float32; 0 where it is dropped."""
+    ones = torch.ones(1 if shared else samples, heads, 1, 1, device=key.rate.device)
+    return _drop(key, ones, rescale, shared).flatten(1)
+
+
 def _drop(key: NoiseKey, x: Tensor, rescale: Rescale, shared: bool) -> Tensor:
     if x.ndim < 3:
         rule = "must have heads, (B, H, T, D)"

@@ -1,13 +1,16 @@
 """DropKey: drops keys before the softmax of attention."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from thinnet import ops
+from thinnet.methods.attention.attend import WeightsSite
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import in_format_of
-from thinnet.rng import NoiseKey, Site
+from thinnet.rng import NoiseKey
 
 
 def definition(x: Tensor, u: Tensor, p: float) -> Tensor:
@@ -56,7 +59,7 @@ def drop_key(
     return logits if key is None else _drop(key, logits)
 
 
-class DropKey(Site):
+class DropKey(WeightsSite):
     """Sets the logits of dropped keys to -inf before the softmax, so that each row remains a distribution.
 
         y[t, s] = z[t, s] where m[t, s], else -inf;  A = softmax(y);  m ~ Bernoulli(1 - p)
@@ -93,6 +96,9 @@ class DropKey(Site):
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x)
         return x if key is None else _drop(key, x)
+
+    def fused(self) -> dict[str, Any]:
+        return {"renormalised": True}
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -12,6 +12,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include "dispatch.h"
 #include "plan.h"
 
 namespace thinnet {
@@ -94,29 +95,14 @@ Tasks cut(const Plan& plan) {
 }
 
 // `options` packs what would be three arguments: 2 bits of kind, 1 bit of linear, then the backend.
-enum Backend : int64_t { automatic = 0, only_avx512 = 1, only_avx2 = 2, only_baseline = 3 };
-
-std::pair<Kernel, const char*> choose_kernel(int64_t backend) {
-#if defined(__x86_64__) || defined(_M_X64)
-  __builtin_cpu_init();
-  const bool has512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const bool has2 = __builtin_cpu_supports("avx2");
-  if (has512 && (backend == automatic || backend == only_avx512)) return {avx512::apply_noise, "avx512"};
-  if (has2 && (backend == automatic || backend == only_avx2)) return {avx2::apply_noise, "avx2"};
-#endif
-  STD_TORCH_CHECK(backend == automatic || backend == only_baseline,
-                  "thinnet: backend must be one that this processor has. See thinnet.ops.backends().");
-#if defined(__aarch64__)
-  return {baseline::apply_noise, "neon"};
-#else
-  return {baseline::apply_noise, "baseline"};
-#endif
-}
-
 Kernel kernel_of(int64_t backend) {
-  static const Kernel best = choose_kernel(automatic).first;
-  return backend == automatic ? best : choose_kernel(backend).first;
+  switch (isa_of(backend)) {
+#if defined(__x86_64__) || defined(_M_X64)
+    case Isa::avx512: return avx512::apply_noise;
+    case Isa::avx2: return avx2::apply_noise;
+#endif
+    default: return baseline::apply_noise;
+  }
 }
 
 void run(const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& seed, const std::optional<Tensor>& step,
@@ -188,7 +174,18 @@ void apply_noise_(Tensor x, Tensor rate, Tensor seed, std::optional<Tensor> step
   run(x, x, rate, seed, step, site, samples, std::move(units), options);
 }
 
-std::string path() { return choose_kernel(automatic).second; }
+std::string path() {
+  switch (isa_of(automatic)) {
+    case Isa::avx512: return "avx512";
+    case Isa::avx2: return "avx2";
+    default: break;
+  }
+#if defined(__aarch64__)
+  return "neon";
+#else
+  return "baseline";
+#endif
+}
 
 }  // namespace
 }  // namespace thinnet

@@ -1,0 +1,92 @@
+"""Attention with the mask of a key: the one way from a method to the fused operation."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from thinnet import ops
+from thinnet.ops.attention import attention
+from thinnet.rng import NoiseKey, Site, rates
+from thinnet.rng.site import recorded
+
+
+def attend(
+    key: NoiseKey | None,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    mask: Tensor | None = None,
+    is_causal: bool = False,
+    scale: float | None = None,
+    window: tuple[int | None, int | None] = (None, None),
+    **options: Any,
+) -> Tensor:
+    """Returns attention with the dropout of `key`, or with none, `(B, H, T, E)`; axes in front may be more, or missing.
+
+    Args:
+        options: those of `thinnet.ops.attention.attention`.
+    """
+    if is_causal:
+        window = window[0], 0
+    if key is None and not options and window[0] is None:
+        gqa = {"enable_gqa": True} if q.ndim > 2 and q.shape[-3] != k.shape[-3] else {}
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=scale, **gqa)
+    function = "attention" if key is None else key.function
+    lead = torch.broadcast_shapes(*(x.shape[: _leading(q)] for x in (q, k, v)))
+    whole = [_four_axes(x, lead) for x in _one_dtype(q, k, v)]
+    if mask is not None and mask.ndim > 2 and q.ndim != 4:
+        mask = mask.expand(*lead, *mask.shape[-2:]).flatten(0, -3)[:, None] if q.ndim < 4 else _four_axes(mask, lead)
+    where: dict[str, Any] = {}
+    if key is None:
+        rate, seed = rates.tensor(0.0, q.device), torch.zeros((), dtype=torch.int64, device=q.device)
+    else:
+        rate, seed = key.rate, key.seed
+        where = {"step": key.step, "site": key.site, "samples": key.samples}
+    y, _ = attention(*whole, rate, seed, **where, mask=mask, scale=scale, window=window, function=function, **options)
+    return y if q.ndim == 4 else y.reshape(*lead, *y.shape[1 if q.ndim > 4 else 2 :])
+
+
+def _leading(q: Tensor) -> int:
+    """Returns how many axes in front count samples; with fewer than four axes there is one head."""
+    return -3 if q.ndim > 3 else -2
+
+
+def _four_axes(x: Tensor, lead: tuple[int, ...]) -> Tensor:
+    rest = x.shape[_leading(x) :]
+    x = x if x.shape[: _leading(x)] == lead else x.expand(*lead, *rest)
+    return x if x.ndim == 4 else x.reshape(-1, *((1,) if len(rest) == 2 else ()), *rest)
+
+
+def _one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Returns the tensors in the dtype of autocast, where that is on."""
+    device = tensors[0].device.type
+    if not torch.is_autocast_enabled(device) or tensors[0].dtype == torch.float64:
+        return tensors
+    return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
+
+
+class WeightsSite(Site):
+    """A site that drops attention weights: `site(weights)`, or fused with the attention around it, `site(q, k, v)`."""
+
+    def forward(self, x: Any, k: Tensor | None = None, v: Tensor | None = None, **options: Any) -> Tensor:
+        """Returns `x`, the weights or logits, with noise in training; with k and v, the attention of the queries `x`.
+
+        Args:
+            x: `(B, H, T, S)`, or queries `(B, H, T, D)`.
+            k: keys, `(B, G, S, D)`.
+            v: values, `(B, G, S, E)`.
+            options: `mask`, `is_causal`, `scale` and `window`, as in `thinnet.functional.attention`.
+        """
+        if not isinstance(x, Tensor):
+            return recorded(self, x, *(() if k is None else (k, v)), **options)
+        if k is None:
+            return self.drop(x)
+        assert v is not None
+        return attend(self.key(x), x, k, v, **options, **self.fused())
+
+    def fused(self) -> dict[str, Any]:
+        """Returns the options of the fused operation that make its weights those of this site; raises where there are none."""
+        return {}
