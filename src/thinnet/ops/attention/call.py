@@ -80,7 +80,9 @@ def _check(function: str, q: Tensor, k: Tensor, v: Tensor, query_starts: Tensor 
         if not x.is_floating_point() or x.layout != torch.strided:
             raise TypeError(f"{function}: {name} must be a dense floating-point tensor; got {x.dtype}, {x.layout}.")
         if x.dtype != q.dtype:
-            raise TypeError(f"{function}: q, k and v must have one dtype; got {q.dtype} and {x.dtype}. Call {name}.to(q.dtype).")
+            raise TypeError(
+                f"{function}: q, k and v must have one dtype; got {q.dtype} and {x.dtype}. Call {name}.to(q.dtype)."
+            )
     shapes: list[Any] = [tuple(x.shape) for x in (q, k, v)]
     same = k.shape[:3] == v.shape[:3] and q.shape[0] == k.shape[0] and q.shape[3] == k.shape[3]
     if not same or k.shape[1] == 0 or q.shape[1] % k.shape[1]:

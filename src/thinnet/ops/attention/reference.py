@@ -93,25 +93,32 @@ def logits(q: Tensor, k: Tensor, s: Settings) -> Tensor:
     return z.where(_allowed(s, q.shape[2], k.shape[2], q.device), -torch.inf) if s.left >= 0 or s.right >= 0 else z
 
 
+def _head_factor(s: Settings, z: Tensor) -> Tensor:
+    """Returns the factor of the kept weights of each head, `(B or 1, H or 1, 1, 1)`; a head of factor 0 is dropped."""
+    dropped = s.rate.to(z.dtype)
+    scale = (
+        torch.ones_like(dropped) if s.options & RENORMALISED else torch.where(dropped == 65536, 0, 65536 / (65536 - dropped))
+    )
+    return scale.reshape(1, 1, 1, 1) if s.head_scale is None else scale * s.head_scale[..., None, None]
+
+
 def _noisy(z: Tensor, s: Settings) -> tuple[Tensor, Tensor]:
     """Returns the logits that the softmax reads, and the factor of each weight behind it."""
     kept = kept_weights(s, *z.shape, z.device)
+    factor = _head_factor(s, z).expand_as(z)
     if s.options & RENORMALISED:
         nothing = ~(kept & (z > -torch.inf)).any(-1, keepdim=True)
-        return z.where(kept | nothing, -torch.inf), torch.ones_like(z)
-    dropped = s.rate.to(z.dtype)
-    scale = torch.where(dropped == 65536, 0, 65536 / (65536 - dropped))
-    return z, torch.where(kept, scale, 0)
+        return z.where(kept | nothing, -torch.inf), factor
+    return z, torch.where(kept, factor, 0)
 
 
 def _dense_forward(q: Tensor, k: Tensor, v: Tensor, s: Settings) -> tuple[Tensor, Tensor]:
     z, factor = _noisy(logits(q, k, s), s)
     lse = z.logsumexp(-1)
-    weights = (z - lse.where(lse > -torch.inf, 0)[..., None]).exp() * factor
-    if s.head_scale is not None:
-        weights = torch.where(s.head_scale[..., None, None] == 0, 0, weights * s.head_scale[..., None, None])
+    weights = (z - lse.where(lse > -torch.inf, 0)[..., None]).exp()
+    weights = torch.where(factor == 0, 0, weights * factor)
     v = v.repeat_interleave(q.shape[1] // v.shape[1], 1)
-    return (weights @ v.to(weights.dtype)).to(q.dtype), lse
+    return (weights @ v.to(weights.dtype)).to(q.dtype), torch.where(_head_factor(s, z)[..., 0] == 0, 0, lse)
 
 
 def forward(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -129,8 +136,11 @@ def packed_parts(of_queries: tuple[Tensor, ...], of_keys: tuple[Tensor, ...], s:
     device, rows, columns = of_queries[0].device, s.query_starts.tolist(), s.key_starts.tolist()
     ids, parts = sample_ids(s, len(rows) - 1, device), []
     for i in range(len(rows) - 1):
-        mine = s._replace(samples=ids[i : i + 1], query_starts=None, key_starts=None)
-        mine = mine._replace(first_query=_one(s.first_query, i), first_key=_one(s.first_key, i), head_scale=_one(s.head_scale, i))
+        step = None if s.step is None else _one(s.step.reshape(-1), i)
+        mine = s._replace(step=step, samples=ids[i : i + 1], query_starts=None, key_starts=None)
+        mine = mine._replace(
+            first_query=_one(s.first_query, i), first_key=_one(s.first_key, i), head_scale=_one(s.head_scale, i)
+        )
         queries = (x[:, :, rows[i] : rows[i + 1]] for x in of_queries)
         parts.append((*queries, *(x[:, :, columns[i] : columns[i + 1]] for x in of_keys), mine))
     return parts
@@ -146,8 +156,6 @@ def _dense_backward(
     group = q.shape[1] // k.shape[1]
     z, factor = _noisy(logits(q, k, s), s)
     p = (z - lse.where(lse > -torch.inf, 0)[..., None]).exp()
-    if s.head_scale is not None:
-        factor = factor * s.head_scale[..., None, None]
     dy, y = dy.to(p.dtype), y.to(p.dtype)
     dv = (p * factor).transpose(-2, -1) @ dy
     dp = torch.where(factor == 0, 0, dy @ v.repeat_interleave(group, 1).to(p.dtype).transpose(-2, -1) * factor)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thinnet.ops import schema
-from thinnet.ops.attention import reference
+from thinnet.ops.attention import mapped, reference
 from thinnet.ops.attention.settings import ARGUMENTS, Settings
 
 library = torch.library.Library("thinnet", "FRAGMENT")
@@ -23,7 +23,6 @@ def rows_first(shape: tuple[Any, ...], like: Tensor) -> Tensor:
     """Returns memory for `(B, H, T, E)` in which the heads of a token are neighbours, as the output projection reads them."""
     batch, heads, rows, width = shape
     return like.new_empty(batch, rows, heads, width).transpose(1, 2)
-
 
 
 def _reference(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -87,6 +86,8 @@ FAST = frozenset((torch.float32, torch.bfloat16, torch.float16))
 
 def call(q: Tensor, k: Tensor, v: Tensor, settings: Settings) -> tuple[Tensor, Tensor]:
     """Returns attention and log-sum-exp by the shortest path that is right here."""
+    if schema.transformed() and mapped.is_mapping():
+        return mapped.Mapped.apply(call, q, k, v, *settings)  # type: ignore[return-value]
     if q.dtype not in FAST or schema.transformed():  # float64, and the transforms, which have no rule for the operation
         return reference.forward(q, k, v, *settings)
     return _op(q, k, v, *settings)

@@ -18,7 +18,8 @@ class Settings(NamedTuple):
     Args:
         mask: `(B, H, T, S)`, of any strides: bool, True where a query may attend, or numbers added to the logits.
         rate: the rate in 65536ths, a 0-d int32 tensor on the device of q.
-        seed: a 0-d int64 tensor, like `step` and `site`, which are 0 where they are None.
+        seed: a 0-d int64 tensor, like `site`.
+        step: the step, int64: one for all samples, or one for each. Like `site` it is 0 where it is None.
         samples: int64, one id for each sample, or a single one from which they count on; None counts from 0.
         heads: the number of each query head, `(H,)`, int64; None counts from 0.
         head_scale: `(B, H)`, float32: factor of the output of a head. A head of factor 0 is not computed.
