@@ -17,7 +17,7 @@ from thinnet.models.edit.decisions import decisions, is_dropout_draw
 from thinnet.models.edit.rates import is_dropout, owners
 from thinnet.models.state import State, preserve_state, seed_all
 from thinnet.models.trace import Trace, trace
-from thinnet.models.trace.record import Draw, SiteId
+from thinnet.models.trace.record import ADDRESSED, Draw, SiteId
 from thinnet.rng import Site
 
 SEEDS = (0, 1)
@@ -156,7 +156,7 @@ def _search(model: nn.Module, search: _Search) -> Switches:
     there = {name for name, _ in model.named_modules()}
     visited = {name for record in records for name in record.visited}
     silent = {path for path, module in declared(model).items() if path not in visited and is_dropout(module)}
-    addressed = [draw for draw in draws if draw.op == "thinnet::apply_noise"]
+    addressed = [draw for draw in draws if draw.op in ADDRESSED]
     unaddressed = dict.fromkeys(
         f"{draw.name or 'the model'} ({draw.op.removeprefix('aten::')})" for draw in draws if draw not in addressed
     )

@@ -6,10 +6,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thinnet import ops
 from thinnet.ops.attention import attention
 from thinnet.rng import NoiseKey, Site, rates
 from thinnet.rng.site import recorded
+
+
+def logits(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None) -> Tensor:
+    """Returns q k' scale + mask, `(..., T, S)`: the input of the softmax."""
+    z = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(-2, -1)
+    if is_causal:
+        past = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).tril()
+        mask = past if mask is None else mask & past if mask.dtype == torch.bool else mask.where(past, -torch.inf)
+    if mask is None:
+        return z
+    return z.where(mask, -torch.inf) if mask.dtype == torch.bool else z + mask
+
+
+def softmax(z: Tensor, masked: bool) -> Tensor:
+    """Returns the softmax over keys, with zeros instead of NaN where all keys of a query are masked."""
+    if not masked:
+        return z.softmax(-1)
+    nothing = z.amax(-1, keepdim=True) == -torch.inf
+    return z.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)
 
 
 def attend(
@@ -85,8 +103,22 @@ class WeightsSite(Site):
         if k is None:
             return self.drop(x)
         assert v is not None
+        if "apply_noise" in vars(self):  # exact averages take the place of the noise
+            return self._unfused(x, k, v, **options)
         return attend(self.key(x), x, k, v, **options, **self.fused())
 
+    def _unfused(
+        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, is_causal: bool = False, scale: float | None = None
+    ) -> Tensor:
+        group = q.shape[-3] // k.shape[-3]
+        k, v = (x.repeat_interleave(group, -3) for x in (k, v))
+        return self.drop(softmax(logits(q, k, mask, is_causal, scale), mask is not None)) @ v
+
+    @property
+    def fusable(self) -> bool:
+        """Whether the fused operation has the noise of this site."""
+        return True
+
     def fused(self) -> dict[str, Any]:
-        """Returns the options of the fused operation that make its weights those of this site; raises where there are none."""
+        """Returns the options of the fused operation that make its weights those of this site."""
         return {}

@@ -1,48 +1,23 @@
 """Scaled dot-product attention whose dropout needs `training` to be passed."""
 
-from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from thinnet.methods.attention import drop_head
 from thinnet.methods.attention.attend import attend
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.rng import NoiseKey
 
 Method = Literal["AttentionDropout", "DropKey", "DropAttention", "DropHead"]
 
 
-def logits(q: Tensor, k: Tensor, mask: Tensor | None, is_causal: bool, scale: float | None) -> Tensor:
-    """Returns q k' scale + mask, `(..., T, S)`: the input of the softmax."""
-    z = (q * (q.shape[-1] ** -0.5 if scale is None else scale)) @ k.transpose(-2, -1)
-    if is_causal:
-        past = torch.ones(z.shape[-2:], dtype=torch.bool, device=z.device).tril()
-        mask = past if mask is None else mask & past if mask.dtype == torch.bool else mask.where(past, -torch.inf)
-    if mask is None:
-        return z
-    return z.where(mask, -torch.inf) if mask.dtype == torch.bool else z + mask
-
-
-def softmax(z: Tensor, masked: bool) -> Tensor:
-    """Returns the softmax over keys, with zeros instead of NaN where all keys of a query are masked."""
-    if not masked:
-        return z.softmax(-1)
-    nothing = z.amax(-1, keepdim=True) == -torch.inf
-    return z.masked_fill(nothing, 0).softmax(-1).masked_fill(nothing, 0)
-
-
-def _heads(key: NoiseKey, q: Tensor) -> dict[str, Any]:
-    return {"head_scale": drop_head.scales(key, q.shape[0], q.shape[1])}
-
-
-OPTIONS: dict[str, Callable[[NoiseKey, Tensor], dict[str, Any]]] = {
-    "AttentionDropout": lambda key, q: {},
-    "DropKey": lambda key, q: {"renormalised": True},
-    "DropAttention": lambda key, q: {"renormalised": True},
-    "DropHead": _heads,
+OPTIONS: dict[str, dict[str, Any]] = {
+    "AttentionDropout": {},
+    "DropKey": {"renormalised": True},
+    "DropAttention": {"renormalised": True},
+    "DropHead": {},
 }
 
 
@@ -115,6 +90,11 @@ def attention(
     given = {"first_query": first_query, "first_key": first_key, "query_starts": query_starts, "key_starts": key_starts}
     options = {name: value for name, value in given.items() if value is not None}
     if key is not None:
-        options |= OPTIONS[method](key, q)
-        key = NoiseKey(key.function, torch.zeros_like(key.rate), key.seed) if method == "DropHead" else key
+        options |= OPTIONS[method]
+    if key is not None and method == "DropHead":
+        if q.ndim != 4:
+            raise ValueError(f"attention: q must be (B, H, T, D) where heads are dropped; got shape {tuple(q.shape)}.")
+        samples = q.shape[0] if query_starts is None else query_starts.numel() - 1
+        options["head_scale"] = drop_head.scales(key, samples, q.shape[1])
+        key = replace(key, rate=torch.zeros_like(key.rate))
     return attend(key, q, k, v, mask=mask, is_causal=is_causal, scale=scale, window=window, **options)

@@ -47,8 +47,8 @@ class AttentionDropout(WeightsSite):
     Use when: between the softmax of an attention layer and its values.
     Avoid when: rows must sum to 1 in training: use DropAttention or DropKey; or each training example is seen once.
     Start with: p = 0.1.
-    Cost: one random decision per weight. The (B, H, T, S) weights must exist and are stored twice for backward, before and
-        after dropout; fused attention without dropout stores none. No mask is stored.
+    Cost: one random decision per weight. `site(q, k, v)` computes attention with this dropout and stores neither weights nor
+        mask. `site(weights)` needs the (B, H, T, S) weights, which are then stored before and after dropout.
     Other implementations: dropout_p of torch's scaled_dot_product_attention, which also drops in eval unless the caller passes
         0.
 

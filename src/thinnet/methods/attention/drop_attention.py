@@ -99,8 +99,8 @@ class DropAttention(WeightsSite):
     Avoid when: the expectation of a weight must be exact: that of a ratio is not the ratio of expectations; or rows are causal
         and short.
     Start with: p from 0.1 to 0.2 on weights, window 1.
-    Cost: attention dropout, two sums over a row and a division. A window also draws 32 bits and stores a bool per weight or
-        key.
+    Cost: attention dropout, two sums over a row and a division. `site(q, k, v)`, for window 1, computes attention with this
+        dropout and stores no weights. A longer window draws 32 bits and stores a bool per weight or key.
     Other implementations: not in PyTorch, Keras or timm.
 
     Args:
@@ -129,8 +129,12 @@ class DropAttention(WeightsSite):
         key = self.key(x)
         return x if key is None else _drop(key, x, self.window, self.columns)
 
+    @property
+    def fusable(self) -> bool:
+        return self.window == 1
+
     def fused(self) -> dict[str, Any]:
-        if self.window != 1:
+        if not self.fusable:
             raise ValueError(f"DropAttention: window must be 1 where keys are passed; got {self.window}. Pass the weights.")
         return {"renormalised": True, "columns": self.columns}
 

@@ -71,7 +71,8 @@ class DropKey(WeightsSite):
     Avoid when: attention must have the same mean in training and in eval: the softmax of the kept keys has another; or rows are
         causal and short.
     Start with: p = 0.3 in the first layer, decreasing with depth: thinnet.schedules.DepthWise.
-    Cost: a random decision and a stored bool per logit, beside the (B, H, T, S) weights that fused attention does not store.
+    Cost: one random decision per logit. `site(q, k, v)` computes attention with this dropout and stores neither weights nor
+        mask. `site(logits)` stores a bool per logit beside the (B, H, T, S) weights.
     Other implementations: not in PyTorch, Keras or timm. Some code adds -1e12 instead, which overflows in float16 and can drop
         every key of a query.
 

@@ -1,15 +1,13 @@
 """Multi-head attention whose dropout is a dropout site."""
 
-from functools import partial
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.attention.attention import attention, logits, softmax
+from thinnet.methods.attention.attend import WeightsSite, logits, softmax
+from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
-from thinnet.methods.attention.drop_key import DropKey
 from thinnet.methods.attention.kept_heads import Heads, kept_heads
 from thinnet.methods.attention.masks import added
 from thinnet.methods.facts import Facts, Method
@@ -37,10 +35,10 @@ class MultiheadAttention(nn.Module):
 
     Noise shape: that of the chosen site: a weight, a key or a head.
     Use when: in place of PyTorch's attention; a checkpoint of torch.nn.MultiheadAttention loads.
-    Avoid when: training drops weights on long sequences, because the (B, H, T, S) weights are stored. Dropping only heads
-        stores none.
+    Avoid when: nested tensors are passed; pad them.
     Start with: p = 0.1 on the weights, no dropped heads.
-    Cost: PyTorch's fused kernel if no weight is dropped or requested; else the weights are stored before and after dropout.
+    Cost: PyTorch's fused kernel if no weight is dropped or requested, and thinnet's if weights are dropped; neither stores the
+        weights. Requested weights, and DropAttention with a window, are computed and stored.
     Other implementations: torch.nn.MultiheadAttention. Its dropout is no module, so tools that search modules miss it. In
         training it returns the weights after dropout. In eval its encoder layer calls a fused kernel that bypasses all modules.
 
@@ -213,12 +211,13 @@ class MultiheadAttention(nn.Module):
         site = self.dropout if self.dropout is not None and _drops(self.dropout, q) else None
         if site is None and not need_weights:
             return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
-        z, masked = logits(q, k, mask, causal, None), mask is not None
-        apply_noise = (lambda x: x) if site is None else site if heads is None else partial(heads.apply, site)
-        if isinstance(site, DropKey):
-            return softmax(apply_noise(z), masked) @ v, softmax(z, masked) if need_weights else None
-        weights = softmax(z, masked)
-        return apply_noise(weights) @ v, weights if need_weights else None
+        if isinstance(site, WeightsSite) and site.fusable:
+            numbers = {} if heads is None else {"heads": heads.rows}
+            y = site(q, k, v, mask=mask, is_causal=causal, **numbers)
+            return y, softmax(logits(q, k, mask, causal, None), mask is not None) if need_weights else None
+        weights = softmax(logits(q, k, mask, causal, None), mask is not None)
+        noisy = weights if site is None else site(weights) if heads is None else heads.apply(site, weights)
+        return noisy @ v, weights if need_weights else None
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"

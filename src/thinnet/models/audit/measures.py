@@ -12,7 +12,7 @@ from thinnet.models.audit.case import Case, at
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import trace
 from thinnet.models.trace.modules import Values
-from thinnet.models.trace.record import SiteId
+from thinnet.models.trace.record import ADDRESSED, SiteId
 from thinnet.report.findings import Finding, Rule
 
 SHIFT = Rule("AUD306", "dropout shifts the variance before a normalisation", "warning")
@@ -66,7 +66,7 @@ TELLING = 64  # as many numbers are not the same twice by chance
 
 def repeated_masks(case: Case) -> Iterator[Finding]:
     """Masks that a seed in the forward pass repeats, and other seeds there."""
-    dropping = [site for site in case.sites if site.on_in_train and case.drops(site) and site.op != "thinnet::apply_noise"]
+    dropping = [site for site in case.sites if site.on_in_train and case.drops(site) and site.op not in ADDRESSED]
     drawn: list[dict[SiteId, list[int]]] = []
     with preserve_state(case.model, case.seed), torch.no_grad():
         for _ in range(2 if dropping else 0):  # the generators, and counters of steps, go on
@@ -96,7 +96,7 @@ def ranks(case: Case) -> Iterator[Finding]:
     states: list[Any] = [None] * torch.distributed.get_world_size()
     torch.distributed.all_gather_object(states, hash(bytes(torch.get_rng_state().numpy())))
     addressed = all(getattr(m, "context", None) is not None for m in case.model.modules() if hasattr(m, "context"))
-    drawn = any(site.op != "thinnet::apply_noise" for site in case.sites if site.on_in_train)
+    drawn = any(site.op not in ADDRESSED for site in case.sites if site.on_in_train)
     if len(states) > 1 and len(set(states)) == 1 and (drawn or not addressed):
         evidence = f"All {len(states)} ranks have the same generator state: they drop the same units of different samples."
         yield Finding(RANKS, "", None, evidence, "Seed with the rank, or address the masks: rng.at(step, samples=ids).")

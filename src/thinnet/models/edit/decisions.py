@@ -19,7 +19,7 @@ from thinnet.models.found import DROPS
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.functions import Intercepted, InterceptedForward, Rules, running_module
 from thinnet.models.rewrite.modules import describe
-from thinnet.models.trace.record import Draw
+from thinnet.models.trace.record import ADDRESSED, Draw
 
 WORDS = ("drop", "bernoulli", "zoneout")
 DRAWS = frozenset(("rand", "rand_like", "random", "uniform_"))
@@ -87,7 +87,7 @@ def configured(model: nn.Module) -> list[Owner]:
 
 def is_dropout_draw(draw: Draw) -> bool:
     """Returns whether a draw of a pass is used as dropout is; `rrelu` is an activation."""
-    return draw.op == "thinnet::apply_noise" or (bool(draw.use) and draw.kind in DROPS and "rrelu" not in draw.op)
+    return draw.op in ADDRESSED or (bool(draw.use) and draw.kind in DROPS and "rrelu" not in draw.op)
 
 
 def _meant(module: nn.Module, chain: Chain) -> tuple[bool, nn.Module | None]:

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.attention.attention import logits, softmax
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.multihead_attention import MultiheadAttention
 from thinnet.methods.elementwise.alpha_dropout import AlphaDropout, FeatureAlphaDropout
@@ -111,10 +110,7 @@ class Call:
         kept = torch.compiler.is_compiling() or capturing(q.device)  # captured code must not depend on the current rate
         if not site.training or (site.p == 0 and not kept):
             return self.without()
-        if self.given.get("enable_gqa", False):
-            k, v = (each.repeat_interleave(q.shape[-3] // each.shape[-3], -3) for each in (k, v))
-        z = logits(q, k, mask, self.given.get("is_causal", False), self.given.get("scale"))
-        return site(softmax(z, masked=mask is not None)) @ v
+        return site(q, k, v, mask=mask, is_causal=self.given.get("is_causal", False), scale=self.given.get("scale"))
 
 
 def call_of(function: Callable[..., Any], args: Any, kwargs: Any) -> Call:

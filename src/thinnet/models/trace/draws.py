@@ -10,6 +10,8 @@ from thinnet.models.trace.noise import Noise
 from thinnet.models.trace.record import Draw
 from thinnet.ops import NoiseKind
 from thinnet.ops.arguments import expanded
+from thinnet.ops.attention.reference import kept_weights
+from thinnet.ops.attention.settings import RENORMALISED, Settings
 
 CENTRED = ("randn", "randn_like", "normal_functional")
 
@@ -18,6 +20,8 @@ def drawn_by(call: Operation) -> tuple[Draw, Noise] | None:
     """Returns what an operation drew, and the distribution of that; None where it drew nothing."""
     if call.name == "thinnet::apply_noise":
         return _apply_noise(call)
+    if call.name == "thinnet::attention":
+        return _attention(call)
     if not call.seeded:
         return _kernel(call) if call.rated else None
     if call.argument("low") == -(1 << 63):
@@ -101,6 +105,21 @@ def _apply_noise(call: Operation) -> tuple[Draw, Noise]:
     kept = torch.ops.thinnet.apply_noise(torch.ones_like(x), *rest, call.argument("options") & ~3)
     draw.dropped = (x.numel() - int(kept.count_nonzero())) // copies
     draw.scale = 65536 / (65536 - rate) if kind == NoiseKind.INVERTED and rate < 65536 else None
+    return draw, Noise((draw,))
+
+
+def _attention(call: Operation) -> tuple[Draw, Noise] | None:
+    """Returns the draw of fused attention: one decision for each of its weights."""
+    rate = int(call.argument("rate"))
+    if rate == 0:
+        return None
+    q, k = call.argument("q"), call.argument("k")
+    shape = q.shape[0], q.shape[1], q.shape[2], k.shape[2]
+    kept = kept_weights(Settings(*call.args[3:]), *shape, q.device)
+    draw = Draw(call.name, shape, use="multiplies", p=rate / 65536, units=kept.numel(), axes=4)
+    draw.dropped = draw.units - int(kept.count_nonzero())
+    renormalised = call.argument("options") & RENORMALISED
+    draw.scale = None if renormalised or rate == 65536 else 65536 / (65536 - rate)
     return draw, Noise((draw,))
 
 

@@ -24,7 +24,7 @@ from thinnet.models.trace.draws import drawn_by
 from thinnet.models.trace.lines import calling_lines
 from thinnet.models.trace.modules import Modules
 from thinnet.models.trace.noise import Noise, together
-from thinnet.models.trace.record import Draw, SiteId
+from thinnet.models.trace.record import ADDRESSED, Draw, SiteId
 
 Made = tuple[str, Draw | None, float]  # the last operation that wrote, the draw that it used, and the number it scaled by
 NOTHING: Made = ("", None, 1.0)
@@ -221,7 +221,7 @@ def redraw(call: Operation, noise: Noise, redrawn: Redrawn) -> Any:
     ends = noise.ends
     if redrawn.end and ends is not None and isinstance(call.out, Tensor):
         return call.out.fill_(ends[redrawn.end == "high"])
-    if call.name == "thinnet::apply_noise":
+    if call.name in ADDRESSED:
         names = [argument.name for argument in call.func._schema.arguments]
         args = [value ^ 1 if name == "seed" else value for name, value in zip(names, call.args, strict=False)]
         return call.func(*args, **call.kwargs)
@@ -233,7 +233,7 @@ def redraw(call: Operation, noise: Noise, redrawn: Redrawn) -> Any:
 
 def digest(call: Operation) -> int:
     """Returns a checksum of the numbers that were drawn, or of the key of a mask."""
-    if call.name == "thinnet::apply_noise":
+    if call.name in ADDRESSED:
         key = [call.argument(part) for part in ("rate", "seed", "step", "site", "samples")]
         return hash(tuple(None if part is None else tuple(part.flatten().tolist()) for part in key))
     storage = call.outputs[0].cpu().untyped_storage()

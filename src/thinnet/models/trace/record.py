@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 SiteId = tuple[str, tuple[str, ...]]  # the path of a module and the calling lines
+ADDRESSED = frozenset(("thinnet::apply_noise", "thinnet::attention"))  # operations that draw from an address
 KINDS = {
     "samples": "additive noise",
     "adds": "additive noise",
