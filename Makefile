@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SOURCES := $(wildcard src/thinnet/ops/csrc/*)
 
-.PHONY: setup study test check docs bench gpu clean
+.PHONY: setup study test check docs playground bench gpu clean
 
 setup: $(VENV)/.ready
 
@@ -32,9 +32,15 @@ check: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
 	$(RUN) -m docs.generate --check
+	$(RUN) -m docs.playground
 
 docs: setup
 	$(RUN) -m docs.generate
+
+# Builds src/thinnet/playground/index.html, which is committed, and tests it. Needs Node 20 and npm.
+playground: setup
+	cd playground && npm ci && npm run build && npm test
+	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/playground
 
 bench: setup
 	$(RUN) -m benchmarks

@@ -17,7 +17,7 @@ from thinnet.methods.registry import REGISTRY
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
     ("_lazy", "report"),
-    ("lint", "ops"),
+    ("lint", "ops", "playground"),
     ("rng",),
     ("methods", "schedules", "integrations"),
     ("functional", "nn", "losses", "models"),

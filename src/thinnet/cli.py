@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from thinnet.playground.command import playground
 from thinnet.report.findings import Format
 from thinnet.report.help import Command, Commands
 from thinnet.report.mistakes import Mistake
@@ -132,6 +133,8 @@ def methods(
     else:
         Console().print(catalogue.card(chosen))
 
+
+app.command(cls=Command)(playground)
 
 ModelArgument = Annotated[
     str,

@@ -1,0 +1,57 @@
+/** The loss by rate: every run, and the means with their intervals. */
+
+import { scaleLinear } from "d3-scale";
+import { interval, SWEEP } from "../statistics/comparison";
+import type { Trial } from "../training/trial";
+import { drawAxes, line, MARGIN, polyline, type Scale } from "./axes";
+import type { Draw } from "./canvas";
+import { colours } from "./palette";
+
+export function ratePlot(trials: readonly Trial[], xLabel: string, yLabel: string): Draw {
+  return (context, width, height) => {
+    const highest = Math.max(0.1, ...trials.map(({ validation }) => validation));
+    const x = scaleLinear([-0.04, 0.84], [MARGIN.left + 18, width - MARGIN.right]);
+    const y = scaleLinear([0, highest * 1.08], [height - MARGIN.bottom - 16, MARGIN.top]);
+    drawAxes(context, x, y, 9);
+    context.fillStyle = colours().soft;
+    context.textAlign = "center";
+    context.textBaseline = "bottom";
+    context.fillText(xLabel, (MARGIN.left + width) / 2, height - 2);
+    context.save();
+    context.translate(10, height / 2);
+    context.rotate(-Math.PI / 2);
+    context.textBaseline = "middle";
+    context.fillText(yLabel, 0, 0);
+    context.restore();
+    drawMeans(context, x, y, trials);
+  };
+}
+
+function drawMeans(context: CanvasRenderingContext2D, x: Scale, y: Scale, trials: readonly Trial[]): void {
+  const { grey, teal, soft } = { ...colours(), grey: colours().soft };
+  const rates = SWEEP.filter((rate) => trials.some((trial) => trial.rate === rate));
+  const at = (rate: number) => trials.filter((trial) => trial.rate === rate);
+  context.fillStyle = grey;
+  context.globalAlpha = 0.45;
+  for (const { rate, validation } of trials) dot(context, x(rate) - 7, y(validation), 2.5);
+  context.globalAlpha = 1;
+  context.strokeStyle = soft;
+  context.lineWidth = 1.5;
+  context.setLineDash([5, 4]);
+  polyline(context, rates.map((rate) => [x(rate), y(interval(at(rate).map(({ train }) => train)).mean)] as const));
+  context.setLineDash([]);
+  const means = rates.map((rate) => ({ rate, ...interval(at(rate).map(({ validation }) => validation)) }));
+  context.strokeStyle = context.fillStyle = teal;
+  context.lineWidth = 2.5;
+  polyline(context, means.map(({ rate, mean }) => [x(rate), y(mean)] as const));
+  for (const { rate, mean, half } of means) {
+    dot(context, x(rate), y(mean), 5);
+    if (Number.isFinite(half)) line(context, x(rate), y(Math.max(0, mean - half)), x(rate), y(Math.min(y.domain()[1], mean + half)));
+  }
+}
+
+function dot(context: CanvasRenderingContext2D, x: number, y: number, radius: number): void {
+  context.beginPath();
+  context.arc(x, y, radius, 0, 2 * Math.PI);
+  context.fill();
+}
