@@ -45,7 +45,7 @@ _PLACES = {
     "strip": "thinnet.models.edit",
     "thin": "thinnet.models.thin.thin",
 }
-_MODULES = ("functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "rng", "schedules")
+_MODULES = ("functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "rng", "schedules", "study")
 
 try:
     __version__ = _version("thinnet")

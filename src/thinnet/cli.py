@@ -1,6 +1,8 @@
 """The `thinnet` command: its subcommands and their arguments."""
 
 import json
+import shlex
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -13,11 +15,10 @@ from rich.console import Console
 from thinnet.playground.command import playground
 from thinnet.report.findings import Format
 from thinnet.report.help import Command, Commands
+from thinnet.report.machine import cores
 from thinnet.report.mistakes import Mistake
 from thinnet.report.terminal import show
 from thinnet.study.configuration import ALL, CONSTANT, DROPOUT, METHODS, RIVALS, SCHEDULES
-from thinnet.study.options import folder_of, plan_of
-from thinnet.study.plan import parse_budget
 from thinnet.study.problems import PROBLEMS
 
 ABOUT = """Dropout for PyTorch: list methods, inspect a model, find mistakes, and measure whether dropout helps on your data.
@@ -231,8 +232,8 @@ def study(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="A .csv, .tsv or .txt file (also .gz), .parquet or .npz; a .py file with model() and data(); "
-            f"or one of {', '.join(PROBLEMS)}. Default: digits."
+            help="A table (.csv, .tsv, .parquet, .npz); a folder of pictures or texts by class; MNIST or CIFAR files; a text "
+            f"(.txt); a .py file with model() and data(); or one of {', '.join(PROBLEMS)}. Default: digits."
         ),
     ] = None,
     target: Annotated[str | None, value("NAME", "The column to predict, or the array in an .npz file.")] = None,
@@ -241,6 +242,9 @@ def study(
         value("NAME=KIND", "Read a column as number, date or category, or skip it: 'zip=category'. Repeatable."),
     ] = None,
     task: Annotated[TaskName | None, typer.Option(help="The task. Default: inferred from the target.")] = None,
+    weights: Annotated[
+        Path | None, value("FOLDER", "For texts by class and finetune: fine-tune the transformer that is saved in a folder.")
+    ] = None,
     rates: Annotated[
         str | None,
         value("P,P,...", "Rates to compare, in [0, 1); 0 is always added. Default: 0.1 to 0.9, or those of the problem."),
@@ -298,16 +302,31 @@ def study(
     Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
     """
     with exit_codes():
-        given = {"rates": rates, "epochs": epochs, "batch": batch, "learning_rate": learning_rate}
-        fixed = {"seed": seed, "device": device, "precision": precision, "groups": groups, "full": full}
-        named = {"methods": methods, "places": places, "schedules": schedules, "against": against}
-        plan = plan_of(file, given, hidden=hidden, **fixed, **named)
-        limit = None if budget is None else parse_budget(budget)
-        from thinnet.doctor import cores
-        from thinnet.study.command import Request, run_study
-        from thinnet.study.tables import parse_kinds
+        from thinnet.study.request import requested
 
-        kind, workers = task and task.value, cores() if jobs is None else jobs
-        kinds, folder = parse_kinds(column or []), out or folder_of(file)
-        request = Request(file, target, kinds, kind, plan, seeds, limit, workers, folder, as_json)
-        raise typer.Exit(run_study(request))
+        request = requested(
+            file,
+            target=target,
+            columns=column or (),
+            task=task and task.value,
+            weights=weights,
+            seeds=seeds,
+            budget=budget,
+            jobs=cores() if jobs is None else jobs,
+            out=out,
+            command=shlex.join(["thinnet", *sys.argv[1:]]),
+            given={"rates": rates, "epochs": epochs, "batch": batch, "learning_rate": learning_rate},
+            hidden=hidden,
+            seed=seed,
+            device=device,
+            precision=precision,
+            methods=methods,
+            places=places,
+            schedules=schedules,
+            against=against,
+            full=full,
+            groups=groups,
+        )
+        from thinnet.study.command import run_study  # after the checks, as it imports PyTorch
+
+        raise typer.Exit(run_study(request, as_json))

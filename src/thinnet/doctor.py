@@ -1,7 +1,6 @@
 """Facts about this installation: `thinnet --version` and `thinnet doctor`. They need torch alone."""
 
 import json
-import os
 import platform
 import sys
 from pathlib import Path
@@ -12,12 +11,8 @@ import torch
 import thinnet
 from thinnet.ops import backends, why
 from thinnet.report.extras import EXTRAS, installed, libraries
+from thinnet.report.machine import cores
 from thinnet.report.table import Table
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def version_line() -> str:

@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from thinnet.cli import app
-from thinnet.study.command import Request
 from thinnet.study.plan import Plan
+from thinnet.study.reading import open_problem
+from thinnet.study.request import Request
 
 TINY = ("--rates", "0.3,0.6", "--seeds", "3", "--epochs", "3", "--hidden", "16", "--jobs", "1")
 
@@ -47,7 +48,7 @@ def request_of() -> Callable[..., Request]:
     """Return a request for a study of three seeds."""
 
     def ask(file: Path | None, target: str | None, plan: Plan, out: Path, seeds: int = 3, jobs: int = 1) -> Request:
-        return Request(file, target, {}, None, plan, seeds, None, jobs, out, as_json=True)
+        return Request(open_problem(file, target), plan, seeds, None, jobs, out, "thinnet study")
 
     return ask
 

@@ -29,7 +29,15 @@ def arrays(path: Path, **parts: np.ndarray) -> Path:
 
 CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "missing file": (lambda p: [p / "no.csv"], "FILE must be a file that exists"),
-    "folder as file": (lambda p: [(p / "d.csv").mkdir() or p / "d.csv"], "FILE must be a file that exists"),
+    "empty folder": (lambda p: [(p / "d.csv").mkdir() or p / "d.csv"], "a folder must hold one folder of pictures"),
+    "problem mistyped": (lambda p: ["digit"], "Did you mean 'digits'?"),
+    "archive": (lambda p: [text(p, "x", "cifar-10-python.tar.gz")], "Unpack it, then name the folder."),
+    "address of a file": (lambda p: ["https://example.org/my.py"], "Download it first, then name the file."),
+    "target of a text": (lambda p: ["lstm", "--target", "y"], "--target: the option must come with a table; got lstm"),
+    "short text": (lambda p: [text(p, "To be, or not to be.", "t.txt")], "a text must have at least 3,201 bytes; got 20"),
+    "weights of a table": (lambda p: [table(p), "--target", "y", "--weights", p], "with a folder of texts by class, or with"),
+    "weights that are no folder": (lambda p: ["finetune", "--weights", p / "no"], "must be a folder on this machine"),
+    "folder without weights": (lambda p: ["finetune", "--weights", p], "must hold config.json and weights of a transformer"),
     "unknown format": (lambda p: [text(p, "x", "t.xlsx")], "FILE must end in"),
     "empty file": (lambda p: [text(p, ""), "--target", "y"], "FILE must hold a header and rows"),
     "header alone": (lambda p: [text(p, "x,y\n"), "--target", "y"], "FILE must hold rows and a feature"),

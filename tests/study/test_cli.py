@@ -122,7 +122,7 @@ def test_help_has_options_exit_codes_and_an_example():
 def test_default_rates_of_the_command_are_those_of_the_plan():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "300"}).stdout.split())
     assert f"Default: {DEFAULT_RATES[1]:g} to {DEFAULT_RATES[-1]:g}" in shown
-    assert plan_of(None, {}, hidden="8").rates == Plan().rates == DEFAULT_RATES
+    assert plan_of({}, {}, hidden="8").rates == Plan().rates == DEFAULT_RATES
 
 
 def test_version_names_the_kernels_of_each_device():

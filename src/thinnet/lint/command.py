@@ -12,10 +12,11 @@ from thinnet.lint.cache import Cache
 from thinnet.lint.documentation import explain as explained
 from thinnet.lint.engine import UnreadableSource, check, fix
 from thinnet.lint.files import decode, find
-from thinnet.lint.run import FileResult, cores, lint_files, without_ignored
+from thinnet.lint.run import FileResult, lint_files, without_ignored
 from thinnet.lint.settings import BadInput, Settings, load
 from thinnet.lint.summary import skipped, statistics, summary
 from thinnet.report.findings import Findings, Format
+from thinnet.report.machine import cores
 
 CLEAN, FOUND, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 STDIN = Path("-")

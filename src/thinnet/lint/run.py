@@ -1,7 +1,6 @@
 """Checks many files in parallel: a word search and the cache come first, then the parser."""
 
 import gc
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -160,8 +159,3 @@ def without_ignored(result: FileResult, settings: Settings) -> FileResult:
     ignored = tuple(settings.ignored_in(result.path))
     kept = tuple(finding for finding in result.findings if not finding.rule.code.startswith(ignored))
     return replace(result, findings=kept)
-
-
-def cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

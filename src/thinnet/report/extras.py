@@ -8,7 +8,7 @@ from typing import Any
 EXTRAS = {
     "study": (
         "all commands but lint",
-        "jinja2 lightning-fabric numpy optuna pandas plotly pyarrow rich scikit-learn scipy typer",
+        "jinja2 lightning-fabric numpy optuna pandas pillow plotly pyarrow rich scikit-learn scipy typer",
     ),
     "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),
     "lint": ("thinnet lint", "libcst rich typer"),
@@ -16,7 +16,7 @@ EXTRAS = {
     "examples": ("the libraries that examples/ uses", "accelerate lightning scikit-learn skorch transformers"),
 }
 """What each extra in pyproject.toml gives, and its libraries."""
-MODULES = {"scikit-learn": "sklearn"}
+MODULES = {"scikit-learn": "sklearn", "pillow": "PIL"}
 """Libraries whose module has another name."""
 
 
@@ -39,7 +39,8 @@ def need(library: str, user: str) -> Any:
         import_module(name)
         return import_module(library)
     except ImportError:
-        raise MissingLibrary(f"{user}: {name} must be installed; it is not. Run pip install {name}.", name=name) from None
+        pip = next((library for library, module in MODULES.items() if module == name), name)
+        raise MissingLibrary(f"{user}: {pip} must be installed; it is not. Run pip install {pip}.", name=name) from None
 
 
 def extra_of(module: str, preferred: str) -> str | None:

@@ -47,6 +47,11 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
         console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
 
 
+def results_tables(results: Results, task: Task) -> list[Table]:
+    """Return the table of the configurations, and that of the compared methods where there are several."""
+    return [_rates(results, task), *([_methods(results, task)] if results.comparisons else [])]
+
+
 def _rates(results: Results, task: Task) -> Table:
     rows, marks = [], {}
     fewer = any(each.seeds < results.seeds for each in results.outcomes)

@@ -9,14 +9,13 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from thinnet.study.columns import Column
+from thinnet.study.plan import FEWEST_IN_CLASS
 from thinnet.study.tasks import Task
 
 if TYPE_CHECKING:
     from thinnet.study.user_file import UserFile
 
 EVALUATION_ROWS, EVALUATION_ROWS_OF_A_FILE = 8192, 256
-FEWEST_IN_CLASS = 5
-"""With fewer rows of a class, the three sets cannot keep its share."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +55,7 @@ class Dataset:
         by_sample: whether the samples of a batch are on axis 0 of every dropout site, so that masks follow the sample; those of
             a graph follow the step alone.
         warnings: sentences, each with a number, on what makes the result of little use.
+        groups: the name of a group for each test row, where the test set has groups.
     """
 
     name: str
@@ -71,6 +71,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     file: "UserFile | None" = None
     by_sample: bool = True
+    groups: np.ndarray | None = None
 
     def sets(self, seed: int) -> tuple[Split, Split]:
         """Return the training and the validation set of a seed."""

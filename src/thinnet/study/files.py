@@ -1,30 +1,16 @@
 """Read delimited text and Parquet as people have them: any delimiter, decimal commas, encodings and compression."""
 
-import bz2
-import gzip
-import lzma
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 
 from thinnet.study.columns import writes_commas
+from thinnet.study.paths import PACKED, suffix_of
 from thinnet.study.plan import COMMAND, StudyError
 
 DELIMITERS = ",;\t|"
 HEAD = 1 << 16
-PACKED: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
-ADVICE = {
-    ".xlsx": "Save the sheet as CSV.",
-    ".xls": "Save the sheet as CSV.",
-    ".zip": "Unpack it.",
-    ".json": "Convert it: pandas.read_json(...).to_csv(...).",
-    ".jsonl": "Convert it: pandas.read_json(..., lines=True).to_csv(...).",
-    ".feather": "Convert it: pandas.read_feather(...).to_parquet(...).",
-    ".pkl": "Save it as Parquet.",
-    ".npy": "Save inputs and targets together: numpy.savez('data.npz', X=..., y=...).",
-}
 
 
 class Contents(NamedTuple):
@@ -33,16 +19,6 @@ class Contents(NamedTuple):
     frame: pd.DataFrame
     comma: bool
     notes: tuple[str, ...]
-
-
-def suffix_of(path: Path) -> str:
-    """Return the suffix without that of the compression.
-
-    Example:
-        >>> suffix_of(Path("table.CSV.gz"))
-        '.csv'
-    """
-    return (Path(path.stem) if path.suffix.lower() in PACKED else path).suffix.lower()
 
 
 def read_text(path: Path) -> Contents:

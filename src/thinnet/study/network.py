@@ -54,7 +54,7 @@ def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed
             hidden = [max(round(width * each), 1) for each in plan.hidden]
             inputs = any(INPUT in place.split("+") for place in plan.places)
             network = perceptron(data.development.x.shape[1], hidden, data.task.outputs, 0.0, inputs)
-    _edit(network, configuration, "*" if data.file is not None else "hidden*")
+    _edit(network, configuration, "hidden*" if data.file is None else data.file.places)
     return network
 
 
@@ -66,7 +66,8 @@ def _edit(network: nn.Module, configuration: Configuration, everywhere: str) -> 
         return
     option = "--places"
     try:
-        patterns = [everywhere if part == ALL else part for part in place.split("+")]
+        parts = place.split("+")
+        patterns = [each for part in parts for each in (everywhere.split("+") if part == ALL else [part])]
         thinnet.set_rates(network, dict.fromkeys(patterns, rate))
         option = "--methods"
         if method not in (DROPOUT, THIN, NONE):

@@ -25,6 +25,8 @@ COMMAND = "thinnet study"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
 """Fewer seeds give no useful interval: the t quantile is 12.7 for two and undefined for one."""
+FEWEST_IN_CLASS = 5
+"""With fewer rows of a class, the three sets cannot keep its share."""
 
 
 class StudyError(Mistake):

@@ -31,8 +31,14 @@ PROBLEMS = {
         "a convolutional network on the digits: drops channels after pooling, and units before the head", {}, file=True
     ),
     "cnn_batchnorm": Problem("the same with batch normalisation: dropout before the head alone", {}, file=True),
+    "shifted": Problem(
+        "the network of cnn, tested on pictures from another laboratory: blurred, noisy or rotated", {}, file=True
+    ),
     "lstm": Problem("a recurrent language model on CPython's documentation: one mask for all time steps", {}, file=True),
     "gpt": Problem("a small GPT on CPython's documentation: embeddings, attention weights and branches", {}, file=True),
+    "finetune": Problem(
+        "a transformer on 320 short texts; --weights FOLDER fine-tunes a trained one (needs transformers)", {}, file=True
+    ),
 }
 
 
@@ -44,5 +50,10 @@ def file_of(name: str) -> Path | None:
         ('gpt.py', None, PosixPath('my.py'))
     """
     if name in PROBLEMS:
-        return Path(__file__).parent / "networks" / f"{name}.py" if PROBLEMS[name].file else None
+        return network_file(name) if PROBLEMS[name].file else None
     return Path(name) if name.endswith(".py") else None
+
+
+def network_file(name: str) -> Path:
+    """Return the file of a built-in network."""
+    return Path(__file__).parent / "networks" / f"{name}.py"

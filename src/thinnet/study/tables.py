@@ -2,20 +2,19 @@
 
 import difflib
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import load_digits
 
 from thinnet.study.columns import KINDS, Column, read_columns
-from thinnet.study.files import ADVICE, Contents, read_parquet, read_text, suffix_of
+from thinnet.study.files import Contents, read_parquet, read_text
+from thinnet.study.paths import ARRAYS, check_table, suffix_of
 from thinnet.study.plan import COMMAND, StudyError
 from thinnet.study.written import text_as_numbers, without_markers
 
-ARRAYS = ".npz"
 READERS = {".csv": read_text, ".tsv": read_text, ".txt": read_text, ".parquet": read_parquet}
 
 
@@ -62,9 +61,11 @@ def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] |
     if path is None:
         if target is not None:
             raise StudyError("--target", "the option must come with a FILE", f"{target!r} alone", "Name the file first.")
+        from sklearn.datasets import load_digits  # it takes a second to import, which a mistake in a table need not wait for
+
         pixels, digit = load_digits(return_X_y=True)
         return from_arrays("digits", np.asarray(pixels).reshape(-1, 8, 8), np.asarray(digit), "digit")
-    _check_path(path)
+    check_table(path)
     try:
         if suffix_of(path) == ARRAYS:
             return _read_arrays(path, target)
@@ -78,7 +79,7 @@ def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] |
     return from_contents(path.name, contents, target, kinds)
 
 
-def parse_kinds(options: list[str]) -> dict[str, str]:
+def parse_kinds(options: Sequence[str]) -> dict[str, str]:
     """Parse `NAME=KIND` options.
 
     Raises:
@@ -96,20 +97,6 @@ def parse_kinds(options: list[str]) -> dict[str, str]:
             raise StudyError("--column", rule, repr(option), "Write, for example, zip=category.")
         kinds[name] = kind
     return kinds
-
-
-def _check_path(path: Path) -> None:
-    if str(path).split(":")[0] in ("http", "https", "ftp", "s3", "gs"):
-        advice = "Download it first, then name the file."
-        raise StudyError(COMMAND, "FILE must be a file on this machine", f"the address {str(path)!r}", advice)
-    if suffix_of(path) not in (*READERS, ARRAYS):
-        advice = ADVICE.get(suffix_of(path), "Convert it to one of them.")
-        raise StudyError(COMMAND, f"FILE must end in {', '.join((*READERS, ARRAYS))}", repr(str(path)), advice)
-    if not path.is_file():
-        beside = [each.name for each in path.parent.glob("*")] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(path.name, beside, 1)
-        advice = f"Did you mean {str(path.with_name(near[0]))!r}?" if near else "Check the path."
-        raise StudyError(COMMAND, "FILE must be a file that exists", repr(str(path)), advice)
 
 
 def _read_arrays(path: Path, target: str | None) -> Table:

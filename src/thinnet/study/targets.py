@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from thinnet.study.dataset import FEWEST_IN_CLASS
-from thinnet.study.plan import StudyError
+from thinnet.study.plan import FEWEST_IN_CLASS, StudyError
 
 MOST_CLASSES_OF_NUMBERS = 20
 

@@ -1,30 +1,44 @@
 """The data of a user's file, and a first run of its model."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from thinnet import DropoutRNG
+from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
 from thinnet.models.edit.set_rates import set_rates
 from thinnet.models.loading import users_code
 from thinnet.study.dataset import Dataset, Split, classes_of
 from thinnet.study.plan import COMMAND, StudyError
 from thinnet.study.preparing import FEWEST_ROWS, split_in_words, split_rows, validation_rows
+from thinnet.study.sources.arrays import Arrays
 from thinnet.study.tasks import Classification, Custom, Regression, Task
 from thinnet.study.user_file import UserFile
 
 TRIED, SHOWN = 3, 8
 
 
+class Given(NamedTuple):
+    """The samples of a file, in the order of the fields of a Dataset; and the groups of the test samples."""
+
+    development: Split
+    validation_rows: int
+    test: Split
+    split_seed: int | None
+    words: str
+    groups: np.ndarray | None = None
+
+
 def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset:
     """Return the dataset of a file.
 
     Args:
-        file: the opened file. Its data() returns (x, y), which is split with the seed, or ((x, y), (x, y), (x, y)).
+        file: the opened file. Its data() returns (x, y), which is split with the seed; ((x, y), (x, y)), where the second is
+            the test set; or three pairs, for training, validation and test.
         name: the name of the data.
         task: `classification` or `regression`; whole-number targets are classes when None.
         seed: of the split.
@@ -32,14 +46,30 @@ def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset
     Raises:
         StudyError: the data have another form.
     """
-    development, rows, test, split_seed = _sets(file, seed)
-    scoring = _task(file, development.y, np.concatenate([development.y, test.y]), task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # data that are drawn are the same in the run that resumes
+        sets = file.call("data")
+    given = _given(file, sets, seed)
+    scoring = _task(file, given.development.y, np.concatenate([given.development.y, given.test.y]), task)
     if isinstance(scoring, Regression):
-        y = [((part.y - scoring.mean) / scoring.scale).astype(np.float32) for part in (development, test)]
-        development, test = replace(development, y=y[0]), replace(test, y=y[1])
-    words = "as the file gives them" if split_seed is None else split_in_words(seed, classes_of(development.y) is not None)
-    data = Dataset(name, "y", scoring, development, rows, test, split_seed, words, file=file)
-    by_sample, note = _tried(file, scoring, data.train)
+        development, test = (
+            replace(part, y=((part.y - scoring.mean) / scoring.scale).astype(np.float32))
+            for part in (given.development, given.test)
+        )
+        given = given._replace(development=development, test=test)
+    return _dataset(file, name, scoring, given)
+
+
+def load_arrays(arrays: Arrays, file: UserFile, name: str, seed: int) -> Dataset:
+    """Return the dataset of samples by path, for a built-in network."""
+    sets = arrays.development if arrays.test is None else (arrays.development, arrays.test)
+    data = _dataset(file, name, Classification(arrays.classes), _given(file, sets, seed))
+    return replace(data, notes=(*arrays.notes, *data.notes), warnings=arrays.warnings)
+
+
+def _dataset(file: UserFile, name: str, task: Task, given: Given) -> Dataset:
+    data = Dataset(name, "y", task, *given[:5], file=file, groups=given.groups)
+    by_sample, note = _tried(file, task, data.train)
     return replace(data, by_sample=by_sample, notes=(note,))
 
 
@@ -65,22 +95,23 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
     if losses.shape != (len(y),):
         got = f"shape {tuple(losses.shape)} for {len(y)} samples"
         raise StudyError(str(file.path), "loss must return one number a sample", got, "Average over all axes but the first.")
-    places = [owner.name for owner in owners(model) if not owner.idle]
+    patterns = file.places.split("+")
+    places = [owner.name for owner in owners(model) if not owner.idle and any(matches(owner.name, each) for each in patterns)]
     size = sum(parameter.numel() for parameter in model.parameters())
     named = ", ".join(places[:SHOWN]) + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
     masks = "" if by_sample else " Masks follow the step, not the sample: the model has other things than samples on axis 0."
     return by_sample, f"The model is {type(model).__name__} with {size:,} parameters; the rate is set at {named}.{masks}"
 
 
-def _sets(file: UserFile, seed: int) -> tuple[Split, int, Split, int | None]:
-    """Return the samples for development, how many of them are for validation, those of the test, and the seed of the split."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # data that are drawn are the same in the run that resumes
-        given = file.call("data")
-    rule = "data() must return (x, y), or such a pair for training, validation and test"
-    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
-        raise StudyError(str(file.path), rule, type(given).__name__, "Return two arrays or tensors, or three pairs of them.")
-    arrays = [_pair(file, pair, rule) for pair in ([given] if len(given) == 2 else given)]
+def _given(file: UserFile, sets: Any, seed: int) -> Given:
+    """Check what data() returns, and draw the sets that it does not give."""
+    rule = "data() must return (x, y), or such pairs for development and test, or for training, validation and test"
+    if not isinstance(sets, tuple | list) or len(sets) not in (2, 3):
+        raise StudyError(str(file.path), rule, type(sets).__name__, "Return two arrays or tensors, or pairs of them.")
+    pairs = list(sets) if len(sets) == 3 or all(isinstance(each, tuple) for each in sets) else [sets]
+    *earlier, last = pairs
+    last, groups = (last[:2], np.asarray(last[2])) if isinstance(last, tuple) and len(last) == 3 else (last, None)
+    arrays = [_pair(file, pair, rule) for pair in (*earlier, last)]
     shapes = {(x.shape[1:], y.shape[1:]) for x, y in arrays}
     if len(shapes) > 1:
         got = " and ".join(sorted(f"{x} with {y}" for x, y in shapes))
@@ -88,12 +119,19 @@ def _sets(file: UserFile, seed: int) -> tuple[Split, int, Split, int | None]:
     x, y = (np.concatenate(part) for part in zip(*arrays, strict=True))
     if len(y) < FEWEST_ROWS:
         raise StudyError(str(file.path), f"samples must be at least {FEWEST_ROWS}", len(y), "Add samples.")
-    every = Split(x, y, np.arange(len(y)))
+    every, test = Split(x, y, np.arange(len(y))), len(arrays[-1][1])
+    if groups is not None and groups.shape != (test,):
+        got = f"shape {groups.shape} for {test} samples"
+        raise StudyError(str(file.path), "groups must be one name for each sample of a given test set", got, "Correct them.")
+    if len(arrays) == 1:
+        development, rows = split_rows(len(y), classes_of(y), seed)
+        words = split_in_words(seed, classes_of(y) is not None)
+        return Given(every.rows(development), validation_rows(len(development)), every.rows(rows), seed, words)
+    development, tested = every.rows(slice(-test)), every.rows(slice(-test, None))
     if len(arrays) == 3:
-        validation, test = (len(part) for _, part in arrays[1:])
-        return every.rows(slice(-test)), validation, every.rows(slice(-test, None)), None
-    development, test = split_rows(len(y), classes_of(y), seed)
-    return every.rows(development), validation_rows(len(development)), every.rows(test), seed
+        return Given(development, len(arrays[1][1]), tested, None, "as the file gives them", groups)
+    words = "the test rows as given, the others divided anew for each seed of a trial"
+    return Given(development, validation_rows(len(development)), tested, seed, words, groups)
 
 
 def _pair(file: UserFile, pair: Any, rule: str) -> tuple[np.ndarray, np.ndarray]:

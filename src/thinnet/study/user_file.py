@@ -4,7 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +17,7 @@ from thinnet.models.edit.rates import owners
 from thinnet.models.edit.replace import replace
 from thinnet.models.loading import module_from_file, users_code
 from thinnet.study.plan import COMMAND, StudyError
+from thinnet.study.problems import network_file
 
 FUNCTIONS, NUMBERS = ("model", "data", "loss", "metric", "optimizer"), ("epochs", "batch", "learning_rate")
 REQUIRED = ("model", "data")
@@ -28,24 +29,23 @@ class UserFile:
 
     Args:
         path: the file.
-        digest: the SHA-256 of its text, as part of the identity of a study.
+        digest: the SHA-256 of its text, and of the weights that it starts from, as part of the identity of a study.
+        arguments: of `model()`, which takes none in a file of the user.
     """
 
     path: Path
     digest: str
+    arguments: tuple[int | str, ...] = ()
 
-    def __reduce__(self) -> tuple:
-        return UserFile, (self.path, self.digest)  # without the module, which has no pickle
-
-    @cached_property
+    @property
     def module(self) -> ModuleType:
         """The imported file."""
-        return module_from_file(str(self.path), COMMAND)
+        return _imported(self.path, self.digest)
 
-    def call(self, name: str, *arguments: Any) -> Any:
+    def call(self, name: str, *arguments: Any, **named: Any) -> Any:
         """Call a function of the file; an error in it is reported with its line."""
         with users_code(COMMAND, f"For the traceback, call {name}() in Python."):
-            return getattr(self.module, name)(*arguments)
+            return getattr(self.module, name)(*arguments, **named)
 
     def network(self, width: float = 1.0) -> nn.Module:
         """Build the model, with the dropout that it has, or where `thinnet.insert` advises dropout.
@@ -59,7 +59,7 @@ class UserFile:
         Raises:
             StudyError: the model cannot be edited, or model() takes no width.
         """
-        model = self.call("model") if width == 1.0 else self.call("model", width)
+        model = self.call("model", *self.arguments, **({} if width == 1.0 else {"width": width}))
         if not isinstance(model, nn.Module):
             advice = "Return the model, a torch.nn.Module."
             raise StudyError(str(self.path), "model() must return a torch.nn.Module", type(model).__name__, advice)
@@ -74,13 +74,14 @@ class UserFile:
         return model
 
     @property
+    def places(self) -> str:
+        """The patterns of the sites that `all` means, joined by `+`: those of the file, or every site."""
+        return getattr(self.module, "places", "*")
+
+    @property
     def takes_width(self) -> bool:
-        """Whether `model(width)` can be called."""
-        try:
-            inspect.signature(self.module.model).bind(0.5)
-        except TypeError:
-            return False
-        return True
+        """Whether `model(width=0.5)` can be called."""
+        return "width" in inspect.signature(self.module.model).parameters
 
     def optimizer(
         self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float | None = None
@@ -105,13 +106,13 @@ def scored(output: Any) -> Tensor:
 
 
 def open_file(path: Path) -> UserFile:
-    """Import the file, and check what it defines.
+    """Import the file of a user, and check what it defines.
 
     Raises:
         LoadError: the file does not exist, or its code raises an error.
         StudyError: a name is missing or has the wrong type.
     """
-    file = _imported(path, hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "")
+    file = UserFile(path, _digest(path))
     for name in FUNCTIONS:
         if name in REQUIRED and not hasattr(file.module, name):
             advice = "Define model(), which returns the model, and data(), which returns inputs and targets."
@@ -121,10 +122,26 @@ def open_file(path: Path) -> UserFile:
     return file
 
 
+def built_in(network: str, arguments: tuple[int | str, ...] = (), weights: str = "") -> UserFile:
+    """Return a built-in network.
+
+    Args:
+        network: the name of its file.
+        arguments: of its `model()`.
+        weights: the digest of the weights that it starts from.
+    """
+    path = network_file(network)
+    return UserFile(path, _digest(path, weights), arguments)
+
+
+def _digest(path: Path, weights: str = "") -> str:
+    return hashlib.sha256((path.read_bytes() if path.is_file() else b"") + weights.encode()).hexdigest()
+
+
 @lru_cache
-def _imported(path: Path, digest: str) -> UserFile:
-    """Return one object for one text, so that a process imports it once."""
-    return UserFile(path, digest)
+def _imported(path: Path, digest: str) -> ModuleType:
+    """Import one text once in a process."""
+    return module_from_file(str(path), COMMAND)
 
 
 def settings_of(file: UserFile) -> dict[str, Any]:

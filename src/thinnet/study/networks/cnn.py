@@ -1,21 +1,49 @@
 """A convolutional network on images of digits: it drops whole channels after pooling, and units before the head."""
 
+from collections import OrderedDict
+
 import numpy as np
 from sklearn.datasets import load_digits
-from torch import nn
+from torch import Tensor, nn
 
 from thinnet.nn import Dropout, Dropout2d
 
 epochs, batch, learning_rate = 40, 64, 2e-3
+places = "*.channels_after_pool+head"
+WIDTHS, HIDDEN = (16, 32, 64, 128), 64
 
 
-def model() -> nn.Module:
+class Network(nn.Sequential):
+    """Takes images (N, channels, rows, columns): numbers, or bytes, which it divides by 255.
+
+    Each block halves the image, until 2 or 3 pixels a side are left. It has dropout sites for units and for whole
+    channels, after the convolution and after pooling.
+    """
+
+    def __init__(self, channels: int, rows: int, columns: int, classes: int) -> None:
+        layers: OrderedDict[str, nn.Module] = OrderedDict()
+        while min(rows, columns) >= 4 and len(layers) < len(WIDTHS):
+            outputs = WIDTHS[len(layers)]
+            layers[f"block{len(layers) + 1}"] = block(channels, outputs)
+            channels, rows, columns = outputs, rows // 2, columns // 2
+        head = {"flat": nn.Flatten(), "hidden": nn.Linear(channels * rows * columns, HIDDEN), "relu": nn.ReLU()}
+        super().__init__(layers | head | {"head": Dropout(), "output": nn.Linear(HIDDEN, classes)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.is_floating_point() else x / 255)
+
+
+def block(inputs: int, outputs: int) -> nn.Sequential:
+    """Return a convolution and pooling, each with a site for units and one for channels."""
+    conv = {"conv": nn.Conv2d(inputs, outputs, 3, padding=1), "relu": nn.ReLU()}
+    after_conv = {"units_after_conv": Dropout(), "channels_after_conv": Dropout2d()}
+    after_pool = {"pool": nn.MaxPool2d(2), "units_after_pool": Dropout(), "channels_after_pool": Dropout2d()}
+    return nn.Sequential(OrderedDict(conv | after_conv | after_pool))
+
+
+def model(channels: int = 1, rows: int = 8, columns: int = 8, classes: int = 10) -> nn.Module:
     """Return the network; the study sets its rates."""
-    return nn.Sequential(
-        *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), Dropout2d()),
-        *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), Dropout2d()),
-        *(nn.Flatten(), nn.Linear(128, 64), nn.ReLU(), Dropout(), nn.Linear(64, 10)),
-    )
+    return Network(channels, rows, columns, classes)
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:

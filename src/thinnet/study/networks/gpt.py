@@ -14,13 +14,13 @@ data = sequences
 class Block(nn.Module):
     """Attention to earlier characters, then a perceptron; each branch ends with dropout."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, length: int) -> None:
         super().__init__()
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = MultiheadAttention(width, heads, dropout=0.1, batch_first=True)
         self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.drop_attention, self.drop_mlp = Dropout(), Dropout()
-        self.register_buffer("later", torch.ones(LENGTH, LENGTH, dtype=torch.bool).triu(1), persistent=False)
+        self.register_buffer("later", torch.ones(length, length, dtype=torch.bool).triu(1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.first(x)
@@ -31,17 +31,17 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Takes characters (N, T); returns logits (N, T, characters)."""
 
-    def __init__(self, width: int = 64, heads: int = 4, layers: int = 2) -> None:
+    def __init__(self, characters: int, length: int, width: int = 64, heads: int = 4, layers: int = 2) -> None:
         super().__init__()
-        self.embedding, self.position = nn.Embedding(CHARACTERS, width), nn.Embedding(LENGTH, width)
-        self.blocks, self.norm = nn.Sequential(*(Block(width, heads) for _ in range(layers))), nn.LayerNorm(width)
-        self.drop, self.head = Dropout(), nn.Linear(width, CHARACTERS)
+        self.embedding, self.position = nn.Embedding(characters, width), nn.Embedding(length, width)
+        self.blocks, self.norm = nn.Sequential(*(Block(width, heads, length) for _ in range(layers))), nn.LayerNorm(width)
+        self.drop, self.head = Dropout(), nn.Linear(width, characters)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = self.drop(self.embedding(x) + self.position.weight)
         return self.head(self.norm(self.blocks(hidden)))
 
 
-def model() -> nn.Module:
+def model(characters: int = CHARACTERS, length: int = LENGTH) -> nn.Module:
     """Return the network; the study sets its rates."""
-    return Network()
+    return Network(characters, length)

@@ -1,0 +1,8 @@
+"""What the machine offers to this process."""
+
+import os
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,148 @@
+"""A whole study, from the request to its result: the same for the command and for `thinnet.study.run`."""
+
+import html
+import json
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from thinnet.report.extras import need
+from thinnet.report.figure import draw
+from thinnet.report.formatting import counted
+from thinnet.report.page import write
+from thinnet.report.table import Table
+from thinnet.study import figures
+from thinnet.study.console import print_data, results_tables, show_progress
+from thinnet.study.dataset import Dataset
+from thinnet.study.document import document
+from thinnet.study.halving import current_look, trials_in_all
+from thinnet.study.lesson import lesson
+from thinnet.study.network import check_configurations
+from thinnet.study.plan import Plan, whole_rounds
+from thinnet.study.problems import PROBLEMS
+from thinnet.study.report import report
+from thinnet.study.request import Request
+from thinnet.study.results import Results, summarize
+from thinnet.study.runner import run
+from thinnet.study.store import Store
+from thinnet.study.trial import fabric_for
+from thinnet.study.verdict import Verdict, judge
+
+USER = "study"
+REPORT, RESULT = "index.html", "result.json"
+
+
+@dataclass(frozen=True)
+class Study:
+    """The result of a study.
+
+    Args:
+        verdict: the answer: `helps`, `reason`, `rate`, `headline`, and the sentences of the evidence.
+        results: every number that it rests on.
+        data: the dataset.
+        plan: the settings.
+        document: the content of `result.json`.
+        folder: where the report, the trials and the weights are.
+    """
+
+    verdict: Verdict
+    results: Results
+    data: Dataset
+    plan: Plan
+    document: dict[str, Any]
+    folder: Path
+
+    @property
+    def report(self) -> Path:
+        """The report, one HTML file."""
+        return self.folder / REPORT
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that the command prints."""
+        return results_tables(self.results, self.data.task)
+
+    def figures(self, dark: bool = False) -> list[Any]:
+        """Return the loss by rate, and its difference to training without dropout, as Plotly figures; the report has more."""
+        drawn = (figures.rate_curve(self.results, self.data.task), figures.difference(self.results, "loss", 1.0, ""))
+        return [draw(figure, USER, dark) for figure in drawn]
+
+    def __repr__(self) -> str:
+        sentences = (self.verdict.headline, *self.verdict.sentences, self.verdict.overfitting)
+        return "\n".join([*sentences, "", *map(str, self.tables), f"The report: {self.report}"])
+
+    def _repr_html_(self) -> str:
+        """Show the answer, the tables, and two figures in a notebook."""
+        sentences = " ".join((*self.verdict.sentences, self.verdict.overfitting))
+        drawn = [figure.to_html(full_html=False, include_plotlyjs=not number) for number, figure in enumerate(self.figures())]
+        text = f"<p><strong>{html.escape(self.verdict.headline)}</strong> {html.escape(sentences)}</p>"
+        return "\n".join([text, *(table.html() for table in self.tables), *drawn])
+
+
+def conduct(request: Request, err: Console) -> Study:
+    """Run what is missing of a study, and write its result and its report.
+
+    Args:
+        request: what is asked.
+        err: shows what is done.
+
+    Raises:
+        StudyError: an error that the caller can correct.
+        ModuleNotFoundError: a library of the study extra is missing.
+    """
+    for library in ("jinja2", "plotly"):  # the report needs them at the end; a missing one stops the run at once
+        need(library, USER)
+    plan = request.plan
+    with err.status("reading the data"):
+        data = request.problem.dataset(plan.seed)
+        fabric_for(plan)
+        check_configurations(data, plan)
+        store = Store(request.out, identity(data, plan))
+    try:
+        seeds = _train(request, data, store, err)
+        results = summarize(data, plan, store, seeds)
+        seen = lesson(data, plan, store, results)
+    except KeyboardInterrupt:
+        kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
+        err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
+        raise
+    finally:
+        store.close()
+    verdict = judge(results, data)
+    study = Study(verdict, results, data, plan, document(data, plan, results, verdict), request.out)
+    write(request.out / RESULT, json.dumps(study.document, indent=2, allow_nan=False) + "\n")
+    write(study.report, report(data, plan, results, verdict, seen, request.command))
+    return study
+
+
+def identity(data: Dataset, plan: Plan) -> dict[str, Any]:
+    """Return the settings that two runs in one folder must share: all but seeds, jobs and budget."""
+    made_by = {"torch": torch.__version__, "thinnet": version("thinnet")}
+    return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | asdict(plan) | made_by))
+
+
+def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
+    """Train the missing trials; return the number of whole rounds."""
+    plan, finished = request.plan, store.finished()
+    total = trials_in_all(plan, request.seeds)
+    before = min(sum(key.seed < request.seeds for key in finished), total)
+    rows = f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test rows"
+    size = f"{counted(len(plan.configurations), 'configuration')}, {counted(request.seeds, 'seed')}"
+    resumed = f"; {counted(before, 'trial')} already finished" if before else ""
+    if data.name in PROBLEMS:
+        err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
+    err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
+    print_data(err, data)
+    with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
+        show_progress(trials, before, total)
+    losses = {key: trial.loss for key, trial in store.finished().items()}
+    look = current_look(plan, losses, request.seeds)
+    seeds = whole_rounds(losses, look.configurations, look.seeds)
+    if seeds < request.seeds:
+        err.print(f"The budget is spent after {seeds} of {request.seeds} seeds. The same command resumes from here.")
+    return seeds
