@@ -40,9 +40,11 @@ from thinnet.methods.spatial.max_pool_dropout import max_pool_dropout2d as max_p
 from thinnet.methods.spatial.spatial_dropout import dropout1d as dropout1d
 from thinnet.methods.spatial.spatial_dropout import dropout2d as dropout2d
 from thinnet.methods.spatial.spatial_dropout import dropout3d as dropout3d
+from thinnet.methods.spatial.spec_augment import spec_augment as spec_augment
 from thinnet.methods.tokens.embedding_dropout import embedding_dropout as embedding_dropout
 from thinnet.methods.tokens.hidden_cut import hidden_cut as hidden_cut
 from thinnet.methods.tokens.patch_dropout import patch_dropout as patch_dropout
+from thinnet.methods.tokens.span_masking import span_masking as span_masking
 from thinnet.methods.tokens.token_dropout import token_dropout as token_dropout
 from thinnet.methods.tokens.word_dropout import word_dropout as word_dropout
 from thinnet.methods.weights.drop_connect import drop_connect as drop_connect

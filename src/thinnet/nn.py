@@ -51,9 +51,11 @@ from thinnet.methods.spatial.max_pool_dropout import MaxPoolDropout2d as MaxPool
 from thinnet.methods.spatial.spatial_dropout import Dropout1d as Dropout1d
 from thinnet.methods.spatial.spatial_dropout import Dropout2d as Dropout2d
 from thinnet.methods.spatial.spatial_dropout import Dropout3d as Dropout3d
+from thinnet.methods.spatial.spec_augment import SpecAugment as SpecAugment
 from thinnet.methods.tokens.embedding_dropout import EmbeddingDropout as EmbeddingDropout
 from thinnet.methods.tokens.hidden_cut import HiddenCut as HiddenCut
 from thinnet.methods.tokens.patch_dropout import PatchDropout as PatchDropout
+from thinnet.methods.tokens.span_masking import SpanMasking as SpanMasking
 from thinnet.methods.tokens.token_dropout import TokenDropout as TokenDropout
 from thinnet.methods.tokens.word_dropout import WordDropout as WordDropout
 from thinnet.methods.weights.drop_connect import DropConnect as DropConnect

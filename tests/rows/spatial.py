@@ -2,6 +2,7 @@
 
 from rows.row import METHODS, Row
 from thinnet.methods.spatial.cutout import Cutout
+from thinnet.methods.spatial.spec_augment import SpecAugment
 
 _BLOCKS = dict(rates=(0.05, 0.1, 0.3))  # at higher rates too few positions are kept to test variances
 
@@ -33,6 +34,9 @@ ROWS = (
     ),
 )
 
-LAYERS: tuple[Row, ...] = (Row(METHODS["Cutout"], ((3, 2, 8, 6),), build=lambda p: Cutout(4)),)
+LAYERS: tuple[Row, ...] = (
+    Row(METHODS["Cutout"], ((3, 2, 8, 6),), build=lambda p: Cutout(4)),
+    Row(METHODS["SpecAugment"], ((3, 2, 8, 20),), build=lambda p: SpecAugment(time_width=9, frequency_width=4)),
+)
 
-OWN_TESTS: dict[str, str] = {"Cutout": "methods/test_cutout.py"}
+OWN_TESTS: dict[str, str] = {"Cutout": "methods/test_cutout.py", "SpecAugment": "methods/test_spec_augment.py"}

@@ -27,6 +27,8 @@ ROWS = (
         **BELOW_ONE,
     ),
     Row(METHODS["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates that cut whole tokens
+    Row(METHODS["SpanMasking"], ((4, 8, 5), (3, 40, 2)), dict(length=3), kept=64 * 13),
+    Row(METHODS["SpanMasking"], ((3, 4, 2),), dict(length=10), kept=64 * 22),  # longer than the sequence
 )
 
 IDS = torch.arange(12).reshape(3, 4) % 7

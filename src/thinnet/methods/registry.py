@@ -27,8 +27,8 @@ from thinnet.methods.losses import consistency, fraternal, multi_sample, r_drop
 from thinnet.methods.moments import fast_dropout, propagate
 from thinnet.methods.recurrent import locked_dropout, recurrent_dropout, rnn_drop, variational, zoneout
 from thinnet.methods.residual import drop_path, fractal_join, layer_drop, shake_drop, stochastic_depth
-from thinnet.methods.spatial import cutout, drop_block, max_pool_dropout, spatial_dropout
-from thinnet.methods.tokens import embedding_dropout, hidden_cut, patch_dropout, token_dropout, word_dropout
+from thinnet.methods.spatial import cutout, drop_block, max_pool_dropout, spatial_dropout, spec_augment
+from thinnet.methods.tokens import embedding_dropout, hidden_cut, patch_dropout, span_masking, token_dropout, word_dropout
 from thinnet.methods.weights import drop_connect, drop_filter, max_norm, mixout, shakeout, targeted_dropout, weight_drop
 
 FOLDERS: dict[str, tuple[Method, ...]] = {
@@ -47,6 +47,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *drop_block.METHODS,
         *max_pool_dropout.METHODS,
         *spatial_dropout.METHODS,
+        *spec_augment.METHODS,
     ),
     "weights": (
         *drop_connect.METHODS,
@@ -82,6 +83,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *embedding_dropout.METHODS,
         *hidden_cut.METHODS,
         *patch_dropout.METHODS,
+        *span_masking.METHODS,
         *token_dropout.METHODS,
         *word_dropout.METHODS,
     ),

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from thinnet.methods import spans
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
@@ -73,9 +74,7 @@ def _cut(key: NoiseKey, x: Tensor, size: int) -> Tensor:
     u, cut = key.uniform((len(x), 2)), torch.ones((), dtype=torch.bool, device=x.device)
     for axis in (0, 1):
         length = x.shape[2 + axis]
-        first = (u[:, axis, None] * length).long() - size // 2  # u length is below length in float32 too
-        place = torch.arange(length, device=x.device)
-        inside = (first <= place) & (place < first + size)
+        inside = spans.inside(spans.start(u[:, axis], length) - size // 2, size, length)
         cut = cut & (inside[:, None, :, None] if axis == 0 else inside[:, None, None, :])
     return x.clone().masked_fill_(cut, 0)  # in the memory format of x
 

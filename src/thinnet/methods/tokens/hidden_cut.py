@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thinnet.methods import spans
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
@@ -28,9 +29,7 @@ def _rounded(tokens: int, rate: Any) -> Any:
 
 def cut_share(tokens: int, p: float) -> Tensor:
     """Returns the probability of each token to be cut by a uniform span: inner tokens are in more spans."""
-    place, cut = torch.arange(tokens, dtype=torch.float64), span(tokens, p)
-    covering = torch.minimum(place + 1, tokens - place).clamp(max=min(cut, tokens - cut + 1))
-    return covering / (tokens - cut + 1)
+    return spans.share(tokens, span(tokens, p))
 
 
 def mean(x: Tensor, p: float) -> Tensor:
@@ -83,9 +82,8 @@ def _cut(key: NoiseKey, x: Tensor, scores: Tensor | None) -> Tensor:
     tokens = x.shape[1]
     cut = _rounded(tokens, key.rate.long())
     u = key.uniform((len(x), 1))
-    first = (u * (tokens - cut + 1)).long() if scores is None else _starts(u, scores, cut)
-    place = torch.arange(tokens, device=x.device)
-    return torch.where(((first <= place) & (place < first + cut))[..., None], 0, x)
+    first = spans.start(u, tokens - cut + 1) if scores is None else _starts(u, scores, cut)
+    return torch.where(spans.inside(first[:, 0], cut, tokens)[..., None], 0, x)
 
 
 def hidden_cut(
