@@ -42,7 +42,7 @@ def section(family: tuple[Method, ...]) -> str:
     """Returns the section of a method."""
     card = cards.read(family[0])
     names = "; ".join(", ".join(f"`{name}`" for name in catalogue.public_names(method)) for method in family)
-    rows = {"Names": names} | card.sections | {"p in": family[0].facts.domain}
+    rows = {"Names": names} | card.sections | {"Used in practice by": cards.used_by(family[0]), "p in": family[0].facts.domain}
     lines = [f"### {card.title}", card.summary, f"```text\n{card.equation}\n```"]
     lines += [f"![{method.name}](gallery/{method.name}.png)" for method in family if method.picture is not None]
     table = [[f"**{name.lower()}**", text.replace("|", "\\|")] for name, text in rows.items() if text]

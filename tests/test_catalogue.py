@@ -51,6 +51,16 @@ def test_a_picture_is_the_same_each_time_and_is_not_the_input(method) -> None:
     assert not torch.equal(picture, catalogue.scene())
 
 
+def test_uses_are_stated_for_one_method_each_and_are_shown() -> None:
+    uses = {id(method.facts): (method, method.facts.used_by) for method in REGISTRY if method.facts.used_by}
+    stated = [used for _, used in uses.values()]
+    assert uses and len(set(stated)) == len(stated)  # none is inherited from a method with similar facts
+    for method, used in uses.values():
+        shown = " ".join(printed(method.name).split())
+        assert all(use.project.split()[0] in shown for use in used)
+        assert json.loads(printed(method.name, "--json"))["used_by"] == [use._asdict() for use in used]
+
+
 def test_json_is_for_programs() -> None:
     assert [entry["module"] or entry["function"] for entry in json.loads(printed("--json"))] == [m.name for m in REGISTRY]
     entry = json.loads(printed("dropout", "--json"))

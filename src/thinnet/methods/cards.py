@@ -41,6 +41,11 @@ def read(method: Method) -> Card:
     return Card(title(method), _joined(paragraphs[0]), equation, {name: found[name] for name in SECTIONS if name in found})
 
 
+def used_by(method: Method) -> str:
+    """Returns the projects that use a method, with their settings, in one line."""
+    return "; ".join(f"{use.project}: `{use.setting}`" for use in method.facts.used_by)
+
+
 def title(method: Method) -> str:
     """Returns the name of a method in prose: "Alpha dropout" for `AlphaDropout`, "DropPath" for `DropPath`."""
     if method.title or not method.name.endswith("Dropout"):

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from itertools import groupby
 from textwrap import indent
+from typing import Any
 
 import torch
 from rich.console import Group, RenderableType
@@ -12,7 +13,7 @@ from rich.text import Text
 from torch import Tensor
 
 from thinnet.methods import other_names
-from thinnet.methods.cards import SECTIONS, read
+from thinnet.methods.cards import SECTIONS, read, used_by
 from thinnet.methods.facts import Method
 from thinnet.methods.other_names import Topic
 from thinnet.methods.registry import FOLDERS, REGISTRY
@@ -76,15 +77,16 @@ def aliases(method: Method) -> list[str]:
     return [thing.__name__ for thing in (method.module, method.function) if thing is not None] + [read(method).title]
 
 
-def plain(method: Method | Topic) -> dict[str, str | None]:
+def plain(method: Method | Topic) -> dict[str, Any]:
     """Returns the card of a method and the names of its class and function, as JSON can hold them."""
     if isinstance(method, Topic):
         return {"module": None, "function": None, "name": method.title, **method._asdict()}
     module, function = (thing.__name__ if thing is not None else None for thing in (method.module, method.function))
     found = read(first(method))
     words = {name.lower().replace(" ", "_"): found.sections.get(name, "") for name in SECTIONS}
+    uses = {"used_by": [use._asdict() for use in method.facts.used_by]}
     names = {"module": module, "function": function, "name": found.title}
-    return names | {"summary": found.summary, "equation": found.equation, "domain": method.facts.domain} | words
+    return names | {"summary": found.summary, "equation": found.equation, "domain": method.facts.domain} | words | uses
 
 
 def first(method: Method) -> Method:
@@ -118,8 +120,8 @@ def card(method: Method | Topic) -> RenderableType:
     found = read(first(method))
     grid = Grid.grid(padding=(0, 2))
     grid.add_row("use", Text("\n".join(f"thinnet.{name}" for name in public_names(method))))
-    rows = found.sections | {"p in": method.facts.domain}
-    for heading, text in rows.items():
+    rows = found.sections | {"Used in practice by": used_by(method), "p in": method.facts.domain}
+    for heading, text in ((heading, text) for heading, text in rows.items() if text):
         grid.add_row(Text(heading.lower(), style="bold"), Text(text))
     title = Text(found.title, style="bold cyan")
     return Group(title, found.summary, "", Text(indent(found.equation, "    "), style="italic"), "", grid, *_picture(method))

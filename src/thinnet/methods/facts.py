@@ -7,6 +7,13 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 
+class Use(NamedTuple):
+    """Where a method is used in practice: the project or model, and the setting that turns it on there."""
+
+    project: str
+    setting: str
+
+
 @dataclass(frozen=True)
 class Facts:
     """What the invariant tests need to know about a method; the words stand in the docstring of its class.
@@ -27,6 +34,7 @@ class Facts:
         per_batch: whether the samples of a batch share their mask.
         after_first: whether a shared mask has the address of the first sample of the batch, instead of no sample.
         in_eval: what the method computes in eval, where that is not the identity.
+        used_by: projects that use the method, by its own or an equivalent implementation, with their setting.
     """
 
     domain: str = "[0, 1]"
@@ -41,6 +49,7 @@ class Facts:
     per_batch: bool = False
     after_first: bool = False
     in_eval: Callable[..., Tensor] | None = None
+    used_by: tuple[Use, ...] = ()
 
 
 class Method(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.spatial import blocks
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site
@@ -21,7 +21,7 @@ def checked(function: str, name: str, value: object) -> int:
 
 def seed_rate(p: Any, length: int) -> Any:
     """Returns the rate at which spans start so that each position is in at least one of them with probability p."""
-    exact = 1 - (1 - torch.as_tensor(p).double()) ** (1 / length)
+    exact = 1 - (1 - torch.as_tensor(p, dtype=torch.float64)) ** (1 / length)
     return (exact * blocks.SPACING).round() / blocks.SPACING
 
 
@@ -47,6 +47,7 @@ FACTS = Facts(
     noise="uniform",
     noise_shape=lambda shape, length=10, **_: (shape[0], shape[1] + length - 1),
     independent=False,
+    used_by=(Use("transformers, wav2vec 2.0 and HuBERT", "mask_time_prob=0.05, mask_time_length=10"),),
 )
 
 
