@@ -21,6 +21,7 @@ SHAPES = {
     "attention": WEIGHTS,
     "residual": WORDS,
     "tokens": WORDS,
+    "inputs": UNITS,
     "graphs": UNITS,
     "learned": UNITS,
 }
@@ -43,7 +44,7 @@ SETTINGS: dict[str, Case] = {
     "VariationalDropout": (lambda: methods.VariationalDropout(1024), UNITS),
 }
 OTHER_SIZES = ("Dropout1d", "Dropout3d", "DropBlock1d", "DropBlock3d", "MaxPoolDropout1d")
-OTHER_INPUTS = ("EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes")  # ids and graphs
+OTHER_INPUTS = ("ModalityDropout", "EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes")  # ids and graphs
 LAYERS = (
     *("Standout", "MultiheadAttention", "FractalJoin", "FractalPath", "LayerDrop", "StochasticDepth"),
     *("ConcreteDropout", "InformationDropout", "SparseVariationalDropout", "VariationalWeightDropout"),

@@ -20,6 +20,9 @@ from thinnet.methods.elementwise.uniform_dropout import uniform_dropout as unifo
 from thinnet.methods.graphs.drop_edge import drop_edge as drop_edge
 from thinnet.methods.graphs.drop_node import drop_node as drop_node
 from thinnet.methods.graphs.drop_nodes import drop_nodes as drop_nodes
+from thinnet.methods.inputs.condition_dropout import condition_dropout as condition_dropout
+from thinnet.methods.inputs.feature_dropout import feature_dropout as feature_dropout
+from thinnet.methods.inputs.modality_dropout import modality_dropout as modality_dropout
 from thinnet.methods.learned.concrete_dropout import concrete_dropout as concrete_dropout
 from thinnet.methods.learned.information_dropout import information_dropout as information_dropout
 from thinnet.methods.learned.variational_dropout import variational_dropout as variational_dropout

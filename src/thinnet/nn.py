@@ -20,6 +20,9 @@ from thinnet.methods.elementwise.uniform_dropout import UniformDropout as Unifor
 from thinnet.methods.graphs.drop_edge import DropEdge as DropEdge
 from thinnet.methods.graphs.drop_node import DropNode as DropNode
 from thinnet.methods.graphs.drop_nodes import DropNodes as DropNodes
+from thinnet.methods.inputs.condition_dropout import ConditionDropout as ConditionDropout
+from thinnet.methods.inputs.feature_dropout import FeatureDropout as FeatureDropout
+from thinnet.methods.inputs.modality_dropout import ModalityDropout as ModalityDropout
 from thinnet.methods.learned.concrete_dropout import ConcreteDropout as ConcreteDropout
 from thinnet.methods.learned.information_dropout import InformationDropout as InformationDropout
 from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout as SparseVariationalDropout

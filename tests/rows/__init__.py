@@ -7,6 +7,7 @@ from rows import (
     attention,
     elementwise,
     graphs,
+    inputs,
     learned,
     losses,
     moments,
@@ -17,7 +18,7 @@ from rows import (
     weights,
 )
 
-_FOLDERS = (elementwise, learned, spatial, weights, recurrent, attention, residual, tokens, graphs, losses, moments)
+_FOLDERS = (elementwise, learned, spatial, weights, recurrent, attention, residual, tokens, inputs, graphs, losses, moments)
 
 ROWS = tuple(row for folder in _FOLDERS for row in folder.ROWS)
 LAYERS = tuple(row for folder in _FOLDERS for row in getattr(folder, "LAYERS", ()))

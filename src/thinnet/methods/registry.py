@@ -16,6 +16,7 @@ from thinnet.methods.elementwise import (
 )
 from thinnet.methods.facts import Method
 from thinnet.methods.graphs import drop_edge, drop_node, drop_nodes
+from thinnet.methods.inputs import condition_dropout, feature_dropout, modality_dropout
 from thinnet.methods.learned import (
     concrete_dropout,
     information_dropout,
@@ -86,6 +87,11 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *span_masking.METHODS,
         *token_dropout.METHODS,
         *word_dropout.METHODS,
+    ),
+    "inputs": (
+        *condition_dropout.METHODS,
+        *feature_dropout.METHODS,
+        *modality_dropout.METHODS,
     ),
     "graphs": (
         *drop_edge.METHODS,

@@ -1,0 +1,1 @@
+"""Methods for the router of a mixture of experts."""

@@ -1,0 +1,1 @@
+"""Methods that drop inputs: conditions, columns, modalities."""
