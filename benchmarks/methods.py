@@ -22,6 +22,7 @@ SHAPES = {
     "residual": WORDS,
     "tokens": WORDS,
     "inputs": UNITS,
+    "experts": UNITS,
     "graphs": UNITS,
     "learned": UNITS,
 }
@@ -44,7 +45,15 @@ SETTINGS: dict[str, Case] = {
     "VariationalDropout": (lambda: methods.VariationalDropout(1024), UNITS),
 }
 OTHER_SIZES = ("Dropout1d", "Dropout3d", "DropBlock1d", "DropBlock3d", "MaxPoolDropout1d")
-OTHER_INPUTS = ("ModalityDropout", "EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes")  # ids and graphs
+OTHER_INPUTS = (
+    "ExpertDropout",
+    "GatingDropout",
+    "ModalityDropout",
+    "EmbeddingDropout",
+    "WordDropout",
+    "DropEdge",
+    "DropNodes",
+)  # ids and graphs
 LAYERS = (
     *("Standout", "MultiheadAttention", "FractalJoin", "FractalPath", "LayerDrop", "StochasticDepth"),
     *("ConcreteDropout", "InformationDropout", "SparseVariationalDropout", "VariationalWeightDropout"),

@@ -6,6 +6,7 @@
 from rows import (
     attention,
     elementwise,
+    experts,
     graphs,
     inputs,
     learned,
@@ -18,7 +19,21 @@ from rows import (
     weights,
 )
 
-_FOLDERS = (elementwise, learned, spatial, weights, recurrent, attention, residual, tokens, inputs, graphs, losses, moments)
+_FOLDERS = (
+    elementwise,
+    learned,
+    spatial,
+    weights,
+    recurrent,
+    attention,
+    residual,
+    tokens,
+    inputs,
+    experts,
+    graphs,
+    losses,
+    moments,
+)
 
 ROWS = tuple(row for folder in _FOLDERS for row in folder.ROWS)
 LAYERS = tuple(row for folder in _FOLDERS for row in getattr(folder, "LAYERS", ()))

@@ -1,6 +1,7 @@
 """Rows of the methods that drop or perturb single elements."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,11 @@ IMPORTANCE = {"importance": torch.tensor([0.7, 1.1, 0.9, 9.0, 1.2, 1.0, 0.8]), "
 with torch.random.fork_rng():
     torch.manual_seed(0)
     LAYER = {"layer": nn.Linear(5, 7), "activation": torch.tanh, "alpha": 1.5, "beta": -0.4}
+
+
+def sized(name: str) -> dict[str, Any]:
+    """The row of a method with the size of its noise instead of a rate."""
+    return dict(rates=(0.25, 0.5), edges=(), outside=(), build=METHODS[name].module)
 
 
 def importance_at(p: float) -> nn.Module:
@@ -38,6 +44,7 @@ ROWS = (
     Row(METHODS["BatchwiseDropout"], ((5, 7), (3, 131), (2, 3, 4, 5)), kept=160, compiles=False),
     Row(METHODS["BatchwiseDropout"], FLAT[1:], {"count": "bernoulli", "axis": 1}, kept=160),
     Row(METHODS["GaussianDropout"], FLAT, **BELOW_ONE),
+    Row(METHODS["GaussianNoise"], FLAT, **sized("GaussianNoise")),
     Row(
         METHODS["ImportanceDropout"],
         ((5, 7), (3, 2, 7)),

@@ -2,7 +2,7 @@
 
 import torch
 
-from rows.elementwise import BELOW_ONE
+from rows.elementwise import BELOW_ONE, sized
 from rows.row import METHODS, Called, Row
 from thinnet.functional import embedding_dropout
 
@@ -27,6 +27,7 @@ ROWS = (
         **BELOW_ONE,
     ),
     Row(METHODS["HiddenCut"], ((4, 8, 5), (3, 40, 2)), rates=(0.25, 0.5, 0.875), kept=64 * 8),  # rates that cut whole tokens
+    Row(METHODS["NEFTune"], ((4, 8, 5), (3, 130, 2)), **sized("NEFTune")),
     Row(METHODS["SpanMasking"], ((4, 8, 5), (3, 40, 2)), dict(length=3), kept=64 * 13),
     Row(METHODS["SpanMasking"], ((3, 4, 2),), dict(length=10), kept=64 * 22),  # longer than the sequence
 )

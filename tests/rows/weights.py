@@ -8,6 +8,7 @@ from torch import nn
 from rows.row import METHODS, Called, Row
 from thinnet.functional import mixout, targeted_dropout
 from thinnet.methods.facts import Method
+from thinnet.methods.weights.lora_dropout import LoRADropout
 
 
 def layer(make: type[nn.Module], *arguments: object, **options: object) -> dict[str, object]:
@@ -21,6 +22,11 @@ def per_batch(name: str) -> Method:
     """The method with one mask for the batch."""
     method = METHODS[name]
     return method._replace(facts=replace(method.facts, per_batch=True))
+
+
+def updated(update: nn.Module, a: torch.Tensor) -> torch.Tensor:
+    """The update of a first factor, with fixed second ones."""
+    return update(a, torch.ones(len(a), 3, 2, dtype=a.dtype))
 
 
 BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5"))
@@ -52,6 +58,7 @@ ROWS: tuple[Row, ...] = (
     Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, **LAYER, kept=1024, **BELOW_ONE),
 )
 LAYERS: tuple[Row, ...] = (
+    Row(METHODS["LoRADropout"], ((4, 2, 5),), build=lambda p: Called(updated, LoRADropout(p)), resized=True, rounded=False),
     Row(
         METHODS["Mixout"],
         ((6, 5),),
@@ -60,4 +67,8 @@ LAYERS: tuple[Row, ...] = (
     Row(METHODS["TargetedDropout"], ((6, 5),), build=lambda p: Called(lambda x, on: targeted_dropout(x, p, training=on))),
     Row(METHODS["TargetedDropout"], FLAT[:1], SMALL, **LAYER),
 )
-OWN_TESTS: dict[str, str] = {"TargetedDropout": "methods/test_targeted_dropout.py", "max_norm_": "methods/test_max_norm.py"}
+OWN_TESTS: dict[str, str] = {
+    "LoRADropout": "methods/test_weights_lora.py",
+    "TargetedDropout": "methods/test_targeted_dropout.py",
+    "max_norm_": "methods/test_max_norm.py",
+}

@@ -9,11 +9,13 @@ from thinnet.methods.elementwise import (
     batchwise_dropout,
     dropout,
     gaussian_dropout,
+    gaussian_noise,
     importance_dropout,
     jumpout,
     standout,
     uniform_dropout,
 )
+from thinnet.methods.experts import expert_dropout, gating_dropout, router_jitter
 from thinnet.methods.facts import Method
 from thinnet.methods.graphs import drop_edge, drop_node, drop_nodes
 from thinnet.methods.inputs import condition_dropout, feature_dropout, modality_dropout
@@ -29,8 +31,25 @@ from thinnet.methods.moments import fast_dropout, propagate
 from thinnet.methods.recurrent import locked_dropout, recurrent_dropout, rnn_drop, variational, zoneout
 from thinnet.methods.residual import drop_path, fractal_join, layer_drop, shake_drop, stochastic_depth
 from thinnet.methods.spatial import cutout, drop_block, max_pool_dropout, spatial_dropout, spec_augment
-from thinnet.methods.tokens import embedding_dropout, hidden_cut, patch_dropout, span_masking, token_dropout, word_dropout
-from thinnet.methods.weights import drop_connect, drop_filter, max_norm, mixout, shakeout, targeted_dropout, weight_drop
+from thinnet.methods.tokens import (
+    embedding_dropout,
+    hidden_cut,
+    neftune,
+    patch_dropout,
+    span_masking,
+    token_dropout,
+    word_dropout,
+)
+from thinnet.methods.weights import (
+    drop_connect,
+    drop_filter,
+    lora_dropout,
+    max_norm,
+    mixout,
+    shakeout,
+    targeted_dropout,
+    weight_drop,
+)
 
 FOLDERS: dict[str, tuple[Method, ...]] = {
     "elementwise": (
@@ -38,6 +57,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *alpha_dropout.METHODS,
         *batchwise_dropout.METHODS,
         *gaussian_dropout.METHODS,
+        *gaussian_noise.METHODS,
         *importance_dropout.METHODS,
         *jumpout.METHODS,
         *standout.METHODS,
@@ -53,6 +73,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
     "weights": (
         *drop_connect.METHODS,
         *drop_filter.METHODS,
+        *lora_dropout.METHODS,
         *max_norm.METHODS,
         *mixout.METHODS,
         *shakeout.METHODS,
@@ -83,6 +104,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
     "tokens": (
         *embedding_dropout.METHODS,
         *hidden_cut.METHODS,
+        *neftune.METHODS,
         *patch_dropout.METHODS,
         *span_masking.METHODS,
         *token_dropout.METHODS,
@@ -92,6 +114,11 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *condition_dropout.METHODS,
         *feature_dropout.METHODS,
         *modality_dropout.METHODS,
+    ),
+    "experts": (
+        *expert_dropout.METHODS,
+        *gating_dropout.METHODS,
+        *router_jitter.METHODS,
     ),
     "graphs": (
         *drop_edge.METHODS,

@@ -69,9 +69,9 @@ def modality_dropout(
     >>> (image[:, 0] + text[:, 0]).tolist()  # one of the two stays
     [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
-    if not isinstance(inputs, (tuple, list)):
+    if not isinstance(inputs, (Tensor, tuple, list)):
         return no_tensor(modality_dropout, locals())
-    given = _checked("modality_dropout", tuple(inputs))
+    given = _checked("modality_dropout", (inputs,) if isinstance(inputs, Tensor) else tuple(inputs))
     key = draw_key("modality_dropout", given[0], p, training, generator)
     return given if key is None else _drop(key, given)
 
