@@ -45,17 +45,12 @@ SETTINGS: dict[str, Case] = {
     "VariationalDropout": (lambda: methods.VariationalDropout(1024), UNITS),
 }
 OTHER_SIZES = ("Dropout1d", "Dropout3d", "DropBlock1d", "DropBlock3d", "MaxPoolDropout1d")
-OTHER_INPUTS = (
-    "ExpertDropout",
-    "GatingDropout",
-    "ModalityDropout",
-    "EmbeddingDropout",
-    "WordDropout",
-    "DropEdge",
-    "DropNodes",
-)  # ids and graphs
+OTHER_INPUTS = (  # ids, graphs, logits of experts, several inputs or outputs
+    *("EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes", "DropMessage"),
+    *("ModalityDropout", "ExpertDropout", "GatingDropout", "GradDrop"),
+)
 LAYERS = (
-    *("Standout", "MultiheadAttention", "FractalJoin", "FractalPath", "LayerDrop", "StochasticDepth"),
+    *("Standout", "MultiheadAttention", "FractalJoin", "FractalPath", "LayerDrop", "TokenBypass", "StochasticDepth"),
     *("ConcreteDropout", "InformationDropout", "SparseVariationalDropout", "VariationalWeightDropout"),
 )
 LEFT_OUT = {"Dropout", *OTHER_SIZES, *OTHER_INPUTS, *LAYERS}

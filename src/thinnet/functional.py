@@ -22,6 +22,7 @@ from thinnet.methods.experts.expert_dropout import expert_dropout as expert_drop
 from thinnet.methods.experts.gating_dropout import gating_dropout as gating_dropout
 from thinnet.methods.experts.router_jitter import router_jitter as router_jitter
 from thinnet.methods.graphs.drop_edge import drop_edge as drop_edge
+from thinnet.methods.graphs.drop_message import drop_message as drop_message
 from thinnet.methods.graphs.drop_node import drop_node as drop_node
 from thinnet.methods.graphs.drop_nodes import drop_nodes as drop_nodes
 from thinnet.methods.inputs.condition_dropout import condition_dropout as condition_dropout
@@ -38,6 +39,7 @@ from thinnet.methods.residual.drop_path import drop_path as drop_path
 from thinnet.methods.residual.fractal_join import fractal_join as fractal_join
 from thinnet.methods.residual.layer_drop import layer_drop as layer_drop
 from thinnet.methods.residual.shake_drop import shake_drop as shake_drop
+from thinnet.methods.residual.token_bypass import token_bypass as token_bypass
 from thinnet.methods.spatial.cutout import cutout as cutout
 from thinnet.methods.spatial.drop_block import drop_block1d as drop_block1d
 from thinnet.methods.spatial.drop_block import drop_block2d as drop_block2d
@@ -60,5 +62,6 @@ from thinnet.methods.weights.drop_filter import drop_filter as drop_filter
 from thinnet.methods.weights.lora_dropout import lora_dropout as lora_dropout
 from thinnet.methods.weights.max_norm import max_norm_ as max_norm_
 from thinnet.methods.weights.mixout import mixout as mixout
+from thinnet.methods.weights.quant_noise import quant_noise as quant_noise
 from thinnet.methods.weights.shakeout import shakeout as shakeout
 from thinnet.methods.weights.targeted_dropout import targeted_dropout as targeted_dropout

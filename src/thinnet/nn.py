@@ -22,6 +22,7 @@ from thinnet.methods.experts.expert_dropout import ExpertDropout as ExpertDropou
 from thinnet.methods.experts.gating_dropout import GatingDropout as GatingDropout
 from thinnet.methods.experts.router_jitter import RouterJitter as RouterJitter
 from thinnet.methods.graphs.drop_edge import DropEdge as DropEdge
+from thinnet.methods.graphs.drop_message import DropMessage as DropMessage
 from thinnet.methods.graphs.drop_node import DropNode as DropNode
 from thinnet.methods.graphs.drop_nodes import DropNodes as DropNodes
 from thinnet.methods.inputs.condition_dropout import ConditionDropout as ConditionDropout
@@ -32,6 +33,7 @@ from thinnet.methods.learned.information_dropout import InformationDropout as In
 from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout as SparseVariationalDropout
 from thinnet.methods.learned.variational_dropout import VariationalDropout as VariationalDropout
 from thinnet.methods.learned.variational_weight_dropout import VariationalWeightDropout as VariationalWeightDropout
+from thinnet.methods.losses.grad_drop import GradDrop as GradDrop
 from thinnet.methods.losses.multi_sample import MultiSample as MultiSample
 from thinnet.methods.moments.fast_dropout import FastDropout as FastDropout
 from thinnet.methods.recurrent.locked_dropout import LockedDropout as LockedDropout
@@ -49,6 +51,7 @@ from thinnet.methods.residual.fractal_join import FractalPath as FractalPath
 from thinnet.methods.residual.layer_drop import LayerDrop as LayerDrop
 from thinnet.methods.residual.shake_drop import ShakeDrop as ShakeDrop
 from thinnet.methods.residual.stochastic_depth import StochasticDepth as StochasticDepth
+from thinnet.methods.residual.token_bypass import TokenBypass as TokenBypass
 from thinnet.methods.spatial.cutout import Cutout as Cutout
 from thinnet.methods.spatial.drop_block import DropBlock1d as DropBlock1d
 from thinnet.methods.spatial.drop_block import DropBlock2d as DropBlock2d
@@ -70,6 +73,7 @@ from thinnet.methods.weights.drop_connect import DropConnect as DropConnect
 from thinnet.methods.weights.drop_filter import DropFilter as DropFilter
 from thinnet.methods.weights.lora_dropout import LoRADropout as LoRADropout
 from thinnet.methods.weights.mixout import Mixout as Mixout
+from thinnet.methods.weights.quant_noise import QuantNoise as QuantNoise
 from thinnet.methods.weights.shakeout import Shakeout as Shakeout
 from thinnet.methods.weights.targeted_dropout import TargetedDropout as TargetedDropout
 from thinnet.methods.weights.weight_drop import WeightDrop as WeightDrop

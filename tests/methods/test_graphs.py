@@ -14,6 +14,7 @@ import thinnet
 from thinnet.methods.graphs import drop_edge as edge_file
 from thinnet.methods.graphs import drop_nodes as nodes_file
 from thinnet.methods.graphs.drop_edge import DropEdge, drop_edge
+from thinnet.methods.graphs.drop_message import DropMessage, drop_message
 from thinnet.methods.graphs.drop_node import DropNode
 from thinnet.methods.graphs.drop_nodes import DropNodes, drop_nodes
 
@@ -275,3 +276,39 @@ def test_a_graph_network_trains_with_dropped_edges_and_nodes() -> None:
     accuracy = float((first.argmax(1) == labels)[others].double().mean())
     alone = x[:, :3].argmax(1) == labels  # prediction from the features of a node alone
     assert accuracy > 0.85 > float(alone.double().mean())
+
+
+# DropMessage
+
+
+def test_messages_are_dropped_at_the_rate_and_scaled() -> None:
+    messages = torch.randn(3, 5).expand(40_000, 3, 5).reshape(-1, 5)
+    y = drop_message(messages, 0.25, training=True)
+    assert_rate(y == 0, 0.25)
+    torch.testing.assert_close(y[y != 0], messages[y != 0] / 0.75)
+    assert drop_message(messages, 0.25, training=False) is messages
+
+
+def test_a_layer_of_torch_geometric_drops_its_messages_and_not_in_eval() -> None:
+    geometric = pytest.importorskip("torch_geometric")
+    edge_index, x = torch.tensor([[0, 1, 2, 2], [1, 2, 0, 1]]), torch.ones(3, 4)
+    bare = geometric.nn.SimpleConv(aggr="sum")
+    layer = DropMessage(bare, 0.5)
+    rng = thinnet.DropoutRNG(3).bind(layer)
+    rng.at(1)
+    y = layer(x, edge_index)
+    mask = rng.mask(layer.name, step=1, samples=0, shape=(4, 4))[0]
+    expected = torch.zeros(3, 4).index_add(0, edge_index[1], 2 * mask.float())
+    assert_same_bits(y, expected)
+    assert_same_bits(layer(x, edge_index), y) if rng.at(1) else None
+    assert_same_bits(layer.eval()(x, edge_index), bare(x, edge_index))
+    assert not bare._message_forward_hooks
+
+
+def test_a_layer_without_messages_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^DropMessage: layer must pass messages; got Linear"):
+        DropMessage(torch.nn.Linear(2, 2))
+    geometric = pytest.importorskip("torch_geometric")
+    layer, adjacency = DropMessage(geometric.nn.SimpleConv(aggr="sum")), torch.eye(3).to_sparse_csr()
+    with pytest.raises(RuntimeError, match=r"^DropMessage: layer must compute messages; SimpleConv computed none"):
+        layer(torch.ones(3, 4), adjacency)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from rows.elementwise import BELOW_ONE
 from rows.row import METHODS, Called, Row
 from thinnet.methods.residual.fractal_join import FractalJoin
 from thinnet.methods.residual.layer_drop import LayerDrop
@@ -30,6 +31,17 @@ ROWS: tuple[Row, ...] = (
         kept=64 * 3 * 4 * 4 * 2,  # of the kept samples: their indices, and the branch's input
         rounded=False,
         outside=(-0.1, 1.5, float("nan"), True, "0.5", 40),
+    ),
+    Row(
+        METHODS["TokenBypass"],
+        ((3, 10, 4), (2, 7, 4)),
+        settings={"layer": nn.Linear(4, 4), "prefix": 1},
+        state=("weight", "bias"),
+        compiles=False,  # another rate gives another number of tokens, and so another graph
+        kept=64 * 10 * 4 * 8,
+        resized=True,
+        rounded=False,
+        **BELOW_ONE,
     ),
     Row(METHODS["ShakeDrop"], ((5, 3), (4, 3, 2)), kept=400, derivative=False),
 )

@@ -29,6 +29,11 @@ def updated(update: nn.Module, a: torch.Tensor) -> torch.Tensor:
     return update(a, torch.ones(len(a), 3, 2, dtype=a.dtype))
 
 
+def per_map(method: Method) -> Method:
+    """The method on a convolution, for which it states no variance."""
+    return method._replace(facts=replace(method.facts, variance=None))
+
+
 BELOW_ONE = dict(edges=(0.0,), outside=(-0.1, 1.0, 1.5, float("nan"), True, "0.5"))
 SMALL = layer(nn.Linear, 5, 3)
 CONV = layer(nn.Conv1d, 2, 4, 2, stride=2, padding=1, groups=2, padding_mode="circular")
@@ -53,6 +58,16 @@ ROWS: tuple[Row, ...] = (
         derivative=False,
         twice=False,
         **BELOW_ONE,
+    ),
+    Row(METHODS["QuantNoise"], FLAT, SMALL | {"block": 2, "bits": 2}, **LAYER, kept=1024, derivative=False, twice=False),
+    Row(
+        per_map(METHODS["QuantNoise"]),
+        ((5, 2, 4),),
+        CONV | {"block": 3, "bits": 3},
+        **LAYER,
+        kept=4096,
+        derivative=False,
+        twice=False,
     ),
     Row(METHODS["WeightDrop"], FLAT[:1], SMALL, **LAYER, kept=1024),
     Row(METHODS["Mixout"]._replace(function=None), FLAT[:1], MOVED, **LAYER, kept=1024, **BELOW_ONE),

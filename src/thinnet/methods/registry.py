@@ -17,7 +17,7 @@ from thinnet.methods.elementwise import (
 )
 from thinnet.methods.experts import expert_dropout, gating_dropout, router_jitter
 from thinnet.methods.facts import Method
-from thinnet.methods.graphs import drop_edge, drop_node, drop_nodes
+from thinnet.methods.graphs import drop_edge, drop_message, drop_node, drop_nodes
 from thinnet.methods.inputs import condition_dropout, feature_dropout, modality_dropout
 from thinnet.methods.learned import (
     concrete_dropout,
@@ -26,10 +26,10 @@ from thinnet.methods.learned import (
     variational_dropout,
     variational_weight_dropout,
 )
-from thinnet.methods.losses import consistency, fraternal, multi_sample, r_drop
+from thinnet.methods.losses import consistency, fraternal, grad_drop, multi_sample, r_drop
 from thinnet.methods.moments import fast_dropout, propagate
 from thinnet.methods.recurrent import locked_dropout, recurrent_dropout, rnn_drop, variational, zoneout
-from thinnet.methods.residual import drop_path, fractal_join, layer_drop, shake_drop, stochastic_depth
+from thinnet.methods.residual import drop_path, fractal_join, layer_drop, shake_drop, stochastic_depth, token_bypass
 from thinnet.methods.spatial import cutout, drop_block, max_pool_dropout, spatial_dropout, spec_augment
 from thinnet.methods.tokens import (
     embedding_dropout,
@@ -46,6 +46,7 @@ from thinnet.methods.weights import (
     lora_dropout,
     max_norm,
     mixout,
+    quant_noise,
     shakeout,
     targeted_dropout,
     weight_drop,
@@ -76,6 +77,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *lora_dropout.METHODS,
         *max_norm.METHODS,
         *mixout.METHODS,
+        *quant_noise.METHODS,
         *shakeout.METHODS,
         *targeted_dropout.METHODS,
         *weight_drop.METHODS,
@@ -100,6 +102,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *layer_drop.METHODS,
         *shake_drop.METHODS,
         *stochastic_depth.METHODS,
+        *token_bypass.METHODS,
     ),
     "tokens": (
         *embedding_dropout.METHODS,
@@ -122,6 +125,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
     ),
     "graphs": (
         *drop_edge.METHODS,
+        *drop_message.METHODS,
         *drop_node.METHODS,
         *drop_nodes.METHODS,
     ),
@@ -135,6 +139,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
     "losses": (
         *consistency.METHODS,
         *fraternal.METHODS,
+        *grad_drop.METHODS,
         *multi_sample.METHODS,
         *r_drop.METHODS,
     ),

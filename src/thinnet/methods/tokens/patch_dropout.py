@@ -37,7 +37,7 @@ FACTS = Facts(
 )
 
 
-def _kept(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool, function: str) -> tuple[Tensor, Tensor]:
+def keep(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool, function: str) -> tuple[Tensor, Tensor]:
     """Returns the tokens that stay, and their indices in `x`."""
     if x.ndim != 3 or x.shape[1] <= prefix:
         raise ValueError(f"{function}: x must be (N, T, D) with T > prefix = {prefix}; got shape {tuple(x.shape)}.")
@@ -87,7 +87,7 @@ def patch_dropout(
         return no_tensor(patch_dropout, locals())
     prefix, p = checked("patch_dropout", prefix), rates.check("patch_dropout", p, below_one=True)
     key = draw_key("patch_dropout", x, p, training, generator, below_one=True)
-    y, places = _kept(key, x, p, prefix, ordered, "patch_dropout")
+    y, places = keep(key, x, p, prefix, ordered, "patch_dropout")
     return (y, places) if return_indices else y
 
 
@@ -132,7 +132,7 @@ class PatchDropout(Site):
 
     def drop(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:  # type: ignore[override]
         key = self.key(x)
-        y, places = _kept(key, x, self.p or 0.0, self.prefix, self.ordered, "PatchDropout")
+        y, places = keep(key, x, self.p or 0.0, self.prefix, self.ordered, "PatchDropout")
         return (y, places) if self.return_indices else y
 
     def extra_repr(self) -> str:
