@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from thinnet.models.edit import replace as replace
     from thinnet.models.edit import set_rates as set_rates
     from thinnet.models.edit import strip as strip
+    from thinnet.models.recommend.recommend import recommend as recommend
     from thinnet.models.sites import sites as sites
     from thinnet.models.thin.thin import thin as thin
     from thinnet.rng import DropoutRNG as DropoutRNG
@@ -38,6 +39,7 @@ _PLACES = {
     "freeze": "thinnet.models.edit",
     "insert": "thinnet.models.edit",
     "penalty": "thinnet.methods.learned.penalty",
+    "recommend": "thinnet.models.recommend.recommend",
     "replace": "thinnet.models.edit",
     "rng_of": "thinnet.rng",
     "set_rates": "thinnet.models.edit",

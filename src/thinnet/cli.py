@@ -181,6 +181,29 @@ def sites(
 
 
 @app.command(cls=Command)
+def recommend(
+    model: ModelArgument,
+    inputs: Inputs = None,
+    samples: Annotated[int | None, typer.Option(min=1, metavar="N", help="The number of training samples.")] = None,
+    one_pass: Annotated[bool, typer.Option("--one-pass", help="Each sample is seen once, as in pretraining.")] = False,
+    fine_tuning: Annotated[bool, typer.Option("--fine-tuning", help="Training starts from pretrained weights.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")] = False,
+) -> None:
+    """List the methods that helped networks like this one: where, by how much, in which paper, and how to test them on yours.
+
+    The kind of the network follows from its modules and its dropout sites; `--input` finds sites that no module declares.
+
+    Example: `thinnet recommend train.py:make_model --input 4x3x32x32 --samples 50000`
+
+    Exit codes: 0 done, 2 bad input, 130 stopped by Ctrl-C.
+    """
+    from thinnet.models.command import show_recommendations
+
+    known = {"samples": samples, "one_pass": one_pass, "fine_tuning": fine_tuning}
+    raise typer.Exit(show_recommendations(model, inputs or [], known, as_json))
+
+
+@app.command(cls=Command)
 def audit(
     model: ModelArgument,
     inputs: Inputs = None,

@@ -12,6 +12,7 @@ from torch import nn
 
 from thinnet.models.audit.audit import audit
 from thinnet.models.loading import SHAPES, LoadError, described, example, load
+from thinnet.models.recommend.recommend import recommend
 from thinnet.models.site_page import site_page
 from thinnet.models.sites import sites
 from thinnet.report.findings import Findings, Format
@@ -30,6 +31,23 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
             found = _on_model("sites", model, given, inputs, lambda: sites(model, *given, passes=passes))
             if html is not None:
                 _written(html, site_page(model, found))
+    except LoadError as error:
+        return _refused(error)
+    if as_json:
+        sys.stdout.write(found.json() + "\n")
+    else:
+        show(found)
+    return 0
+
+
+def show_recommendations(place: str, inputs: list[str], known: dict[str, Any], as_json: bool) -> int:
+    """Prints the methods that sources measured on networks like this one, and returns the exit code."""
+    file = place.rpartition(":")[0]
+    try:
+        with _stdout_for_results(as_json):
+            model, given = load(place, "recommend"), [example(text, "recommend") for text in inputs]
+            study_file = file if file.endswith(".py") else "my.py"
+            found = _on_model("recommend", model, given, inputs, lambda: recommend(model, *given, **known, file=study_file))
     except LoadError as error:
         return _refused(error)
     if as_json:

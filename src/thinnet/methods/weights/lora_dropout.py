@@ -105,4 +105,4 @@ class LoRADropout(Site):
         return f"p={self.p}"
 
 
-METHODS = (Method(FACTS, LoRADropout, lora_dropout),)
+METHODS = (Method(FACTS, LoRADropout, lora_dropout, title="LoRA dropout"),)
