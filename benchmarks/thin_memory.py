@@ -1,40 +1,20 @@
-"""The memory of a training step, from the allocations in PyTorch's profiler: exact and repeatable."""
-
-from typing import Any
+"""The memory of a training step, as `thinnet.bench` measures it."""
 
 import torch
 from torch import Tensor, nn
-from torch.profiler import ProfilerActivity, profile, record_function
 
-MARK = "forward ends here"
+from thinnet.benchmark.memory import kept_and_peak
 
 
 def bytes_of(model: nn.Module, x: Tensor) -> tuple[int, int]:
-    """Returns the bytes that a forward pass keeps for backward, and the peak of forward and backward.
+    """Returns the bytes that a forward pass keeps for backward, and the peak of forward and backward."""
 
-    Weights and their gradients exist before and do not count.
-    """
+    def loss() -> Tensor:
+        return model(x).square().mean()
+
     for _ in range(2):
-        model(x).square().mean().backward()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        loss = model(x).square().mean()
-        with record_function(MARK):
-            pass
-        loss.backward()
-        del loss
-    return kept_and_peak(seen.profiler.kineto_results.events())  # type: ignore[union-attr]
-
-
-def kept_and_peak(events: list[Any]) -> tuple[int, int]:
-    """Returns the sum of allocations at the mark, and its maximum over time."""
-    held, kept, peak = 0, 0, 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        if event.name() == "[memory]":
-            held += event.nbytes()
-            peak = max(peak, held)
-        elif event.name() == MARK:
-            kept = held
-    return kept, peak
+        loss().backward()
+    return kept_and_peak(loss, x.device)
 
 
 if __name__ == "__main__":

@@ -124,7 +124,7 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(where: str, tmp_path: Path
     assert (process.returncode, errors) == (130, "")
 
 
-@pytest.mark.parametrize("command", ["", "doctor", "methods", "sites", "audit", "lint", "study", "playground"])
+@pytest.mark.parametrize("command", ["", "doctor", "methods", "sites", "audit", "bench", "lint", "study", "playground"])
 def test_help_has_an_example_and_exit_codes_and_flags_have_no_type(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"})
     assert shown.exit_code == 0

@@ -16,13 +16,13 @@ from thinnet.methods.registry import REGISTRY
 
 PACKAGE = Path(thinnet.__file__).parent
 FLOORS = [
-    ("_lazy", "report"),
+    ("_lazy", "arguments", "report"),
     ("lint", "ops", "playground"),
     ("rng",),
     ("methods", "schedules", "integrations"),
     ("functional", "nn", "losses", "models"),
     ("inference",),
-    ("diagnosis", "study"),
+    ("benchmark", "diagnosis", "study"),
     ("doctor",),
     ("cli", "__main__"),
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thinnet import ops as ops
     from thinnet import rng as rng
     from thinnet import schedules as schedules
+    from thinnet.benchmark.bench import bench as bench
     from thinnet.diagnosis.diagnose import diagnose as diagnose
     from thinnet.methods.learned.penalty import penalty as penalty
     from thinnet.models.audit.audit import assert_dropout_right as assert_dropout_right
@@ -35,6 +36,7 @@ _PLACES = {
     "DropoutRNG": "thinnet.rng",
     "audit": "thinnet.models.audit.audit",
     "assert_dropout_right": "thinnet.models.audit.audit",
+    "bench": "thinnet.benchmark.bench",
     "diagnose": "thinnet.diagnosis.diagnose",
     "freeze": "thinnet.models.edit",
     "insert": "thinnet.models.edit",

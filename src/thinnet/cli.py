@@ -5,13 +5,14 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from thinnet.arguments import Inputs, ModelArgument, Passes, TaskName, value
+from thinnet.benchmark.command import bench
 from thinnet.playground.command import playground
 from thinnet.report.findings import Format
 from thinnet.report.help import Command, Commands
@@ -43,18 +44,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings=HELP,
 )
-
-
-def value(metavar: str, what: str) -> Any:
-    """Return an option that takes a value."""
-    return typer.Option(metavar=metavar, help=what)
-
-
-class TaskName(str, Enum):
-    """The task of a study."""
-
-    classification = "classification"
-    regression = "regression"
 
 
 def show_version(wanted: bool) -> None:
@@ -135,25 +124,8 @@ def methods(
         Console().print(catalogue.card(chosen))
 
 
+app.command(cls=Command)(bench)
 app.command(cls=Command)(playground)
-
-ModelArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL", help="FILE.py:FACTORY or package.module:FACTORY. FACTORY takes no arguments and returns the model."
-    ),
-]
-Inputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--input",
-        metavar="SHAPE",
-        help="Shape of a random input: 4x3x32x32, or 2x12:int64:1000 for integers below 1000. Repeat it for several inputs.",
-    ),
-]
-Passes = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Forward passes in training mode. Raise it if a site runs only in some of them.")
-]
 
 
 @app.command(cls=Command)

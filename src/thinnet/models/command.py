@@ -26,9 +26,9 @@ Result = TypeVar("Result")
 def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: Path | None) -> int:
     """Prints the sites of a model and returns the exit code."""
     try:
-        with _stdout_for_results(as_json):
+        with stdout_for_results(as_json):
             model, given = load(place, "sites"), [example(text, "sites") for text in inputs]
-            found = _on_model("sites", model, given, inputs, lambda: sites(model, *given, passes=passes))
+            found = on_model("sites", model, given, inputs, lambda: sites(model, *given, passes=passes))
             if html is not None:
                 _written(html, site_page(model, found))
     except LoadError as error:
@@ -44,10 +44,10 @@ def show_recommendations(place: str, inputs: list[str], known: dict[str, Any], a
     """Prints the methods that sources measured on networks like this one, and returns the exit code."""
     file = place.rpartition(":")[0]
     try:
-        with _stdout_for_results(as_json):
+        with stdout_for_results(as_json):
             model, given = load(place, "recommend"), [example(text, "recommend") for text in inputs]
             study_file = file if file.endswith(".py") else "my.py"
-            found = _on_model("recommend", model, given, inputs, lambda: recommend(model, *given, **known, file=study_file))
+            found = on_model("recommend", model, given, inputs, lambda: recommend(model, *given, **known, file=study_file))
     except LoadError as error:
         return _refused(error)
     if as_json:
@@ -60,10 +60,10 @@ def show_recommendations(place: str, inputs: list[str], known: dict[str, Any], a
 def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format) -> int:
     """Audits a model, prints the findings and returns the exit code: 1 with findings, 0 without."""
     try:
-        with _stdout_for_results(output is not Format.text):
+        with stdout_for_results(output is not Format.text):
             allowed = _allowed(allow, inputs)
             model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
-            findings: Findings = _on_model(
+            findings: Findings = on_model(
                 "audit", model, given, inputs, lambda: audit(model, *given, passes=passes, allow=allowed)
             )
     except LoadError as error:
@@ -77,7 +77,7 @@ def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], 
 
 
 @contextmanager
-def _stdout_for_results(machine: bool) -> Iterator[None]:
+def stdout_for_results(machine: bool) -> Iterator[None]:
     """Sends what the user's code prints to stderr where a program reads stdout."""
     if not machine:
         yield
@@ -97,7 +97,7 @@ def _allowed(allow: list[str], inputs: list[str]) -> dict[str, str]:
     return {pattern.strip(): reason for pattern, _, reason in pairs}
 
 
-def _on_model(function: str, model: nn.Module, given: list[Any], inputs: list[str], call: Callable[[], Result]) -> Result:
+def on_model(function: str, model: nn.Module, given: list[Any], inputs: list[str], call: Callable[[], Result]) -> Result:
     """Returns the result of `call`. Where it fails and the model fails alone too, the error is one sentence."""
     try:
         return call()

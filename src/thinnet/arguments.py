@@ -1,0 +1,37 @@
+"""Arguments that several subcommands share."""
+
+from enum import Enum
+from typing import Annotated, Any
+
+import typer
+
+
+def value(metavar: str, what: str) -> Any:
+    """Return an option that takes a value."""
+    return typer.Option(metavar=metavar, help=what)
+
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="FILE.py:FACTORY or package.module:FACTORY. FACTORY takes no arguments and returns the model."
+    ),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="SHAPE",
+        help="Shape of a random input: 4x3x32x32, or 2x12:int64:1000 for integers below 1000. Repeat it for several inputs.",
+    ),
+]
+Passes = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Forward passes in training mode. Raise it if a site runs only in some of them.")
+]
+
+
+class TaskName(str, Enum):
+    """The task of a study."""
+
+    classification = "classification"
+    regression = "regression"
