@@ -29,7 +29,7 @@ import thinnet
 from benchmarks.measure import RESULTS, machine
 from benchmarks.tables import table
 from thinnet.report.progress import tracked
-from thinnet.study.network import perceptron
+from thinnet.study.perceptron import perceptron
 from thinnet.study.statistics import seed_interval
 
 RATES, SEEDS, WRONG = (0.0, 0.2, 0.5), tuple(range(1, 13)), 0.3

@@ -15,7 +15,8 @@ import torch.nn.functional as F
 from processes import answer_ctrl_c
 
 from thinnet.study.configuration import DROPOUT, Configuration, TrialKey
-from thinnet.study.network import perceptron, seeded_network
+from thinnet.study.network import seeded_network
+from thinnet.study.perceptron import perceptron
 from thinnet.study.plan import Plan
 from thinnet.study.preparing import prepare
 from thinnet.study.store import Store

@@ -1,42 +1,17 @@
 """The network of a study: that of the user, or a multilayer perceptron; and the edit of a configuration."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import pairwise
-
 import torch
 from torch import nn
 
 import thinnet
 from thinnet.models.edit.rates import owners
-from thinnet.nn import Dropout
 from thinnet.rng import Site
 from thinnet.rng.names import plain
 from thinnet.schedules import Annealed, Cosine, Curriculum, Early, Expm4t, FlatCos, Late, Linear, Schedule
 from thinnet.study.configuration import ALL, CONSTANT, DROPOUT, INPUT, NONE, THIN, WIDTH, Configuration
 from thinnet.study.dataset import Dataset
+from thinnet.study.perceptron import perceptron
 from thinnet.study.plan import Plan, StudyError
-
-
-def perceptron(features: int, hidden: Sequence[int], outputs: int, rate: float, input_site: bool = False) -> nn.Sequential:
-    """Build Linear, ReLU and Dropout for each width, and a last Linear. Its random draws do not depend on the rate.
-
-    Args:
-        features: the number of inputs.
-        hidden: the widths of the hidden layers.
-        outputs: the number of outputs.
-        rate: the probability of dropping a hidden unit; neither inputs nor outputs are dropped.
-        input_site: whether there is a dropout site before the first layer; its rate is 0.
-
-    Example:
-        >>> [name for name, layer in perceptron(4, [8], 3, rate=0.5).named_children()]
-        ['linear1', 'relu1', 'hidden1', 'output']
-    """
-    layers: list[tuple[str, nn.Module]] = [(INPUT, Dropout(0.0))] if input_site else []
-    for number, (inputs, width) in enumerate(pairwise((features, *hidden)), start=1):
-        layers += [(f"linear{number}", nn.Linear(inputs, width)), (f"relu{number}", nn.ReLU())]
-        layers += [(f"hidden{number}", Dropout(rate))]
-    return nn.Sequential(OrderedDict([*layers, ("output", nn.Linear(hidden[-1], outputs))]))
 
 
 def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed: int) -> nn.Module:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from thinnet.study.dataset import EVALUATION_ROWS, Dataset, Split
 from thinnet.study.network import schedules_of, seeded_network, thinned
 from thinnet.study.plan import Plan, StudyError
 from thinnet.study.tasks import Task
+from thinnet.study.training import adam, train_epoch
 from thinnet.study.weights import States, save_weights, weights_path
 
 CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
@@ -97,19 +99,16 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     rng = DropoutRNG(seeds.dropout, schedules_of(network, key.configuration, steps)).bind(network)
     model, optimizer = fabric.setup(network, _optimizer(data, plan, network, key.configuration))
     sets = {name: _on_device(part, fabric) for name, part in parts.items()}
-    batches = torch.Generator().manual_seed(seeds.batches)
+    order = torch.Generator().manual_seed(seeds.batches)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     best, states, step, seconds = 0, {}, 0, 0.0
     for epoch in range(plan.epochs):
         started = time.perf_counter()
         model.train()
         x, y, ids = sets["train"]
-        for rows in torch.randperm(len(y), generator=batches).split(plan.batch):
-            rows = rows.to(fabric.device)
-            rng.at(step, samples=ids[rows] if data.by_sample else None)
-            optimizer.zero_grad()
-            fabric.backward(data.task.loss(model(x[rows]), y[rows]).mean())
-            optimizer.step()
+        batches = (rows.to(fabric.device) for rows in torch.randperm(len(y), generator=order).split(plan.batch))
+        loss = partial(_mean_loss, data.task, y)
+        for _ in train_epoch(model, optimizer, rng, x, batches, loss, step, ids if data.by_sample else None, fabric.backward):
             step += 1
         seconds += time.perf_counter() - started
         _record(curves, model, data, sets, f"{key.configuration.label} and seed {key.seed}")
@@ -118,14 +117,16 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     return Trial(*key, curves, best, seconds), states | {"last": _copied(network)}
 
 
+def _mean_loss(task: Task, y: Tensor, output: Tensor, rows: Tensor) -> Tensor:
+    return task.loss(output, y[rows]).mean()
+
+
 def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
     """Return the optimiser of the user, or Adam; AdamW where weight decay is compared with dropout."""
     decay = configuration.rate if configuration.method == WEIGHT_DECAY else None
     if data.file is not None:
         return data.file.optimizer(network.parameters(), plan.learning_rate, decay)
-    if decay is not None:
-        return torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=decay, fused=True)
-    return torch.optim.Adam(network.parameters(), lr=plan.learning_rate, fused=True)
+    return adam(network, plan.learning_rate, decay)
 
 
 def seeds_of(plan: Plan, seed: int) -> Seeds:

@@ -1,0 +1,56 @@
+"""One epoch of training with addressed masks: the loop of a study and of the estimators of `thinnet.sklearn`."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.rng import DropoutRNG
+
+
+class Inputs(Protocol):
+    """The inputs of all rows: a tensor, or anything that gives the rows of a batch as one."""
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor: ...
+
+
+def train_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    rng: DropoutRNG | None,
+    x: Inputs,
+    batches: Iterable[Tensor],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    step: int = 0,
+    ids: Tensor | None = None,
+    backward: Callable[[Tensor], None] = Tensor.backward,
+) -> Iterator[Tensor]:
+    """Take one step a batch, and yield its loss.
+
+    Args:
+        model: in training mode.
+        optimizer: of its parameters.
+        rng: bound to the model; None for a model without dropout.
+        x: the inputs of all rows.
+        batches: the rows of each step, on the device of the model.
+        loss: from the output and the rows to one number.
+        step: the address of the masks of the first step.
+        ids: the sample id of each row; None where masks follow the step alone.
+        backward: computes the gradients of a loss.
+    """
+    for number, rows in enumerate(batches, start=step):
+        if rng is not None:
+            rng.at(number, samples=None if ids is None else ids[rows])
+        optimizer.zero_grad()
+        value = loss(model(x[rows]), rows)
+        backward(value)
+        optimizer.step()
+        yield value.detach()
+
+
+def adam(model: nn.Module, learning_rate: float, decay: float | None = None) -> torch.optim.Optimizer:
+    """Return Adam in one fused operation; AdamW where there is weight decay."""
+    if decay is None:
+        return torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
+    return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=decay, fused=True)
