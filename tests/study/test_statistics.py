@@ -81,7 +81,7 @@ def test_coverage(shape: tuple[int, int], spread: tuple[float, float, float]):
 
 @pytest.mark.parametrize("shape", [(1, 5), (5, 1), (5,)], ids=str)
 def test_too_small_a_table_is_refused(shape: tuple[int, ...]):
-    with pytest.raises(ValueError, match=r"crossed_interval: differences must be at least 2 seeds by 2 rows; got shape"):
+    with pytest.raises(ValueError, match=r"crossed_estimate: differences must be at least 2 seeds by 2 rows; got shape"):
         crossed_interval(np.zeros(shape))
 
 
