@@ -20,8 +20,8 @@ from sklearn import datasets
 
 from benchmarks.measure import write
 from thinnet.report.progress import tracked
-from thinnet.study.comparison import Ratio, ratio, to_target
 from thinnet.study.configuration import DROPOUT, THIN, Configuration, TrialKey
+from thinnet.study.cost import Ratio, ratio, to_target
 from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan

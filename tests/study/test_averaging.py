@@ -11,10 +11,12 @@ import thinnet
 from thinnet.study import averaging
 from thinnet.study.averaging import SAMPLES, averaged, averages_on_test, averaging_text
 from thinnet.study.configuration import Configuration, TrialKey
+from thinnet.study.contrast import Contrast
+from thinnet.study.evidence import Evidence
 from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan
 from thinnet.study.preparing import prepare
-from thinnet.study.statistics import Contrast, Interval
+from thinnet.study.statistics import Interval
 from thinnet.study.tables import read_table
 from thinnet.study.tasks import Classification, Regression
 from thinnet.study.trial import CURVES, Trial
@@ -26,7 +28,7 @@ HALF = Configuration("dropout", 0.5)
 
 
 def contrast(value: float, low: float, high: float) -> Contrast:
-    return Contrast(0.5 + value, 0.5, Interval(value, low, high, 0.5))
+    return Contrast(0.5 + value, 0.5, Interval(value, low, high, 0.5), evidence=Evidence(high < 0, low > 0, 0.01))
 
 
 def test_probabilities_are_averaged_and_values_too() -> None:

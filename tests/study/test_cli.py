@@ -15,7 +15,10 @@ from thinnet.study.plan import DEFAULT_RATES, Plan
 
 NUMBER = (int, float)
 INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, "case_share": NUMBER}
-CONTRAST = {"chosen": NUMBER, "without": NUMBER, "interval": INTERVAL}
+EVIDENCE = {"better": bool, "worse": bool, "p_value": NUMBER}
+PROBABILITIES = {"better": NUMBER, "same": NUMBER, "worse": NUMBER, "region": NUMBER}
+SHOWN = {"interval": INTERVAL, "detectable": NUMBER, "evidence": EVIDENCE, "probabilities": PROBABILITIES}
+CONTRAST = {"chosen": NUMBER, "without": NUMBER} | SHOWN
 SUMMARY = {
     "train_loss": NUMBER,
     "train_error": NUMBER,
@@ -39,6 +42,7 @@ SCHEMA = {
     },
     "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
     "naive": {"loss": CONTRAST, "error": CONTRAST},
+    "finalists": [CONFIGURATION | {"loss": CONTRAST, "error": CONTRAST}],
     "test_looks": [CONFIGURATION | {"seeds": int}],
     "configurations": [CONFIGURATION | {"seeds": int, "epochs_to_best": NUMBER, "best": SUMMARY, "last": SUMMARY}],
     "methods": {"sentences": [str], "comparisons": [dict]},

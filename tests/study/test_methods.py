@@ -12,12 +12,15 @@ import torch
 
 from thinnet.study import comparison_text
 from thinnet.study.command import run_study
-from thinnet.study.comparison import Comparison, Ratio, compare, to_target
+from thinnet.study.comparison import Comparison, compare
 from thinnet.study.configuration import BASELINE, DROPOUT, THIN, Configuration, Line, TrialKey
+from thinnet.study.cost import Ratio, cost, cost_sentences, to_target
+from thinnet.study.evidence import Evidence
 from thinnet.study.network import seeded_network, thinned
+from thinnet.study.outcomes import outcome
 from thinnet.study.plan import Plan, StudyError
 from thinnet.study.preparing import prepare
-from thinnet.study.results import Results, outcome
+from thinnet.study.results import Results
 from thinnet.study.statistics import Interval
 from thinnet.study.tables import read_table
 from thinnet.study.tasks import Classification
@@ -129,21 +132,21 @@ def test_comparison_is_paired_by_seed_and_row():
     rng = np.random.default_rng(0)
     pair = (Configuration(THIN, 0.5), Configuration(DROPOUT, 0.5))
     rounds = {
-        pair[1]: [trial(DROPOUT, 0.5, seed, [0.4, 0.3, 0.2, 0.3], 8.0 + seed) for seed in range(4)],
-        pair[0]: [trial(THIN, 0.5, seed, [0.4, 0.2, 0.3, 0.3], 4.0 + seed / 2) for seed in range(4)],
+        pair[1]: [trial(DROPOUT, 0.5, seed, [0.4, 0.3, 0.2, 0.3], 8.0 + seed) for seed in range(8)],
+        pair[0]: [trial(THIN, 0.5, seed, [0.4, 0.2, 0.3, 0.3], 4.0 + seed / 2) for seed in range(8)],
     }
-    losses = rng.random((4, 50))
+    losses = rng.random((8, 50))
     scores = {
-        pair[1]: {"best": {"loss": losses, "error": np.zeros((4, 50))}},
-        pair[0]: {"best": {"loss": losses + 0.125, "error": np.ones((4, 50))}},
+        pair[1]: {"best": {"loss": losses, "error": np.zeros((8, 50))}},
+        pair[0]: {"best": {"loss": losses + 0.125, "error": np.ones((8, 50))}},
     }
     (one,) = compare(TASK, [pair], rounds, scores)
-    assert one.interval is not None and one.wide is not None and one.seconds.interval is not None
+    assert one.interval is not None and one.seconds.interval is not None
     assert (one.interval.low, one.interval.high) == pytest.approx((0.125, 0.125))
     assert one.error - one.error_against == 1
     assert (one.seconds.interval.low, one.seconds.interval.high) == pytest.approx((0.5, 0.5))
     assert one.seconds_to_target.mean == pytest.approx(0.5 * 2 / 3)  # after 2 epochs of 4, and after 3
-    assert one.differs
+    assert one.evidence is not None and one.evidence.worse and not one.evidence.better
 
 
 def test_intervals_of_many_rates_are_widened_for_their_number():
@@ -168,10 +171,15 @@ def test_both_reach_the_target_and_the_ratio_inverts_with_the_order():
     assert to_target(slow, fast) == pytest.approx(6 / 2)
 
 
-def comparison(rate: float, interval: Interval | None) -> Comparison:
+EVEN = Interval(0.0, -0.01, 0.01)
+
+
+def comparison(rate: float, interval: Interval | None, shown: bool = True) -> Comparison:
     mean = interval.mean if interval else 0.0
+    better, worse = (shown and interval is not None and end < 0 for end in ((interval or EVEN).high, -(interval or EVEN).low))
+    evidence = Evidence(better, worse, 0.01)
     times = Ratio(0.5, Interval(0.5, 0.4, 0.6)), Ratio(0.7, None)
-    return Comparison(Line(THIN), Line(DROPOUT), rate, 0.2 + mean, 0.2, interval, interval, 0.1, 0.1, None, *times)
+    return Comparison(Line(THIN), Line(DROPOUT), rate, 0.2 + mean, 0.2, interval, interval, evidence, 0.1, 0.1, None, *times)
 
 
 @pytest.mark.parametrize(
@@ -190,17 +198,37 @@ def test_sentence_of_one_rate(interval: Interval | None, words: str):
     assert comparison_text._at_one_rate(comparison(0.5, interval), TASK).replace("\N{MINUS SIGN}", "-").endswith(words)
 
 
+def test_an_interval_without_zero_alone_is_no_evidence():
+    text = comparison_text._at_one_rate(comparison(0.5, Interval(-0.02, -0.03, -0.01), shown=False), TASK)
+    assert text.endswith("not enough evidence for either (95 % interval \N{MINUS SIGN}0.030 to \N{MINUS SIGN}0.010).")
+
+
 def test_sentences_name_the_rates_that_differ_and_the_times():
     base = [trial(DROPOUT, 0.0, seed, [0.4, 0.3], 1.0) for seed in range(3)]
     same = [outcome(Configuration(DROPOUT, rate), base, base) for rate in (0.2, 0.5, 0.8)]
-    even, worse, better = Interval(0.0, -0.01, 0.01), Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
+    even, worse, better = EVEN, Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
     pairs = [comparison(0.2, even), comparison(0.5, worse), comparison(0.8, better)]
     found = Results([outcome(BASELINE, base, base), *same], BASELINE, 3, {}, {}, [], {}, pairs)
     one, rest = comparison_text.loss_sentences(found, TASK)
     assert one.startswith("At p = 0.2 thin")
-    assert rest.endswith("for their number, thin is worse at p = 0.5 and thin is better at p = 0.8.")
+    assert rest.endswith("for their number (Holm), thin is worse at p = 0.5 and thin is better at p = 0.8.")
     assert comparison_text.time_sentences(found) == [
         "At p = 0.2 thin takes 0.50x (0.40 to 0.60) the training time of dropout, "
         "and 0.70x the time to the lowest validation loss that both reach."
     ]
-    assert "the data show no difference" in comparison_text._at_all_rates([comparison(0.2, even), comparison(0.5, even)])
+    assert "not enough evidence of a difference" in comparison_text._at_all_rates(
+        [comparison(0.2, even), comparison(0.5, even)]
+    )
+
+
+def test_cost_names_a_step_epochs_and_time_with_intervals():
+    ours = [trial(DROPOUT, 0.5, seed, [0.4, 0.3, 0.2, 0.1], 6.0 + seed) for seed in range(3)]
+    base = [trial("none", 0.0, seed, [0.3, 0.2, 0.2, 0.2], 3.0 + seed / 2) for seed in range(3)]
+    found = cost(replace(SMALL, epochs=4, batch=32), ours, base, rows=100)
+    assert found.milliseconds == pytest.approx(1000 * 3.5 / (4 * 4))  # 4 epochs of 4 steps
+    assert (found.step.mean, found.epochs.mean, found.seconds.mean) == pytest.approx((2.0, 3 / 2, 3.0))
+    assert cost_sentences(found, "NLL") == [
+        "A training step at p = 0.5 takes 2.00x (2.00 to 2.00) the time of one without dropout, 219 ms.",
+        "To the lowest validation NLL that both reach, p = 0.5 needs 1.50x (1.50 to 1.50) the epochs.",
+        "To the lowest validation NLL that both reach, it needs 3.00x (3.00 to 3.00) the time.",
+    ]

@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 
 from thinnet.study.configuration import BASELINE, Configuration
+from thinnet.study.contrast import Contrast, contrasts
 from thinnet.study.dataset import Dataset, Split
-from thinnet.study.results import Results, choose, contrasts, outcome
-from thinnet.study.statistics import Contrast, Interval
+from thinnet.study.equivalence import Probabilities
+from thinnet.study.evidence import Evidence
+from thinnet.study.outcomes import choose, outcome
+from thinnet.study.results import Results
+from thinnet.study.statistics import Interval
 from thinnet.study.tasks import Classification
 from thinnet.study.trial import CURVES, Trial
 from thinnet.study.verdict import judge
@@ -18,6 +22,8 @@ DATA = Dataset("toy", "y", Classification(("a", "b")), PART, 2, PART)
 
 
 CLEAR = Interval(-0.5, -0.6, -0.4)
+BETTER, WORSE, NEITHER = (Evidence(*found, 0.01) for found in ((True, False), (False, True), (False, False)))
+BELOW = Interval(-0.1, -0.2, -0.01)
 
 
 def at(rate: float) -> Configuration:
@@ -25,74 +31,121 @@ def at(rate: float) -> Configuration:
 
 
 def trials(rate: float, held: list[float]) -> list[Trial]:
-    """Three trials whose validation loss is `held`, a little different for every seed."""
-    curves = [{name: [value + 0.01 * seed for value in held] for name in CURVES} for seed in range(3)]
-    return [Trial(at(rate), seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(3)]
+    """Eight trials whose validation loss is `held`, a little different for every seed."""
+    curves = [{name: [value + 0.01 * seed for value in held] for name in CURVES} for seed in range(8)]
+    return [Trial(at(rate), seed, curves[seed], int(np.argmin(held)), 1.0) for seed in range(8)]
 
 
 def results(
-    chosen: float, interval: Interval | None, held: tuple[float, ...] = (0.3, 0.2, 0.4), beside: Interval = CLEAR
+    chosen: float,
+    evidence: Evidence,
+    interval: Interval = BELOW,
+    held: tuple[float, ...] = (0.3, 0.2, 0.4),
+    beside: Interval = CLEAR,
+    seeds: int = 8,
 ) -> Results:
-    base = trials(0.0, list(held))
-    rates = [outcome(BASELINE, base, base), outcome(at(0.5), trials(0.5, [0.3, 0.25, 0.2]), base)]
-    contrast = {"loss": Contrast(0.2, 0.3, interval), "error": Contrast(0.02, 0.03, interval)}
+    """Results of p = 0.5 beside the baseline."""
+    base = trials(0.0, list(held))[:seeds]
+    outcomes = [outcome(BASELINE, base, base), outcome(at(0.5), trials(0.5, [0.3, 0.25, 0.2])[:seeds], base)]
+    more = (0.05, evidence, Probabilities(0.9, 0.08, 0.02, 0.003))
+    contrast = {"loss": Contrast(0.2, 0.3, interval, *more), "error": Contrast(0.02, 0.03, interval, *more)}
     naive = {"loss": Contrast(0.2, 0.7, beside), "error": Contrast(0.02, 0.5, beside)}
-    return Results(rates, at(chosen), 3, {"best": contrast, "last": contrast}, naive, [])
+    pair = {"best": contrast, "last": contrast}
+    return Results(outcomes, at(chosen), seeds, pair, naive, [], finalists={at(0.5): contrast})
 
 
 @pytest.mark.parametrize(
-    ("chosen", "interval", "reason", "headline"),
+    ("chosen", "evidence", "reason", "headline"),
     [
-        (0.5, Interval(-0.1, -0.2, -0.01), "helps", "Yes. Dropout helps here: use p = 0.5."),
-        (0.5, Interval(0.1, 0.01, 0.2), "hurts", "No. Dropout hurts here: train without it."),
-        (0.5, Interval(-0.1, -0.2, 0.01), "unclear", "Not enough evidence that dropout helps here."),
-        (0.5, Interval(-0.1, -0.2, 0.0), "unclear", "Not enough evidence that dropout helps here."),
-        (0.0, Interval(0.0, 0.0, 0.0), "zero", "No. No rate of dropout beats training without it here."),
-        (0.5, None, "few", "No answer yet: an interval needs at least 3 seeds."),
+        (0.5, BETTER, "helps", "Yes. Dropout helps here: use p = 0.5."),
+        (0.5, WORSE, "hurts", "No. Dropout hurts here: train without it."),
+        (0.0, WORSE, "hurts", "No. Dropout hurts here: train without it."),
+        (0.5, NEITHER, "unclear", "Not enough evidence that dropout helps here."),
+        (0.0, NEITHER, "unclear", "Not enough evidence that dropout helps here."),
+        (0.0, BETTER, "unclear", "Not enough evidence that dropout helps here."),
     ],
 )
-def test_verdict(chosen: float, interval: Interval | None, reason: str, headline: str):
-    verdict = judge(results(chosen, interval), DATA)
+def test_verdict(chosen: float, evidence: Evidence, reason: str, headline: str):
+    verdict = judge(results(chosen, evidence), DATA)
     assert (verdict.reason, verdict.headline) == (reason, headline)
     assert verdict.helps == (reason == "helps")
     assert verdict.rate == (chosen if reason == "helps" else 0.0)
 
 
+def test_fewer_than_eight_seeds_are_no_answer():
+    verdict = judge(results(0.5, NEITHER, seeds=7), DATA)
+    assert (verdict.reason, verdict.headline) == ("few", "No answer yet: the evidence needs at least 8 seeds.")
+    assert "--seeds 8 or more" in verdict.sentences[-1]
+
+
 def test_no_verdict_where_a_constant_prediction_may_be_as_good():
-    found = results(0.5, Interval(-0.1, -0.2, -0.01), beside=Interval(-0.1, -0.3, 0.1))
+    found = results(0.5, BETTER, beside=Interval(-0.1, -0.3, 0.1))
     verdict = judge(found, DATA)
     assert (verdict.reason, verdict.helps, verdict.rate) == ("naive", False, 0.0)
     assert verdict.headline == "No answer: the network is not clearly better than always predicting the shares of the classes."
 
 
+@pytest.mark.parametrize(
+    ("train", "reason"), [((1e20, 1e20, 1e20), "stuck"), ((1e20, 2e20, 5e20), "stuck"), ((3, 2, 4), "helps")]
+)
+def test_no_verdict_where_the_loss_of_the_user_does_not_come_down(train: tuple[float, ...], reason: str):
+    found = replace(results(0.5, BETTER), naive=None)
+    for each in found.outcomes:
+        each.curves["train_loss"] = np.array([train] * 3)
+    assert judge(found, DATA).reason == reason
+
+
+def test_the_evidence_is_in_words():
+    sentences = judge(results(0.5, BETTER), DATA).sentences
+    assert "The p-value for a lower NLL is 0.010. It is the probability of a difference at least this large" in " ".join(
+        sentences
+    )
+    assert "On new data, p = 0.5 is better by more than 1 % (90 %), the same within 1 % (8 %), or worse (2 %)." in sentences
+    assert (
+        "In four of five cases, 4 test rows and 8 seeds show a true difference of 0.050 in NLL, or 5.0 points of error."
+        in sentences
+    )
+
+
+def test_the_p_value_is_that_of_the_direction_and_names_its_correction():
+    found = results(0.5, Evidence(False, True, 0.004))
+    worse = {name: replace(contrast, chosen=0.4) for name, contrast in found.finalists[at(0.5)].items()}
+    both = replace(found, finalists={at(0.5): worse, at(0.2): worse})
+    assert "for a higher NLL, corrected for 2 finalists (Holm), is 0.004" in " ".join(judge(both, DATA).sentences)
+
+
+def test_an_interval_below_zero_alone_is_not_enough():
+    assert "the p-value or the bootstrap does not agree" in judge(results(0.5, NEITHER), DATA).sentences[-1]
+
+
 def test_no_verdict_where_no_rate_above_zero_was_compared():
-    found = results(0.0, Interval(0.0, 0.0, 0.0))
-    verdict = judge(replace(found, outcomes=found.outcomes[:1]), DATA)
+    found = results(0.0, NEITHER)
+    verdict = judge(replace(found, outcomes=found.outcomes[:1], finalists={}), DATA)
     assert (verdict.reason, verdict.headline) == ("alone", "No answer: nothing was compared with training without dropout.")
 
 
 @pytest.mark.parametrize(("share", "words"), [(0.9, "more data would narrow it"), (0.1, "more --seeds would narrow it")])
 def test_unclear_verdict_says_what_would_help(share: float, words: str):
-    verdict = judge(results(0.5, Interval(-0.1, -0.2, 0.1, share)), DATA)
+    verdict = judge(results(0.5, NEITHER, Interval(-0.1, -0.2, 0.1, share)), DATA)
     assert words in verdict.sentences[-1]
 
 
 def test_a_rising_error_is_named_although_the_loss_falls():
-    both = results(0.5, Interval(-0.1, -0.2, -0.05))
-    worse = {"loss": both.test["best"]["loss"], "error": Contrast(0.05, 0.02, Interval(0.03, 0.01, 0.05))}
-    verdict = judge(replace(both, test={"best": worse, "last": worse}), DATA)
+    both = results(0.5, BETTER)
+    worse = both.finalists[at(0.5)] | {"error": Contrast(0.05, 0.02, Interval(0.03, 0.01, 0.05), 0.01, WORSE)}
+    verdict = judge(replace(both, finalists={at(0.5): worse}), DATA)
     assert verdict.helps
     assert "which is worse: weigh the two" in verdict.sentences[1]
 
 
 def test_overfitting_is_described_only_where_it_occurs():
-    assert "the network overfits" in judge(results(0.5, None), DATA).overfitting
-    assert "does not turn up" in judge(results(0.5, None, held=(0.4, 0.3, 0.2)), DATA).overfitting
+    assert "the network overfits" in judge(results(0.5, NEITHER), DATA).overfitting
+    assert "does not turn up" in judge(results(0.5, NEITHER, held=(0.4, 0.3, 0.2)), DATA).overfitting
 
 
 def test_of_equal_rates_the_smallest_is_chosen():
     base = trials(0.0, [0.3, 0.2])
-    assert choose([outcome(at(rate), trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)], 3) == BASELINE
+    assert choose([outcome(at(rate), trials(rate, [0.3, 0.2]), base) for rate in (0.0, 0.2, 0.5)], 8) == BASELINE
 
 
 def test_differences_are_paired_by_seed():
@@ -106,7 +159,7 @@ def test_contrast_is_paired_by_seed_and_row():
     rng = np.random.default_rng(0)
     without = {"loss": rng.random((3, 50)), "error": np.zeros((3, 50))}
     chosen = {"loss": without["loss"] - 0.25, "error": np.ones((3, 50))}
-    contrast = contrasts(DATA, chosen, without)
+    (contrast,) = contrasts(DATA, [(chosen, without)])
     interval = contrast["loss"].interval
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((-0.25, -0.25))

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.inference import sample
+from thinnet.study.contrast import Contrast
 from thinnet.study.dataset import Dataset
+from thinnet.study.evidence import Evidence
 from thinnet.study.formatting import difference, quantity
 from thinnet.study.plan import Plan
 from thinnet.study.scores import Scores, trained
-from thinnet.study.statistics import Contrast, Interval
 from thinnet.study.tasks import Classification, Task
 from thinnet.study.trial import Trial
 
@@ -56,13 +57,13 @@ def averaging_text(contrasts: Mapping[str, Contrast], task: Task, name: str) -> 
     errors = f"The {task.error_name} is {quantity(error.chosen, task)} instead of {quantity(error.without, task)}."
     start = f"The average of {SAMPLES} sub-networks at {name} has a test {task.loss_name} of {loss.chosen:.3g}"
     numbers = f"a single deterministic pass has {loss.without:.3g}: {difference(loss)}. {errors}"
-    return f"{start}; {numbers} {_advice(loss.interval)}"
+    return f"{start}; {numbers} {_advice(loss.evidence)}"
 
 
-def _advice(interval: Interval | None) -> str:
-    if interval is not None and interval.low > 0:
+def _advice(evidence: Evidence | None) -> str:
+    if evidence is not None and evidence.worse:
         return "The single pass is better here; thinnet.inference.calibrate shows whether temperature scaling changes that."
-    if interval is not None and interval.high < 0:
+    if evidence is not None and evidence.better:
         return (
             "The average is better here: use thinnet.inference.sample, or thinnet.inference.distill to get it from one network."
         )

@@ -3,25 +3,17 @@
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from thinnet.study.configuration import Configuration, Line
+from thinnet.study.cost import Ratio, ratio, to_target
+from thinnet.study.evidence import Evidence, level, weigh
 from thinnet.study.plan import FEWEST_SEEDS, Plan
 from thinnet.study.scores import Scores
-from thinnet.study.statistics import LEVEL, Interval, crossed_interval, ratio_interval
+from thinnet.study.statistics import Interval, crossed_interval
 from thinnet.study.tasks import Task
 from thinnet.study.trial import Trial
 
 Rounds = Mapping[Configuration, list[Trial]]
 """The trials of every configuration, in the order of seeds."""
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """The geometric mean over seeds of a ratio of times; the interval is None with too few seeds."""
-
-    mean: float
-    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -36,6 +28,7 @@ class Comparison:
         loss_against: the test loss of the other.
         interval: of `loss` less `loss_against`, with seeds and rows both random; None with too few seeds.
         wide: the same, widened so that all rates together are covered at 95 % (Bonferroni).
+        evidence: whether the line is shown to be better or worse, corrected for all comparisons; None with too few seeds.
         error: the test error of the method.
         error_against: the test error of the other.
         error_interval: of `error` less `error_against`.
@@ -50,6 +43,7 @@ class Comparison:
     loss_against: float
     interval: Interval | None
     wide: Interval | None
+    evidence: Evidence | None
     error: float
     error_against: float
     error_interval: Interval | None
@@ -65,11 +59,6 @@ class Comparison:
     def against(self) -> str:
         """The other line in words."""
         return self.other.label
-
-    @property
-    def differs(self) -> bool:
-        """Whether the widened interval excludes zero."""
-        return self.wide is not None and not self.wide.low <= 0 <= self.wide.high
 
 
 def comparable(plan: Plan, complete: Container[Configuration]) -> list[tuple[Configuration, Configuration]]:
@@ -93,17 +82,23 @@ def compare(
         rounds: the trials.
         scores: the test scores of every configuration, with its `best` weights.
     """
-    wide = 1 - (1 - LEVEL) / max(len(pairs), 1)
-    return [
-        _compared(task, one, other, [(rounds[each], scores[each]["best"]) for each in (one, other)], wide)
-        for one, other in pairs
-    ]
+    both = [[(rounds[each], scores[each]["best"]) for each in pair] for pair in pairs]
+    tables = [ours["loss"] - theirs["loss"] for (_, ours), (_, theirs) in both]
+    enough = bool(tables) and len(tables[0]) >= FEWEST_SEEDS
+    found = weigh(tables) if enough else [None] * len(pairs)
+    wide = level(len(pairs))
+    return [_compared(task, *pair, sides, evidence, wide) for pair, sides, evidence in zip(pairs, both, found, strict=True)]
 
 
 def _compared(
-    task: Task, one: Configuration, other: Configuration, pair: list[tuple[list[Trial], Scores]], wide: float
+    task: Task,
+    one: Configuration,
+    other: Configuration,
+    sides: list[tuple[list[Trial], Scores]],
+    evidence: Evidence | None,
+    wide: float,
 ) -> Comparison:
-    (trials, ours), (base, theirs) = pair
+    (trials, ours), (base, theirs) = sides
     loss = ours["loss"] - theirs["loss"]
     error = task.error_difference(ours["error"], theirs["error"])
     enough = len(trials) >= FEWEST_SEEDS
@@ -115,34 +110,10 @@ def _compared(
         loss_against=float(theirs["loss"].mean()),
         interval=crossed_interval(loss) if enough else None,
         wide=crossed_interval(loss, wide) if enough else None,
+        evidence=evidence,
         error=task.total(float(ours["error"].mean())),
         error_against=task.total(float(theirs["error"].mean())),
         error_interval=crossed_interval(error) if enough else None,
         seconds=ratio([a.seconds / b.seconds for a, b in zip(trials, base, strict=True)]),
         seconds_to_target=ratio([to_target(a, b) for a, b in zip(trials, base, strict=True)]),
     )
-
-
-def ratio(values: list[float]) -> Ratio:
-    """Return the geometric mean of one ratio per seed, with its interval where there are enough seeds."""
-    mean = float(np.exp(np.log(values).mean()))
-    return Ratio(mean, ratio_interval(np.array(values)) if len(values) >= FEWEST_SEEDS else None)
-
-
-def to_target(trial: Trial, base: Trial) -> float:
-    """Return the ratio of the training times of two trials to the lowest validation loss that both reach.
-
-    Example:
-        >>> from dataclasses import replace
-        >>> fast = Trial(Configuration("dropout", 0.5), 0, {"validation_loss": [0.4, 0.2, 0.3]}, best=1, seconds=3.0)
-        >>> slow = replace(fast, curves={"validation_loss": [0.5, 0.4, 0.3]}, best=2, seconds=6.0)
-        >>> round(to_target(fast, slow), 3)  # 0.3 after 2 of 3 seconds, and after 6 of 6
-        0.333
-    """
-    target = max(min(each.curves["validation_loss"]) for each in (trial, base))
-    return _seconds_until(trial, target) / _seconds_until(base, target)
-
-
-def _seconds_until(trial: Trial, target: float) -> float:
-    losses = np.array(trial.curves["validation_loss"])
-    return trial.seconds * (int((losses <= target).argmax()) + 1) / len(losses)  # every epoch takes equally long

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from thinnet.report.figure import Figure, axis
-from thinnet.study.comparison import Comparison, Ratio
+from thinnet.study.comparison import Comparison
+from thinnet.study.cost import Ratio
 from thinnet.study.results import Results
 from thinnet.study.tasks import Task
 from thinnet.study.traces import GHOST, TRAIN, VALIDATION, ZERO, dotted, error_bars, line, loss_axis, plot, rate_axis

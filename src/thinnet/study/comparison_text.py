@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from thinnet.report.formatting import decimals, listed, signed
 from thinnet.report.table import Table
-from thinnet.study.comparison import Comparison, Ratio
+from thinnet.study.comparison import Comparison
 from thinnet.study.configuration import BASELINE, Line
+from thinnet.study.cost import ratio_text
 from thinnet.study.formatting import difference, interval_text, quantity
 from thinnet.study.results import Results
 from thinnet.study.tasks import Task
@@ -26,9 +27,9 @@ def rival_sentences(results: Results, task: Task) -> list[str]:
     ours = "training without dropout" if results.chosen == BASELINE else results.chosen.label
     sentences = []
     for rival, pair in results.rivals.items():
-        loss, standing = pair["loss"], "no clear difference"
-        if loss.interval is not None and not loss.interval.low <= 0 <= loss.interval.high:
-            standing = f"{ours} is {'better' if loss.interval.high < 0 else 'worse'}"
+        loss, standing = pair["loss"], "not enough evidence for either"
+        if loss.evidence is not None and (loss.evidence.better or loss.evidence.worse):
+            standing = f"{ours} is {'better' if loss.evidence.better else 'worse'}"
         reached = f"a test {task.loss_name} of {loss.without:.3g}, {ours} {loss.chosen:.3g}"
         sentences.append(f"{rival.label[0].upper()}{rival.label[1:]} reaches {reached}: {difference(loss)}; {standing}.")
     return sentences
@@ -80,17 +81,6 @@ def comparison_table(comparisons: Sequence[Comparison], task: Task) -> Table:
     return Table(head, rows)
 
 
-def ratio_text(ratio: Ratio) -> str:
-    """Write a ratio of times with its interval, such as "0.42x (0.40 to 0.45)".
-
-    Example:
-        >>> ratio_text(Ratio(0.42, None))
-        '0.42x'
-    """
-    ends = f" ({ratio.interval.low:.2f} to {ratio.interval.high:.2f})" if ratio.interval else ""
-    return f"{ratio.mean:.2f}x{ends}"
-
-
 def _at_one_rate(one: Comparison, task: Task) -> str:
     losses = f"a test {task.loss_name} of {one.loss:.3g} and {one.against} {one.loss_against:.3g}"
     reached = f"At p = {one.rate:g} {one.method} reaches {losses}"
@@ -102,13 +92,15 @@ def _at_one_rate(one: Comparison, task: Task) -> str:
     ends = f"95 % interval {signed(low, digits)} to {signed(high, digits)}"
     if low <= 0 <= high:
         return f"{reached}: equal within ±{bound:.{digits}f} ({ends})."
-    return f"{reached}: not equal, {one.method} is {'worse' if low > 0 else 'better'} ({ends})."
+    if one.evidence is None or not (one.evidence.better or one.evidence.worse):
+        return f"{reached}: not enough evidence for either ({ends})."
+    return f"{reached}: not equal, {one.method} is {'worse' if one.evidence.worse else 'better'} ({ends})."
 
 
 def _at_all_rates(comparisons: Sequence[Comparison]) -> str:
     number, method = len(comparisons), comparisons[0].method
-    worse = [f"{each.rate:g}" for each in comparisons if each.differs and each.loss > each.loss_against]
-    better = [f"{each.rate:g}" for each in comparisons if each.differs and each.loss < each.loss_against]
+    worse = [f"{each.rate:g}" for each in comparisons if each.evidence and each.evidence.worse]
+    better = [f"{each.rate:g}" for each in comparisons if each.evidence and each.evidence.better]
     found = [f"{method} is {word} at p = {listed(rates)}" for word, rates in (("worse", worse), ("better", better)) if rates]
-    start = f"Over all {number} rates, with intervals widened for their number,"
-    return f"{start} {' and '.join(found)}." if found else f"{start} the data show no difference."
+    start = f"Over all {number} rates, corrected for their number (Holm),"
+    return f"{start} {' and '.join(found)}." if found else f"{start} there is not enough evidence of a difference."

@@ -10,7 +10,9 @@ from thinnet.report.progress import progressing
 from thinnet.report.table import Table
 from thinnet.study.columns import columns_table
 from thinnet.study.comparison_text import loss_sentences, rival_sentences, time_sentences
+from thinnet.study.cost import cost_sentences
 from thinnet.study.dataset import Dataset
+from thinnet.study.evidence_text import finalists_table
 from thinnet.study.formatting import interval_text, quantity
 from thinnet.study.results import Results
 from thinnet.study.tasks import Task
@@ -40,6 +42,10 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
     for sentence in (*verdict.sentences, verdict.overfitting):
         text.append(f"\n{sentence}", style="not bold")
     console.print(text)
+    if (finalists := finalists_table(results, data.task)) and len(results.finalists) > 1:
+        console.print("", finalists)
+    if results.cost:
+        console.print(Text("\n".join(["", *cost_sentences(results.cost, data.task.loss_name)])))
     if results.rivals:
         console.print(Text("\n".join(["", *rival_sentences(results, data.task)])))
     if results.comparisons:
@@ -71,7 +77,8 @@ def _rates(results: Results, task: Task) -> Table:
         rows.append((*row, str(each.seeds)) if fewer else row)
     head = ("configuration", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
     title = f"Validation sets, mean over {'seeds' if fewer else counted(results.seeds, 'seed')}, each at its best epoch"
-    return Table((*head, "seeds") if fewer else head, rows, title, marks=marks)
+    notes = [task.loss_meaning] if task.loss_meaning else []
+    return Table((*head, "seeds") if fewer else head, rows, title, notes=notes, marks=marks)
 
 
 def _methods(results: Results, task: Task) -> Table:

@@ -7,6 +7,7 @@ from typing import Any
 from thinnet.study import averaging
 from thinnet.study.comparison import Comparison
 from thinnet.study.comparison_text import loss_sentences, rival_sentences, time_sentences
+from thinnet.study.cost import cost_sentences
 from thinnet.study.dataset import Dataset
 from thinnet.study.plan import Plan
 from thinnet.study.results import Outcome, Results
@@ -20,6 +21,9 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
         "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen._asdict()},
         "test": {view: {name: asdict(part) for name, part in pair.items()} for view, pair in results.test.items()},
         "naive": results.naive and {name: asdict(part) for name, part in results.naive.items()},
+        "finalists": [
+            each._asdict() | {name: asdict(part) for name, part in found.items()} for each, found in results.finalists.items()
+        ],
         "test_looks": results.looks,
         "configurations": [_numbers(each) for each in results.outcomes],
         "methods": {
@@ -48,7 +52,7 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
             "warnings": list(data.warnings),
         },
         "plan": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(plan).items()},
-        "seconds": _seconds(results),
+        "seconds": _seconds(results, data.task.loss_name),
     }
 
 
@@ -70,9 +74,11 @@ def _without_times(comparison: Comparison) -> dict[str, Any]:
     return numbers | {"line": comparison.line._asdict(), "other": comparison.other._asdict()}
 
 
-def _seconds(results: Results) -> dict[str, Any]:
+def _seconds(results: Results, loss_name: str) -> dict[str, Any]:
     """Return everything that depends on time: seconds by configuration, and the ratios and sentences of compared lines."""
     seconds: dict[str, Any] = {"configurations": {each.configuration.label: each.seconds for each in results.outcomes}}
+    if results.cost:
+        seconds["cost"] = asdict(results.cost) | {"sentences": cost_sentences(results.cost, loss_name)}
     ratios = [
         {"line": each.line._asdict(), "other": each.other._asdict(), "rate": each.rate}
         | {"all_epochs": asdict(each.seconds), "to_target": asdict(each.seconds_to_target)}

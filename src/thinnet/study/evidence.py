@@ -21,33 +21,53 @@ class Evidence:
     Args:
         better: whether the mean difference is shown to be below zero.
         worse: whether it is shown to be above zero.
-        p_better: the p-value of the sign-flip test against "not below zero", after Holm's correction.
-        p_worse: the same against "not above zero".
+        p_value: of the one-sided sign-flip test in the direction of the mean difference, after Holm's correction.
     """
 
     better: bool
     worse: bool
-    p_better: float
-    p_worse: float
+    p_value: float
 
 
-def weigh(tables: Sequence[np.ndarray]) -> list[Evidence]:
+def weigh(tables: Sequence[np.ndarray], chosen_from: int = 1) -> list[Evidence]:
     """Decide for every candidate whether it is better or worse than the baseline.
 
     With at least FEWEST_PAIRS seeds, three methods have to agree: the one-sided sign-flip test over seeds, the BCa bootstrap
     interval over seeds, and the t interval over seeds and rows. Their levels follow Holm (Scandinavian Journal of Statistics
-    6:65, 1979), so that the family-wise error rate is at most 5 %.
+    6:65, 1979), so that the family-wise error rate is at most 5 %. For "better" the intervals are also widened for the
+    number of configurations that the candidates were chosen from: a network that is lucky on the validation set is lucky on
+    the test set.
 
     Args:
         tables: for each candidate its paired differences from the baseline, (S, N): seeds by test rows.
+        chosen_from: how many configurations the validation loss has chosen the candidates from.
 
     Example:
         >>> clear = np.random.default_rng(0).normal(-1.0, 0.1, size=(8, 20))
         >>> [each.better for each in weigh([clear, np.zeros((8, 20)), clear[:7]])]
         [True, False, False]
     """
-    below, above = _holm(tables), _holm([-table for table in tables])
-    return [Evidence(better, worse, p, q) for (better, p), (worse, q) in zip(below, above, strict=True)]
+    lower = [bool(table.mean() < 0) for table in tables]
+    falling = [table if below else -table for table, below in zip(tables, lower, strict=True)]
+    p_values = [sign_flip(table.mean(axis=1)) for table in falling]
+    found, adjusted, rejecting = {}, 0.0, True
+    for rank, place in enumerate(sorted(range(len(tables)), key=p_values.__getitem__)):
+        number, below = len(tables) - rank, lower[place]
+        adjusted = max(adjusted, min(1.0, number * p_values[place]))
+        coverage = level(number, chosen_from if below else 1)
+        rejecting = rejecting and adjusted <= 1 - LEVEL and _intervals_agree(falling[place], coverage)
+        found[place] = Evidence(rejecting and below, rejecting and not below, adjusted)
+    return [found[place] for place in range(len(tables))]
+
+
+def level(number: int, chosen_from: int = 1) -> float:
+    """Return the coverage of one of several intervals, so that all are right at 95 % (Bonferroni).
+
+    Args:
+        number: of intervals.
+        chosen_from: how many configurations they were chosen from.
+    """
+    return 1 - (1 - LEVEL) / max(number, chosen_from)
 
 
 def sign_flip(differences: np.ndarray) -> float:
@@ -93,18 +113,6 @@ def bca_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
     data = (differences / unit,)  # BCa cubes the differences
     low, high = stats.bootstrap(data, np.mean, confidence_level=level, n_resamples=RESAMPLES, rng=0).confidence_interval
     return Interval(mean, unit * float(low), unit * float(high))
-
-
-def _holm(tables: Sequence[np.ndarray]) -> list[tuple[bool, float]]:
-    """Return for each candidate whether its mean is shown to be below zero, and its adjusted p-value."""
-    p_values = [sign_flip(table.mean(axis=1)) for table in tables]
-    found, adjusted, rejecting = [(False, 1.0)] * len(tables), 0.0, True
-    for rank, candidate in enumerate(np.argsort(p_values, kind="stable")):
-        number = len(tables) - rank
-        adjusted = max(adjusted, min(1.0, number * p_values[candidate]))
-        rejecting = rejecting and adjusted <= 1 - LEVEL and _intervals_agree(tables[candidate], 1 - (1 - LEVEL) / number)
-        found[candidate] = (rejecting, adjusted)
-    return found
 
 
 def _intervals_agree(table: np.ndarray, level: float) -> bool:

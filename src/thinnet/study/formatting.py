@@ -1,7 +1,8 @@
 """Errors, differences and intervals as people read them."""
 
 from thinnet.report.formatting import decimals, signed
-from thinnet.study.statistics import Contrast, Interval
+from thinnet.study.contrast import Contrast
+from thinnet.study.statistics import Interval
 from thinnet.study.tasks import Task
 
 

@@ -55,21 +55,6 @@ class Estimate:
         return float(self.error * quantiles.sum())
 
 
-@dataclass(frozen=True)
-class Contrast:
-    """One quantity on the test set, for two choices.
-
-    Args:
-        chosen: its value for the choice, such as the chosen rate.
-        without: its value for the alternative, such as rate 0.
-        interval: of `chosen` less `without`, with seeds and rows both random; None with too few seeds.
-    """
-
-    chosen: float
-    without: float
-    interval: Interval | None
-
-
 def seed_interval(values: np.ndarray) -> Interval:
     """Return the t interval for the mean of one number per seed.
 

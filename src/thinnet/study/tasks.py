@@ -12,6 +12,7 @@ from torch import Tensor
 class Task(Protocol):
     """How outputs are scored: `loss` trains the network and chooses the rate, `error` is for the reader.
 
+    `loss_meaning` explains the loss in a sentence, or is empty.
     Texts show an error times `error_factor` with `error_unit`, and a difference of errors with `difference_unit`.
     """
 
@@ -21,6 +22,8 @@ class Task(Protocol):
     def outputs(self) -> int: ...
     @property
     def loss_name(self) -> str: ...
+    @property
+    def loss_meaning(self) -> str: ...
     @property
     def error_name(self) -> str: ...
     @property
@@ -63,6 +66,7 @@ class Classification:
     classes: Sequence[str]
     name = "classification"
     loss_name = "NLL"
+    loss_meaning = "NLL, the negative log-likelihood, is the mean of -log(probability of the right class): lower is better."
     error_name = "error"
     error_factor = 100.0
     error_unit = " %"
@@ -102,6 +106,7 @@ class Regression:
     scale: float
     name = "regression"
     loss_name = "squared error"
+    loss_meaning = "The squared error is divided by the variance of the targets: always predicting their mean scores 1."
     error_name = "RMSE"
     error_factor = 1.0
     error_unit = ""
@@ -136,6 +141,7 @@ class Custom:
     file: Any
     name = "custom loss"
     loss_name = "loss"
+    loss_meaning = ""
     error_factor = 1.0
     error_unit = ""
     difference_unit = ""

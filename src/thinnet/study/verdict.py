@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
-from thinnet.report.formatting import counted
 from thinnet.study.configuration import BASELINE
+from thinnet.study.contrast import Contrast
 from thinnet.study.dataset import Dataset
-from thinnet.study.formatting import difference, quantity
+from thinnet.study.evidence import FEWEST_PAIRS
+from thinnet.study.evidence_text import finalist_sentences, size
+from thinnet.study.formatting import quantity
 from thinnet.study.plan import FEWEST_SEEDS
 from thinnet.study.results import Results
-from thinnet.study.statistics import Contrast
 from thinnet.study.tasks import Task
 
 TURN = 1.02
@@ -21,8 +22,8 @@ class Verdict:
 
     Args:
         helps: whether the data show that dropout helps.
-        reason: `helps`, `hurts`, `zero` (no rate was better on the validation set), or why there is no answer: `unclear`,
-            `few` (seeds), `alone` (no rate above 0) or `naive` (a constant prediction may be as good).
+        reason: `helps`, `hurts`, or why there is no answer: `unclear` (not enough evidence), `few` (seeds), `alone` (no rate
+            above 0), `naive` (a constant prediction may be as good) or `stuck` (the training loss did not come down).
         rate: the rate to use; 0 unless dropout helps.
         headline: the answer in one sentence.
         sentences: the evidence.
@@ -38,67 +39,70 @@ class Verdict:
 
 
 def judge(results: Results, data: Dataset) -> Verdict:
-    """Decide: "yes" only if the 95 % interval of the test loss difference lies below zero."""
+    """Decide: "yes" only if three methods agree that the test loss is lower with dropout; see `evidence.weigh`."""
     reason = _reason(results)
     chosen = results.chosen.label
     headline = {
         "helps": f"Yes. Dropout helps here: use {chosen}.",
         "hurts": "No. Dropout hurts here: train without it.",
-        "zero": "No. No rate of dropout beats training without it here.",
         "unclear": "Not enough evidence that dropout helps here.",
-        "few": f"No answer yet: an interval needs at least {FEWEST_SEEDS} seeds.",
+        "few": f"No answer yet: the evidence needs at least {FEWEST_PAIRS} seeds.",
         "alone": "No answer: nothing was compared with training without dropout.",
         "naive": f"No answer: the network is not clearly better than {data.task.constant_name}.",
+        "stuck": "No answer: the training loss did not come down.",
     }[reason]
     helps = reason == "helps"
     rate = results.chosen.rate if helps else 0.0
-    return Verdict(helps, reason, rate, headline, tuple(_evidence(reason, results, data)), _overfitting(results, data.task))
+    return Verdict(helps, reason, rate, headline, tuple(_sentences(reason, results, data)), _overfitting(results, data.task))
 
 
 def _reason(results: Results) -> str:
-    interval = results.test["best"]["loss"].interval
-    if len(results.outcomes) < 2:
+    if not results.finalists:
         return "alone"
-    if interval is None:
-        return "few"
-    if results.naive is not None and _not_below_zero(results.naive["loss"]):
+    if results.naive is not None and results.seeds >= FEWEST_SEEDS and _not_below_zero(results.naive["loss"]):
         return "naive"
-    if results.chosen == BASELINE:
-        return "zero"
-    if interval.high < 0:
-        return "helps"
-    return "hurts" if interval.low > 0 else "unclear"
+    if results.naive is None and _stuck(results):
+        return "stuck"
+    if results.seeds < FEWEST_PAIRS:
+        return "few"
+    evidence = results.finalists[results.compared]["loss"].evidence
+    assert evidence is not None
+    if evidence.worse:
+        return "hurts"
+    return "helps" if evidence.better and results.chosen != BASELINE else "unclear"
 
 
-def _evidence(reason: str, results: Results, data: Dataset) -> list[str]:
-    task, loss, error = data.task, results.test["best"]["loss"], results.test["best"]["error"]
-    where = f"On {len(data.test)} test rows and {counted(results.seeds, 'seed')}"
+def _stuck(results: Results) -> bool:
+    """Return whether no epoch of the chosen configuration has a lower training loss than the first."""
+    losses = results.at(results.chosen).curves["train_loss"][0]
+    return len(losses) > 1 and bool(losses.min() >= losses[0])
+
+
+def _sentences(reason: str, results: Results, data: Dataset) -> list[str]:
+    task = data.task
+    sentences = []
     if results.chosen == BASELINE:
+        sentences.append("The mean validation loss was lowest without dropout.")
+    if not results.finalists:
+        loss, error = results.test["best"]["loss"], results.test["best"]["error"]
         reached = f"{task.loss_name} {loss.without:.3g} and {task.error_name} {quantity(error.without, task)}"
-        sentences = [
-            "The mean validation loss was lowest without dropout.",
-            f"{where} the network without dropout reaches {reached}.",
-        ]
+        sentences.append(f"On {size(results, data)} the network without dropout reaches {reached}.")
     else:
-        change = f"changes the {task.loss_name} from {loss.without:.3g} to {loss.chosen:.3g}"
-        errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
-        errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error)}"
-        sentences = [
-            f"{where}, {results.chosen.label} {change}: {difference(loss)}.",
-            f"The {task.error_name} changes {errors}.",
-        ]
+        sentences += finalist_sentences(results.compared, results, data)
     if results.naive is not None:
         sentences.append(_naive(results.naive, task))
     if _late(results):
         sentences.append(f"At {results.chosen.label} the validation loss was still falling: more --epochs may lower it.")
     if reason == "unclear":
-        sentences.append(_advice(loss))
+        sentences.append(_advice(results.finalists[results.compared]["loss"]))
     if reason == "naive":
         sentences.append("Check the target and the features, or train longer: as it is, no comparison of rates means anything.")
+    if reason == "stuck":
+        sentences.append("Check the loss and the data, or try another --learning-rate: no comparison of rates means anything.")
     if reason == "alone":
         sentences.append("Name rates above 0, such as --rates 0.2,0.5.")
     if reason == "few":
-        sentences.append(f"Run the same command again with --seeds {FEWEST_SEEDS} or more, or a longer --budget.")
+        sentences.append(f"Run the same command again with --seeds {FEWEST_PAIRS} or more, or a longer --budget.")
     return sentences
 
 
@@ -120,17 +124,11 @@ def _late(results: Results) -> bool:
 
 def _advice(loss: Contrast) -> str:
     assert loss.interval is not None
+    if not loss.interval.low <= 0 <= loss.interval.high:
+        return "The 95 % interval excludes zero, but the p-value or the bootstrap does not agree: more --seeds would decide."
     if loss.interval.case_share > 0.5:
         return "The interval is wide mostly because there are few test rows: more data would narrow it, more seeds hardly."
     return "The interval is wide mostly because seeds differ: the same command with more --seeds would narrow it."
-
-
-def _standing(error: Contrast) -> str:
-    if error.interval is None:
-        return ""
-    if error.interval.high < 0:
-        return ", also better"
-    return ", which is worse: weigh the two" if error.interval.low > 0 else ", which could be chance"
 
 
 def _overfitting(results: Results, task: Task) -> str:
