@@ -8,9 +8,15 @@ from torch import Tensor
 from thinnet.methods.attention.attend import WeightsSite
 from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Method
+from thinnet.methods.facts import Method, Use
 
-FACTS = replace(dropout.FACTS)
+FACTS = replace(
+    dropout.FACTS,
+    used_by=(
+        Use("transformers, BERT", "attention_probs_dropout_prob=0.1"),
+        Use("transformers, GPT-2", "attn_pdrop=0.1"),
+    ),
+)
 
 
 def attention_dropout(

@@ -10,11 +10,11 @@ from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.attention.kept_heads import Heads, kept_heads
 from thinnet.methods.attention.masks import added
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.rng import Site
 from thinnet.rng.context import capturing
 
-FACTS = Facts()
+FACTS = Facts(used_by=(Use("PyTorch", "torch.nn.MultiheadAttention(dropout=0.0)"),))
 
 
 class MultiheadAttention(nn.Module):

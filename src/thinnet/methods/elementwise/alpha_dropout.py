@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.methods.call import call, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
@@ -50,9 +50,15 @@ FACTS = Facts(
     mean=mean,
     variance=variance,
     definition=definition,
+    used_by=(
+        Use("PyTorch", "torch.nn.AlphaDropout(p)"),
+        Use("Keras", "keras.layers.AlphaDropout(rate)"),
+    ),
 )
 
-FEATURE_FACTS = replace(FACTS, noise_shape=noise_shape_of(channels))
+FEATURE_FACTS = replace(
+    FACTS, noise_shape=noise_shape_of(channels), used_by=(Use("PyTorch", "torch.nn.FeatureAlphaDropout(p)"),)
+)
 
 
 def alpha_dropout(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from thinnet.methods import noise_shapes
 from thinnet.methods.call import call, draw_key, no_tensor
 from thinnet.methods.elementwise.selection import at_rates
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.noise_shapes import NoiseShape
 from thinnet.rng import Site, rates
 from thinnet.rng.context import CPU
@@ -36,6 +36,11 @@ FACTS = Facts(
     variance=lambda x, p, noise_shape=None: x * x * (p / (1 - p) if p < 1 else 0),
     definition=definition,
     noise_shape=noise_shape_of,
+    used_by=(
+        Use("transformers, BERT", "hidden_dropout_prob=0.1"),
+        Use("transformers, GPT-2", "resid_pdrop=0.1, embd_pdrop=0.1"),
+        Use("Keras", "keras.layers.Dropout(rate, noise_shape)"),
+    ),
 )
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import call, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.ops import NoiseKind
 from thinnet.rng import Site
 
@@ -21,6 +21,7 @@ FACTS = Facts(
     variance=lambda x, p: x * x * p / (1 - p),
     definition=definition,
     noise="normal",
+    used_by=(Use("Keras", "keras.layers.GaussianDropout(rate)"),),
 )
 
 

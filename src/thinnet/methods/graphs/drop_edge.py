@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.graphs import edges
 from thinnet.methods.numbers import part_of, wide
 from thinnet.rng import NoiseKey, Site
@@ -36,6 +36,7 @@ FACTS = Facts(
     expected_drop=lambda p: p,
     definition=definition,
     per_batch=True,
+    used_by=(Use("PyTorch Geometric", "torch_geometric.utils.dropout_edge(edge_index, p)"),),
 )
 
 

@@ -11,7 +11,7 @@ from thinnet.methods.facts import Method
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
-FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(samples))
+FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(samples), used_by=())
 
 
 def drop_node(

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.graphs import edges
 from thinnet.rng import NoiseKey, Site
 from thinnet.rng.site import recorded
@@ -35,6 +35,7 @@ FACTS = Facts(
     expected_drop=lambda p: p,
     definition=definition,
     per_batch=True,
+    used_by=(Use("PyTorch Geometric", "torch_geometric.utils.dropout_node(edge_index, p)"),),
 )
 
 

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.recurrent.packed import padded, repacked
 from thinnet.rng import Site
 
@@ -30,6 +30,10 @@ FACTS = Facts(
     variance=lambda x, p, **_: dropout.FACTS.variance(x, p),  # type: ignore[misc]
     definition=lambda x, u, p, **_: dropout.definition(x, u, p),
     noise_shape=_noise_shape,
+    used_by=(
+        Use("fastai, AWD-LSTM", "RNNDropout(p)"),
+        Use("pytorch-nlp", "torchnlp.nn.LockedDropout(p)"),
+    ),
 )
 
 

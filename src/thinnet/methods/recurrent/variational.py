@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.recurrent.layers import GRULayers, Layers, LSTMLayers, Options
 from thinnet.methods.recurrent.sites import Input, Read
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-FACTS = Facts()
+FACTS = Facts(used_by=(Use("Keras", "keras.layers.LSTM(dropout, recurrent_dropout)"),))
 
 
 class _Variational(Layers):

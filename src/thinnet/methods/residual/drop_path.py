@@ -7,11 +7,18 @@ from torch import Tensor
 
 from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Method
+from thinnet.methods.facts import Method, Use
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.rng import Site
 
-FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(samples))
+FACTS = replace(
+    dropout.FACTS,
+    noise_shape=noise_shape_of(samples),
+    used_by=(
+        Use("transformers, Swin and BEiT", "drop_path_rate=0.1"),
+        Use("timm", "timm.layers.DropPath(drop_prob)"),
+    ),
+)
 
 
 def drop_path(

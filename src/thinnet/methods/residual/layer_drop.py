@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from thinnet.methods.call import draw_key
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.residual.skipped import decide, like, selecting, tied
 from thinnet.rng import Site
 
@@ -24,6 +24,10 @@ FACTS = Facts(
     definition=definition,
     noise_shape=lambda shape, layers, **_: (1, len(layers)),
     per_batch=True,
+    used_by=(
+        Use("transformers, wav2vec 2.0 and HuBERT", "layerdrop=0.1"),
+        Use("transformers, BART", "encoder_layerdrop=0.0"),
+    ),
 )
 
 

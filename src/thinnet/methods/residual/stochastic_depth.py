@@ -6,7 +6,7 @@ from torch import Tensor, fx, nn
 from torch.utils._pytree import tree_leaves
 
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.noise_shapes import noise_shape_of, samples
 from thinnet.methods.residual.kept import Kept, keep, scale, set_samples
 from thinnet.methods.residual.separable import countable, mixing, modes_active
@@ -31,6 +31,7 @@ FACTS = Facts(
     definition=definition,
     noise_shape=noise_shape_of(samples),
     in_eval=lambda x, p, branch, mode="row": x + branch(x),
+    used_by=(Use("DINOv2", "drop_add_residual_stochastic_depth, for rates above 0.1"),),
 )
 
 

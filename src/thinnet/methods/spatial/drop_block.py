@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.spatial import blocks
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
@@ -35,6 +35,7 @@ FACTS = Facts(
     noise="uniform",
     noise_shape=blocks.grid,
     independent=False,
+    used_by=(Use("timm", "timm.layers.DropBlock2d(drop_prob, block_size)"),),
 )
 
 

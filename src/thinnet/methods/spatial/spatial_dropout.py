@@ -9,12 +9,19 @@ from torch import Tensor, nn
 
 from thinnet.methods.call import call, no_tensor
 from thinnet.methods.elementwise import dropout
-from thinnet.methods.facts import Method
+from thinnet.methods.facts import Method, Use
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.methods.pictures import tiles, untiled
 from thinnet.rng import Site
 
-FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(channels))
+FACTS = replace(
+    dropout.FACTS,
+    noise_shape=noise_shape_of(channels),
+    used_by=(
+        Use("PyTorch", "torch.nn.Dropout2d(p)"),
+        Use("Keras", "keras.layers.SpatialDropout2D(rate)"),
+    ),
+)
 
 
 def batched(x: Tensor, dims: int, training: bool) -> tuple[Tensor, bool]:

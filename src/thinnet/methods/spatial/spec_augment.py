@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thinnet.methods import spans
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.numbers import real
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site
@@ -97,6 +97,7 @@ FACTS = Facts(
     noise="uniform",
     noise_shape=lambda shape, **s: (shape[0], 2 * (Policy(**s).time_masks + Policy(**s).frequency_masks)),
     independent=False,
+    used_by=(Use("torchaudio", "torchaudio.transforms.FrequencyMasking, TimeMasking"),),
 )
 
 

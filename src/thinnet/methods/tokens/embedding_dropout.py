@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
 
@@ -22,6 +22,7 @@ FACTS = Facts(
     expected_drop=lambda p: p,
     definition=definition,
     per_batch=True,
+    used_by=(Use("fastai, AWD-LSTM", "EmbeddingDropout(embed_p)"),),
 )
 
 

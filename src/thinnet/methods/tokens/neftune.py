@@ -29,7 +29,7 @@ FACTS = Facts(
     variance=lambda x, alpha=5.0: torch.full_like(x, alpha**2 / (3 * x.shape[-2] * x.shape[-1])),
     definition=definition,
     noise="uniform",
-    used_by=(Use("transformers, TrainingArguments", "neftune_noise_alpha"), Use("TRL, SFTConfig", "neftune_noise_alpha")),
+    used_by=(Use("transformers, TrainingArguments", "neftune_noise_alpha"),),
 )
 
 

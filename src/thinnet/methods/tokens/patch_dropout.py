@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.call import draw_key, no_tensor
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.numbers import nearest, part_of
 from thinnet.methods.pictures import TILE, tiles, untiled
 from thinnet.ops import check_input
@@ -34,6 +34,7 @@ FACTS = Facts(
     noise="uniform",
     noise_shape=lambda shape, prefix=1, ordered=True: (shape[0], shape[1] - prefix),
     independent=False,
+    used_by=(Use("timm", "timm.layers.PatchDropout(prob)"),),
 )
 
 

@@ -12,7 +12,7 @@ from thinnet.methods.noise_shapes import channels as positions
 from thinnet.methods.noise_shapes import noise_shape_of
 from thinnet.rng import Site
 
-FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(positions))
+FACTS = replace(dropout.FACTS, noise_shape=noise_shape_of(positions), used_by=())
 
 
 def token_dropout(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from thinnet.methods.facts import Facts, Method
+from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.weights.affine import affine
 from thinnet.methods.weights.wrapped import Wrapped
 from thinnet.rng import NoiseKey
@@ -41,6 +41,10 @@ FACTS = Facts(
     independent=False,
     per_batch=True,
     in_eval=lambda x, p, layer, **_: layer(x),
+    used_by=(
+        Use("fastai, AWD-LSTM", "WeightDropout(weight_p)"),
+        Use("pytorch-nlp", "torchnlp.nn.WeightDropLSTM(weight_dropout)"),
+    ),
 )
 
 
