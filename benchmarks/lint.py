@@ -19,8 +19,9 @@ from benchmarks.tables import table
 from thinnet.lint.cache import FOLDER, Cache
 from thinnet.lint.files import find
 from thinnet.lint.rules import REGISTRY
-from thinnet.lint.run import FileResult, cores, lint_files
+from thinnet.lint.run import FileResult, lint_files
 from thinnet.lint.settings import Settings
+from thinnet.report.machine import cores
 
 RESULT = Path(__file__).parent / "results" / "lint.json"
 REVIEWED = {
