@@ -32,7 +32,7 @@ FACTS = Facts(
     definition=definition,
     noise="uniform",
     independent=False,
-    used_by=(Use("AV-HuBERT, fairseq task", "modality_dropout=0.5, audio_dropout=0.5"),),
+    used_by=(Use("AV-HuBERT, pretraining", "modality_dropout=0.5, audio_dropout=0.5"),),
 )
 
 
