@@ -48,9 +48,10 @@ def is_behind() -> bool:
 
 def vector(seed: int, site: str, step: int, sample: int, count: int, rate: float) -> dict[str, Any]:
     """Returns the random bits of an address, and what each kind of noise makes of them."""
-    number, words = site_number(site), [torch.tensor(word) for word in (seed, step, site_number(site))]
-    bits = reference.unit_bits(*words, torch.tensor([sample]), count)[0]
-    continuous = reference.noise(*words, torch.tensor([sample]), count)[0]
+    number = site_number(site)
+    key, at, place, samples = torch.tensor(seed), torch.tensor(step), torch.tensor(number), torch.tensor([sample])
+    bits = reference.unit_bits(key, at, place, samples, count)[0]
+    continuous = reference.noise(key, at, place, samples, count)[0]
     scaled = reference.selected(
         reference.NoiseKind.GAUSSIAN, True, torch.ones(count), torch.tensor(rates.count(rate)), reference.normal(continuous)
     )

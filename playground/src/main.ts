@@ -9,6 +9,7 @@ import "./style.css";
 import { TEXTS } from "./texts/texts";
 import { applyTheme, listenToSystem } from "./theme";
 import { Client } from "./training/client";
+import type { Recorded } from "./training/record";
 import { Session } from "./training/session";
 import { Sweep } from "./training/sweep";
 
@@ -50,4 +51,8 @@ app.show();
 session.restart();
 
 /** For the console: `await thinnet.record(200)` returns data, batches, and the parameters before and after some steps. */
-Object.assign(window, { thinnet: { record: (steps: number) => background.call("record", { config: configOf(store.state), steps }) } });
+function record(steps: number): Promise<Recorded> {
+  return new Client().call("record", { config: configOf(store.state), steps });
+}
+
+Object.assign(window, { thinnet: { record } });

@@ -35,7 +35,7 @@ function split(first: number, count: number, noise: number, seed: number): Split
   const x = new Float64Array(count * PIXELS);
   for (let i = 0; i < count; i++) {
     const words = unitWords({ seed, site: SITE, step: 0, sample: first + i }, PIXELS);
-    image(first + i).forEach((grey, k) => (x[i * PIXELS + k] = grey + 0.5 * noise * normal(words[k])));
+    image(first + i).forEach((grey, k) => (x[i * PIXELS + k] = grey + 0.3 * noise * normal(words[k])));
   }
   return { count, x, y: Float64Array.from(stored.labels.slice(first, first + count)) };
 }

@@ -2,6 +2,7 @@
 
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import type { Language } from "../state/state";
 import { EVERY } from "../training/run";
 import type { Snapshot, TwinView } from "../training/snapshot";
 import { colours, type Colour } from "./palette";
@@ -31,6 +32,7 @@ export class CurvePlot {
   private snapshot: Snapshot | undefined;
 
   constructor(
+    private readonly language: Language,
     private readonly xLabel: string,
     private readonly yLabel: string,
     label: string,
@@ -53,7 +55,8 @@ export class CurvePlot {
   }
 
   private options(): uPlot.Options {
-    const axis = { stroke: () => colours().soft, grid: { stroke: () => colours().rule, width: 1 }, ticks: { show: false } };
+    const values = (_: uPlot, ticks: number[]) => ticks.map((tick) => tick.toLocaleString(this.language));
+    const axis = { values, stroke: () => colours().soft, grid: { stroke: () => colours().rule, width: 1 }, ticks: { show: false } };
     const font = "12px system-ui, sans-serif";
     return {
       width: this.element.clientWidth || NARROW,

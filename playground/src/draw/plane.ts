@@ -13,6 +13,7 @@ export type Domain = readonly [number, number];
 
 const PROBABILITY: Domain = [0, 1];
 const TOY: Domain = [-1.5, 2.5];
+const TOY_LEVELS = [-1, -0.5, 0, 0.5, 1, 1.5, 2];
 
 export function domainOf(data: Dataset): Domain {
   return data.task === "regression" ? TOY : PROBABILITY;
@@ -28,7 +29,7 @@ export function drawPlane(
   scale: readonly Colour[] = SURFACE,
 ): void {
   drawColours(context, width, height, picture, domain, scale);
-  if (scale === SURFACE) drawBoundary(context, width, height, picture, (domain[0] + domain[1]) / 2);
+  if (scale === SURFACE) drawContours(context, width, height, picture, domain);
   if (data) drawSamples(context, width, height, picture.extent, data, domain);
 }
 
@@ -54,25 +55,33 @@ function drawColours(
   context.drawImage(small, 0, 0, width, height);
 }
 
-function drawBoundary(
+/** Draws the decision boundary, or the level lines of a regression. */
+function drawContours(
   context: CanvasRenderingContext2D,
   width: number,
   height: number,
   { side, values }: PlanePicture,
-  middle: number,
+  domain: Domain,
 ): void {
-  const [boundary] = contours().size([side, side]).thresholds([middle])(Array.from(values));
-  context.beginPath();
-  for (const ring of boundary.coordinates.flat()) {
-    ring.forEach(([x, y], i) => {
-      const edge = x <= 0.5 || y <= 0.5 || x >= side - 0.5 || y >= side - 0.5;
-      if (i === 0 || edge) context.moveTo((x / side) * width, (y / side) * height);
-      else context.lineTo((x / side) * width, (y / side) * height);
-    });
+  const regression = domain === TOY;
+  context.strokeStyle = regression ? colours().soft : colours().ink;
+  context.lineWidth = regression ? 0.75 : 1.5;
+  for (const level of contours().size([side, side]).thresholds(regression ? TOY_LEVELS : [0.5])(Array.from(values))) {
+    context.beginPath();
+    for (const ring of level.coordinates.flat()) trace(context, width / side, height / side, side, ring);
+    context.stroke();
   }
-  context.strokeStyle = colours().ink;
-  context.lineWidth = 1.5;
-  context.stroke();
+}
+
+/** Traces a ring of a contour, without the parts that run along the edge of the plane. */
+function trace(context: CanvasRenderingContext2D, wide: number, high: number, side: number, ring: number[][]): void {
+  let before = true;
+  for (const [x, y] of ring) {
+    const edge = Math.min(x, y) < 0.5 || Math.max(x, y) > side - 0.5;
+    if (edge && before) context.moveTo(x * wide, y * high);
+    else context.lineTo(x * wide, y * high);
+    before = edge;
+  }
 }
 
 function drawSamples(

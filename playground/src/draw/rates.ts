@@ -7,6 +7,9 @@ import { drawAxes, line, MARGIN, polyline, type Scale } from "./axes";
 import type { Draw } from "./canvas";
 import { colours } from "./palette";
 
+/** Runs below which a mean has no interval: that of two runs says nothing. */
+const FEWEST_SHOWN = 3;
+
 export function ratePlot(trials: readonly Trial[], xLabel: string, yLabel: string): Draw {
   return (context, width, height) => {
     const highest = Math.max(0.1, ...trials.map(({ validation }) => validation));
@@ -28,10 +31,10 @@ export function ratePlot(trials: readonly Trial[], xLabel: string, yLabel: strin
 }
 
 function drawMeans(context: CanvasRenderingContext2D, x: Scale, y: Scale, trials: readonly Trial[]): void {
-  const { grey, teal, soft } = { ...colours(), grey: colours().soft };
+  const { teal, soft } = colours();
   const rates = SWEEP.filter((rate) => trials.some((trial) => trial.rate === rate));
   const at = (rate: number) => trials.filter((trial) => trial.rate === rate);
-  context.fillStyle = grey;
+  context.fillStyle = soft;
   context.globalAlpha = 0.45;
   for (const { rate, validation } of trials) dot(context, x(rate) - 7, y(validation), 2.5);
   context.globalAlpha = 1;
@@ -40,13 +43,13 @@ function drawMeans(context: CanvasRenderingContext2D, x: Scale, y: Scale, trials
   context.setLineDash([5, 4]);
   polyline(context, rates.map((rate) => [x(rate), y(interval(at(rate).map(({ train }) => train)).mean)] as const));
   context.setLineDash([]);
-  const means = rates.map((rate) => ({ rate, ...interval(at(rate).map(({ validation }) => validation)) }));
+  const means = rates.map((rate) => ({ rate, count: at(rate).length, ...interval(at(rate).map(({ validation }) => validation)) }));
   context.strokeStyle = context.fillStyle = teal;
   context.lineWidth = 2.5;
   polyline(context, means.map(({ rate, mean }) => [x(rate), y(mean)] as const));
-  for (const { rate, mean, half } of means) {
+  for (const { rate, mean, half, count } of means) {
     dot(context, x(rate), y(mean), 5);
-    if (Number.isFinite(half)) line(context, x(rate), y(Math.max(0, mean - half)), x(rate), y(Math.min(y.domain()[1], mean + half)));
+    if (count >= FEWEST_SHOWN) line(context, x(rate), y(Math.max(0, mean - half)), x(rate), y(Math.min(y.domain()[1], mean + half)));
   }
 }
 

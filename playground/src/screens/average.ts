@@ -75,6 +75,7 @@ export class Average implements Screen {
 
   private async compute(key: string, state: State): Promise<void> {
     this.key = key;
+    this.context.background.cancel(); // an older computation would delay this one
     say(this.message, this.context.texts.average.working);
     const averages = await this.context.background.call("average", { config: configOf(state), units: state.units });
     if (key !== this.key) return;

@@ -11,7 +11,7 @@ import { decimals, percent } from "../ui/formatting";
 import { datasetOf, heading, type Context, type Screen } from "./screen";
 
 /** A rise of the validation loss above its minimum that counts as overfitting. */
-const RISE = 0.05;
+const RISE = 0.2;
 
 export class Twins implements Screen {
   readonly element: HTMLElement;
@@ -29,7 +29,7 @@ export class Twins implements Screen {
     const words = texts.twins;
     this.plain = new Twin(context, "plain");
     this.dropout = new Twin(context, "dropout");
-    this.curves = new CurvePlot(words.xAxis, words.yAxis, words.curves);
+    this.curves = new CurvePlot(store.state.language, words.xAxis, words.yAxis, words.curves);
     this.logged = checkbox(words.logged, (logged) => store.set({ logged }));
     this.forgotten = checkbox(words.forgotten, (forgotten) => store.set({ forgotten }));
     const key = (name: string, text: string) => h("span", { class: `key ${name}` }, text);

@@ -11,6 +11,9 @@ import { h, say } from "../ui/element";
 import { decimals, short } from "../ui/formatting";
 import { datasetOf, heading, type Context, type Screen } from "./screen";
 
+/** An experiment in which the spread grows away from the data. */
+const CURVE = { data: "line", size: 60, noise: 0.3, rates: [0.2, 0.2, 0.2, 0.2] } as const;
+
 export class Uncertainty implements Screen {
   readonly element: HTMLElement;
   private readonly mean = new Canvas({ ratio: 1 });
@@ -19,6 +22,7 @@ export class Uncertainty implements Screen {
   private readonly scale = h("p", { class: "note" });
   private readonly message = h("p", { class: "verdict" });
   private readonly note = h("p", { class: "note" });
+  private readonly toLine: HTMLButtonElement;
   private readonly planes: HTMLElement;
   private readonly lines: HTMLElement;
 
@@ -31,7 +35,13 @@ export class Uncertainty implements Screen {
       h("section", {}, h("h3", {}, words.deviation), this.deviation.element, this.scale),
     );
     this.lines = h("section", {}, h("h3", {}, words.line), this.line.element);
-    this.element = h("div", {}, heading(words.title, words.lede), this.message, this.planes, this.lines, this.note);
+    const showLine = () => {
+      context.store.set(CURVE);
+      context.session.play();
+    };
+    this.toLine = h("button", { type: "button", onclick: showLine }, `${words.toLine} →`);
+    const parts = [this.message, this.toLine, this.planes, this.lines, this.note];
+    this.element = h("div", { class: "uncertainty" }, heading(words.title, words.lede), ...parts);
   }
 
   watch(): Watch {
@@ -43,6 +53,7 @@ export class Uncertainty implements Screen {
     if (!latest) return;
     const missing = this.missing(latest);
     const { spread } = latest;
+    this.toLine.hidden = spread?.mean.kind === "line";
     this.planes.hidden = spread?.mean.kind !== "plane" || missing === "all";
     this.lines.hidden = spread?.mean.kind !== "line" || missing === "all";
     const words = this.context.texts.uncertainty;

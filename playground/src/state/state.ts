@@ -46,7 +46,7 @@ export const FIELDS = {
   logged: flag(false),
   row: numberOf(0, range(0, 99)),
   classic: flag(false),
-  units: numberOf(6, range(2, 12)),
+  units: numberOf(8, range(2, 12)),
   draws: numberOf(10, range(1, 200)),
   data: choiceOf(DEFAULTS.data, DATA_NAMES),
   size: numberOf(DEFAULTS.size, range(20, 500, 20)),

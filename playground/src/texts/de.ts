@@ -73,7 +73,7 @@ export const de: Texts = {
     noisyAccuracy: "Trainingsverlust, Dropout an",
     picture: {
       plane: "Farbe: was das Netz an jedem Punkt vorhersagt. Punkte: Trainingsbeispiele. Linie: die Entscheidungsgrenze.",
-      toy: "Farbe: der vorhergesagte Wert, orange niedrig, blau hoch. Punkte: Trainingsbeispiele in der Farbe ihres Werts.",
+      toy: "Farbe und Linien: der vorhergesagte Wert, orange niedrig, blau hoch. Punkte: Trainingsbeispiele in der Farbe ihres Werts.",
       line: "Blau: die gelernte Kurve. Gestrichelt: die wahre Funktion. Punkte: Trainingsbeispiele.",
       digits: "Validierungsziffern, darunter die vorhergesagte Klasse. Rot: falsch.",
     },
@@ -154,7 +154,7 @@ export const de: Texts = {
     tiles: (count) => `Alle ${count} Teilnetze. Oben links: keine Einheit. Unten rechts: alle Einheiten.`,
     errors: "Abweichung vom exakten Mittel, nach der Zahl zufälliger Teilnetze",
     errorsNote:
-      "Durchgezogen: Monte Carlo. Gestrichelt: ein Durchgang mit allen Einheiten. Erst unter der gestrichelten Linie ist Monte Carlo genauer.",
+      "Violett: Mittel von k zufälligen Teilnetzen. Gestrichelt: ein Durchgang mit allen Einheiten. Unter der gestrichelten Linie ist das zufällige Mittel näher am exakten.",
     xAxis: "zufällige Teilnetze k",
     yAxis: "Abweichung",
     needsPlane: "Diese Ansicht braucht eine oder zwei Eingaben. Wähle einen anderen Datensatz.",
@@ -168,9 +168,10 @@ export const de: Texts = {
     deviation: "Streuung: Standardabweichung über Masken",
     line: "Mittel und zwei Standardabweichungen über Masken",
     lineNote: "Blau: das Mittel. Violett: einzelne Teilnetze. Band: zwei Standardabweichungen. Punkte: Trainingsbeispiele.",
-    planeNote: "Im gepunkteten Quadrat liegen die Daten. Dunkel: Die Teilnetze sind uneinig.",
+    planeNote: "Im gepunkteten Quadrat liegen die Daten. Violett: Die Teilnetze sind uneinig.",
     scale: (low, high) => `${low} bis ${high}`,
     near: (near, far) => `Mittlere Streuung: ${near} bei den Daten, ${far} außerhalb.`,
+    toLine: "An einer Kurve zeigen",
     more: "Außerhalb ist sie größer: Dort extrapoliert das Netz.",
     less: "Außerhalb ist sie nicht größer. Eine Klassenwahrscheinlichkeit kann weit weg von allen Daten sicher sein: Dropout allein warnt nicht.",
     start: "Trainiere zuerst. Die Streuung untrainierter Gewichte bedeutet nichts.",
@@ -201,7 +202,7 @@ export const de: Texts = {
   },
   variants: {
     title: "Was man sonst noch weglassen kann",
-    lede: "Jede Variante lässt anderes weg. Dunkel schraffiert ist weggelassen, der Rest so skaliert, dass das Mittel gleich bleibt.",
+    lede: "Jede Variante lässt etwas anderes weg. Rot durchgestrichen ist weggelassen; der Rest ist so skaliert, dass das Mittel gleich bleibt.",
     rate: "Dropout-Rate p",
     again: "Neue Masken",
     at: (step) => `Schritt ${step}`,
@@ -221,8 +222,8 @@ export const de: Texts = {
       dropBlock: "Quadrate von 3 × 3. Nachbarn fallen zusammen aus.",
       gaussian: "Nichts fällt aus: Jede Zahl wird mit Rauschen um 1 multipliziert.",
       dropConnect: "Gewichte statt Einheiten. Zeilen: Ausgaben. Spalten: Eingaben.",
-      newMasks: "Merkmale über die Zeit. Ein Merkmal flackert: Das stört das Gedächtnis.",
-      oneMask: "Merkmale über die Zeit. Ein weggelassenes Merkmal fehlt in der ganzen Folge.",
+      newMasks: "Zeilen: Merkmale. Spalten: Zeitschritte. Ein Merkmal flackert: Das stört das Gedächtnis.",
+      oneMask: "Zeilen: Merkmale. Spalten: Zeitschritte. Ein weggelassenes Merkmal fehlt in der ganzen Folge.",
     },
     python: "Dasselbe in Python",
   },
@@ -259,7 +260,7 @@ export const de: Texts = {
       everyLayer: {
         question: "Braucht es jede Schicht?",
         answer:
-          "Nein: Hier hat nur die letzte von drei verdeckten Schichten Dropout. Ändere die Raten je Schicht und vergleiche die Kurven.",
+          "Dafür gibt es keine Regel. Hier hat nur die letzte von drei verdeckten Schichten Dropout, und das Netz ist noch überangepasst: Gib auch den anderen eine Rate und vergleiche die Kurven.",
       },
       whichRate: {
         question: "Welche Rate soll ich nehmen?",

@@ -37,7 +37,7 @@ export const DEFAULTS: Config = {
   depth: 2,
   width: 32,
   method: "dropout",
-  rates: [0.4, 0.4, 0.4, 0.4],
+  rates: [0.5, 0.5, 0.5, 0.5],
   learningRate: 0.01,
   l2: 0,
   batch: 20,
