@@ -48,6 +48,7 @@ SCHEMA = {
     "methods": {"sentences": [str], "comparisons": [dict]},
     "rivals": {"sentences": [str], "contrasts": [dict]},
     "averages": (dict, type(None)),
+    "subgroups": dict,
     "seeds": int,
     "data": {
         "name": str,

@@ -1,6 +1,7 @@
 """Data by path: pictures, MNIST and CIFAR files, and texts are read as they are, and every mistake is one sentence."""
 
 import gzip
+import json
 import pickle
 import struct
 from collections.abc import Callable
@@ -8,13 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from thinnet.study.plan import StudyError
+from thinnet.models.edit.rates import owners
+from thinnet.study.configuration import Configuration
+from thinnet.study.network import seeded_network
+from thinnet.study.plan import Plan, StudyError
+from thinnet.study.reading import open_problem
 from thinnet.study.sources import cifar, idx, pictures, text, texts
 from thinnet.study.sources.recognise import CIFAR, IDX, PICTURES, TEXT, TEXTS, recognise
 
-PIXELS = np.random.default_rng(0).integers(0, 256, (40, 6, 8), dtype=np.uint8)
+PIXELS = np.random.default_rng(0).integers(0, 256, (60, 6, 8), dtype=np.uint8)
 
 
 def picture(path: Path, pixels: np.ndarray, **how: object) -> Path:
@@ -56,10 +62,10 @@ def batches(folder: Path, binary: bool, hundred: bool = False) -> Path:
     return folder
 
 
-def words(folder: Path) -> Path:
+def words(folder: Path, count: int = 10) -> Path:
     for name, word in (("good", "fine"), ("bad", "poor")):
         (folder / name).mkdir(parents=True)
-        for index in range(10):
+        for index in range(count):
             (folder / name / f"{index}.txt").write_text(f"A {word} film, number {index}.")
     return folder
 
@@ -123,7 +129,7 @@ def test_mnist(tmp_path: Path, packed: bool):
     mnist(tmp_path / "raw", packed=packed)
     mnist(tmp_path / "raw", "t10k", 12, packed)
     found = idx.read(tmp_path)
-    assert (found.development[0][:, 0] == PIXELS).all()
+    assert (found.development[0][:, 0] == PIXELS[:40]).all()
     assert found.development[1].tolist() == [index % 3 for index in range(40)]
     assert found.test is not None
     assert len(found.test[0]) == 12
@@ -242,3 +248,54 @@ def test_mistakes_are_one_sentence(case: str, tmp_path: Path):
         source.read(path)
     assert words in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+FOLDERS = {"pictures": lambda path: by_class(path, 20, ("a", "b", "c")), "texts": lambda path: words(path, 30)}
+
+
+@pytest.mark.parametrize("make", FOLDERS.values(), ids=FOLDERS)
+def test_a_folder_is_studied(make: Callable[[Path], Path], tmp_path: Path, study: Callable):
+    path = make(tmp_path / "data")
+    outcome = study(path, "--rates", "0.3", "--epochs", "2", "--seeds", "1", "--json", "--out", tmp_path / "out")
+    found = json.loads(outcome.out)
+    assert outcome.code == 0
+    assert found["data"]["name"] == "data"
+    assert "pictures of 8 x 6 pixels" in found["data"]["notes"][0] or "texts, as words" in found["data"]["notes"][0]
+    assert found["configurations"][1]["best"]["validation_loss"] < 2
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A transformer with its tokenizer, as `save_pretrained` writes them."""
+    transformers, tokenizers = pytest.importorskip("transformers"), pytest.importorskip("tokenizers")
+    vocabulary = {word: index for index, word in enumerate(["[PAD]", "[UNK]", "a", "fine", "poor", "film", "number"])}
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=len(vocabulary), **sizes))
+    fast.save_pretrained(tmp_path / "weights")
+    model.save_pretrained(tmp_path / "weights")
+    return tmp_path / "weights"
+
+
+def test_fine_tuning_starts_from_the_weights_of_the_folder(trained: Path, tmp_path: Path):
+    import transformers
+
+    problem = open_problem(words(tmp_path / "texts"), weights=trained)
+    assert problem.settings()["learning_rate"] < 1e-4
+    with pytest.raises(StudyError, match="samples must be at least 50; got 20"):
+        problem.dataset(0)
+    data = open_problem(Path("finetune"), weights=trained).dataset(0)
+    network = seeded_network(data, Plan(), Configuration("dropout", 0.3), seed=0)
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(trained).bert.state_dict()
+    ours = network.transformer.bert.state_dict()
+    assert all(torch.equal(ours[name], value) for name, value in theirs.items())
+    assert {owner.p for owner in owners(network) if not owner.idle} == {0.3}
+
+
+def test_other_weights_are_another_study(trained: Path):
+    one = open_problem(Path("finetune"), weights=trained).dataset(0).fingerprint()
+    config = trained / "config.json"
+    config.write_text(config.read_text().replace('"hidden_dropout_prob": 0.1', '"hidden_dropout_prob": 0.2'))
+    assert open_problem(Path("finetune"), weights=trained).dataset(0).fingerprint() != one

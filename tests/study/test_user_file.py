@@ -155,3 +155,22 @@ def test_mistake_in_the_file_is_one_sentence(case: str, tmp_path: Path, study: C
     assert words in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_given_test_set_with_subgroups(tmp_path: Path, study: Callable):
+    text = GOOD.replace(
+        "return x, x[:, :3].argmax(1)", "y = x[:, :3].argmax(1)\n    return (x[:60], y[:60]), (x[60:], y[60:], ['a', 'b'] * 15)"
+    )
+    data = load(tmp_path, text)
+    assert (len(data.train), len(data.validation), len(data.test)) == (45, 15, 30)
+    assert data.test.ids.tolist() == list(range(60, 90))
+    assert data.sets(0)[0].ids.tolist() != data.sets(1)[0].ids.tolist()
+    found = study(written(tmp_path, text), "--json", "--out", tmp_path / "out").result()
+    means = [found["subgroups"][name]["loss"]["chosen"] for name in ("a", "b")]
+    assert sum(means) / 2 == pytest.approx(found["test"]["best"]["loss"]["chosen"])
+
+
+def test_sites_of_a_file_are_those_it_names(tmp_path: Path):
+    text = GOOD.replace("nn.Dropout(0.1)", "nn.Dropout(0.1), nn.Dropout(0.2)") + '\nplaces = "2"\n'
+    network = seeded_network(load(tmp_path, text), Plan(), Configuration("dropout", 0.5), seed=0)
+    assert [owner.p for owner in owners(network)] == [0.5, 0.0]

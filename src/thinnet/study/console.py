@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -38,6 +39,8 @@ def print_data(console: Console, data: Dataset) -> None:
 def print_results(console: Console, results: Results, data: Dataset, verdict: Verdict) -> None:
     """Print the tables and the verdict."""
     console.print(_rates(results, data.task), "")
+    if results.subgroups:
+        console.print(subgroups_table(results, data), "")
     text = Text(verdict.headline, style="bold")
     for sentence in (*verdict.sentences, verdict.overfitting):
         text.append(f"\n{sentence}", style="not bold")
@@ -53,9 +56,26 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
         console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
 
 
-def results_tables(results: Results, task: Task) -> list[Table]:
-    """Return the table of the configurations, and that of the compared methods where there are several."""
-    return [_rates(results, task), *([_methods(results, task)] if results.comparisons else [])]
+def results_tables(results: Results, data: Dataset) -> list[Table]:
+    """Return the table of the configurations; where there are some, those of subgroups and of compared methods."""
+    subgroups = [subgroups_table(results, data)] if results.subgroups else []
+    return [_rates(results, data.task), *subgroups, *([_methods(results, data.task)] if results.comparisons else [])]
+
+
+def subgroups_table(results: Results, data: Dataset) -> Table:
+    """Return the test scores of each subgroup, with the chosen configuration and without dropout."""
+    task, rows = data.task, []
+    for name, pair in results.subgroups.items():
+        loss, error = pair["loss"], pair["error"]
+        errors = (quantity(error.without, task), quantity(error.chosen, task))
+        count = np.count_nonzero(data.subgroups == name)
+        rows.append((name, count, f"{loss.without:.4f}", f"{loss.chosen:.4f}", interval_text(loss.interval), *errors))
+    chosen = results.chosen.label
+    losses, errors = (
+        (f"{task.loss_name} at p = 0", f"at {chosen}", "less [95 %]"),
+        (f"{task.error_name} at p = 0", f"at {chosen}"),
+    )
+    return Table(("subgroup", "rows", *losses, *errors), rows, "Test set by subgroup, each trial at its best epoch")
 
 
 def _rates(results: Results, task: Task) -> Table:

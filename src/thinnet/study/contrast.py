@@ -52,6 +52,16 @@ def contrasts(data: Dataset, pairs: Sequence[tuple[Scores, Scores]], chosen_from
     return [{name: contrast[place] for name, contrast in found.items()} for place in range(len(pairs))]
 
 
+def by_subgroup(data: Dataset, ours: Scores, theirs: Scores) -> dict[str, dict[str, Contrast]]:
+    """Return the contrasts of every subgroup of the test set, by name."""
+    found = {}
+    for name in () if data.subgroups is None else np.unique(data.subgroups):
+        rows = data.subgroups == name
+        one, other = ({key: values[:, rows] for key, values in scores.items()} for scores in (ours, theirs))
+        found[str(name)] = contrasts(data, [(one, other)])[0]
+    return found
+
+
 def _contrasts(
     data: Dataset, sides: Sequence[tuple[float, float]], tables: Sequence[np.ndarray], chosen_from: int
 ) -> list[Contrast]:

@@ -55,7 +55,7 @@ class Dataset:
         by_sample: whether the samples of a batch are on axis 0 of every dropout site, so that masks follow the sample; those of
             a graph follow the step alone.
         warnings: sentences, each with a number, on what makes the result of little use.
-        groups: the name of a group for each test row, where the test set has groups.
+        subgroups: for each test row the name of its subgroup, where the test set has some.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     file: "UserFile | None" = None
     by_sample: bool = True
-    groups: np.ndarray | None = None
+    subgroups: np.ndarray | None = None
 
     def sets(self, seed: int) -> tuple[Split, Split]:
         """Return the training and the validation set of a seed."""

@@ -38,6 +38,7 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
             ],
         },
         "averages": _averages(data, results),
+        "subgroups": {name: {key: asdict(part) for key, part in pair.items()} for name, pair in results.subgroups.items()},
         "seeds": results.seeds,
         "data": {
             "name": data.name,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from thinnet.study.averaging import averages_on_test
 from thinnet.study.comparison import Comparison, compare
 from thinnet.study.configuration import BASELINE, EARLY_STOPPING, Configuration, Line
-from thinnet.study.contrast import Contrast, contrasts
+from thinnet.study.contrast import Contrast, by_subgroup, contrasts
 from thinnet.study.cost import Cost, cost
 from thinnet.study.dataset import Dataset
 from thinnet.study.outcomes import Outcome, Selection, select
@@ -33,6 +33,7 @@ class Results:
         averages: a Contrast of `loss` and one of `error`: the average of sub-networks less a single deterministic pass, both
             with the best weights of the chosen configuration; None for the baseline.
         finalists: for each finalist, the best first, a Contrast of `loss` and one of `error`: the finalist less the baseline.
+        subgroups: for each subgroup of the test set what `test` has for the `best` weights.
         cost: of the best finalist beside the baseline; None without finalists.
     """
 
@@ -47,6 +48,7 @@ class Results:
     averages: dict[str, Contrast] | None = None
     finalists: dict[Configuration, dict[str, Contrast]] = field(default_factory=dict)
     cost: Cost | None = None
+    subgroups: dict[str, dict[str, Contrast]] = field(default_factory=dict)
 
     def at(self, configuration: Configuration) -> Outcome:
         """Return the outcome of a configuration."""
@@ -138,6 +140,7 @@ def conclude(
         comparisons=compare(data.task, selection.pairs, rounds, scores),
         cost=next((cost(plan, rounds[each], rounds[BASELINE], len(data.train)) for each in finalists), None),
         averages=None if averages is None else contrasts(data, [(averages, ours)])[0],
+        subgroups=by_subgroup(data, ours, base["best"]),
     )
 
 

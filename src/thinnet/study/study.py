@@ -65,7 +65,7 @@ class Study:
     @property
     def tables(self) -> list[Table]:
         """The tables that the command prints."""
-        return results_tables(self.results, self.data.task)
+        return results_tables(self.results, self.data)
 
     def figures(self, dark: bool = False) -> list[Any]:
         """Return the loss by rate, and its difference to training without dropout, as Plotly figures; the report has more."""

@@ -23,14 +23,14 @@ TRIED, SHOWN = 3, 8
 
 
 class Given(NamedTuple):
-    """The samples of a file, in the order of the fields of a Dataset; and the groups of the test samples."""
+    """The samples of a file, in the order of the fields of a Dataset; and the subgroups of the test samples."""
 
     development: Split
     validation_rows: int
     test: Split
     split_seed: int | None
     words: str
-    groups: np.ndarray | None = None
+    subgroups: np.ndarray | None = None
 
 
 def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset:
@@ -68,7 +68,7 @@ def load_arrays(arrays: Arrays, file: UserFile, name: str, seed: int) -> Dataset
 
 
 def _dataset(file: UserFile, name: str, task: Task, given: Given) -> Dataset:
-    data = Dataset(name, "y", task, *given[:5], file=file, groups=given.groups)
+    data = Dataset(name, "y", task, *given[:5], file=file, subgroups=given.subgroups)
     by_sample, note = _tried(file, task, data.train)
     return replace(data, by_sample=by_sample, notes=(note,))
 
@@ -110,7 +110,7 @@ def _given(file: UserFile, sets: Any, seed: int) -> Given:
         raise StudyError(str(file.path), rule, type(sets).__name__, "Return two arrays or tensors, or pairs of them.")
     pairs = list(sets) if len(sets) == 3 or all(isinstance(each, tuple) for each in sets) else [sets]
     *earlier, last = pairs
-    last, groups = (last[:2], np.asarray(last[2])) if isinstance(last, tuple) and len(last) == 3 else (last, None)
+    last, subgroups = (last[:2], np.asarray(last[2])) if isinstance(last, tuple) and len(last) == 3 else (last, None)
     arrays = [_pair(file, pair, rule) for pair in (*earlier, last)]
     shapes = {(x.shape[1:], y.shape[1:]) for x, y in arrays}
     if len(shapes) > 1:
@@ -120,18 +120,18 @@ def _given(file: UserFile, sets: Any, seed: int) -> Given:
     if len(y) < FEWEST_ROWS:
         raise StudyError(str(file.path), f"samples must be at least {FEWEST_ROWS}", len(y), "Add samples.")
     every, test = Split(x, y, np.arange(len(y))), len(arrays[-1][1])
-    if groups is not None and groups.shape != (test,):
-        got = f"shape {groups.shape} for {test} samples"
-        raise StudyError(str(file.path), "groups must be one name for each sample of a given test set", got, "Correct them.")
+    if subgroups is not None and subgroups.shape != (test,):
+        got = f"shape {subgroups.shape} for {test} samples"
+        raise StudyError(str(file.path), "subgroups must be one name for each sample of a given test set", got, "Correct them.")
     if len(arrays) == 1:
         development, rows = split_rows(len(y), classes_of(y), seed)
         words = split_in_words(seed, classes_of(y) is not None)
         return Given(every.rows(development), validation_rows(len(development)), every.rows(rows), seed, words)
     development, tested = every.rows(slice(-test)), every.rows(slice(-test, None))
     if len(arrays) == 3:
-        return Given(development, len(arrays[1][1]), tested, None, "as the file gives them", groups)
+        return Given(development, len(arrays[1][1]), tested, None, "as the file gives them", subgroups)
     words = "the test rows as given, the others divided anew for each seed of a trial"
-    return Given(development, validation_rows(len(development)), tested, seed, words, groups)
+    return Given(development, validation_rows(len(development)), tested, seed, words, subgroups)
 
 
 def _pair(file: UserFile, pair: Any, rule: str) -> tuple[np.ndarray, np.ndarray]:
