@@ -29,7 +29,7 @@ BAND_AND_CURVES = 4
 def reports(
     study: Callable, request_of: Callable, mixed: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Reports of different kinds: images, a hostile table, numbers with too few seeds, no rate but 0, and two methods."""
+    """Reports of different kinds: images, a hostile table, too few seeds, no rate but 0, a known function, and two methods."""
     folder = tmp_path_factory.mktemp("reports")
     hostile = "</script><script>alert(1)</script>"
     mixed.rename(columns={"label": hostile}).to_csv(folder / "hostile.csv", index=False)
@@ -38,6 +38,7 @@ def reports(
         "digits": [],
         "hostile": [folder / "hostile.csv", "--target", hostile],
         "numbers": [folder / "numbers.csv", "--target", "amount", "--seeds", 1],
+        "toy": ["toy"],
         "zero": [folder / "numbers.csv", "--target", "amount", "--rates", "0"],
     }
     for name, arguments in commands.items():
@@ -99,13 +100,55 @@ def assert_curves_drawn(page: Any) -> None:
         assert sum(span > 0.5 for span in spans) >= BAND_AND_CURVES
 
 
+@pytest.mark.parametrize("name", ["digits", "hostile", "numbers", "zero", "methods", "toy"])
+def test_report_is_accessible(reports: dict, open_page: Callable, name: str):
+    """axe-core finds nothing, wide and light, narrow and dark: landmarks, names, heading order, contrast."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    for viewport, scheme in ((WIDE, "light"), (NARROW, "dark")):
+        page = open_page(reports[name], viewport, scheme)
+        found = axe.Axe().run(page).response["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]]) for each in found] == []
+
+
+def test_report_without_javascript_has_answer_and_table(reports: dict, browser: Any):
+    result = json.loads((reports["digits"].parent / "result.json").read_text())
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(reports["digits"].as_uri())
+    shown = page.inner_text("main").replace("\N{NO-BREAK SPACE}", " ")
+    assert all(text in shown for text in ("JavaScript is off", result["verdict"]["headline"], *result["verdict"]["sentences"]))
+    assert page.locator("#rates tbody tr").count() == len(result["configurations"])
+    assert page.locator("figure:visible").count() == page.locator("button:visible").count() == 0
+    context.close()
+
+
+def test_first_key_skips_to_the_content(reports: dict, open_page: Callable):
+    page = open_page(reports["digits"])
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.tagName") == "MAIN"
+    targets = page.evaluate("[...document.querySelectorAll('nav a')].map(link => !!document.querySelector(link.hash))")
+    assert targets and all(targets)
+
+
+def test_wide_table_says_that_it_scrolls_on_a_phone_only(reports: dict, open_page: Callable):
+    text = "getComputedStyle(document.querySelector('#rates .scroll'), '::before').content"
+    assert "Scroll sideways" in open_page(reports["digits"], NARROW).evaluate(text)
+    assert open_page(reports["digits"]).evaluate(text) == "none"
+
+
+def test_reports_are_small(reports: dict):
+    assert all(path.stat().st_size < 6e6 for path in reports.values())
+
+
 def background(page: Any) -> int:
     return int(page.evaluate("getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/)[0]"))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [WIDE, NARROW], ids=["wide", "narrow"])
-@pytest.mark.parametrize("name", ["digits", "hostile", "numbers", "zero", "methods"])
+@pytest.mark.parametrize("name", ["digits", "hostile", "numbers", "zero", "methods", "toy"])
 def test_report_is_drawn(reports: dict, open_page: Callable, name: str, viewport: dict, scheme: str):
     page = open_page(reports[name], viewport, scheme)
     assert_fits(page)

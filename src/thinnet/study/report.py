@@ -1,6 +1,6 @@
 """The report of a study: one HTML page."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from thinnet.report.figure import Figure
 from thinnet.report.page import render
@@ -8,7 +8,7 @@ from thinnet.study import comparison_figures, figures, lesson_figures
 from thinnet.study.averaging import averaging_text
 from thinnet.study.columns import columns_table
 from thinnet.study.comparison_text import by_line, comparison_table, loss_sentences, rival_sentences, time_sentences
-from thinnet.study.configuration import METHODS
+from thinnet.study.configuration import BASELINE, METHODS
 from thinnet.study.dataset import Dataset
 from thinnet.study.formatting import interval_text, quantity
 from thinnet.study.lesson import Lesson, reasons_table
@@ -18,9 +18,18 @@ from thinnet.study.tasks import Classification, Task
 from thinnet.study.verdict import Verdict
 
 
+class Section(NamedTuple):
+    """A part of the page: its anchor, which is the name of its template too, its name in the contents, and its heading."""
+
+    name: str
+    short: str
+    title: str
+
+
 def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, seen: Lesson | None, command: str) -> str:
     """Return the report as HTML that loads nothing; `command` is what the user typed."""
     tables = {found[0].method: comparison_table(found, data.task) for found in by_line(results.comparisons)}
+    averages = averaging_text(results.averages, data.task, results.chosen.label) if results.averages else ""
     return render(
         "report.html",
         _figures(results, data.task) | (lesson_figures.figures(data, seen) if seen else {}),
@@ -38,13 +47,34 @@ def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, seen: 
         rows=_rows(results, data.task),
         pair=sorted({0.0, results.compared.rate}),
         methods={name: METHODS[name] for name in plan.methods},
-        rivals=rival_sentences(results, data.task),
         comparison=[*loss_sentences(results, data.task), *time_sentences(results)],
         compared=tables,
         columns=columns_table(data.columns) if data.columns else None,
-        averages=averaging_text(results.averages, data.task, results.chosen.label) if results.averages else "",
+        averages=averages,
+        rivals=rival_sentences(results, data.task),
+        sections=_sections(data, results, seen),
         classes=data.task.classes if isinstance(data.task, Classification) else (),
     )
+
+
+def _sections(data: Dataset, results: Results, seen: Lesson | None) -> list[Section]:
+    """Return the sections that this study has something to say in: pictures first, then code, then how it was measured."""
+    return [
+        section
+        for section, shown in (
+            (Section("difference", "Difference", "The difference on the test set"), results.chosen != BASELINE),
+            (Section("lesson", "How dropout works", "How dropout works, on this function"), seen),
+            (Section("rates", "Rates", "Which rate"), True),
+            (Section("curves", "Learning curves", "Learning curves"), True),
+            (Section("methods", "Methods", "Methods compared at the same rate"), results.comparisons),
+            (Section("averages", "Averages", "One deterministic pass, or the average of many sub-networks"), results.averages),
+            (Section("code", "Code", "Use it"), True),
+            (Section("columns", "Columns", "How the columns were read"), data.columns),
+            (Section("method", "Method", "How it was measured"), True),
+            (Section("limits", "Limits", "What this result does not say"), True),
+        )
+        if shown
+    ]
 
 
 def _figures(results: Results, task: Task) -> dict[str, Figure]:

@@ -14,8 +14,10 @@ FIXED = {"fixedrange": True}  # a finger that scrolls over a plot does not zoom 
 
 
 def plot(traces: list[dict[str, Any]], x: dict[str, Any], y: dict[str, Any], **layout: Any) -> Figure:
-    """Return a figure; the page has its legend."""
-    return {"data": traces, "layout": {"xaxis": FIXED | x, "yaxis": FIXED | y, "showlegend": False, **layout}}
+    """Return a figure; the page has its legend. Its margins hold the usual labels: Plotly warns where they move too often."""
+    margin = {"l": 64 if "title" in y else 44, "r": 16, "t": 16, "b": 50 if "title" in x else 30}
+    fixed = {"xaxis": FIXED | x, "yaxis": FIXED | y, "showlegend": False, "margin": margin}
+    return {"data": traces, "layout": fixed | layout}
 
 
 def line(x: list, y: np.ndarray, colour: str, name: str, dash: str = "solid") -> dict[str, Any]:

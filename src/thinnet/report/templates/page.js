@@ -29,7 +29,18 @@ function draw(element) {
   Plotly.react(element, coloured(figure.data, style), layout, { displayModeBar: false, responsive: true });
 }
 
+// Tables and code that are wider than the window say so.
+function hint() {
+  for (const box of document.querySelectorAll(".scroll")) {
+    box.classList.toggle("overflows", box.scrollWidth > box.clientWidth + 1);
+  }
+}
+
 const plots = [...document.querySelectorAll(".plot")];
 plots.forEach(draw);
+hint();
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => plots.forEach(draw));
-addEventListener("resize", () => plots.forEach(draw));
+addEventListener("resize", () => {
+  plots.forEach(draw);
+  hint();
+});
