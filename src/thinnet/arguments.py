@@ -30,6 +30,12 @@ Passes = Annotated[
 ]
 
 
+class LogName(str, Enum):
+    """A log of the trials of a study."""
+
+    tensorboard = "tensorboard"
+
+
 class TaskName(str, Enum):
     """The task of a study."""
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from thinnet.arguments import Inputs, ModelArgument, Passes, TaskName, value
+from thinnet.arguments import Inputs, LogName, ModelArgument, Passes, TaskName, value
 from thinnet.benchmark.command import bench
 from thinnet.playground.command import playground
 from thinnet.report.findings import Format
@@ -277,6 +277,7 @@ def study(
     groups: Annotated[
         int, value("N", "Only for thin: the number of groups in a batch. The samples of a group share a mask.")
     ] = 1,
+    log: Annotated[LogName | None, typer.Option(help="Write the curves of every trial for TensorBoard, into --out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
     """Measure whether dropout helps on your data, at which rate, and how certain that is.
@@ -321,6 +322,7 @@ def study(
             against=against,
             full=full,
             groups=groups,
+            log=log and log.value,
         )
         from thinnet.study.command import run_study  # after the checks, as it imports PyTorch
 

@@ -4,8 +4,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from thinnet import ops
@@ -13,93 +15,12 @@ from thinnet.cli import app
 from thinnet.study.options import plan_of
 from thinnet.study.plan import DEFAULT_RATES, Plan
 
-NUMBER = (int, float)
-INTERVAL = {"mean": NUMBER, "low": NUMBER, "high": NUMBER, "case_share": NUMBER}
-EVIDENCE = {"better": bool, "worse": bool, "p_value": NUMBER}
-PROBABILITIES = {"better": NUMBER, "same": NUMBER, "worse": NUMBER, "region": NUMBER}
-SHOWN = {"interval": INTERVAL, "detectable": NUMBER, "evidence": EVIDENCE, "probabilities": PROBABILITIES}
-CONTRAST = {"chosen": NUMBER, "without": NUMBER} | SHOWN
-SUMMARY = {
-    "train_loss": NUMBER,
-    "train_error": NUMBER,
-    "validation_loss": NUMBER,
-    "validation_error": NUMBER,
-    "gap": NUMBER,
-    "interval": INTERVAL,
-    "difference": (dict, type(None)),
-}
-CONFIGURATION = {"method": str, "rate": NUMBER, "place": str, "schedule": str}
-SCHEMA = {
-    "thinnet": str,
-    "verdict": {
-        "helps": bool,
-        "reason": str,
-        "rate": NUMBER,
-        "headline": str,
-        "sentences": [str],
-        "overfitting": str,
-        "chosen": CONFIGURATION,
-    },
-    "test": {view: {"loss": CONTRAST, "error": CONTRAST} for view in ("best", "last")},
-    "naive": {"loss": CONTRAST, "error": CONTRAST},
-    "finalists": [CONFIGURATION | {"loss": CONTRAST, "error": CONTRAST}],
-    "test_looks": [CONFIGURATION | {"seeds": int}],
-    "configurations": [CONFIGURATION | {"seeds": int, "epochs_to_best": NUMBER, "best": SUMMARY, "last": SUMMARY}],
-    "methods": {"sentences": [str], "comparisons": [dict]},
-    "rivals": {"sentences": [str], "contrasts": [dict]},
-    "averages": (dict, type(None)),
-    "subgroups": dict,
-    "seeds": int,
-    "data": {
-        "name": str,
-        "target": str,
-        "task": str,
-        "loss": str,
-        "error": str,
-        "features": int,
-        "rows": {"train": int, "validation": int, "test": int},
-        "columns": [{"name": str, "kind": str, "how": str, "missing": int, "levels": int, "used": bool}],
-        "notes": [str],
-        "warnings": [str],
-    },
-    "plan": {
-        "rates": [NUMBER],
-        "epochs": int,
-        "hidden": [int],
-        "batch": int,
-        "learning_rate": NUMBER,
-        "seed": int,
-        "device": str,
-        "precision": str,
-        "methods": [str],
-        "groups": int,
-        "places": [str],
-        "schedules": [str],
-        "against": [str],
-        "full": bool,
-    },
-    "seconds": dict,
-}
-
-
-def assert_matches(value: object, schema: object, where: str = "result") -> None:
-    """A value has the keys and types of a schema, and no others."""
-    if isinstance(schema, dict):
-        assert isinstance(value, dict), where
-        assert value.keys() == schema.keys(), where
-        for name, part in schema.items():
-            assert_matches(value[name], part, f"{where}.{name}")
-    elif isinstance(schema, list):
-        assert isinstance(value, list), where
-        for index, part in enumerate(value):
-            assert_matches(part, schema[0], f"{where}[{index}]")
-    else:
-        assert isinstance(value, schema), where  # type: ignore[arg-type]
-
 
 def test_json_has_its_schema_and_is_all_of_stdout(study: Callable, csv: Path, tmp_path: Path):
     outcome = study(csv, "--target", "label", "--json", "--out", tmp_path / "out")
-    assert_matches(json.loads(outcome.out), SCHEMA)
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads(resources.files("thinnet.study").joinpath("result.schema.json").read_text())
+    jsonschema.validate(json.loads(outcome.out), schema, jsonschema.Draft202012Validator)
     assert outcome.out == (tmp_path / "out" / "result.json").read_text()
     assert "3 configurations, 3 seeds" in outcome.err
 

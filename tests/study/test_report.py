@@ -170,7 +170,7 @@ def test_methods_are_compared(reports: dict, open_page: Callable):
     said = json.loads((reports["methods"].parent / "result.json").read_text())["methods"]["sentences"]
     shown = page.inner_text("body").replace("\N{NO-BREAK SPACE}", " ")
     assert said and all(sentence in shown for sentence in said)
-    assert {"methods", "difference-thin", "times-thin"} <= set(
+    assert {"line-dropout", "line-thin", "difference-thin", "times-thin", "cost"} <= set(
         page.evaluate("[...document.querySelectorAll('[data-figure]')].map(plot => plot.dataset.figure)")
     )
     assert "Thin compared with dropout" not in open_page(reports["digits"]).inner_text("body")

@@ -5,8 +5,9 @@ import sys
 from rich.console import Console
 
 from thinnet.study.console import print_results
+from thinnet.study.outputs import RESULT
 from thinnet.study.request import Request
-from thinnet.study.study import RESULT, conduct
+from thinnet.study.study import conduct
 
 DONE, INTERRUPTED = 0, 130
 
@@ -23,7 +24,7 @@ def run_study(request: Request, as_json: bool = False) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     if as_json:
-        sys.stdout.write((request.out / RESULT).read_text())
+        sys.stdout.write((request.out / RESULT).read_text(encoding="utf-8"))
         return DONE
     out = Console(highlight=False)
     print_results(out, study.results, study.data, study.verdict)

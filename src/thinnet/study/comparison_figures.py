@@ -1,4 +1,4 @@
-"""The figures that compare methods: validation loss, difference on the test set, and training time."""
+"""The figures that compare methods: difference on the test set, and training time."""
 
 from typing import Any
 
@@ -7,29 +7,11 @@ import numpy as np
 from thinnet.report.figure import Figure, axis
 from thinnet.study.comparison import Comparison
 from thinnet.study.cost import Ratio
-from thinnet.study.results import Results
 from thinnet.study.tasks import Task
-from thinnet.study.traces import GHOST, TRAIN, VALIDATION, ZERO, dotted, error_bars, line, loss_axis, plot, rate_axis
+from thinnet.study.traces import GHOST, TRAIN, ZERO, dotted, error_bars, line, plot, rate_axis
 
-COLOURS = (VALIDATION, TRAIN, GHOST)
 ASIDE = 0.006
 """The horizontal distance between two methods, so that both intervals are visible."""
-
-
-def curves(results: Results, task: Task) -> Figure:
-    """Return the validation loss of each method by rate, each trial at its best epoch."""
-    traces, losses = [], []
-    for place, (which, rates) in enumerate(results.lines.items()):
-        method, colour = which.label, COLOURS[place % len(COLOURS)]
-        summaries = [each.views["best"] for each in rates]
-        values = np.array([summary.validation_loss for summary in summaries])
-        trace = dotted([each.rate + ASIDE * place for each in rates], values, colour, method)
-        if intervals := [summary.interval for summary in summaries if summary.interval]:
-            trace["error_y"] = error_bars(intervals, colour)
-        traces.append(trace)
-        losses += values.tolist()
-    rates = [each.rate for outcomes in results.lines.values() for each in outcomes]
-    return plot(traces, rate_axis(rates), loss_axis(f"validation {task.loss_name}", losses))
 
 
 def differences(comparisons: list[Comparison], task: Task) -> Figure:

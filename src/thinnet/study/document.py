@@ -5,19 +5,26 @@ from importlib.metadata import version
 from typing import Any
 
 from thinnet.study import averaging
+from thinnet.study.answer import Answer, versions
 from thinnet.study.comparison import Comparison
 from thinnet.study.comparison_text import loss_sentences, rival_sentences, time_sentences
 from thinnet.study.cost import cost_sentences
 from thinnet.study.dataset import Dataset
-from thinnet.study.plan import Plan
-from thinnet.study.results import Outcome, Results
-from thinnet.study.verdict import Verdict
+from thinnet.study.outcomes import Outcome
+from thinnet.study.recommended import Recommended
+from thinnet.study.results import Results
+
+FORMAT = 1
+"""The number of the form of the document, which `result.schema.json` in this package describes."""
 
 
-def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> dict[str, Any]:
+def document(answer: Answer) -> dict[str, Any]:
     """Return numbers, texts, lists and dicts. Two runs of one command differ only in `seconds`."""
+    data, plan, results, verdict = answer.data, answer.plan, answer.results, answer.verdict
     return {
+        "format": FORMAT,
         "thinnet": version("thinnet"),
+        "versions": versions(),
         "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen._asdict()},
         "test": {view: {name: asdict(part) for name, part in pair.items()} for view, pair in results.test.items()},
         "naive": results.naive and {name: asdict(part) for name, part in results.naive.items()},
@@ -40,8 +47,10 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
         "averages": _averages(data, results),
         "subgroups": {name: {key: asdict(part) for key, part in pair.items()} for name, pair in results.subgroups.items()},
         "seeds": results.seeds,
+        "recommended": _recommended(answer.recommended),
         "data": {
             "name": data.name,
+            "fingerprint": data.fingerprint(),
             "target": data.target,
             "task": data.task.name,
             "loss": data.task.loss_name,
@@ -54,6 +63,22 @@ def document(data: Dataset, plan: Plan, results: Results, verdict: Verdict) -> d
         },
         "plan": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(plan).items()},
         "seconds": _seconds(results, data.task.loss_name),
+    }
+
+
+def _recommended(found: Recommended) -> dict[str, Any]:
+    return {
+        "configuration": found.configuration._asdict(),
+        "seed": found.seed,
+        "weights": found.weights.as_posix(),
+        "code": found.code,
+        "audit": [finding.as_dict() for finding in found.audit],
+        "reliability": [
+            {"configuration": each.configuration._asdict()}
+            | {name: getattr(each, name).tolist() for name in ("stated", "observed", "errors")}
+            for each in found.reliability
+        ],
+        "diagnostics": [asdict(each) for each in found.reasons],
     }
 
 

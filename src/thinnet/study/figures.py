@@ -48,7 +48,7 @@ def labelled(figure: Figure) -> Figure:
 
 
 def rate_curve(results: Results, task: Task) -> Figure:
-    """Return the validation loss by rate, at the best and at the last epoch."""
+    """Return the validation loss by rate, at the best and at the last epoch, and that of the rivals at their best."""
     rates = [each.rate for each in results.rates]
     traces = []
     for view, name, colour, dash in (("last", "last epoch", GHOST, "dot"), ("best", "best epoch", VALIDATION, "solid")):
@@ -69,6 +69,13 @@ def rate_curve(results: Results, task: Task) -> Figure:
         }
     )
     losses = [summary.validation_loss for each in results.rates for summary in each.views.values()]
+    rivals = [results.at(each) for each in results.rivals if each in {one.configuration for one in results.outcomes}]
+    for each in rivals:
+        loss = each.views["best"].validation_loss
+        trace = line([0, max(rates)], np.array([loss, loss]), TRAIN, each.configuration.label, dash="dash")
+        name = {"text": ["", each.configuration.label], "textposition": "top left", "textfont": {"color": TRAIN}}
+        traces.append(trace | name | {"mode": "lines+text"})
+        losses.append(loss)
     return plot(traces, rate_axis(rates), loss_axis(f"validation {task.loss_name}", losses))
 
 

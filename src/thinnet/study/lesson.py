@@ -1,27 +1,24 @@
 """What dropout does to a made regression, measured on the networks of a study: fits, spread, sub-networks and reasons."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thinnet import DropoutRNG, diagnose
+from thinnet import DropoutRNG
 from thinnet.inference import exact, sample
-from thinnet.report.table import Table
 from thinnet.study.configuration import BASELINE, Line, TrialKey
 from thinnet.study.dataset import Dataset
-from thinnet.study.formatting import interval_text
+from thinnet.study.diagnostics import Reason, reasons
 from thinnet.study.functions import FUNCTIONS, Function
 from thinnet.study.network import seeded_network
-from thinnet.study.plan import FEWEST_SEEDS, Plan
+from thinnet.study.plan import Plan
 from thinnet.study.results import Results
 from thinnet.study.scores import trained
-from thinnet.study.statistics import Interval, seed_interval
 from thinnet.study.store import Store
 from thinnet.study.tasks import Regression
-from thinnet.study.trial import one_thread, seeds_of, train
+from thinnet.study.trial import Trial, one_thread, seeds_of, train
 
 POINTS = {1: 201, 2: 31}
 """Points of the grid along each axis, by the number of inputs."""
@@ -30,14 +27,8 @@ DRAWS = 200
 SMALL, LONGER = (8, 6), 4
 """The hidden layers of the network whose 2^14 sub-networks are all averaged; it trains for so many times more epochs."""
 
-SHOWN, SOME, ORDERS = 2, 24, 3
-"""How many sub-networks of a step and of the small network are drawn, and how many orders an ablation averages."""
-
-REASONS = (
-    ("correlation of hidden units", "lower: less co-adaptation"),
-    ("loss with half the units of a layer off", "lower: more redundancy"),
-    ("training loss", "higher: less memorising of noise"),
-)
+SHOWN, SOME = 2, 24
+"""How many sub-networks of a step, and of the small network, are drawn."""
 
 
 @dataclass(frozen=True)
@@ -66,17 +57,6 @@ class Ensemble:
     def spread(self) -> float:
         """The mean distance of a sub-network from the mean of all."""
         return float(np.abs(self.some - self.mean).mean())
-
-
-@dataclass(frozen=True)
-class Reason:
-    """One measure of the networks without and with dropout, averaged over seeds, and the paired difference."""
-
-    name: str
-    meaning: str
-    without: float
-    with_dropout: float
-    interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -117,8 +97,9 @@ def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson 
     points = np.stack(np.meshgrid(*[axis] * function.inputs, indexing="ij"), -1).reshape(-1, function.inputs)
     grid = torch.from_numpy(points.astype(np.float32))
     rates = sorted({each.rate for each in results.rates})
+    pair = [_trials(plan, store, each, results.seeds) for each in (0.0, rate)]
     with one_thread():
-        networks = {each: _networks(data, plan, store, each, seeds=1)[0] for each in rates}
+        networks = {each: next(trained(data, plan, store.folder, _trials(plan, store, each, 1), "last")) for each in rates}
         drawn = sample(networks[rate], grid, n=DRAWS, seed=plan.seed, kind="values", progress=False).draws.squeeze(-1)
         return Lesson(
             function=function,
@@ -130,22 +111,15 @@ def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson 
             average=_in_units(data, drawn.mean(0)),
             subnetworks=_subnetworks(networks[rate], data, plan),
             ensemble=_ensemble(data, plan, rate, grid),
-            reasons=_reasons(data, plan, store, rate, results.seeds),
+            reasons=reasons(data, plan, store.folder, pair, "last"),
         )
 
 
-def reasons_table(reasons: Sequence[Reason]) -> Table:
-    """Return one row for each reason."""
-    rows = [(each.name, each.without, each.with_dropout, interval_text(each.interval), each.meaning) for each in reasons]
-    return Table(("measure", "without dropout", "with", "difference [95 %]", "meaning"), rows)
-
-
-def _networks(data: Dataset, plan: Plan, store: Store, rate: float, seeds: int) -> list[nn.Module]:
-    """Return the networks of the first seeds, after their last epoch."""
+def _trials(plan: Plan, store: Store, rate: float, seeds: int) -> list[Trial]:
+    """Return the trials of the first seeds at a rate."""
     trials = store.finished()
     configuration = plan.lines[0].at(rate) if rate else BASELINE
-    chosen = [trials[TrialKey(configuration, seed)] for seed in range(seeds)]
-    return list(trained(data, plan, store.folder, chosen, "last"))
+    return [trials[TrialKey(configuration, seed)] for seed in range(seeds)]
 
 
 def _predicted(network: nn.Module, grid: Tensor) -> Tensor:
@@ -187,24 +161,3 @@ def _ensemble(data: Dataset, plan: Plan, rate: float, grid: Tensor) -> Ensemble:
     some = found.outputs[torch.from_numpy(drawn)].squeeze(-1)
     mean, scaled = (_in_units(data, each.squeeze(-1)) for each in (found.mean, found.weight_scaled))
     return Ensemble(found.units, mean, scaled, _in_units(data, some))
-
-
-def _reasons(data: Dataset, plan: Plan, store: Store, rate: float, seeds: int) -> list[Reason]:
-    sides = [[_measures(network, data) for network in _networks(data, plan, store, each, seeds)] for each in (0.0, rate)]
-    reasons = []
-    for place, (name, meaning) in enumerate(REASONS):
-        without, kept = (np.array([row[place] for row in side]) for side in sides)
-        interval = seed_interval(kept - without) if seeds >= FEWEST_SEEDS else None
-        reasons.append(Reason(name, meaning, float(without.mean()), float(kept.mean()), interval))
-    return reasons
-
-
-def _measures(network: nn.Module, data: Dataset) -> tuple[float, float, float]:
-    """Return co-adaptation, the loss with half the units of a layer off, and the training loss of one network."""
-    pair = (torch.from_numpy(data.train.x), torch.from_numpy(data.train.y[:, None]))
-    found = diagnose(network, pair, measures=("coadaptation", "ablation"), orders=ORDERS)
-    energy = [layer.coadaptation.energy for layer in found.layers if layer.coadaptation]
-    half = [np.mean(layer.ablation.loss, 0)[layer.ablation.fractions.index(0.5)] for layer in found.layers if layer.ablation]
-    x, y = pair
-    loss = data.task.loss(_predicted(network, x)[:, None], y[:, 0]).mean().item()
-    return float(np.mean(energy)), float(np.mean(half)), loss

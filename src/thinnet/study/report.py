@@ -1,21 +1,26 @@
 """The report of a study: one HTML page."""
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from thinnet.report.figure import Figure
 from thinnet.report.page import render
-from thinnet.study import comparison_figures, figures, lesson_figures
+from thinnet.report.table import Table
+from thinnet.study import comparison_figures, configuration_figures, figures, lesson_figures
+from thinnet.study.answer import Answer, versions
 from thinnet.study.averaging import averaging_text
 from thinnet.study.columns import columns_table
+from thinnet.study.comparison import Comparison
 from thinnet.study.comparison_text import by_line, comparison_table, loss_sentences, rival_sentences, time_sentences
 from thinnet.study.configuration import BASELINE, METHODS
-from thinnet.study.dataset import Dataset
+from thinnet.study.cost import cost_sentences
+from thinnet.study.diagnostics import reasons_table
+from thinnet.study.evidence_text import finalists_table
 from thinnet.study.formatting import interval_text, quantity
-from thinnet.study.lesson import Lesson, reasons_table
-from thinnet.study.plan import Plan
+from thinnet.study.outcomes import Outcome
+from thinnet.study.recommended_figures import reliability_figure, reliability_text
 from thinnet.study.results import Results
 from thinnet.study.tasks import Classification, Task
-from thinnet.study.verdict import Verdict
 
 
 class Section(NamedTuple):
@@ -26,49 +31,64 @@ class Section(NamedTuple):
     title: str
 
 
-def report(data: Dataset, plan: Plan, results: Results, verdict: Verdict, seen: Lesson | None, command: str) -> str:
-    """Return the report as HTML that loads nothing; `command` is what the user typed."""
-    tables = {found[0].method: comparison_table(found, data.task) for found in by_line(results.comparisons)}
-    averages = averaging_text(results.averages, data.task, results.chosen.label) if results.averages else ""
+def report(answer: Answer) -> str:
+    """Return the report as HTML that loads nothing."""
+    data, results, found = answer.data, answer.results, answer.recommended
+    drawn = _figures(answer)
     return render(
         "report.html",
-        _figures(results, data.task) | (lesson_figures.figures(data, seen) if seen else {}),
+        drawn | (lesson_figures.figures(data, answer.lesson) if answer.lesson else {}),
         package="thinnet.study",
         user="study",
-        title=verdict.headline,
+        title=answer.verdict.headline,
+        sections=_sections(answer, drawn),
         data=data,
         task=data.task,
-        plan=plan,
+        plan=answer.plan,
         results=results,
-        verdict=verdict,
-        command=command,
-        lesson=seen,
-        reasons=reasons_table(seen.reasons) if seen else None,
-        rows=_rows(results, data.task),
-        pair=sorted({0.0, results.compared.rate}),
-        methods={name: METHODS[name] for name in plan.methods},
-        comparison=[*loss_sentences(results, data.task), *time_sentences(results)],
-        compared=tables,
-        columns=columns_table(data.columns) if data.columns else None,
-        averages=averages,
+        verdict=answer.verdict,
+        command=answer.command,
+        lesson=answer.lesson,
+        reasons=reasons_table(answer.lesson.reasons if answer.lesson else found.reasons),
+        found=found,
+        table=_table(results, data.task),
+        finalists=finalists_table(results, data.task),
+        cost=cost_sentences(results.cost, data.task.loss_name) if results.cost else [],
         rivals=rival_sentences(results, data.task),
-        sections=_sections(data, results, seen),
+        rows=results.rates,
+        pair=sorted({0.0, results.compared.rate}),
+        methods={name: METHODS[name] for name in answer.plan.methods},
+        comparisons=[_compared(each, results, data.task) for each in by_line(results.comparisons)],
+        heights={name: configuration_figures.map_height(figure) for name, figure in drawn.items() if name.startswith("map-")},
+        columns=columns_table(data.columns) if data.columns else None,
+        averages=averaging_text(results.averages, data.task, results.chosen.label) if results.averages else "",
+        reliability=reliability_text(found.reliability, data.task),
+        audit=found.audit.tables()[0],
+        versions=versions(),
         classes=data.task.classes if isinstance(data.task, Classification) else (),
     )
 
 
-def _sections(data: Dataset, results: Results, seen: Lesson | None) -> list[Section]:
+def _sections(answer: Answer, drawn: dict[str, Figure]) -> list[Section]:
     """Return the sections that this study has something to say in: pictures first, then code, then how it was measured."""
+    data, results, found = answer.data, answer.results, answer.recommended
     return [
         section
         for section, shown in (
             (Section("difference", "Difference", "The difference on the test set"), results.chosen != BASELINE),
-            (Section("lesson", "How dropout works", "How dropout works, on this function"), seen),
+            (Section("lesson", "How dropout works", "How dropout works, on this function"), answer.lesson),
             (Section("rates", "Rates", "Which rate"), True),
+            (Section("lines", "Methods", "Methods, places and schedules"), len(results.lines) > 1),
+            (Section("map", "Places", "Where, and at what rate"), any(name.startswith("map-") for name in drawn)),
             (Section("curves", "Learning curves", "Learning curves"), True),
-            (Section("methods", "Methods", "Methods compared at the same rate"), results.comparisons),
+            (Section("cost", "Cost", "Cost against gain"), "cost" in drawn),
+            (Section("methods", "Test", "Compared at the same rate, on the test set"), results.comparisons),
             (Section("averages", "Averages", "One deterministic pass, or the average of many sub-networks"), results.averages),
-            (Section("code", "Code", "Use it"), True),
+            (Section("calibration", "Calibration", "Does the confidence fit?"), found.reliability),
+            (Section("diagnostics", "Diagnostics", "What dropout did to the network"), found.reasons and not answer.lesson),
+            (Section("audit", "Audit", "Audit of the recommended network"), True),
+            (Section("code", "Code", "The network to paste"), True),
+            (Section("rerun", "Run it again", "Run it again"), True),
             (Section("columns", "Columns", "How the columns were read"), data.columns),
             (Section("method", "Method", "How it was measured"), True),
             (Section("limits", "Limits", "What this result does not say"), True),
@@ -77,8 +97,9 @@ def _sections(data: Dataset, results: Results, seen: Lesson | None) -> list[Sect
     ]
 
 
-def _figures(results: Results, task: Task) -> dict[str, Figure]:
+def _figures(answer: Answer) -> dict[str, Figure]:
     """Return every figure by its name on the page."""
+    results, task = answer.results, answer.data.task
     curves = figures.learning_curves(results, task)
     drawn = {
         "difference-loss": figures.difference(results, "loss", 1.0, ""),
@@ -88,30 +109,50 @@ def _figures(results: Results, task: Task) -> dict[str, Figure]:
         **{f"pair-{rate}": figures.labelled(figure) for rate, figure in curves["loss"].items()},
         **{f"curve-loss-{rate}": figure for rate, figure in curves["loss"].items()},
         **{f"curve-error-{rate}": figure for rate, figure in curves["error"].items()},
+        **{f"map-{name}": figure for name, figure in configuration_figures.maps(results).items()},
     }
     if len(results.lines) > 1:
-        drawn["methods"] = comparison_figures.curves(results, task)
+        drawn |= {f"line-{line.label}": figure for line, figure in configuration_figures.lines(results, task).items()}
+    if len(results.outcomes) > 1:
+        drawn["cost"] = configuration_figures.cost_and_gain(results, answer.trials)
+    if answer.recommended.reliability:
+        drawn["reliability"] = reliability_figure(answer.recommended.reliability, task)
     for found in by_line(results.comparisons):
         drawn[f"difference-{found[0].method}"] = comparison_figures.differences(found, task)
         drawn[f"times-{found[0].method}"] = comparison_figures.times(found)
     return drawn
 
 
-def _rows(results: Results, task: Task) -> list[dict[str, Any]]:
-    """Return the table of rates as text; `share` is the training time in percent of the slowest rate."""
-    slowest = max(each.seconds for each in results.rates)
-    return [
-        {
-            "rate": each.rate,
-            "chosen": each.configuration == results.chosen,
-            "loss": f"{each.views['best'].validation_loss:.4f}",
-            "difference": interval_text(each.views["best"].difference),
-            "error": quantity(each.views["best"].validation_error, task),
-            "last": f"{each.views['last'].validation_loss:.4f}",
-            "gap": f"{each.views['last'].gap:+.3f}",
-            "epochs": f"{each.epochs_to_best:g}",
-            "seconds": f"{each.seconds:.1f}",
-            "share": round(100 * each.seconds / slowest),
-        }
-        for each in results.rates
-    ]
+def _compared(comparisons: list[Comparison], results: Results, task: Task) -> dict[str, Any]:
+    """Return the comparison of one line with the first."""
+    own = replace(results, comparisons=comparisons)
+    return {
+        "method": comparisons[0].method,
+        "against": comparisons[0].against,
+        "losses": loss_sentences(own, task),
+        "times": time_sentences(own),
+        "table": comparison_table(comparisons, task),
+    }
+
+
+def _table(results: Results, task: Task) -> Table:
+    """Return one row for each configuration."""
+    loss, error = task.loss_name, task.error_name
+    head = ("configuration", loss, "paired difference from p = 0", error, f"{loss} at last epoch", "gap at last epoch")
+    marks = {number: "strong" for number, each in enumerate(results.outcomes) if each.configuration == results.chosen}
+    return Table((*head, "best epoch", "seconds", "seeds"), [_row(each, task) for each in results.outcomes], marks=marks)
+
+
+def _row(outcome: Outcome, task: Task) -> tuple[str, ...]:
+    best, last = outcome.views["best"], outcome.views["last"]
+    return (
+        outcome.configuration.label,
+        f"{best.validation_loss:.4f}",
+        interval_text(best.difference),
+        quantity(best.validation_error, task),
+        f"{last.validation_loss:.4f}",
+        f"{last.gap:+.3f}",
+        f"{outcome.epochs_to_best:g}",
+        f"{outcome.seconds:.1f}",
+        str(outcome.seeds),
+    )

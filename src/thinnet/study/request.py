@@ -25,6 +25,7 @@ class Request:
         jobs: the number of processes.
         out: the folder.
         command: what runs it again.
+        log: `tensorboard` writes event files of every trial.
     """
 
     problem: Opened
@@ -34,6 +35,7 @@ class Request:
     jobs: int
     out: Path
     command: str
+    log: str | None = None
 
 
 def requested(
@@ -48,6 +50,7 @@ def requested(
     jobs: int = 1,
     out: Path | None = None,
     command: str,
+    log: str | None = None,
     given: Mapping[str, Any],
     **more: Any,
 ) -> Request:
@@ -56,7 +59,7 @@ def requested(
     Args:
         file, target, task, weights: as `open_problem` takes them.
         columns: the kinds of columns, each NAME=KIND.
-        seeds, jobs, command: as of a Request.
+        seeds, jobs, command, log: as of a Request.
         budget: seconds, or text such as 2m.
         out: the folder; None derives it from the file.
         given: options whose default depends on the problem, or None.
@@ -77,4 +80,4 @@ def requested(
         kinds = parse_kinds(columns)
     problem = open_problem(file, target, kinds, task, weights)
     plan = plan_of(problem.settings(), given, **more)
-    return Request(problem, plan, seeds, limit, jobs, folder_of(file) if out is None else out, command)
+    return Request(problem, plan, seeds, limit, jobs, folder_of(file) if out is None else out, command, log)

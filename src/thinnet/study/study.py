@@ -14,18 +14,20 @@ from rich.console import Console
 from thinnet.report.extras import need
 from thinnet.report.figure import draw
 from thinnet.report.formatting import counted
-from thinnet.report.page import write
 from thinnet.report.table import Table
 from thinnet.study import figures
+from thinnet.study.answer import Answer
 from thinnet.study.console import print_data, results_tables, show_progress
 from thinnet.study.dataset import Dataset
 from thinnet.study.document import document
+from thinnet.study.event_files import logged
 from thinnet.study.halving import current_look, trials_in_all
 from thinnet.study.lesson import lesson
 from thinnet.study.network import check_configurations
+from thinnet.study.outputs import REPORT, publish
 from thinnet.study.plan import Plan, whole_rounds
 from thinnet.study.problems import PROBLEMS
-from thinnet.study.report import report
+from thinnet.study.recommended import recommended
 from thinnet.study.request import Request
 from thinnet.study.results import Results, summarize
 from thinnet.study.runner import run
@@ -34,7 +36,6 @@ from thinnet.study.trial import fabric_for
 from thinnet.study.verdict import Verdict, judge
 
 USER = "study"
-REPORT, RESULT = "index.html", "result.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,8 @@ def conduct(request: Request, err: Console) -> Study:
     """
     for library in ("jinja2", "plotly"):  # the report needs them at the end; a missing one stops the run at once
         need(library, USER)
+    if request.log:
+        need(request.log, f"--log {request.log}")
     plan = request.plan
     with err.status("reading the data"):
         data = request.problem.dataset(plan.seed)
@@ -105,19 +108,24 @@ def conduct(request: Request, err: Console) -> Study:
         store = Store(request.out, identity(data, plan))
     try:
         seeds = _train(request, data, store, err)
-        results = summarize(data, plan, store, seeds)
-        seen = lesson(data, plan, store, results)
+        answer = _answer(request, data, store, seeds)
     except KeyboardInterrupt:
         kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
         err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
         raise
     finally:
         store.close()
+    publish(request.out, answer)
+    return Study(answer.verdict, answer.results, data, plan, document(answer), request.out)
+
+
+def _answer(request: Request, data: Dataset, store: Store, seeds: int) -> Answer:
+    """Summarise the trials, judge them, and measure the recommended network."""
+    plan, trials = request.plan, store.finished()
+    results = summarize(data, plan, store, seeds)
     verdict = judge(results, data)
-    study = Study(verdict, results, data, plan, document(data, plan, results, verdict), request.out)
-    write(request.out / RESULT, json.dumps(study.document, indent=2, allow_nan=False) + "\n")
-    write(study.report, report(data, plan, results, verdict, seen, request.command))
-    return study
+    found = recommended(data, plan, store.folder, trials, results, verdict)
+    return Answer(data, plan, trials, results, verdict, found, lesson(data, plan, store, results), request.command)
 
 
 def identity(data: Dataset, plan: Plan) -> dict[str, Any]:
@@ -139,7 +147,8 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
     print_data(err, data)
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
-        show_progress(trials, before, total)
+        watched = logged(trials, finished.values(), store.folder) if request.log else trials
+        show_progress(watched, before, total)
     losses = {key: trial.loss for key, trial in store.finished().items()}
     look = current_look(plan, losses, request.seeds)
     seeds = whole_rounds(losses, look.configurations, look.seeds)
