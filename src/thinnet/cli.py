@@ -295,7 +295,7 @@ def study(
 
     Compare places, and rivals: `thinnet study --rates 0.2,0.5 --places all,input --against weight_decay --out rivals-report`
 
-    Exit codes: 0 done, 2 bad input (nothing is overwritten), 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 2 bad input or a full disk (nothing is lost), 130 stopped by Ctrl-C.
     """
     with exit_codes():
         from thinnet.study.request import requested
@@ -325,5 +325,7 @@ def study(
             log=log and log.value,
         )
         from thinnet.study.command import run_study  # after the checks, as it imports PyTorch
+        from thinnet.study.disk import disk_errors
 
-        raise typer.Exit(run_study(request, as_json))
+        with disk_errors(request.out):
+            raise typer.Exit(run_study(request, as_json))

@@ -138,8 +138,10 @@ def _locked(folder: Path) -> sqlite3.Connection:
     lock = sqlite3.connect(folder / LOCK, timeout=0)
     try:
         lock.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         lock.close()
+        if "locked" not in str(error):
+            raise
         got = f"{str(folder)!r}, where a study is running"
         raise StudyError("--out", "the folder must be free", got, "Wait for it, or choose another --out.") from None
     return lock

@@ -1,6 +1,7 @@
 """The weights of a trial on disk. A file is written completely or it does not count."""
 
 import hashlib
+import io
 import os
 import re
 from pathlib import Path
@@ -33,8 +34,10 @@ def save_weights(path: Path, states: States) -> str:
     """Write the weights in one atomic step, and return the SHA-256 of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
+    content = io.BytesIO()  # torch.save reports a full disk as an error of its own format
+    torch.save(states, content)
     with partial.open("wb") as file:
-        torch.save(states, file)
+        file.write(content.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     digest = weights_digest(partial)
