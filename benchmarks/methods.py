@@ -51,7 +51,7 @@ OTHER_INPUTS = (  # ids, graphs, logits of experts, several inputs or outputs
 )
 LAYERS = (
     *("Standout", "MultiheadAttention", "FractalJoin", "FractalPath", "LayerDrop", "TokenBypass", "StochasticDepth"),
-    *("ConcreteDropout", "InformationDropout", "SparseVariationalDropout", "VariationalWeightDropout"),
+    *("ConcreteDropout", "LearnedDropout", "InformationDropout", "SparseVariationalDropout", "VariationalWeightDropout"),
 )
 LEFT_OUT = {"Dropout", *OTHER_SIZES, *OTHER_INPUTS, *LAYERS}
 

@@ -30,6 +30,7 @@ from thinnet.methods.inputs.feature_dropout import feature_dropout as feature_dr
 from thinnet.methods.inputs.modality_dropout import modality_dropout as modality_dropout
 from thinnet.methods.learned.concrete_dropout import concrete_dropout as concrete_dropout
 from thinnet.methods.learned.information_dropout import information_dropout as information_dropout
+from thinnet.methods.learned.learned_dropout import learned_dropout as learned_dropout
 from thinnet.methods.learned.variational_dropout import variational_dropout as variational_dropout
 from thinnet.methods.moments.fast_dropout import fast_dropout as fast_dropout
 from thinnet.methods.moments.propagate import propagate as propagate

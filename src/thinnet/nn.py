@@ -30,6 +30,7 @@ from thinnet.methods.inputs.feature_dropout import FeatureDropout as FeatureDrop
 from thinnet.methods.inputs.modality_dropout import ModalityDropout as ModalityDropout
 from thinnet.methods.learned.concrete_dropout import ConcreteDropout as ConcreteDropout
 from thinnet.methods.learned.information_dropout import InformationDropout as InformationDropout
+from thinnet.methods.learned.learned_dropout import LearnedDropout as LearnedDropout
 from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout as SparseVariationalDropout
 from thinnet.methods.learned.variational_dropout import VariationalDropout as VariationalDropout
 from thinnet.methods.learned.variational_weight_dropout import VariationalWeightDropout as VariationalWeightDropout

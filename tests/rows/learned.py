@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rows.row import METHODS, Row
 from thinnet.methods.learned.concrete_dropout import ConcreteDropout
 from thinnet.methods.learned.information_dropout import LEAST, InformationDropout
+from thinnet.methods.learned.learned_dropout import LearnedDropout
 from thinnet.methods.learned.sparse_variational_dropout import SparseVariationalDropout
 from thinnet.methods.learned.variational_dropout import VariationalDropout
 from thinnet.methods.learned.variational_weight_dropout import VariationalWeightDropout
@@ -69,6 +70,22 @@ ROWS: tuple[Row, ...] = (
         kept=2 * 4 * 64 * 8 + 64,
         state=("logit", "weight", "bias"),
         **LEARNED,
+    ),
+    *(
+        Row(
+            METHODS["LearnedDropout"],
+            ((5, 7), (2, 3, 4, 7)),
+            dict(estimator=estimator),
+            rates=(0.125, 0.5, 0.75),
+            build=lambda p, estimator=estimator: LearnedDropout(Through(7, 7), p, estimator=estimator),
+            learned=("logit", torch.sigmoid),
+            kept=6 * 4 * 64 * 7 + 64,
+            state=("logit", "weight", "bias"),
+            derivative=False,
+            twice=False,
+            **LEARNED,
+        )
+        for estimator in ("reinmax", "straight_through")
     ),
     Row(
         METHODS["VariationalDropout"],

@@ -22,6 +22,7 @@ from thinnet.methods.inputs import condition_dropout, feature_dropout, modality_
 from thinnet.methods.learned import (
     concrete_dropout,
     information_dropout,
+    learned_dropout,
     sparse_variational_dropout,
     variational_dropout,
     variational_weight_dropout,
@@ -132,6 +133,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
     "learned": (
         *concrete_dropout.METHODS,
         *information_dropout.METHODS,
+        *learned_dropout.METHODS,
         *sparse_variational_dropout.METHODS,
         *variational_dropout.METHODS,
         *variational_weight_dropout.METHODS,
