@@ -76,12 +76,12 @@ function drawContours(
 /** Traces a ring of a contour, without the parts that run along the edge of the plane. */
 function trace(context: CanvasRenderingContext2D, wide: number, high: number, side: number, ring: number[][]): void {
   let before = true;
-  for (const [x, y] of ring) {
+  ring.forEach(([x, y], i) => {
     const edge = Math.min(x, y) < 0.5 || Math.max(x, y) > side - 0.5;
-    if (edge && before) context.moveTo(x * wide, y * high);
+    if (i === 0 || (edge && before)) context.moveTo(x * wide, y * high);
     else context.lineTo(x * wide, y * high);
     before = edge;
-  }
+  });
 }
 
 function drawSamples(

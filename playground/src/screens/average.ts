@@ -13,6 +13,9 @@ import { short } from "../ui/formatting";
 import { slider, type Input } from "../ui/inputs";
 import { heading, type Context, type Screen } from "./screen";
 
+/** A difference below the precision of the pictures. */
+const EXACT = 1e-5;
+
 export class Average implements Screen {
   readonly element: HTMLElement;
   private readonly exact = new Panel();
@@ -97,7 +100,8 @@ export class Average implements Screen {
     const count = averages.tiles.length.toLocaleString(state.language);
     const mean = framed(data, NEAR, sampled[state.draws - 1]);
     this.exact.show(words.exact(count), words.exactNote, exact, averages);
-    this.scaled.show(words.scaled, words.scaledNote(number(scaledError)), scaled, averages);
+    const scaledNote = scaledError < EXACT ? words.scaledExact : words.scaledNote(number(scaledError));
+    this.scaled.show(words.scaled, scaledNote, scaled, averages);
     this.sampled.show(words.sampled(state.draws), words.sampledNote(number(errors[state.draws - 1])), mean, averages);
     say(this.tilesTitle, words.tiles(count));
     const { columns, rows } = mosaic(units);

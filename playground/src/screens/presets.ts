@@ -14,7 +14,7 @@ export interface Preset {
 const rates = (...values: number[]) => ({ rates: [0, 1, 2, 3].map((i) => values[i] ?? values[values.length - 1]) });
 
 export const PRESETS: Record<QuestionName, Preset> = {
-  better: { state: { screen: "twins", logged: true, data: "moons", size: 500, noise: 0.4, ...rates(0.5) }, plays: true },
+  better: { state: { screen: "twins", logged: true, width: 16, size: 200, noise: 0.3, steps: 1000, ...rates(0.5) }, plays: true },
   forGood: { state: { screen: "step", speed: "slow", width: 16, ...rates(0.5) }, plays: true },
   forgot: { state: { screen: "twins", forgotten: true, ...rates(0.5) }, plays: true },
   small: { state: { screen: "twins", width: 4, noise: 0.2, ...rates(0.5) }, plays: true },

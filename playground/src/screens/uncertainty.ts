@@ -11,6 +11,9 @@ import { h, say } from "../ui/element";
 import { decimals, short } from "../ui/formatting";
 import { datasetOf, heading, type Context, type Screen } from "./screen";
 
+/** Masks of the spread; fewer while the network trains, as a picture must not take longer than a few frames. */
+const MASKS = 60;
+const FEW_MASKS = 12;
 /** An experiment in which the spread grows away from the data. */
 const CURVE = { data: "line", size: 60, noise: 0.3, rates: [0.2, 0.2, 0.2, 0.2] } as const;
 
@@ -45,7 +48,7 @@ export class Uncertainty implements Screen {
   }
 
   watch(): Watch {
-    return { spread: true };
+    return { spread: this.context.session.playing ? FEW_MASKS : MASKS };
   }
 
   show(): void {

@@ -150,6 +150,7 @@ export const de: Texts = {
     sampled: (k) => `Mittel von ${k} zufälligen`,
     exactNote: "die exakte Antwort",
     scaledNote: (error) => `skalierte Gewichte, Abweichung ${error}`,
+    scaledExact: "hier exakt: Die Ausgabe ist linear in der Maske",
     sampledNote: (error) => `Monte Carlo, Abweichung ${error}`,
     tiles: (count) => `Alle ${count} Teilnetze. Oben links: keine Einheit. Unten rechts: alle Einheiten.`,
     errors: "Abweichung vom exakten Mittel, nach der Zahl zufälliger Teilnetze",

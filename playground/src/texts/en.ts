@@ -148,6 +148,7 @@ export const en = {
     sampled: (k: number) => `Average of ${k} random`,
     exactNote: "the exact answer",
     scaledNote: (error: string) => `weight scaling, off by ${error}`,
+    scaledExact: "exact here: the output is linear in the mask",
     sampledNote: (error: string) => `Monte Carlo, off by ${error}`,
     tiles: (count: string) => `All ${count} sub-networks. Top left: no unit. Bottom right: all units.`,
     errors: "Difference from the exact average, by the number of random sub-networks",

@@ -60,8 +60,10 @@ export class Session {
   }
 
   pause(): void {
+    if (!this.playing) return;
     this.playing = false;
     this.tell();
+    this.refresh();
   }
 
   private frame(): void {
@@ -84,7 +86,7 @@ export class Session {
     this.next = undefined;
     if (next === "start") return this.restart();
     this.latest = snapshot;
-    if (snapshot.over) this.playing = false;
+    if (snapshot.over) this.pause();
     this.tell();
     if (next === "refresh") this.refresh();
   }

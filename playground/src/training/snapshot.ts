@@ -11,7 +11,8 @@ export interface Watch {
   readonly picture?: boolean;
   /** Whether the picture of the network with dropout has dropout on. */
   readonly forgotten?: boolean;
-  readonly spread?: boolean;
+  /** The number of masks whose spread is shown. */
+  readonly spread?: number;
   /** The sample of the batch whose step is shown. */
   readonly row?: number;
 }
@@ -41,7 +42,7 @@ export function snapshot(plain: Run, dropout: Run, watch: Watch): Snapshot {
     over: plain.over && dropout.over,
     plain: view(plain, watch, false),
     dropout: view(dropout, watch, watch.forgotten ?? false),
-    spread: watch.spread ? spreadOf(dropout) : null,
+    spread: watch.spread ? spreadOf(dropout, watch.spread) : null,
     detail: watch.row === undefined ? null : stepView(dropout, watch.row),
   };
 }

@@ -4,9 +4,8 @@ import { noise } from "../network/noise";
 import { FAR, framed, inputsOf, NEAR, predictions, type Picture } from "./picture";
 import type { Run } from "./run";
 
-export const MASKS = 60;
 const CURVES = 12;
-const SIDE = 36;
+const SIDE = 32;
 
 export interface Spread {
   readonly mean: Picture;
@@ -19,13 +18,13 @@ export interface Spread {
 }
 
 /** Returns the spread over masks; each mask is that of one sub-network over the whole picture. */
-export function spreadOf(run: Run): Spread | null {
+export function spreadOf(run: Run, masks: number): Spread | null {
   const { data, config } = run;
   if (data.task === "classes") return null;
   const x = inputsOf(data, FAR, SIDE);
   const count = x.length / data.inputs;
-  const drawn = Array.from({ length: MASKS }, (_, draw) => {
-    const factors = noise({ ...config, step: config.steps }, [draw]).map((row) => row && repeated(row, count));
+  const drawn = Array.from({ length: masks }, (_, draw) => {
+    const factors = noise({ ...config, step: config.steps }, [draw]);
     return predictions(data, run.shown, x, factors);
   });
   const mean = new Float32Array(count).map((_, i) => average(drawn.map((values) => values[i])));
@@ -42,12 +41,6 @@ export function spreadOf(run: Run): Spread | null {
 
 function isNear(x: Float64Array, index: number, inputs: number): boolean {
   return x.subarray(index * inputs, (index + 1) * inputs).every((value) => Math.abs(value) <= NEAR);
-}
-
-function repeated(row: Float64Array, count: number): Float64Array {
-  const rows = new Float64Array(row.length * count);
-  for (let i = 0; i < count; i++) rows.set(row, i * row.length);
-  return rows;
 }
 
 function average(values: readonly number[]): number {
