@@ -248,7 +248,8 @@ def study(
         int, value("N", "Trials per rate; an interval needs 3. To add seeds later, run again with a larger number.")
     ] = 8,
     budget: Annotated[
-        str | None, value("TIME", "Stop training after this time, such as 90s, 2m or 1h, but not before one seed is complete.")
+        str | None,
+        value("TIME", "Take about this time, such as 90s, 2m or 1h; with fewer epochs or rows where it is short."),
     ] = None,
     out: Annotated[
         Path | None, value("FOLDER", "Output folder: report, trials and weights. Default: report, or NAME-report with a FILE.")
@@ -256,6 +257,9 @@ def study(
     jobs: Annotated[int | None, value("N", "Parallel processes. They do not change any number. Default: all cores.")] = None,
     seed: Annotated[int, value("N", "Seed of the split and of all initial weights, batches and masks.")] = 0,
     epochs: Annotated[int | None, value("N", "Epochs, the same for every rate. Default: 100, or those of the problem.")] = None,
+    rows: Annotated[
+        int | None, value("N", "Use so many samples for training and validation. Default: all, or what --budget allows.")
+    ] = None,
     hidden: Annotated[str, value("N,N,...", "Widths of the hidden layers, separated by commas.")] = "128,128",
     batch: Annotated[int | None, value("N", "Batch size. Default: 64, or that of the problem.")] = None,
     learning_rate: Annotated[float | None, value("X", "Learning rate of Adam. Default: 0.001, or that of the problem.")] = None,
@@ -321,6 +325,7 @@ def study(
             schedules=schedules,
             against=against,
             full=full,
+            rows=rows,
             groups=groups,
             log=log and log.value,
         )

@@ -1,7 +1,7 @@
 """The training, validation and test sets of a study as arrays, light enough for a worker process to load."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -72,6 +72,15 @@ class Dataset:
     file: "UserFile | None" = None
     by_sample: bool = True
     subgroups: np.ndarray | None = None
+
+    def limited(self, rows: int | None) -> "Dataset":
+        """Return the dataset with so many of the samples for training and validation; all of them for None."""
+        total = len(self.development)
+        if rows is None or rows >= total:
+            return self
+        kept = np.sort(np.random.default_rng(self.split_seed or 0).permutation(total)[:rows])
+        validation = max(int((kept >= total - self.validation_rows).sum()), 1)
+        return replace(self, development=self.development.rows(kept), validation_rows=validation)
 
     def sets(self, seed: int) -> tuple[Split, Split]:
         """Return the training and the validation set of a seed."""

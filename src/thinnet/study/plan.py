@@ -25,6 +25,7 @@ COMMAND = "thinnet study"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
 """Fewer seeds give no useful interval: the t quantile is 12.7 for two and undefined for one."""
+FEWEST_ROWS = 50
 FEWEST_IN_CLASS = 5
 """With fewer rows of a class, the three sets cannot keep its share."""
 
@@ -69,6 +70,7 @@ class Plan:
         places: where the methods act: `all`, or patterns of names of dropout sites joined by `+`.
         schedules: the schedules of the rate, among SCHEDULES.
         against: the rivals of dropout, among RIVALS.
+        rows: how many samples there are for training and validation; None for all.
         full: train every configuration on all seeds, instead of dropping the worse half after a few.
 
     Raises:
@@ -93,6 +95,7 @@ class Plan:
     schedules: tuple[str, ...] = (CONSTANT,)
     against: tuple[str, ...] = ()
     full: bool = False
+    rows: int | None = None
 
     def __post_init__(self) -> None:
         for rate in self.rates:
@@ -104,6 +107,9 @@ class Plan:
                 raise StudyError(option, "the number must be at least 1", value, "Use a positive number.")
         if not 0 < self.learning_rate < math.inf:
             raise StudyError("--learning-rate", "the number must be positive", self.learning_rate, "Use 0.001.")
+        if self.rows is not None and self.rows < FEWEST_ROWS:
+            advice = "Use more, or leave the option out."
+            raise StudyError("--rows", f"the number must be at least {FEWEST_ROWS}", self.rows, advice)
         if self.seed < 0:
             raise StudyError("--seed", "the number must be at least 0", self.seed, "Use 0.")
         object.__setattr__(self, "rates", tuple(sorted({0.0, *self.rates})))

@@ -7,13 +7,12 @@ from sklearn.model_selection import train_test_split
 
 from thinnet.study.dataset import Dataset, Split, classes_of
 from thinnet.study.encoding import image_encoder, table_encoder
-from thinnet.study.plan import COMMAND, StudyError
+from thinnet.study.plan import COMMAND, FEWEST_ROWS, StudyError
 from thinnet.study.suspicions import suspicions
 from thinnet.study.tables import Table
 from thinnet.study.targets import as_classes, as_numbers, infer_task
 from thinnet.study.tasks import Classification, Regression
 
-FEWEST_ROWS = 50
 TEST_SHARE = 0.2
 VALIDATION_SHARE_OF_REST = 0.25
 

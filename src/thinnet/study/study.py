@@ -2,8 +2,9 @@
 
 import html
 import json
+import time
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from thinnet.report.formatting import counted
 from thinnet.report.table import Table
 from thinnet.study import figures
 from thinnet.study.answer import Answer
+from thinnet.study.budget import duration, limits_in_words, seconds_per_row, within
 from thinnet.study.console import print_data, results_tables, show_progress
 from thinnet.study.dataset import Dataset
 from thinnet.study.document import document
@@ -100,11 +102,13 @@ def conduct(request: Request, err: Console) -> Study:
         need(library, USER)
     if request.log:
         need(request.log, f"--log {request.log}")
-    plan = request.plan
+    started = time.monotonic()
     with err.status("reading the data"):
-        data = request.problem.dataset(plan.seed)
-        fabric_for(plan)
-        check_configurations(data, plan)
+        data = request.problem.dataset(request.plan.seed)
+        fabric_for(request.plan)
+        check_configurations(data, request.plan)
+        request, data = _limited(request, data, started)
+        plan = request.plan
         store = Store(request.out, identity(data, plan))
     try:
         seeds = _train(request, data, store, err)
@@ -134,6 +138,17 @@ def identity(data: Dataset, plan: Plan) -> dict[str, Any]:
     return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | asdict(plan) | made_by))
 
 
+def _limited(request: Request, data: Dataset, started: float) -> tuple[Request, Dataset]:
+    """Return what the time limit allows, with the seconds that are left, and a warning that says so."""
+    asked, plan, left = request.plan, request.plan, None
+    if request.budget is not None:
+        left = max(request.budget - (time.monotonic() - started), 0.1 * request.budget)
+        plan = within(left, data, asked, request.seeds, request.jobs, request.out)
+    words = limits_in_words(plan, asked, data)
+    limited = data.limited(plan.rows)
+    return replace(request, plan=plan, budget=left), replace(limited, warnings=(*data.warnings, *([words] if words else [])))
+
+
 def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     """Train the missing trials; return the number of whole rounds."""
     plan, finished = request.plan, store.finished()
@@ -146,6 +161,9 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
         err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
     print_data(err, data)
+    if err.is_terminal and before < total:
+        seconds = seconds_per_row(data, plan) * plan.epochs * len(data.development) * (total - before) / request.jobs
+        err.print(f"{counted(total - before, 'trial')} of {counted(plan.epochs, 'epoch')}: about {duration(seconds)}")
     with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
         watched = logged(trials, finished.values(), store.folder) if request.log else trials
         show_progress(watched, before, total)

@@ -13,8 +13,8 @@ from thinnet.models.edit.rates import owners
 from thinnet.models.edit.set_rates import set_rates
 from thinnet.models.loading import users_code
 from thinnet.study.dataset import Dataset, Split, classes_of
-from thinnet.study.plan import COMMAND, StudyError
-from thinnet.study.preparing import FEWEST_ROWS, split_in_words, split_rows, validation_rows
+from thinnet.study.plan import COMMAND, FEWEST_ROWS, StudyError
+from thinnet.study.preparing import split_in_words, split_rows, validation_rows
 from thinnet.study.sources.arrays import Arrays
 from thinnet.study.tasks import Classification, Custom, Regression, Task
 from thinnet.study.user_file import UserFile
