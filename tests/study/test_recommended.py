@@ -57,8 +57,8 @@ CASES: dict[str, tuple[str, Configuration, dict[str, Any]]] = {
     "method": ("wine", Configuration("GaussianDropout", 0.2, "hidden1"), {"places": ("hidden1",)}),
     "thin": ("wine", Configuration("thin", 0.5), {"methods": ("dropout", "thin")}),
     "baseline": ("wine", BASELINE, {}),
-    "cnn": ("cnn", Configuration("dropout", 0.2, "11"), {}),
-    "cnn method": ("cnn", Configuration("GaussianDropout", 0.2, "11"), {}),
+    "cnn": ("cnn", Configuration("dropout", 0.2, "head"), {}),
+    "cnn method": ("cnn", Configuration("GaussianDropout", 0.2, "head"), {}),
     "own": ("own.py", Configuration("dropout", 0.2), {}),
 }
 

@@ -13,6 +13,7 @@ from thinnet.study.columns import columns_table
 from thinnet.study.comparison import Comparison
 from thinnet.study.comparison_text import by_line, comparison_table, loss_sentences, rival_sentences, time_sentences
 from thinnet.study.configuration import BASELINE, METHODS
+from thinnet.study.console import subgroups_table
 from thinnet.study.cost import cost_sentences
 from thinnet.study.diagnostics import reasons_table
 from thinnet.study.evidence_text import finalists_table
@@ -61,6 +62,7 @@ def report(answer: Answer) -> str:
         comparisons=[_compared(each, results, data.task) for each in by_line(results.comparisons)],
         heights={name: configuration_figures.map_height(figure) for name, figure in drawn.items() if name.startswith("map-")},
         columns=columns_table(data.columns) if data.columns else None,
+        subgroups=subgroups_table(results, data) if results.subgroups else None,
         averages=averaging_text(results.averages, data.task, results.chosen.label) if results.averages else "",
         reliability=reliability_text(found.reliability, data.task),
         audit=found.audit.tables()[0],
@@ -83,6 +85,7 @@ def _sections(answer: Answer, drawn: dict[str, Figure]) -> list[Section]:
             (Section("curves", "Learning curves", "Learning curves"), True),
             (Section("cost", "Cost", "Cost against gain"), "cost" in drawn),
             (Section("methods", "Test", "Compared at the same rate, on the test set"), results.comparisons),
+            (Section("subgroups", "Subgroups", "Subgroups of the test set"), results.subgroups),
             (Section("averages", "Averages", "One deterministic pass, or the average of many sub-networks"), results.averages),
             (Section("calibration", "Calibration", "Does the confidence fit?"), found.reliability),
             (Section("diagnostics", "Diagnostics", "What dropout did to the network"), found.reasons and not answer.lesson),
