@@ -46,7 +46,7 @@ SETTINGS: dict[str, Case] = {
 }
 OTHER_SIZES = ("Dropout1d", "Dropout3d", "DropBlock1d", "DropBlock3d", "MaxPoolDropout1d")
 OTHER_INPUTS = (  # ids, graphs, logits of experts, several inputs or outputs
-    *("EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes", "DropMessage"),
+    *("EmbeddingDropout", "WordDropout", "DropEdge", "DropNodes", "DropMessage", "DropWalks"),
     *("ModalityDropout", "ExpertDropout", "GatingDropout", "GradDrop"),
 )
 LAYERS = (

@@ -25,6 +25,7 @@ from thinnet.methods.graphs.drop_edge import drop_edge as drop_edge
 from thinnet.methods.graphs.drop_message import drop_message as drop_message
 from thinnet.methods.graphs.drop_node import drop_node as drop_node
 from thinnet.methods.graphs.drop_nodes import drop_nodes as drop_nodes
+from thinnet.methods.graphs.drop_walks import drop_walks as drop_walks
 from thinnet.methods.inputs.condition_dropout import condition_dropout as condition_dropout
 from thinnet.methods.inputs.feature_dropout import feature_dropout as feature_dropout
 from thinnet.methods.inputs.modality_dropout import modality_dropout as modality_dropout

@@ -25,6 +25,7 @@ from thinnet.methods.graphs.drop_edge import DropEdge as DropEdge
 from thinnet.methods.graphs.drop_message import DropMessage as DropMessage
 from thinnet.methods.graphs.drop_node import DropNode as DropNode
 from thinnet.methods.graphs.drop_nodes import DropNodes as DropNodes
+from thinnet.methods.graphs.drop_walks import DropWalks as DropWalks
 from thinnet.methods.inputs.condition_dropout import ConditionDropout as ConditionDropout
 from thinnet.methods.inputs.feature_dropout import FeatureDropout as FeatureDropout
 from thinnet.methods.inputs.modality_dropout import ModalityDropout as ModalityDropout

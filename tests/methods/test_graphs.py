@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import pickle
 
 import pytest
@@ -13,10 +14,13 @@ from torch import Tensor, nn
 import thinnet
 from thinnet.methods.graphs import drop_edge as edge_file
 from thinnet.methods.graphs import drop_nodes as nodes_file
+from thinnet.methods.graphs import drop_walks as walks_file
 from thinnet.methods.graphs.drop_edge import DropEdge, drop_edge
 from thinnet.methods.graphs.drop_message import DropMessage, drop_message
 from thinnet.methods.graphs.drop_node import DropNode
 from thinnet.methods.graphs.drop_nodes import DropNodes, drop_nodes
+from thinnet.methods.graphs.drop_walks import DropWalks, drop_walks
+from thinnet.ops import reference
 
 PATH = torch.tensor([[0, 1, 1, 2, 2, 3, 3], [1, 0, 2, 1, 3, 2, 3]])  # 0 - 1 - 2 - 3, and a self loop
 
@@ -312,3 +316,54 @@ def test_a_layer_without_messages_is_refused() -> None:
     layer, adjacency = DropMessage(geometric.nn.SimpleConv(aggr="sum")), torch.eye(3).to_sparse_csr()
     with pytest.raises(RuntimeError, match=r"^DropMessage: layer must compute messages; SimpleConv computed none"):
         layer(torch.ones(3, 4), adjacency)
+
+
+# DropWalks
+
+WALKED = torch.tensor([[0, 0, 1, 2, 2, 4], [1, 2, 2, 0, 3, 1]])  # node 3 is a dead end
+
+
+def takes(edge: int, node: int, steps: int) -> float:
+    """The probability that a walk of some steps from a node takes an edge, by enumeration."""
+    leaving = [e for e in range(WALKED.shape[1]) if int(WALKED[0, e]) == node]
+    if not leaving or not steps:
+        return 0.0
+    return sum(1.0 if e == edge else takes(edge, int(WALKED[1, e]), steps - 1) for e in leaving) / len(leaving)
+
+
+@pytest.mark.parametrize("walk_length", [1, 2, 4])
+@pytest.mark.parametrize("p", [0.2, 0.7])
+def test_walks_take_each_edge_with_its_exact_probability(walk_length: int, p: float) -> None:
+    layer = DropWalks(p, walk_length)
+    dropped = torch.stack([~layer(WALKED).mask for _ in range(3000)])
+    for edge in range(WALKED.shape[1]):
+        stays = math.prod(1 - p * takes(edge, int(start), walk_length) for start in WALKED[0])
+        assert_rate(dropped[:, edge], 1 - stays)
+    assert math.prod(1 - 0.2 * takes(0, int(start), 1) for start in WALKED[0]) == pytest.approx((1 - 0.2 / 2) ** 2)
+
+
+def test_walks_equal_the_definition_and_the_functional_form() -> None:
+    edge_index, layer = torch.randint(30, (2, 90)), DropWalks(0.3)
+    rng = thinnet.DropoutRNG(11).bind(layer)
+    rng.at(7)
+    where = torch.tensor(11), torch.tensor(7), torch.tensor(thinnet.rng.site_number(layer.name)), torch.tensor([0])
+    u = (1 + reference.uniform(reference.noise(*where, 90 * 4)).reshape(90, 4)) / 2
+    kept, weight, mask = layer(edge_index, torch.arange(90.0))
+    assert torch.equal(kept, walks_file.FACTS.definition(edge_index, u, round(0.3 * 65536) / 65536))
+    assert torch.equal(weight, torch.arange(90.0)[mask]) and torch.equal(kept, edge_index[:, mask])
+    assert layer.eval()(edge_index).edge_index is edge_index
+    rng.unbind()
+    torch.manual_seed(2)
+    first = layer.train()(edge_index).mask
+    torch.manual_seed(2)
+    assert torch.equal(drop_walks(edge_index, p=0.3, training=True).mask, first)
+
+
+def test_undirected_walks_drop_both_directions_and_empty_graphs_stay_empty() -> None:
+    one = torch.randint(20, (2, 40))
+    both = torch.cat((one, one.flip(0)), 1)
+    kept = DropWalks(0.2, force_undirected=True)(both).edge_index
+    assert {*map(tuple, kept.T.tolist())} == {*map(tuple, kept.flip(0).T.tolist())} and 0 < kept.shape[1] < 80
+    assert DropWalks(0.5)(torch.zeros(2, 0, dtype=torch.int64)).mask.shape == (0,)
+    with pytest.raises(ValueError, match=r"^DropWalks: walk_length must be a positive integer; got 0"):
+        DropWalks(walk_length=0)

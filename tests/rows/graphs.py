@@ -4,4 +4,4 @@ from rows.row import METHODS, Row
 
 ROWS: tuple[Row, ...] = (Row(METHODS["DropNode"], ((5, 7), (3, 130), (2, 3, 4))),)
 
-OWN_TESTS: dict[str, str] = dict.fromkeys(("DropEdge", "DropMessage", "DropNodes"), "methods/test_graphs.py")
+OWN_TESTS: dict[str, str] = dict.fromkeys(("DropEdge", "DropMessage", "DropNodes", "DropWalks"), "methods/test_graphs.py")

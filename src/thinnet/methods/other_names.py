@@ -107,6 +107,7 @@ METHODS = {
     "TokenBypass": "random-ltd, layer token dropping, token skipping",
     "GradDrop": "gradient sign dropout",
     "DropEdge": "edge dropout",
+    "DropWalks": "dropout_path of torch_geometric, path masking, random walk dropout",
     "DropNode": "node dropout",
     "r_drop_loss": "r-drop, regularized dropout",
     "propagate": "moment matching, sampling-free dropout",

@@ -17,7 +17,7 @@ from thinnet.methods.elementwise import (
 )
 from thinnet.methods.experts import expert_dropout, gating_dropout, router_jitter
 from thinnet.methods.facts import Method
-from thinnet.methods.graphs import drop_edge, drop_message, drop_node, drop_nodes
+from thinnet.methods.graphs import drop_edge, drop_message, drop_node, drop_nodes, drop_walks
 from thinnet.methods.inputs import condition_dropout, feature_dropout, modality_dropout
 from thinnet.methods.learned import (
     concrete_dropout,
@@ -129,6 +129,7 @@ FOLDERS: dict[str, tuple[Method, ...]] = {
         *drop_message.METHODS,
         *drop_node.METHODS,
         *drop_nodes.METHODS,
+        *drop_walks.METHODS,
     ),
     "learned": (
         *concrete_dropout.METHODS,
