@@ -24,6 +24,7 @@ FACTS = Facts(
     definition=definition,
     noise="uniform",
     noise_shape=lambda shape: tuple(shape[1:]),
+    in_eval=lambda x, losses=2: (x,) * losses,
 )
 
 

@@ -127,9 +127,6 @@ class TokenBypass(Wrapped):
         super().__init__(layer, p)
         self.prefix = patch_dropout.checked("TokenBypass", prefix)
 
-    def bare_in_eval(self) -> bool:
-        return True
-
     def forward(self, x: Tensor, by_token: Mapping[str, Tensor] | None = None, **others: Any) -> Tensor:
         """Returns the layer's output, in training with the input itself at the tokens that skip it."""
         if isinstance(x, fx.Proxy):
