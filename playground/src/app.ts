@@ -10,7 +10,6 @@ import { Uncertainty } from "./screens/uncertainty";
 import { Variants } from "./screens/variants";
 import { LANGUAGES, THEMES, type ScreenName } from "./state/state";
 import { LANGUAGE_NAMES } from "./texts/texts";
-import type { Sweep } from "./training/sweep";
 import type { Watch } from "./training/snapshot";
 import { Controls } from "./ui/controls";
 import { h } from "./ui/element";
@@ -29,17 +28,14 @@ export class App {
   private readonly controls: Controls;
   private readonly panel = h("div", { id: PANEL, role: "tabpanel", tabindex: -1 });
 
-  constructor(
-    private readonly context: Context,
-    sweep: Sweep,
-  ) {
+  constructor(private readonly context: Context) {
     const { texts, store, session } = context;
     this.screens = {
       twins: new Twins(context),
       step: new Step(context),
       average: new Average(context),
       uncertainty: new Uncertainty(context),
-      rate: new Rate(context, sweep),
+      rate: new Rate(context),
       variants: new Variants(context),
       questions: new Questions(context),
     };
@@ -51,6 +47,7 @@ export class App {
     this.element = h(
       "div",
       { class: "page" },
+      h("button", { type: "button", class: "skip", onclick: () => this.panel.focus() }, texts.skip),
       this.header(),
       h("nav", { "aria-label": texts.menu.screens }, this.tabs.element),
       h("div", { class: "body" }, h("aside", { "aria-label": texts.menu.settings }, settings), this.main()),

@@ -23,7 +23,7 @@ function build(): App {
   const { language } = store.state;
   document.documentElement.lang = language;
   document.title = TEXTS[language].title;
-  const made = new App({ store, session, background, texts: TEXTS[language] }, sweep);
+  const made = new App({ store, session, background, sweep, texts: TEXTS[language] });
   document.body.replaceChildren(made.element);
   return made;
 }

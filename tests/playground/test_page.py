@@ -145,6 +145,8 @@ def test_every_question_sets_up_its_experiment(open_page: Callable) -> None:
     for number in range(count):
         page.locator(".question button").nth(number).click()
         assert shown_screen(page) != "questions"
+        starts = ".bar .main" if shown_screen(page) == "rate" else TRAIN
+        page.wait_for_function(f"document.querySelector('{starts}').textContent.startsWith('❚❚')")
         page.click("#tab-questions")
 
 

@@ -56,7 +56,8 @@ export class CurvePlot {
 
   private options(): uPlot.Options {
     const values = (_: uPlot, ticks: number[]) => ticks.map((tick) => tick.toLocaleString(this.language));
-    const axis = { values, stroke: () => colours().soft, grid: { stroke: () => colours().rule, width: 1 }, ticks: { show: false } };
+    const grid = { stroke: () => colours().rule, width: 1 };
+    const axis = { values, grid, stroke: () => colours().soft, ticks: { show: false } };
     const font = "12px system-ui, sans-serif";
     return {
       width: this.element.clientWidth || NARROW,
@@ -109,10 +110,5 @@ export class CurvePlot {
   private resize(): void {
     const width = this.element.clientWidth;
     if (this.plot && width > 0 && this.plot.width !== width) this.plot.setSize({ width, height: HEIGHT });
-  }
-
-  /** Draws again, as the colours have changed. */
-  redraw(): void {
-    this.plot?.redraw();
   }
 }

@@ -2,7 +2,10 @@
 
 import { scaleLinear } from "d3-scale";
 
-const NAMES = ["paper", "ink", "soft", "rule", "panel", "blue", "orange", "red", "teal", "violet", "orangeLight", "blueLight"] as const;
+const NAMES = [
+  ...(["paper", "ink", "soft", "rule", "panel"] as const),
+  ...(["blue", "orange", "red", "teal", "violet", "orangeLight", "blueLight"] as const),
+] as const;
 
 export type Colour = (typeof NAMES)[number];
 export type Palette = Record<Colour, string>;

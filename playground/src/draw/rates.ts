@@ -43,13 +43,17 @@ function drawMeans(context: CanvasRenderingContext2D, x: Scale, y: Scale, trials
   context.setLineDash([5, 4]);
   polyline(context, rates.map((rate) => [x(rate), y(interval(at(rate).map(({ train }) => train)).mean)] as const));
   context.setLineDash([]);
-  const means = rates.map((rate) => ({ rate, count: at(rate).length, ...interval(at(rate).map(({ validation }) => validation)) }));
+  const means = rates.map((rate) => {
+    const losses = at(rate).map(({ validation }) => validation);
+    return { rate, count: losses.length, ...interval(losses) };
+  });
   context.strokeStyle = context.fillStyle = teal;
   context.lineWidth = 2.5;
   polyline(context, means.map(({ rate, mean }) => [x(rate), y(mean)] as const));
   for (const { rate, mean, half, count } of means) {
     dot(context, x(rate), y(mean), 5);
-    if (count >= FEWEST_SHOWN) line(context, x(rate), y(Math.max(0, mean - half)), x(rate), y(Math.min(y.domain()[1], mean + half)));
+    const [low, high] = [Math.max(0, mean - half), Math.min(y.domain()[1], mean + half)];
+    if (count >= FEWEST_SHOWN) line(context, x(rate), y(low), x(rate), y(high));
   }
 }
 

@@ -27,11 +27,12 @@ export class Questions implements Screen {
   show(): void {}
 
   private open(name: QuestionName): void {
-    const { store, session } = this.context;
-    const { state, plays } = PRESETS[name];
+    const { store, session, sweep } = this.context;
+    const { state, starts } = PRESETS[name];
     store.set({ ...DEFAULTS, forgotten: false, logged: false, speed: "normal", ...state });
     session.restart();
-    if (plays) session.play();
+    if (starts === "sweep") sweep.start();
+    else session.play();
     scrollTo({ top: 0 });
   }
 }

@@ -4,7 +4,6 @@ import { Canvas } from "../draw/canvas";
 import { ratePlot } from "../draw/rates";
 import { completeSeeds, conclude, FEWEST, interval, SWEEP } from "../statistics/comparison";
 import type { Watch } from "../training/snapshot";
-import type { Sweep } from "../training/sweep";
 import { h, say } from "../ui/element";
 import { decimals } from "../ui/formatting";
 import { heading, type Context, type Screen } from "./screen";
@@ -18,11 +17,9 @@ export class Rate implements Screen {
   private readonly table = h("table");
   private drawn = "";
 
-  constructor(
-    private readonly context: Context,
-    private readonly sweep: Sweep,
-  ) {
+  constructor(private readonly context: Context) {
     const words = context.texts.rate;
+    const { sweep } = context;
     const toggle = () => (sweep.running ? sweep.stop() : sweep.start());
     this.button = h("button", { type: "button", class: "main", onclick: toggle });
     const key = (name: string, text: string) => h("span", { class: `key ${name}` }, text);
@@ -47,7 +44,7 @@ export class Rate implements Screen {
   show(): void {
     const { texts, store } = this.context;
     const words = texts.rate;
-    const { trials, running } = this.sweep;
+    const { trials, running } = this.context.sweep;
     say(this.button, running ? `❚❚ ${words.stop}` : `▶ ${words.start}`);
     say(this.progress, words.collecting(trials.length, completeSeeds(trials).length));
     const key = `${trials.length} ${trials[0]?.validation} ${store.state.theme}`;
@@ -62,7 +59,7 @@ export class Rate implements Screen {
     const { texts, store } = this.context;
     const words = texts.rate;
     const { language } = store.state;
-    const found = conclude(this.sweep.trials);
+    const found = conclude(this.context.sweep.trials);
     if (found.kind === "few") return words.few(found.seeds, FEWEST);
     if (found.kind === "zero") return words.zero(found.seeds);
     const { mean, half } = found.gain;
@@ -77,7 +74,7 @@ export class Rate implements Screen {
     const { texts, store } = this.context;
     const { language } = store.state;
     const cells = SWEEP.map((rate) => {
-      const losses = this.sweep.trials.filter((trial) => trial.rate === rate).map(({ validation }) => validation);
+      const losses = this.context.sweep.trials.filter((trial) => trial.rate === rate).map(({ validation }) => validation);
       return h("td", {}, losses.length === 0 ? "–" : decimals(language, interval(losses).mean, 2));
     });
     const head = SWEEP.map((rate) => h("th", { scope: "col" }, decimals(language, rate, 1)));

@@ -8,6 +8,7 @@ import type { Client } from "../training/client";
 import type { Config } from "../training/config";
 import type { Session } from "../training/session";
 import type { Watch } from "../training/snapshot";
+import type { Sweep } from "../training/sweep";
 import { h } from "../ui/element";
 
 export interface Context {
@@ -15,6 +16,8 @@ export interface Context {
   readonly session: Session;
   /** A worker for what takes longer than a frame. */
   readonly background: Client;
+  /** Collects the runs of the rate screen. */
+  readonly sweep: Sweep;
   readonly texts: Texts;
 }
 

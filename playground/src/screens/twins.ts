@@ -67,7 +67,6 @@ export class Twins implements Screen {
     this.plain.show(latest, latest.plain);
     this.dropout.show(latest, latest.dropout);
     this.curves.show(latest, store.state.logged);
-    this.curves.redraw();
     this.loggedKey.hidden = !store.state.logged;
     this.logged.sync(store.state.logged);
     this.forgotten.sync(store.state.forgotten);
@@ -107,7 +106,7 @@ class Twin {
     const { texts, store } = this.context;
     const { language, forgotten } = store.state;
     const rates = [...new Set(config.rates.slice(0, config.depth))].map((rate) => decimals(language, rate, 2));
-    say(this.title, this.name === "plain" ? texts.twins.plain : texts.twins.dropout(rates.join(" / ")));
+    say(this.title, this.name === "plain" ? texts.twins.plain : texts.twins[config.method](rates.join(" / ")));
     this.canvas.show(`${texts.pictureOf(this.title.textContent ?? "")}`, drawing(view.picture!, datasetOf(config)));
     this.showNumbers(view);
     const noisy = forgotten && this.name === "dropout";

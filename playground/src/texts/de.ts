@@ -67,10 +67,10 @@ export const de: Texts = {
     lede: "Beide beginnen mit denselben Gewichten und sehen dieselben Batches. Nur das rechte trainiert mit Dropout.",
     plain: "Ohne Dropout",
     dropout: (rate) => `Mit Dropout, p = ${rate}`,
+    gaussian: (rate) => `Mit Gauß-Dropout, p = ${rate}`,
     train: "Trainingsverlust",
     validation: "Validierungsverlust",
     accuracy: "Validierungsgenauigkeit",
-    noisyAccuracy: "Trainingsverlust, Dropout an",
     picture: {
       plane: "Farbe: was das Netz an jedem Punkt vorhersagt. Punkte: Trainingsbeispiele. Linie: die Entscheidungsgrenze.",
       toy: "Farbe und Linien: der vorhergesagte Wert, orange niedrig, blau hoch. Punkte: Trainingsbeispiele in der Farbe ihres Werts.",

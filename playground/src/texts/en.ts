@@ -65,10 +65,10 @@ export const en = {
     lede: "Both start from the same weights and see the same batches. Only the right one trains with dropout.",
     plain: "Without dropout",
     dropout: (rate: string) => `With dropout, p = ${rate}`,
+    gaussian: (rate: string) => `With Gaussian dropout, p = ${rate}`,
     train: "training loss",
     validation: "validation loss",
     accuracy: "validation accuracy",
-    noisyAccuracy: "training loss, dropout on",
     picture: {
       plane: "Colour: what the network predicts at each point. Dots: training samples. Line: the decision boundary.",
       toy: "Colour and lines: the predicted value, orange low and blue high. Dots: training samples, coloured by their value.",

@@ -45,10 +45,10 @@ export class Session {
     else void this.advance(0);
   }
 
-  /** Takes single steps. A step that is asked for while another is under way is left out. */
-  step(count = 1): void {
-    this.pause();
-    if (!this.busy) void this.advance(count);
+  /** Takes one step, or only pauses if it plays. A step that is asked for while another is under way is left out. */
+  step(): void {
+    if (this.playing) this.pause();
+    else if (!this.busy) void this.advance(1);
   }
 
   play(): void {
@@ -60,7 +60,6 @@ export class Session {
   }
 
   pause(): void {
-    if (!this.playing) return;
     this.playing = false;
     this.tell();
     this.refresh();
@@ -80,13 +79,12 @@ export class Session {
 
   private async call(ask: () => Promise<Snapshot>): Promise<void> {
     this.busy = true;
-    const snapshot = await ask();
-    this.busy = false;
+    const snapshot = await ask().finally(() => (this.busy = false));
     const { next } = this;
     this.next = undefined;
     if (next === "start") return this.restart();
     this.latest = snapshot;
-    if (snapshot.over) this.pause();
+    if (snapshot.over && this.playing) this.pause();
     this.tell();
     if (next === "refresh") this.refresh();
   }
