@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import inference, methods, noise, recurrent, step, tables, thin
+from benchmarks import inference, methods, noise, recurrent, step, tables, thin, units
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "step": step.rows,
     "memory": noise.memory,
     "methods": methods.rows,
+    "units": units.rows,
     "recurrent": recurrent.rows,
     "thin": thin.rows,
     "inference": inference.rows,

@@ -57,6 +57,16 @@ def methods() -> str:
     return table(["method", "shape", "forward", "forward + backward", "`Dropout` beside a copy"], body)
 
 
+def units() -> str:
+    """Returns the time of rates of units and of blocks, composed and in one kernel, as ratios to `Dropout`."""
+    body = []
+    for row in load("units")["rows"]:
+        taken = row["microseconds"]
+        ratios = [times(taken[name], taken["Dropout"]) for name in ("composed", "kernel")]
+        body.append([f"`{row['method']}`", row["shape"], row["pass"], *ratios])
+    return table(["method", "shape", "pass", "composed of operations", "one kernel"], body)
+
+
 def readme() -> str:
     """Returns five rows that say what thinnet costs: a baseline, PyTorch and thinnet, as multiples of the baseline."""
     body = []
@@ -148,6 +158,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "gpu": gpu,
     "gpu_steps": gpu_steps,
     "methods": methods,
+    "units": units,
     "concrete": concrete,
     "inference": inference,
     "thin": thin_tables.thin,

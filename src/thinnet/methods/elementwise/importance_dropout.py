@@ -6,7 +6,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
-from thinnet.methods.elementwise.selection import noise, selected
+from thinnet.methods.elementwise.selection import selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import real, wide
 from thinnet.rng import NoiseKey, Site, rates
@@ -64,7 +64,7 @@ FACTS = Facts(
 def _drop(key: NoiseKey, x: Tensor, importance: Tensor, dim: int, floor: float) -> Tensor:
     rate = _along(unit_rates(key.p, importance, floor), x, dim).to(wide(x))
     scale = torch.where(rate < 1, 1 / (1 - rate), 0)
-    return selected(key, x, noise(key, x), rate, scale)
+    return selected(key, x, rate, scale)
 
 
 def _check(function: str, x: Tensor, importance: Tensor, dim: int) -> None:
@@ -216,7 +216,9 @@ class ImportanceDropout(Site):
 
     def _average(self, x: Tensor) -> Tensor:
         """Returns the running root mean square including this batch, where that is finite."""
-        square = x.abs().float().movedim(self.dim, -1).square().reshape(-1, len(self.importance)).mean(0)
+        square = (
+            (x.abs() if x.is_complex() else x).float().movedim(self.dim, -1).square().reshape(-1, len(self.importance)).mean(0)
+        )
         running = torch.lerp(self.importance.float().square(), square, self.momentum).sqrt()
         return torch.where(running.isfinite(), running, self.importance).to(self.importance.dtype)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
-from thinnet.methods.elementwise.selection import noise, select, selected
+from thinnet.methods.elementwise.selection import first_number, select, selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import real
 from thinnet.rng import NoiseKey, Site
@@ -90,9 +90,8 @@ def _check_input(function: str, x: Tensor) -> None:
 
 
 def _drop(key: NoiseKey, x: Tensor, p_min: float, p_max: float) -> Tensor:
-    u = noise(key, x, 1)
-    wide = u.to(torch.promote_types(x.dtype, torch.float32))
-    return selected(key, x, u, *_rate_and_scale(wide, x, key.p, p_min, p_max), 1)
+    u = first_number(key, x).to(torch.promote_types(x.dtype, torch.float32))
+    return selected(key, x, *_rate_and_scale(u, x, key.p, p_min, p_max), 1)
 
 
 def jumpout(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from thinnet.methods.numbers import in_format_of
-from thinnet.ops import check_input, write
-from thinnet.rng import NoiseKey
+from thinnet.ops import NoiseKind, check_input, schema, units, write
+from thinnet.rng import NoiseKey, rates
 
 
 def noise(key: NoiseKey, x: Tensor, first: int = 0, shared: tuple[int, ...] = ()) -> Tensor:
@@ -22,6 +22,15 @@ def noise(key: NoiseKey, x: Tensor, first: int = 0, shared: tuple[int, ...] = ()
     if first:
         return key.uniform((len(x), first + math.prod(x.shape[1:])))
     return key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)] if shared else x.shape)
+
+
+def first_number(key: NoiseKey, x: Tensor) -> Tensor:
+    """Returns the first column of `noise(key, x, 1)`, `(N, 1)`, without the others."""
+    if torch._C._is_tracing():
+        return noise(key, x, 1)[:, :1]
+    half = torch.full((len(x), 1), 0.5, device=key.rate.device)
+    where = rates.tensor(0.25, key.rate.device), *key.address
+    return schema.call(half, *where, [0 if key.samples is not None else 1 + math.prod(x.shape[1:]), 1, 0], NoiseKind.UNIFORM)
 
 
 def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) -> Tensor:
@@ -36,29 +45,35 @@ def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) ->
 
 
 class Selected(torch.autograd.Function):
-    """`select` with the noise `u = noise(key, x, first)`; `rate` and `scale` broadcast over `x`."""
+    """Selects by the noise of a key; `rate` and `scale` broadcast over `x`."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int, shared: Any, *name: Tensor | None) -> Tensor:
-        """Selects by the noise that is given."""
-        return select(x, u, rate, scale, first)
+    def forward(x: Tensor, rate: Tensor, scale: Tensor, first: int, shared: Any, *name: Tensor | None) -> Tensor:
+        """Draws the noise and selects."""
+        key = NoiseKey("selected", *name)  # type: ignore[arg-type]
+        if (
+            not shared
+            and x.dtype in units.DTYPES
+            and rate.dtype == scale.dtype == torch.float32
+            and units.served(x, key.address)
+        ):
+            return units.select_units(x, rate, scale, key.address, first)
+        return select(x, noise(key, x, first, shared), rate, scale, first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keeps the address of the noise instead of the noise."""
-        _, _, rate, scale, ctx.first, ctx.shared, *name = inputs
+        _, rate, scale, ctx.first, ctx.shared, *name = inputs
         ctx.save_for_backward(rate, scale, *name)
         ctx.save_for_forward(rate, scale, *name)
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         """Draws the noise again and applies it to the tangent."""
-        rate, scale, at, *name = ctx.saved_tensors
-        key = NoiseKey("backward", at, *name)
-        u = noise(key, tangents[0], ctx.first, ctx.shared)
-        return selected(key, tangents[0], u, rate, scale, ctx.first, ctx.shared)
+        rate, scale, *name = ctx.saved_tensors
+        return Selected.apply(tangents[0], rate, scale, ctx.first, ctx.shared, *name)  # type: ignore[return-value]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -66,13 +81,11 @@ class Selected(torch.autograd.Function):
         return Selected.jvp(ctx, *gradients), *[None] * (len(ctx.needs_input_grad) - 1)
 
 
-def selected(
-    key: NoiseKey, x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0, shared: tuple[int, ...] = ()
-) -> Tensor:
+def selected(key: NoiseKey, x: Tensor, rate: Tensor, scale: Tensor, first: int = 0, shared: tuple[int, ...] = ()) -> Tensor:
     """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise."""
     if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what is kept, and cannot hold our backward
-        return select(x, u, rate, scale, first)
-    return Selected.apply(x, u, rate, scale, first, shared, key.rate, *key.address)  # type: ignore[return-value]
+        return select(x, noise(key, x, first, shared), rate, scale, first)
+    return Selected.apply(x, rate, scale, first, shared, key.rate, *key.address)  # type: ignore[return-value]
 
 
 def at_rates(key: NoiseKey, x: Tensor, shared: tuple[int, ...] = (), inplace: bool = False) -> Tensor:
@@ -81,5 +94,5 @@ def at_rates(key: NoiseKey, x: Tensor, shared: tuple[int, ...] = (), inplace: bo
     if key.rate.ndim > x.ndim or any(r not in (1, n) for r, n in zip(key.rate.shape[::-1], x.shape[::-1], strict=False)):
         rule = f"{key.function}: p must broadcast over x, of shape {tuple(x.shape)}"
         raise ValueError(f"{rule}; got rates of shape {tuple(key.rate.shape)}. Rates of channels have shape (C, 1, 1).")
-    y = selected(key, x, noise(key, x, shared=shared), key.p, key.scale, shared=shared)
+    y = selected(key, x, key.p, key.scale, shared=shared)
     return write(x, y, key.function) if inplace else y

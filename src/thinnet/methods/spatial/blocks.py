@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thinnet.ops import units
 from thinnet.rng import NoiseKey, rates
 
 STEPS = 10  # of Newton's method; 8 reach float64's last digits on maps up to 224 x 224 with blocks up to 50 x 50
@@ -115,6 +116,8 @@ def grid(shape: Sequence[int], block: int | Sequence[int] = 7, shared: bool = Fa
 
 def select(key: NoiseKey, x: Tensor, gamma: float | Tensor, scale: Tensor, block: tuple[int, ...], shared: bool) -> Tensor:
     """Returns `x` times `scale` where no block is dropped, and zeros elsewhere."""
+    if isinstance(gamma, float) and x.ndim <= 5 and x.dtype in units.REAL and units.served(x, key.address):
+        return units.drop_blocks(x, scale, int(gamma * SPACING), block, shared, key.address)
     dropped = spread(key.uniform(grid(x.shape, block, shared)) < gamma, block)
     y = torch.where(dropped, 0, x * scale).to(x.dtype)
     return y if x.is_contiguous() else torch.empty_like(x).copy_(y)  # the memory format of x

@@ -1,0 +1,98 @@
+"""One pass over a tensor gives the bits of the composition: rates of units, and blocks."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import thinnet
+from thinnet import ops
+from thinnet.ops import schema, units
+
+pytestmark = pytest.mark.skipif(schema.missing is not None, reason="there are no compiled kernels")
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+
+
+def importance(units: int, dim: int = -1) -> nn.Module:
+    layer = thinnet.nn.ImportanceDropout(units, 0.5, dim=dim, momentum=0)
+    layer.importance.copy_(torch.linspace(0, 3, units))
+    return layer
+
+
+CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+    "features": (lambda: importance(1030), (5, 7, 1030)),
+    "few features": (lambda: importance(3), (130, 3)),
+    "channels": (lambda: importance(6, 1), (5, 6, 9, 11)),
+    "one axis": (lambda: importance(70), (70,)),
+    "rates of samples": (lambda: thinnet.nn.Jumpout(0.3), (9, 300)),
+    "rates of samples of maps": (lambda: thinnet.nn.Jumpout(0.3), (3, 5, 6, 7)),
+    "rates given": (lambda: thinnet.nn.Dropout(torch.linspace(0, 1, 65)), (8, 65)),
+    "a long row": (lambda: thinnet.nn.Jumpout(0.3), (2, 9001)),
+    "lines": (lambda: thinnet.nn.DropBlock1d(0.2, 5), (4, 5, 90)),
+    "squares": (lambda: thinnet.nn.DropBlock2d(0.2, 7), (4, 70, 16, 16)),
+    "oblongs": (lambda: thinnet.nn.DropBlock2d(0.2, (3, 9)), (4, 7, 20, 11)),
+    "shared squares": (lambda: thinnet.nn.DropBlock2d(0.2, 3, shared=True), (4, 5, 9, 13)),
+    "a large map": (lambda: thinnet.nn.DropBlock2d(0.1, 7), (2, 2, 150, 150)),
+    "boxes": (lambda: thinnet.nn.DropBlock3d(0.2, 3), (2, 3, 6, 8, 7)),
+}
+
+
+def outcome(layer: nn.Module, x: Tensor) -> list[Tensor]:
+    torch.manual_seed(1)
+    leaf = x.clone().requires_grad_()
+    y = layer(leaf)
+    weights = torch.linspace(-1, 1, y.numel()).reshape(y.shape).to(y.dtype)
+    return [y.detach(), *torch.autograd.grad(y, leaf, weights)]
+
+
+@pytest.mark.parametrize("addressed", [False, True])
+@pytest.mark.parametrize("name", CASES)
+def test_the_kernel_has_the_bits_of_the_composition(name: str, addressed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, shape = CASES[name]
+    if addressed and len(shape) == 1:
+        pytest.skip("an axis of samples alone is composed")
+    model = nn.Sequential(make())
+    if addressed:
+        thinnet.DropoutRNG(5).bind(model).at(3, samples=torch.arange(shape[0]) * 7)
+    ran = []
+    for op in ("select_units", "drop_blocks"):
+        call = getattr(units, op)
+        monkeypatch.setattr(units, op, lambda *args, call=call, **named: (ran.append(1), call(*args, **named))[1])
+    for dtype in DTYPES:
+        x = torch.randn(shape).to(dtype)
+        x.flatten()[0] = torch.inf
+        fast = outcome(model, x)
+        with monkeypatch.context() as patch:
+            patch.setattr(units, "served", lambda *_: False)
+            composed = outcome(model, x)
+        assert all(one.equal(other) or one.isnan().equal(other.isnan()) for one, other in zip(fast, composed, strict=True))
+        assert fast[1].equal(composed[1])
+    assert len(ran) >= 6  # float32, bfloat16 and float16, forward and backward
+
+
+def test_threads_change_no_bit() -> None:
+    layer, x, before = thinnet.nn.DropBlock2d(0.1, 5), torch.randn(16, 40, 20, 20), torch.get_num_threads()
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        found.append([*outcome(layer, x), *outcome(importance(20), x)])
+    torch.set_num_threads(before)
+    assert all(one.equal(other) for one, other in zip(*found, strict=True))
+
+
+def test_what_watches_operations_sees_the_composition() -> None:
+    model = nn.Sequential(thinnet.nn.DropBlock2d(0.2, 3), thinnet.nn.Jumpout(0.2))
+    assert {site.op for site in thinnet.sites(model, torch.rand(8, 16, 12, 12))} == {"thinnet::apply_noise"}
+
+
+def test_what_no_kernel_takes_is_refused_by_it() -> None:
+    x, rate = torch.ones(4, 6, 5).transpose(1, 2), torch.tensor(0.5)
+    address = (torch.tensor(0), None, None, None)
+    assert not units.served(x, address) and ops.backends()["cpu"] != "reference"
+    with pytest.raises(RuntimeError, match="x must be contiguous"):
+        units.select_units(x, rate, rate, address)
+    with pytest.raises(RuntimeError, match="x must be contiguous"):
+        units.drop_blocks(x[:1], rate, 3, (2,), False, address)
+    with pytest.raises(RuntimeError, match="a block must fit"):
+        units.drop_blocks(torch.ones(1, 1, 4), torch.ones(4), 3, (5,), False, address)
