@@ -90,8 +90,9 @@ def _check_input(function: str, x: Tensor) -> None:
 
 
 def _drop(key: NoiseKey, x: Tensor, p_min: float, p_max: float) -> Tensor:
-    u = first_number(key, x).to(torch.promote_types(x.dtype, torch.float32))
-    return selected(key, x, *_rate_and_scale(u, x, key.p, p_min, p_max), 1)
+    u = first_number(key, x)
+    wide = u.to(torch.promote_types(x.dtype, torch.float32))
+    return selected(key, x, *_rate_and_scale(wide, x, key.p, p_min, p_max), 1, drawn=u)
 
 
 def jumpout(

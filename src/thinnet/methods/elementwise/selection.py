@@ -25,9 +25,9 @@ def noise(key: NoiseKey, x: Tensor, first: int = 0, shared: tuple[int, ...] = ()
 
 
 def first_number(key: NoiseKey, x: Tensor) -> Tensor:
-    """Returns the first column of `noise(key, x, 1)`, `(N, 1)`, without the others."""
-    if torch._C._is_tracing():
-        return noise(key, x, 1)[:, :1]
+    """Returns `noise(key, x, 1)`; where a kernel draws the rest again, the first column alone, `(N, 1)`."""
+    if not units.served(x, key.address):
+        return noise(key, x, 1)
     half = torch.full((len(x), 1), 0.5, device=key.rate.device)
     where = rates.tensor(0.25, key.rate.device), *key.address
     return schema.call(half, *where, [0 if key.samples is not None else 1 + math.prod(x.shape[1:]), 1, 0], NoiseKind.UNIFORM)
@@ -50,9 +50,9 @@ class Selected(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, rate: Tensor, scale: Tensor, first: int, shared: Any, *name: Tensor | None) -> Tensor:
-        """Draws the noise and selects."""
-        key = NoiseKey("selected", *name)  # type: ignore[arg-type]
+    def forward(x: Tensor, rate: Tensor, scale: Tensor, first: int, shared: Any, drawn: Any, *name: Any) -> Tensor:
+        """Draws the noise, unless it is given, and selects."""
+        key = NoiseKey("selected", *name)
         if (
             not shared
             and x.dtype in units.DTYPES
@@ -60,12 +60,12 @@ class Selected(torch.autograd.Function):
             and units.served(x, key.address)
         ):
             return units.select_units(x, rate, scale, key.address, first)
-        return select(x, noise(key, x, first, shared), rate, scale, first)
+        return select(x, noise(key, x, first, shared) if drawn is None else drawn, rate, scale, first)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Keeps the address of the noise instead of the noise."""
-        _, rate, scale, ctx.first, ctx.shared, *name = inputs
+        _, rate, scale, ctx.first, ctx.shared, _, *name = inputs
         ctx.save_for_backward(rate, scale, *name)
         ctx.save_for_forward(rate, scale, *name)
 
@@ -73,7 +73,7 @@ class Selected(torch.autograd.Function):
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
         """Draws the noise again and applies it to the tangent."""
         rate, scale, *name = ctx.saved_tensors
-        return Selected.apply(tangents[0], rate, scale, ctx.first, ctx.shared, *name)  # type: ignore[return-value]
+        return Selected.apply(tangents[0], rate, scale, ctx.first, ctx.shared, None, *name)  # type: ignore[return-value]
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -81,11 +81,22 @@ class Selected(torch.autograd.Function):
         return Selected.jvp(ctx, *gradients), *[None] * (len(ctx.needs_input_grad) - 1)
 
 
-def selected(key: NoiseKey, x: Tensor, rate: Tensor, scale: Tensor, first: int = 0, shared: tuple[int, ...] = ()) -> Tensor:
-    """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise."""
+def selected(
+    key: NoiseKey,
+    x: Tensor,
+    rate: Tensor,
+    scale: Tensor,
+    first: int = 0,
+    shared: tuple[int, ...] = (),
+    drawn: Tensor | None = None,
+) -> Tensor:
+    """Returns x s where u >= r and zeros elsewhere; for backward it keeps rates, scales and the address of the noise.
+
+    `drawn` is the noise u, if the caller has it already.
+    """
     if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what is kept, and cannot hold our backward
-        return select(x, noise(key, x, first, shared), rate, scale, first)
-    return Selected.apply(x, rate, scale, first, shared, key.rate, *key.address)  # type: ignore[return-value]
+        return select(x, noise(key, x, first, shared) if drawn is None else drawn, rate, scale, first)
+    return Selected.apply(x, rate, scale, first, shared, drawn, key.rate, *key.address)  # type: ignore[return-value]
 
 
 def at_rates(key: NoiseKey, x: Tensor, shared: tuple[int, ...] = (), inplace: bool = False) -> Tensor:
