@@ -8,7 +8,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key as key_for
 from thinnet.methods.call import no_tensor
-from thinnet.methods.elementwise.selection import first_number, select, selected
+from thinnet.methods.elementwise.selection import first_number, noise, select, selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import real
 from thinnet.rng import NoiseKey, Site
@@ -90,9 +90,10 @@ def _check_input(function: str, x: Tensor) -> None:
 
 
 def _drop(key: NoiseKey, x: Tensor, p_min: float, p_max: float) -> Tensor:
-    u = first_number(key, x)
-    wide = u.to(torch.promote_types(x.dtype, torch.float32))
-    return selected(key, x, *_rate_and_scale(wide, x, key.p, p_min, p_max), 1, drawn=u)
+    first = first_number(key, x)
+    drawn = noise(key, x, 1) if first is None else None
+    wide = (drawn if first is None else first).to(torch.promote_types(x.dtype, torch.float32))  # type: ignore[union-attr]
+    return selected(key, x, *_rate_and_scale(wide, x, key.p, p_min, p_max), 1, drawn=drawn)
 
 
 def jumpout(

@@ -24,10 +24,15 @@ def noise(key: NoiseKey, x: Tensor, first: int = 0, shared: tuple[int, ...] = ()
     return key.uniform([1 if axis in shared else size for axis, size in enumerate(x.shape)] if shared else x.shape)
 
 
-def first_number(key: NoiseKey, x: Tensor) -> Tensor:
-    """Returns `noise(key, x, 1)`; where a kernel draws the rest again, the first column alone, `(N, 1)`."""
-    if not units.served(x, key.address):
-        return noise(key, x, 1)
+def _in_one_pass(x: Tensor, address: Any) -> bool:
+    """Returns whether a kernel draws and selects at float32 rates."""
+    return x.dtype in units.DTYPES and units.served(x, address)
+
+
+def first_number(key: NoiseKey, x: Tensor) -> Tensor | None:
+    """Returns the first column of `noise(key, x, 1)`, where a kernel draws the others; None where it does not."""
+    if not _in_one_pass(x, key.address):
+        return None
     half = torch.full((len(x), 1), 0.5, device=key.rate.device)
     where = rates.tensor(0.25, key.rate.device), *key.address
     return schema.call(half, *where, [0 if key.samples is not None else 1 + math.prod(x.shape[1:]), 1, 0], NoiseKind.UNIFORM)
