@@ -62,19 +62,24 @@ def shift() -> Figure:
     return Panel(traces, x=x, y=y, lines=(0.0,), layout={"width": 820, "height": 560}).figure()
 
 
-def main() -> None:
-    """Writes the figures."""
+def save(figures: dict[str, Figure]) -> None:
+    """Writes each figure to docs/ under its name."""
     with sync_playwright() as playwright, TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
-        for name, spec in (("averaging", averaging()), ("shift", shift())):
+        for name, spec in figures.items():
             path = Path(folder) / f"{name}.html"
-            draw(spec, "inference_pictures").write_html(path, include_plotlyjs=True, config={"staticPlot": True})
+            draw(spec, name).write_html(path, include_plotlyjs=True, config={"staticPlot": True})
             size = spec["layout"]
             page = browser.new_page(viewport={"width": size["width"] + 16, "height": size["height"] + 16})
             page.goto(path.as_uri())
             page.wait_for_selector(".main-svg")
-            page.screenshot(path=DOCS / f"inference_{name}.png")
+            page.screenshot(path=DOCS / f"{name}.png")
         browser.close()
+
+
+def main() -> None:
+    """Writes the figures."""
+    save({"inference_averaging": averaging(), "inference_shift": shift()})
 
 
 if __name__ == "__main__":

@@ -18,10 +18,11 @@ def finalist_sentences(finalist: Configuration, results: Results, data: Dataset)
     task, found = data.task, results.finalists[finalist]
     loss, error = found["loss"], found["error"]
     change = f"changes the {task.loss_name} from {loss.without:.3g} to {loss.chosen:.3g}"
-    errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
-    errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error)}"
     sentences = [f"On {size(results, data)}, {finalist.label} {change}: {difference(loss)}."]
-    sentences.append(f"The {task.error_name} changes {errors}.")
+    if task.error_name != task.loss_name:
+        errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
+        errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error)}"
+        sentences.append(f"The {task.error_name} changes {errors}.")
     if loss.evidence is None:
         return sentences
     return [*sentences, _p_value(loss, results, task), _probabilities(finalist, loss), power_note(found, results, data)]
@@ -36,9 +37,9 @@ def power_note(found: dict[str, Contrast], results: Results, data: Dataset) -> s
     """Return the difference that the study could have seen, such as "a true difference of 0.011 in NLL (0.4 points)"."""
     task, loss, error = data.task, found["loss"].detectable, found["error"].detectable
     assert loss is not None and error is not None
-    sizes = (
-        f"{_short(loss)} in {task.loss_name}, or {_short(task.error_factor * error)}{task.difference_unit} of {task.error_name}"
-    )
+    sizes = f"{_short(loss)} in {task.loss_name}"
+    if task.error_name != task.loss_name:
+        sizes += f", or {_short(task.error_factor * error)}{task.difference_unit} of {task.error_name}"
     return f"In four of five cases, {size(results, data)} show a true difference of {sizes}."
 
 

@@ -121,7 +121,7 @@ class Regression:
         return (output.reshape(y.shape) - y).square()
 
     def error(self, output: Tensor, y: Tensor) -> Tensor:
-        return self.loss(output, y) * self.scale**2
+        return self.loss(output, y).double() * self.scale**2  # single precision ends at 3e38
 
     def total(self, mean: float) -> float:
         return mean**0.5

@@ -81,7 +81,7 @@ def _stuck(results: Results) -> bool:
 def _sentences(reason: str, results: Results, data: Dataset) -> list[str]:
     task = data.task
     sentences = []
-    if results.chosen == BASELINE:
+    if results.finalists and results.chosen == BASELINE:
         sentences.append("The mean validation loss was lowest without dropout.")
     if not results.finalists:
         loss, error = results.test["best"]["loss"], results.test["best"]["error"]
@@ -136,7 +136,7 @@ def _overfitting(results: Results, task: Task) -> str:
     validation, train = curves["validation_loss"][0], curves["train_loss"][0]
     best = int(validation.argmin())
     start = f"Without dropout the validation {task.loss_name}"
-    end = f"while the training {task.loss_name} falls to {train[-1]:.2g}"
+    end = f"while the training {task.loss_name} {'falls to' if train[-1] < train[0] else 'ends at'} {train[-1]:.2g}"
     if validation[-1] <= TURN * validation[best]:
         stays = f"ends at {validation[-1]:.3g}, close to its lowest value, {validation[best]:.3g}"
         return f"{start} {stays}, {end}: it does not turn up in {len(validation)} epochs."
