@@ -1,6 +1,7 @@
 """A study of the user's own model and data: three examples run, and every mistake in the file is one sentence."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,3 +175,16 @@ def test_sites_of_a_file_are_those_it_names(tmp_path: Path):
     text = GOOD.replace("nn.Dropout(0.1)", "nn.Dropout(0.1), nn.Dropout(0.2)") + '\nplaces = "2"\n'
     network = seeded_network(load(tmp_path, text), Plan(), Configuration("dropout", 0.5), seed=0)
     assert [owner.p for owner in owners(network)] == [0.5, 0.0]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "study_own.md").read_text(encoding="utf-8")
+SHOWN = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "def model" in block]
+
+
+@pytest.mark.parametrize("text", SHOWN, ids=["cnn", "transformer", "graph"])
+def test_examples_of_the_page_are_studied(text: str, tmp_path: Path, study: Callable):
+    outcome = study(
+        written(tmp_path, text), "--json", "--rates", "0.3", "--epochs", "1", "--seeds", "1", "--out", tmp_path / "out"
+    )
+    assert outcome.code == 0
+    assert len(json.loads(outcome.out)["configurations"]) == 2
