@@ -23,6 +23,7 @@ FLOORS = [
     ("functional", "nn", "losses", "models"),
     ("inference",),
     ("benchmark", "diagnosis", "study"),
+    ("sklearn",),
     ("doctor",),
     ("cli", "__main__"),
 ]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from thinnet import ops as ops
     from thinnet import rng as rng
     from thinnet import schedules as schedules
+    from thinnet import sklearn as sklearn
     from thinnet.benchmark.bench import bench as bench
     from thinnet.diagnosis.diagnose import diagnose as diagnose
     from thinnet.methods.learned.penalty import penalty as penalty

@@ -1,0 +1,230 @@
+"""What the classifier and the regressor share: training, ensembles, early stopping and calibration rows."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from torch import Tensor, nn
+
+from thinnet.report.progress import progressing
+from thinnet.report.table import Table
+from thinnet.sklearn import settings
+from thinnet.sklearn.automatic import choose_rate
+from thinnet.sklearn.draws import draws
+from thinnet.sklearn.member import Member, Recipe, Seeds
+from thinnet.sklearn.rates import AUTO, Rates, kind_of, rates_of
+from thinnet.sklearn.rows import Rows
+from thinnet.sklearn.summary import summary
+
+
+class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """A multilayer perceptron with dropout as an estimator of scikit-learn; `DropoutClassifier` documents the parameters."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (128, 128),
+        *,
+        dropout: Any = 0.2,
+        input_dropout: float = 0.0,
+        method: str = "dropout",
+        thin: bool | int = False,
+        learning_rate: float = 1e-3,
+        batch_size: int | str = "auto",
+        max_epochs: int = 100,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        weight_decay: float = 0.0,
+        calibration: float = 0.1,
+        n_estimators: int = 1,
+        n_jobs: int | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        device: str = "cpu",
+        verbose: bool | int = False,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.method = method
+        self.thin = thin
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.weight_decay = weight_decay
+        self.calibration = calibration
+        self.n_estimators = n_estimators
+        self.n_jobs = n_jobs
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def _fit(self, rows: Rows, stratify: bool) -> Any:
+        """Train all members on validated rows."""
+        goes_on = bool(self.warm_start) and hasattr(self, "members_")
+        root = self.random_root_ if goes_on else int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        name = type(self).__name__
+        if held := settings.calibration_rows(name, self.calibration, len(rows)):
+            rows, calibration = rows.split(held, root, stratify)
+        everything, validation = rows, None
+        if self.early_stopping:
+            rows, validation = rows.split(self._validation_rows(rows), root + 1, stratify)
+        recipe = self._recipe(len(rows))
+        if not goes_on:
+            self.random_root_ = root
+            recipe = self._with_rates(recipe, everything, stratify, root)
+            self._start(recipe, rows.x.shape[1])
+        with progressing("epochs", len(self.members_) * recipe.epochs, shown=bool(self.verbose)) as progress:
+            if len(self.members_) == 1:
+                self.members_[0].train(recipe, rows, validation, progress)
+            else:
+                work = (delayed(Member.train)(member, recipe, rows, validation) for member in self.members_)
+                self.members_ = Parallel(n_jobs=self.n_jobs)(work)
+        self._finish(recipe)
+        if held:
+            self._calibrate(calibration)
+        else:
+            self._uncalibrated()
+        return self
+
+    def _partial_fit(self, rows: Rows) -> Any:
+        """Train all members for one epoch."""
+        recipe = self._recipe(len(rows), epochs=1)
+        if not hasattr(self, "members_"):
+            if isinstance(self.dropout, str):
+                rule = f"{type(self).__name__}.partial_fit: dropout must be a rate, a list of rates or a schedule"
+                raise ValueError(f"{rule}; got {self.dropout!r}. Call fit to choose a rate.")
+            self.random_root_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+            self._start(recipe, rows.x.shape[1])
+        for member in self.members_:
+            member.train(recipe, rows)
+        self._finish(recipe)
+        self._uncalibrated()
+        return self
+
+    def _recipe(self, rows: int, epochs: int | None = None) -> Recipe:
+        """Check the parameters."""
+        name = type(self).__name__
+        hidden = settings.widths(name, self.hidden_layer_sizes)
+        batch = settings.batch_size(name, self.batch_size, rows)
+        rate = self._auto_rate() if isinstance(self.dropout, str) else self.dropout
+        decay = settings.number(name, "weight_decay", self.weight_decay, 0.0)
+        settings.count(name, "n_estimators", self.n_estimators)
+        return Recipe(
+            owner=name,
+            hidden=hidden,
+            outputs=self._outputs(),
+            rates=rates_of(name, rate, self.input_dropout, len(hidden)),
+            kind=kind_of(name, self.method),
+            groups=settings.groups(name, self.thin, self.method, self.dropout, batch),
+            learning_rate=settings.number(name, "learning_rate", self.learning_rate, 0.0, open_low=True),
+            decay=decay or None,
+            batch=batch,
+            epochs=epochs or settings.count(name, "max_epochs", self.max_epochs),
+            patience=settings.count(name, "n_iter_no_change", self.n_iter_no_change),
+            device=settings.device_of(name, self.device),
+            loss=self._loss,
+            score=self._score,
+        )
+
+    def _auto_rate(self) -> Any:
+        """Return the chosen rate; before the search, any."""
+        if self.dropout != AUTO:
+            return self.dropout  # `rates_of` refuses it
+        return getattr(self, "dropout_", 0.0) if self.warm_start else 0.0
+
+    def _with_rates(self, recipe: Recipe, rows: Rows, stratify: bool, root: int) -> Recipe:
+        """Choose the rate where `dropout` is "auto"."""
+        if not isinstance(self.dropout, str) or not recipe.hidden:
+            return recipe
+        self.dropout_search_ = choose_rate(recipe, rows, self._validation_rows(rows), stratify, root, self.n_jobs)
+        best = min(self.dropout_search_, key=lambda rate: self.dropout_search_[rate])
+        return Recipe(**vars(recipe) | {"rates": Rates((best,) * len(recipe.hidden), recipe.rates.input)})
+
+    def _validation_rows(self, rows: Rows) -> int:
+        name = type(self).__name__
+        share = settings.number(name, "validation_fraction", self.validation_fraction, 0.0, 1.0, open_low=True)
+        return settings.held_out(name, "validation_fraction", share, len(rows))
+
+    def _start(self, recipe: Recipe, features: int) -> None:
+        seeds = (Seeds.of(self.random_root_, number) for number in range(self.n_estimators))
+        self.members_ = [Member(recipe, features, each) for each in seeds]
+
+    def _finish(self, recipe: Recipe) -> None:
+        """Set the attributes that describe the training."""
+        members, first = self.members_, self.members_[0]
+        self.n_iter_ = max(member.epoch for member in members)
+        self.loss_curve_ = _mean_curve([member.losses for member in members])
+        self.loss_ = self.loss_curve_[-1]
+        self.dropout_ = recipe.rates.at_end(first.step) if recipe.hidden else recipe.rates.input
+        self.validation_scores_ = _mean_curve([member.validation_scores for member in members]) or None
+        self.validation_loss_curve_ = _mean_curve([member.validation_losses for member in members]) or None
+        self._n_features_out = sum((recipe.hidden or (self.n_features_in_,))[-1] for _ in members)
+
+    def _weights(self, sample_weight: Any, x: Any) -> np.ndarray | None:
+        """Return weights with a mean of 1."""
+        if sample_weight is None:
+            return None
+        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+        if not weight.sum() > 0:
+            name = type(self).__name__
+            raise ValueError(f"{name}: sample_weight must have a sum above 0; got {weight.sum()}. Give a row a weight.")
+        return (weight / weight.mean()).astype(np.float32)
+
+    def _inputs(self, X: Any) -> Any:
+        """Check the inputs of a prediction."""
+        check_is_fitted(self)
+        kinds = [np.float64, np.float32]
+        return validate_data(self, X, accept_sparse="csr", dtype=kinds, order="C", reset=False)
+
+    def _passes(self, x: Any) -> Tensor:
+        """Return the output of the single pass of each member, (members, N, outputs)."""
+        return torch.stack([member.outputs(x) for member in self.members_])
+
+    def _draws(self, x: Any, n: int) -> Tensor:
+        return draws(self.members_, x, n, self.random_root_)
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Return the last hidden layer of each network, without dropout.
+
+        Args:
+            X: (N, features).
+
+        Returns: (N, units of the last hidden layer times the networks).
+        """
+        x = self._inputs(X)
+        return torch.cat([member.outputs(x, hidden=True) for member in self.members_], 1).numpy()
+
+    def to_torch(self) -> nn.Module:
+        """Return a copy of the fitted network as a PyTorch module in eval mode, in float32.
+
+        It gives logits, at the temperature of the calibration, or values in the unit of the target. An ensemble is one module.
+        """
+        check_is_fitted(self)
+        return self._module().eval()
+
+    def summary_(self) -> Table:
+        """Return a table of the network, its training and its calibration; it prints, and notebooks show it."""
+        check_is_fitted(self)
+        return summary(self)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        tags.non_deterministic = False
+        return tags
+
+
+def _mean_curve(curves: list[list[float]]) -> list[float]:
+    """Return the mean over the members that still train at an epoch."""
+    longest = max(map(len, curves))
+    return [float(np.mean([curve[epoch] for curve in curves if epoch < len(curve)])) for epoch in range(longest)]

@@ -1,0 +1,74 @@
+"""The rows that a network is trained on: inputs, targets and weights."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+
+BLOCK = 8192
+"""The most rows that are evaluated at once."""
+
+
+class SparseInputs:
+    """A sparse matrix whose rows come as dense tensors, so that only a batch is ever dense."""
+
+    def __init__(self, matrix: Any, device: str = "cpu") -> None:
+        self.matrix, self.device = matrix.tocsr(), device
+
+    def __getitem__(self, rows: Tensor) -> Tensor:
+        return torch.from_numpy(self.matrix[rows.cpu().numpy()].toarray()).to(self.device)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a data set.
+
+    Args:
+        x: (N, features), a dense array or a sparse matrix.
+        y: (N,) classes or (N, outputs) numbers.
+        weight: (N,), with a mean of 1; None where all rows count the same.
+    """
+
+    x: Any
+    y: np.ndarray
+    weight: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: np.ndarray) -> "Rows":
+        """Return some of the rows."""
+        return Rows(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
+
+    def split(self, held_out: int, seed: int, stratify: bool) -> tuple["Rows", "Rows"]:
+        """Draw rows that are held out; return the others and these. Classes keep their shares where there are enough rows."""
+        shares = None
+        if stratify:
+            counts = np.unique(self.y, return_counts=True)[1]
+            fits = counts.min() >= 2 and len(counts) <= min(held_out, len(self) - held_out)
+            shares = self.y if fits else None
+        left, out = train_test_split(np.arange(len(self)), test_size=held_out, stratify=shares, random_state=seed)
+        return self.take(np.sort(left)), self.take(np.sort(out))
+
+
+def inputs(x: Any, device: str = "cpu") -> Tensor | SparseInputs:
+    """Return inputs that give the rows of a batch as a tensor on a device."""
+    if not isinstance(x, np.ndarray):
+        return SparseInputs(x, device)
+    return torch.from_numpy(_writable(x)).to(device)
+
+
+def blocks(x: Any) -> Iterator[Tensor]:
+    """Yield the rows of a dense or sparse array in order, as dense tensors."""
+    for first in range(0, x.shape[0], BLOCK):
+        part = x[first : first + BLOCK]
+        yield torch.from_numpy(_writable(part) if isinstance(part, np.ndarray) else part.toarray())
+
+
+def _writable(x: np.ndarray) -> np.ndarray:
+    """Return the array, or a copy of one that torch cannot share: memory-mapped, or with negative strides."""
+    return x if x.flags.writeable and x.flags.c_contiguous else x.copy()
