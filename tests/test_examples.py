@@ -27,6 +27,7 @@ NEEDS = {  # the library, how many equalities it prints, and options
     "monte_carlo": ("sklearn", 1),
     "plain_loop": ("sklearn", 1),
     "skorch_net": ("skorch", 2),
+    "sklearn_table": ("plotly", 1),
 }
 
 

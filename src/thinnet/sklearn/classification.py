@@ -20,9 +20,9 @@ from thinnet.sklearn.rows import Rows
 from thinnet.sklearn.settings import count
 
 
-def cross_entropy(output: Tensor, y: Tensor) -> Tensor:
-    """Return the loss of each row, from logits (N, classes) and classes (N,)."""
-    return F.cross_entropy(output, y, reduction="none")
+def cross_entropy(output: Tensor, y: Tensor, reduction: str = "none") -> Tensor:
+    """Return the loss of each row, or the mean, from logits (N, classes) and classes (N,)."""
+    return F.cross_entropy(output, y, reduction=reduction)
 
 
 def accuracy(output: Tensor, y: Tensor) -> float:

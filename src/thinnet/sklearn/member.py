@@ -18,8 +18,8 @@ from thinnet.sklearn.rows import Rows, blocks, inputs
 from thinnet.study.perceptron import perceptron
 from thinnet.study.training import adam, train_epoch
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""The loss of each row, from outputs (N, outputs) and targets to (N,)."""
+Loss = Callable[..., Tensor]
+"""The loss of each row, from outputs (N, outputs) and targets to (N,); with `reduction="mean"`, one number."""
 
 
 class Seeds(NamedTuple):
@@ -106,12 +106,12 @@ class Member:
         if recipe.groups and rates.used:
             self._thin(recipe, x[torch.arange(min(recipe.batch, len(rows)), device=recipe.device)])
         rng = DropoutRNG(self.seeds.dropout, rates.schedules).bind(network) if rates.used else None
-        ids, loss = torch.arange(len(rows), device=recipe.device), _mean_loss(recipe, rows)
+        loss = _mean_loss(recipe, rows)
         best, since, kept = math.inf, 0, None
         for _ in range(recipe.epochs):
             batches = batches_of()
             network.train()
-            losses = [*train_epoch(network, self.optimizer, rng, x, batches, loss, self.step, ids)]
+            losses = [*train_epoch(network, self.optimizer, rng, x, batches, loss, self.step)]
             self.step, self.epoch = self.step + len(losses), self.epoch + 1
             self.losses.append(_average(recipe, losses, batches, self.epoch))
             if progress is not None:
@@ -209,7 +209,7 @@ def _mean_loss(recipe: Recipe, rows: Rows) -> Loss:
     """Return the loss of a batch, from its outputs and its rows."""
     y = _targets(rows, recipe.device)
     if rows.weight is None:
-        return lambda output, batch: recipe.loss(output, y[batch]).mean()
+        return lambda output, batch: recipe.loss(output, y[batch], reduction="mean")
     weight = torch.from_numpy(rows.weight).to(recipe.device)
     return lambda output, batch: (recipe.loss(output, y[batch]) * weight[batch]).mean()
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from sklearn.base import RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.validation import validate_data
@@ -18,9 +19,10 @@ from thinnet.sklearn.rows import Rows
 from thinnet.sklearn.settings import count
 
 
-def squared_error(output: Tensor, y: Tensor) -> Tensor:
-    """Return the loss of each row, the mean over outputs (N, outputs)."""
-    return (output - y).square().mean(1)
+def squared_error(output: Tensor, y: Tensor, reduction: str = "none") -> Tensor:
+    """Return the loss of each row, a mean over outputs (N, outputs), or the mean of all."""
+    loss = F.mse_loss(output, y, reduction=reduction)
+    return loss.mean(1) if reduction == "none" else loss
 
 
 def r2(output: Tensor, y: Tensor) -> float:
