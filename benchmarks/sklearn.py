@@ -156,10 +156,10 @@ def _cross_validated(task: str, x: np.ndarray, y: np.ndarray, seed: int, epochs:
 def main(arguments: list[str]) -> None:
     """Run the named parts, or both, and write their results."""
     warnings.simplefilter("ignore", ConvergenceWarning)
-    torch.set_num_threads(2)
     quick = "--quick" in arguments
     parts = {"times": times, "quality": quality}
     for name in [each for each in arguments if each in parts] or parts:
+        torch.set_num_threads(2 if name == "times" else 1)
         rows = parts[name](quick)
         if not quick:
             write(f"sklearn_{name}", rows)
