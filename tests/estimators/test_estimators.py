@@ -11,11 +11,13 @@ pytest.importorskip("sklearn")
 from scipy import sparse
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_diabetes, load_iris, make_regression
 from sklearn.frozen import FrozenEstimator
+from sklearn.impute import SimpleImputer
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import thinnet.nn
 from thinnet.rng import Site
@@ -188,6 +190,29 @@ def test_it_works_in_the_tools_of_scikit_learn() -> None:
     copy = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(copy.predict_proba(X), fitted.predict_proba(X))
     assert clone(fitted).get_params().keys() == fitted.get_params().keys()
+
+
+def table(rows: int = 200) -> tuple[Any, np.ndarray]:
+    """Numbers with missing values, and categories."""
+    frames, rng = pytest.importorskip("pandas"), np.random.default_rng(0)
+    size, kind = rng.normal(size=rows), rng.choice(["a", "b", "c"], rows)
+    y = size + (kind == "a") + 0.1 * rng.normal(size=rows)
+    return frames.DataFrame({"size": np.where(rng.random(rows) < 0.1, np.nan, size), "kind": kind}), y
+
+
+def encoder(name: str) -> Any:
+    if name == "TableVectorizer":
+        return make_pipeline(pytest.importorskip("skrub").TableVectorizer(), SimpleImputer(), StandardScaler())
+    numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
+    return ColumnTransformer([("numbers", numbers, ["size"]), ("text", OneHotEncoder(), ["kind"])])
+
+
+@pytest.mark.parametrize("name", ["ColumnTransformer", "TableVectorizer"])
+def test_it_ends_a_pipeline_that_encodes_a_table(name: str) -> None:
+    x, y = table()
+    model = make_pipeline(encoder(name), DropoutRegressor(**FAST)).fit(x, y)
+    mean, std = model.predict(x, return_std=True)
+    assert model.score(x, y) > 0.6 and mean.shape == std.shape == (200,)
 
 
 @pytest.mark.parametrize("library", ["pandas", "polars"])

@@ -11,6 +11,7 @@ EXTRAS = {
         "jinja2 lightning-fabric numpy optuna pandas pillow plotly pyarrow rich scikit-learn scipy typer",
     ),
     "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),
+    "sklearn": ("estimators of scikit-learn", "numpy scikit-learn"),
     "lint": ("thinnet lint", "libcst rich typer"),
     "gpu": ("kernels for CUDA devices (Linux)", "triton"),
     "examples": ("the libraries that examples/ uses", "accelerate lightning scikit-learn skorch transformers"),

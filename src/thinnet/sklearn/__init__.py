@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from thinnet._lazy import lazy as _lazy
+from thinnet.report.extras import need as _need
 
 if TYPE_CHECKING:
     from thinnet.sklearn.classification import DropoutClassifier as DropoutClassifier
@@ -13,4 +14,10 @@ _PLACES = {
     "DropoutRegressor": "thinnet.sklearn.regression",
 }
 
-__getattr__, __dir__ = _lazy(__name__, _PLACES)
+_load, __dir__ = _lazy(__name__, _PLACES)
+
+
+def __getattr__(name: str) -> object:
+    if name in _PLACES:
+        _need("sklearn", f"thinnet.sklearn.{name}")
+    return _load(name)
