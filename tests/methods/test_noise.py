@@ -61,3 +61,15 @@ def test_router_jitter_is_small_and_exact_in_its_size() -> None:
     y = RouterJitter(0.01)(torch.ones(100_000))
     assert_variance(y[:, None].double(), torch.ones(1).double(), torch.tensor([1e-4 / 3]).double())
     assert_same_bits(RouterJitter(0.01).eval()(y), y)
+
+
+def test_the_router_of_transformers_changes_what_the_experts_read_and_ours_does_not() -> None:
+    switch = pytest.importorskip("transformers.models.switch_transformers.modeling_switch_transformers")
+    config = switch.SwitchTransformersConfig(d_model=8, num_experts=4, router_jitter_noise=0.1, expert_capacity=4)
+    x = torch.randn(1, 3, 8)
+    before = x.clone()
+    RouterJitter(0.1)(x)
+    assert_same_bits(x, before)
+    switch.SwitchTransformersTop1Router(config).train()(x)
+    assert not torch.equal(x, before)
+    assert bool(((x / before - 1).abs() <= 0.1 + 1e-5).all())

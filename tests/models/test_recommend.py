@@ -37,7 +37,7 @@ def of(*parts: nn.Module, **known: object) -> list[str]:
 
 
 DENSE = nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 2)
-VIT = nn.Conv2d(3, 8, 4, 4), blocks(Block, 12), nn.Linear(8, 2)
+VIT = nn.Conv2d(3, 8, 4, 4), blocks(Block, 12), nn.LayerNorm(8), nn.Linear(8, 2)
 LANGUAGE = nn.Embedding(50, 8), blocks(Block, 12)
 
 
@@ -50,7 +50,7 @@ LANGUAGE = nn.Embedding(50, 8), blocks(Block, 12)
         ((nn.Conv2d(3, 8, 3), blocks(Residual, 9)), {}, ["DropBlock2d", "StochasticDepth", "Cutout"]),
         (VIT, {}, ["DropPath", "PatchDropout"]),
         (LANGUAGE, {"one_pass": True}, ["none", "TokenBypass"]),
-        (LANGUAGE, {"fine_tuning": True}, ["NEFTune", "TokenBypass"]),
+        (LANGUAGE, {"fine_tuning": True}, ["NEFTune", "Dropout", "TokenBypass"]),
         ((nn.Embedding(50, 8), nn.LSTM(8, 8)), {}, ["WeightDrop", "EmbeddingDropout", "VariationalLSTM"]),
         ((nn.LSTM(8, 8), nn.Linear(8, 1)), {}, ["VariationalLSTM"]),
         ((nn.LayerNorm(8),), {}, []),

@@ -76,7 +76,7 @@ class RouterJitter(Site):
     Avoid when: in inference, or where the experts read the same tensor.
     Start with: eps = 0.01.
     Cost: two passes over the input.
-    Other implementations: transformers multiplies in place, so that in most models the experts read the noise too.
+    Other implementations: transformers multiplies in place in Switch Transformers, so in float32 the experts read the noise.
 
     Args:
         eps: the largest relative change of an element.

@@ -10,7 +10,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from thinnet.models.found import DROPS, FoundSite, Sites
 
-SPEECH = re.compile(r"wav2vec|hubert|whisper|wavlm|conformer|speech|spectrogram|melscale", re.IGNORECASE)
+SPEECH = re.compile(r"whisper|conformer|speech2text|spectrogram|melscale", re.IGNORECASE)  # that read spectrograms
 DIFFUSION = re.compile(r"^dit\b|LabelEmbedder|UNet2DCondition|Transformer2DModel|Diffusion", re.IGNORECASE)
 ATTENTION = re.compile(r"attention|attn$", re.IGNORECASE)
 
@@ -22,8 +22,8 @@ class Traits:
     Args:
         parameters: their number.
         depth: the number of repeated blocks: the most modules of one class in one list.
-        dense, convolution, recurrent, attention, batch_norm: whether it has such layers; dense means linear layers and none of
-            the other kinds.
+        dense, convolution, recurrent, attention, norm, batch_norm: whether it has such layers; dense means linear layers and no
+            convolution, recurrence, attention or graph.
         vision: whether it starts with a convolution of images.
         language: whether it embeds tokens.
         graph: whether it passes messages.
@@ -40,6 +40,7 @@ class Traits:
     convolution: bool
     recurrent: bool
     attention: bool
+    norm: bool
     batch_norm: bool
     vision: bool
     language: bool
@@ -83,6 +84,7 @@ def traits(model: nn.Module, sites: Sites, **known: Any) -> Traits:
         convolution=convolution,
         recurrent=recurrent,
         attention=attention,
+        norm=any("norm" in name.lower() for name in names),
         batch_norm=any(isinstance(module, _BatchNorm) for module in modules),
         vision=any(isinstance(module, nn.Conv2d) and module.in_channels in (1, 3, 4) for module in modules),
         language=language,
