@@ -42,13 +42,13 @@ class Facts:
     mean: Callable[..., Tensor] | None = None
     variance: Callable[..., Tensor] | None = None
     covariance: Callable[..., float] | None = None
-    definition: Callable[..., Tensor] | None = None
+    definition: Callable[..., Any] | None = None  # a tensor, or several
     noise: Literal["bits", "uniform", "normal"] = "bits"
     noise_shape: Callable[..., tuple[int, ...]] = lambda shape, **_: tuple(shape)
     independent: bool = True
     per_batch: bool = False
     after_first: bool = False
-    in_eval: Callable[..., Tensor] | None = None
+    in_eval: Callable[..., Any] | None = None
     used_by: tuple[Use, ...] = ()
 
 

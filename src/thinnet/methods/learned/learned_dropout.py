@@ -131,6 +131,7 @@ class LearnedDropout(Penalised, Wrapped):
     """
 
     layers = (nn.Linear,)
+    estimator: Estimator
 
     def __init__(self, layer: nn.Linear, p: float = 0.5, length: float = 1e-4, estimator: Estimator = "reinmax") -> None:
         odds = rate.logit("LearnedDropout", p)
