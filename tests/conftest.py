@@ -1,10 +1,17 @@
 """Options and fixtures of all tests. A run is the same each time; `--fresh-seed` draws another one and prints it."""
 
+import contextlib
 import os
 import random
 
 import pytest
 import torch
+
+with contextlib.suppress(ImportError):
+    from hypothesis import settings
+
+    settings.register_profile("thinnet", deadline=None)  # no test measures time
+    settings.load_profile("thinnet")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
