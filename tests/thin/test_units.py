@@ -530,3 +530,47 @@ def test_an_existing_batchwise_site_keeps_its_settings() -> None:
     site = BatchwiseDropout(0.5, groups=3, count="bernoulli")
     model = nn.Sequential(nn.Linear(13, 40), site, nn.Linear(40, 2))
     assert thinnet.thin(model, torch.randn(7, 13)).thinned == ("1",) and model[1] is site and site.groups == 3
+
+
+def test_a_thinned_layer_keeps_no_weights_for_backward() -> None:
+    """At a small batch, parts of the weights would be most of what the forward pass keeps."""
+    x = torch.randn(16, 64)
+
+    def kept(thinned: bool) -> int:
+        model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 8))
+        if thinned:
+            thinnet.thin(model, x)
+        seen: dict[int, int] = {}
+        own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.untyped_storage().data_ptr() not in own:
+                seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            y = model(x)
+        del y
+        return sum(seen.values())
+
+    assert kept(thinned=True) < kept(thinned=False)
+
+
+def test_a_thinned_layer_has_second_derivatives() -> None:
+    torch.manual_seed(0)
+    model, x = (
+        nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 3)).double(),
+        torch.randn(4, 5).double(),
+    )
+    chain = thinnet.thin(model, x)
+    rng = thinnet.DropoutRNG(3).bind(model)
+    found = []
+    for on in (True, False):
+        chains(model)[0].on = on
+        rng.at(0)
+        leaf = x.clone().requires_grad_()
+        (first,) = torch.autograd.grad(model(leaf).square().sum(), leaf, create_graph=True)
+        found.append(torch.autograd.grad(first.square().sum(), [leaf, *model.parameters()]))
+    assert chain.thinned
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -5,6 +5,7 @@
 The derivative of taking is putting into zeros, and vice versa. Both are one pass over the memory.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -120,3 +121,14 @@ def take(x: Tensor, rows: Tensor | None, columns: Tensor | None, run: int = 1) -
     columns_of = shape[1] // run if x.ndim > 1 else 1
     y = _call(x.reshape(shape[0], columns_of, -1).contiguous(), rows, columns)
     return y.reshape(y.shape[0], y.shape[1], y.shape[2] * run, *shape[2:]) if x.ndim > 1 else y.reshape(y.shape[:2])
+
+
+def put(x: Tensor, rows: Tensor | None, columns: Tensor | None, shape: Sequence[int]) -> Tensor:
+    """Returns zeros of `shape`, `(rows, columns)` or `(rows,)`, with parts added: the derivative of `take`.
+
+    >>> put(torch.ones(1, 1, 2), torch.tensor([[1]]), torch.tensor([[0, 2]]), (2, 3))
+    tensor([[0., 0., 0.],
+            [1., 0., 1.]])
+    """
+    parts = x.reshape(x.shape[0], x.shape[1], -1, 1).contiguous()
+    return _call(parts, rows, columns, shape[0], shape[1] if len(shape) > 1 else 1).reshape(shape)

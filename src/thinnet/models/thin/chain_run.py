@@ -16,7 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.elementwise.kept import Kept, width_of
 from thinnet.models.rewrite.methods import Replacement
+from thinnet.models.thin import layers
 from thinnet.models.thin.layers import layer_of
+from thinnet.models.thin.linear import in_one_step, linear
 from thinnet.models.thin.piece import is_watched
 from thinnet.models.trace.observe import tracing_draws
 from thinnet.ops.schema import transformed
@@ -120,14 +122,20 @@ class ThinnedLayer(Replacement):
             return self.method(x)
         rows, columns = (None if made is None else made.units), (None if read is None else read.units)
         weight, bias = self.module.weight, self.module.bias
+        scaled = read is not None and self.reads is not None and self.reads.in_weights(read)
+        one_group = len((made or read).starts) == 2  # type: ignore[union-attr]
+        if one_group and self.layer.run is layers.linear and self.run == 1 and in_one_step(x, weight, bias):  # type: ignore[arg-type]
+            return linear(x, weight, bias, rows, columns, float(read.scale) if scaled else 1.0)  # type: ignore[arg-type, union-attr]
         if self.layer.transposed:
             weights = take(weight, columns, rows)  # type: ignore[arg-type]
         else:
             weights = take(weight, rows, columns, self.run)  # type: ignore[arg-type]
-        if read is not None and self.reads is not None and self.reads.in_weights(read):
-            weights = weights * read.scale
+        if scaled:
+            weights = weights * read.scale  # type: ignore[union-attr]
         biases = [bias] * len(weights) if bias is None or rows is None else take(bias, rows, None)  # type: ignore[arg-type]
         parts = _by_group(x, made or read)  # type: ignore[arg-type]
+        if one_group:  # a view; the derivative of unbinding would copy the gradient
+            weights = (weights.squeeze(0),)
         outs = [self.layer.run(self.module, *part) for part in zip(parts, weights, biases, strict=True)]  # type: ignore[arg-type]
         return outs[0] if len(outs) == 1 else torch.cat(outs)
 

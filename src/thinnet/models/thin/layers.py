@@ -49,7 +49,8 @@ def layer_of(module: nn.Module) -> Layer | None:
     return replace(layer, refuses="has a sharded weight" if sharded else f"has a weight of class {type(weight).__name__}")
 
 
-def _linear(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+def linear(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Computes a linear layer."""
     return F.linear(x, weight, bias)
 
 
@@ -63,7 +64,7 @@ def _convolution(module: nn.Module, x: Tensor, weight: Tensor, bias: Tensor | No
 
 def _described(module: nn.Module) -> Layer | None:
     if same_forward(module, nn.Linear):
-        return Layer(-1, module.in_features, module.out_features, False, _linear)  # type: ignore[arg-type]
+        return Layer(-1, module.in_features, module.out_features, False, linear)  # type: ignore[arg-type]
     if any(same_forward(module, kind) for kind in CONVOLUTIONS):
         grouped = "" if module.groups == 1 else f"has {module.groups} groups of channels"
         return Layer(1, module.in_channels, module.out_channels, False, _convolution, grouped)  # type: ignore[arg-type]
