@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
 from thinnet.study.configuration import Configuration
 from thinnet.study.dataset import Dataset
 from thinnet.study.network import seeded_network
 from thinnet.study.plan import Plan
-from thinnet.study.problems import PROBLEMS
+from thinnet.study.problems import PROBLEMS, network_file
 from thinnet.study.user_data import load_file
 from thinnet.study.user_file import UserFile, open_file, scored
 
@@ -188,3 +189,14 @@ def test_examples_of_the_page_are_studied(text: str, tmp_path: Path, study: Call
     )
     assert outcome.code == 0
     assert len(json.loads(outcome.out)["configurations"]) == 2
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_built_in_networks_have_the_sites_they_name_and_a_width(name: str):
+    file = open_file(network_file(name))
+    names = [owner.name for owner in owners(file.network()) if not owner.idle]
+    for pattern in file.places.split("+"):
+        assert any(matches(each, pattern) for each in names)
+    sizes = [sum(parameter.numel() for parameter in file.network(width).parameters()) for width in (0.5, 1.0)]
+    assert file.takes_width
+    assert sizes[0] < 0.7 * sizes[1]

@@ -20,30 +20,32 @@ class Network(nn.Sequential):
     channels, after the convolution and after pooling.
     """
 
-    def __init__(self, channels: int, rows: int, columns: int, classes: int) -> None:
+    def __init__(self, channels: int, rows: int, columns: int, classes: int, width: float = 1.0, norm: bool = False) -> None:
         layers: OrderedDict[str, nn.Module] = OrderedDict()
+        units = round(width * HIDDEN)
         while min(rows, columns) >= 4 and len(layers) < len(WIDTHS):
-            outputs = WIDTHS[len(layers)]
-            layers[f"block{len(layers) + 1}"] = block(channels, outputs)
+            outputs = round(width * WIDTHS[len(layers)])
+            layers[f"block{len(layers) + 1}"] = block(channels, outputs, norm)
             channels, rows, columns = outputs, rows // 2, columns // 2
-        head = {"flat": nn.Flatten(), "hidden": nn.Linear(channels * rows * columns, HIDDEN), "relu": nn.ReLU()}
-        super().__init__(layers | head | {"head": Dropout(), "output": nn.Linear(HIDDEN, classes)})
+        head = {"flat": nn.Flatten(), "hidden": nn.Linear(channels * rows * columns, units), "relu": nn.ReLU()}
+        super().__init__(layers | head | {"head": Dropout(), "output": nn.Linear(units, classes)})
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x if x.is_floating_point() else x / 255)
 
 
-def block(inputs: int, outputs: int) -> nn.Sequential:
+def block(inputs: int, outputs: int, norm: bool) -> nn.Sequential:
     """Return a convolution and pooling, each with a site for units and one for channels."""
-    conv = {"conv": nn.Conv2d(inputs, outputs, 3, padding=1), "relu": nn.ReLU()}
+    conv: dict[str, nn.Module] = {"conv": nn.Conv2d(inputs, outputs, 3, padding=1)}
+    conv |= {"norm": nn.BatchNorm2d(outputs), "relu": nn.ReLU()} if norm else {"relu": nn.ReLU()}
     after_conv = {"units_after_conv": Dropout(), "channels_after_conv": Dropout2d()}
     after_pool = {"pool": nn.MaxPool2d(2), "units_after_pool": Dropout(), "channels_after_pool": Dropout2d()}
     return nn.Sequential(OrderedDict(conv | after_conv | after_pool))
 
 
-def model(channels: int = 1, rows: int = 8, columns: int = 8, classes: int = 10) -> nn.Module:
+def model(channels: int = 1, rows: int = 8, columns: int = 8, classes: int = 10, width: float = 1.0) -> nn.Module:
     """Return the network; the study sets its rates."""
-    return Network(channels, rows, columns, classes)
+    return Network(channels, rows, columns, classes, width)
 
 
 def data() -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ from thinnet.nn import Dropout, MultiheadAttention
 
 epochs, batch, learning_rate = 20, 32, 1e-3
 rates = (0.0, 0.1, 0.2, 0.3, 0.5)
-PADDING = 0
+PADDING, HEADS = 0, 4
 
 
 class Block(nn.Module):
@@ -28,7 +28,7 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Takes word numbers (N, T), where 0 is padding; returns logits (N, classes) of the mean over the words."""
 
-    def __init__(self, words: int, length: int, classes: int, width: int = 64, heads: int = 4) -> None:
+    def __init__(self, words: int, length: int, classes: int, width: int, heads: int = HEADS) -> None:
         super().__init__()
         self.embedding, self.position = nn.Embedding(words, width, PADDING), nn.Embedding(length, width)
         self.block, self.norm = Block(width, heads), nn.LayerNorm(width)
@@ -42,6 +42,6 @@ class Network(nn.Module):
         return self.head(self.drop_head((hidden * kept).sum(1) / kept.sum(1)))
 
 
-def model(words: int, length: int, classes: int) -> nn.Module:
+def model(words: int, length: int, classes: int, width: float = 1.0) -> nn.Module:
     """Return the network; the study sets its rates."""
-    return Network(words, length, classes)
+    return Network(words, length, classes, HEADS * round(16 * width))

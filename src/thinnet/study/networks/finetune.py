@@ -26,10 +26,11 @@ class Classifier(nn.Module):
         return self.transformer(input_ids=x, attention_mask=(x != self.padding).long()).logits
 
 
-def model() -> nn.Module:
+def model(width: float = 1.0) -> nn.Module:
     """Return the network; the study sets its rates."""
     transformers = need("transformers", "thinnet study finetune")
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    units = 4 * round(16 * width)
+    sizes = {"hidden_size": units, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 2 * units}
     config = transformers.BertConfig(
         vocab_size=BUCKETS, max_position_embeddings=LENGTH, num_labels=len(documents()[2]), pad_token_id=PADDING, **sizes
     )

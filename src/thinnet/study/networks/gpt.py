@@ -8,6 +8,7 @@ from thinnet.study.networks.text import CHARACTERS, LENGTH, sequences
 
 epochs, batch, learning_rate = 30, 32, 3e-3
 rates = (0.0, 0.1, 0.2, 0.4)
+HEADS = 4
 data = sequences
 
 
@@ -31,7 +32,7 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Takes characters (N, T); returns logits (N, T, characters)."""
 
-    def __init__(self, characters: int, length: int, width: int = 64, heads: int = 4, layers: int = 2) -> None:
+    def __init__(self, characters: int, length: int, width: int, heads: int = HEADS, layers: int = 2) -> None:
         super().__init__()
         self.embedding, self.position = nn.Embedding(characters, width), nn.Embedding(length, width)
         self.blocks, self.norm = nn.Sequential(*(Block(width, heads, length) for _ in range(layers))), nn.LayerNorm(width)
@@ -42,6 +43,6 @@ class Network(nn.Module):
         return self.head(self.norm(self.blocks(hidden)))
 
 
-def model(characters: int = CHARACTERS, length: int = LENGTH) -> nn.Module:
+def model(characters: int = CHARACTERS, length: int = LENGTH, width: float = 1.0) -> nn.Module:
     """Return the network; the study sets its rates."""
-    return Network(characters, length)
+    return Network(characters, length, HEADS * round(16 * width))

@@ -16,9 +16,9 @@ KINDS = ("blur", "noise", "rotation")
 Samples = tuple[np.ndarray, np.ndarray]
 
 
-def model() -> nn.Module:
+def model(width: float = 1.0) -> nn.Module:
     """Return the network; the study sets its rates."""
-    return cnn.model()
+    return cnn.model(width=width)
 
 
 def data() -> tuple[Samples, tuple[np.ndarray, np.ndarray, np.ndarray]]:
