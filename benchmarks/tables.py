@@ -1,6 +1,7 @@
 """The tables of the documentation, made from the result files and from nothing else."""
 
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks import thin_tables
 from benchmarks.markdown import load, table, times
@@ -109,6 +110,28 @@ def concrete() -> str:
     )
 
 
+def learned_rates() -> str:
+    """Returns the test scores of the best fixed rate, of the one chosen on the validation set, and of learned rates."""
+    rows, body = load("learned_rates")["rows"], []
+    for samples in dict.fromkeys(row["samples"] for row in rows):
+        ours = [row for row in rows if row["samples"] == samples]
+        fixed = [row for row in ours if row["rates"].startswith("fixed ")]
+        best = min(fixed, key=lambda row: row["nll"])
+        named = [(f"{best['rates']}, the best on the test set", best), ("fixed 0", fixed[0])]
+        named += [(row["rates"], row) for row in ours if row not in fixed]
+        for name, row in named:
+            score = f"{row['nll']:.3f} ± {row['standard error']:.3f}"
+            body.append([str(samples), name, score, f"{row['error']:.1f} %", _span(row["learned"])])
+    return table(["samples", "rates", "test NLL, standard error", "test error", "learned rates, one seed"], body)
+
+
+def _span(learned: Any) -> str:
+    """Returns the smallest and the largest learned rate of each layer; the rate of one seed where it was chosen."""
+    if not isinstance(learned, list):
+        return f"{learned:g}"
+    return "; ".join(f"{low:.2f} to {high:.2f}" for low, high in learned)
+
+
 def gpu() -> str:
     """Returns bandwidth, and ratios to a copy, of dropout on a GPU, one row a size, dtype and pass."""
     rows = load("gpu")["rows"]
@@ -160,6 +183,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "methods": methods,
     "units": units,
     "concrete": concrete,
+    "learned_rates": learned_rates,
     "inference": inference,
     "thin": thin_tables.thin,
     "thin_short": thin_tables.short,

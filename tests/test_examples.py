@@ -23,6 +23,7 @@ NEEDS = {  # the library, how many equalities it prints, and options
     "fabric": ("lightning", 2),
     "hand_over": ("uncertainty_toolbox", 6),
     "hf_trainer": ("transformers", 3),
+    "learned_rates": ("sklearn", 0, "--quick"),
     "lightning_trainer": ("lightning", 2),
     "monte_carlo": ("sklearn", 1),
     "plain_loop": ("sklearn", 1),
