@@ -123,8 +123,8 @@ def intervals(values: list[list[float]]) -> dict[str, object]:
 
 def main() -> None:
     """Simulates, writes the result and draws it."""
-    settings = {"runs": RUNS, "runs with an effect": FEWER, "seeds": SEEDS, "rates": PLAN.rates, "epochs": PLAN.epochs}
-    sizes = {"development rows": DEVELOPMENT, "of them for validation": VALIDATION, "test rows": TEST}
+    settings: dict[str, object] = {"runs": RUNS, "runs with an effect": FEWER, "seeds": SEEDS, "rates": PLAN.rates}
+    sizes = {"epochs": PLAN.epochs, "development rows": DEVELOPMENT, "of them for validation": VALIDATION, "test rows": TEST}
     noise = {name: mix._asdict() for name, mix in MIXES.items()}
     write("study_verdicts", settings | sizes | {"standard deviations": noise}, list(rows()))
     save({"study_verdicts": figure()})

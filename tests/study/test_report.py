@@ -117,7 +117,8 @@ def test_report_without_javascript_has_answer_and_table(reports: dict, browser: 
     page.goto(reports["digits"].as_uri())
     shown = page.inner_text("main").replace("\N{NO-BREAK SPACE}", " ")
     assert all(text in shown for text in ("JavaScript is off", result["verdict"]["headline"], *result["verdict"]["sentences"]))
-    assert page.locator("#rates tbody tr").count() == len(result["configurations"])
+    table = page.get_by_role("region", name="Every configuration in numbers")
+    assert table.locator("tbody tr").count() == len(result["configurations"])
     assert page.locator("figure:visible").count() == page.locator("button:visible").count() == 0
     context.close()
 
@@ -162,6 +163,7 @@ def test_verdict_comes_first_and_agrees_with_the_result(reports: dict, open_page
     shown = page.inner_text("header").replace("\N{NO-BREAK SPACE}", " ")
     assert shown.index(verdict["headline"]) < shown.index(verdict["sentences"][0])
     assert shown.endswith(verdict["sentences"][-1])
+    assert shown.count("NLL, the negative log-likelihood") == 1
     assert page.evaluate("document.querySelector('h1').getBoundingClientRect().top") < 200
 
 
