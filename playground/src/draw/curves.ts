@@ -7,7 +7,7 @@ import { EVERY } from "../training/run";
 import type { Snapshot, TwinView } from "../training/snapshot";
 import { colours, type Colour } from "./palette";
 
-const HEIGHT = 240;
+const HEIGHT = 220;
 const NARROW = 520;
 
 interface Line {
@@ -30,6 +30,7 @@ export class CurvePlot {
   readonly element = document.createElement("div");
   private plot: uPlot | undefined;
   private snapshot: Snapshot | undefined;
+  private highest = 1;
 
   constructor(
     private readonly language: Language,
@@ -46,6 +47,8 @@ export class CurvePlot {
   show(snapshot: Snapshot, logged: boolean): void {
     this.snapshot = snapshot;
     const lines = LINES.map(({ of }) => of(snapshot));
+    const shown = logged ? lines : lines.slice(0, -1);
+    this.highest = Math.max(0.1, ...shown.flat().filter(Number.isFinite));
     const longest = Math.max(...lines.map((line) => line.length));
     const steps = Array.from({ length: longest }, (_, i) => i * EVERY);
     const data = [steps, ...lines.map((line) => steps.map((_, i) => (Number.isFinite(line[i]) ? line[i] : null)))];
@@ -66,7 +69,7 @@ export class CurvePlot {
       cursor: { show: false },
       scales: {
         x: { time: false, range: () => [0, this.snapshot?.config.steps ?? 1] },
-        y: { range: (_, __, highest) => [0, Math.max(0.1, highest * 1.05)] },
+        y: { range: () => [0, 1.05 * this.highest] },
       },
       axes: [
         { ...axis, font, labelFont: font, label: this.xLabel, labelSize: 18, size: 30 },

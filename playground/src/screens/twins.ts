@@ -52,6 +52,7 @@ export class Twins implements Screen {
       h("h3", {}, words.curves),
       h("div", { class: "legend" }, ...legend),
       this.curves.element,
+      h("p", { class: "note" }, words.oneRun),
       h("div", { class: "checks" }, this.logged.element, this.forgotten.element),
     );
   }
@@ -82,7 +83,7 @@ export class Twins implements Screen {
     const [without, with_] = [lastOf(plain), lastOf(dropout)];
     const lower = with_ < without ? "dropout" : "plain";
     const text = [Math.min(without, with_), Math.max(without, with_)].map((value) => decimals(language, value, 2));
-    return `${texts.twins.verdict(lower, text[0], text[1])} ${texts.twins.oneRun}`;
+    return texts.twins.verdict(lower, text[0], text[1]);
   }
 }
 

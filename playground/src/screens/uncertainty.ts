@@ -33,7 +33,7 @@ export class Uncertainty implements Screen {
     const words = context.texts.uncertainty;
     this.planes = h(
       "div",
-      { class: "two" },
+      { class: "two planes" },
       h("section", {}, h("h3", {}, words.mean), this.mean.element),
       h("section", {}, h("h3", {}, words.deviation), this.deviation.element, this.scale),
     );

@@ -78,8 +78,7 @@ export const de: Texts = {
       digits: "Validierungsziffern, darunter die vorhergesagte Klasse. Rot: falsch.",
     },
     start: "Drücke Trainieren. Achte auf den Validierungsverlust: Steigt er, während der Trainingsverlust fällt, ist das Netz überangepasst.",
-    turned: (step, percent) =>
-      `Am niedrigsten bei Schritt ${step}. Seitdem stieg der Validierungsverlust um ${percent}: Überanpassung.`,
+    turned: (step, percent) => `Am niedrigsten bei Schritt ${step}, seitdem ${percent} höher: Überanpassung.`,
     falling: (step) => `Am niedrigsten bei Schritt ${step}, und noch nahe daran.`,
     stopped: (step) => `Früh gestoppt. Das Bild zeigt die Gewichte von Schritt ${step}.`,
     verdict: (lower, low, high) =>
@@ -89,12 +88,12 @@ export const de: Texts = {
     xAxis: "Schritt",
     yAxis: "Verlust",
     legend: {
-      plain: "Validierung, ohne Dropout",
-      dropout: "Validierung, mit Dropout",
+      plain: "Validierung, ohne",
+      dropout: "Validierung, mit",
       plainTrain: "Training, ohne",
       dropoutTrain: "Training, mit",
       logged: "Training, Dropout an (wie protokolliert)",
-      turn: "Ring: niedrigster Validierungsverlust",
+      turn: "niedrigster Validierungsverlust",
     },
     logged: "Trainingsverlust mit Dropout zeigen, wie ihn Trainingsschleifen protokollieren",
     forgotten: "eval() vergessen: Dropout bleibt im Bild an",
