@@ -46,10 +46,10 @@ export function countOf(rate: number): number {
   return Math.min(floor + (up ? 1 : 0), RESOLUTION - (rate < 1 ? 1 : 0));
 }
 
-/** Returns 1 / (1 - p) at the delivered rate, and 0 where everything is dropped. */
+/** Returns 1 / (1 - p) at the delivered rate in float32, and 0 where everything is dropped. */
 export function scaleOf(rate: number): number {
   const kept = RESOLUTION - countOf(rate);
-  return kept === 0 ? 0 : RESOLUTION / kept;
+  return kept === 0 ? 0 : Math.fround(RESOLUTION / kept);
 }
 
 /** Returns the mask of units 0 .. count - 1: 1 is kept, 0 is dropped. */
