@@ -65,7 +65,7 @@ def test_pytorch_takes_the_same_steps(open_page: Callable, state: str) -> None:
     put(model, recorded["initial"])
     train(model, recorded)
     difference = (parameters(model) - torch.tensor(recorded["final"], dtype=torch.float64)).abs().max()
-    assert len(recorded["batches"]) == STEPS and difference < 1e-4
+    assert len(recorded["batches"]) == STEPS and difference < 1e-8
 
 
 def network(sizes: list[int], config: dict[str, Any]) -> nn.Sequential:
