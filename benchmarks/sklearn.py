@@ -1,10 +1,11 @@
-"""The estimators beside scikit-learn's MLP: `python -m benchmarks.sklearn [times|quality] [--quick]`.
+"""The estimators beside scikit-learn's MLP: `OMP_NUM_THREADS=2 python -m benchmarks.sklearn [times|quality] [--quick]`.
 
 Times: MLP and the estimators fit in turn, in one process, with the same widths, batch size, solver and epochs, on float32
 inputs. Each round gives one ratio. A row has the median ratio of wall time, and that of processor time, which other programs on
 the machine disturb less. Quality: errors of cross-validation, paired by seed and row.
 """
 
+import os
 import statistics
 import sys
 import time
@@ -40,20 +41,19 @@ CANDIDATES: dict[str, dict[str, Any]] = {
     "dropout": {"dropout": 0.5},
     "thinned": {"dropout": 0.5, "thin": True},
 }
-Data = tuple[np.ndarray, np.ndarray]
 
 
-def made(rows: int, task: str) -> Data:
+def made(rows: int, task: str) -> Any:
     """Return a made data set."""
     if task == "regression":
         return make_friedman1(rows, noise=1.0, random_state=0)
     return make_classification(rows, 30, n_informative=10, n_classes=3, flip_y=0.05, class_sep=0.7, random_state=0)
 
 
-def bundled() -> dict[str, tuple[str, Data]]:
+def bundled() -> dict[str, Any]:
     """Return the data sets that come with scikit-learn."""
     loaders = {"breast cancer": load_breast_cancer, "digits": load_digits, "wine": load_wine}
-    sets = {name: ("classification", load(return_X_y=True)) for name, load in loaders.items()}
+    sets: dict[str, Any] = {name: ("classification", load(return_X_y=True)) for name, load in loaders.items()}
     return sets | {"diabetes": ("regression", load_diabetes(return_X_y=True))}
 
 
@@ -140,7 +140,9 @@ def _cross_validated(
     kind = DropoutClassifier if task == "classification" else DropoutRegressor
     for train, test in KFold(FOLDS, shuffle=True, random_state=seed).split(x):
         mlp = _mlp(task, epochs, **same)
-        models = {"MLP": TransformedTargetRegressor(mlp, transformer=StandardScaler()) if task == "regression" else mlp}
+        models: dict[str, Any] = {
+            "MLP": TransformedTargetRegressor(mlp, transformer=StandardScaler()) if task == "regression" else mlp
+        }
         models |= {name: kind(max_epochs=epochs, **same, **settings) for name, settings in MODELS.items()}
         scaler = StandardScaler().fit(x[train])
         for name, model in models.items():
@@ -151,7 +153,7 @@ def _cross_validated(
     return errors, inside
 
 
-def _inside(model: Any, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def _inside(model: Any, x: Any, y: np.ndarray) -> np.ndarray:
     if isinstance(model, DropoutClassifier):
         return model.predict_set(x)[np.arange(len(x)), np.searchsorted(model.classes_, y)]
     low, high = model.predict_interval(x).T
@@ -164,7 +166,7 @@ def main(arguments: list[str]) -> None:
     quick = "--quick" in arguments
     parts = {"times": times, "quality": quality}
     for name in [each for each in arguments if each in parts] or parts:
-        torch.set_num_threads(2 if name == "times" else 1)
+        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))  # NumPy has as many
         rows = parts[name](quick)
         if not quick:
             write(f"sklearn_{name}", rows)

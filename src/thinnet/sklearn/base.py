@@ -1,6 +1,9 @@
 """What the classifier and the regressor share: training, ensembles, early stopping and calibration rows."""
 
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -15,14 +18,20 @@ from thinnet.report.table import Table
 from thinnet.sklearn import settings
 from thinnet.sklearn.automatic import choose_rate
 from thinnet.sklearn.draws import draws
-from thinnet.sklearn.member import Member, Recipe, Seeds
+from thinnet.sklearn.member import Loss, Member, Recipe, Seeds
 from thinnet.sklearn.rates import AUTO, Rates, kind_of, rates_of
 from thinnet.sklearn.rows import Rows
 from thinnet.sklearn.summary import summary
 
 
-class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
     """A multilayer perceptron with dropout as an estimator of scikit-learn; `DropoutClassifier` documents the parameters."""
+
+    _loss: ClassVar[Loss]
+    _score: ClassVar[Callable[..., float]]
+    members_: list[Member]
+    random_root_: int
+    n_features_in_: int
 
     def __init__(
         self,
@@ -72,6 +81,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         goes_on = bool(self.warm_start) and hasattr(self, "members_")
         root = self.random_root_ if goes_on else int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         name = type(self).__name__
+        calibration = None
         if held := settings.calibration_rows(name, self.calibration, len(rows)):
             rows, calibration = rows.split(held, root, stratify)
         everything, validation = rows, None
@@ -87,9 +97,9 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 self.members_[0].train(recipe, rows, validation, progress)
             else:
                 work = (delayed(Member.train)(member, recipe, rows, validation) for member in self.members_)
-                self.members_ = Parallel(n_jobs=self.n_jobs)(work)
+                self.members_ = list(Parallel(n_jobs=self.n_jobs)(work))  # pyright: ignore[reportAttributeAccessIssue]
         self._finish(recipe)
-        if held:
+        if calibration is not None:
             self._calibrate(calibration)
         else:
             self._uncalibrated()
@@ -147,7 +157,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             return recipe
         self.dropout_search_ = choose_rate(recipe, rows, self._validation_rows(rows), stratify, root, self.n_jobs)
         best = min(self.dropout_search_, key=lambda rate: self.dropout_search_[rate])
-        return Recipe(**vars(recipe) | {"rates": Rates((best,) * len(recipe.hidden), recipe.rates.input)})
+        return replace(recipe, rates=Rates((best,) * len(recipe.hidden), recipe.rates.input))
 
     def _validation_rows(self, rows: Rows) -> int:
         name = type(self).__name__
@@ -215,6 +225,26 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Return a table of the network, its training and its calibration; it prints, and notebooks show it."""
         check_is_fitted(self)
         return summary(self)
+
+    @abstractmethod
+    def _outputs(self) -> int:
+        """Return the number of outputs of the network."""
+
+    @abstractmethod
+    def _calibrate(self, rows: Rows) -> None:
+        """Calibrate on rows that were held out."""
+
+    @abstractmethod
+    def _uncalibrated(self) -> None:
+        """Set what is calibrated to its value without calibration rows."""
+
+    @abstractmethod
+    def _module(self) -> nn.Module:
+        """Return the module of `to_torch`."""
+
+    @abstractmethod
+    def _calibration_lines(self) -> list[tuple[str, object]]:
+        """Return the rows of `summary_` on the calibration."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

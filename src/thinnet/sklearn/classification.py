@@ -260,7 +260,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
     def _module(self) -> nn.Module:
         networks = [member.network for member in self.members_]
         if len(networks) > 1:
-            copies = [rescaled(each, torch.ones(len(self.classes_)), torch.zeros(())) for each in networks]
+            copies: list[nn.Module] = [rescaled(each, torch.ones(len(self.classes_)), torch.zeros(())) for each in networks]
             return Averaged(copies, self.temperature_)
         return rescaled(networks[0], torch.full((len(self.classes_),), 1 / self.temperature_), torch.zeros(()))
 

@@ -85,7 +85,8 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
 
     def _validated(self, X: Any, y: Any, reset: bool = True) -> tuple[Any, np.ndarray]:
         options: dict[str, Any] = {"accept_sparse": "csr", "dtype": np.float32, "order": "C", "reset": reset}
-        return validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, **options)
+        return X, np.asarray(y)
 
     def _rows(self, x: Any, y: np.ndarray, sample_weight: Any, new: bool) -> Rows:
         """Standardise the target, and keep its mean and scale if the estimator is new."""
