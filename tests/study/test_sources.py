@@ -262,6 +262,11 @@ def test_a_folder_is_studied(make: Callable[[Path], Path], tmp_path: Path, study
     assert found["data"]["name"] == "data"
     assert "pictures of 8 x 6 pixels" in found["data"]["notes"][0] or "texts, as words" in found["data"]["notes"][0]
     assert found["configurations"][1]["best"]["validation_loss"] < 2
+    code = found["recommended"]["code"]
+    assert ("thinnet.study.networks.cnn import" in code) or ("thinnet.study.networks.encoder import" in code)
+    scope: dict = {}
+    exec(code, scope)
+    assert isinstance(scope["model"](), torch.nn.Module)
 
 
 @pytest.fixture

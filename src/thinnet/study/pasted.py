@@ -13,7 +13,6 @@ from thinnet.study.configuration import THIN, Configuration
 from thinnet.study.dataset import Dataset
 from thinnet.study.network import schedules_of, seeded_network
 from thinnet.study.plan import Plan
-from thinnet.study.problems import PROBLEMS
 from thinnet.study.tasks import Classification, Regression
 from thinnet.study.user_file import UserFile
 
@@ -79,14 +78,14 @@ def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, 
     lines = ["import copy", "import torch", *(line for use, line in IMPORTS.items() if use in body)]
     if data.file is not None:
         own = [text for name, text in OWN.items() if hasattr(data.file.module, name)]
-        lines.append(f"from {_module(data)} import {', '.join(own)}")
+        lines.append(f"from {_module(data.file)} import {', '.join(own)}")
     standard = sorted(line for line in lines if _is_standard(line))
     rest = sorted((line for line in lines if not _is_standard(line)), key=lambda line: (line.startswith("from"), line))
     return "\n".join([*standard, "", *rest, "", body]).rstrip() + "\n"
 
 
-def _module(data: Dataset) -> str:
-    return f"thinnet.study.networks.{data.name}" if data.name in PROBLEMS else Path(data.name).stem
+def _module(file: UserFile) -> str:
+    return f"thinnet.study.networks.{file.path.stem}" if file.is_built_in else file.path.stem
 
 
 def _loss(data: Dataset) -> str:
@@ -114,8 +113,8 @@ def _layers(network: nn.Module) -> str:
 
 def _edits(file: UserFile, network: nn.Module) -> str:
     """Return the code that edits the model of a user's file as the study did."""
-    original = file.call("model")
-    lines = ["network = original()", "thinnet.replace(network)  # PyTorch's dropout becomes thinnet's"]
+    original, arguments = file.original(), ", ".join(map(repr, file.arguments))
+    lines = [f"network = original({arguments})", "thinnet.replace(network)  # PyTorch's dropout becomes thinnet's"]
     if not any(not owner.idle for owner in owners(original)):
         lines.append("thinnet.insert(network)")
     rates = {owner.name: owner.p for owner in owners(network) if not owner.idle}
@@ -167,7 +166,7 @@ def _call(data: Dataset) -> str:
     call = "network({})"
     if data.file is None:
         return call
-    model = data.file.call("model").eval()
+    model = data.file.original().eval()
     with torch.no_grad():
         output: Any = model(torch.from_numpy(data.train.x[:2]))
     while not isinstance(output, Tensor):

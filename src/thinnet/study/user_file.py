@@ -47,6 +47,10 @@ class UserFile:
         with users_code(COMMAND, f"For the traceback, call {name}() in Python."):
             return getattr(self.module, name)(*arguments, **named)
 
+    def original(self, **named: float) -> Any:
+        """Return what `model()` returns."""
+        return self.call("model", *self.arguments, **named)
+
     def network(self, width: float = 1.0) -> nn.Module:
         """Build the model, with the dropout that it has, or where `thinnet.insert` advises dropout.
 
@@ -59,7 +63,7 @@ class UserFile:
         Raises:
             StudyError: the model cannot be edited, or model() takes no width.
         """
-        model = self.call("model", *self.arguments, **({} if width == 1.0 else {"width": width}))
+        model = self.original(**({} if width == 1.0 else {"width": width}))
         if not isinstance(model, nn.Module):
             advice = "Return the model, a torch.nn.Module."
             raise StudyError(str(self.path), "model() must return a torch.nn.Module", type(model).__name__, advice)
@@ -72,6 +76,11 @@ class UserFile:
             raise StudyError(str(self.path), "dropout must fit into the model", str(error), advice) from None
         model.register_forward_hook(lambda module, inputs, output: scored(output))
         return model
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether this is the file of a built-in network."""
+        return self.path == network_file(self.path.stem)
 
     @property
     def places(self) -> str:
