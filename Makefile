@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml setup.py constraints.txt $(SOURCES)
 	@$(RUN) -c "import torch; assert torch.__version__.split('+')[0] == '2.13.0'" 2>/dev/null \
 	  || $(RUN) -m pip install --quiet torch==2.13.0
 	@$(RUN) -m pip install --quiet -c constraints.txt setuptools
-	@$(RUN) -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[study,inference,lint,examples,bench,dev]'
+	@$(RUN) -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[study,workers,inference,lint,examples,bench,dev]'
 	@touch $@
 	@$(VENV)/bin/thinnet --version
 

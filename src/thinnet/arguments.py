@@ -36,6 +36,13 @@ class LogName(str, Enum):
     tensorboard = "tensorboard"
 
 
+class Elsewhere(str, Enum):
+    """Where workers of a study start."""
+
+    ray = "ray"
+    slurm = "slurm"
+
+
 class TaskName(str, Enum):
     """The task of a study."""
 

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from thinnet.arguments import Inputs, LogName, ModelArgument, Passes, TaskName, value
+from thinnet.arguments import Elsewhere, Inputs, LogName, ModelArgument, Passes, TaskName, value
 from thinnet.benchmark.command import bench
 from thinnet.playground.command import playground
 from thinnet.report.findings import Format
@@ -282,6 +282,13 @@ def study(
         int, value("N", "Only for thin: the number of groups in a batch. The samples of a group share a mask.")
     ] = 1,
     log: Annotated[LogName | None, typer.Option(help="Write the curves of every trial for TensorBoard, into --out.")] = None,
+    storage: Annotated[
+        str | None, value("URL", "A database for workers on other machines: postgresql://USER@HOST/NAME or sqlite:///FILE.")
+    ] = None,
+    on: Annotated[
+        Elsewhere | None, typer.Option(help="With --storage: start the --jobs workers as Ray tasks or Slurm jobs.")
+    ] = None,
+    address: Annotated[str | None, value("HOST:PORT", "The cluster of Ray. Default: this machine.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
     """Measure whether dropout helps on your data, at which rate, and how certain that is.
@@ -298,6 +305,9 @@ def study(
     Study your own model: `thinnet study my.py`, where my.py defines `model()` and `data()`.
 
     Compare places, and rivals: `thinnet study --rates 0.2,0.5 --places all,input --against weight_decay --out rivals-report`
+
+    Use several machines: add `--storage postgresql://me@host/studies`, and run `thinnet study work` on the others.
+    `thinnet study status` shows what is done.
 
     Exit codes: 0 done, 2 bad input or a full disk (nothing is lost), 130 stopped by Ctrl-C.
     """
@@ -328,9 +338,64 @@ def study(
             rows=rows,
             groups=groups,
             log=log and log.value,
+            storage=storage,
+            on=on and on.value,
+            address=address,
         )
         from thinnet.study.command import run_study  # after the checks, as it imports PyTorch
         from thinnet.study.disk import disk_errors
 
         with disk_errors(request.out):
             raise typer.Exit(run_study(request, as_json))
+
+
+STORAGE = value("URL", "The database of the study: postgresql://USER@HOST/NAME or sqlite:///FILE.")
+
+
+@app.command("study work", cls=Command, hidden=True)
+def study_work(
+    storage: Annotated[str, STORAGE],
+    study: Annotated[str | None, value("NAME", "The study to work on. Default: every open one.")] = None,
+    data: Annotated[
+        Path | None,
+        value("PATH", "The data on this machine. Default: the path on the first machine, or a copy from the database."),
+    ] = None,
+    wait: Annotated[str, value("TIME", "How long to wait for a study to appear.")] = "60s",
+) -> None:
+    """Train trials of a study that `thinnet study --storage` has begun, until it is done. Start as many as you like.
+
+    Ctrl-C, `kill` and `kill -9` lose nothing: another worker trains the trial.
+
+    Example: `thinnet study work --storage postgresql://me@host/studies`
+
+    Exit codes: 0 done, 2 bad input, such as other data than those of the study, 130 stopped by Ctrl-C.
+    """
+    with exit_codes():
+        from thinnet.study.plan import parse_budget
+
+        seconds = parse_budget(wait)
+        from thinnet.study.workers.serve import serve
+
+        number = serve(storage, study, data, seconds, Console(stderr=True, highlight=False))
+        typer.echo(f"{number} trials trained.")
+
+
+@app.command("study status", cls=Command, hidden=True)
+def study_status(
+    storage: Annotated[str, STORAGE],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show what every study in a database has done, by which workers, and what is left.
+
+    Example: `thinnet study status --storage postgresql://me@host/studies`
+
+    Exit codes: 0 done, 2 bad input.
+    """
+    with exit_codes():
+        from thinnet.study.workers.serve import print_status, status
+
+        found = status(storage)
+        if as_json:
+            typer.echo(json.dumps(found, indent=2))
+        else:
+            print_status(Console(highlight=False), found)

@@ -10,6 +10,7 @@ EXTRAS = {
         "all commands but lint",
         "jinja2 lightning-fabric numpy optuna pandas pillow plotly pyarrow rich scikit-learn scipy typer",
     ),
+    "workers": ("studies on several machines", "psycopg ray"),
     "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),
     "sklearn": ("estimators of scikit-learn", "numpy scikit-learn"),
     "lint": ("thinnet lint", "libcst rich typer"),

@@ -72,7 +72,7 @@ def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folde
     if begun is not None:
         return replace(plan, epochs=min(plan.epochs, begun[0]), rows=begun[1])
     beginning = time.process_time() if jobs > 1 else 0.0  # every worker imports what this process has imported
-    allowed = SHARE * max(limit - beginning, limit / 10) * jobs / trials_in_all(plan, seeds)
+    allowed = SHARE * max(limit - beginning, limit / 10) * max(jobs, 1) / trials_in_all(plan, seeds)
     return fitted(plan, len(data.development), allowed / seconds_per_row(data, plan))
 
 

@@ -49,6 +49,8 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
         console.print("", finalists)
     if results.cost:
         console.print(Text("\n".join(["", *cost_sentences(results.cost, data.task.loss_name)])))
+    for trial in results.failures:
+        console.print(f"{trial.configuration.label}, seed {trial.seed} failed: {trial.failed}", soft_wrap=True)
     if results.rivals:
         console.print(Text("\n".join(["", *rival_sentences(results, data.task)])))
     if results.comparisons:

@@ -44,6 +44,9 @@ def document(answer: Answer) -> dict[str, Any]:
                 for rival, pair in results.rivals.items()
             ],
         },
+        "failures": [
+            trial.configuration._asdict() | {"seed": trial.seed, "reason": trial.failed} for trial in results.failures
+        ],
         "averages": _averages(data, results),
         "subgroups": {name: {key: asdict(part) for key, part in pair.items()} for name, pair in results.subgroups.items()},
         "seeds": results.seeds,

@@ -30,7 +30,7 @@ def logged(trials: Iterable[Trial], finished: Iterable[Trial], folder: Path) -> 
 def log(trial: Trial, folder: Path) -> None:
     """Write the curves, the configuration and the lowest validation loss of a trial, where they are not written yet."""
     run, partial = folder / FOLDER / weights_path(folder, trial.key).stem, folder / PARTIAL
-    if run.exists():
+    if run.exists() or trial.failed:
         return
     shutil.rmtree(partial, ignore_errors=True)
     with need("torch.utils.tensorboard", "--log tensorboard").SummaryWriter(str(partial)) as writer:

@@ -9,7 +9,7 @@ import numpy as np
 from thinnet.study.comparison import Rounds, comparable
 from thinnet.study.configuration import BASELINE, Configuration, TrialKey
 from thinnet.study.halving import FINALISTS
-from thinnet.study.plan import FEWEST_SEEDS, Plan
+from thinnet.study.plan import COMMAND, FEWEST_SEEDS, Plan, StudyError
 from thinnet.study.statistics import Interval, seed_interval
 from thinnet.study.trial import CURVES, VIEWS, Trial
 
@@ -75,6 +75,7 @@ class Selection:
         finalists: up to three configurations of dropout with all seeds, the best first.
         rivals: the best strength of each rival.
         pairs: the configurations of other lines, each with that of the first line at the same rate.
+        failures: the trials without a result.
     """
 
     rounds: Rounds
@@ -84,6 +85,7 @@ class Selection:
     finalists: list[Configuration]
     rivals: list[Configuration]
     pairs: list[tuple[Configuration, Configuration]]
+    failures: list[Trial]
 
     @property
     def tested(self) -> list[Configuration]:
@@ -99,19 +101,37 @@ def select(plan: Plan, trials: Mapping[TrialKey, Trial], seeds: int) -> Selectio
         plan: the settings.
         trials: the finished trials.
         seeds: the number of whole rounds of the configurations that are still trained.
+
+    Raises:
+        StudyError: a trial of the baseline failed.
     """
+    failures = [trial for trial in trials.values() if trial.failed]
+    refuse_failed_baseline(failures)
     rounds = {each: trials_of(each, trials, seeds) for each in plan.configurations}
     rounds = {each: found for each, found in rounds.items() if found}
     outcomes = [outcome(each, found, rounds[BASELINE]) for each, found in rounds.items()]
     pairs = comparable(plan, {each.configuration for each in outcomes if each.seeds == seeds})
     finalists = best_finalists(outcomes, seeds)
-    return Selection(rounds, outcomes, seeds, choose(outcomes, seeds), finalists, best_rivals(outcomes, seeds), pairs)
+    rivals = best_rivals(outcomes, seeds)
+    return Selection(rounds, outcomes, seeds, choose(outcomes, seeds), finalists, rivals, pairs, failures)
 
 
 def trials_of(configuration: Configuration, trials: Mapping[TrialKey, Trial], seeds: int) -> list[Trial]:
     """Return the trials of a configuration for the first seeds, up to one that is missing."""
-    keys = takewhile(lambda key: key in trials, (TrialKey(configuration, seed) for seed in range(seeds)))
-    return [trials[key] for key in keys]
+    keys = (TrialKey(configuration, seed) for seed in range(seeds))
+    return [trials[key] for key in takewhile(lambda key: key in trials and not trials[key].failed, keys)]
+
+
+def refuse_failed_baseline(failures: Iterable[Trial]) -> None:
+    """Refuse a study without the configuration that all others are compared with.
+
+    Raises:
+        StudyError: a trial of the baseline failed.
+    """
+    for trial in failures:
+        if trial.configuration == BASELINE:
+            rule = f"training without dropout must succeed, but seed {trial.seed} failed"
+            raise StudyError(COMMAND, rule, trial.failed.rstrip("."), "Change that setting and choose a new --out.")
 
 
 def choose(outcomes: Iterable[Outcome], seeds: int) -> Configuration:

@@ -1,6 +1,7 @@
 """From a path, or the name of a built-in problem, to its data. What needs no PyTorch is checked before its import."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,6 +18,37 @@ if TYPE_CHECKING:
     from thinnet.study.user_file import UserFile
 
 FINETUNE = "finetune"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The arguments that determine the data.
+
+    Args:
+        file: the path or the name of a built-in problem; None for the digits.
+        target: the column to predict.
+        columns: the kinds of columns, each NAME=KIND.
+        task: `classification` or `regression`.
+        weights: a folder with a trained transformer.
+        digest: the SHA-256 of the file; empty for a folder and a built-in problem.
+    """
+
+    file: str | None
+    target: str | None = None
+    columns: tuple[str, ...] = ()
+    task: str | None = None
+    weights: str | None = None
+    digest: str = ""
+
+    def open(self) -> "Opened":
+        """Read the problem."""
+        kinds = {}
+        if self.columns:
+            from thinnet.study.tables import parse_kinds
+
+            kinds = parse_kinds(self.columns)
+        path, weights = (None if text is None else Path(text) for text in (self.file, self.weights))
+        return open_problem(path, self.target, kinds, self.task, weights)
 
 
 class Opened(NamedTuple):

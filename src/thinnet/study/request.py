@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinnet.study.options import folder_of, plan_of
 from thinnet.study.plan import Plan, StudyError, parse_budget
-from thinnet.study.reading import Opened, open_problem
+from thinnet.study.reading import Asked, Opened, open_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +26,10 @@ class Request:
         out: the folder.
         command: what runs it again.
         log: `tensorboard` writes event files of every trial.
+        asked: what another machine needs to read the same data; None for a DataFrame.
+        storage: the URL of the database that workers share; None for SQLite in the folder.
+        on: where workers start: ray or slurm; None for processes of this machine.
+        address: of the cluster of Ray.
     """
 
     problem: Opened
@@ -36,6 +40,10 @@ class Request:
     out: Path
     command: str
     log: str | None = None
+    asked: Asked | None = None
+    storage: str | None = None
+    on: str | None = None
+    address: str | None = None
 
 
 def requested(
@@ -51,6 +59,9 @@ def requested(
     out: Path | None = None,
     command: str,
     log: str | None = None,
+    storage: str | None = None,
+    on: str | None = None,
+    address: str | None = None,
     given: Mapping[str, Any],
     **more: Any,
 ) -> Request:
@@ -59,7 +70,7 @@ def requested(
     Args:
         file, target, task, weights: as `open_problem` takes them.
         columns: the kinds of columns, each NAME=KIND.
-        seeds, jobs, command, log: as of a Request.
+        seeds, jobs, command, log, storage, on, address: as of a Request.
         budget: seconds, or text such as 2m.
         out: the folder; None derives it from the file.
         given: options whose default depends on the problem, or None.
@@ -68,9 +79,20 @@ def requested(
     Raises:
         StudyError: an option, or what the file holds.
     """
-    for option, value in (("--seeds", seeds), ("--jobs", jobs)):
-        if value < 1:
+    for option, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1 if storage is None else 0)):
+        if value < least:
             raise StudyError(option, "the number must be at least 1", value, "Use a positive number.")
+    asked = None
+    if file is None or isinstance(file, Path):
+        asked = Asked(file and str(file), target, tuple(columns), task, weights and str(weights))
+    elif storage is not None:
+        raise StudyError(
+            "--storage", "the data must be a file that other machines can read", "a DataFrame", "Save it as a file."
+        )
+    if on is not None and storage is None:
+        raise StudyError(
+            "--on", "workers elsewhere must share a database", f"{on} without one", "Add --storage postgresql://..."
+        )
     plan_of({}, given, **more)  # a wrong option is refused before a large file is read
     limit = None if budget is None else parse_budget(str(budget))
     kinds = {}
@@ -80,4 +102,5 @@ def requested(
         kinds = parse_kinds(columns)
     problem = open_problem(file, target, kinds, task, weights)
     plan = plan_of(problem.settings(), given, **more)
-    return Request(problem, plan, seeds, limit, jobs, folder_of(file) if out is None else out, command, log)
+    folder = folder_of(file) if out is None else out
+    return Request(problem, plan, seeds, limit, jobs, folder, command, log, asked, storage, on, address)

@@ -13,6 +13,7 @@ from thinnet.study.outcomes import Outcome, Selection, select
 from thinnet.study.plan import Plan
 from thinnet.study.scores import Scores, naive_scores, scores_on_test
 from thinnet.study.store import Store
+from thinnet.study.trial import Trial
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Results:
         looks: every different use of the test set so far.
         rivals: for each rival a Contrast of `loss` and one of `error`: the chosen configuration less the rival.
         comparisons: every other line compared with the first, at every rate above 0 where both have all seeds.
+        failures: the trials without a result.
         averages: a Contrast of `loss` and one of `error`: the average of sub-networks less a single deterministic pass, both
             with the best weights of the chosen configuration; None for the baseline.
         finalists: for each finalist, the best first, a Contrast of `loss` and one of `error`: the finalist less the baseline.
@@ -45,6 +47,7 @@ class Results:
     looks: list[dict]
     rivals: dict[Configuration, dict[str, Contrast]] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
+    failures: list[Trial] = field(default_factory=list)
     averages: dict[str, Contrast] | None = None
     finalists: dict[Configuration, dict[str, Contrast]] = field(default_factory=dict)
     cost: Cost | None = None
@@ -88,10 +91,14 @@ def summarize(data: Dataset, plan: Plan, store: Store, seeds: int) -> Results:
         plan: the settings.
         store: holds the trials.
         seeds: the number of whole rounds of the configurations that are still trained.
+
+    Raises:
+        StudyError: a trial of the baseline failed.
     """
     selection = select(plan, store.finished(), seeds)
     chosen, rounds = selection.chosen, selection.rounds
     looks = store.look(chosen, seeds)
+    store.fetch([trial for each in selection.tested for trial in rounds[each]])
     scores = {each: scores_on_test(data, plan, store.folder, rounds[each]) for each in selection.tested}
     averages = None if chosen == BASELINE else averages_on_test(data, plan, store.folder, rounds[chosen])
     return conclude(data, plan, selection, scores, averages, looks)
@@ -130,6 +137,7 @@ def conclude(
         naive = {name: values.repeat(selection.seeds, 0) for name, values in naive.items()}
     return Results(
         outcomes=selection.outcomes,
+        failures=selection.failures,
         chosen=chosen,
         seeds=selection.seeds,
         test={"best": best, "last": last},

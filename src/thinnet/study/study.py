@@ -36,6 +36,10 @@ from thinnet.study.runner import run
 from thinnet.study.store import Store
 from thinnet.study.trial import fabric_for
 from thinnet.study.verdict import Verdict, judge
+from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
+from thinnet.study.workers.launch import Processes, Workers
+from thinnet.study.workers.problem import announce
+from thinnet.study.workers.records import losses
 
 USER = "study"
 
@@ -109,7 +113,9 @@ def conduct(request: Request, err: Console) -> Study:
         check_configurations(data, request.plan)
         request, data = _limited(request, data, started)
         plan = request.plan
-        store = Store(request.out, identity(data, plan))
+        store = Store(request.out, identity(data, plan), request.storage)
+        if request.storage is not None and request.asked is not None:
+            announce(store, request.asked, plan, request.seeds)
     try:
         seeds = _train(request, data, store, err)
         answer = _answer(request, data, store, seeds)
@@ -162,14 +168,25 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
     print_data(err, data)
     if err.is_terminal and before < total:
-        seconds = seconds_per_row(data, plan) * plan.epochs * len(data.development) * (total - before) / request.jobs
+        seconds = seconds_per_row(data, plan) * plan.epochs * len(data.development) * (total - before) / max(request.jobs, 1)
         err.print(f"{counted(total - before, 'trial')} of {counted(plan.epochs, 'epoch')}: about {duration(seconds)}")
-    with closing(run(data, plan, store, request.seeds, request.jobs, request.budget)) as trials:
+    workers = workers_for(request, store, data, total - before, err)
+    with closing(run(data, plan, store, request.seeds, workers, request.budget)) as trials:
         watched = logged(trials, finished.values(), store.folder) if request.log else trials
         show_progress(watched, before, total)
-    losses = {key: trial.loss for key, trial in store.finished().items()}
-    look = current_look(plan, losses, request.seeds)
-    seeds = whole_rounds(losses, look.configurations, look.seeds)
+    have = losses(store.finished().values())
+    look = current_look(plan, have, request.seeds)
+    seeds = whole_rounds(have, look.configurations, look.seeds)
     if seeds < request.seeds:
         err.print(f"The budget is spent after {seeds} of {request.seeds} seeds. The same command resumes from here.")
     return seeds
+
+
+def workers_for(request: Request, store: Store, data: Dataset, left: int, err: Console) -> Workers | None:
+    """Return who trains `left` trials; None for this process."""
+    if request.on == RAY:
+        return RayWorkers(request.jobs, store.url, store.name, request.address)
+    if request.on is not None:
+        return SlurmWorkers(request.jobs, store.url, store.name, request.out, err)
+    number = min(request.jobs, left)
+    return None if number == 1 or left == 0 else Processes(number, store, data, request.plan)

@@ -46,6 +46,7 @@ class Trial:
         best: the index of the epoch with the lowest validation loss.
         seconds: the time of the training steps, without evaluation.
         digest: the SHA-256 of the weights file.
+        failed: why there is no result; empty where there is one.
     """
 
     configuration: Configuration
@@ -54,6 +55,7 @@ class Trial:
     best: int
     seconds: float
     digest: str = ""
+    failed: str = ""
 
     @property
     def key(self) -> TrialKey:
@@ -62,8 +64,8 @@ class Trial:
 
     @property
     def loss(self) -> float:
-        """The lowest validation loss."""
-        return self.curves["validation_loss"][self.best]
+        """The lowest validation loss; infinite where the trial failed."""
+        return math.inf if self.failed else self.curves["validation_loss"][self.best]
 
     def at(self, view: str) -> dict[str, float]:
         """Return the value of each curve at the `best` or the `last` epoch."""
@@ -74,11 +76,13 @@ class Trial:
 def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey) -> Trial:
     """Train one trial and save its weights in the folder of the study.
 
-    Raises:
-        StudyError: a loss is not finite.
+    A loss that is not finite and memory that does not suffice are results too: the trial says why it failed.
     """
-    with one_thread():
-        trial, states = train(data, plan, key)
+    try:
+        with one_thread():
+            trial, states = train(data, plan, key)
+    except (StudyError, MemoryError, torch.OutOfMemoryError) as error:
+        return Trial(*key, {}, 0, 0.0, failed=" ".join(str(error).split()) or type(error).__name__)
     return replace(trial, digest=save_weights(weights_path(folder, key), states))
 
 

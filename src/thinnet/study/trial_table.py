@@ -26,6 +26,6 @@ def by_epoch(trials: Iterable[Trial]) -> pd.DataFrame:
         | {name: trial.curves[name][epoch] for name in CURVES}
         | {"best": epoch == trial.best, "seconds": trial.seconds * (epoch + 1) / len(trial.curves[CURVES[0]])}
         for trial in sorted(trials, key=lambda trial: trial.key)
-        for epoch in range(len(trial.curves[CURVES[0]]))
+        for epoch in range(0 if trial.failed else len(trial.curves[CURVES[0]]))
     ]
     return pd.DataFrame(rows)

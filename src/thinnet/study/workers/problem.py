@@ -1,0 +1,76 @@
+"""What a worker on another machine needs to know of a study: its plan, and where its data are."""
+
+import hashlib
+import tempfile
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from thinnet.study.dataset import Dataset
+from thinnet.study.plan import Plan, StudyError
+from thinnet.study.reading import Asked
+from thinnet.study.store import Store
+from thinnet.study.workers.records import get_source, put_source
+
+MOST_BYTES = 2**28
+"""A larger file does not travel through the database: each worker reads it at its own path."""
+
+
+def announce(store: Store, asked: Asked, plan: Plan, seeds: int) -> None:
+    """Write down what workers need: the plan, and the file by the hash of its content."""
+    path = None if asked.file is None else Path(asked.file)
+    if path is not None and path.is_file():
+        content = path.read_bytes()
+        asked = replace(asked, digest=hashlib.sha256(content).hexdigest(), file=str(path.resolve()))
+        if len(content) <= MOST_BYTES:
+            put_source(store.records.engine, asked.digest, path.name, content)
+    elif path is not None and path.is_dir():
+        asked = replace(asked, file=str(path.resolve()))
+    for name, value in {"asked": asdict(asked), "plan": asdict(plan), "seeds": seeds}.items():
+        store.study.set_user_attr(name, value)
+
+
+def restored(attributes: dict[str, Any]) -> Plan:
+    """Return the plan among the attributes of a study."""
+    values: dict[str, Any] = attributes["plan"]
+    arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return Plan(**arguments)
+
+
+def problem_of(store: Store, data: Path | None) -> tuple[Dataset, Plan]:
+    """Return the data and the plan of a study that another process has published.
+
+    Args:
+        store: of the study.
+        data: the path of the data on this machine; None for the path on the first machine, or a copy from the database.
+
+    Raises:
+        StudyError: the data cannot be found here, or are others.
+    """
+    attributes = store.study.user_attrs
+    plan = restored(attributes)
+    asked = Asked(**attributes["asked"] | {"columns": tuple(attributes["asked"]["columns"])})
+    with tempfile.TemporaryDirectory() as folder:
+        found = replace(asked, file=_here(store, asked, data, Path(folder))).open().dataset(plan.seed)
+    found = found.limited(plan.rows)
+    theirs, ours = attributes["identity"]["data"], found.fingerprint()
+    if theirs != ours:
+        rule = "the data of a worker must be those of its study"
+        raise StudyError("--data", rule, f"others at {data or asked.file}", "Give the path of the same file with --data.")
+    return found, plan
+
+
+def _here(store: Store, asked: Asked, data: Path | None, folder: Path) -> str | None:
+    """Return where the data are on this machine."""
+    if data is not None:
+        return str(data)
+    if not asked.digest:
+        return asked.file
+    path = Path(str(asked.file))
+    if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == asked.digest:
+        return str(path)
+    copy: Any = get_source(store.records.engine, asked.digest)
+    if copy is None:
+        raise StudyError("--data", "the data must be on this machine", f"no {path}", "Give their path with --data.")
+    (folder / copy[0]).write_bytes(copy[1])
+    return str(folder / copy[0])

@@ -1,0 +1,246 @@
+"""Workers on a shared database: nothing is lost, nothing is counted twice, and the numbers are those of one process."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from postgres import BINARIES, Proxy, postgres
+from processes import environment
+from typer.testing import CliRunner
+
+from thinnet.cli import app
+from thinnet.study.configuration import BASELINE, Configuration, TrialKey
+from thinnet.study.plan import StudyError
+from thinnet.study.store import DATABASE, Store
+from thinnet.study.trial import Trial
+from thinnet.study.workers.elsewhere import slurm_script
+from thinnet.study.workers.serve import status
+
+QUICK = ("wine", "--rates", "0.2,0.5", "--seeds", "4", "--epochs", "20", "--hidden", "16")
+PATIENCE = 300.0
+LOCAL = {"data": "digest", "places": ["all"]}
+needs_postgres = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server is installed")
+
+
+def command(*arguments: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+    line = [*prefix, sys.executable, "-m", "thinnet", "study", *map(str, arguments)]
+    return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code, errors
+    return out
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def numbers(text: str) -> dict:
+    return {name: value for name, value in json.loads(text).items() if name not in ("seconds", "test_looks")}
+
+
+def state(url: str) -> dict:
+    return status(url)[0]
+
+
+def reached(url: str, **least: int) -> bool:
+    """Whether a study of a database has at least so many trials of each kind."""
+    return any(all(found[name] >= number for name, number in least.items()) for found in status(url))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[int]:
+    with postgres() as port:
+        yield port
+
+
+@pytest.fixture(scope="module")
+def alone(study: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The result of one process, with SQLite."""
+    return numbers(study(*QUICK, "--json", "--jobs", "1", "--out", tmp_path_factory.mktemp("alone") / "out").out)
+
+
+@needs_postgres
+def test_workers_that_die_lose_the_network_or_have_a_wrong_clock(server: int, alone: dict, tmp_path: Path):
+    url, proxy = f"postgresql://postgres@127.0.0.1:{server}/postgres", Proxy(server)
+    through = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
+    slow = (*QUICK[:6], "200", *QUICK[7:])
+    expected = numbers(ended(command(*slow, "--json", "--jobs", 1, "--out", tmp_path / "alone")))
+    creator = command(*slow, "--json", "--jobs", 0, "--storage", url, "--out", tmp_path / "out")
+    prefix = ("faketime", "+1h") if shutil.which("faketime") else ()
+    killed, cut = command("work", "--storage", url), command("work", "--storage", through)
+    wait_until(lambda: reached(url, trials=1, running=1))
+    killed.send_signal(signal.SIGKILL)
+    proxy.down()
+    late = command("work", "--storage", url, prefix=prefix)
+    time.sleep(10)
+    proxy.up()
+    found = numbers(ended(creator))
+    assert found == expected
+    assert ended(cut) and ended(late)
+    final = state(url)
+    assert (final["trials"], final["of"], final["done"]) == (12, 12, True)
+    assert sum(each["trials"] for each in final["workers"]) == 12
+
+
+@needs_postgres
+def test_two_plans_share_a_database_and_a_folder_keeps_its_own(server: int, study: Callable, alone: dict, tmp_path: Path):
+    url = f"postgresql://postgres@127.0.0.1:{server}/postgres"
+    one = study(*QUICK, "--json", "--jobs", "1", "--storage", url, "--out", tmp_path / "one")
+    assert numbers(one.out) == alone
+    other = study(*QUICK, "--json", "--jobs", "1", "--seed", "1", "--storage", url, "--out", tmp_path / "other")
+    assert numbers(other.out) != alone
+    again = study(*QUICK, "--json", "--jobs", "1", "--storage", url, "--out", tmp_path / "new")
+    assert "12 trials already finished" in again.err
+    assert numbers(again.out) == alone  # the weights come from the database
+    moved = study(*QUICK, "--storage", url, "--out", tmp_path / "other")
+    assert (moved.code, "must belong to the study in that database" in moved.err) == (2, True)
+
+
+def test_a_worker_with_other_data_refuses(study: Callable, csv: Path, tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    common = ("--target", "label", "--jobs", "1", "--seeds", "1", "--storage", url)
+    assert study(csv, *common, "--out", tmp_path / "out").code == 0
+    store = Store.join(tmp_path / "w", url, state(url)["study"])
+    store.study.set_user_attr("done", False)
+    store.close()
+    other = tmp_path / "other.csv"
+    other.write_text(csv.read_text().replace("red", "blue"))
+    worker = command("work", "--storage", url, "--data", other)
+    _, errors = worker.communicate(timeout=PATIENCE)
+    assert (worker.returncode, "--data: the data of a worker must be those of its study" in errors) == (2, True)
+
+
+def test_a_file_travels_by_its_content(study: Callable, csv: Path, tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    line = (csv, "--target", "label", "--rates", "0.5", "--epochs", "2", "--hidden", "8", "--seeds", "2", "--json")
+    expected = study(*line, "--jobs", "1", "--out", tmp_path / "alone")
+    creator = command(*line, "--jobs", 0, "--storage", url, "--out", tmp_path / "out")
+    wait_until(lambda: (tmp_path / "out" / "study.url").exists())
+    wait_until(lambda: reached(url, waiting=1))
+    csv.rename(tmp_path / "elsewhere.csv")
+    assert "4 trials trained" in ended(command("work", "--storage", url))
+    assert numbers(ended(creator)) == numbers(expected.out)
+
+
+def test_a_trial_that_diverges_is_a_row_with_its_reason(study: Callable, tmp_path: Path):
+    text = """
+import torch
+from torch import nn
+
+class Breaks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+    def forward(self, x):
+        y = self.layers(x)
+        return y * float("nan") if self.layers[1].p == 0.6 else y
+
+def model(): return Breaks()
+def data():
+    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > 0).long()
+"""
+    (tmp_path / "breaks.py").write_text(text)
+    outcome = study(tmp_path / "breaks.py", "--json", "--rates", "0.3,0.6", "--out", tmp_path / "out")
+    found = json.loads(outcome.out)
+    assert [each["rate"] for each in found["configurations"]] == [0.0, 0.3]
+    assert [each["rate"] for each in found["failures"]] == [0.6] * 3
+    assert "loss must stay finite" in found["failures"][0]["reason"]
+    shown = study(tmp_path / "breaks.py", "--rates", "0.3,0.6", "--out", tmp_path / "out")
+    assert "p = 0.6, seed 0 failed:" in shown.out
+
+
+def test_a_result_is_written_once(tmp_path: Path):
+    store = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
+    first = Trial(Configuration("dropout", 0.1 + 0.2), 0, {"validation_loss": [0.5]}, 0, 1.0, failed="no memory")
+    store.add(first)
+    store.add(Trial(first.configuration, 0, {"validation_loss": [0.1]}, 0, 1.0, failed="another"))
+    assert store.finished() == {first.key: first}
+    store.close()
+
+
+def test_a_queue_holds_each_trial_once_and_takes_back_what_ran(tmp_path: Path):
+    store = Store(tmp_path / "out", LOCAL)
+    keys = [TrialKey(BASELINE, seed) for seed in range(3)]
+    for _ in range(2):
+        store.queue.put(keys)
+    assert store.queue.counts() == {"waiting": 3, "running": 0}
+    with pytest.raises(KeyboardInterrupt):
+        store.queue.take(lambda key: (_ for _ in ()).throw(KeyboardInterrupt))
+    store.queue.put(keys)
+    assert store.queue.counts() == {"waiting": 3, "running": 0}
+    taken: list[TrialKey] = []
+    while store.queue.take(lambda key: taken.append(key) or 0.5):
+        pass
+    assert sorted(taken) == sorted(keys)
+    store.close()
+
+
+def test_bad_databases_are_refused_and_stay_as_they_are(study: Callable, tmp_path: Path):
+    broken = tmp_path / "out" / DATABASE
+    broken.parent.mkdir()
+    broken.write_bytes(b"no database" * 100)
+    outcome = study(*QUICK, "--out", broken.parent)
+    assert (outcome.code, "must be a study of thinnet" in outcome.err) == (2, True)
+    assert broken.read_bytes() == b"no database" * 100
+    for url, words in (
+        ("postgresql://nobody@127.0.0.1:1/none", "the database must be reachable"),
+        ("nonsense", "the database must be a URL"),
+    ):
+        outcome = study(*QUICK, "--storage", url, "--out", tmp_path / "new")
+        assert (outcome.code, words in outcome.err) == (2, True), outcome.err
+    outcome = study(*QUICK, "--on", "ray", "--out", tmp_path / "new")
+    assert (outcome.code, "--on: workers elsewhere must share a database" in outcome.err) == (2, True)
+    with pytest.raises(StudyError, match="the database must hold the study"):
+        Store.join(tmp_path / "w", f"sqlite:///{tmp_path / 'empty.db'}", "thinnet-1")
+
+
+def test_status_is_shown_as_a_table_and_as_json(study: Callable, tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    study(*QUICK, "--seeds", "1", "--jobs", "1", "--storage", url, "--out", tmp_path / "out")
+    shown = CliRunner().invoke(app, ["study", "status", "--storage", url])
+    assert shown.exit_code == 0 and "3 trials, last" in shown.stdout
+    assert json.loads(CliRunner().invoke(app, ["study", "status", "--storage", url, "--json"]).stdout)[0]["done"]
+
+
+def test_slurm_gets_a_script_with_an_array(study: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    runs = f"grep -h thinnet $1 | tail -1 | sh >{tmp_path}/log 2>&1 &"
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\n{runs}\necho Submitted batch job 7\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    line = ("--rates", "0.5", "--seeds", "1", "--epochs", "1", "--storage", url, "--on", "slurm", "--jobs", "3")
+    outcome = study("wine", *line, "--out", tmp_path / "out")
+    assert (outcome.code, "Submitted batch job 7" in outcome.err) == (0, True), outcome.err
+    script = (tmp_path / "out" / "workers.sbatch").read_text()
+    assert script == slurm_script(3, url, state(url)["study"])
+    assert "#SBATCH --array=1-3" in script
+
+
+def test_ray_trains_on_two_nodes(alone: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, study: Callable):
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    try:
+        line = ("--json", "--jobs", "2", "--on", "ray", "--address", cluster.address)
+        outcome = study(*QUICK, *line, "--storage", f"sqlite:///{tmp_path / 'shared.db'}", "--out", tmp_path / "out")
+        assert numbers(outcome.out) == alone
+    finally:
+        cluster.shutdown()
