@@ -20,6 +20,8 @@ AS_IT_IS, WITHOUT, OURS, THINNED, COMPILED, OURS_COMPILED = (
     *("compiled", "thinnet, compiled"),
 )
 
+FEW = 2  # notes that the table shows one by one
+
 Loss = Callable[[Any], Tensor]
 MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
 
@@ -89,9 +91,11 @@ def variants(model: nn.Module, step: Step, compiled: bool) -> tuple[dict[str, nn
     try:
         thinning = thin(thinned, *step.args, **step.kwargs)
     except (ValueError, RuntimeError) as error:
-        notes.append(f"{THINNED}: not measured. {error}")
+        notes.append(f"{THINNED}: not measured. {str(error).partition('. ')[0].removesuffix('.')}.")
     else:
-        notes += [f"{THINNED}: {note}" for note in thinning.notes]
+        left = [note for note in thinning.notes if "is not thinned" in note]
+        more = f"{len(left)} sites are not thinned; print(thinnet.thin(model, x)) says why"
+        notes += [f"{THINNED}: {note}" for note in (left if len(left) <= FEW else [more])]
         if thinning.thinned:
             made[THINNED] = thinned
     if compiled:

@@ -141,7 +141,7 @@ class _Passes:
         counted = [(draw.share, draw.units) for draw in draws if draw.share is not None]
         shares, units = [share for share, _ in counted], [count for _, count in counted]
         scales = [scale for draw in draws if (scale := draw.total_scale())]
-        seconds, made = sum(record.seconds for record in self.train) or 1.0, sum(record.bytes for record in self.train) or 1
+        made = sum(record.bytes for record in self.train) or 1
         trained = [draw for record in self.train for draw in record.draws if draw.site == first.site]
         return FoundSite(
             name=first.name,
@@ -160,7 +160,7 @@ class _Passes:
             turned_off_by="never" if on_in_eval else "another mode" if still_on else "module mode",
             draws=sum(passes) / max(1, sum(map(bool, passes))),
             reached=sum(map(bool, passes)) / len(passes),
-            time=sum(draw.seconds for draw in trained) / seconds,
+            time=self._time(first.site),
             memory=sum(draw.bytes for draw in trained) / made,
             target=first.target,
             after=first.after.removeprefix("aten::"),
@@ -170,6 +170,15 @@ class _Passes:
             mean=_mean([(factor, max(1, draw.units)) for draw in draws if (factor := draw.factor()) is not None]),
             self_scaled=_self_scaled(draws),
         )
+
+    def _time(self, site: SiteId) -> float:
+        """Returns the share of the time that a site takes: the median over the passes that reach it, times their share.
+
+        In a mean, one interruption of the process would count as the time of the site that it met.
+        """
+        taken = [[draw.seconds for draw in record.draws if draw.site == site] for record in self.train]
+        shares = [sum(each) / (record.seconds or 1.0) for each, record in zip(taken, self.train, strict=True) if each]
+        return statistics.median(shares) * len(shares) / len(self.train) if shares else 0.0
 
     def _rate(self, draws: list[Draw], kind: str) -> float | None:
         """Returns the nominal rate: the mean of what the draws state, or what a dropout module declares for its only draw."""
