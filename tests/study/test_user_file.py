@@ -141,6 +141,11 @@ MISTAKES = {
     "syntax": (GOOD + "\ndef broken(:\n", "is not valid Python"),
     "error in data": (GOOD.replace("x = torch.randn(90", "x = torch.rand_n(90"), "raises AttributeError"),
     "wrong shape": (GOOD.replace("nn.Linear(5, 16)", "nn.Linear(7, 16)"), "raises RuntimeError"),
+    "too few outputs": (
+        GOOD.replace("nn.Linear(16, 3)", "nn.Linear(16, 2)"),
+        "got shape (3, 2) for targets of shape (3,) with 3 classes",
+    ),
+    "outputs of a number": (GOOD.replace(".argmax(1)", ".sum(1)"), "the output must have one number for each sample"),
     "one number": (GOOD.replace("return x, x[:, :3].argmax(1)", "return x"), "data() must return (x, y)"),
     "few samples": (GOOD.replace("90, 5", "9, 5"), "samples must be at least 50; got 9"),
     "lengths": (GOOD.replace("x[:, :3]", "x[1:, :3]"), "one row for each sample"),

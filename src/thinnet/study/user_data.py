@@ -84,7 +84,10 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
         model = file.network()
         set_rates(model, 0.5)
         with users_code(COMMAND, f"Let model() take the first {TRIED} samples of data()."):
-            losses = task.loss(model.eval()(x), y)
+            output = model.eval()(x)
+        _check_output(file, task, output, y)
+        with users_code(COMMAND, f"Let loss() take the output for the first {TRIED} samples of data()."):
+            losses = task.loss(output, y)
         rng = DropoutRNG(0).bind(model.train())
         try:
             rng.at(0, samples=ids)
@@ -101,6 +104,23 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
     named = ", ".join(places[:SHOWN]) + (f" and {len(places) - SHOWN} more" if len(places) > SHOWN else "")
     masks = "" if by_sample else " Masks follow the step, not the sample: the model has other things than samples on axis 0."
     return by_sample, f"The model is {type(model).__name__} with {size:,} parameters; the rate is set at {named}.{masks}"
+
+
+def _check_output(file: UserFile, task: Task, output: Tensor, y: Tensor) -> None:
+    """Refuse an output that the loss of the task cannot take; a loss of the user takes what it wants.
+
+    Raises:
+        StudyError: the output has another shape.
+    """
+    shape = tuple(output.shape)
+    if isinstance(task, Classification) and (shape[:-1] != tuple(y.shape) or shape[-1] < task.outputs):
+        rule, targets = "the output must have one value for each class on its last axis", f"{task.outputs} classes"
+    elif isinstance(task, Regression) and output.numel() != y.numel():
+        rule, targets = "the output must have one number for each sample", "one number each"
+    else:
+        return
+    got = f"shape {shape} for targets of shape {tuple(y.shape)} with {targets}"
+    raise StudyError(str(file.path), rule, got, "Change the last layer of model(), or define loss().")
 
 
 def _given(file: UserFile, sets: Any, seed: int) -> Given:
