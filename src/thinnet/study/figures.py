@@ -118,7 +118,7 @@ def difference(results: Results, name: str, factor: float, unit: str) -> Figure:
     intervals = [contrast.interval for _, contrast in rows if contrast.interval]
     if intervals:
         trace["error_x"] = error_bars(intervals, VALIDATION, factor)
-    return plot([trace], ZERO | {"nticks": 6}, {"range": [-0.7, 1.7], "showgrid": False})
+    return plot([trace], ZERO | {"nticks": 6, "rangemode": "tozero"}, {"range": [-0.7, 1.7], "showgrid": False})
 
 
 def _upper_bound(rates: list[Outcome], name: str) -> float:

@@ -22,7 +22,7 @@ from thinnet.study.verdict import Verdict
 from thinnet.study.weights import weights_path
 
 ALLOWED = {"AUD106 *": "the study chose a rate of 0"}
-AUDITED = 64
+AUDITED = 16
 """The number of training samples that the audit runs on."""
 
 
