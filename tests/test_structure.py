@@ -20,7 +20,7 @@ FLOORS = [
     ("lint", "ops", "playground"),
     ("rng",),
     ("methods", "schedules", "integrations"),
-    ("functional", "nn", "losses", "models"),
+    ("functional", "nn", "losses", "models", "distributed"),
     ("inference",),
     ("benchmark", "diagnosis", "study"),
     ("sklearn",),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from thinnet._lazy import lazy as _lazy
 
 if TYPE_CHECKING:
+    from thinnet import distributed as distributed
     from thinnet import functional as functional
     from thinnet import inference as inference
     from thinnet import losses as losses
@@ -50,7 +51,10 @@ _PLACES = {
     "strip": "thinnet.models.edit",
     "thin": "thinnet.models.thin.thin",
 }
-_MODULES = ("functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "rng", "schedules", "study")
+_MODULES = (
+    *("distributed", "functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "rng"),
+    *("schedules", "study"),
+)
 
 try:
     __version__ = _version("thinnet")

@@ -1,11 +1,14 @@
 """The models of `transformers`, built from configurations: one site for each dropout of a layer, and none in eval."""
 
+import copy
+
 import pytest
 import torch
 import transformers
 from transformers import PretrainedConfig
 
 import thinnet
+from thinnet.integrations.transformers import register_attention
 
 IDS = torch.randint(5, 90, (2, 12), generator=torch.Generator().manual_seed(0))
 SMALL = dict(vocab_size=100, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
@@ -48,3 +51,21 @@ def test_a_randomly_skipped_layer_is_a_decision() -> None:
     found = thinnet.sites(getattr(transformers, kind)(config), passes=6, **inputs)
     (decision,) = [site for site in found if site.kind == "decision"]
     assert (decision.name, decision.p, decision.draws) == ("encoder", pytest.approx(0.3), 2.0)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "vit", "t5"])
+def test_thinnet_is_an_attention_implementation(name: str) -> None:
+    register_attention()
+    kind, config, inputs, _ = MODELS[name]
+    torch.manual_seed(0)
+    theirs = getattr(transformers, kind)(copy.deepcopy(config)).eval()
+    chosen = copy.deepcopy(config)
+    chosen._attn_implementation = "thinnet"
+    ours = getattr(transformers, kind)(chosen).eval()
+    ours.load_state_dict(theirs.state_dict())
+    torch.testing.assert_close(ours(**inputs)[0], theirs(**inputs)[0], rtol=1e-4, atol=1e-5)
+    found = thinnet.sites(ours, **inputs)
+    fused = [site for site in found if site.op == "thinnet::attention"]
+    assert fused and all(not site.on_in_eval and round(site.p, 4) in (0.1, 0.2) for site in fused)
+    ours.train()(**inputs)[0].square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in ours.parameters() if p.grad is not None)

@@ -1,10 +1,11 @@
-"""Addressed masks with Hugging Face's Trainer."""
+"""Addressed masks with Hugging Face's Trainer; `register_attention` for its models."""
 
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from thinnet.integrations.keyword import KeywordIds
+from thinnet.integrations.transformers_attention import register_attention as register_attention
 from thinnet.rng import DropoutRNG
 from thinnet.rng.sample_ids import KEY
 

@@ -52,7 +52,7 @@ def attention(
         function: the name that an error gives.
         backend: "auto", or one of `thinnet.ops.backends()["cpu"]`, or "reference"; for tests and benchmarks.
     """
-    _check(function, q, k, v, query_starts, key_starts)
+    check(function, q, k, v, query_starts, key_starts)
     if mask is not None:
         if query_starts is not None:
             raise ValueError(f"{function}: mask must be left out for packed sequences; got both. Use is_causal or window.")
@@ -75,7 +75,7 @@ def _positions(first: Tensor | int | None, q: Tensor) -> Tensor | None:
     return torch.full((), first, dtype=torch.int64, device=q.device) if first else None
 
 
-def _check(function: str, q: Tensor, k: Tensor, v: Tensor, query_starts: Tensor | None, key_starts: Tensor | None) -> None:
+def check(function: str, q: Tensor, k: Tensor, v: Tensor, query_starts: Tensor | None, key_starts: Tensor | None) -> None:
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not x.is_floating_point() or x.layout != torch.strided:
             raise TypeError(f"{function}: {name} must be a dense floating-point tensor; got {x.dtype}, {x.layout}.")

@@ -66,7 +66,7 @@ def _backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Any, ...]:
         return _twice(ctx, dy, q, k, v, settings)
     mask = settings.mask if ctx.needs_input_grad[3] else None
     with schema.below_autograd():
-        dq, dk, dv, dz = _op_backward(dy, y, lse, q, k, v, *settings, mask is not None)
+        dq, dk, dv, dz = op_backward(dy, y, lse, q, k, v, *settings, mask is not None)
     return dq, dk, dv, None if mask is None else dz.sum_to_size(mask.shape).to(mask.dtype), *(None,) * 15
 
 
@@ -79,8 +79,8 @@ def _twice(ctx: Any, dy: Tensor, q: Tensor, k: Tensor, v: Tensor, settings: Sett
 
 
 torch.library.register_autograd("thinnet::attention", _backward, setup_context=_setup_context, lib=library)
-_op: Callable[..., Any] = torch.ops.thinnet.attention.default
-_op_backward: Callable[..., Any] = torch.ops.thinnet.attention_backward.default
+op: Callable[..., Any] = torch.ops.thinnet.attention.default
+op_backward: Callable[..., Any] = torch.ops.thinnet.attention_backward.default
 FAST = frozenset((torch.float32, torch.bfloat16, torch.float16))
 
 
@@ -90,4 +90,4 @@ def call(q: Tensor, k: Tensor, v: Tensor, settings: Settings) -> tuple[Tensor, T
         return mapped.Mapped.apply(call, q, k, v, *settings)  # type: ignore[return-value]
     if q.dtype not in FAST or schema.transformed():  # float64, and the transforms, which have no rule for the operation
         return reference.forward(q, k, v, *settings)
-    return _op(q, k, v, *settings)
+    return op(q, k, v, *settings)
