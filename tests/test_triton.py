@@ -17,7 +17,15 @@ HERE = Path(__file__).parent
 pytest.importorskip("triton", reason="Triton is written for Linux alone")
 
 
-@pytest.mark.parametrize(("checks", "interpret"), [("triton_checks.py", "1"), ("triton_compiled.py", "0")])
+CHECKS = (
+    ("triton_checks.py", "1"),
+    ("triton_attention_checks.py", "1"),
+    ("triton_compiled.py", "0"),
+    ("triton_attention_compiled.py", "0"),
+)
+
+
+@pytest.mark.parametrize(("checks", "interpret"), CHECKS)
 def test_the_kernels(checks: str, interpret: str) -> None:
     environment = {**os.environ, "TRITON_INTERPRET": interpret, "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-W", "ignore::RuntimeWarning", "-m", "pytest", "-p", "no:cacheprovider", str(HERE / checks)]

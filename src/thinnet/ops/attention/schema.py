@@ -1,6 +1,8 @@
 """Registers `thinnet::attention` and its backward with PyTorch: schema, fake kernels, derivative, and the reference."""
 
 from collections.abc import Callable
+from functools import cache
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -38,6 +40,19 @@ def _reference_backward(dy: Tensor, y: Tensor, lse: Tensor, q: Tensor, k: Tensor
 
 library.impl("attention", _reference, "CompositeExplicitAutograd")
 library.impl("attention_backward", _reference_backward, "CompositeExplicitAutograd")
+
+
+@cache
+def _gpu() -> ModuleType:
+    """Imports the Triton kernels on first use."""
+    from thinnet.ops.triton import attention
+
+    return attention
+
+
+if schema.missing_triton is None:
+    library.impl("attention", lambda *arguments: _gpu().attention(*arguments), "CUDA")
+    library.impl("attention_backward", lambda *arguments: _gpu().attention_backward(*arguments), "CUDA")
 
 
 @torch.library.register_fake("thinnet::attention", lib=library)

@@ -1,0 +1,115 @@
+"""Launches the Triton kernels of `thinnet::attention`."""
+
+from typing import Any
+
+import torch
+import triton
+from torch import Tensor
+
+from thinnet.ops.attention.settings import COLUMNS, RENORMALISED, Settings
+from thinnet.ops.triton import attention_kernels as _kernels
+
+kernels: Any = _kernels  # a launch takes options that the signature of a kernel does not have
+QUERIES = 64  # rows of a program
+FAR = 1 << 62  # farther than any position
+
+
+def _three(*tensors: Tensor) -> list[int]:
+    """Returns the strides of samples, heads and rows."""
+    return [stride for x in tensors for stride in x.stride()[:3]]
+
+
+def _dense(*tensors: Tensor) -> list[Tensor]:
+    """Returns tensors whose last axis is one piece of memory."""
+    return [x if x.stride(-1) == 1 else x.contiguous() for x in tensors]
+
+
+class Launch:
+    """What the kernels of one call share.
+
+    Args:
+        q, k, v: the tensors of the operation.
+        s: its settings.
+    """
+
+    def __init__(self, q: Tensor, k: Tensor, v: Tensor, s: Settings) -> None:
+        mask = None if s.mask is None else s.mask.view(torch.uint8) if s.mask.dtype == torch.bool else s.mask
+        self.q, self.k, self.v, self.mask, self.s = q, k, v, mask, s
+        self.samples = q.shape[0] if s.query_starts is None else s.query_starts.numel() - 1
+        self.address, self.positions = s[1:7], s[8:10]
+        self.mask_strides = (0, 0, 0, 0) if mask is None else mask.stride()
+        (self.heads, self.rows, self.width), self.keys = q.shape[1:], k.shape[2]
+        single = {"STEP": s.step, "SAMPLE": s.samples, "QUERY": s.first_query, "KEY": s.first_key}
+        self.ones = {f"ONE_{name}": value is None or value.numel() == 1 for name, value in single.items()}
+        self.kind = {"COLUMNS": bool(s.options & COLUMNS), "MASK": int(mask is not None and mask.dtype == torch.uint8)}
+        self.window = -FAR if s.left < 0 else -s.left, FAR if s.right < 0 else s.right
+        self.renormalised = bool(s.options & RENORMALISED)
+        self.whole = self._whole() if self.renormalised else None
+
+    def _whole(self) -> Tensor:
+        """Returns which queries keep every key, `(B, H, T)`."""
+        s = self.s
+        whole = self.q.new_zeros(self.q.shape[:3], dtype=torch.int32)
+        kernels.whole_kernel[self.grid](
+            *(whole, self.mask, *self.address, *self.positions, s.query_starts, s.key_starts),
+            *(*self.mask_strides, self.rows, self.keys, self.heads, *self.window),
+            **self.ones,
+            **self.kind,
+            QUERIES=QUERIES,
+        )
+        return whole
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """One program for each block of queries and each head."""
+        return triton.cdiv(self.rows, QUERIES), self.samples * self.heads
+
+    def run(self, kernel: str, grid: tuple[int, int], tensors: tuple[Any, ...], strides: list[int]) -> None:
+        """Launches a kernel."""
+        s, widths = self.s, (self.width, self.v.shape[3])
+        constants = {"WIDTH": widths[0], "VALUES": widths[1]}
+        getattr(kernels, kernel)[grid](
+            *(*tensors, self.whole, self.q, self.k, self.v, self.mask, *self.address, s.head_scale, *self.positions),
+            *(s.query_starts, s.key_starts, *strides, *_three(self.q, self.k, self.v), *self.mask_strides),
+            *(self.rows, self.keys, *widths, self.heads, self.heads // self.k.shape[1], s.scale, *self.window),
+            **self.ones,
+            ONE_SCALE=s.head_scale is None or s.head_scale.shape[0] == 1,
+            RENORMALISED=self.renormalised,
+            **self.kind,
+            QUERIES=QUERIES,
+            **{name: max(16, triton.next_power_of_2(size)) for name, size in constants.items()},
+        )
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    """Returns attention and the log-sum-exp of its logits, as ops/attention/reference.py defines them."""
+    q, k, v = _dense(q, k, v)
+    batch, heads, rows, _ = q.shape
+    y = q.new_empty(batch, rows, heads, v.shape[3]).transpose(1, 2)
+    lse = q.new_empty(batch, heads, rows, dtype=torch.float32)
+    if y.numel():
+        launch = Launch(q, k, v, Settings(*rest))
+        launch.run("forward_kernel", launch.grid, (y, lse), _three(y))
+    return y, lse
+
+
+def attention_backward(
+    dy: Tensor, y: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the gradients in q, k, v and, if asked for, the logits."""
+    *settings, of_logits = rest
+    dq, dk, dv = (torch.empty_like(x) for x in (q, k, v))
+    dz = q.new_zeros((*q.shape[:3], k.shape[2]) if of_logits else (0,), dtype=torch.float32)
+    (q, k, v, dy), into = _dense(q, k, v, dy), _dense(dq, dk, dv)
+    delta, lse = (dy.float() * y.float()).sum(-1).contiguous(), lse.contiguous()
+    launch = Launch(q, k, v, Settings(*settings))
+    read = dy, delta, lse
+    if q.numel():
+        launch.run("queries_kernel", launch.grid, (into[0], dz if of_logits else None, *read), _three(into[0], dy))
+    if k.numel():
+        grid = 4 * (triton.cdiv(launch.keys, 128) + 1), launch.samples * k.shape[1]
+        launch.run("keys_kernel", grid, (*into[1:], *read), _three(*into[1:], dy))
+    for result, made in zip((dq, dk, dv), into, strict=True):
+        if result is not made:
+            result.copy_(made)
+    return dq, dk, dv, dz

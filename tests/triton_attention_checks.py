@@ -1,0 +1,54 @@
+"""What test_triton.py runs with TRITON_INTERPRET=1: attention on the Triton path against the reference."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from thinnet.ops.attention import Settings, reference
+from thinnet.ops.attention.settings import COLUMNS, RENORMALISED
+from thinnet.ops.triton import attention as door
+
+EMPTY = Settings(None, torch.tensor(20000, dtype=torch.int32), torch.tensor(-77), *[None] * 9, 0.3, -1, -1, 0)
+STARTS = {"query_starts": torch.tensor([0, 10, 10, 37]), "key_starts": torch.tensor([0, 5, 15, 45])}
+CASES: dict[str, tuple[int, dict]] = {
+    "plain": (2, {}),
+    "address": (2, {"step": torch.tensor(5), "site": torch.tensor(2**32 - 5), "samples": torch.tensor([9, 3]), "right": 0}),
+    "tile": (2, {"first_query": torch.tensor([3, -20]), "first_key": torch.tensor(70), "left": 30, "right": 10}),
+    "heads": (2, {"heads": torch.tensor([7, 3, 9, 1]), "head_scale": torch.tensor([[1.0, 0, 2, 0.5], [0, 0, 1, 1]])}),
+    "bool": (2, {"mask": torch.rand(2, 1, 37, 45).gt(0.4).expand(2, 4, 37, 45)}),
+    "bias": (2, {"mask": torch.randn(1, 4, 37, 45).expand(2, 4, 37, 45), "samples": torch.tensor([4])}),
+    "renormalised": (2, {"rate": torch.tensor(60000, dtype=torch.int32), "options": RENORMALISED, "right": 0}),
+    "columns": (2, {"options": RENORMALISED + COLUMNS}),
+    "packed": (1, {**STARTS, "samples": torch.tensor([4, 8, 1]), "right": 0}),
+    "packed, renormalised": (
+        1,
+        {**STARTS, "options": RENORMALISED, "rate": torch.tensor(60000, dtype=torch.int32), "right": 0},
+    ),
+    "no dropout": (2, {"rate": torch.tensor(0, dtype=torch.int32)}),
+    "all dropped": (1, {"rate": torch.tensor(65536, dtype=torch.int32)}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_forward_and_backward_equal_the_reference(name: str) -> None:
+    torch.manual_seed(0)
+    batch, options = CASES[name]
+    settings = EMPTY._replace(**options)
+    q, k, v = torch.randn(batch, 4, 37, 20), torch.randn(batch, 2, 45, 20), torch.randn(batch, 45, 2, 8).transpose(1, 2)
+    y, lse = door.attention(q, k, v, *settings)
+    expected = reference.forward(q, k, v, *settings)
+    dy = torch.randn(y.shape)
+    of_logits = settings.mask is not None
+    ours = door.attention_backward(dy, *expected, q, k, v, *settings, of_logits)
+    theirs = reference.backward(dy, *expected, q, k, v, *settings, of_logits)
+    pairs: list[tuple[Tensor, Tensor]] = [(y, expected[0]), (lse, expected[1]), *zip(ours, theirs, strict=True)]
+    for mine, right in pairs:
+        torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("first", [0, 70])
+def test_a_kept_weight_has_the_bits_of_the_reference(first: int) -> None:
+    settings = EMPTY._replace(first_key=torch.tensor(first), heads=torch.tensor([3]))
+    q, k, v = torch.zeros(1, 1, 5, 16), torch.zeros(1, 1, 200, 16), torch.eye(200)[None, None]
+    y, _ = door.attention(q, k, v, *settings)
+    assert torch.equal(y != 0, reference.kept_weights(settings, 1, 1, 5, 200, q.device))
