@@ -73,6 +73,7 @@ def test_auto_takes_the_rate_with_the_lowest_mean_validation_loss() -> None:
     search = model.dropout_search_
     assert sorted(search) == [0.0, 0.1, 0.2, 0.3, 0.5, 0.7]
     assert model.dropout_ == min(search, key=lambda rate: search[rate]) and sites(model) == [model.dropout_]
+    assert 0 < min(search.values()) and search[0.7] > search[0.0]  # three epochs on clean classes: more dropout learns less
 
 
 @pytest.mark.parametrize("method", ["GaussianDropout", "Jumpout", "BatchwiseDropout"])
@@ -161,6 +162,8 @@ def test_weights_of_rows_and_classes_are_those_of_the_loss() -> None:
     balanced = DropoutClassifier(**FAST, class_weight="balanced").fit(X, Y)
     assert np.array_equal(weighted.predict_proba(X), by_class.predict_proba(X))
     assert np.array_equal(balanced.predict_proba(X), DropoutClassifier(**FAST).fit(X, Y).predict_proba(X))  # 50 of each
+    both = DropoutClassifier(**FAST, class_weight={0: 1.0, 1: 2.0, 2: 1.0}).fit(X, Y, sample_weight=1 / twice)
+    assert np.allclose(both.predict_proba(X), balanced.predict_proba(X), atol=1e-5)
     only = DropoutClassifier(**FAST).fit(X, Y, sample_weight=(Y != 2).astype(float))
     assert 2 not in only.predict(X)
 
