@@ -1,9 +1,13 @@
 """Arguments that several subcommands share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Annotated, Any
 
 import typer
+
+from thinnet.report.mistakes import Mistake
 
 
 def value(metavar: str, what: str) -> Any:
@@ -48,3 +52,15 @@ class TaskName(str, Enum):
 
     classification = "classification"
     regression = "regression"
+
+
+@contextmanager
+def exit_codes() -> Iterator[None]:
+    """Turn an error that the caller can correct into one sentence and exit code 2, and Ctrl-C into 130."""
+    try:
+        yield
+    except Mistake as error:
+        typer.echo(error, err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None

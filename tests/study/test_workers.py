@@ -21,7 +21,7 @@ from thinnet.study.plan import StudyError
 from thinnet.study.store import DATABASE, Store
 from thinnet.study.trial import Trial
 from thinnet.study.workers.elsewhere import slurm_script
-from thinnet.study.workers.serve import status
+from thinnet.study.workers.serve import statuses
 
 QUICK = ("wine", "--rates", "0.2,0.5", "--seeds", "4", "--epochs", "20", "--hidden", "16")
 PATIENCE = 300.0
@@ -52,12 +52,12 @@ def numbers(text: str) -> dict:
 
 
 def state(url: str) -> dict:
-    return status(url)[0]
+    return statuses(url)[0]
 
 
 def reached(url: str, **least: int) -> bool:
     """Whether a study of a database has at least so many trials of each kind."""
-    return any(all(found[name] >= number for name, number in least.items()) for found in status(url))
+    return any(all(found[name] >= number for name, number in least.items()) for found in statuses(url))
 
 
 @pytest.fixture(scope="module")

@@ -66,12 +66,12 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
                 store.close()
 
 
-def status(url: str) -> list[dict[str, Any]]:
+def statuses(url: str) -> list[dict[str, Any]]:
     """Return for every study in a database what is done, by which workers, and what is left."""
-    return list(_statuses(url))
+    return list(_each(url))
 
 
-def _statuses(url: str) -> Iterator[dict[str, Any]]:
+def _each(url: str) -> Iterator[dict[str, Any]]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = storage_at(url)
     names = [name for name in optuna.get_all_study_names(storage=storage) if name.startswith(NAME)]
