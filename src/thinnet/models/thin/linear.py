@@ -77,6 +77,6 @@ def _differentiable(ctx: Any, gradient: Tensor) -> list[Tensor | None]:
     (x, weight, bias), (rows, columns, scale) = ctx.saved_tensors, ctx.rest
     part = take(weight, rows, columns)[0] * scale
     y = F.linear(x, part, bias if bias is None or rows is None else take(bias, rows, None)[0])
-    wanted = [each for each, needs in zip((x, weight, bias), ctx.needs_input_grad, strict=False) if needs]
+    wanted = [each for each, needs in zip((x, weight, bias), ctx.needs_input_grad, strict=False) if needs and each is not None]
     found = iter(torch.autograd.grad(y, wanted, gradient, create_graph=True))
     return [next(found) if needs else None for needs in ctx.needs_input_grad[:3]]
