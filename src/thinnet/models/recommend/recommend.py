@@ -18,7 +18,7 @@ from thinnet.report.formatting import counted
 from thinnet.report.table import Table, Tabular
 
 LISTED = 5
-STUDIED = (  # the methods that `thinnet study --methods` puts at the sites of a model; a test compares the lists
+STUDIED = (  # the methods that `thinnet study` puts at the sites of a model; a test compares the lists
     *("GaussianDropout", "UniformDropout", "AlphaDropout", "Jumpout", "BatchwiseDropout", "LockedDropout"),
     *("TokenDropout", "Dropout1d", "Dropout2d", "DropBlock2d", "DropPath"),
 )
