@@ -6,12 +6,13 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import inference, methods, noise, recurrent, step, tables, thin, units
+from benchmarks import attention, inference, methods, noise, recurrent, step, tables, thin, units
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "noise": noise.rows,
     "step": step.rows,
+    "attention": attention.rows,
     "memory": noise.memory,
     "methods": methods.rows,
     "units": units.rows,

@@ -32,6 +32,18 @@ def step() -> str:
     return table(["batch", "no dropout", *names], body)
 
 
+def attention() -> str:
+    """Returns the ratios of attention with dropout, and of a GPT's step, to PyTorch without dropout."""
+    rows, floor = load("attention")["rows"], "PyTorch, p = 0"
+    names = [name for name in rows[0]["milliseconds"] if name != floor]
+    body = [
+        [row["name"], f"{row['milliseconds'][floor]:.1f} ms"]
+        + [times(row["milliseconds"].get(name), row["milliseconds"][floor]) for name in names]
+        for row in rows
+    ]
+    return table(["forward + backward", floor, *names], body)
+
+
 def memory() -> str:
     """Returns the bytes an element that are kept for backward."""
     (row,) = load("memory")["rows"]
@@ -176,6 +188,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "readme": readme,
     "noise": noise,
     "step": step,
+    "attention": attention,
     "memory": memory,
     "recurrent": recurrent,
     "gpu": gpu,
