@@ -115,7 +115,7 @@ def test_the_p_value_is_that_of_the_direction_and_names_its_correction():
 
 
 def test_an_interval_below_zero_alone_is_not_enough():
-    assert "the p-value or the bootstrap does not agree" in judge(results(0.5, NEITHER), DATA).sentences[-1]
+    assert "the three methods do not agree once corrected" in judge(results(0.5, NEITHER), DATA).sentences[-1]
 
 
 def test_no_verdict_where_no_rate_above_zero_was_compared():
