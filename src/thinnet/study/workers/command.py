@@ -21,7 +21,7 @@ def work(
     ] = None,
     wait: Annotated[str, value("TIME", "How long to wait for a study to appear.")] = "60s",
 ) -> None:
-    """Train trials of a study that `thinnet study --storage` has begun, until it is done. Start as many as you like.
+    """Train trials of a study that was begun with --storage, until it is done. Start as many as you like.
 
     Ctrl-C, `kill` and `kill -9` lose nothing: another worker trains the trial.
 
