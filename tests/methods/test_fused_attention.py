@@ -282,3 +282,17 @@ def test_bad_input_is_refused() -> None:
     for error, text, given, options in wrong:
         with pytest.raises(error, match=text):
             attention(*given, **{"p": 0.5, "training": True} | options)
+
+
+def test_a_dtensor_is_served() -> None:
+    dist = pytest.importorskip("torch.distributed")
+    from torch.distributed.tensor import DTensor, Shard, distribute_tensor, init_device_mesh
+
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        q = distribute_tensor(torch.randn(2, 4, 6, 8), mesh, [Shard(1)])
+        y = thinnet.nn.AttentionDropout(0.5)(q, q, q)
+        assert isinstance(y, DTensor) and y.shape == q.shape
+    finally:
+        dist.destroy_process_group()

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinnet.ops.attention import attention
+from thinnet.ops.dtensor import is_sharded
 from thinnet.rng import NoiseKey, Site, rates
 from thinnet.rng.site import recorded
 
@@ -103,7 +104,7 @@ class WeightsSite(Site):
         if k is None:
             return self.drop(x)
         assert v is not None
-        if "apply_noise" in vars(self):  # exact averages take the place of the noise
+        if "apply_noise" in vars(self) or is_sharded(x):  # exact averages take the place of the noise; shards know their units
             return self._unfused(x, k, v, **options)
         return attend(self.key(x), x, k, v, **options, **self.fused())
 
