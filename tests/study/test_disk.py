@@ -61,5 +61,10 @@ def test_errors_of_a_database_are_the_disk_and_others_pass(tmp_path: Path):
             raise sqlite3.OperationalError("database or disk is full")
         except sqlite3.OperationalError as error:
             raise RuntimeError("the storage failed") from error
+    with pytest.raises(StudyError, match="another rule"), disk_errors(tmp_path):
+        try:
+            raise sqlite3.OperationalError("database is locked")
+        except sqlite3.OperationalError:
+            raise StudyError("--out", "another rule", "x", "Wait.") from None
     with pytest.raises(FileNotFoundError, match="elsewhere"), disk_errors(tmp_path / "out"):
         (tmp_path / "elsewhere").read_bytes()

@@ -39,7 +39,7 @@ def _reason(error: BaseException | None, folder: Path) -> str | None:
             return str(error)
         if isinstance(error, OSError) and (error.errno in FULL or _within(error.filename, folder)):
             return error.strerror
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 
