@@ -12,7 +12,7 @@ from thinnet.study.store import Store
 from thinnet.study.trial import Trial
 from thinnet.study.workers.launch import Workers
 from thinnet.study.workers.records import losses
-from thinnet.study.workers.work import DONE, EXPIRE, REST, train_one
+from thinnet.study.workers.work import EXPIRE, REST, train_one
 
 
 def run(
@@ -34,7 +34,7 @@ def run(
     started = time.monotonic()
     if store.local:
         store.queue.reset()
-    store.study.set_user_attr(DONE, False)
+    store.done = False
     have = losses(store.finished().values())
     running: AbstractContextManager = nullcontext() if workers is None else workers
     with running:
@@ -46,7 +46,7 @@ def run(
                 spent = budget is not None and time.monotonic() - started >= budget
                 if spent and whole_rounds(have, plan.configurations, 1):
                     return
-        store.study.set_user_attr(DONE, True)
+        store.done = True
 
 
 def _arriving(store: Store, data: Dataset, plan: Plan, wanted: set[TrialKey], workers: Workers | None) -> Iterable[Trial]:

@@ -18,10 +18,10 @@ from thinnet.study.plan import StudyError
 from thinnet.study.trial import Trial
 from thinnet.study.weights import weights_digest, weights_path
 from thinnet.study.workers.queue import Queue, Storage
-from thinnet.study.workers.records import Records
+from thinnet.study.workers.records import Records, patient
 
 DATABASE, LOCK, PARTIAL, ELSEWHERE = "study.db", "study.lock", "study.db.partial", "study.url"
-NAME = "thinnet"
+NAME, DONE = "thinnet", "done"
 SCHEMA = {"schema": 2}
 """Part of every identity: a store of another schema belongs to another version."""
 
@@ -136,6 +136,17 @@ class Store:
             self.study.set_user_attr("test_looks", looks)
         return looks
 
+    @property
+    @patient
+    def done(self) -> bool:
+        """Whether every trial is finished, so that workers may go."""
+        return bool(self.study.user_attrs.get(DONE))
+
+    @done.setter
+    @patient
+    def done(self, value: bool) -> None:
+        self.study.set_user_attr(DONE, value)
+
     def close(self) -> None:
         """Release the folder and the database."""
         if hasattr(self, "_storage"):
@@ -171,6 +182,10 @@ def shown(url: str) -> str:
         raise StudyError("--storage", "the database must be a URL", repr(url), advice) from None
 
 
+class UnreachableError(StudyError):
+    """The database cannot be reached, now."""
+
+
 def storage_at(url: str) -> Storage:
     """Open a database.
 
@@ -185,7 +200,7 @@ def storage_at(url: str) -> Storage:
     except (SQLAlchemyError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         advice = "Write sqlite:///FILE or postgresql://USER@HOST/NAME, and check that the server runs."
-        raise StudyError("--storage", "the database must be reachable", reason, advice) from None
+        raise UnreachableError("--storage", "the database must be reachable", reason, advice) from None
 
 
 def _refuse_foreign(folder: Path) -> None:

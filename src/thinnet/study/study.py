@@ -27,7 +27,7 @@ from thinnet.study.halving import current_look, trials_in_all
 from thinnet.study.lesson import lesson
 from thinnet.study.network import check_configurations
 from thinnet.study.outputs import REPORT, publish
-from thinnet.study.plan import Plan, whole_rounds
+from thinnet.study.plan import Plan, StudyError, whole_rounds
 from thinnet.study.problems import PROBLEMS
 from thinnet.study.recommended import recommended
 from thinnet.study.request import Request
@@ -39,7 +39,7 @@ from thinnet.study.verdict import Verdict, judge
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
 from thinnet.study.workers.launch import Processes, Workers
 from thinnet.study.workers.problem import announce
-from thinnet.study.workers.records import losses
+from thinnet.study.workers.records import LOST, losses
 
 USER = "study"
 
@@ -123,6 +123,12 @@ def conduct(request: Request, err: Console) -> Study:
         kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
         err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
         raise
+    except LOST as error:
+        if store.local:
+            raise
+        advice = "The same command resumes from there when it can be reached."
+        reason = str(error).strip().splitlines()[0]
+        raise StudyError("--storage", "the database must stay reachable", reason, advice) from None
     finally:
         store.close()
     publish(request.out, answer)

@@ -8,11 +8,12 @@ from typing import Any
 import optuna
 import sqlalchemy as sql
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from thinnet.study.configuration import Configuration, TrialKey
+from thinnet.study.workers.records import LOST, patient
 
 HEARTBEAT, GRACE, RETRIES = 10, 30, 10
 """Seconds between two signs of life of a worker, after how many a trial is given to another one, and how often."""
@@ -61,6 +62,7 @@ class Queue:
         self.study, self.space = study, dict(space)
         self._silent: dict[int, float] = {}
 
+    @patient
     def put(self, keys: Iterable[TrialKey]) -> None:
         """Add the trials that neither wait nor run."""
         there = {key_of(row) for row in self._rows(TrialState.WAITING, TrialState.RUNNING)}
@@ -80,6 +82,7 @@ class Queue:
             name: len(self._rows(state)) for name, state in (("waiting", TrialState.WAITING), ("running", TrialState.RUNNING))
         }
 
+    @patient
     def expire(self, engine: sql.Engine) -> None:
         """Put trials of dead workers back, also of those that died before their first sign of life."""
         with warnings.catch_warnings():
@@ -116,10 +119,11 @@ class Queue:
 
         try:
             self.study.optimize(objective, n_trials=1, catch=(Unplanned,))
-        except StorageInternalError:  # the result is stored already; its trial expires and is found finished
+        except LOST:  # the result is stored already; its trial expires and is found finished
             return False
         return True
 
+    @patient
     def _rows(self, *states: TrialState) -> list[FrozenTrial]:
         rows = self.study.get_trials(deepcopy=False, states=states)
         return [row for row in rows if PLANNED in row.user_attrs]

@@ -10,6 +10,7 @@ from time import sleep
 from typing import Any, TypeVar
 
 import sqlalchemy as sql
+from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from thinnet.study.configuration import Configuration, TrialKey
@@ -42,6 +43,9 @@ SOURCE = sql.Table(
 TRIES, PAUSE = 60, 1.0
 """How often, and after how many seconds, a lost connection is tried again."""
 
+LOST = (OperationalError, StorageInternalError)
+"""What SQLAlchemy and Optuna raise where the database cannot be reached."""
+
 LASTING = ("disk is full", "malformed", "readonly", "not a database")
 """What a repetition does not mend."""
 
@@ -56,7 +60,7 @@ def patient(function: F) -> F:
         for _ in range(TRIES):
             try:
                 return function(*arguments, **named)
-            except OperationalError as error:
+            except LOST as error:
                 if any(words in str(error) for words in LASTING):
                     raise
                 sleep(PAUSE)

@@ -2,9 +2,10 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
 from rich.console import Console
@@ -13,9 +14,12 @@ from thinnet.report.formatting import counted
 from thinnet.report.table import Table
 from thinnet.study.halving import trials_in_all
 from thinnet.study.plan import StudyError
-from thinnet.study.store import NAME, Store, storage_at
+from thinnet.study.store import DONE, NAME, Store, UnreachableError, storage_at
 from thinnet.study.workers.problem import problem_of, restored
-from thinnet.study.workers.work import DONE, work
+from thinnet.study.workers.records import LOST, PAUSE, TRIES
+from thinnet.study.workers.work import work
+
+T = TypeVar("T")
 
 
 def open_studies(url: str, wanted: str | None) -> list[str]:
@@ -47,23 +51,34 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
         StudyError: the database cannot be reached, or the data of this machine are others.
     """
     begun, trained = time.monotonic(), 0
+    storage_at(url).engine.dispose()  # a wrong URL is refused at once; a connection that is lost later is tried again
     while True:
-        names = open_studies(url, wanted)
+        names = _patiently(lambda: open_studies(url, wanted))
         if not names:
             if trained or time.monotonic() - begun > wait:
                 return trained
             time.sleep(1)
             continue
         with tempfile.TemporaryDirectory() as folder:
-            store = Store.join(Path(folder), url, names[0])
+            store = _patiently(partial(Store.join, Path(folder), url, names[0]))
             try:
-                dataset, plan = problem_of(store, data)
+                dataset, plan = _patiently(partial(problem_of, store, data))
                 console.print(f"{names[0]}: working on {dataset.name}", soft_wrap=True)
                 for trial in work(store, dataset, plan):
                     trained += 1
                     console.print(f"{trial.configuration.label}, seed {trial.seed}: {trial.failed or f'{trial.loss:.4g}'}")
             finally:
                 store.close()
+
+
+def _patiently(action: Callable[[], T]) -> T:
+    """Repeat an action while the database cannot be reached."""
+    for _ in range(TRIES):
+        try:
+            return action()
+        except (*LOST, UnreachableError):
+            time.sleep(PAUSE)
+    return action()
 
 
 def statuses(url: str) -> list[dict[str, Any]]:

@@ -12,9 +12,6 @@ from thinnet.study.trial import Trial, run_trial
 REST, EXPIRE = 0.2, 10.0
 """Seconds between two looks into an empty queue, and between two searches for trials of dead workers."""
 
-DONE = "done"
-"""The mark on a study that has all its trials."""
-
 
 def train_one(store: Store, data: Dataset, plan: Plan) -> Trial | None:
     """Train one trial of the queue, and record it.
@@ -35,7 +32,7 @@ def train_one(store: Store, data: Dataset, plan: Plan) -> Trial | None:
 def work(store: Store, data: Dataset, plan: Plan) -> Iterator[Trial]:
     """Train trials, and yield each, until the study is done. Where the queue is empty, wait."""
     expired = time.monotonic()
-    while not store.study.user_attrs.get(DONE):
+    while not store.done:
         trial = train_one(store, data, plan)
         if trial is not None:
             yield trial
