@@ -57,7 +57,7 @@ def _attention(dtype: torch.dtype, length: int, is_causal: bool, rounds: int) ->
         **{name: ours(is_causal, RATE, path) for name, path in narrow.items()},
     }
     steps = {name: lambda run=run: torch.autograd.grad(run(*x), x, gradient) for name, run in candidates.items()}
-    return {name: round(value * 1e3, 2) for name, value in interleaved(steps, rounds).items()}
+    return {name: round(value * 1e3, 2) for name, value in interleaved(steps, rounds).items()}  # pyright: ignore[reportArgumentType]
 
 
 CANDIDATES: dict[str, tuple[type[nn.Module], Callable[[float], Callable[..., Tensor]], float]] = {

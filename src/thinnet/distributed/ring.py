@@ -132,7 +132,7 @@ def _settings(
         key = NoiseKey("ring_attention", rates.tensor(0.0, q.device), zero)
     elif key.step is None:  # without an address the ranks agree on a seed
         key.seed = agree(key.seed, group)
-    return Settings(None, key.rate, *key.address, *[None] * 6, 1.0, -1, -1, 0)
+    return Settings(None, key.rate, *key.address, *[None] * 6, 1.0, -1, -1, 0)  # pyright: ignore[reportCallIssue]
 
 
 class _Ring(torch.autograd.Function):
@@ -151,7 +151,7 @@ class _Ring(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         q, k, v, y, lse = ctx.saved_tensors
         settings, order, group = ctx.where
         dq, dk, dv = (torch.zeros_like(x, dtype=torch.float32) for x in (q, k, v))

@@ -43,14 +43,14 @@ def attention_forward(
     """Returns attention `(B, T, H, D)`, and no weights: an attention function of transformers."""
     if dropout == 0 or kwargs.get("softcap") is not None:  # the latter is refused there
         more = kwargs if position_bias is None else kwargs | {"position_bias": position_bias}
-        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **more)
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **more)  # pyright: ignore[reportArgumentType]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     causal = bool(causal) and attention_mask is None and query.shape[2] > 1
     mask = attention_mask
     if position_bias is not None and (attention_mask is None or attention_mask.dtype != torch.bool):
         mask = position_bias if attention_mask is None else position_bias + attention_mask
     elif position_bias is not None:
-        mask = position_bias.where(attention_mask, -torch.inf)
+        mask = position_bias.where(attention_mask, -torch.inf)  # pyright: ignore[reportArgumentType, reportCallIssue]
     if causal and mask is not None:
         past = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
         mask, causal = mask.where(past, -torch.inf), False

@@ -64,7 +64,7 @@ def attend(
     else:
         rate, seed = key.rate, key.seed
         where = {"step": key.step, "site": key.site, "samples": key.samples}
-    y, _ = attention(*whole, rate, seed, **where, mask=mask, scale=scale, window=window, function=function, **options)
+    y, _ = attention(*whole, rate, seed, **where, mask=mask, scale=scale, window=window, function=function, **options)  # pyright: ignore[reportCallIssue]
     return y if q.ndim == 4 else y.reshape(*lead, *y.shape[1 if q.ndim > 4 else 2 :])
 
 

@@ -59,7 +59,7 @@ def attention(
         mask = mask.expand(*q.shape[:3], k.shape[2])
     left, right = (-1 if size is None else size for size in window)
     options = RENORMALISED * renormalised + COLUMNS * columns + BACKEND * (0 if backend == "reference" else PATHS[backend])
-    settings = Settings(
+    settings = Settings(  # pyright: ignore[reportCallIssue]
         *(mask, rate, seed, step, site, samples, heads, head_scale),
         *(_positions(first, q) for first in (first_query, first_key)),
         *(query_starts, key_starts, q.shape[-1] ** -0.5 if scale is None else scale, left, right, options),

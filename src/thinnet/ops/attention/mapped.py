@@ -24,21 +24,21 @@ class Mapped(torch.autograd.Function):
 
     @staticmethod
     def forward(run: Run, *arguments: Any) -> tuple[Tensor, Tensor]:
-        return run(*arguments[:3], Settings(*arguments[3:]))
+        return run(*arguments[:3], Settings(*arguments[3:]))  # pyright: ignore[reportCallIssue]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         return None
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], run: Run, *arguments: Any) -> Any:
+    def vmap(info: Any, in_dims: tuple[Any, ...], run: Run, *arguments: Any) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Joins the mapped axis and the samples; runs one index after the other where more differs than `JOINED`."""
         n, settings, dims = info.batch_size, Settings(*arguments[3:]), Settings(*in_dims[4:])
         others = (dim for name, dim in dims._asdict().items() if name not in JOINED)
         if settings.query_starts is not None or any(dim is not None for dim in others):
             columns = [[x] * n if dim is None else x.unbind(dim) for x, dim in zip(arguments, in_dims[1:], strict=True)]
             rows = zip(*columns, strict=True)
-            parts = [run(*row[:3], Settings(*row[3:])) for row in rows]
+            parts = [run(*row[:3], Settings(*row[3:])) for row in rows]  # pyright: ignore[reportCallIssue]
             return tuple(torch.stack(part) for part in zip(*parts, strict=True)), (0, 0)
         q, k, v = (_join(x, dim, n) for x, dim in zip(arguments[:3], in_dims[1:4], strict=True))
         y, lse = run(q, k, v, _join_settings(settings, dims, n, len(q) // n))
@@ -62,9 +62,9 @@ def _join_settings(settings: Settings, dims: Settings, n: int, batch: int) -> Se
         samples = samples.unsqueeze(-1) + torch.arange(batch, device=device)
     scale = settings.head_scale
     return settings._replace(
-        mask=None if settings.mask is None else _join(settings.mask, dims.mask, n),
-        step=of_each(settings.step, dims.step),
-        samples=of_each(samples, dims.samples),
+        mask=None if settings.mask is None else _join(settings.mask, dims.mask, n),  # pyright: ignore[reportArgumentType]
+        step=of_each(settings.step, dims.step),  # pyright: ignore[reportArgumentType]
+        samples=of_each(samples, dims.samples),  # pyright: ignore[reportArgumentType]
         head_scale=None if scale is None else scale.expand(batch, -1).repeat(n, 1),
         first_query=of_each(settings.first_query),
         first_key=of_each(settings.first_key),

@@ -104,7 +104,7 @@ def _head_factor(s: Settings, z: Tensor) -> Tensor:
 
 def _noisy(z: Tensor, s: Settings) -> tuple[Tensor, Tensor]:
     """Returns the logits that the softmax reads, and the factor of each weight behind it."""
-    kept = kept_weights(s, *z.shape, z.device)
+    kept = kept_weights(s, *z.shape, z.device)  # pyright: ignore[reportCallIssue]
     factor = _head_factor(s, z).expand_as(z)
     if s.options & RENORMALISED:
         nothing = ~(kept & (z > -torch.inf)).any(-1, keepdim=True)
@@ -168,8 +168,8 @@ def _dense_backward(
 
 def backward(dy: Tensor, y: Tensor, lse: Tensor, q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, ...]:
     """Returns the gradients in q, k, v and the logits, the last one empty unless it is asked for."""
-    *rest, of_logits = rest
-    s = Settings(*rest)
+    *settings, of_logits = rest
+    s = Settings(*settings)
     if s.query_starts is None:
         dq, dk, dv, dz = _dense_backward(dy, q, y, lse, k, v, s)
         return dq, dk, dv, dz if of_logits else dz.new_empty(0)

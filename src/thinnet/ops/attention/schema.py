@@ -89,7 +89,7 @@ def _twice(ctx: Any, dy: Tensor, q: Tensor, k: Tensor, v: Tensor, settings: Sett
     """Returns the gradients as functions that autograd differentiates again: those of the reference."""
     inputs = [x for x, needed in zip((q, k, v, settings.mask), ctx.needs_input_grad, strict=False) if needed]
     y, _ = reference.forward(q, k, v, *settings)
-    found = iter(torch.autograd.grad(y, inputs, dy, create_graph=True))
+    found = iter(torch.autograd.grad(y, inputs, dy, create_graph=True))  # pyright: ignore[reportArgumentType, reportCallIssue]
     return *(next(found) if needed else None for needed in ctx.needs_input_grad[:4]), *(None,) * 15
 
 

@@ -119,7 +119,7 @@ def whole_kernel(
             z = logits(zeros, tl.zeros((32, 16), tl.float32), masked, rows, at - start, T, S, positions, at, m_row, m_column,
                        0.0, low, high, MASK)  # fmt: skip
             lives = (z > float("-inf")) & (halves(drawn[j]) >= threshold)
-            kept = tl.maximum(kept, tl.max(lives.to(tl.int32), 1)[:, None])
+            kept = tl.maximum(kept, tl.max(lives.to(tl.int32), 1)[:, None])  # pyright: ignore[reportArgumentType, reportCallIssue]
     at_rows = whole + (batch * H + h) * QUERY_ROWS + begin + rows
     tl.store(at_rows[:, None], 1 - kept, mask=(rows < T)[:, None])
 
@@ -281,7 +281,7 @@ def keys_kernel(
     columns = (at - start).to(tl.int32)
     if tl.min(columns) >= S:
         return
-    if tl.max(columns) < 0:
+    if tl.max(columns) < 0:  # pyright: ignore[reportOperatorIssue]
         return
     sample = of_sample(samples, b, ONE_SAMPLE) + (b if ONE_SAMPLE else 0)
     d, e = tl.arange(0, WIDTH), tl.arange(0, VALUES)

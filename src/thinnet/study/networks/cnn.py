@@ -30,8 +30,8 @@ class Network(nn.Sequential):
         head = {"flat": nn.Flatten(), "hidden": nn.Linear(channels * rows * columns, units), "relu": nn.ReLU()}
         super().__init__(layers | head | {"head": Dropout(), "output": nn.Linear(units, classes)})
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x if x.is_floating_point() else x / 255)
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input if input.is_floating_point() else input / 255)
 
 
 def block(inputs: int, outputs: int, norm: bool) -> nn.Sequential:

@@ -44,7 +44,7 @@ def check_classes(path: Path, targets: np.ndarray, classes: Sequence[str]) -> No
     counts = np.bincount(targets, minlength=len(classes))
     if counts.min() < FEWEST_IN_CLASS:
         rule = f"every class of {path} must have at least {FEWEST_IN_CLASS} samples"
-        got = f"{counts.min()} of {classes[counts.argmin()]!r}"
+        got = f"{counts.min()} of {classes[int(counts.argmin())]!r}"
         raise StudyError(COMMAND, rule, got, "Add samples, or remove the class.")
 
 
