@@ -163,6 +163,25 @@ def data():
     assert "p = 0.6, seed 0 failed:" in shown.out
 
 
+def test_an_error_of_the_model_in_training_is_a_row_and_ends_the_study_only_without_dropout(study: Callable, tmp_path: Path):
+    text = """
+from torch import nn
+import torch
+
+batch = 53  # one sample is left for the last batch
+
+def model(): return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, 2))
+def data():
+    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > 0).long()
+"""
+    (tmp_path / "breaks.py").write_text(text)
+    outcome = study(tmp_path / "breaks.py", "--rates", "0.3", "--out", tmp_path / "out")
+    assert outcome.code == 2
+    assert "training without dropout must succeed, but seed 0 failed; got" in outcome.err
+    assert "ValueError: Expected more than 1 value per channel" in outcome.err
+
+
 def test_a_result_is_written_once(tmp_path: Path):
     store = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
     first = Trial(Configuration("dropout", 0.1 + 0.2), 0, {"validation_loss": [0.5]}, 0, 1.0, failed="no memory")

@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from thinnet import DropoutRNG
+from thinnet.models.loading import described
 from thinnet.study.configuration import WEIGHT_DECAY, Configuration, TrialKey
 from thinnet.study.dataset import EVALUATION_ROWS, Dataset, Split
 from thinnet.study.network import schedules_of, seeded_network, thinned
@@ -76,13 +77,16 @@ class Trial:
 def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey) -> Trial:
     """Train one trial and save its weights in the folder of the study.
 
-    A loss that is not finite and memory that does not suffice are results too: the trial says why it failed.
+    A loss that is not finite, memory that does not suffice and an error of the model are results too: the trial says why it
+    failed.
     """
     try:
         with one_thread():
             trial, states = train(data, plan, key)
-    except (StudyError, MemoryError, torch.OutOfMemoryError) as error:
-        return Trial(*key, {}, 0, 0.0, failed=" ".join(str(error).split()) or type(error).__name__)
+    except StudyError as error:
+        return Trial(*key, {}, 0, 0.0, failed=str(error))
+    except (MemoryError, RuntimeError, ValueError) as error:
+        return Trial(*key, {}, 0, 0.0, failed=described(error))
     return replace(trial, digest=save_weights(weights_path(folder, key), states))
 
 
