@@ -60,15 +60,16 @@ def refused() -> None:
         ring_attention(q.double(), q.double(), q.double(), p=0.1, training=False)
 
 
-dist.init_process_group("gloo", timeout=timedelta(seconds=60))
-site = thinnet.nn.AttentionDropout(0.4)
-thinnet.DropoutRNG(5).bind(nn.Sequential(site)).at(3, [7, 9])
-for case in CASES:
-    assert_equal_to_one_device(0.0, case, None)
-    assert_equal_to_one_device(0.3, case, None)
-    assert_equal_to_one_device(0.4, case, site)
-refused()
-half = dist.new_subgroups(dist.get_world_size() // 2)[0]  # a ring of some of the ranks
-x = torch.randn(1, 2, 6, 4)
-assert ring_attention(x, x, x, p=0.5, training=True, group=half).shape == x.shape
-dist.destroy_process_group()
+if __name__ == "__main__":
+    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    site = thinnet.nn.AttentionDropout(0.4)
+    thinnet.DropoutRNG(5).bind(nn.Sequential(site)).at(3, [7, 9])
+    for case in CASES:
+        assert_equal_to_one_device(0.0, case, None)
+        assert_equal_to_one_device(0.3, case, None)
+        assert_equal_to_one_device(0.4, case, site)
+    refused()
+    half = dist.new_subgroups(dist.get_world_size() // 2)[0]  # a ring of some of the ranks
+    x = torch.randn(1, 2, 6, 4)
+    assert ring_attention(x, x, x, p=0.5, training=True, group=half).shape == x.shape
+    dist.destroy_process_group()

@@ -58,8 +58,8 @@ class Step:
 def loss_of(output: Any) -> Tensor:
     """Returns the loss of a model: a scalar output or `output.loss`, else the mean square of what it returns.
 
-    >>> loss_of(torch.tensor([3.0, 4.0]))
-    tensor(12.5000)
+    >>> loss_of(torch.tensor([3.0, 4.0], requires_grad=True)).item()
+    12.5
     """
     own = output if isinstance(output, Tensor) and output.ndim == 0 else getattr(output, "loss", None)
     if isinstance(own, Tensor):

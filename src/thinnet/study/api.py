@@ -68,7 +68,7 @@ def run(
         >>> import tempfile, thinnet.study
         >>> study = thinnet.study.run("toy", rates=[0.1], seeds=1, epochs=2, out=tempfile.mkdtemp(), quiet=True)
         >>> study.verdict.headline
-        'No answer yet: an interval needs at least 3 seeds.'
+        'No answer yet: the evidence needs at least 8 seeds.'
         >>> len(study.document["configurations"]), study.report.name
         (2, 'index.html')
     """

@@ -75,7 +75,7 @@ def attention(
     Source: Vaswani et al. 2017, arXiv:1706.03762; Dao et al. 2022, arXiv:2205.14135 (no stored weights).
 
     >>> q = k = v = torch.randn(2, 4, 6, 8)
-    >>> torch.equal(attention(q, k, v, p=0.1, training=False), F.scaled_dot_product_attention(q, k, v))
+    >>> torch.equal(attention(q, k, v, p=0.1, training=False), torch.nn.functional.scaled_dot_product_attention(q, k, v))
     True
     """
     if not isinstance(q, Tensor):

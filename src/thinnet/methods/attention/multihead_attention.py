@@ -65,6 +65,7 @@ class MultiheadAttention(nn.Module):
 
     Source: Vaswani et al. 2017, arXiv:1706.03762; Zhou et al. 2020, arXiv:2004.13342.
 
+    >>> from thinnet.nn import DropKey
     >>> layer, x = MultiheadAttention(16, 4, dropout=DropKey(0.3), drop_head=0.2, batch_first=True), torch.randn(2, 5, 16)
     >>> y, weights = layer(x, x, x)
     >>> y.shape, torch.allclose(weights.sum(-1), torch.ones(2, 5))
