@@ -216,11 +216,6 @@ def test_pretrained_models_take_rates_and_sites(name: str) -> None:
     assert all(p in (None, 0.375) for p in noise.values())
     ours, by_hand = {"thinnet::apply_noise", "thinnet::attention"}, {"aten::rand", "aten::uniform"}
     assert noise.keys() <= ours | by_hand  # masks by hand keep no address
-        "thinnet::apply_noise",
-        "thinnet::attention",
-        "aten::rand",
-        "aten::uniform",
-    }  # masks by hand keep no address
 
 
 def test_a_rate_of_a_configuration_has_its_name_there() -> None:

@@ -99,8 +99,9 @@ def test_rivals_are_compared_with_the_choice_on_the_test_set(study: Callable, cs
 
 
 def test_width_needs_a_model_that_takes_one(study: Callable, tmp_path: Path):
-    text = "import torch\nfrom torch import nn\ndef model(): return nn.Sequential(nn.Linear(2, 4), nn.Dropout(), nn.Linear(4, 1))\n"
-    (tmp_path / "narrow.py").write_text(text + "def data(): return torch.randn(60, 2), torch.randn(60)\n")
+    model = "def model(): return nn.Sequential(nn.Linear(2, 4), nn.Dropout(), nn.Linear(4, 1))"
+    data = "def data(): return torch.randn(60, 2), torch.randn(60)"
+    (tmp_path / "narrow.py").write_text("\n".join(["import torch", "from torch import nn", model, data]))
     outcome = study(tmp_path / "narrow.py", "--against", "width", "--out", tmp_path / "out")
     assert (outcome.code, "--against: model() must take a width" in outcome.err) == (2, True)
 

@@ -91,9 +91,7 @@ def test_bca_lies_within_the_data_in_every_unit(d: np.ndarray):
     slack = 1e-9 * np.abs(d).max()
     assert d.min() - slack <= one.low <= one.high <= d.max() + slack
     scaled = (4 * one.low, 4 * one.mean, 4 * one.high)
-    assert (other.low, other.mean, other.high) == pytest.approx(
-        scaled, rel=1e-9, abs=1e-300
-    )  # the smallest numbers are denormal
+    assert (other.low, other.mean, other.high) == pytest.approx(scaled, rel=1e-9, abs=1e-300)
 
 
 def test_equal_differences_have_an_interval_of_no_width():
