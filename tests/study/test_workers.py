@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -206,6 +207,27 @@ def test_a_queue_holds_each_trial_once_and_takes_back_what_ran(tmp_path: Path):
         pass
     assert sorted(taken) == sorted(keys)
     store.close()
+
+
+def test_two_workers_never_take_one_trial(tmp_path: Path):
+    store = Store(tmp_path / "out", LOCAL)
+    keys = [TrialKey(BASELINE, seed) for seed in range(40)]
+    store.queue.put(keys)
+    taken: list[TrialKey] = []
+    stores = [Store.join(tmp_path / "out", store.url, store.name) for _ in range(2)]
+
+    def work(other: Store) -> None:
+        while other.queue.take(lambda key: taken.append(key) or 0.5):
+            pass
+
+    threads = [threading.Thread(target=work, args=(other,)) for other in stores]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(keys)
+    for each in (*stores, store):
+        each.close()
 
 
 def test_bad_databases_are_refused_and_stay_as_they_are(study: Callable, tmp_path: Path):

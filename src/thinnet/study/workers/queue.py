@@ -8,9 +8,10 @@ from typing import Any
 import optuna
 import sqlalchemy as sql
 from optuna.distributions import BaseDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import event
 
 from thinnet.study.configuration import Configuration, TrialKey
 from thinnet.study.workers.records import LOST, patient
@@ -38,12 +39,20 @@ class Storage(RDBStorage):
                 **more,
             )
 
+        if url.startswith("sqlite"):
+            event.listen(self.engine, "begin", _immediate)
+
     def record_heartbeat(self, trial_id: int) -> None:
         """Record a sign of life, if the database can be reached."""
         try:
             super().record_heartbeat(trial_id)
         except Exception:  # whatever the driver raises: the next one may succeed
             return
+
+
+def _immediate(connection: sql.Connection) -> None:
+    """Begin with the lock of SQLite: after a mere read, two workers could take one trial."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 class Unplanned(Exception):
@@ -107,12 +116,16 @@ class Queue:
         if not self._rows(TrialState.WAITING):
             return False
 
+        finished = False
+
         def objective(trial: optuna.Trial) -> float:
+            nonlocal finished
             if PLANNED not in trial.user_attrs:
                 raise Unplanned
             values = {name: _suggested(trial, name, distribution) for name, distribution in self.space.items()}
             seed = values.pop("seed")
             loss = work(TrialKey(Configuration(**values), seed))
+            finished = True
             if loss is None:
                 raise optuna.TrialPruned
             return loss
@@ -121,6 +134,9 @@ class Queue:
             self.study.optimize(objective, n_trials=1, catch=(Unplanned,))
         except LOST:  # the result is stored already; its trial expires and is found finished
             return False
+        except (ValueError, UpdateFinishedTrialError):  # a worker that was thought dead has told the result first
+            if not finished:
+                raise
         return True
 
     @patient
