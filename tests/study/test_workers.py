@@ -4,11 +4,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -209,25 +210,13 @@ def test_a_queue_holds_each_trial_once_and_takes_back_what_ran(tmp_path: Path):
     store.close()
 
 
-def test_two_workers_never_take_one_trial(tmp_path: Path):
+def test_a_worker_that_looks_for_a_trial_holds_the_lock_of_sqlite(tmp_path: Path):
     store = Store(tmp_path / "out", LOCAL)
-    keys = [TrialKey(BASELINE, seed) for seed in range(40)]
-    store.queue.put(keys)
-    taken: list[TrialKey] = []
-    stores = [Store.join(tmp_path / "out", store.url, store.name) for _ in range(2)]
-
-    def work(other: Store) -> None:
-        while other.queue.take(lambda key: taken.append(key) or 0.5):
-            pass
-
-    threads = [threading.Thread(target=work, args=(other,)) for other in stores]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(taken) == sorted(keys)
-    for each in (*stores, store):
-        each.close()
+    with store.records.engine.begin() as connection, closing(sqlite3.connect(tmp_path / "out" / DATABASE, timeout=0)) as other:
+        connection.exec_driver_sql("SELECT * FROM trials").all()
+        with pytest.raises(sqlite3.OperationalError, match="locked"):  # or both could take the trial that both have read
+            other.execute("BEGIN IMMEDIATE")
+    store.close()
 
 
 def test_bad_databases_are_refused_and_stay_as_they_are(study: Callable, tmp_path: Path):

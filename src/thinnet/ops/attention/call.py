@@ -76,6 +76,10 @@ def _positions(first: Tensor | int | None, q: Tensor) -> Tensor | None:
 
 
 def check(function: str, q: Tensor, k: Tensor, v: Tensor, query_starts: Tensor | None, key_starts: Tensor | None) -> None:
+    """Refuses what the kernels cannot take, before anything is drawn.
+
+    Raises: TypeError for a dtype or a layout; ValueError for shapes that do not fit.
+    """
     for name, x in (("q", q), ("k", k), ("v", v)):
         if not x.is_floating_point() or x.layout != torch.strided:
             raise TypeError(f"{function}: {name} must be a dense floating-point tensor; got {x.dtype}, {x.layout}.")
