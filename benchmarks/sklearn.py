@@ -31,7 +31,7 @@ from sklearn.preprocessing import StandardScaler
 
 from benchmarks.measure import write
 from thinnet.sklearn import DropoutClassifier, DropoutRegressor
-from thinnet.study.statistics import crossed_interval
+from thinnet.study.evidence.statistics import crossed_interval
 
 BATCH, ROUNDS, SEEDS, FOLDS = 200, 3, 2, 4
 WORK = 15_000

@@ -1,6 +1,7 @@
 """The shape of the code base: imports run downwards, lists agree with each other, the core needs torch alone."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -28,6 +29,7 @@ FLOORS = [
     ("cli", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
+STUDY = ["design", "data", "training", "workers", "evidence", "findings", "report"]
 
 
 def modules() -> list[Path]:
@@ -58,6 +60,16 @@ def test_imports_run_downwards() -> None:
         for name in imported(path)
         if room(path) in LEVEL and LEVEL[name] > LEVEL[room(path)]
     ]
+    assert not wrong
+
+
+def test_imports_in_the_study_run_downwards() -> None:
+    wrong = []
+    for folder in STUDY:
+        above = "|".join(STUDY[STUDY.index(folder) + 1 :])
+        for path in sorted((PACKAGE / "study" / folder).rglob("*.py")):
+            found = re.findall(rf"thinnet\.study\.(?:{above})\b.*", path.read_text()) if above else []
+            wrong += [f"{path.relative_to(PACKAGE)}: {line}" for line in found]
     assert not wrong
 
 

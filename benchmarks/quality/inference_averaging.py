@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.quality.inference_networks import digits, network, over_seeds, rounded, train, write
 from thinnet.inference.calibration.fitting import fit_temperature, log_probabilities
 from thinnet.inference.monte_carlo.sampling import sample
-from thinnet.study.statistics import crossed_interval
+from thinnet.study.evidence.statistics import crossed_interval
 
 SEEDS, DRAWS, WIDTH, P, P_INPUT = 20, 100, 256, 0.5, 0.2
 TRAINING = {"epochs": 150, "batch": 50, "lr": 1e-3, "weight_decay": 1e-4}

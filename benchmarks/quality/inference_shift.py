@@ -15,7 +15,7 @@ from torchmetrics.functional.classification import binary_auroc
 
 from benchmarks.quality.inference_networks import digits, network, over_seeds, rounded, train, write
 from thinnet.inference.monte_carlo.sampling import sample
-from thinnet.study.statistics import crossed_interval
+from thinnet.study.evidence.statistics import crossed_interval
 
 SEEDS, DRAWS, WIDTH, P = 20, 50, 256, 0.5
 TRAINING = {"epochs": 100, "batch": 50, "lr": 1e-3, "weight_decay": 1e-4}

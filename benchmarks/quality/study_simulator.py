@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from thinnet.study.configuration import Configuration, TrialKey
-from thinnet.study.dataset import Dataset, Split
-from thinnet.study.halving import current_look
-from thinnet.study.outcomes import select
-from thinnet.study.plan import Plan
-from thinnet.study.results import Results, conclude
-from thinnet.study.runner import missing
-from thinnet.study.scores import Scores
-from thinnet.study.tasks import Classification
-from thinnet.study.trial import VIEWS, Trial
+from thinnet.study.data.dataset import Dataset, Split
+from thinnet.study.data.tasks import Classification
+from thinnet.study.design.configuration import Configuration, TrialKey
+from thinnet.study.design.halving import current_look
+from thinnet.study.design.plan import Plan
+from thinnet.study.findings.outcomes import select
+from thinnet.study.findings.results import Results, conclude
+from thinnet.study.training.scores import Scores
+from thinnet.study.training.trial import VIEWS, Trial
+from thinnet.study.workers.runner import missing
 
 SEEDS, EPOCHS, DEVELOPMENT, VALIDATION, TEST = 8, 30, 240, 60, 100
 PLAN = Plan(epochs=EPOCHS)

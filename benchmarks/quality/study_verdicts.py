@@ -17,7 +17,7 @@ from benchmarks.quality.inference_pictures import save
 from benchmarks.quality.study_simulator import BEST, DATA, DEVELOPMENT, EFFECT, MIXES, PLAN, SEEDS, TEST, VALIDATION, simulated
 from benchmarks.tables import load
 from thinnet.report.figure import Figure, Panel, bars, grid
-from thinnet.study.verdict import judge
+from thinnet.study.findings.verdict import judge
 
 RUNS, FEWER, BATCH, ALPHA = 2000, 600, 50, 0.05
 """The runs without an effect, on which the false "yes" rests, and all others."""

@@ -20,15 +20,15 @@ from sklearn import datasets
 
 from benchmarks.measure import write
 from thinnet.report.progress import tracked
-from thinnet.study.configuration import DROPOUT, THIN, Configuration, TrialKey
-from thinnet.study.cost import Ratio, ratio, to_target
-from thinnet.study.dataset import Dataset
-from thinnet.study.network import seeded_network
-from thinnet.study.plan import Plan
-from thinnet.study.preparing import prepare
-from thinnet.study.statistics import crossed_interval
-from thinnet.study.tables import from_arrays, read_table
-from thinnet.study.trial import Trial, one_thread, score, train
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import from_arrays, read_table
+from thinnet.study.design.configuration import DROPOUT, THIN, Configuration, TrialKey
+from thinnet.study.design.plan import Plan
+from thinnet.study.evidence.statistics import crossed_interval
+from thinnet.study.findings.cost import Ratio, ratio, to_target
+from thinnet.study.training.network import seeded_network
+from thinnet.study.training.trial import Trial, one_thread, score, train
 
 SEEDS, RATES, GROUPS, KNOB = 10, (0.2, 0.5), (1, 4), (1, 2, 4, 8, 16)
 PLAN = Plan(rates=RATES, hidden=(512, 512), batch=128, methods=(DROPOUT, THIN))

@@ -29,8 +29,8 @@ import thinnet
 from benchmarks.measure import RESULTS, machine
 from benchmarks.tables import table
 from thinnet.report.progress import tracked
-from thinnet.study.perceptron import perceptron
-from thinnet.study.statistics import seed_interval
+from thinnet.study.evidence.statistics import seed_interval
+from thinnet.study.training.perceptron import perceptron
 
 RATES, SEEDS, WRONG = (0.0, 0.2, 0.5), tuple(range(1, 13)), 0.3
 WIDTHS, EPOCHS, BATCH, RATE_OF_LEARNING, TRAINED_ON = (256, 256), 100, 64, 3e-3, 897

@@ -13,7 +13,7 @@ from thinnet.cli import app
 from thinnet.methods.registry import REGISTRY
 from thinnet.models.recommend.evidence import EVIDENCE
 from thinnet.models.recommend.recommend import STUDIED
-from thinnet.study.configuration import METHODS, SCHEDULES
+from thinnet.study.design.configuration import METHODS, SCHEDULES
 
 
 def blocks(kind: type[nn.Module], count: int) -> nn.ModuleList:

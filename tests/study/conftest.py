@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from thinnet.cli import app
-from thinnet.study.plan import Plan
-from thinnet.study.reading import open_problem
+from thinnet.study.data.reading import open_problem
+from thinnet.study.design.plan import Plan
 from thinnet.study.request import Request
 
 TINY = ("--rates", "0.3,0.6", "--seeds", "3", "--epochs", "3", "--hidden", "16", "--jobs", "1")

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import thinnet.study
-from thinnet.study.plan import StudyError
+from thinnet.study.design.plan import StudyError
 
 TINY = {"rates": [0.3, 0.6], "seeds": 3, "epochs": 3, "hidden": [16], "quiet": True}
 

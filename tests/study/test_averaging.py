@@ -8,19 +8,19 @@ import pytest
 import torch
 
 import thinnet
-from thinnet.study import averaging
-from thinnet.study.averaging import SAMPLES, averaged, averages_on_test, averaging_text
-from thinnet.study.configuration import Configuration, TrialKey
-from thinnet.study.contrast import Contrast
-from thinnet.study.evidence import Evidence
-from thinnet.study.network import seeded_network
-from thinnet.study.plan import Plan
-from thinnet.study.preparing import prepare
-from thinnet.study.statistics import Interval
-from thinnet.study.tables import read_table
-from thinnet.study.tasks import Classification, Regression
-from thinnet.study.trial import CURVES, Trial
-from thinnet.study.weights import save_weights, weights_path
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import read_table
+from thinnet.study.data.tasks import Classification, Regression
+from thinnet.study.design.configuration import Configuration, TrialKey
+from thinnet.study.design.plan import Plan
+from thinnet.study.evidence.agreement import Evidence
+from thinnet.study.evidence.contrast import Contrast
+from thinnet.study.evidence.statistics import Interval
+from thinnet.study.findings import averaging
+from thinnet.study.findings.averaging import SAMPLES, averaged, averages_on_test, averaging_text
+from thinnet.study.training.network import seeded_network
+from thinnet.study.training.trial import CURVES, Trial
+from thinnet.study.training.weights import save_weights, weights_path
 
 CLASSES = Classification(("a", "b", "c"))
 

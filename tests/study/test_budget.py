@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thinnet.study import budget
-from thinnet.study.budget import begun_with, fitted, limits_in_words, seconds_per_row, within
-from thinnet.study.plan import Plan, StudyError
-from thinnet.study.preparing import prepare
-from thinnet.study.tables import read_table
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import read_table
+from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.workers import budget
+from thinnet.study.workers.budget import begun_with, fitted, limits_in_words, seconds_per_row, within
 
 SMALL = Plan(rates=(0.5,), hidden=(8,), batch=256)
 

@@ -12,14 +12,14 @@ from typer.testing import CliRunner
 
 from thinnet import ops
 from thinnet.cli import app
+from thinnet.study.design.plan import DEFAULT_RATES, Plan
 from thinnet.study.options import plan_of
-from thinnet.study.plan import DEFAULT_RATES, Plan
 
 
 def test_json_has_its_schema_and_is_all_of_stdout(study: Callable, csv: Path, tmp_path: Path):
     outcome = study(csv, "--target", "label", "--json", "--out", tmp_path / "out")
     jsonschema = pytest.importorskip("jsonschema")
-    schema = json.loads(resources.files("thinnet.study").joinpath("result.schema.json").read_text())
+    schema = json.loads(resources.files("thinnet.study.report").joinpath("result.schema.json").read_text())
     jsonschema.validate(json.loads(outcome.out), schema, jsonschema.Draft202012Validator)
     assert outcome.out == (tmp_path / "out" / "result.json").read_text()
     assert "3 configurations, 3 seeds" in outcome.err

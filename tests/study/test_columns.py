@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thinnet.study.columns import columns_table, read_columns
-from thinnet.study.tables import read_table
-from thinnet.study.written import text_as_dates, text_as_numbers
+from thinnet.study.data.columns import columns_table, read_columns
+from thinnet.study.data.tables import read_table
+from thinnet.study.data.written import text_as_dates, text_as_numbers
 
 ROWS = 60
 NUMBERS = np.random.default_rng(0).normal(1000, 300, ROWS).round(2)

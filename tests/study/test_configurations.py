@@ -9,13 +9,13 @@ import torch
 
 from thinnet.models.edit.rates import owners
 from thinnet.nn import GaussianDropout
-from thinnet.study.configuration import ALL, BASELINE, METHODS, SCHEDULES, Configuration, TrialKey
-from thinnet.study.halving import FINALISTS, current_look, trials_in_all
-from thinnet.study.network import check_configurations, schedules_of, seeded_network
-from thinnet.study.plan import Plan, StudyError
-from thinnet.study.preparing import prepare
-from thinnet.study.tables import read_table
-from thinnet.study.trial import train
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import read_table
+from thinnet.study.design.configuration import ALL, BASELINE, METHODS, SCHEDULES, Configuration, TrialKey
+from thinnet.study.design.halving import FINALISTS, current_look, trials_in_all
+from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.training.network import check_configurations, schedules_of, seeded_network
+from thinnet.study.training.trial import train
 
 PLAN = Plan(
     rates=(0.4,), hidden=(16, 8), epochs=2, places=(ALL, "input", "hidden1+input"), methods=("dropout", "gaussiandropout")

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from thinnet.study.dataset import Dataset
-from thinnet.study.encoding import table_encoder
-from thinnet.study.preparing import prepare
-from thinnet.study.tables import read_table
-from thinnet.study.targets import infer_task
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.encoding import table_encoder
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import read_table
+from thinnet.study.data.targets import infer_task
 
 
 def load(path: Path, target: str | None, task: str | None = None, seed: int = 0) -> Dataset:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from thinnet.study.design.plan import StudyError
 from thinnet.study.disk import disk_errors
-from thinnet.study.plan import StudyError
 
 
 def full(*arguments: object) -> None:
@@ -23,7 +23,7 @@ def test_full_disk_while_training_keeps_what_is_finished(study: Callable, tmp_pa
         written.append(file)
         full() if len(written) == 4 else fsync(file)
 
-    monkeypatch.setattr("thinnet.study.weights.os.fsync", filling)
+    monkeypatch.setattr("thinnet.study.training.weights.os.fsync", filling)
     stopped = study("wine", "--out", out)
     monkeypatch.undo()
     assert (stopped.code, "Traceback" in stopped.err) == (2, False)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from thinnet.study.equivalence import probabilities
-from thinnet.study.evidence import FEWEST_PAIRS, bca_interval, sign_flip, weigh
-from thinnet.study.statistics import Estimate, crossed_estimate
+from thinnet.study.evidence.agreement import FEWEST_PAIRS, bca_interval, sign_flip, weigh
+from thinnet.study.evidence.equivalence import probabilities
+from thinnet.study.evidence.statistics import Estimate, crossed_estimate
 
 SEEDS, ROWS, RUNS = 8, 60, 150
 FALSE_ALARMS = stats.binom.ppf(1 - 1e-6, RUNS, 0.05)

@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from thinnet.nn import Dropout
-from thinnet.study import lesson as lessons
-from thinnet.study.builtin import load
-from thinnet.study.configuration import Configuration, TrialKey
-from thinnet.study.functions import FUNCTIONS, sampled
-from thinnet.study.network import seeded_network
-from thinnet.study.plan import Plan
-from thinnet.study.problems import PROBLEMS
-from thinnet.study.trial import train
+from thinnet.study.data.builtin import load
+from thinnet.study.data.functions import FUNCTIONS, sampled
+from thinnet.study.design.configuration import Configuration, TrialKey
+from thinnet.study.design.plan import Plan
+from thinnet.study.design.problems import PROBLEMS
+from thinnet.study.findings import lesson as lessons
+from thinnet.study.training.network import seeded_network
+from thinnet.study.training.trial import train
 
 SHORT = ("--epochs", "4", "--batch", "20")
 

@@ -10,21 +10,21 @@ import numpy as np
 import pytest
 import torch
 
-from thinnet.study import comparison_text
 from thinnet.study.command import run_study
-from thinnet.study.comparison import Comparison, compare
-from thinnet.study.configuration import BASELINE, DROPOUT, THIN, Configuration, Line, TrialKey
-from thinnet.study.cost import Ratio, cost, cost_sentences, to_target
-from thinnet.study.evidence import Evidence
-from thinnet.study.network import seeded_network, thinned
-from thinnet.study.outcomes import outcome
-from thinnet.study.plan import Plan, StudyError
-from thinnet.study.preparing import prepare
-from thinnet.study.results import Results
-from thinnet.study.statistics import Interval
-from thinnet.study.tables import read_table
-from thinnet.study.tasks import Classification
-from thinnet.study.trial import CURVES, Trial, train
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import read_table
+from thinnet.study.data.tasks import Classification
+from thinnet.study.design.configuration import BASELINE, DROPOUT, THIN, Configuration, Line, TrialKey
+from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.evidence.agreement import Evidence
+from thinnet.study.evidence.statistics import Interval
+from thinnet.study.findings import comparison_text
+from thinnet.study.findings.comparison import Comparison, compare
+from thinnet.study.findings.cost import Ratio, cost, cost_sentences, to_target
+from thinnet.study.findings.outcomes import outcome
+from thinnet.study.findings.results import Results
+from thinnet.study.training.network import seeded_network, thinned
+from thinnet.study.training.trial import CURVES, Trial, train
 
 BOTH = (DROPOUT, THIN)
 SMALL = Plan(rates=(0.3, 0.6), epochs=3, hidden=(32,), methods=BOTH, groups=2)

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from thinnet.study import configuration_figures as drawn
-from thinnet.study.builtin import load
-from thinnet.study.configuration import BASELINE, Configuration, Line, TrialKey
-from thinnet.study.dataset import Dataset
-from thinnet.study.network import seeded_network
-from thinnet.study.pasted import code_of
-from thinnet.study.plan import Plan
-from thinnet.study.problems import file_of
-from thinnet.study.reliability import _of_classes, reliability
-from thinnet.study.trial import run_trial
-from thinnet.study.user_data import load_file
-from thinnet.study.user_file import open_file
+from thinnet.study.data.builtin import load
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.user_data import load_file
+from thinnet.study.data.user_file import open_file
+from thinnet.study.design.configuration import BASELINE, Configuration, Line, TrialKey
+from thinnet.study.design.plan import Plan
+from thinnet.study.design.problems import file_of
+from thinnet.study.findings.pasted import code_of
+from thinnet.study.findings.reliability import _of_classes, reliability
+from thinnet.study.report import configuration_figures as drawn
+from thinnet.study.training.network import seeded_network
+from thinnet.study.training.trial import run_trial
 
 OWN = """
 import torch

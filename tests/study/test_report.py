@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from thinnet.study.command import run_study
-from thinnet.study.plan import Plan
+from thinnet.study.design.plan import Plan
 
 playwright = pytest.importorskip("playwright.sync_api")
 
@@ -204,8 +204,8 @@ def test_text_of_the_file_is_escaped(reports: dict, open_page: Callable):
 
 def test_report_names_no_other_address():
     import thinnet.report
-    import thinnet.study
+    import thinnet.study.report
 
-    for package in (thinnet.report, thinnet.study):
+    for package in (thinnet.report, thinnet.study.report):
         for path in (Path(package.__path__[0]) / "templates").iterdir():
             assert "http://" not in path.read_text() and "https://" not in path.read_text()

@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 from thinnet.models.edit.rates import owners
-from thinnet.study.configuration import Configuration
-from thinnet.study.network import seeded_network
-from thinnet.study.plan import Plan, StudyError
-from thinnet.study.reading import open_problem
-from thinnet.study.sources import cifar, idx, pictures, text, texts
-from thinnet.study.sources.recognise import CIFAR, IDX, PICTURES, TEXT, TEXTS, recognise
+from thinnet.study.data.reading import open_problem
+from thinnet.study.data.sources import cifar, idx, pictures, text, texts
+from thinnet.study.data.sources.recognise import CIFAR, IDX, PICTURES, TEXT, TEXTS, recognise
+from thinnet.study.design.configuration import Configuration
+from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.training.network import seeded_network
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 6, 8), dtype=np.uint8)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats
 
-from thinnet.study.statistics import crossed_interval, seed_interval
+from thinnet.study.evidence.statistics import crossed_interval, seed_interval
 
 TRIALS = 2000
 FEWEST = stats.binom.ppf(1e-6, TRIALS, 0.93)

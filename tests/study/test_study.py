@@ -14,15 +14,15 @@ import torch
 import torch.nn.functional as F
 from processes import answer_ctrl_c
 
-from thinnet.study.configuration import DROPOUT, Configuration, TrialKey
-from thinnet.study.network import seeded_network
-from thinnet.study.perceptron import perceptron
-from thinnet.study.plan import Plan
-from thinnet.study.preparing import prepare
-from thinnet.study.store import Store
-from thinnet.study.tables import read_table
-from thinnet.study.trial import CURVES, run_trial, train
-from thinnet.study.weights import load_weights
+from thinnet.study.data.preparing import prepare
+from thinnet.study.data.tables import read_table
+from thinnet.study.design.configuration import DROPOUT, Configuration, TrialKey
+from thinnet.study.design.plan import Plan
+from thinnet.study.training.network import seeded_network
+from thinnet.study.training.perceptron import perceptron
+from thinnet.study.training.trial import CURVES, run_trial, train
+from thinnet.study.training.weights import load_weights
+from thinnet.study.workers.store import Store
 
 LONG = ("--rates", "0.5", "--seeds", "6", "--epochs", "40", "--hidden", "32")
 """Twelve trials of about half a second: long enough to be stopped in the middle."""

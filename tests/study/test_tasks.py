@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from thinnet.study.tasks import Classification, Regression
+from thinnet.study.data.tasks import Classification, Regression
 
 
 def test_classification_scores():

@@ -10,13 +10,13 @@ import torch
 
 from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
-from thinnet.study.configuration import Configuration
-from thinnet.study.dataset import Dataset
-from thinnet.study.network import seeded_network
-from thinnet.study.plan import Plan
-from thinnet.study.problems import PROBLEMS, network_file
-from thinnet.study.user_data import load_file
-from thinnet.study.user_file import UserFile, open_file, scored
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.user_data import load_file
+from thinnet.study.data.user_file import UserFile, open_file, scored
+from thinnet.study.design.configuration import Configuration
+from thinnet.study.design.plan import Plan
+from thinnet.study.design.problems import PROBLEMS, network_file
+from thinnet.study.training.network import seeded_network
 
 NETWORKS = [name for name, problem in PROBLEMS.items() if problem.file]
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples" / "study").glob("*.py"))

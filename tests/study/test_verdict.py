@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from thinnet.study.configuration import BASELINE, Configuration
-from thinnet.study.contrast import Contrast, contrasts
-from thinnet.study.dataset import Dataset, Split
-from thinnet.study.equivalence import Probabilities
-from thinnet.study.evidence import Evidence
-from thinnet.study.outcomes import choose, outcome
-from thinnet.study.results import Results
-from thinnet.study.statistics import Interval
-from thinnet.study.tasks import Classification
-from thinnet.study.trial import CURVES, Trial
-from thinnet.study.verdict import judge
+from thinnet.study.data.dataset import Dataset, Split
+from thinnet.study.data.tasks import Classification
+from thinnet.study.design.configuration import BASELINE, Configuration
+from thinnet.study.evidence.agreement import Evidence
+from thinnet.study.evidence.contrast import Contrast, contrasts
+from thinnet.study.evidence.equivalence import Probabilities
+from thinnet.study.evidence.statistics import Interval
+from thinnet.study.findings.outcomes import choose, outcome
+from thinnet.study.findings.results import Results
+from thinnet.study.findings.verdict import judge
+from thinnet.study.training.trial import CURVES, Trial
 
 PART = Split(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
 DATA = Dataset("toy", "y", Classification(("a", "b")), PART, 2, PART)

@@ -18,12 +18,12 @@ from processes import environment
 from typer.testing import CliRunner
 
 from thinnet.cli import app
-from thinnet.study.configuration import BASELINE, Configuration, TrialKey
-from thinnet.study.plan import StudyError
-from thinnet.study.store import DATABASE, Store
-from thinnet.study.trial import Trial
+from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey
+from thinnet.study.design.plan import StudyError
+from thinnet.study.training.trial import Trial
 from thinnet.study.workers.elsewhere import slurm_script
 from thinnet.study.workers.serve import statuses
+from thinnet.study.workers.store import DATABASE, Store
 
 QUICK = ("wine", "--rates", "0.2,0.5", "--seeds", "4", "--epochs", "20", "--hidden", "16")
 PATIENCE = 300.0

@@ -8,9 +8,9 @@ from sklearn.utils.parallel import Parallel, delayed
 from thinnet.sklearn.member import Member, Recipe, Seeds
 from thinnet.sklearn.rates import Rates
 from thinnet.sklearn.rows import Rows
-from thinnet.study.configuration import TrialKey
-from thinnet.study.halving import FIRST_SEEDS, current_look, mean_loss
-from thinnet.study.plan import Plan
+from thinnet.study.design.configuration import TrialKey
+from thinnet.study.design.halving import FIRST_SEEDS, current_look, mean_loss
+from thinnet.study.design.plan import Plan
 
 RATES = (0.1, 0.2, 0.3, 0.5, 0.7)
 """The rates that are compared with each other and with 0."""

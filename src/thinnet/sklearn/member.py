@@ -15,8 +15,8 @@ from thinnet.report.progress import Progress
 from thinnet.rng import DropoutRNG, Site
 from thinnet.sklearn.rates import Rates, input_site
 from thinnet.sklearn.rows import Rows, blocks, inputs
-from thinnet.study.perceptron import perceptron
-from thinnet.study.training import adam, train_epoch
+from thinnet.study.training.epoch import adam, train_epoch
+from thinnet.study.training.perceptron import perceptron
 
 Loss = Callable[..., Tensor]
 """The loss of each row, from outputs (N, outputs) and targets to (N,); with `reduction="mean"`, one number."""

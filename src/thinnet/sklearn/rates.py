@@ -8,7 +8,7 @@ from typing import Any
 import thinnet.nn
 from thinnet.rng import Site
 from thinnet.rng.schedules import Schedule
-from thinnet.study.configuration import DROPOUT, INPUT
+from thinnet.study.design.configuration import DROPOUT, INPUT
 
 AUTO = "auto"
 METHODS = (DROPOUT, "GaussianDropout", "UniformDropout", "AlphaDropout", "Jumpout", "BatchwiseDropout")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from thinnet.study.configuration import ALL, CONSTANT, DROPOUT
+from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT
 from thinnet.study.request import requested
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import typer
 
 from thinnet.arguments import Elsewhere, LogName, TaskName, exit_codes, value
 from thinnet.report.machine import cores
-from thinnet.study.configuration import ALL, CONSTANT, DROPOUT, METHODS, RIVALS, SCHEDULES
-from thinnet.study.problems import PROBLEMS
+from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT, METHODS, RIVALS, SCHEDULES
+from thinnet.study.design.problems import PROBLEMS
 
 
 def study(

@@ -4,8 +4,8 @@ import sys
 
 from rich.console import Console
 
-from thinnet.study.console import print_results
-from thinnet.study.outputs import RESULT
+from thinnet.study.report.console import print_results
+from thinnet.study.report.outputs import RESULT
 from thinnet.study.request import Request
 from thinnet.study.study import conduct
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from thinnet.study.plan import StudyError
+from thinnet.study.design.plan import StudyError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 

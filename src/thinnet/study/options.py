@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from thinnet.study.plan import Plan, parse_names, parse_numbers
-from thinnet.study.problems import DIGITS
+from thinnet.study.design.plan import Plan, parse_names, parse_numbers
+from thinnet.study.design.problems import DIGITS
 
 if TYPE_CHECKING:
     import pandas as pd

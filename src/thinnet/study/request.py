@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from thinnet.study.data.reading import Asked, Opened, open_problem
+from thinnet.study.design.plan import Plan, StudyError, parse_budget
 from thinnet.study.options import folder_of, plan_of
-from thinnet.study.plan import Plan, StudyError, parse_budget
-from thinnet.study.reading import Asked, Opened, open_problem
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +97,7 @@ def requested(
     limit = None if budget is None else parse_budget(str(budget))
     kinds = {}
     if columns:
-        from thinnet.study.tables import parse_kinds
+        from thinnet.study.data.tables import parse_kinds
 
         kinds = parse_kinds(columns)
     problem = open_problem(file, target, kinds, task, weights)

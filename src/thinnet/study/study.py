@@ -16,30 +16,30 @@ from thinnet.report.extras import need
 from thinnet.report.figure import draw
 from thinnet.report.formatting import counted
 from thinnet.report.table import Table
-from thinnet.study import figures
-from thinnet.study.answer import Answer
-from thinnet.study.budget import duration, limits_in_words, seconds_per_row, within
-from thinnet.study.console import print_data, results_tables, show_progress
-from thinnet.study.dataset import Dataset
-from thinnet.study.document import document
-from thinnet.study.event_files import logged
-from thinnet.study.halving import current_look, trials_in_all
-from thinnet.study.lesson import lesson
-from thinnet.study.network import check_configurations
-from thinnet.study.outputs import REPORT, publish
-from thinnet.study.plan import Plan, StudyError, whole_rounds
-from thinnet.study.problems import PROBLEMS
-from thinnet.study.recommended import recommended
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.design.halving import current_look, trials_in_all
+from thinnet.study.design.plan import Plan, StudyError, whole_rounds
+from thinnet.study.design.problems import PROBLEMS
+from thinnet.study.findings.answer import Answer
+from thinnet.study.findings.lesson import lesson
+from thinnet.study.findings.recommended import recommended
+from thinnet.study.findings.results import Results, summarize
+from thinnet.study.findings.verdict import Verdict, judge
+from thinnet.study.report import figures
+from thinnet.study.report.console import print_data, results_tables, show_progress
+from thinnet.study.report.document import document
+from thinnet.study.report.event_files import logged
+from thinnet.study.report.outputs import REPORT, publish
 from thinnet.study.request import Request
-from thinnet.study.results import Results, summarize
-from thinnet.study.runner import run
-from thinnet.study.store import Store
-from thinnet.study.trial import fabric_for
-from thinnet.study.verdict import Verdict, judge
+from thinnet.study.training.network import check_configurations
+from thinnet.study.training.trial import fabric_for
+from thinnet.study.workers.budget import duration, limits_in_words, seconds_per_row, within
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
 from thinnet.study.workers.launch import Processes, Workers
 from thinnet.study.workers.problem import announce
 from thinnet.study.workers.records import LOST, losses
+from thinnet.study.workers.runner import run
+from thinnet.study.workers.store import Store
 
 USER = "study"
 

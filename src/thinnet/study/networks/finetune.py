@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from thinnet.report.extras import need
+from thinnet.study.data.sources.texts import BUCKETS, PADDING, words
 from thinnet.study.networks.text import documents
-from thinnet.study.sources.texts import BUCKETS, PADDING, words
 
 epochs, batch, learning_rate = 12, 16, 1e-3
 rates = (0.0, 0.1, 0.2, 0.4)

@@ -30,7 +30,7 @@ def work(
     Exit codes: 0 done, 2 bad input, such as other data than those of the study, 130 stopped by Ctrl-C.
     """
     with exit_codes():
-        from thinnet.study.plan import parse_budget
+        from thinnet.study.design.plan import parse_budget
 
         seconds = parse_budget(wait)
         from thinnet.study.workers.serve import serve

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from thinnet.report.extras import need
-from thinnet.study.plan import StudyError
+from thinnet.study.design.plan import StudyError
 from thinnet.study.workers.serve import serve
 
 RAY, SLURM, SCRIPT = "ray", "slurm", "workers.sbatch"

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from thinnet.study.dataset import Dataset
-from thinnet.study.plan import Plan, StudyError
-from thinnet.study.store import Store
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.workers.store import Store
 from thinnet.study.workers.work import work
 
 

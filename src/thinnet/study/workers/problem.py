@@ -6,11 +6,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from thinnet.study.dataset import Dataset
-from thinnet.study.plan import Plan, StudyError
-from thinnet.study.reading import Asked
-from thinnet.study.store import Store
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.reading import Asked
+from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.workers.records import get_source, put_source
+from thinnet.study.workers.store import Store
 
 MOST_BYTES = 2**28
 """A larger file does not travel through the database: each worker reads it at its own path."""

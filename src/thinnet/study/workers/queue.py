@@ -13,7 +13,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import event
 
-from thinnet.study.configuration import Configuration, TrialKey
+from thinnet.study.design.configuration import Configuration, TrialKey
 from thinnet.study.workers.records import LOST, patient
 
 HEARTBEAT, GRACE, RETRIES = 10, 30, 10

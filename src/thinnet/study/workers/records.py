@@ -13,8 +13,8 @@ import sqlalchemy as sql
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from thinnet.study.configuration import Configuration, TrialKey
-from thinnet.study.trial import Trial
+from thinnet.study.design.configuration import Configuration, TrialKey
+from thinnet.study.training.trial import Trial
 
 TABLES = sql.MetaData()
 TRIAL = sql.Table(

@@ -12,11 +12,11 @@ from rich.console import Console
 
 from thinnet.report.formatting import counted
 from thinnet.report.table import Table
-from thinnet.study.halving import trials_in_all
-from thinnet.study.plan import StudyError
-from thinnet.study.store import DONE, NAME, Store, UnreachableError, storage_at
+from thinnet.study.design.halving import trials_in_all
+from thinnet.study.design.plan import StudyError
 from thinnet.study.workers.problem import problem_of, restored
 from thinnet.study.workers.records import LOST, PAUSE, TRIES
+from thinnet.study.workers.store import DONE, NAME, Store, UnreachableError, storage_at
 from thinnet.study.workers.work import work
 
 T = TypeVar("T")

@@ -3,11 +3,11 @@
 import time
 from collections.abc import Iterator
 
-from thinnet.study.configuration import TrialKey
-from thinnet.study.dataset import Dataset
-from thinnet.study.plan import Plan
-from thinnet.study.store import Store
-from thinnet.study.trial import Trial, run_trial
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.design.configuration import TrialKey
+from thinnet.study.design.plan import Plan
+from thinnet.study.training.trial import Trial, run_trial
+from thinnet.study.workers.store import Store
 
 REST, EXPIRE = 0.2, 10.0
 """Seconds between two looks into an empty queue, and between two searches for trials of dead workers."""

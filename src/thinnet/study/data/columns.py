@@ -1,0 +1,199 @@
+"""Decide what each column of a table is, and read it: numbers, dates and categories are used, the rest is left out."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import pandas as pd
+
+from thinnet.report.table import Table
+from thinnet.study.data.written import Numbers, seconds, text_as_dates, text_as_numbers, without_markers
+from thinnet.study.design.plan import COMMAND, StudyError
+
+KINDS = ("number", "date", "category", "skip")
+"""The kinds that `--column NAME=KIND` accepts."""
+
+LARGEST = 1e100
+MOST_LEVELS = 20
+"""Text with more different values than this, most of them seen once, is an id or free text."""
+
+WORDS = 3
+"""Different texts with this many words on average are free text, with fewer an id."""
+
+FEWEST_ALIKE = 6
+"""So many neighbours that were read alike share a line."""
+
+ID_NAME = re.compile(r"(^|[\W_])(id|ids|idx|index|uuid|guid|key|row|rowid|rownum|nr)$|^unnamed: 0$", re.IGNORECASE)
+
+
+class Column(NamedTuple):
+    """How a column was read.
+
+    Args:
+        name: its name.
+        kind: number, date or category; or, left out: id, free text, constant, empty or skipped.
+        how: how its values are written, where that is not obvious.
+        missing: the number of missing values.
+        levels: the number of different values.
+        used: whether the network sees it.
+    """
+
+    name: str
+    kind: str
+    how: str
+    missing: int
+    levels: int
+    used: bool
+
+
+def read_columns(frame: pd.DataFrame, kinds: Mapping[str, str], comma: bool = False) -> tuple[pd.DataFrame, tuple[Column, ...]]:
+    """Read every column; return those that are used, as float64 or text, and one description for each.
+
+    Args:
+        frame: the features of a file.
+        kinds: the kind of a column by its name, where the user says it.
+        comma: whether the file writes decimal commas.
+
+    Raises:
+        StudyError: a column cannot be read as the kind that the user says, or holds unbounded numbers.
+    """
+    used, described = {}, []
+    for name, values in frame.items():
+        column, read = _read(str(name), values, kinds.get(str(name)), comma)
+        described.append(column)
+        if column.used:
+            used[str(name)] = read
+    return pd.DataFrame(used, index=frame.index), tuple(described)
+
+
+def writes_commas(frame: pd.DataFrame) -> bool:
+    """Return whether a column of text holds numbers with decimal commas."""
+    texts = (without_markers(values) for _, values in frame.items() if _is_text(values))
+    found = (text_as_numbers(text) for text in texts)
+    return any(numbers is not None and numbers.style.decimal == "," for numbers in found)
+
+
+def _read(name: str, values: pd.Series, kind: str | None, comma: bool) -> tuple[Column, pd.Series]:
+    text = without_markers(values) if _is_text(values) else values
+    missing, levels = int(text.isna().sum()), int(text.nunique())
+
+    def described(kind: str, how: str = "", used: bool = True, gaps: int = missing) -> Column:
+        return Column(name, kind, how, gaps, levels, used)
+
+    if kind == "skip":
+        return described("skipped", "as asked", used=False), text
+    if kind is not None:
+        return _FORCED[kind](described, name, text, comma)
+    if levels == 0:
+        return described("empty", used=False), text
+    if levels == 1 and not missing:
+        return described("constant", f"always {text.dropna().iloc[0]}", used=False), text
+    if not _is_text(values):
+        return _typed(described, name, text)
+    return _text(described, name, text, comma)
+
+
+Describe = Callable[..., Column]
+
+
+def _typed(described: Describe, name: str, values: pd.Series) -> tuple[Column, pd.Series]:
+    """Read a column of numbers, booleans, dates or durations."""
+    if _is_time(values):
+        return described("date", "as seconds"), seconds(values)
+    numbers = _bounded(name, values.astype("float64"))
+    if ID_NAME.search(name) and _counts_rows(numbers):
+        return described("id", "a different whole number in every row", used=False), values
+    return described("number", "true is 1" if pd.api.types.is_bool_dtype(values) else ""), numbers
+
+
+def _text(described: Describe, name: str, text: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
+    """Read a column of text as numbers, else as dates, else as categories, unless its values hardly repeat."""
+    if (numbers := text_as_numbers(text, comma)) is not None:
+        return _numbers(described, name, numbers)
+    if (dates := text_as_dates(text)) is not None:
+        return described("date", f"{dates[1]}, as seconds"), dates[0]
+    present = text.dropna()
+    if present.nunique() > max(MOST_LEVELS, len(present) / 2):
+        free = present.str.count(r"\S+").mean() >= WORDS
+        return described("free text" if free else "id", "values hardly repeat", used=False), text
+    return described("category"), text.astype("object")
+
+
+def _numbers(described: Describe, name: str, numbers: Numbers) -> tuple[Column, pd.Series]:
+    words = [numbers.how] if numbers.how else []
+    if numbers.not_numbers:
+        words.append(f"{numbers.not_numbers[0]!r} counts as missing")
+    return described("number", ", ".join(words), gaps=int(numbers.values.isna().sum())), _bounded(name, numbers.values)
+
+
+def _as_number(described: Describe, name: str, values: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
+    if not _is_text(values):
+        return _typed_number(described, name, values)
+    numbers = text_as_numbers(values, comma, enough=0.5)
+    if numbers is None:
+        raise _cannot(name, "number", values)
+    return _numbers(described, name, numbers)
+
+
+def _typed_number(described: Describe, name: str, values: pd.Series) -> tuple[Column, pd.Series]:
+    return described("number"), seconds(values) if _is_time(values) else _bounded(name, values.astype("float64"))
+
+
+def _as_date(described: Describe, name: str, values: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
+    if _is_time(values):
+        return described("date", "as seconds"), seconds(values)
+    whole = values.round().astype("Int64") if pd.api.types.is_float_dtype(values) else values  # 20240131.0 beside a gap
+    plain = whole.astype("object").map(str, na_action="ignore")
+    dates = text_as_dates(plain)
+    if dates is None:
+        raise _cannot(name, "date", values)
+    return described("date", f"{dates[1]}, as seconds"), dates[0]
+
+
+def _as_category(described: Describe, name: str, values: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
+    return described("category"), values.map(str, na_action="ignore").astype("object")
+
+
+_FORCED = {"number": _as_number, "date": _as_date, "category": _as_category}
+
+
+def _cannot(name: str, kind: str, values: pd.Series) -> StudyError:
+    present = values.dropna()
+    got = repr(str(present.iloc[0])) if len(present) else "missing values only"
+    return StudyError("--column", f"{name!r} must hold {kind}s to be read as {kind}", got, "Choose category or skip.")
+
+
+def _is_text(values: pd.Series) -> bool:
+    typed = (pd.api.types.is_numeric_dtype, pd.api.types.is_bool_dtype)
+    return not _is_time(values) and not any(check(values) for check in typed)
+
+
+def _is_time(values: pd.Series) -> bool:
+    return pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values)
+
+
+def _counts_rows(numbers: pd.Series) -> bool:
+    return bool(numbers.notna().all() and numbers.is_unique and (numbers % 1 == 0).all())
+
+
+def _bounded(name: str, numbers: pd.Series) -> pd.Series:
+    if (numbers.abs() > LARGEST).any():
+        rule = f"column {name!r} must hold finite numbers"
+        raise StudyError(COMMAND, rule, numbers.abs().max(), f"Remove or replace them, or leave it out: --column {name}=skip.")
+    return numbers
+
+
+def columns_table(columns: Sequence[Column]) -> Table:
+    """Return one row for each column; many neighbours that were read alike share one."""
+    rows, marks = [], {}
+    for _, group in groupby(columns, key=lambda each: each if each.missing or each.kind == "category" else each[1:3]):
+        alike = list(group)
+        shared = len(alike) >= FEWEST_ALIKE
+        for each in alike[:1] if shared else alike:
+            name = f"{each.name} to {alike[-1].name} ({len(alike)})" if shared else each.name
+            if not each.used:
+                marks[len(rows)] = "quiet"
+            kind = each.kind if each.used else f"left out: {each.kind}"
+            rows.append((name, kind, each.how, each.missing or None, each.levels if each.kind == "category" else None))
+    return Table(("column", "read as", "how", "missing", "levels"), rows, "Columns", marks=marks)

@@ -1,0 +1,1 @@
+"""What a study compares: its plan, configurations and problems."""

@@ -1,0 +1,1 @@
+"""Statistics of paired differences, and the rule for calling something better."""

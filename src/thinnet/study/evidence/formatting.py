@@ -1,0 +1,34 @@
+"""Errors, differences and intervals as people read them."""
+
+from thinnet.report.formatting import decimals, signed
+from thinnet.study.data.tasks import Task
+from thinnet.study.evidence.contrast import Contrast
+from thinnet.study.evidence.statistics import Interval
+
+
+def quantity(error: float, task: Task) -> str:
+    """Write an error in its unit."""
+    return f"{task.error_factor * error:#.3g}".rstrip(".") + task.error_unit
+
+
+def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
+    """Write a paired difference, such as "a difference of −0.020 (95 % interval −0.030 to −0.010)"."""
+    value, interval = factor * (contrast.chosen - contrast.without), contrast.interval
+    if interval is None:
+        return f"a difference of {signed(value, decimals(value))}{unit}"
+    low, high = factor * interval.low, factor * interval.high
+    value, low, high = (signed(number, decimals((high - low) / 2)) for number in (value, low, high))
+    return f"a difference of {value}{unit} (95 % interval {low} to {high})"
+
+
+def interval_text(interval: Interval | None) -> str:
+    """Write the mean and the ends of an interval of a difference of losses.
+
+    Example:
+        >>> interval_text(Interval(-0.02, -0.03, -0.01)), interval_text(None)
+        ('−0.020 [−0.030, −0.010]', '-')
+    """
+    if interval is None:
+        return "-"
+    mean, low, high = (signed(value, 3) for value in (interval.mean, interval.low, interval.high))
+    return f"{mean} [{low}, {high}]"

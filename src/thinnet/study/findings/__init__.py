@@ -1,0 +1,1 @@
+"""What the trials show: results, comparisons, costs, and the verdict."""

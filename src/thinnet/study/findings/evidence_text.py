@@ -1,0 +1,104 @@
+"""The evidence in words: the difference on the test set, the p-value, three probabilities, and the power."""
+
+from thinnet.report.formatting import counted, decimals
+from thinnet.report.table import Table
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.tasks import Task
+from thinnet.study.design.configuration import Configuration
+from thinnet.study.evidence.contrast import Contrast
+from thinnet.study.evidence.equivalence import SAME
+from thinnet.study.evidence.formatting import difference, interval_text, quantity
+from thinnet.study.findings.results import Results
+
+P_VALUE = "It is the probability of a difference at least this large if dropout changed nothing."
+
+
+def finalist_sentences(finalist: Configuration, results: Results, data: Dataset) -> list[str]:
+    """Return the sentences on one finalist beside the baseline."""
+    task, found = data.task, results.finalists[finalist]
+    loss, error = found["loss"], found["error"]
+    change = f"changes the {task.loss_name} from {loss.without:.3g} to {loss.chosen:.3g}"
+    sentences = [f"On {size(results, data)}, {finalist.label} {change}: {difference(loss)}."]
+    if task.error_name != task.loss_name:
+        errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
+        errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error)}"
+        sentences.append(f"The {task.error_name} changes {errors}.")
+    if loss.evidence is None:
+        return sentences
+    return [*sentences, _p_value(loss, results, task), _probabilities(finalist, loss), power_note(found, results, data)]
+
+
+def size(results: Results, data: Dataset) -> str:
+    """Return on what the evidence rests."""
+    return f"{len(data.test)} test rows and {counted(results.seeds, 'seed')}"
+
+
+def power_note(found: dict[str, Contrast], results: Results, data: Dataset) -> str:
+    """Return the difference that the study could have seen, such as "a true difference of 0.011 in NLL (0.4 points)"."""
+    task, loss, error = data.task, found["loss"].detectable, found["error"].detectable
+    assert loss is not None and error is not None
+    sizes = f"{_short(loss)} in {task.loss_name}"
+    if task.error_name != task.loss_name:
+        sizes += f", or {_short(task.error_factor * error)}{task.difference_unit} of {task.error_name}"
+    return f"In four of five cases, {size(results, data)} show a true difference of {sizes}."
+
+
+def finalists_table(results: Results, task: Task) -> Table | None:
+    """Return the finalists beside the baseline on the test set; None without finalists or with too few seeds."""
+    head = ("configuration", f"{task.loss_name} less p = 0 [95 %]", "p-value", "better", "same", "worse")
+    rows = []
+    for each, found in results.finalists.items():
+        loss = found["loss"]
+        if loss.evidence is None or loss.probabilities is None:
+            return None
+        shares = (loss.probabilities.better, loss.probabilities.same, loss.probabilities.worse)
+        rows.append((each.label, interval_text(loss.interval), p_text(loss.evidence.p_value), *map(percent, shares)))
+    title = f"Test set, finalists; probabilities of a difference beyond and within {100 * SAME:g} %"
+    return Table(head, rows, title) if rows else None
+
+
+def p_text(value: float) -> str:
+    """Write a p-value.
+
+    Example:
+        >>> p_text(1 / 256), p_text(0.25), p_text(1e-6)
+        ('0.004', '0.25', 'below 0.001')
+    """
+    return "below 0.001" if value < 0.001 else f"{value:.{3 if value < 0.1 else 2}f}"
+
+
+def percent(share: float) -> str:
+    """Write a probability; neither 0 % nor 100 % is ever certain.
+
+    Example:
+        >>> percent(0.934), percent(0.9999), percent(0.0001)
+        ('93 %', 'above 99 %', 'below 1 %')
+    """
+    return "below 1 %" if share < 0.01 else "above 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+
+
+def _p_value(loss: Contrast, results: Results, task: Task) -> str:
+    assert loss.evidence is not None
+    lower, number = loss.chosen < loss.without, len(results.finalists)
+    value = p_text(loss.evidence.p_value)
+    corrected = f", corrected for {number} finalists (Holm)," if number > 1 else ""
+    return f"The p-value for a {'lower' if lower else 'higher'} {task.loss_name}{corrected} is {value}. {P_VALUE}"
+
+
+def _probabilities(finalist: Configuration, loss: Contrast) -> str:
+    found = loss.probabilities
+    assert found is not None
+    parts = f"better by more than {100 * SAME:g} % ({percent(found.better)}), the same within {100 * SAME:g} %"
+    return f"On new data, {finalist.label} is {parts} ({percent(found.same)}), or worse ({percent(found.worse)})."
+
+
+def _standing(error: Contrast) -> str:
+    if error.evidence is None:
+        return ""
+    if error.evidence.better:
+        return ", also better"
+    return ", which is worse: weigh the two" if error.evidence.worse else ", which could be chance"
+
+
+def _short(value: float) -> str:
+    return f"{value:.{decimals(value)}f}" if abs(value) < 1e6 else f"{value:.2g}"

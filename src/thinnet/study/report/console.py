@@ -1,0 +1,114 @@
+"""What a study prints: progress on stderr, tables and the verdict on stdout."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from thinnet.report.formatting import counted
+from thinnet.report.progress import progressing
+from thinnet.report.table import Table
+from thinnet.study.data.columns import columns_table
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.tasks import Task
+from thinnet.study.evidence.formatting import interval_text, quantity
+from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences, time_sentences
+from thinnet.study.findings.cost import cost_sentences
+from thinnet.study.findings.evidence_text import finalists_table
+from thinnet.study.findings.results import Results
+from thinnet.study.findings.verdict import Verdict
+from thinnet.study.training.trial import Trial
+
+
+def show_progress(trials: Iterable[Trial], finished: int, total: int) -> None:
+    """Run the trials and show how many are done, and the time left."""
+    with progressing("training", total, finished) as progress:
+        for trial in trials:
+            progress.advance(1, f"· {trial.configuration.label}, seed {trial.seed}: {trial.loss:.3g}")
+
+
+def print_data(console: Console, data: Dataset) -> None:
+    """Print how every column was read, and what makes the result of little use."""
+    if data.columns:
+        console.print(columns_table(data.columns), "")
+    for warning in data.warnings:
+        console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
+
+
+def print_results(console: Console, results: Results, data: Dataset, verdict: Verdict) -> None:
+    """Print the tables and the verdict."""
+    console.print(_rates(results, data.task), "")
+    if results.subgroups:
+        console.print(subgroups_table(results, data), "")
+    text = Text(verdict.headline, style="bold")
+    for sentence in (*verdict.sentences, verdict.overfitting):
+        text.append(f"\n{sentence}", style="not bold")
+    console.print(text)
+    if (finalists := finalists_table(results, data.task)) and len(results.finalists) > 1:
+        console.print("", finalists)
+    if results.cost:
+        console.print(Text("\n".join(["", *cost_sentences(results.cost, data.task.loss_name)])))
+    for trial in results.failures:
+        console.print(f"{trial.configuration.label}, seed {trial.seed} failed: {trial.failed}", soft_wrap=True)
+    if results.rivals:
+        console.print(Text("\n".join(["", *rival_sentences(results, data.task)])))
+    if results.comparisons:
+        console.print("", _methods(results, data.task), "")
+        console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
+
+
+def results_tables(results: Results, data: Dataset) -> list[Table]:
+    """Return the table of the configurations; where there are some, those of subgroups and of compared methods."""
+    subgroups = [subgroups_table(results, data)] if results.subgroups else []
+    return [_rates(results, data.task), *subgroups, *([_methods(results, data.task)] if results.comparisons else [])]
+
+
+def subgroups_table(results: Results, data: Dataset) -> Table:
+    """Return the test scores of each subgroup, with the chosen configuration and without dropout."""
+    task, rows = data.task, []
+    for name, pair in results.subgroups.items():
+        loss, error = pair["loss"], pair["error"]
+        errors = (quantity(error.without, task), quantity(error.chosen, task))
+        count = np.count_nonzero(data.subgroups == name)
+        rows.append((name, count, f"{loss.without:.4f}", f"{loss.chosen:.4f}", interval_text(loss.interval), *errors))
+    chosen = results.chosen.label
+    losses, errors = (
+        (f"{task.loss_name} at p = 0", f"at {chosen}", "less [95 %]"),
+        (f"{task.error_name} at p = 0", f"at {chosen}"),
+    )
+    return Table(("subgroup", "rows", *losses, *errors), rows, "Test set by subgroup, each trial at its best epoch")
+
+
+def _rates(results: Results, task: Task) -> Table:
+    rows, marks = [], {}
+    fewer = any(each.seeds < results.seeds for each in results.outcomes)
+    for number, each in enumerate(results.outcomes):
+        best, chosen = each.views["best"], each.configuration == results.chosen
+        if chosen:
+            marks[number] = "strong"
+        row = (
+            each.configuration.label + (" ←" if chosen else ""),
+            f"{best.validation_loss:.4f}",
+            interval_text(best.difference),
+            quantity(best.validation_error, task),
+            f"{best.gap:+.3f}",
+            f"{each.epochs_to_best:g}",
+            f"{each.seconds:.1f} s",
+        )
+        rows.append((*row, str(each.seeds)) if fewer else row)
+    head = ("configuration", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
+    title = f"Validation sets, mean over {'seeds' if fewer else counted(results.seeds, 'seed')}, each at its best epoch"
+    notes = [task.loss_meaning] if task.loss_meaning else []
+    return Table((*head, "seeds") if fewer else head, rows, title, notes=notes, marks=marks)
+
+
+def _methods(results: Results, task: Task) -> Table:
+    first = results.comparisons[0].against
+    rows = []
+    for each in results.comparisons:
+        losses = (f"{each.loss:.4f}", f"{each.loss_against:.4f}", interval_text(each.interval))
+        times = (f"{ratio.mean:.2f}x" for ratio in (each.seconds, each.seconds_to_target))
+        rows.append((each.method, f"{each.rate:g}", *losses, *times))
+    head = ("method", "p", task.loss_name, first, f"less {first} [95 %]", "time", "to target")
+    return Table(head, rows, "Test set, each trial at its best epoch; times as ratios")

@@ -1,0 +1,1 @@
+"""One trial: a network, its edit, its training, and its weights."""

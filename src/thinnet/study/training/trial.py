@@ -1,0 +1,198 @@
+"""Train one configuration from one seed: a pure function of the data, the plan and the key of the trial."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from thinnet import DropoutRNG
+from thinnet.models.loading import described
+from thinnet.study.data.dataset import EVALUATION_ROWS, Dataset, Split
+from thinnet.study.data.tasks import Task
+from thinnet.study.design.configuration import WEIGHT_DECAY, Configuration, TrialKey
+from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.training.epoch import adam, train_epoch
+from thinnet.study.training.network import schedules_of, seeded_network, thinned
+from thinnet.study.training.weights import States, save_weights, weights_path
+
+CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
+VIEWS = ("best", "last")
+
+
+class Seeds(NamedTuple):
+    """The seeds of the initial weights, of the batches and of the masks. The split has the seed of the trial itself."""
+
+    weights: int
+    batches: int
+    dropout: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The result of training one configuration from one seed.
+
+    Args:
+        configuration: what was trained.
+        seed: the seed.
+        curves: for each of CURVES one number an epoch, all measured in eval mode.
+        best: the index of the epoch with the lowest validation loss.
+        seconds: the time of the training steps, without evaluation.
+        digest: the SHA-256 of the weights file.
+        failed: why there is no result; empty where there is one.
+    """
+
+    configuration: Configuration
+    seed: int
+    curves: dict[str, list[float]]
+    best: int
+    seconds: float
+    digest: str = ""
+    failed: str = ""
+
+    @property
+    def key(self) -> TrialKey:
+        """The name of this trial."""
+        return TrialKey(self.configuration, self.seed)
+
+    @property
+    def loss(self) -> float:
+        """The lowest validation loss; infinite where the trial failed."""
+        return math.inf if self.failed else self.curves["validation_loss"][self.best]
+
+    def at(self, view: str) -> dict[str, float]:
+        """Return the value of each curve at the `best` or the `last` epoch."""
+        index = self.best if view == "best" else -1
+        return {name: self.curves[name][index] for name in CURVES}
+
+
+def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey) -> Trial:
+    """Train one trial and save its weights in the folder of the study.
+
+    A loss that is not finite, memory that does not suffice and an error of the model are results too: the trial says why it
+    failed.
+    """
+    try:
+        with one_thread():
+            trial, states = train(data, plan, key)
+    except StudyError as error:
+        return Trial(*key, {}, 0, 0.0, failed=str(error))
+    except (MemoryError, RuntimeError, ValueError) as error:
+        return Trial(*key, {}, 0, 0.0, failed=described(error))
+    return replace(trial, digest=save_weights(weights_path(folder, key), states))
+
+
+def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
+    """Train one trial; the test set is not used. Trials of one seed share initial weights, batches and random bits.
+
+    Returns:
+        The trial, and the weights of its best and its last epoch.
+
+    Raises:
+        StudyError: a loss is not finite.
+    """
+    seeds = seeds_of(plan, key.seed)
+    fabric = fabric_for(plan)
+    parts = dict(zip(("train", "validation"), data.sets(key.seed), strict=True))
+    steps = plan.epochs * math.ceil(len(parts["train"]) / plan.batch)
+    network = thinned(seeded_network(data, plan, key.configuration, seeds.weights), data, plan, key.configuration)
+    rng = DropoutRNG(seeds.dropout, schedules_of(network, key.configuration, steps)).bind(network)
+    model, optimizer = fabric.setup(network, _optimizer(data, plan, network, key.configuration))
+    sets = {name: _on_device(part, fabric) for name, part in parts.items()}
+    order = torch.Generator().manual_seed(seeds.batches)
+    curves: dict[str, list[float]] = {name: [] for name in CURVES}
+    best, states, step, seconds = 0, {}, 0, 0.0
+    for epoch in range(plan.epochs):
+        started = time.perf_counter()
+        model.train()
+        x, y, ids = sets["train"]
+        batches = (rows.to(fabric.device) for rows in torch.randperm(len(y), generator=order).split(plan.batch))
+        loss = partial(_mean_loss, data.task, y)
+        for _ in train_epoch(model, optimizer, rng, x, batches, loss, step, ids if data.by_sample else None, fabric.backward):
+            step += 1
+        seconds += time.perf_counter() - started
+        _record(curves, model, data, sets, f"{key.configuration.label} and seed {key.seed}")
+        if epoch == 0 or curves["validation_loss"][-1] < curves["validation_loss"][best]:
+            best, states["best"] = epoch, _copied(network)
+    return Trial(*key, curves, best, seconds), states | {"last": _copied(network)}
+
+
+def _mean_loss(task: Task, y: Tensor, output: Tensor, rows: Tensor) -> Tensor:
+    return task.loss(output, y[rows]).mean()
+
+
+def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
+    """Return the optimiser of the user, or Adam; AdamW where weight decay is compared with dropout."""
+    decay = configuration.rate if configuration.method == WEIGHT_DECAY else None
+    if data.file is not None:
+        return data.file.optimizer(network.parameters(), plan.learning_rate, decay)
+    return adam(network, plan.learning_rate, decay)
+
+
+def seeds_of(plan: Plan, seed: int) -> Seeds:
+    """Return the seeds of a trial: they depend on the seed of the plan and on its own."""
+    return Seeds(*np.random.SeedSequence([plan.seed, seed]).generate_state(3).tolist())
+
+
+def fabric_for(plan: Plan) -> Fabric:
+    """Return Lightning Fabric for the one device of a plan.
+
+    Raises:
+        StudyError: this machine does not have the device or the precision.
+    """
+    try:
+        return Fabric(accelerator=plan.device, devices=1, precision=plan.precision)  # pyright: ignore[reportArgumentType]
+    except Exception as error:  # Fabric has no common class for a missing device and an unknown name
+        reason = " ".join(str(error).split())
+        got = f"{plan.device} and {plan.precision} ({reason.rstrip('.')})"
+        raise StudyError("--device", "device and precision must exist here", got, "Use cpu and 32-true.") from None
+
+
+def score(model: nn.Module, task: Task, x: Tensor, y: Tensor, at_once: int = EVALUATION_ROWS) -> tuple[Tensor, Tensor]:
+    """Return the loss and the error of every sample in eval mode, both (N,) and float64."""
+    model.eval()
+    with torch.no_grad():
+        output = torch.cat([model(rows).float() for rows in x.split(at_once)])
+        return task.loss(output, y).double(), task.error(output, y).double()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Use one torch thread, so that sums have the same order however many trials run at once."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _record(curves: dict[str, list[float]], model: nn.Module, data: Dataset, sets: dict, trial: str) -> None:
+    """Add one epoch to the curves; `trial` is for the error message."""
+    for name, (x, y, _) in sets.items():
+        losses, errors = score(model, data.task, x, y, data.evaluation_rows)
+        loss = losses.mean().item()
+        if not math.isfinite(loss):
+            epoch = len(curves["validation_loss"]) + 1
+            got = f"{loss} after epoch {epoch} of {trial}"
+            advice = "Use a smaller --learning-rate and a new --out."
+            raise StudyError("--learning-rate", f"the {name} loss must stay finite", got, advice)
+        curves[f"{name}_loss"].append(loss)
+        curves[f"{name}_error"].append(data.task.total(errors.mean().item()))
+
+
+def _on_device(part: Split, fabric: Fabric) -> tuple[Tensor, Tensor, Tensor]:
+    x, y, ids = (fabric.to_device(torch.from_numpy(array)) for array in (part.x, part.y, part.ids))
+    return x, y, ids
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

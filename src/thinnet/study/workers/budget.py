@@ -1,0 +1,113 @@
+"""How long a study takes, and what a time limit allows: fewer epochs and fewer rows, so that all trials fit into it."""
+
+import json
+import math
+import sqlite3
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+from thinnet.study.data.dataset import Dataset
+from thinnet.study.design.configuration import TrialKey
+from thinnet.study.design.halving import trials_in_all
+from thinnet.study.design.plan import Plan
+from thinnet.study.training.trial import one_thread, train
+from thinnet.study.workers.store import DATABASE
+
+BATCHES, SECONDS, MOST_EPOCHS = 8, 0.5, 32
+"""The size of the trial that is timed, in batches and in seconds: a shorter one hides in the noise of the machine."""
+
+SHARE = 0.6
+"""The share of a time limit for training; tests and the report take the rest."""
+
+FEWEST_EPOCHS, FEW_ROWS, FEWEST_ROWS = 10, 5000, 1000
+"""Below FEW_ROWS, epochs shrink before rows do, down to FEWEST_EPOCHS; then rows, down to FEWEST_ROWS."""
+
+
+def seconds_per_row(data: Dataset, plan: Plan) -> float:
+    """Time training and evaluation, in seconds for one row and one epoch."""
+    rows = min(len(data.development), 2 * BATCHES * plan.batch)
+    some, key = data.limited(rows), TrialKey(plan.configurations[-1], 0)
+    with one_thread():
+        train(some, replace(plan, epochs=1), key)  # warms up
+        taken, epochs = 0.0, 1
+        while taken < SECONDS and epochs < MOST_EPOCHS:
+            epochs *= 2
+            started = time.perf_counter()
+            train(some, replace(plan, epochs=epochs), key)
+            taken = time.perf_counter() - started
+    return taken / (epochs * len(some.development))
+
+
+def fitted(plan: Plan, rows: int, allowed: float) -> Plan:
+    """Return the plan with so many epochs and rows that their product is at most `allowed`, within the bounds above.
+
+    >>> wide = fitted(Plan(), rows=80_000, allowed=200_000)
+    >>> wide.epochs, wide.rows
+    (15, 12649)
+    >>> small = fitted(Plan(), rows=1_400, allowed=70_000)
+    >>> small.epochs, small.rows
+    (50, None)
+    """
+    share = allowed / (plan.epochs * rows)
+    if share >= 1:
+        return plan
+    wanted = max(math.floor(rows * math.sqrt(share)), min(rows, FEW_ROWS))
+    epochs = min(max(math.floor(allowed / wanted), min(plan.epochs, FEWEST_EPOCHS)), plan.epochs)
+    kept = min(max(math.floor(allowed / epochs), min(rows, FEWEST_ROWS)), wanted)
+    return replace(plan, epochs=epochs, rows=None if kept == rows else kept)
+
+
+def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folder: Path) -> Plan:
+    """Return the plan that fits into a time limit; where the folder holds a study, what was decided at its beginning.
+
+    Args:
+        limit: seconds.
+        data: the dataset.
+        plan: what is asked.
+        seeds: the number of seeds of a finalist.
+        jobs: the number of processes.
+        folder: of the study.
+    """
+    begun = begun_with(folder)
+    if begun is not None:
+        return replace(plan, epochs=min(plan.epochs, begun[0]), rows=begun[1])
+    beginning = time.process_time() if jobs > 1 else 0.0  # every worker imports what this process has imported
+    allowed = SHARE * max(limit - beginning, limit / 10) * max(jobs, 1) / trials_in_all(plan, seeds)
+    return fitted(plan, len(data.development), allowed / seconds_per_row(data, plan))
+
+
+def begun_with(folder: Path) -> tuple[int, int | None] | None:
+    """Return the epochs and the rows of the study in a folder; None if there is none."""
+    path = folder / DATABASE
+    if not path.is_file():
+        return None
+    query = "SELECT value_json FROM study_user_attributes WHERE key = 'identity'"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            found = json.loads(database.execute(query).fetchone()[0])
+            return int(found["epochs"]), found.get("rows")
+    except (sqlite3.Error, TypeError, KeyError, ValueError):
+        return None  # the store says what is wrong with it
+
+
+def limits_in_words(plan: Plan, asked: Plan, data: Dataset) -> str:
+    """Return a sentence on what a time limit took away; empty if nothing."""
+    epochs = f"{plan.epochs} of {asked.epochs} epochs" if plan.epochs < asked.epochs else ""
+    rows = f"{plan.rows:,} of {len(data.development):,} rows for training and validation" if plan.rows else ""
+    if not epochs and not rows:
+        return ""
+    taken = " and ".join(part for part in (epochs, rows) if part)
+    return f"A first look, so that all trials fit into --budget: {taken}. Without --budget the answer may differ."
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people do.
+
+    >>> duration(42), duration(400), duration(9000)
+    ('42 s', '7 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,273 @@
+"""The store of a study: its folder, which one process holds, and its database, which workers share."""
+
+import hashlib
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from thinnet.study.design.configuration import ALL, METHODS, NONE, RIVALS, SCHEDULES, Configuration, TrialKey
+from thinnet.study.design.plan import StudyError
+from thinnet.study.training.trial import Trial
+from thinnet.study.training.weights import weights_digest, weights_path
+from thinnet.study.workers.queue import Queue, Storage
+from thinnet.study.workers.records import Records, patient
+
+DATABASE, LOCK, PARTIAL, ELSEWHERE = "study.db", "study.lock", "study.db.partial", "study.url"
+NAME, DONE = "thinnet", "done"
+SCHEMA = {"schema": 2}
+"""Part of every identity: a store of another schema belongs to another version."""
+
+
+class Store:
+    """The trials of one study.
+
+    Args:
+        folder: for weights and the report; made if missing, and held by one process at a time.
+        identity: what two runs must share to share the store: numbers, texts and lists.
+        url: the database; None for SQLite in the folder. One database may hold many studies.
+
+    Raises:
+        StudyError: the folder or the database holds anything else, cannot be reached, or another process holds the folder.
+            Nothing is changed then.
+    """
+
+    def __init__(self, folder: Path, identity: dict[str, Any], url: str | None = None) -> None:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        identity = SCHEMA | identity
+        _refuse_foreign(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock: sqlite3.Connection | None = _locked(folder)
+        try:
+            if url is None:
+                url, name = local_url(folder), NAME
+                if not (folder / DATABASE).exists():
+                    _create(folder, identity)
+            else:
+                name = name_of(identity)
+                _refuse_moved(folder, f"{shown(url)}#{name}")
+            self._open(folder, url, name, identity)
+            if not self.local:
+                (folder / ELSEWHERE).write_text(f"{shown(url)}#{name}\n")
+            _refuse_other(folder, self.study.user_attrs["identity"], identity)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, folder: Path, url: str, name: str, identity: dict[str, Any]) -> None:
+        self.folder, self.url, self.name = folder, url, name
+        self._storage = storage_at(url)
+        self.study = optuna.create_study(study_name=name, storage=self._storage, direction="minimize", load_if_exists=True)
+        if "identity" not in self.study.user_attrs:
+            self.study.set_user_attr("identity", identity)
+        places = self.study.user_attrs["identity"].get("places", ())
+        space = {
+            "method": CategoricalDistribution((NONE, *METHODS, *RIVALS)),
+            "rate": FloatDistribution(0.0, 1.0),
+            "place": CategoricalDistribution((ALL, *(place for place in places if place != ALL))),
+            "schedule": CategoricalDistribution(tuple(SCHEDULES)),
+            "seed": IntDistribution(0, 2**31 - 1),
+        }
+        self.records = Records(self._storage.engine, name, blobs=url != local_url(folder))
+        self.queue = Queue(self.study, space)
+
+    @classmethod
+    def join(cls, folder: Path, url: str, name: str) -> "Store":
+        """Open a study that another process has begun; the folder is for the weights of this worker.
+
+        Raises:
+            StudyError: the database cannot be reached, or has no such study.
+        """
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        store = cls.__new__(cls)
+        store._lock = None
+        folder.mkdir(parents=True, exist_ok=True)
+        if name not in optuna.get_all_study_names(storage=storage_at(url)):
+            raise StudyError(
+                "--storage", "the database must hold the study", f"{name!r} is not in it", "Start the study first."
+            )
+        store._open(folder, url, name, {})
+        return store
+
+    @property
+    def local(self) -> bool:
+        """Whether the database is a file of the folder, so that no other machine works on it."""
+        return not self.records.blobs
+
+    def finished(self) -> dict[TrialKey, Trial]:
+        """Return the results of trials, also of those that failed; without those whose weights are lost."""
+        trials = self.records.trials()
+        if self.local:
+            lost = [key for key, trial in trials.items() if not trial.failed and not self._intact(trial)]
+            for key in lost:
+                self.records.remove(key)
+            return {key: trial for key, trial in trials.items() if key not in lost}
+        return trials
+
+    def add(self, trial: Trial) -> None:
+        """Record a finished trial, whose weights are in the folder."""
+        path = weights_path(self.folder, trial.key)
+        self.records.add(trial, path.read_bytes() if self.records.blobs and not trial.failed else None)
+
+    def fetch(self, trials: list[Trial]) -> None:
+        """Copy weights that another machine has trained from the database into the folder."""
+        for trial in trials:
+            if not self._intact(trial) and (content := self.records.weights(trial.key)) is not None:
+                path = weights_path(self.folder, trial.key)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+
+    def _intact(self, trial: Trial) -> bool:
+        return weights_digest(weights_path(self.folder, trial.key)) == trial.digest
+
+    def look(self, chosen: Configuration, seeds: int) -> list[dict[str, Any]]:
+        """Record one use of the test set, for a choice made on so many seeds; return every different use so far."""
+        looks = self.study.user_attrs.get("test_looks", [])
+        now = chosen._asdict() | {"seeds": seeds}
+        if now not in looks:
+            looks = [*looks, now]
+            self.study.set_user_attr("test_looks", looks)
+        return looks
+
+    @property
+    @patient
+    def done(self) -> bool:
+        """Whether every trial is finished, so that workers may go."""
+        return bool(self.study.user_attrs.get(DONE))
+
+    @done.setter
+    @patient
+    def done(self, value: bool) -> None:
+        self.study.set_user_attr(DONE, value)
+
+    def close(self) -> None:
+        """Release the folder and the database."""
+        if hasattr(self, "_storage"):
+            self._storage.remove_session()
+            self._storage.engine.dispose()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def name_of(identity: dict[str, Any]) -> str:
+    """Return the name of a study in a database of many: equal studies have equal names."""
+    return f"{NAME}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def local_url(folder: Path) -> str:
+    """Return the URL of the database in a folder."""
+    return f"sqlite:///{folder / DATABASE}"
+
+
+def shown(url: str) -> str:
+    """Return a URL without its password.
+
+    Raises:
+        StudyError: it is no URL.
+
+    >>> shown("postgresql://me:secret@host/studies")
+    'postgresql://me:***@host/studies'
+    """
+    try:
+        return make_url(url).render_as_string()
+    except ArgumentError:
+        advice = "Write sqlite:///FILE or postgresql://USER@HOST/NAME."
+        raise StudyError("--storage", "the database must be a URL", repr(url), advice) from None
+
+
+class UnreachableError(StudyError):
+    """The database cannot be reached, now."""
+
+
+def storage_at(url: str) -> Storage:
+    """Open a database.
+
+    Raises:
+        StudyError: it cannot be opened, or its driver is missing.
+    """
+    try:
+        return Storage(url)
+    except ImportError as error:
+        advice = "Install the driver, such as psycopg[binary] for postgresql://."
+        raise StudyError("--storage", "the driver of the database must be installed", str(error).rstrip("."), advice) from None
+    except (SQLAlchemyError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0].rstrip(".")
+        advice = "Write sqlite:///FILE or postgresql://USER@HOST/NAME, and check that the server runs."
+        raise UnreachableError("--storage", "the database must be reachable", reason, advice) from None
+
+
+def _refuse_foreign(folder: Path) -> None:
+    where, advice = repr(str(folder)), "Choose another --out."
+    if folder.exists() and not folder.is_dir():
+        raise StudyError("--out", "the path must be that of a folder", f"the file {where}", advice)
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if not {DATABASE, ELSEWHERE} & names and (others := names - {LOCK, PARTIAL}):
+        got = f"{where}, which holds {min(others)!r}"
+        raise StudyError("--out", "the folder must be new, empty or a study's", got, advice)
+    if DATABASE in names:
+        if NAME not in _studies(folder / DATABASE):
+            raise StudyError("--out", f"{DATABASE} must be a study of thinnet", f"another file in {where}", advice)
+
+
+def _studies(path: Path) -> list[str]:
+    """Return the names of the studies in a file, which stays as it is."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            return [name for (name,) in connection.execute("SELECT study_name FROM studies")]
+    except sqlite3.DatabaseError:
+        return []
+
+
+def _refuse_moved(folder: Path, where: str) -> None:
+    """Refuse a folder whose study is elsewhere."""
+    mark = folder / ELSEWHERE
+    there = local_url(folder) if (folder / DATABASE).exists() else mark.read_text().strip() if mark.exists() else where
+    if there != where:
+        rule = "the folder must belong to the study in that database"
+        raise StudyError("--out", rule, f"{str(folder)!r}, whose study is in {there}", "Choose another --out.")
+
+
+def _refuse_other(folder: Path, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
+    for name in ours:
+        if theirs.get(name) != ours[name]:
+            rule = f"the folder must be new or hold this same study, with {name} {_short(ours[name])}"
+            got = f"{str(folder)!r}, a study with {name} {_short(theirs.get(name))}"
+            raise StudyError("--out", rule, got, "Choose another --out, or remove that folder.")
+
+
+def _short(value: Any) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    return text if len(text) <= 40 else text[:12] + "..."
+
+
+def _create(folder: Path, identity: dict[str, Any]) -> None:
+    """Create the database with its identity in one atomic step."""
+    partial = folder / PARTIAL
+    partial.unlink(missing_ok=True)
+    storage = Storage(f"sqlite:///{partial}")
+    study = optuna.create_study(study_name=NAME, storage=storage, direction="minimize")
+    study.set_user_attr("identity", identity)
+    storage.remove_session()
+    storage.engine.dispose()
+    os.replace(partial, folder / DATABASE)
+
+
+def _locked(folder: Path) -> sqlite3.Connection:
+    """Lock the folder until the connection is closed. SQLite's file lock ends with the process, however it ends."""
+    lock = sqlite3.connect(folder / LOCK, timeout=0)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.OperationalError as error:
+        lock.close()
+        if "locked" not in str(error):
+            raise
+        got = f"{str(folder)!r}, where a study is running"
+        raise StudyError("--out", "the folder must be free", got, "Wait for it, or choose another --out.") from None
+    return lock
