@@ -142,7 +142,7 @@ class BatchwiseDropout(Site):
     Avoid when: layers are narrow, which saves little time; or training has few steps, because a step trains one sub-network for
         each group.
     Start with: the rate of the dropout that it replaces, one group.
-    Cost: a sort of D numbers per group. With thinnet.thin, a step can take less time than without dropout.
+    Cost: a selection of K out of D numbers per group. With thinnet.thin, a step can take less time than without dropout.
     Other implementations: the authors' CUDA code; SparseDrop (arXiv:2411.01238) drops blocks of rows and features on CUDA.
 
     Args:

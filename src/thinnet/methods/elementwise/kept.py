@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from thinnet.ops.kept import smallest
 from thinnet.rng import NoiseKey, rates
 
 Count = Literal["fixed", "bernoulli"]
@@ -59,14 +60,10 @@ def keep(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Co
         return Kept(*_filled_up(independent(grouped, len(starts) - 1, units)), scale, starts)
     width = width_of(units, p)
     numbers = grouped.uniform((len(starts) - 1, units + 1))
-    chosen = numbers[:, :units].argsort(dim=1, stable=True)[:, :width]
     expected = units * (rates.RESOLUTION - rates.count(p))
     whole, more = expected // rates.RESOLUTION, expected % rates.RESOLUTION  # the compiler knows no divmod of symbols
-    if whole == width:
-        return Kept(chosen.sort(dim=1).values, None, scale, starts)
-    live = torch.arange(width, device=chosen.device) < whole + (numbers[:, units:] < more / rates.RESOLUTION)
-    chosen, order = chosen.sort(dim=1)
-    return Kept(chosen, live.gather(1, order), scale, starts)
+    chosen, live = smallest(numbers, width, whole, more / rates.RESOLUTION)
+    return Kept(chosen, None if whole == width else live, scale, starts)
 
 
 def grouped_key(key: NoiseKey, batch: int, groups: int) -> tuple[NoiseKey, tuple[int, ...]]:
