@@ -15,7 +15,7 @@ $(VENV)/.ready: pyproject.toml setup.py constraints.txt $(SOURCES)
 	@$(RUN) -c "import torch; assert torch.__version__.split('+')[0] == '2.13.0'" 2>/dev/null \
 	  || $(RUN) -m pip install --quiet torch==2.13.0
 	@$(RUN) -m pip install --quiet -c constraints.txt setuptools
-	@$(RUN) -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[study,workers,inference,lint,examples,bench,dev]'
+	@$(RUN) -m pip install --quiet -c constraints.txt --no-build-isolation --editable '.[study,workers,inference,lint,examples,bench,docs,dev]'
 	@touch $@
 	@$(VENV)/bin/thinnet --version
 
@@ -34,8 +34,10 @@ check: setup
 	$(RUN) -m docs.generate --check
 	$(RUN) -m docs.playground
 
+# Updates the generated files, and builds the site: `python3 -m http.server -d build/site` shows it.
 docs: setup
 	$(RUN) -m docs.generate
+	$(RUN) -m docs.site
 
 # Builds src/thinnet/playground/index.html, which is committed, and tests it. Needs Node 20 and npm.
 playground: setup
