@@ -6,7 +6,7 @@ Docstrings are read in an editor and by doctest. Markdown needs fences around th
 import re
 from typing import Any
 
-from griffe import Extension, Module, Object
+from griffe import Alias, Extension, Module, Object
 
 EXAMPLE = re.compile(r"^>>> .*(?:\n(?!\n).+)*", re.MULTILINE)
 FACT = re.compile(r"[A-Z][\w -]{1,24}: \S")
@@ -53,5 +53,16 @@ class Docstrings(Extension):
 
     def on_module(self, *, mod: Module, **_: Any) -> None:
         """Exports what a module imports under its own name from thinnet."""
+        names = [name for name, path in mod.imports.items() if re.fullmatch(rf"thinnet\.(.*\.)?{name}", path)]
         if mod.exports is None:
-            mod.exports = [name for name, path in mod.imports.items() if re.fullmatch(rf"thinnet\.(.*\.)?{name}", path)]
+            mod.exports = [*names]
+        if mod.path == "thinnet":  # the last one, when all others are there
+            for name in names:
+                lead_to_function(mod, name)
+
+
+def lead_to_function(package: Module, name: str) -> None:
+    """Leads `thinnet.insert` to the function of `thinnet.models.edit.insert`, and not to the module of that name."""
+    inside = package.imports[name].removeprefix("thinnet.")
+    if package[inside].is_module and name in package[inside].members:
+        package.set_member(name, Alias(name, package[f"{inside}.{name}"]))

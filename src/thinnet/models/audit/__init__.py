@@ -1,0 +1,1 @@
+"""Finds dropout mistakes: runs a model in both modes and checks what it observes against rules."""
