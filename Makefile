@@ -9,7 +9,7 @@ SOURCES := $(wildcard src/thinnet/ops/csrc/*)
 setup: $(VENV)/.ready
 
 # The stamp is older than what the installation depends on: then, and only then, it is done again.
-$(VENV)/.ready: pyproject.toml setup.py constraints.txt $(SOURCES)
+$(VENV)/.ready: pyproject.toml setup.py constraints.txt src/thinnet/ops/build.py $(SOURCES)
 	@echo "Setting up $(VENV): PyTorch, the libraries that the tests are pinned to, and thinnet with its C++ kernels."
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	@$(RUN) -c "import torch; assert torch.__version__.split('+')[0] == '2.13.0'" 2>/dev/null \

@@ -1,48 +1,39 @@
-"""Builds the one C++ extension; everything else about the package is in pyproject.toml.
+"""Adds the compiled kernels to a wheel where PyTorch is there at build time; the rest about the package is in pyproject.toml.
 
-The extension uses PyTorch's stable ABI alone, so one build serves every later PyTorch release. Where it cannot be built
-the package still installs: the plain-PyTorch reference gives the same masks, and `thinnet --version` says so.
+`pip install` builds in an environment without PyTorch. It makes a package of pure Python, and `thinnet build` compiles later.
 """
 
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from setuptools import setup
-from torch.utils.cpp_extension import BuildExtension, CppExtension
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
-CSRC = Path("src/thinnet/ops/csrc")
+spec = spec_from_file_location("thinnet_build", Path(__file__).parent / "src/thinnet/ops/build.py")
+build = module_from_spec(spec)
+spec.loader.exec_module(build)
 
 
-class OptionalBuild(BuildExtension):
-    """Builds the extension. If that fails, prints why and installs the package without it."""
+class BuildKernels(build_ext):
+    """Compiles as `thinnet build` does. Where that fails, it prints why and the package has no kernels."""
 
-    def build_extensions(self) -> None:
+    def build_extension(self, extension: Extension) -> None:
         try:
-            super().build_extensions()
-        except Exception as error:
-            print(f"thinnet: the C++ kernels were not built ({error}); the plain-PyTorch reference serves the CPU instead.")
+            build.compile_to(Path(self.get_ext_fullpath(extension.name)).absolute())
+        except build.BuildError as error:
+            print(f"thinnet: the package has no C++ kernels, and plain PyTorch serves the CPU. {error}", file=sys.stderr)
 
 
-extension = CppExtension(
+kernels = Extension(
     "thinnet.ops._C",
-    sorted(str(source) for source in CSRC.glob("*.cpp")),
-    depends=sorted(str(header) for header in CSRC.glob("*.h")),
-    # -fno-trapping-math and -fno-math-errno let loops with a selection or a root become vector instructions; no value changes.
-    # -ffp-contract=off: a fused multiply-add would round differently from the reference that defines the bits.
-    extra_compile_args=[
-        "-O3",
-        "-std=c++20",
-        "-ffp-contract=off",
-        "-fno-trapping-math",
-        "-fno-math-errno",
-        "-fvisibility=hidden",
-        "-DTORCH_TARGET_VERSION=0x020a000000000000",
-    ],
+    [path.relative_to(Path(__file__).parent.absolute()).as_posix() for path in build.sources()],
     py_limited_api=True,
     optional=True,
 )
 
 setup(
-    ext_modules=[extension],
-    cmdclass={"build_ext": OptionalBuild.with_options(use_ninja=False)},
+    ext_modules=[kernels] if build.torch_folder() and build.compiler() else [],
+    cmdclass={"build_ext": BuildKernels},
     options={"bdist_wheel": {"py_limited_api": "cp310"}},
 )

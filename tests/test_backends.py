@@ -3,7 +3,6 @@
 import itertools
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,7 @@ from assertions import assert_same_bits
 from torch import Tensor
 
 from thinnet import ops
-from thinnet.ops import NoiseKind, apply_noise, backends, schema
+from thinnet.ops import NoiseKind, apply_noise, backends, build, schema
 
 KERNELS = [] if backends()["cpu"] == "reference" else ["auto", "baseline"]
 KERNELS += ["avx2"] if backends()["cpu"] in ("avx512", "avx2") else []
@@ -166,5 +165,4 @@ def test_the_kernels_of_a_gpu_are_imported_when_they_are_needed() -> None:
 
 
 def test_compiled_kernels_are_used_where_they_were_built() -> None:
-    built = [*Path(schema.__file__).parent.glob("_C*.so")]
-    assert (schema.missing is None) == bool(built)
+    assert (schema.missing is None) == bool(build.built())

@@ -22,14 +22,16 @@ OPTIONAL = sorted({module_of(library) for extra in EXTRAS for library in librari
 RUN = "from thinnet.__main__ import main; main()"
 
 
-def run(*arguments: str, hidden: list[str] = (), code: str = RUN, sources: Path = SOURCES) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str, hidden: list[str] = (), code: str = RUN, sources: Path = SOURCES, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Runs the program in a process in which some libraries cannot be imported."""
     hide = f"import sys; sys.modules.update(dict.fromkeys({list(hidden)})); sys.argv = {['thinnet', *arguments]}; "
     return subprocess.run(
         [sys.executable, "-c", hide + code],
         capture_output=True,
         text=True,
-        env=environment() | {"PYTHONPATH": str(sources)},
+        env=environment() | {"PYTHONPATH": str(sources)} | variables,
         timeout=120,
     )
 
@@ -83,7 +85,7 @@ def test_a_missing_library_names_the_extra_that_brings_it(command: list[str], mi
     assert shown.returncode == 2 and shown.stdout == ""
     name, more = (
         " ".join(["thinnet", *command[:1]]),
-        "" if command else " Without it, `thinnet --version` and `thinnet doctor` work.",
+        "" if command else " Without it, `thinnet --version`, `thinnet doctor` and `thinnet build` work.",
     )
     assert shown.stderr == f"{name}: {missing} must be installed; it is not. Run pip install 'thinnet[{extra}]'.{more}\n"
 
@@ -96,10 +98,11 @@ def test_a_missing_library_of_a_function_names_the_function() -> None:
 def test_a_package_without_kernels_says_so_once(tmp_path: Path) -> None:
     shutil.copytree(SOURCES / "thinnet", tmp_path / "thinnet", ignore=shutil.ignore_patterns("_C*", "__pycache__"))
     twice = "import torch, thinnet; drop = thinnet.nn.Dropout(0.5); drop(torch.ones(3)); drop(torch.ones(3))"
-    shown = run(code=twice, sources=tmp_path)
+    nothing_compiled = {"sources": tmp_path, "XDG_CACHE_HOME": str(tmp_path)}
+    shown = run(code=twice, **nothing_compiled)
     assert shown.returncode == 0
-    assert shown.stderr.count("the C++ kernels were not built; install a C++20 compiler, then thinnet again") == 1
-    assert "cpu: reference" in run("--version", sources=tmp_path).stdout
+    assert shown.stderr.count("the C++ kernels are not compiled; run thinnet build") == 1
+    assert "cpu: reference" in run("--version", **nothing_compiled).stdout
     assert "kernels" not in run(code=twice).stderr
 
 
@@ -124,7 +127,9 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback(where: str, tmp_path: Path
     assert (process.returncode, errors) == (130, "")
 
 
-@pytest.mark.parametrize("command", ["", "doctor", "methods", "sites", "audit", "bench", "lint", "study", "playground"])
+@pytest.mark.parametrize(
+    "command", ["", "doctor", "build", "methods", "sites", "audit", "bench", "lint", "study", "playground"]
+)
 def test_help_has_an_example_and_exit_codes_and_flags_have_no_type(command: str) -> None:
     shown = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "120"})
     assert shown.exit_code == 0

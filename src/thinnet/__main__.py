@@ -7,7 +7,7 @@ from io import TextIOWrapper
 from thinnet.report.extras import MissingLibrary, extra_of
 
 CLOSED_PIPE, BAD_INPUT, INTERRUPTED = 1, 2, 130
-WITHOUT_TYPER = ["--version"], ["doctor"], ["doctor", "--json"]
+WITHOUT_TYPER = ["--version"], ["doctor"], ["doctor", "--json"], ["build"], ["build", "--force"]
 
 
 def main() -> None:
@@ -36,13 +36,21 @@ def _run(arguments: list[str]) -> None:
     except ModuleNotFoundError:
         if arguments not in WITHOUT_TYPER:
             raise
-        from thinnet import doctor
-
-        sys.stdout.write((doctor.version_line() if arguments == ["--version"] else doctor.report("--json" in arguments)) + "\n")
+        _installation(arguments[0], bool(arguments[1:]))
     else:
         app(prog_name="thinnet")
     finally:
         sys.stdout.flush()
+
+
+def _installation(command: str, option: bool) -> None:
+    """Run what needs torch alone, with its only option or without."""
+    from thinnet.doctor import command as commands
+
+    if command == "--version":
+        sys.stdout.write(commands.version_line() + "\n")
+    else:
+        raise SystemExit(commands.show_facts(option) if command == "doctor" else commands.compile_kernels(option))
 
 
 def _advice(error: ModuleNotFoundError, arguments: list[str]) -> str | None:
@@ -54,7 +62,7 @@ def _advice(error: ModuleNotFoundError, arguments: list[str]) -> str | None:
     extra = extra_of(library, "lint" if command == "lint" else "study")
     if extra is None:
         return None
-    more = " Without it, `thinnet --version` and `thinnet doctor` work." if command in ("", "doctor") else ""
+    more = " Without it, `thinnet --version`, `thinnet doctor` and `thinnet build` work." if command == "" else ""
     name = f"thinnet {command}".strip()
     return f"{name}: {library} must be installed; it is not. Run pip install 'thinnet[{extra}]'.{more}"
 

@@ -43,7 +43,7 @@ app = typer.Typer(
 def show_version(wanted: bool) -> None:
     """Print the version and the kernels of each device, and exit."""
     if wanted:
-        from thinnet.doctor import version_line
+        from thinnet.doctor.facts import version_line
 
         typer.echo(version_line())
         raise typer.Exit()
@@ -63,15 +63,33 @@ def common(
 
 @app.command(cls=Command)
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show the facts about this installation: versions, kernels, devices, threads, and the optional extras.
+    """Show what runs on this machine, check its random bits against the reference, and say what to do next.
+
+    It shows versions, kernels, devices, threads, the compiler, and the optional extras.
 
     Example: `thinnet doctor --json`
 
-    Exit codes: 0 shown.
+    Exit codes: 0 the bits are right, 1 bits are wrong, or the compiled kernels do not load.
     """
-    from thinnet.doctor import report
+    from thinnet.doctor.command import show_facts
 
-    typer.echo(report(as_json))
+    raise typer.Exit(show_facts(as_json))
+
+
+@app.command(cls=Command)
+def build(force: Annotated[bool, typer.Option("--force", help="Compile them even if they are there.")] = False) -> None:
+    """Compile the CPU kernels, where the package came without them, and check their bits.
+
+    It needs a C++20 compiler and takes up to a minute. The kernels go to the cache folder of the user. They serve every
+    later PyTorch on this architecture.
+
+    Example: `thinnet build`
+
+    Exit codes: 0 the kernels are there and their bits are right, 1 bits are wrong, 2 it cannot compile.
+    """
+    from thinnet.doctor.command import compile_kernels
+
+    raise typer.Exit(compile_kernels(force))
 
 
 @app.command(cls=Command)

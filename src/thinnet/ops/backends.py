@@ -25,6 +25,6 @@ def why(device: str = "cpu") -> str | None:
     """Returns why the reference serves a kind of device; None where a kernel does."""
     if device == "cpu":
         return schema.missing
-    if device != "cuda":
+    if not device.startswith("cuda"):
         return "no kernel is written for it"
     return schema.missing_triton or (None if torch.cuda.is_available() else "this machine has no GPU that PyTorch can use")

@@ -13,7 +13,7 @@ from torch._subclasses.functional_tensor import FunctionalTensorMode
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
-from thinnet.ops import composite, reference
+from thinnet.ops import build, composite, reference
 from thinnet.ops.arguments import LINEAR, expanded, leading
 from thinnet.ops.reference import NoiseKind
 
@@ -26,20 +26,20 @@ library.define(f"apply_noise_(Tensor(a!) x, {ARGUMENTS}) -> ()", tags=TAGS)
 library.define("cpu_path() -> str")
 
 
-def _load() -> str | None:
-    """Loads the compiled kernels; returns why there are none, if there are none."""
-    folder = Path(__file__).parent
-    built = [*folder.glob("_C*.so"), *folder.glob("_C*.pyd")]
-    if not built:
-        return "the C++ kernels were not built; install a C++20 compiler, then thinnet again"
-    try:
-        torch.ops.load_library(str(built[0]))
-    except OSError as error:
-        return f"the C++ kernels do not load ({error}); install thinnet again for this PyTorch"
-    return None
+def _load() -> tuple[Path | None, str | None]:
+    """Loads the compiled kernels; returns where they are, or why there are none."""
+    reason = "the C++ kernels are not compiled; run thinnet build"
+    for path in build.built():
+        try:
+            torch.ops.load_library(str(path))
+        except OSError as error:
+            reason = f"the C++ kernels do not load ({error}); run thinnet build --force"
+        else:
+            return path, None
+    return None, reason
 
 
-missing = _load()
+loaded, missing = _load()
 
 
 @cache

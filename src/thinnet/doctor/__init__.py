@@ -1,0 +1,1 @@
+"""An installation: `thinnet --version`, `thinnet doctor` and `thinnet build`. They need torch alone."""
