@@ -1,9 +1,7 @@
 """The report in Chromium, wide and narrow, light and dark: every figure is drawn, the console is silent, nothing is loaded."""
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,8 @@ import pytest
 from thinnet.study.command import run_study
 from thinnet.study.design.plan import Plan
 
-playwright = pytest.importorskip("playwright.sync_api")
+pytest.importorskip("playwright.sync_api")
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 DRAWN = "[...document.querySelectorAll('.plot')].every(plot => plot.querySelector('.plot-container'))"
 SPANS = """[...document.querySelectorAll('[data-curve]')].map(plot =>
@@ -48,42 +44,16 @@ def reports(
     return {name: folder / name / "index.html" for name in (*commands, "methods")}
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Chromium; without it the tests are skipped, but not where CI is set."""
-    if CHROMIUM is None:
-        assert "CI" not in os.environ, "CI must have Chromium: apt-get install chromium"
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
-def open_page(browser: Any) -> Iterator[Callable]:
-    """Open a report; afterwards the console must be silent and nothing but the file requested."""
-    complaints: list[str] = []
-    requests: list[str] = []
-    contexts = []
+def open_page(offline_page: Callable) -> Callable:
+    """Open a report."""
 
     def open_report(path: Path, viewport: dict[str, int] = WIDE, scheme: str = "light") -> Any:
-        context = browser.new_context(viewport=viewport, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("dialog", lambda dialog: complaints.append(dialog.message))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(path.as_uri())
+        page = offline_page(path.as_uri(), viewport=viewport, color_scheme=scheme)
         page.wait_for_function(DRAWN)
         return page
 
-    yield open_report
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert all(url.startswith(("file:", "data:", "blob:")) for url in requests)
+    return open_report
 
 
 def assert_fits(page: Any) -> None:

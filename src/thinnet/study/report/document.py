@@ -1,10 +1,12 @@
 """The result of a study as one JSON document: what `--json` prints and `result.json` holds."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
 from thinnet.study.data.dataset import Dataset
+from thinnet.study.evidence.contrast import Contrast
 from thinnet.study.findings import averaging
 from thinnet.study.findings.answer import Answer, versions
 from thinnet.study.findings.comparison import Comparison
@@ -20,17 +22,15 @@ FORMAT = 1
 
 def document(answer: Answer) -> dict[str, Any]:
     """Return numbers, texts, lists and dicts. Two runs of one command differ only in `seconds`."""
-    data, plan, results, verdict = answer.data, answer.plan, answer.results, answer.verdict
+    data, results, verdict = answer.data, answer.results, answer.verdict
     return {
         "format": FORMAT,
         "thinnet": version("thinnet"),
         "versions": versions(),
         "verdict": asdict(verdict) | {"sentences": list(verdict.sentences), "chosen": results.chosen._asdict()},
-        "test": {view: {name: asdict(part) for name, part in pair.items()} for view, pair in results.test.items()},
-        "naive": results.naive and {name: asdict(part) for name, part in results.naive.items()},
-        "finalists": [
-            each._asdict() | {name: asdict(part) for name, part in found.items()} for each, found in results.finalists.items()
-        ],
+        "test": {view: _contrasts(pair) for view, pair in results.test.items()},
+        "naive": results.naive and _contrasts(results.naive),
+        "finalists": [each._asdict() | _contrasts(found) for each, found in results.finalists.items()],
         "test_looks": results.looks,
         "configurations": [_numbers(each) for each in results.outcomes],
         "methods": {
@@ -39,33 +39,38 @@ def document(answer: Answer) -> dict[str, Any]:
         },
         "rivals": {
             "sentences": rival_sentences(results, data.task),
-            "contrasts": [
-                {"rival": rival._asdict()} | {name: asdict(part) for name, part in pair.items()}
-                for rival, pair in results.rivals.items()
-            ],
+            "contrasts": [{"rival": rival._asdict()} | _contrasts(pair) for rival, pair in results.rivals.items()],
         },
         "failures": [
             trial.configuration._asdict() | {"seed": trial.seed, "reason": trial.failed} for trial in results.failures
         ],
         "averages": _averages(data, results),
-        "subgroups": {name: {key: asdict(part) for key, part in pair.items()} for name, pair in results.subgroups.items()},
+        "subgroups": {name: _contrasts(pair) for name, pair in results.subgroups.items()},
         "seeds": results.seeds,
         "recommended": _recommended(answer.recommended),
-        "data": {
-            "name": data.name,
-            "fingerprint": data.fingerprint(),
-            "target": data.target,
-            "task": data.task.name,
-            "loss": data.task.loss_name,
-            "error": data.task.error_name,
-            "features": data.features,
-            "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-            "columns": [column._asdict() for column in data.columns],
-            "notes": list(data.notes),
-            "warnings": list(data.warnings),
-        },
-        "plan": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(plan).items()},
+        "data": _data(data),
+        "plan": {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(answer.plan).items()},
         "seconds": _seconds(results, data.task.loss_name),
+    }
+
+
+def _contrasts(pair: Mapping[str, Contrast]) -> dict[str, Any]:
+    return {name: asdict(contrast) for name, contrast in pair.items()}
+
+
+def _data(data: Dataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint(),
+        "target": data.target,
+        "task": data.task.name,
+        "loss": data.task.loss_name,
+        "error": data.task.error_name,
+        "features": data.features,
+        "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        "columns": [column._asdict() for column in data.columns],
+        "notes": list(data.notes),
+        "warnings": list(data.warnings),
     }
 
 
@@ -89,8 +94,7 @@ def _averages(data: Dataset, results: Results) -> dict[str, Any] | None:
     if results.averages is None:
         return None
     sentence = averaging.averaging_text(results.averages, data.task, results.chosen.label)
-    contrasts = {name: asdict(contrast) for name, contrast in results.averages.items()}
-    return {"networks": averaging.SAMPLES, "sentence": sentence} | contrasts
+    return {"networks": averaging.SAMPLES, "sentence": sentence} | _contrasts(results.averages)
 
 
 def _numbers(outcome: Outcome) -> dict[str, Any]:
