@@ -10,6 +10,7 @@
 #include <torch/headeronly/core/ScalarType.h>
 #include <torch/headeronly/util/Exception.h>
 
+#include "arguments.h"
 #include "dispatch.h"
 #include "units_plan.h"
 
@@ -18,31 +19,6 @@ namespace {
 
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
-using Optional = std::optional<Tensor>;
-
-Dtype dtype_of(const Tensor& x) {
-  switch (x.scalar_type()) {
-    case ScalarType::Float: return Dtype::f32;
-    case ScalarType::Double: return Dtype::f64;
-    case ScalarType::BFloat16: return Dtype::bf16;
-    case ScalarType::Half: return Dtype::f16;
-    default: STD_TORCH_CHECK(false, "thinnet::select_units: x must be float32, float64, bfloat16 or float16");
-  }
-}
-
-int64_t scalar(const Optional& tensor) { return tensor ? *static_cast<const int64_t*>(tensor->const_data_ptr()) : 0; }
-
-Address address_of(const Tensor& seed, const Optional& step, const Optional& site, const Optional& samples) {
-  Address address{static_cast<uint64_t>(scalar(seed)), static_cast<uint32_t>(scalar(step)), static_cast<uint32_t>(scalar(site)),
-                  samples.has_value(), nullptr, 0, 0};
-  if (samples && samples->numel() == 1) {
-    address.first_sample = scalar(samples);
-  } else if (samples) {
-    address.samples = static_cast<const int64_t*>(samples->const_data_ptr());
-    address.sample_stride = samples->stride(0);
-  }
-  return address;
-}
 
 // The axes of `rate` over x: how many of the last ones follow its memory (or all have one value), and the others.
 void set_rows(UnitsPlan& plan, const Tensor& x, const Tensor& rate) {

@@ -9,14 +9,9 @@ namespace {
 
 #include "philox.h"
 #include "numbers.h"
+#include "stream.h"
 
 constexpr int64_t kSegment = 64;  // words of sixteen blocks
-
-Stream stream_of(const Address& address, int64_t sample) {
-  const int64_t row = address.samples ? address.samples[sample * address.sample_stride] : sample + address.first_sample;
-  return {static_cast<uint32_t>(address.seed), static_cast<uint32_t>(address.seed >> 32),
-          address.by_sample ? static_cast<uint32_t>(row) : 0u, address.step, address.site};
-}
 
 // Calls `use(words, done, taken)` for the words of `count` units from `first` on, a segment at a time.
 template <class Use>

@@ -6,18 +6,9 @@
 #include <utility>
 #include <vector>
 
-#include "plan.h"
+#include "address.h"
 
 namespace thinnet {
-
-// The address of noise without the unit. Axis 0 counts samples if it has `samples` or `first_sample`.
-struct Address {
-  uint64_t seed;
-  uint32_t step, site;
-  bool by_sample;
-  const int64_t* samples;  // one id for each row, or none
-  int64_t sample_stride, first_sample;
-};
 
 // y = x scale where uniform noise is at least the rate, else 0, on a contiguous tensor as rows: in a row, `rate` and `scale` have one value, or one for each number.
 struct UnitsPlan {
