@@ -59,7 +59,17 @@ def nn(found: list[Entry]) -> str:
 def functional(found: list[Entry]) -> str:
     """Returns `functional.py`."""
     names = [(entry.module, entry.function) for entry in found if entry.function and entry.folder != "losses"]
+    names += [("thinnet.methods.fused", name) for name in fused()]
     return _face("The functional form of every method. `training` is a required keyword.", names)
+
+
+def fused() -> list[str]:
+    """Returns the functions of dropout together with its neighbours: those in `FUSED`."""
+    for node in ast.parse((PACKAGE / "methods" / "fused.py").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FUSED":
+            assert isinstance(node.value, ast.Tuple)
+            return [name.id for name in node.value.elts if isinstance(name, ast.Name)]
+    return []
 
 
 def losses(found: list[Entry]) -> str:

@@ -21,6 +21,14 @@ from thinnet.methods.elementwise.uniform_dropout import uniform_dropout as unifo
 from thinnet.methods.experts.expert_dropout import expert_dropout as expert_dropout
 from thinnet.methods.experts.gating_dropout import gating_dropout as gating_dropout
 from thinnet.methods.experts.router_jitter import router_jitter as router_jitter
+from thinnet.methods.fused import bias_dropout_add as bias_dropout_add
+from thinnet.methods.fused import dropout_add as dropout_add
+from thinnet.methods.fused import dropout_add_layer_norm as dropout_add_layer_norm
+from thinnet.methods.fused import dropout_add_rms_norm as dropout_add_rms_norm
+from thinnet.methods.fused import embedding_add_dropout as embedding_add_dropout
+from thinnet.methods.fused import gelu_dropout as gelu_dropout
+from thinnet.methods.fused import relu_dropout as relu_dropout
+from thinnet.methods.fused import swiglu_dropout as swiglu_dropout
 from thinnet.methods.graphs.drop_edge import drop_edge as drop_edge
 from thinnet.methods.graphs.drop_message import drop_message as drop_message
 from thinnet.methods.graphs.drop_node import drop_node as drop_node
