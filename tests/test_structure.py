@@ -22,7 +22,7 @@ FLOORS = [
     ("lint", "ops", "playground"),
     ("rng",),
     ("methods", "schedules", "integrations"),
-    ("functional", "nn", "losses", "models", "distributed"),
+    ("functional", "nn", "losses", "models", "distributed", "optim"),
     ("inference",),
     ("benchmark", "diagnosis", "study"),
     ("sklearn",),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from thinnet import models as models
     from thinnet import nn as nn
     from thinnet import ops as ops
+    from thinnet import optim as optim
     from thinnet import rng as rng
     from thinnet import schedules as schedules
     from thinnet import sklearn as sklearn
@@ -52,8 +53,8 @@ _PLACES = {
     "thin": "thinnet.models.thin.thin",
 }
 _MODULES = (
-    *("distributed", "functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "rng"),
-    *("schedules", "study"),
+    *("distributed", "functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "optim"),
+    *("rng", "schedules", "study"),
 )
 
 try:

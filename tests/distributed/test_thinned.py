@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import thinnet
+from thinnet import optim
 
 STEPS, BATCH, RANKS = 6, 8, 2
 
@@ -21,14 +22,21 @@ def build() -> nn.Sequential:
     return nn.Sequential(*layers).double()
 
 
-def train(model: nn.Module, rng: thinnet.DropoutRNG, rank: int = 0, ranks: int = 1) -> dict[str, Tensor]:
+def train(
+    model: nn.Module,
+    rng: thinnet.DropoutRNG,
+    rank: int = 0,
+    ranks: int = 1,
+    sgd: type[torch.optim.SGD] = torch.optim.SGD,
+    dtype: torch.dtype = torch.float64,
+) -> dict[str, Tensor]:
     """Trains on the rank's contiguous part of each batch; returns the weights."""
     source = torch.Generator().manual_seed(5)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
+    optimizer = sgd(model.parameters(), lr=0.05, momentum=0.9, weight_decay=0.1)
     part = slice(rank * BATCH // ranks, (rank + 1) * BATCH // ranks)
     for step in range(STEPS):
         ids = torch.randint(1000, (BATCH,), generator=source)
-        x = torch.randn(BATCH, 5, dtype=torch.float64, generator=source)
+        x = torch.randn(BATCH, 5, dtype=torch.float64, generator=source).to(dtype)
         rng.at(step, ids[part])
         model(x[part]).square().mean().backward()
         optimizer.step()
@@ -52,6 +60,14 @@ def main() -> None:
             model.zero_grad()
         found = train(model, thinnet.DropoutRNG(3).bind(ours), rank, RANKS)
         torch.testing.assert_close(found, train(alone, thinnet.DropoutRNG(3).bind(alone)), rtol=1e-9, atol=1e-11)
+    for as_view in (False, True):  # the gradients of all ranks are added up in full
+        alone, ours = build().float(), build().float()
+        thinnet.thin(alone, torch.randn(BATCH, 5), groups=RANKS)
+        thinnet.thin(ours, torch.randn(BATCH, 5))
+        model = DistributedDataParallel(ours, gradient_as_bucket_view=as_view)
+        found = train(model, thinnet.DropoutRNG(3).bind(ours), rank, RANKS, optim.SGD, torch.float32)
+        expected = train(alone, thinnet.DropoutRNG(3).bind(alone), dtype=torch.float32)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     dist.destroy_process_group()
 
 

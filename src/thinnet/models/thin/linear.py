@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinnet.ops import schema
+from thinnet.ops.compact import CompactGradient, Part, is_requested
 from thinnet.ops.take import put, take
 
 
@@ -59,7 +60,11 @@ class _Linear(torch.autograd.Function):
         if ctx.needs_input_grad[0]:
             to_x = _product(gradient, take(weight, rows, columns)[0], scale).reshape(x.shape)
         if ctx.needs_input_grad[1]:
-            to_weight = put(_product(gradient.T, flat, scale)[None], rows, columns, weight.shape)
+            part = _product(gradient.T, flat, scale)[None]
+            compact = is_requested(weight)
+            to_weight = (
+                CompactGradient(Part(part, rows, columns, weight.shape)) if compact else put(part, rows, columns, weight.shape)
+            )
         if ctx.needs_input_grad[2]:
             summed = gradient.sum(0)
             to_bias = summed if rows is None else put(summed[None], rows, None, bias.shape)

@@ -1,0 +1,9 @@
+#if defined(__x86_64__) || defined(_M_X64)
+#include "update_plan.h"
+#include "isa.h"
+THINNET_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi,bmi2,prefer-vector-width=512")
+#define THINNET_ISA avx512
+#define THINNET_WIDE 8
+#include "update_kernel.h"
+THINNET_TARGET_END
+#endif
