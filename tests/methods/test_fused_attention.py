@@ -222,6 +222,39 @@ def test_every_method_equals_its_site(method: str) -> None:
     torch.testing.assert_close(y, expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_without_dropout_it_is_pytorchs_up_to_rounding(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs, calls = F.scaled_dot_product_attention, []
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *a, **k: calls.append(1) or theirs(*a, **k))
+    fast = thinnet.ops.backends()["cpu"] in ("avx512", "avx2")
+    for rows in (63, 64):  # from 64 on the kernel is the faster one
+        x = inputs((2, 4, 2, rows, 150, 16, 16), dtype)
+        allowed = torch.rand(2, 1, rows, 150) > 0.3
+        allowed[0, 0, 5] = False
+        for options in ({}, {"mask": allowed}, {"mask": torch.randn(rows, 150, dtype=dtype)}, {"is_causal": True}):
+            calls.clear()
+            y = attention(*x, p=0.3, training=False, enable_gqa=True, **options)
+            assert len(calls) == (0 if rows == 64 and fast else 1)
+            named = {"attn_mask" if name == "mask" else name: value for name, value in options.items()}
+            expected = theirs(*x, enable_gqa=True, **named)
+            weight = torch.randn_like(y)
+            gradients = (torch.autograd.grad(each, x, weight) for each in (y, expected))
+            assert_agrees((y, *next(gradients)), (expected, *next(gradients)), dtype)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_without_dropout_traced_code_has_the_operation_of_pytorch() -> None:
+    x = torch.randn(1, 2, 80, 16)
+
+    class Layer(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return attention(x, x, x, p=0.0, training=False)
+
+    assert "scaled_dot_product" in str(torch.export.export(Layer(), (x,)).graph)
+    y = torch.func.vmap(lambda x: attention(x, x, x, p=0.0, training=False))(x[None])
+    torch.testing.assert_close(y[0], Layer()(x))
+
+
 def test_leading_axes_are_those_of_pytorch() -> None:
     for shape in ((6, 8), (3, 6, 8), (2, 3, 4, 6, 8)):
         q, k, v = (torch.randn(shape) for _ in range(3))

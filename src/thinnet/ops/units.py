@@ -19,13 +19,18 @@ REAL = (*DTYPES, torch.float64)
 Address = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
-def served(x: Tensor, address: Address) -> bool:
-    """Returns whether a kernel takes `x`: plain code on a dense, contiguous CPU tensor with samples on axis 0."""
+def plain(x: Tensor) -> bool:
+    """Returns whether a compiled kernel may take a CPU tensor by itself: nothing traces, watches or transforms operations."""
     if type(x) not in (Tensor, torch.nn.Parameter) or x.device.type != "cpu" or schema.missing is not None:
         return False
     if torch.compiler.is_compiling() or torch._C._is_tracing() or schema.transformed():
         return False
-    if torch._C._len_torch_dispatch_stack():  # whoever watches operations knows `apply_noise` alone
+    return not torch._C._len_torch_dispatch_stack()  # whoever watches operations knows those of PyTorch and `apply_noise`
+
+
+def served(x: Tensor, address: Address) -> bool:
+    """Returns whether a kernel takes `x`: plain code on a dense, contiguous CPU tensor with samples on axis 0."""
+    if not plain(x):
         return False
     _, step, _, samples = address
     one_step = step is None or step.ndim == 0

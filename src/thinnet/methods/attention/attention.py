@@ -45,8 +45,8 @@ def attention(
         y = (A m / (1 - p)) v,  A = softmax(q k' / sqrt(d) + mask),  m ~ Bernoulli(1 - p)
 
     One random decision covers a weight. No weight and no mask is stored for backward. Without dropout it calls
-    `torch.nn.functional.scaled_dot_product_attention`, at its speed. A query that may attend to nothing returns zeros, as in
-    PyTorch.
+    `torch.nn.functional.scaled_dot_product_attention`, or the same kernel where that is faster: on a CPU from 64 queries and 64
+    keys on. Both agree up to rounding. A query that may attend to nothing returns zeros, as in PyTorch.
 
     Args:
         q: queries, `(B, H, T, D)`.

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from thinnet.methods.attention.attend import WeightsSite, logits, softmax
+from thinnet.methods.attention.attend import WeightsSite, attend, logits, softmax
 from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
@@ -37,8 +37,8 @@ class MultiheadAttention(nn.Module):
     Use when: in place of PyTorch's attention; a checkpoint of torch.nn.MultiheadAttention loads.
     Avoid when: nested tensors are passed; pad them.
     Start with: p = 0.1 on the weights, no dropped heads.
-    Cost: PyTorch's fused kernel if no weight is dropped or requested, and thinnet's if weights are dropped; neither stores the
-        weights. Requested weights, and DropAttention with a window, are computed and stored.
+    Cost: thinnet's fused kernel if weights are dropped, and the faster of PyTorch's and thinnet's if none is dropped or
+        requested; neither stores the weights. Requested weights, and DropAttention with a window, are computed and stored.
     Other implementations: torch.nn.MultiheadAttention. Its dropout is no module, so tools that search modules miss it. In
         training it returns the weights after dropout. In eval its encoder layer calls a fused kernel that bypasses all modules.
 
@@ -211,7 +211,7 @@ class MultiheadAttention(nn.Module):
         """Returns the outputs of the heads, and the weights before dropout if requested."""
         site = self.dropout if self.dropout is not None and _drops(self.dropout, q) else None
         if site is None and not need_weights:
-            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal), None
+            return attend(None, q, k, v, mask=mask, is_causal=causal), None
         if isinstance(site, WeightsSite) and site.fusable:
             numbers = {} if heads is None else {"heads": heads.rows}
             y = site(q, k, v, mask=mask, is_causal=causal, **numbers)
