@@ -62,6 +62,8 @@ class SGD(_Compact, torch.optim.SGD):
     >>> optimiser.load_state_dict(torch.optim.SGD(model.parameters()).state_dict())
     """
 
+    step = torch.compiler.disable(torch.optim.SGD.step)  # compiled code has no compact gradients
+
     def _init_group(
         self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], momentum_buffer_list: list[Tensor | None]
     ) -> bool:
@@ -87,6 +89,8 @@ class AdamW(_Compact, torch.optim.AdamW):
     >>> optimiser = AdamW(model.parameters(), lr=1e-3, weight_decay=0.1)
     >>> optimiser.load_state_dict(torch.optim.AdamW(model.parameters()).state_dict())
     """
+
+    step = torch.compiler.disable(torch.optim.AdamW.step)
 
     def _init_group(
         self,

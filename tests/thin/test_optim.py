@@ -342,3 +342,16 @@ def test_the_kernels_refuse_what_does_not_fit() -> None:
     ):
         with pytest.raises(RuntimeError, match=why):
             torch.ops.thinnet.sgd_(*wrong, *options)
+
+
+@kernels
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_compiled_step_is_a_plain_one(name: str) -> None:
+    def compiling(model: nn.Module, optimiser: torch.optim.Optimizer, step: int) -> None:
+        optimiser.zero_grad()
+        backward(model, step)
+        torch.compile(optimiser.step, backend="eager")()
+
+    make, options = getattr(optim, name), OPTIONS[name][0]
+    ours, theirs = trained(make, options, compiling), trained(make, options)
+    assert all(map(torch.equal, ours[0].parameters(), theirs[0].parameters()))
