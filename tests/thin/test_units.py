@@ -180,7 +180,7 @@ def test_dropped_units_are_not_computed() -> None:
     thinnet.thin(model, x)
     seen.clear()
     model.train()(x)
-    assert seen == [(7, 20), (7, 18)]
+    assert seen[0] == (7, 20) and seen[1] in ((7, 16), (7, 17))  # 33 / 2 units, rounded up or down at random
     model.eval()(x)
     assert seen[2:] == [(7, 40), (7, 33)]
 

@@ -27,11 +27,16 @@ def smallest(numbers: Tensor, width: int, whole: int, more: float) -> tuple[Tens
     >>> smallest(numbers, 3, 1, 0.8), smallest(numbers, 3, 1, 0.6)
     ((tensor([[0, 1, 3]]), tensor([[False,  True,  True]])), (tensor([[0, 1, 3]]), tensor([[False,  True, False]])))
     """
-    composed = torch.compiler.is_compiling() or torch._C._is_tracing() or schema.transformed()
-    if composed or torch._C._len_torch_dispatch_stack():  # who watches operations knows those of PyTorch
+    if not is_plain():
         return _sorted(numbers, width, whole, more)
     with schema.below_autograd():
         return torch.ops.thinnet.smallest.default(numbers, width, whole, more)
+
+
+def is_plain() -> bool:
+    """Returns whether operations run at once, and nobody watches them who knows those of PyTorch alone."""
+    traced = torch.compiler.is_compiling() or torch._C._is_tracing() or schema.transformed()
+    return not traced and not torch._C._len_torch_dispatch_stack()
 
 
 def _sorted(numbers: Tensor, width: int, whole: int, more: float) -> tuple[Tensor, Tensor]:

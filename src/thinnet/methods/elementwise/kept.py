@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from thinnet.ops.kept import smallest
+from thinnet.ops.kept import is_plain, smallest
 from thinnet.rng import NoiseKey, rates
 
 Count = Literal["fixed", "bernoulli"]
@@ -62,6 +62,8 @@ def keep(key: NoiseKey, batch: int, units: int, p: float, groups: int, count: Co
     numbers = grouped.uniform((len(starts) - 1, units + 1))
     expected = units * (rates.RESOLUTION - rates.count(p))
     whole, more = expected // rates.RESOLUTION, expected % rates.RESOLUTION  # the compiler knows no divmod of symbols
+    if whole and len(starts) == 2 and numbers.is_cpu and is_plain():  # shapes may vary, so no unit has to fill the width
+        width = whole = whole + int(numbers[0, units] < more / rates.RESOLUTION)
     chosen, live = smallest(numbers, width, whole, more / rates.RESOLUTION)
     return Kept(chosen, None if whole == width else live, scale, starts)
 
