@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SOURCES := $(wildcard src/thinnet/ops/csrc/*)
 
-.PHONY: setup study test check docs playground bench gpu clean
+.PHONY: setup study test check docs playground bench gpu wheel clean
 
 setup: $(VENV)/.ready
 
@@ -51,6 +51,17 @@ bench: setup
 # On a machine that has a GPU, PyTorch and Triton: no set-up and no network, at most five minutes.
 gpu:
 	$(PYTHON) -m benchmarks.on_gpu --out gpu-report
+
+# Writes the sdist and the wheel of this machine to dist/. Linux: the wheel takes PyTorch's libraries from the PyTorch it finds.
+wheel: setup
+	@test -x build/release/bin/python || $(PYTHON) -m venv build/release
+	@build/release/bin/python -m pip install --quiet 'pip>=25.1'
+	@build/release/bin/python -m pip install --quiet --group release
+	rm -rf dist build/lib* build/bdist* build/wheel
+	$(RUN) -c "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('build/wheel')"
+	PATH="build/release/bin:$$PATH" auditwheel repair --exclude 'libtorch*' --exclude 'libc10*' --exclude 'libgomp*' -w dist build/wheel/*.whl
+	build/release/bin/abi3audit --strict --summary dist/*.whl
+	build/release/bin/twine check --strict dist/*
 
 clean:
 	rm -rf $(VENV) build dist report gpu-report *.egg-info src/*.egg-info src/thinnet/ops/_C*.so
