@@ -25,7 +25,7 @@ FLOORS = [
     ("functional", "nn", "losses", "models", "distributed", "optim"),
     ("inference",),
     ("benchmark", "diagnosis", "study"),
-    ("sklearn",),
+    ("sklearn", "reproductions"),
     ("doctor",),
     ("cli", "__main__"),
 ]

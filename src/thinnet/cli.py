@@ -13,6 +13,7 @@ from thinnet.playground.command import playground
 from thinnet.report.findings import Format
 from thinnet.report.help import Command, Commands
 from thinnet.report.terminal import show
+from thinnet.reproductions.cli import reproduce
 from thinnet.study.cli import study
 from thinnet.study.workers.command import status, work
 
@@ -127,6 +128,7 @@ def methods(
 app.command(cls=Command)(bench)
 app.command(cls=Command)(playground)
 app.command(cls=Command)(study)
+app.command(cls=Command)(reproduce)
 app.command("study work", cls=Command, hidden=True)(work)
 app.command("study status", cls=Command, hidden=True)(status)
 
