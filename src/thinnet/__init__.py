@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from thinnet.models.edit import replace as replace
     from thinnet.models.edit import set_rates as set_rates
     from thinnet.models.edit import strip as strip
+    from thinnet.models.optimize.optimize import optimize as optimize
     from thinnet.models.recommend.recommend import recommend as recommend
     from thinnet.models.sites import sites as sites
     from thinnet.models.thin.thin import thin as thin
@@ -43,6 +44,7 @@ _PLACES = {
     "diagnose": "thinnet.diagnosis.diagnose",
     "freeze": "thinnet.models.edit",
     "insert": "thinnet.models.edit",
+    "optimize": "thinnet.models.optimize.optimize",
     "penalty": "thinnet.methods.learned.penalty",
     "recommend": "thinnet.models.recommend.recommend",
     "replace": "thinnet.models.edit",

@@ -16,7 +16,7 @@ from thinnet.benchmark.timing import _cut, ratio
 from thinnet.cli import app
 
 QUICK = {"seconds": 0.01, "compiled": False}
-NAMES = ["as it is", "without dropout", "thinnet", "thinned"]
+NAMES = ["as it is", "without dropout", "thinnet", "fused", "thinned"]
 NOTHING = "No change makes a step faster by 2 % or more beyond the noise."
 
 
@@ -62,7 +62,7 @@ def test_every_variant_has_its_row_and_the_mask_its_memory() -> None:
 def test_functions_named_inputs_and_own_losses_are_measured() -> None:
     found = thinnet.bench(Named(), torch.randn(16, 8), labels=torch.zeros(16, dtype=torch.long), **QUICK)
     assert [variant.name for variant in found.variants] == NAMES[:3]
-    assert any(note.startswith("thinned: ") for note in found.notes)
+    assert all(any(note.startswith(f"{name}: ") for note in found.notes) for name in ("fused", "thinned"))
 
 
 def test_a_model_that_is_ours_has_no_row_for_it() -> None:
@@ -70,7 +70,7 @@ def test_a_model_that_is_ours_has_no_row_for_it() -> None:
     thinnet.replace(model)
     thinnet.DropoutRNG(0).bind(model)
     found = thinnet.bench(model, torch.randn(16, 8), **QUICK)
-    assert [variant.name for variant in found.variants] == ["as it is", "without dropout", "thinned"]
+    assert [variant.name for variant in found.variants] == ["as it is", "without dropout", "fused", "thinned"]
 
 
 @pytest.mark.parametrize(

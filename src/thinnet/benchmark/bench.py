@@ -29,7 +29,7 @@ def bench(
     seed: int = 0,
     **named: Any,
 ) -> Benchmark:
-    """Measures one training step of a model without dropout, as it is, with thinnet's kernels, thinned, and compiled.
+    """Measures one training step of a model without dropout, as it is, with thinnet's kernels, fused, thinned, and compiled.
 
     A step is zero_grad, forward, loss, backward and the optimiser. The variants take turns in shuffled rounds. A ratio is the
     median over rounds, with a 99 % interval. The advice names a change only if the whole interval says that it is faster.

@@ -21,7 +21,7 @@ def bench(
     compiled: Annotated[bool, typer.Option("--compile/--no-compile", help="Measure torch.compile too.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print only JSON on stdout.")] = False,
 ) -> None:
-    """Measure a training step of a model: without dropout, as it is, with thinnet, thinned, and compiled.
+    """Measure a training step of a model: without dropout, as it is, with thinnet, fused, thinned, and compiled.
 
     It shows time, memory, and the time of each dropout site. Advice is given only if the difference is beyond the noise.
     The loss is the output of the model if that is a scalar, or its `loss`; else the mean square of the output.

@@ -5,13 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from thinnet.benchmark.step import AS_IT_IS, COMPILED, OURS, OURS_COMPILED, THINNED, WITHOUT
+from thinnet.benchmark.step import AS_IT_IS, COMPILED, FUSED, OURS, OURS_COMPILED, THINNED, WITHOUT
 from thinnet.benchmark.timing import Ratio, Times, ratio
 from thinnet.models.found import DROPS, Sites
 from thinnet.report.table import Table, Tabular
 
 CALLS = {  # the changes that a user can make, the smallest one first
     OURS: "thinnet.replace(model)",
+    FUSED: "thinnet.optimize(model, x)",
     COMPILED: "torch.compile(model)",
     OURS_COMPILED: "thinnet.replace(model) and then torch.compile(model)",
     THINNED: "thinnet.thin(model, x)",
@@ -25,7 +26,7 @@ class Variant:
     """One way to run the training step.
 
     Args:
-        name: "as it is", "without dropout", "thinnet", "thinned", "compiled" or "thinnet, compiled".
+        name: "as it is", "without dropout", "thinnet", "fused", "thinned", "compiled" or "thinnet, compiled".
         seconds: the median time of a step.
         ratio: its time in the time of the model as it is, with the 99 % interval.
         kept: bytes that the forward pass keeps for backward.

@@ -12,11 +12,12 @@ from torch.utils._pytree import tree_leaves
 
 from thinnet.inference.copies import sharing_copy
 from thinnet.models.edit import replace, strip
+from thinnet.models.optimize.optimize import optimize
 from thinnet.models.thin.thin import thin
 from thinnet.rng.binding import hooks_of, remove_hooks
 
-AS_IT_IS, WITHOUT, OURS, THINNED, COMPILED, OURS_COMPILED = (
-    *("as it is", "without dropout", "thinnet", "thinned"),
+AS_IT_IS, WITHOUT, OURS, FUSED, THINNED, COMPILED, OURS_COMPILED = (
+    *("as it is", "without dropout", "thinnet", "fused", "thinned"),
     *("compiled", "thinnet, compiled"),
 )
 
@@ -87,15 +88,23 @@ def variants(model: nn.Module, step: Step, compiled: bool) -> tuple[dict[str, nn
         made[OURS] = ours
     else:
         notes.append(f"{OURS}: not measured, as there is nothing that thinnet.replace replaces")
+    fused = unbound(ours)
+    try:
+        found = optimize(fused, *step.args, **step.kwargs)
+    except (ValueError, RuntimeError) as error:
+        notes.append(_missing(FUSED, error))
+    else:
+        notes += _left(FUSED, [note for note in found.notes if "is not fused" in note], "fused", "thinnet.optimize(model, x)")
+        if found:
+            made[FUSED] = fused
     thinned = unbound(ours)
     try:
         thinning = thin(thinned, *step.args, **step.kwargs)
     except (ValueError, RuntimeError) as error:
-        notes.append(f"{THINNED}: not measured. {str(error).partition('. ')[0].removesuffix('.')}.")
+        notes.append(_missing(THINNED, error))
     else:
         left = [note for note in thinning.notes if "is not thinned" in note]
-        more = f"{len(left)} sites are not thinned; print(thinnet.thin(model, x)) says why"
-        notes += [f"{THINNED}: {note}" for note in (left if len(left) <= FEW else [more])]
+        notes += _left(THINNED, left, "thinned", "thinnet.thin(model, x)")
         if thinning.thinned:
             made[THINNED] = thinned
     if compiled:
@@ -103,6 +112,16 @@ def variants(model: nn.Module, step: Step, compiled: bool) -> tuple[dict[str, nn
         if edit:
             made[OURS_COMPILED] = torch.compile(unbound(ours))  # type: ignore[assignment]
     return made, notes
+
+
+def _missing(name: str, error: Exception) -> str:
+    return f"{name}: not measured. {str(error).partition('. ')[0].removesuffix('.')}."
+
+
+def _left(name: str, notes: list[str], done: str, call: str) -> list[str]:
+    """Returns notes on the sites that stay as they are: a few one by one, many as a number."""
+    more = f"{len(notes)} sites are not {done}; print({call}) says why"
+    return [f"{name}: {note}" for note in (notes if len(notes) <= FEW else [more])]
 
 
 def unbound(model: nn.Module) -> nn.Module:

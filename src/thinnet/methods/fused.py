@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Generator, Tensor
+import torch
+from torch import Tensor
 
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.ops import check_input, fused
@@ -12,7 +13,7 @@ from thinnet.ops.reference import Where
 
 
 def dropout_add(
-    x: Tensor, residual: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: Generator | None = None
+    x: Tensor, residual: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
     """Adds dropout of `x` to a residual, in one pass.
 
@@ -38,7 +39,13 @@ def dropout_add(
 
 
 def bias_dropout_add(
-    x: Tensor, bias: Tensor, residual: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: Generator | None = None
+    x: Tensor,
+    bias: Tensor,
+    residual: Tensor,
+    p: float | Tensor = 0.5,
+    *,
+    training: bool,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Adds a bias, drops, and adds a residual, in one pass.
 
@@ -61,7 +68,7 @@ def bias_dropout_add(
     return fused.fused(x, _where(bias_dropout_add, x, p, training, generator), bias=bias, residual=residual)
 
 
-def relu_dropout(x: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: Generator | None = None) -> Tensor:
+def relu_dropout(x: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: torch.Generator | None = None) -> Tensor:
     """Computes ReLU and dropout in one pass. Backward reads the result alone, which the next layer keeps anyway.
 
         y = dropout(relu(x))
@@ -81,7 +88,7 @@ def relu_dropout(x: Tensor, p: float | Tensor = 0.5, *, training: bool, generato
 
 
 def gelu_dropout(
-    x: Tensor, p: float | Tensor = 0.5, *, approximate: str = "none", training: bool, generator: Generator | None = None
+    x: Tensor, p: float | Tensor = 0.5, *, approximate: str = "none", training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
     """Computes GELU and dropout in one pass. Backward reads `x` and computes the activation again.
 
@@ -109,7 +116,7 @@ GELUS = {"none": Activation.GELU, "tanh": Activation.GELU_TANH}
 
 
 def swiglu_dropout(
-    x: Tensor, gate: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: Generator | None = None
+    x: Tensor, gate: Tensor, p: float | Tensor = 0.5, *, training: bool, generator: torch.Generator | None = None
 ) -> Tensor:
     """Computes SwiGLU and dropout in one pass.
 
@@ -139,7 +146,7 @@ def embedding_add_dropout(
     p: float | Tensor = 0.5,
     *,
     training: bool,
-    generator: Generator | None = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Looks up embeddings, adds those of the positions, and drops, in one pass.
 
@@ -172,7 +179,7 @@ def dropout_add_layer_norm(
     eps: float = 1e-5,
     prenorm: bool = False,
     training: bool,
-    generator: Generator | None = None,
+    generator: torch.Generator | None = None,
 ) -> Any:
     """Adds dropout of `x` to a residual and normalises the sum over its last axis, in one pass.
 
@@ -210,7 +217,7 @@ def dropout_add_rms_norm(
     eps: float | None = None,
     prenorm: bool = False,
     training: bool,
-    generator: Generator | None = None,
+    generator: torch.Generator | None = None,
 ) -> Any:
     """Adds dropout of `x` to a residual and divides the sum by its root mean square, in one pass.
 
@@ -238,7 +245,7 @@ def dropout_add_rms_norm(
 
 
 def _where(
-    function: Callable[..., Any], x: Tensor, p: float | Tensor, training: bool, generator: Generator | None
+    function: Callable[..., Any], x: Tensor, p: float | Tensor, training: bool, generator: torch.Generator | None
 ) -> Where | None:
     """Returns what says which numbers are dropped; None where none is."""
     key = draw_key(function.__name__, check_input(x, function.__name__), p, training, generator)

@@ -14,11 +14,13 @@ from thinnet.rng import DropoutRNG
 ROOM, FLOOR = 8, 1e-3  # tolerance of sums in another order: ROOM sqrt(eps), relative to at least FLOOR times the largest
 
 
-def differences(model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int) -> dict[str, str]:
+def differences(
+    model: nn.Module, call: Callable[[], Any], pieces: Sequence[Piece], seed: int, function: str = "thin"
+) -> dict[str, str]:
     """Returns, by place, the pieces that change what the network computes, and how they differ."""
     masked = _run(model, call, pieces, (), seed)
     if isinstance(masked, str):
-        raise RuntimeError(f"thin: model must run in training mode with its example; {masked}")
+        raise RuntimeError(f"{function}: model must run in training mode with its example; {masked}")
     together = _differs(masked, _run(model, call, pieces, pieces, seed))
     if not together:
         return {}
@@ -56,7 +58,7 @@ def _gradients(model: nn.Module, outs: Sequence[Tensor]) -> list[Tensor]:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     weights = [_weights(leaf) for leaf in outs]
     try:
-        found = torch.autograd.grad(outs, parameters, weights, allow_unused=True)
+        found = torch.autograd.grad(outs, parameters, weights, allow_unused=True, retain_graph=True)  # for a second try
     except RuntimeError as error:
         if "use_reentrant" not in str(error) and ".grad()" not in str(error):
             raise

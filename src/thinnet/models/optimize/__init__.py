@@ -1,0 +1,1 @@
+"""Replaces dropout and its neighbours by one pass: `optimize`."""

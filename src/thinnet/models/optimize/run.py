@@ -1,0 +1,88 @@
+"""What runs in an optimised model: sites and the modules before them hand over values that are not computed yet."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thinnet.methods.elementwise.dropout import Dropout
+from thinnet.models.optimize.pending import Chain, plain, waiting
+from thinnet.models.rewrite.methods import Replacement
+
+
+@dataclass(eq=False)
+class Fusion:
+    """One chain of a model.
+
+    Args:
+        adds: whether a residual is added to the dropout.
+        norm: whether the sum is normalised.
+        on: whether its operations run as one.
+    """
+
+    adds: bool
+    norm: bool
+    on: bool = True
+
+
+class FusedSite(Replacement):
+    """Replaces `forward` of a site: it drops together with what is before it, or waits for what is behind it."""
+
+    def __init__(self, module: Dropout, fusion: Fusion) -> None:
+        super().__init__(module)
+        self.fusion = fusion
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the dropout of `x`."""
+        site: Any = self.module
+        if not self.fusion.on or not eager(x) or not site.training or site.p in (0, None) or site.structured:
+            return self.method(plain(x))
+        chain = waiting(x)
+        if chain is None or chain.where is not None:
+            if not self.fusion.adds:
+                return self.method(plain(x))
+            chain = Chain(plain(x))
+        key = site.key(x)
+        joined = Chain(
+            *(chain.x, chain.ids, chain.bias, chain.gate, None, chain.activation),
+            where=(key.rate, *key.address),
+            adds=self.fusion.adds,
+            norm=self.fusion.norm,
+        )
+        return joined.pending() if self.fusion.adds else joined.value()
+
+
+class HandingOver(Replacement):
+    """Replaces `forward` of the module before a chain: its output, or its input, waits for what follows.
+
+    Args:
+        module: the module.
+        inside: whether the input waits: the module is the activation.
+        fusion: the chain.
+    """
+
+    def __init__(self, module: nn.Module, inside: bool, fusion: Fusion) -> None:
+        super().__init__(module)
+        self.inside, self.fusion = inside, fusion
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the module."""
+        if not self.fusion.on or not self.module.training or not args or not eager(args[0]):
+            return self.method(*args, **kwargs)
+        if self.inside:
+            x, *rest = args
+            return self.method(Chain(plain(x)).pending(), *rest, **kwargs)
+        if isinstance(self.module, nn.Embedding):
+            return Chain(self.module.weight, args[0]).pending()
+        out = self.method(*args, **kwargs)
+        return Chain(out).pending() if type(out) is Tensor else out
+
+
+def eager(x: Any) -> bool:
+    """Returns whether plain code runs on a CPU and autograd records it.
+
+    Compiled code and other devices fuse on their own. Without autograd, a checkpoint may be about to run the code again.
+    """
+    plain_code = not torch.compiler.is_compiling() and not torch._C._is_tracing() and torch.is_grad_enabled()
+    return plain_code and isinstance(x, Tensor) and x.device.type == "cpu" and not torch._C._len_torch_dispatch_stack()
