@@ -86,4 +86,5 @@ def _read(source: str) -> tuple[Tensor, Tensor]:
     if found is None:
         raise Mistake(f"thinnet reproduce: --data must hold pictures; got {source!r}. Name MNIST or CIFAR files.")
     x, y = found.read(Path(source)).development
-    return torch.from_numpy(np.ascontiguousarray(x)).float(), torch.from_numpy(np.ascontiguousarray(y)).long()
+    scale = 255 if x.dtype == np.uint8 else 1
+    return torch.tensor(x, dtype=torch.float32) / scale, torch.tensor(y, dtype=torch.int64)
