@@ -2,6 +2,7 @@
 
 import copy
 import threading
+from typing import Any
 
 import pytest
 import torch
@@ -37,6 +38,36 @@ class Attention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(q, k, k, dropout_p=0.5, **self.settings)
+
+
+class OurAttention(nn.Module):
+    """Calls thinnet's attention."""
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+
+    def forward(self, q: Tensor, k: Tensor) -> Tensor:
+        options = dict(window=(3, None), first_key=2, enable_gqa=True)
+        return thinnet.functional.attention(q, k, k, p=0.5, training=self.training, method=self.method, **options)
+
+
+@pytest.mark.parametrize("method", ["AttentionDropout", "DropKey", "DropAttention", "DropHead"])
+def test_calls_to_our_attention_are_served_by_the_site_of_their_method(method: str) -> None:
+    q, k = torch.randn(2, 4, 6, 8), torch.randn(2, 2, 9, 8)
+    model: Any = nn.ModuleDict({"attend": OurAttention(method)})
+    model.forward = lambda q, k: model["attend"](q, k)  # type: ignore[method-assign]
+    before = model.eval()(q, k)
+    (change,) = replace(model, functional=True, example=(q, k))
+    assert change.place == "attend.dropout_calls.0" and type(model["attend"].dropout_calls["0"]).__name__ == method
+    assert_same_bits(model(q, k), before)
+    rng = thinnet.DropoutRNG(3).bind(model.train()).at(0)
+    y = model(q, k)
+    assert_same_bits(model(q, k), y)
+    assert not torch.equal(rng.at(1) and model(q, k), y)
+    if method == "AttentionDropout":
+        torch._dynamo.reset()
+        assert_same_bits(torch.compile(model["attend"], backend="aot_eager")(q, k), model(q, k))
 
 
 @pytest.mark.parametrize("kind", KINDS)

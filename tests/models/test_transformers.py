@@ -69,3 +69,53 @@ def test_thinnet_is_an_attention_implementation(name: str) -> None:
     assert fused and all(not site.on_in_eval and round(site.p, 4) in (0.1, 0.2) for site in fused)
     ours.train()(**inputs)[0].square().sum().backward()
     assert all(p.grad.isfinite().all() for p in ours.parameters() if p.grad is not None)
+
+
+ATTENTION_ALONE: dict[str, tuple[str, PretrainedConfig, str]] = {  # no other dropout; the second site
+    "bert": ("BertModel", transformers.BertConfig(**SMALL, hidden_dropout_prob=0.0), "encoder.layer.1.attention.self"),
+    "gpt2": ("GPT2Model", transformers.GPT2Config(**GPT2, embd_pdrop=0.0, resid_pdrop=0.0), "h.1.attn"),
+    "llama": (
+        "LlamaModel",
+        transformers.LlamaConfig(**SMALL | dict(num_key_value_heads=1), attention_dropout=0.1),
+        "layers.1.self_attn",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTION_ALONE)
+def test_the_masks_of_an_attention_layer_have_addresses(name: str) -> None:
+    """A model with masks drawn afterwards, by their addresses, is the model that dropped."""
+    register_attention()
+    kind, config, last = ATTENTION_ALONE[name]
+    config = copy.deepcopy(config)
+    config._attn_implementation = "thinnet"
+    model, ids = getattr(transformers, kind)(config), [30, 7]
+    thinnet.replace(model, functional=True, example=TEXT)
+    rng = thinnet.DropoutRNG(5).bind(model)
+    used = [site for site in rng.sites if site.endswith(".dropout_calls.0")]
+    assert len(used) == 2 and f"{last}.dropout_calls.0" in used
+    rng.at(3, ids)
+    y = model.train()(**TEXT)[0]
+    rng.at(3, ids[::-1])
+    torch.testing.assert_close(model(IDS.flip(0))[0].flip(0), y)
+    names = {module: path for path, module in model.named_modules()}
+
+    def by_hand(module, q, k, v, mask, scaling=None, dropout=0.0, **_):
+        k, v = (x.repeat_interleave(q.shape[1] // k.shape[1], 1) for x in (k, v))
+        z = q @ k.mT * (q.shape[-1] ** -0.5 if scaling is None else scaling)
+        if name != "bert":
+            z = z.where(torch.ones(z.shape[-2:], dtype=torch.bool).tril(), -torch.inf)
+        kept = rng.mask(f"{names[module]}.dropout_calls.0", step=3, samples=ids, shape=(2, 12, 12), kind="attention")
+        return (z.softmax(-1) * kept / 0.9 @ v).transpose(1, 2), None
+
+    transformers.AttentionInterface.register("by_hand", by_hand)
+    model.set_attn_implementation("by_hand")
+    expected = model(**TEXT)[0]
+    torch.testing.assert_close(y, expected, rtol=1e-3, atol=1e-4)
+    weight = torch.randn_like(y)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    ours, theirs = (torch.autograd.grad(each, parameters, weight, allow_unused=True) for each in (y, expected))
+    for mine, other in zip(ours, theirs, strict=True):
+        assert (mine is None) == (other is None)
+        if mine is not None and other is not None:
+            torch.testing.assert_close(mine, other, rtol=1e-2, atol=1e-3)

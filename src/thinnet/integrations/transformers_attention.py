@@ -9,13 +9,15 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from thinnet.methods.attention.attention import attention
+from thinnet.ops.attention import is_faster
 
 
 def register_attention(name: str = "thinnet") -> None:
     """Registers thinnet's attention with transformers under a name; a model takes it by `attn_implementation=name`.
 
-    With dropout it runs the fused operation of `thinnet.functional.attention`, and without dropout that of PyTorch. Its seeds
-    come from torch's generator. For addressed masks keep "sdpa" and use `thinnet.replace(model, functional=True, example=x)`.
+    It runs `thinnet.functional.attention`, whose seeds come from torch's generator. For addressed masks call
+    `thinnet.replace(model, functional=True, example=batch)` and `DropoutRNG(seed).bind(model)`. An attention layer has the site
+    "<path of the layer>.dropout_calls.0".
 
     >>> import transformers
     >>> register_attention()
@@ -41,7 +43,8 @@ def attention_forward(
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """Returns attention `(B, T, H, D)`, and no weights: an attention function of transformers."""
-    if dropout == 0 or kwargs.get("softcap") is not None:  # the latter is refused there
+    slower = dropout == 0 and not is_faster(query, key, value)
+    if slower or kwargs.get("cache") is not None or kwargs.get("softcap") is not None:  # the latter is refused there
         more = kwargs if position_bias is None else kwargs | {"position_bias": position_bias}
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, is_causal, **more)  # pyright: ignore[reportArgumentType]
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
@@ -54,5 +57,6 @@ def attention_forward(
     if causal and mask is not None:
         past = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
         mask, causal = mask.where(past, -torch.inf), False
-    y = attention(query, key, value, p=dropout, training=True, mask=mask, is_causal=causal, scale=scaling, enable_gqa=True)
+    options: dict[str, Any] = {"mask": mask, "is_causal": causal, "scale": scaling, "enable_gqa": True}
+    y = attention(query, key, value, p=dropout, training=dropout > 0, **options)
     return y.transpose(1, 2).contiguous(), None

@@ -26,9 +26,14 @@ def no_tensor(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
     if not proxies:
         kind = type(x).__name__
         raise TypeError(f"{function.__name__}: {name} must be a tensor; got {kind}. Pass torch.as_tensor({name}).")
-    defaults = {each: parameter.default for each, parameter in inspect.signature(function).parameters.items()}
-    options = {each: value for each, value in given.items() if each != name and value is not defaults[each]}
+    options = {each: value for each, value in not_default(function, given).items() if each != name}
     return proxies[0].tracer.create_proxy("call_function", function, (x,), options)
+
+
+def not_default(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the arguments of a function without those that are the default."""
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    return {name: value for name, value in given.items() if value is not defaults[name]}
 
 
 def call(

@@ -5,10 +5,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.overrides import _is_torch_function_mode_enabled, handle_torch_function
 
 from thinnet.methods.attention import drop_head
 from thinnet.methods.attention.attend import attend
-from thinnet.methods.call import draw_key, no_tensor
+from thinnet.methods.call import draw_key, no_tensor, not_default
 
 Method = Literal["AttentionDropout", "DropKey", "DropAttention", "DropHead"]
 
@@ -80,6 +81,8 @@ def attention(
     """
     if not isinstance(q, Tensor):
         return no_tensor(attention, locals())
+    if _is_torch_function_mode_enabled():  # whoever replaces functions sees one call, as of PyTorch's
+        return handle_torch_function(attention, (), **not_default(attention, locals()))
     if mask is not None and is_causal:
         raise ValueError("attention: mask must be left out where is_causal is True; got both. Put the triangle into the mask.")
     if method not in OPTIONS:

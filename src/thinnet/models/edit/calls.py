@@ -64,7 +64,7 @@ def _look_inside(mode: Intercepted, function: Any, args: Any, kwargs: Any) -> An
 
 
 def _check(site: Site, call: Call, now: _Pass) -> None:
-    if not isinstance(site, (FUNCTIONS[call.function], BatchwiseDropout)):
+    if not isinstance(site, (call.kind, BatchwiseDropout)):
         rule = f"{type(now.module).__name__}: call {now.number} to a dropout function must be that of the example"
         raise ValueError(f"{rule}, for {type(site).__name__}; got {call.name}. Replace anew, with an example of this path.")
 

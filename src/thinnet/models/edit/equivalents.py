@@ -8,7 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from thinnet.methods.attention.attend import WeightsSite
+from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.attention_dropout import AttentionDropout
+from thinnet.methods.attention.drop_attention import DropAttention
+from thinnet.methods.attention.drop_head import DropHead
+from thinnet.methods.attention.drop_key import DropKey
 from thinnet.methods.attention.multihead_attention import MultiheadAttention
 from thinnet.methods.elementwise.alpha_dropout import AlphaDropout, FeatureAlphaDropout
 from thinnet.methods.elementwise.dropout import Dropout
@@ -17,6 +22,7 @@ from thinnet.rng import Site
 from thinnet.rng.context import capturing
 
 ATTENTION = F.scaled_dot_product_attention
+OURS = {"query": "q", "key": "k", "value": "v", "attn_mask": "mask"}
 INPUT = ("input", "p", "training", "inplace")
 QUERY = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa")
 MODULES: dict[type[nn.Module], type[Site]] = {
@@ -39,7 +45,10 @@ FUNCTIONS: dict[Callable[..., Any], type[Site]] = {
     F.feature_alpha_dropout: FeatureAlphaDropout,
     torch.feature_alpha_dropout: FeatureAlphaDropout,
     ATTENTION: AttentionDropout,
+    attention: AttentionDropout,
 }
+METHODS: dict[str, type[Site]] = {kind.__name__: kind for kind in (AttentionDropout, DropKey, DropAttention, DropHead)}
+OF_SITE = ("p", "training", "method", "generator", "enable_gqa", "dropout_p")  # what a site has by itself
 OFF = {F.alpha_dropout, F.feature_alpha_dropout}  # their default is training=False
 
 
@@ -73,7 +82,7 @@ class Call:
     """One call of a dropout function.
 
     Args:
-        function: of PyTorch.
+        function: of PyTorch, or `thinnet.functional.attention`.
         given: its arguments by name.
     """
 
@@ -92,29 +101,38 @@ class Call:
         """The name of the function."""
         return self.function.__name__
 
+    @property
+    def kind(self) -> type[Site]:
+        """The class of sites that do the same."""
+        return METHODS[self.given.get("method", "AttentionDropout")] if self.function is attention else FUNCTIONS[self.function]
+
     def site(self) -> Site:
         """Returns a new site that does the same."""
         inplace = self.function is torch.dropout_ or bool(self.given.get("inplace", False))
-        kind = FUNCTIONS[self.function]
-        return kind(self.p) if kind is AttentionDropout else kind(self.p, inplace=inplace)  # type: ignore[call-arg]
+        return self.kind(self.p) if self.function in (ATTENTION, attention) else self.kind(self.p, inplace=inplace)  # type: ignore[call-arg]
 
     def without(self) -> Tensor:
         """Returns the result of the call without its dropout."""
+        if self.function is attention:
+            return attention(**self.given | {"training": False})
         return ATTENTION(**self.given | {"dropout_p": 0.0}) if self.function is ATTENTION else self.given["input"]
 
     def through(self, site: Site) -> Tensor:
         """Returns the result of the call with the mask, the rate and the mode of a site."""
-        if self.function is not ATTENTION:
+        if self.function not in (ATTENTION, attention):
             return site(self.given["input"])
-        q, k, v, mask = (self.given.get(name) for name in QUERY[:4])
+        given = {OURS.get(name, name): value for name, value in self.given.items() if name not in OF_SITE}
+        q, k, v = (given.pop(name) for name in ("q", "k", "v"))
         kept = torch.compiler.is_compiling() or capturing(q.device)  # captured code must not depend on the current rate
         if not site.training or (site.p == 0 and not kept):
             return self.without()
-        return site(q, k, v, mask=mask, is_causal=self.given.get("is_causal", False), scale=self.given.get("scale"))
+        return site(q, k, v, **given) if isinstance(site, WeightsSite) else site(self.without())
 
 
 def call_of(function: Callable[..., Any], args: Any, kwargs: Any) -> Call:
     """Returns the call of a dropout function, its arguments by name."""
+    if function is attention:
+        return Call(function, kwargs)
     names = QUERY if function is ATTENTION else INPUT if function.__module__ == F.__name__ else ("input", "p", "training")
     given = dict(zip(names, args, strict=False)) | kwargs
     return Call(function, {"p" if name == "train" else name: value for name, value in given.items()})

@@ -32,9 +32,10 @@ def replace(
     to rounding. Two things stay unchanged, and the notes of the edit name them: subclasses with their own forward method, and
     the dropout inside `nn.LSTM` and `nn.GRU`.
 
-    `functional=True` also serves calls in forward methods by sites, such as `F.dropout` and
-    `F.scaled_dot_product_attention(dropout_p=)`. The example runs in training mode to find these calls. Call number k of a
-    module goes to its new child "dropout_calls.k", and the order of the calls must stay that of the example. The site then has
+    `functional=True` also serves calls in forward methods by sites, such as `F.dropout`,
+    `F.scaled_dot_product_attention(dropout_p=)` and `thinnet.functional.attention`. The example runs in training mode to find
+    these calls. Call number k of a module goes to its new child "dropout_calls.k", and the order of the calls must stay that of
+    the example. The site then has
     the rate and the mode, whatever `p` and `training` the call passes: dropout that ignored eval is off in eval. It costs a few
     microseconds for each function that the module calls, unless it is compiled. Out of reach are operations that draw in C++,
     masks made by hand, and functions under `torch.utils.checkpoint`: checkpoint modules instead.
