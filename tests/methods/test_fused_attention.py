@@ -179,6 +179,56 @@ def test_packed_padded_and_single_sequences_agree() -> None:
             torch.testing.assert_close(y[i : i + 1, :, rows[i]], part, rtol=1e-5, atol=1e-6)
 
 
+def nest(x: Tensor, lengths: list[int]) -> Tensor:
+    """The first rows of each sample of `(B, H, T, D)`, as a nested tensor of that shape."""
+    rows = [row[:, :length].transpose(0, 1) for row, length in zip(x, lengths, strict=True)]
+    return torch.nested.as_nested_tensor(rows, layout=torch.jagged).transpose(1, 2)
+
+
+@pytest.mark.parametrize("method", ["AttentionDropout", "DropKey", "DropHead"])
+def test_nested_padded_and_packed_sequences_agree(method: str) -> None:
+    queries, keys, ids = [5, 130, 61], [7, 90, 131], torch.tensor([4, 8, 1])
+    x = [torch.randn(3, 2, 131, 16, requires_grad=True) for _ in range(3)]
+    rows = torch.arange(131) < torch.tensor(queries)[:, None]
+    real = torch.arange(131) < torch.tensor(keys)[:, None]
+    weight = torch.randn(3, 2, 131, 16) * rows[:, None, :, None]
+    site = getattr(thinnet.nn, method)(0.4)
+    thinnet.DropoutRNG(5).bind(nn.ModuleDict({"weights": site})).at(3, ids)
+
+    def run(q: Tensor, k: Tensor, v: Tensor, training: bool, **options) -> Tensor:
+        if method == "DropHead":
+            torch.manual_seed(0)
+            return attention(q, k, v, p=0.4, training=training, method="DropHead", **options)
+        return site.train(training)(q, k, v, **options)
+
+    for training, options in itertools.product((True, False), ({}, {"is_causal": True}, {"window": (20, 5)})):
+        padded = dict(options)
+        if padded.pop("is_causal", False):
+            padded["window"] = (None, 0)
+        expected = run(*x, training, mask=real[:, None, None], **padded)
+        y = run(*(nest(each, lengths) for each, lengths in zip(x, (queries, keys, keys), strict=True)), training, **options)
+        assert y.layout is torch.jagged and y.shape[:2] == (3, 2)
+        whole = torch.stack([F.pad(part, (0, 0, 0, 131 - part.shape[1])) for part in y.unbind()])
+        assert_agrees((whole,), (expected * rows[:, None, :, None],))
+        assert_agrees(torch.autograd.grad(whole, x, weight), torch.autograd.grad(expected, x, weight))
+
+
+def test_nested_tensors_that_do_not_fit_are_refused() -> None:
+    x = torch.randn(2, 4, 9, 8)
+    q = nest(x, [3, 9])
+    holes = torch.nested.narrow(x.transpose(1, 2), 1, torch.tensor([0, 2]), torch.tensor([3, 7]), layout=torch.jagged)
+    wrong = (
+        (TypeError, "got k of torch.strided", (q, x, x), {}),
+        (ValueError, r"Call k\.contiguous\(\)", (q, holes.transpose(1, 2), q), {}),
+        (ValueError, "k and v must have the same lengths", (q, q, nest(x, [4, 8])), {}),
+        (ValueError, r"Transpose it: x\.transpose", (q.transpose(1, 2), q, q), {"enable_gqa": True}),
+        (ValueError, "mask and starts must be left out", (q, q, q), {"mask": torch.ones(9, 9)}),
+    )
+    for error, text, given, options in wrong:
+        with pytest.raises(error, match=text):
+            attention(*given, **{"p": 0.5, "training": True} | options)
+
+
 def test_the_operation_is_registered_completely() -> None:
     q, k, v = inputs()
     bias = torch.randn(1, 4, 37, 45, requires_grad=True).expand(2, 4, 37, 45)

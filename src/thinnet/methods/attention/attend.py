@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from thinnet.methods.attention import jagged
 from thinnet.ops.attention import attention, is_faster
 from thinnet.ops.dtensor import is_sharded
 from thinnet.rng import NoiseKey, Site, rates
@@ -52,10 +53,17 @@ def attend(
     """
     if is_causal:
         window = window[0], 0
+    function = "attention" if key is None else key.function
+    if jagged.is_jagged(q):
+        if mask is not None or "query_starts" in options:
+            raise ValueError(
+                f"{function}: mask and starts must be left out for nested tensors; got one. Use is_causal or window."
+            )
+        parts, starts = jagged.packed(function, q, k, v)
+        return jagged.nested(attend(key, *parts, scale=scale, window=window, **starts, **options), q)  # pyright: ignore[reportCallIssue]
     if key is None and not options and window[0] is None and not is_faster(q, k, v):
         gqa = {"enable_gqa": True} if q.ndim > 2 and q.shape[-3] != k.shape[-3] else {}
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=scale, **gqa)
-    function = "attention" if key is None else key.function
     lead = torch.broadcast_shapes(*(x.shape[: _leading(q)] for x in (q, k, v)))
     whole = [_four_axes(x, lead) for x in _one_dtype(q, k, v)]
     if mask is not None and mask.ndim > 2 and q.ndim != 4:

@@ -50,7 +50,7 @@ def attention(
     keys on. Both agree up to rounding. A query that may attend to nothing returns zeros, as in PyTorch.
 
     Args:
-        q: queries, `(B, H, T, D)`.
+        q: queries, `(B, H, T, D)`. All three may be nested tensors, in the layout torch.jagged, with lengths on axis 2.
         k: keys, `(B, H, S, D)`.
         v: values, `(B, H, S, E)`.
         p: probability that an attention weight is dropped, rounded to 1/65536.
