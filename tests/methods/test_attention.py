@@ -214,6 +214,30 @@ def test_a_nested_batch_is_refused_with_a_next_step() -> None:
     torch.testing.assert_close(found[~padding], expected[~padding], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("rescale", ["count", "rate"])
+@pytest.mark.parametrize("dropout", [0.0, None, 0.3, DropKey(0.3)], ids=str)
+def test_the_kernel_skips_dropped_heads(dropout, rescale, monkeypatch) -> None:
+    """It is what the site returns where a hook reads it; forward and backward; and a dropped head is not computed."""
+    layer, x = MultiheadAttention(8, 4, dropout, batch_first=True), torch.randn(5, 70, 8, requires_grad=True)
+    layer.heads = DropHead(0.4, rescale)
+    rng, found, drawn = thinnet.DropoutRNG(5).bind(layer).at(3, [9, 4, 2, 7, 1]), [], []
+    factors = DropHead.factors
+    monkeypatch.setattr(DropHead, "factors", lambda *a: drawn.append(factors(*a)) or drawn[-1])
+    for need in (False, True):
+        y = layer(x, x, x, need_weights=need)[0]
+        rng.at(3, [9, 4, 2, 7, 1])
+        found.append((y, *torch.autograd.grad(y.sin().sum(), [x, *layer.parameters()])))
+    assert len(drawn) == 2 and torch.equal(*drawn) and bool((drawn[0] == 0).any())
+    mask = rng.mask("heads", step=3, samples=[9, 4, 2, 7, 1], shape=(4,))
+    assert rescale == "count" or torch.equal(drawn[0] != 0, mask)
+    layer.heads.register_forward_hook(lambda *_: None)
+    y = layer(x, x, x, need_weights=False)[0]
+    assert len(drawn) == 2
+    expected = (y, *torch.autograd.grad(y.sin().sum(), [x, *layer.parameters()]))
+    for each in found:
+        torch.testing.assert_close(each, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_dropped_heads_alone_use_the_fused_kernel(monkeypatch) -> None:
     calls = []
     kernel = F.scaled_dot_product_attention

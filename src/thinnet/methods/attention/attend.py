@@ -1,5 +1,6 @@
 """Attention with the mask of a key: the one way from a method to the fused operation."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -97,16 +98,22 @@ def _one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
     return tuple(x.to(torch.get_autocast_dtype(device)) for x in tensors)
 
 
+Factors = Callable[[Tensor], Tensor] | None
+
+
 class WeightsSite(Site):
     """A site that drops attention weights: `site(weights)`, or fused with the attention around it, `site(q, k, v)`."""
 
-    def forward(self, x: Any, k: Tensor | None = None, v: Tensor | None = None, **options: Any) -> Tensor:
+    def forward(
+        self, x: Any, k: Tensor | None = None, v: Tensor | None = None, factors: Factors = None, **options: Any
+    ) -> Tensor:
         """Returns `x`, the weights or logits, with noise in training; with k and v, the attention of the queries `x`.
 
         Args:
             x: `(B, H, T, S)`, or queries `(B, H, T, D)`.
             k: keys, `(B, G, S, D)`.
             v: values, `(B, G, S, E)`.
+            factors: a function from `x` to factors of its heads, `(B, H)`; it draws behind the noise of the weights.
             options: `mask`, `is_causal`, `scale` and `window`, as in `thinnet.functional.attention`.
         """
         if not isinstance(x, Tensor):
@@ -115,8 +122,11 @@ class WeightsSite(Site):
             return self.drop(x)
         assert v is not None
         if "apply_noise" in vars(self) or is_sharded(x):  # exact averages take the place of the noise; shards know their units
-            return self._unfused(x, k, v, **options)
-        return attend(self.key(x), x, k, v, **options, **self.fused())
+            y = self._unfused(x, k, v, **options)
+            return y if factors is None else y * factors(x)[..., None, None].to(y.dtype)
+        key = self.key(x)
+        of_heads = {} if factors is None else {"head_scale": factors(x)}
+        return attend(key, x, k, v, **options, **of_heads, **self.fused())
 
     def _unfused(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, is_causal: bool = False, scale: float | None = None

@@ -113,8 +113,8 @@ class DropHead(Site):
     Use when: on the heads of attention, between the values and the output projection.
     Avoid when: a layer has one or two heads, whose decisions often agree; or its heads are pruned or shared.
     Start with: p = 0.2, falling to 0 while the learning rate warms up, then rising back: thinnet.schedules.Piecewise.
-    Cost: one random decision per head, a copy of the input, and one stored number per head of a sample. Shared heads in
-        MultiheadAttention reduce the cost: dropped heads are not computed.
+    Cost: one random decision per head, a copy of the input, and one stored number per head of a sample. In MultiheadAttention
+        the attention kernel skips dropped heads instead; shared heads are not projected either.
     Other implementations: not in PyTorch, Keras or timm.
 
     Args:
@@ -147,6 +147,12 @@ class DropHead(Site):
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x, None if self.shared else 0)
         return x if key is None else _drop(key, x, self.rescale, self.shared)
+
+    def factors(self, x: Tensor) -> Tensor:
+        """Returns the factors of the heads of `x`, `(B, H, T, D)`, in this use: `(B, H)` or `(1, H)`, 0 for a dropped one."""
+        key = self.key(x, None if self.shared else 0)
+        assert key is not None
+        return scales(key, x.shape[0], x.shape[1], self.rescale, self.shared)
 
     def keep(self, x: Tensor, count: int) -> tuple[Tensor, float]:
         """Returns which of `count` shared heads this use keeps, a bool tensor, and their scale."""

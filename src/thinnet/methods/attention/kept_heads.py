@@ -8,6 +8,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.residual.separable import countable, modes_active
+from thinnet.ops.attention import FAST
 from thinnet.ops.dtensor import is_sharded
 from thinnet.ops.take import take
 from thinnet.rng import Site
@@ -63,8 +64,21 @@ def kept_heads(site: Site | None, attention: nn.Module, x: Tensor, count: int) -
     return Heads(rows, count, scale) if len(rows) else Heads(rows.new_zeros(1), count, 0.0)
 
 
+def kernel_skips(site: Site | None, x: Tensor) -> bool:
+    """Returns whether the kernel of attention may take the factors of a site's heads: nothing else reads or replaces them."""
+    if not isinstance(site, DropHead) or type(site).drop is not DropHead.drop or not countable(x):
+        return False
+    if x.dtype not in FAST:  # the reference, which serves float64, skips nothing
+        return False
+    replaced = vars(site).keys() & {"apply_noise", "drop", "forward"}
+    return bool(site.training and site.p) and not (replaced or modes_active() or _hooked(site))
+
+
+def _hooked(layer: nn.Module) -> bool:
+    return any((layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks))
+
+
 def _plain(layer: nn.Module) -> bool:
     """Returns whether a layer computes exactly its weight and bias."""
     linear = isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward and "forward" not in vars(layer)
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return linear and not any(hooks) and not is_parametrized(layer)
+    return linear and not _hooked(layer) and not is_parametrized(layer)

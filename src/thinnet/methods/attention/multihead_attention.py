@@ -8,9 +8,10 @@ from thinnet.methods.attention.attend import WeightsSite, attend, logits, softma
 from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.attention_dropout import AttentionDropout
 from thinnet.methods.attention.drop_head import DropHead
-from thinnet.methods.attention.kept_heads import Heads, kept_heads
+from thinnet.methods.attention.kept_heads import Heads, kept_heads, kernel_skips
 from thinnet.methods.attention.masks import added
 from thinnet.methods.facts import Facts, Method, Use
+from thinnet.ops.attention import is_faster
 from thinnet.rng import Site
 from thinnet.rng.context import capturing
 
@@ -29,9 +30,10 @@ class MultiheadAttention(nn.Module):
     returned weights are those before dropout, so their rows sum to 1; a query that may attend to nothing returns zeros, never
     NaN; `is_causal` needs no mask.
 
-    With `drop_head=DropHead(p, shared=True)` training does not compute the dropped heads: neither their rows of the projections
-    nor their columns of the output projection, whose gradients are zero. It computes all heads if the weights are requested
-    (`need_weights` is True by default, as in PyTorch), and in compiled or captured code.
+    With `drop_head=DropHead(p)` the fused kernel skips the dropped heads. With `DropHead(p, shared=True)` training does not
+    project them either: it computes neither their rows of the projections nor their columns of the output projection, whose
+    gradients are zero. It computes all heads if the weights are requested (`need_weights` is True by default, as in PyTorch),
+    and in compiled or captured code.
 
     Noise shape: that of the chosen site: a weight, a key or a head.
     Use when: in place of PyTorch's attention; a checkpoint of torch.nn.MultiheadAttention loads.
@@ -166,7 +168,6 @@ class MultiheadAttention(nn.Module):
         if mask is not None:
             mask = F.pad(mask if heads is None else heads.select(mask), (0, k.shape[2] - keys))
         y, weights = self._attended(q, k, v, mask, causal, need_weights, heads)
-        y = y if self.heads is None or heads is not None else self.heads(y)
         y = (y.permute(2, 0, 1, 3) if query.ndim == 3 and not self.batch_first else y.transpose(1, 2)).flatten(2)
         y = self.out_proj(y) if heads is None else heads.joined(y, self.out_proj)
         weights = weights.mean(1) if weights is not None and average_attn_weights else weights
@@ -208,17 +209,23 @@ class MultiheadAttention(nn.Module):
     def _attended(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, need_weights: bool, heads: Heads | None
     ) -> tuple[Tensor, Tensor | None]:
-        """Returns the outputs of the heads, and the weights before dropout if requested."""
+        """Returns the outputs of the heads behind their dropout, and the weights before dropout if requested."""
         site = self.dropout if self.dropout is not None and _drops(self.dropout, q) else None
-        if site is None and not need_weights:
-            return attend(None, q, k, v, mask=mask, is_causal=causal), None
+        drop = self.heads if heads is None else None  # the kept heads need no more
+        drawn = drop.factors if isinstance(drop, DropHead) and kernel_skips(drop, q) else None
+        weights = softmax(logits(q, k, mask, causal, None), mask is not None) if need_weights else None
         if isinstance(site, WeightsSite) and site.fusable:
             numbers = {} if heads is None else {"heads": heads.rows}
-            y = site(q, k, v, mask=mask, is_causal=causal, **numbers)
-            return y, softmax(logits(q, k, mask, causal, None), mask is not None) if need_weights else None
-        weights = softmax(logits(q, k, mask, causal, None), mask is not None)
-        noisy = weights if site is None else site(weights) if heads is None else heads.apply(site, weights)
-        return noisy @ v, weights if need_weights else None
+            y = site(q, k, v, mask=mask, is_causal=causal, factors=drawn, **numbers)
+            return y if drop is None or drawn is not None else drop(y), weights
+        if site is None and drawn is not None and is_faster(q, k, v):
+            return attend(None, q, k, v, mask=mask, is_causal=causal, head_scale=drawn(q)), weights
+        if site is None and not need_weights:
+            y = attend(None, q, k, v, mask=mask, is_causal=causal)
+            return y if drop is None else drop(y), None
+        whole = weights if need_weights else softmax(logits(q, k, mask, causal, None), mask is not None)
+        noisy = whole if site is None else site(whole) if heads is None else heads.apply(site, whole)
+        return noisy @ v if drop is None else drop(noisy @ v), weights
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, num_heads={self.num_heads}, batch_first={self.batch_first}"
