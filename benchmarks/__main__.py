@@ -6,13 +6,14 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import attention, inference, methods, noise, recurrent, step, tables, thin, units
+from benchmarks import attention, attention_memory, inference, methods, noise, recurrent, step, tables, thin, units
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "noise": noise.rows,
     "step": step.rows,
     "attention": attention.rows,
+    "attention_memory": attention_memory.rows,
     "memory": noise.memory,
     "methods": methods.rows,
     "units": units.rows,

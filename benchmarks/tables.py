@@ -44,6 +44,13 @@ def attention() -> str:
     return table(["forward + backward", floor, *names], body)
 
 
+def attention_memory() -> str:
+    """Returns how far the process grows in forward and backward of attention, in MiB, one row a length."""
+    rows = load("attention_memory")["rows"]
+    body = [[str(row["length"]), *(f"{value:g}" for value in row["mebibytes"].values())] for row in rows]
+    return table(["length", *rows[0]["mebibytes"]], body)
+
+
 def memory() -> str:
     """Returns the bytes an element that are kept for backward."""
     (row,) = load("memory")["rows"]
@@ -189,6 +196,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "noise": noise,
     "step": step,
     "attention": attention,
+    "attention_memory": attention_memory,
     "memory": memory,
     "recurrent": recurrent,
     "gpu": gpu,

@@ -12,6 +12,7 @@ from assertions import assert_keeps_nothing, assert_mean, assert_rate, assert_sa
 from torch import Tensor, nn
 
 import thinnet
+from thinnet.benchmark.memory import kept_and_peak
 from thinnet.methods.attention import drop_attention, drop_key
 from thinnet.methods.attention.attention import attention
 from thinnet.methods.attention.attention_dropout import AttentionDropout
@@ -317,6 +318,16 @@ def test_attention_stores_neither_weights_nor_a_mask() -> None:
     q, k, v = (torch.randn(2, 4, 32, 8, requires_grad=True) for _ in range(3))
     output_and_log_sum_exp = 2 * 4 * 32 * (8 + 1) * 4
     assert_keeps_nothing(lambda: attention(q, k, v, p=0.1, training=True), q, k, v, most=output_and_log_sum_exp + 64)
+
+
+@pytest.mark.parametrize("method", ["AttentionDropout", "DropKey"])
+def test_the_memory_of_attention_grows_with_the_length_alone(method) -> None:
+    def peak(length: int) -> int:
+        q, k, v = (torch.zeros(1, 1, length, 16, requires_grad=True) for _ in range(3))
+        return kept_and_peak(lambda: attention(q, k, v, p=0.1, training=True, method=method).sum(), q.device)[1]
+
+    small = peak(512)
+    assert [peak(512 * times) for times in (2, 4, 8)] == [pytest.approx(small * times, rel=0.05) for times in (2, 4, 8)]
 
 
 def test_drop_key_equals_its_paper() -> None:
