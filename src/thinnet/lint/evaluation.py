@@ -9,7 +9,7 @@ from thinnet.lint.calls import called
 from thinnet.lint.layers import module_class
 from thinnet.lint.literals import called_name
 from thinnet.lint.model_modes import SHAKEN, unit
-from thinnet.lint.modes import is_in_no_grad, last_name, method_calls
+from thinnet.lint.modes import is_in_no_grad, last_name, method_calls, receiver
 from thinnet.lint.paths import backward
 from thinnet.lint.tree import Tree
 
@@ -54,6 +54,14 @@ def is_model(tree: Tree, call: cst.Call) -> bool:
     return isinstance(made, cst.Call) and (
         module_class(tree, func) is not None or tree.name(made.func) == "torch.nn.Sequential"
     )
+
+
+def is_switched(tree: Tree, call: cst.Call) -> bool:
+    """Returns whether the file sets the mode of what a call calls: then it is a model, whatever its name."""
+    if "switched" not in tree.memory:
+        calls = method_calls(tree, tree.module, "train")
+        tree.memory["switched"] = {tree.code(receiver(each)) for each in calls if not each.args}
+    return tree.code(model_of(call)) in tree.memory["switched"]
 
 
 def _is_part(tree: Tree, func: cst.Attribute) -> bool:

@@ -5,6 +5,7 @@ import libcst as cst
 from thinnet.lint.evaluation import (
     is_by_mode,
     is_model,
+    is_switched,
     model_of,
 )
 from thinnet.lint.model_modes import modes, unit
@@ -52,7 +53,7 @@ class TrainingInEvalMode(LintRule[cst.Call]):
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
         loop = tree.above(node, cst.For, cst.While)
-        if loop is None or not is_model(tree, node) or is_in_no_grad(tree, node):
+        if loop is None or not (is_model(tree, node) or is_switched(tree, node)) or is_in_no_grad(tree, node):
             return
         here = unit(tree, node)
         body = loop if tree.above(loop, cst.FunctionDef) is tree.above(node, cst.FunctionDef) else here
