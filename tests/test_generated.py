@@ -49,6 +49,7 @@ def test_a_picture_may_be_rounded_differently_and_not_be_another() -> None:
 
 def test_generation_needs_none_of_the_generated_files(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "methods" / "elementwise").mkdir(parents=True)
+    (tmp_path / "methods" / "fused.py").write_text("FUSED = (quiet_add,)\n")
     method = tmp_path / "methods" / "elementwise" / "quiet.py"
     method.write_text("METHODS = (Method(FACTS, Quiet, function=quiet, picture=lambda x: x),)\n")
     monkeypatch.setattr(faces, "PACKAGE", tmp_path)
@@ -56,6 +57,7 @@ def test_generation_needs_none_of_the_generated_files(tmp_path, monkeypatch: pyt
     compile((tmp_path / "methods" / "registry.py").read_text(), "registry.py", "exec")
     assert "from thinnet.methods.elementwise.quiet import Quiet as Quiet\n" in (tmp_path / "nn.py").read_text()
     assert "from thinnet.methods.elementwise.quiet import quiet as quiet\n" in (tmp_path / "functional.py").read_text()
+    assert "from thinnet.methods.fused import quiet_add as quiet_add\n" in (tmp_path / "functional.py").read_text()
     assert "*quiet.METHODS," in (tmp_path / "methods" / "registry.py").read_text()
 
 

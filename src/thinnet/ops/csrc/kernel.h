@@ -192,7 +192,10 @@ class Walk {
       const int64_t skipped = (at.unit + done) % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, units - done);
       rule_.draw(from, static_cast<uint32_t>((at.unit + done) / Rule::kUnits * kLanes), random);
       if (taken == Rule::kUnits && plan_.units.x == 1 && plan_.units.y == 1) {
-        apply_each<Rule, Type>(rule_, random, x + done, 1, y + done, 1, Rule::kUnits);  // lengths known to the compiler
+        // A copy first: compilers make masked loads of x, which wait for the random bits, and which no prefetcher follows.
+        Stored read[Rule::kUnits];
+        std::memcpy(read, x + done, sizeof read);
+        apply_each<Rule, Type>(rule_, random, read, 1, y + done, 1, Rule::kUnits);  // lengths known to the compiler
       } else {
         apply_each<Rule, Type>(rule_, random + skipped, x + done * plan_.units.x, plan_.units.x,
                                y + done * plan_.units.y, plan_.units.y, taken);
