@@ -11,6 +11,7 @@ from thinnet.study.design.configuration import BASELINE, Configuration
 from thinnet.study.evidence.agreement import Evidence
 from thinnet.study.evidence.contrast import Contrast, contrasts
 from thinnet.study.evidence.equivalence import Probabilities
+from thinnet.study.evidence.formatting import difference
 from thinnet.study.evidence.statistics import Interval
 from thinnet.study.findings.outcomes import choose, outcome
 from thinnet.study.findings.results import Results
@@ -115,7 +116,7 @@ def test_the_p_value_is_that_of_the_direction_and_names_its_correction():
 
 
 def test_an_interval_below_zero_alone_is_not_enough():
-    assert "the three methods do not agree once corrected" in judge(results(0.5, NEITHER), DATA).sentences[-1]
+    assert "the three methods do not all agree" in judge(results(0.5, NEITHER), DATA).sentences[-1]
 
 
 def test_no_verdict_where_no_rate_above_zero_was_compared():
@@ -164,3 +165,18 @@ def test_contrast_is_paired_by_seed_and_row():
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((-0.25, -0.25))
     assert contrast["error"].chosen - contrast["error"].without == 1
+
+
+def test_the_interval_that_is_shown_is_the_one_that_decides():
+    """A difference that one comparison shows and nine do not: the interval contains zero with the second, and says why."""
+    rng = np.random.default_rng(3)
+    without = {"loss": np.ones((8, 200)), "error": np.zeros((8, 200))}
+    chosen = {"loss": without["loss"] + rng.normal(-0.1, 0.1, (8, 1)), "error": np.zeros((8, 200))}
+    alone, corrected = (contrasts(DATA, [(chosen, without)], number)[0]["loss"] for number in (1, 9))
+    for contrast, words in (
+        (alone, "(95 % interval \N{MINUS SIGN}"),
+        (corrected, "(95 % interval corrected for 9 comparisons,"),
+    ):
+        assert contrast.interval and contrast.evidence
+        assert contrast.evidence.better == (contrast.interval.high < 0) == (contrast is alone)
+        assert words in difference(contrast)

@@ -22,11 +22,13 @@ class Evidence:
         better: whether the mean difference is shown to be below zero.
         worse: whether it is shown to be above zero.
         p_value: of the one-sided sign-flip test in the direction of the mean difference, after Holm's correction.
+        comparisons: the number of comparisons that its intervals are corrected for.
     """
 
     better: bool
     worse: bool
     p_value: float
+    comparisons: int = 1
 
 
 def weigh(tables: Sequence[np.ndarray], chosen_from: int = 1) -> list[Evidence]:
@@ -50,13 +52,14 @@ def weigh(tables: Sequence[np.ndarray], chosen_from: int = 1) -> list[Evidence]:
     lower = [bool(table.mean() < 0) for table in tables]
     falling = [table if below else -table for table, below in zip(tables, lower, strict=True)]
     p_values = [sign_flip(table.mean(axis=1)) for table in falling]
+    ranks = [(p_value, float(table.mean())) for p_value, table in zip(p_values, falling, strict=True)]
     found, adjusted, rejecting = {}, 0.0, True
-    for rank, place in enumerate(sorted(range(len(tables)), key=p_values.__getitem__)):
+    for rank, place in enumerate(sorted(range(len(tables)), key=ranks.__getitem__)):
         number, below = len(tables) - rank, lower[place]
         adjusted = max(adjusted, min(1.0, number * p_values[place]))
-        coverage = level(number, chosen_from if below else 1)
-        rejecting = rejecting and adjusted <= 1 - LEVEL and _intervals_agree(falling[place], coverage)
-        found[place] = Evidence(rejecting and below, rejecting and not below, adjusted)
+        comparisons = max(number, chosen_from if below else 1)
+        rejecting = rejecting and adjusted <= 1 - LEVEL and _intervals_agree(falling[place], level(comparisons))
+        found[place] = Evidence(rejecting and below, rejecting and not below, adjusted, comparisons)
     return [found[place] for place in range(len(tables))]
 
 

@@ -20,7 +20,7 @@ class Contrast:
     Args:
         chosen: its value for the choice, such as the chosen configuration.
         without: its value for the alternative, such as the baseline.
-        interval: of `chosen` less `without`, with seeds and rows both random.
+        interval: of `chosen` less `without`, with seeds and rows both random, corrected as the evidence is.
         detectable: the true difference that a study of this size finds in four of five cases.
         evidence: whether the choice is shown to be better or worse.
         probabilities: of better, practically the same, and worse.
@@ -72,5 +72,6 @@ def _contrasts(
     for side, table, evidence in zip(sides, tables, weigh(tables, chosen_from), strict=True):
         estimate = crossed_estimate(table)
         posterior = probabilities(table, SAME * abs(side[1]), held_out)
-        found.append(Contrast(*side, estimate.interval(), estimate.detectable(coverage), evidence, posterior))
+        interval = estimate.interval(level(evidence.comparisons))
+        found.append(Contrast(*side, interval, estimate.detectable(coverage), evidence, posterior))
     return found

@@ -12,13 +12,18 @@ def quantity(error: float, task: Task) -> str:
 
 
 def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
-    """Write a paired difference, such as "a difference of −0.020 (95 % interval −0.030 to −0.010)"."""
+    """Write a paired difference, such as "a difference of −0.020 (95 % interval −0.030 to −0.010)".
+
+    An interval that is corrected for several comparisons says so.
+    """
     value, interval = factor * (contrast.chosen - contrast.without), contrast.interval
     if interval is None:
         return f"a difference of {signed(value, decimals(value))}{unit}"
     low, high = factor * interval.low, factor * interval.high
     value, low, high = (signed(number, decimals((high - low) / 2)) for number in (value, low, high))
-    return f"a difference of {value}{unit} (95 % interval {low} to {high})"
+    several = contrast.evidence.comparisons if contrast.evidence else 1
+    corrected = f" corrected for {several} comparisons," if several > 1 else ""
+    return f"a difference of {value}{unit} (95 % interval{corrected} {low} to {high})"
 
 
 def interval_text(interval: Interval | None) -> str:

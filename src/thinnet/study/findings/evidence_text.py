@@ -53,7 +53,9 @@ def finalists_table(results: Results, task: Task) -> Table | None:
             return None
         shares = (loss.probabilities.better, loss.probabilities.same, loss.probabilities.worse)
         rows.append((each.label, interval_text(loss.interval), p_text(loss.evidence.p_value), *map(percent, shares)))
-    title = f"Test set, finalists; probabilities of a difference beyond and within {100 * SAME:g} %"
+    title = (
+        f"Test set, finalists; intervals as corrected above; probabilities of a difference beyond and within {100 * SAME:g} %"
+    )
     return Table(head, rows, title) if rows else None
 
 
@@ -97,7 +99,7 @@ def _standing(error: Contrast) -> str:
         return ""
     if error.evidence.better:
         return ", also better"
-    return ", which is worse: weigh the two" if error.evidence.worse else ", which could be chance"
+    return ", which is worse: weigh the two" if error.evidence.worse else "; not enough evidence for either"
 
 
 def _short(value: float) -> str:

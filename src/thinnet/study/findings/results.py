@@ -127,7 +127,7 @@ def conclude(
     number = sum(not each.configuration.is_rival and each.configuration != BASELINE for each in selection.outcomes)
     finals = {each: (scores[each]["best"], base["best"]) for each in selection.finalists}
     finalists = _against(data, finals, number)
-    last = contrasts(data, [(scores[chosen]["last"], base["last"])])[0]
+    last = contrasts(data, [(scores[chosen]["last"], base["last"])], number)[0]
     best = finalists[chosen] if chosen in finalists else contrasts(data, [(ours, base["best"])])[0]
     rivals = {each: (ours, scores[each]["best"]) for each in selection.rivals}
     if EARLY_STOPPING in plan.against:

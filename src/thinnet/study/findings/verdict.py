@@ -125,7 +125,7 @@ def _late(results: Results) -> bool:
 def _advice(loss: Contrast) -> str:
     assert loss.interval is not None
     if not loss.interval.low <= 0 <= loss.interval.high:
-        return "The 95 % interval excludes zero, but the three methods do not agree once corrected: more --seeds would decide."
+        return "The interval excludes zero, but the three methods do not all agree: more --seeds would decide."
     if loss.interval.case_share > 0.5:
         return "The interval is wide mostly because there are few test rows: more data would narrow it, more seeds hardly."
     return "The interval is wide mostly because seeds differ: the same command with more --seeds would narrow it."
