@@ -17,9 +17,9 @@ PART = re.compile(r"(<!-- generated: (\w+) -->\n)(?:(?!<!-- ).)*(<!-- end -->)",
 
 def update_pages(check: bool) -> list[str]:
     """Writes the Markdown files and pictures that are out of date, unless it only checks; returns their names."""
-    from docs import gallery, parts, playground  # they need the registry, which `faces` generates
+    from docs import gallery, parts, playground, site_methods  # they need the registry, which `faces` generates
 
-    behind = gallery.update(check) + playground.update(check)
+    behind = site_methods.update(check) + gallery.update(check) + playground.update(check)
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = path.read_text(encoding="utf-8")
         new = PART.sub(lambda match: f"{match[1]}{parts.PARTS[match[2]]()}\n{match[3]}", text)

@@ -10,12 +10,19 @@ import torch
 from processes import environment
 
 from benchmarks import methods
-from docs import faces, gallery
+from docs import faces, gallery, site_methods
 from thinnet.methods.registry import FOLDERS
+from thinnet.methods.site_methods import SITE_METHODS
 
 
 def test_public_modules_and_registry_are_up_to_date() -> None:
     assert faces.update(check=True) == []
+
+
+def test_methods_at_a_site_are_exactly_those_that_train_there_from_a_rate_alone() -> None:
+    assert site_methods.update(check=True) == []
+    assert {"Dropout", "GaussianDropout", "SpanMasking", "Dropout3d", "FeatureDropout"} <= SITE_METHODS.keys()
+    assert not {"ExpertDropout", "Zoneout", "WeightDrop", "MaxPoolDropout2d", "Cutout", "DropEdge"} & SITE_METHODS.keys()
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])

@@ -30,7 +30,7 @@ def run(
     places: Names = ALL,
     schedules: Names = CONSTANT,
     against: Names = (),
-    seeds: int = 8,
+    seeds: int | None = None,
     budget: str | float | None = None,
     out: str | PathLike[str] | None = None,
     jobs: int = 1,
@@ -51,7 +51,7 @@ def run(
         weights: a folder with a trained transformer, for texts by class and for `finetune`.
         rates, epochs, batch, learning_rate: None takes those of the problem.
         methods, places, schedules, against: what is compared, as lists of names.
-        seeds: trials of each finalist.
+        seeds: trials of each finalist; None is 8, or 16 for `toy` and `regression`.
         budget: seconds, or text such as "2m".
         out: the folder of trials, weights, report and `result.json`; a second call with the same folder resumes.
         jobs: processes. With more than one, a script must call this under `if __name__ == "__main__":`.

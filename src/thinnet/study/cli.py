@@ -9,7 +9,7 @@ import typer
 
 from thinnet.arguments import Elsewhere, LogName, TaskName, exit_codes, value
 from thinnet.report.machine import cores
-from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT, METHODS, RIVALS, SCHEDULES
+from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT, RIVALS, SCHEDULES
 from thinnet.study.design.problems import PROBLEMS
 
 
@@ -35,8 +35,9 @@ def study(
         value("P,P,...", "Rates to compare, in [0, 1); 0 is always added. Default: 0.1 to 0.9, or those of the problem."),
     ] = None,
     seeds: Annotated[
-        int, value("N", "Trials per rate; an interval needs 3. To add seeds later, run again with a larger number.")
-    ] = 8,
+        int | None,
+        value("N", "Trials per rate; an answer needs 8. To add some later, run again with more. Default: 8, or 16 for toy."),
+    ] = None,
     budget: Annotated[
         str | None,
         value("TIME", "Take about this time, such as 90s, 2m or 1h; with fewer epochs or rows where it is short."),
@@ -57,7 +58,7 @@ def study(
     precision: Annotated[str, value("NAME", "Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
         str,
-        value("NAMES", f"Methods to train at every rate, among {', '.join(METHODS)}; the first is the reference."),
+        value("NAMES", "Methods to train at every rate: dropout, thin, or one of `thinnet methods` that can stand at a site."),
     ] = DROPOUT,
     places: Annotated[
         str, value("NAMES", "Where to drop: all, or patterns of dropout sites joined by +: 'all,hidden1,input+all'.")

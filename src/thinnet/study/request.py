@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from thinnet.study.data.reading import Asked, Opened, open_problem
 from thinnet.study.design.plan import Plan, StudyError, parse_budget
+from thinnet.study.design.problems import seeds_for
 from thinnet.study.options import folder_of, plan_of
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def requested(
     columns: Sequence[str] = (),
     task: str | None = None,
     weights: Path | None = None,
-    seeds: int = 8,
+    seeds: int | None = None,
     budget: str | float | None = None,
     jobs: int = 1,
     out: Path | None = None,
@@ -70,7 +71,7 @@ def requested(
     Args:
         file, target, task, weights: as `open_problem` takes them.
         columns: the kinds of columns, each NAME=KIND.
-        seeds, jobs, command, log, storage, on, address: as of a Request.
+        seeds, jobs, command, log, storage, on, address: as of a Request; None are the seeds of the problem.
         budget: seconds, or text such as 2m.
         out: the folder; None derives it from the file.
         given: options whose default depends on the problem, or None.
@@ -79,6 +80,7 @@ def requested(
     Raises:
         StudyError: an option, or what the file holds.
     """
+    seeds = seeds_for(file) if seeds is None else seeds
     for option, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1 if storage is None else 0)):
         if value < least:
             raise StudyError(option, "the number must be at least 1", value, "Use a positive number.")

@@ -10,6 +10,7 @@ from torch import nn
 import thinnet.functional
 import thinnet.losses
 import thinnet.nn
+from thinnet.methods.site_methods import SITE_METHODS
 from thinnet.models.found import Sites
 from thinnet.models.recommend.evidence import EVIDENCE, Evidence
 from thinnet.models.recommend.traits import Traits, dropping, traits
@@ -18,10 +19,6 @@ from thinnet.report.formatting import counted
 from thinnet.report.table import Table, Tabular
 
 LISTED = 5
-STUDIED = (  # the methods that `thinnet study` puts at the sites of a model; a test compares the lists
-    *("GaussianDropout", "UniformDropout", "AlphaDropout", "Jumpout", "BatchwiseDropout", "LockedDropout"),
-    *("TokenDropout", "Dropout1d", "Dropout2d", "DropBlock2d", "DropPath"),
-)
 
 
 @dataclass(frozen=True)
@@ -166,7 +163,7 @@ def _present(method: str, found: Sites) -> str:
 def _command(evidence: Evidence, known: Traits, file: str) -> str:
     """Returns the study that compares a method with no dropout. A method without a rate has nothing to vary but the file."""
     options = ["--epochs", "1"] if known.one_pass else []
-    if evidence.method in STUDIED:
+    if evidence.method in SITE_METHODS and evidence.method != "Dropout":
         options += ["--methods", f"dropout,{evidence.method}"]
     if evidence.rates or evidence.method != "none":
         options += ["--rates", ",".join(f"{p:g}" for p in evidence.rates or (0.0,))]

@@ -2,22 +2,13 @@
 
 from typing import NamedTuple
 
+from thinnet.methods.site_methods import SITE_METHODS
+
 DROPOUT, THIN, NONE = "dropout", "thin", "none"
 METHODS = {
     DROPOUT: "one mask a sample, and every unit is computed",
     THIN: "one mask a group of samples, and dropped units are not computed",
-    "GaussianDropout": "normal noise with the mean and variance of dropout",
-    "UniformDropout": "uniform noise with the mean and variance of dropout",
-    "AlphaDropout": "dropout that keeps mean and variance behind SELU",
-    "Jumpout": "a rate drawn for each sample",
-    "BatchwiseDropout": "one mask a batch, of a fixed number of units",
-    "LockedDropout": "one mask for all steps of a sequence",
-    "TokenDropout": "whole positions of a sequence",
-    "Dropout1d": "whole channels of sequences",
-    "Dropout2d": "whole channels of images",
-    "DropBlock2d": "blocks of each channel",
-    "DropPath": "whole samples of a branch",
-}
+} | {name: words for name, words in SITE_METHODS.items() if name != "Dropout"}
 """The methods that a study can put at a dropout site, always in this order."""
 
 WEIGHT_DECAY, WIDTH, EARLY_STOPPING = "weight_decay", "width", "early_stopping"
