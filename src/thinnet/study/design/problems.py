@@ -11,18 +11,30 @@ class Problem(NamedTuple):
         about: what it is, in a few words.
         settings: the settings of the plan that differ from its defaults.
         file: whether it is defined by a file of `networks`, with its settings, as a user defines one.
+        seeds: the number of seeds of a finalist.
     """
 
     about: str
     settings: dict[str, Any]
     file: bool = False
+    seeds: int = 8
 
 
 DIGITS = "digits"
-LONGER = {"epochs": 400, "batch": 32, "learning_rate": 3e-3}
+MADE = {"rates": (0.1, 0.2, 0.3, 0.5, 0.8), "batch": 32, "learning_rate": 3e-3}
+MADE_SEEDS = 16
+"""Few rates and many seeds: the intervals, which are corrected for the number of rates, can then exclude zero."""
 PROBLEMS = {
-    "toy": Problem("a function of two inputs from 60 noisy samples; the report shows how dropout works", LONGER),
-    "regression": Problem("a curve from 30 noisy samples, two hidden layers of 128; the report draws the predictions", LONGER),
+    "toy": Problem(
+        "a function of two inputs from 60 noisy samples; the report shows how dropout works",
+        MADE | {"epochs": 300},
+        seeds=MADE_SEEDS,
+    ),
+    "regression": Problem(
+        "a curve from 30 noisy samples, two hidden layers of 128; the report draws the predictions",
+        MADE | {"epochs": 400},
+        seeds=MADE_SEEDS,
+    ),
     DIGITS: Problem("scikit-learn's 8 x 8 images of digits (the default)", {}),
     "breast_cancer": Problem("scikit-learn's table of tumours", {}),
     "wine": Problem("scikit-learn's table of wines", {}),
@@ -40,6 +52,17 @@ PROBLEMS = {
         "a transformer on 320 short texts; --weights FOLDER fine-tunes a trained one (needs transformers)", {}, file=True
     ),
 }
+
+
+def seeds_for(file: object) -> int:
+    """Return the number of seeds of a finalist where none is asked for: that of a built-in problem, or 8.
+
+    Example:
+        >>> seeds_for(Path("toy")), seeds_for(None)
+        (16, 8)
+    """
+    problem = PROBLEMS.get(str(file))
+    return 8 if problem is None else problem.seeds
 
 
 def file_of(name: str) -> Path | None:
