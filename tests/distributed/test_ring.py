@@ -1,4 +1,4 @@
-"""Ring attention on 2 and 4 processes has the masks, the outputs and the gradients of one device."""
+"""Ring attention, and attention of DTensors, on 2 and 4 processes: masks, outputs and gradients of one device."""
 
 from pathlib import Path
 
@@ -7,5 +7,5 @@ from processes import assert_torchrun
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_a_ring_equals_one_device(ranks: int) -> None:
+def test_attention_of_ranks_equals_one_device(ranks: int) -> None:
     assert_torchrun(ranks, Path(__file__).with_name("ring_worker.py"))

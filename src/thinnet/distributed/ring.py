@@ -5,7 +5,7 @@ the ranks together have the masks of one device.
 """
 
 from itertools import product
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -15,33 +15,17 @@ from thinnet.distributed.exchange import Exchange, agree
 from thinnet.methods.call import draw_key
 from thinnet.ops.attention import Settings, schema
 from thinnet.ops.attention.call import check
+from thinnet.ops.part import Order, Part
 from thinnet.rng import NoiseKey, Site, rates
 
-Order = Literal["contiguous", "zigzag"]
 
-
-class Piece(NamedTuple):
-    """Rows of a rank that follow each other in the sequence too: from `begin` up to `end`, at the positions from `first` on."""
-
-    begin: int
-    end: int
-    first: int
-
-
-def pieces(rows: int, rank: int, ranks: int, order: Order) -> list[Piece]:
-    """Returns the pieces of a rank. In zigzag order, rank r of R has the pieces r and 2 R - 1 - r of 2 R.
-
-    >>> pieces(4, 0, 2, "zigzag")
-    [Piece(begin=0, end=2, first=0), Piece(begin=2, end=4, first=6)]
-    """
-    if order == "contiguous":
-        return [Piece(0, rows, rank * rows)]
-    if order != "zigzag":
+def part_of(rows: int, axis: int, order: Order, group: dist.ProcessGroup | None, rank: int | None = None) -> Part:
+    """Returns which part of a sequence a rank has; this one if None. Refuses rows that its order cannot cut."""
+    if order not in ("contiguous", "zigzag"):
         raise ValueError(f'ring_attention: order must be "contiguous" or "zigzag"; got {order!r}.')
-    if rows % 2:
+    if order == "zigzag" and rows % 2:
         raise ValueError(f"ring_attention: each rank must have an even number of rows in zigzag order; got {rows}. Pad by one.")
-    half = rows // 2
-    return [Piece(0, half, rank * half), Piece(half, rows, (2 * ranks - 1 - rank) * half)]
+    return Part(axis, dist.get_rank(group) if rank is None else rank, dist.get_world_size(group), order)
 
 
 def ring_positions(length: int, *, order: Order = "contiguous", group: dist.ProcessGroup | None = None) -> Tensor:
@@ -59,8 +43,7 @@ def ring_positions(length: int, *, order: Order = "contiguous", group: dist.Proc
     ranks = dist.get_world_size(group)
     if length % (ranks * (2 if order == "zigzag" else 1)):
         raise ValueError(f"ring_positions: length must be a multiple of the parts of {ranks} ranks; got {length}. Pad it.")
-    parts = pieces(length // ranks, dist.get_rank(group), ranks, order)
-    return torch.cat([torch.arange(part.first, part.first + part.end - part.begin) for part in parts])
+    return part_of(length // ranks, 1, order, group).positions(length // ranks)
 
 
 def ring_attention(
@@ -112,6 +95,7 @@ def ring_attention(
         raise ValueError(f"ring_attention: q and k must have as many rows; got {q.shape[2]} and {k.shape[2]}.")
     if q.dtype not in schema.FAST:
         raise TypeError(f"ring_attention: q must be float32, bfloat16 or float16; got {q.dtype}. Call q.float() first.")
+    part_of(q.shape[2], 2, order, group)  # refuses what cannot be cut before a message is on its way
     left, right = (-1 if size is None else size for size in window)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     settings = _settings(q, p, training, group, generator)
@@ -187,14 +171,14 @@ def _turns(tensors: list[Tensor], group: Any, back: bool = False) -> Any:
 
 def _blocks(rows: int, keys_of: int, settings: Settings, order: Order, group: Any) -> Any:
     """Yields slices of the queries here and of the keys of another rank that meet, and the settings of the block."""
-    rank, ranks = dist.get_rank(group), dist.get_world_size(group)
-    for mine, theirs in product(pieces(rows, rank, ranks, order), pieces(rows, keys_of, ranks, order)):
+    here, there = part_of(rows, 2, order, group), part_of(rows, 2, order, group, keys_of)
+    for mine, theirs in product(here.pieces(rows), there.pieces(rows)):
         ahead = theirs.first - mine.first  # of the first key, seen from the first query
         least, most = ahead - (mine.end - mine.begin - 1), ahead + (theirs.end - theirs.begin - 1)
         if (settings.right < 0 or least <= settings.right) and (settings.left < 0 or most >= -settings.left):
             first = (torch.full((), piece.first, device=settings.rate.device) for piece in (mine, theirs))
-            here = settings._replace(**dict(zip(("first_query", "first_key"), first, strict=True)))
-            yield slice(mine.begin, mine.end), slice(theirs.begin, theirs.end), here
+            placed = settings._replace(**dict(zip(("first_query", "first_key"), first, strict=True)))
+            yield slice(mine.begin, mine.end), slice(theirs.begin, theirs.end), placed
 
 
 def _merge(y: Tensor, lse: Tensor, part: Tensor, of_part: Tensor) -> None:

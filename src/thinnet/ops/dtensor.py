@@ -6,7 +6,7 @@ ranks exchange nothing. Without them each rank draws a seed, so that the generat
 broadcasts its own: one message a call, and a graph break in compiled code.
 
 `ColwiseParallel` and others pass a plain local tensor to the next module unless `use_local_output=False`. Such a tensor does
-not show which part it is, so its units count from 0 on each rank.
+not show which part it is: its units count from 0 on each rank, unless `thinnet.distributed.DropoutParallel` says which it is.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -35,17 +35,23 @@ def part(x: "DTensor", where: Where, units: list[int], function: str) -> tuple[T
 
     Raises: TypeError where `x` is placed in another way, such as by `Partial`.
     """
-    starts = _starts(x, function)
-    rate, seed, step, site, samples = (_plain(value) for value in where)
+    first = starts(x, function)
+    local = local_of(x)
+    address = address_of(x, where, first[0] if first else 0, len(local) if local.ndim else 1)
+    if address[4] is not None:
+        first[0] = 0
+    return local, address, sum(start * stride for start, stride in zip(first, units, strict=True))
+
+
+def address_of(x: "DTensor", where: Where, first: int, rows: int) -> Where:
+    """Returns the address of the part of `x` on this rank, whose samples are `rows` rows from `first` on."""
+    rate, seed, step, site, samples = (local_of(value) for value in where)
     assert rate is not None and seed is not None
     if step is None and site is None:
         seed = _agree(seed, x.device_mesh)
     if samples is not None:
-        rows, first = x.to_local().shape[0], starts[0]
         samples = samples + first if samples.numel() == 1 else samples[first : first + rows]
-        starts[0] = 0
-    offset = sum(start * stride for start, stride in zip(starts, units, strict=True))
-    return _plain(x), (rate, seed, step, site, samples), offset
+    return rate, seed, step, site, samples
 
 
 def whole(y: Tensor, x: "DTensor") -> Tensor:
@@ -55,31 +61,31 @@ def whole(y: Tensor, x: "DTensor") -> Tensor:
     return DTensor.from_local(y, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())
 
 
-def _starts(x: "DTensor", function: str) -> list[int]:
+def starts(x: "DTensor", function: str) -> list[int]:
     """Returns the index along each axis at which the part of this rank begins."""
     from torch.distributed.tensor import Replicate, Shard
 
     here = x.device_mesh.get_coordinate()
-    starts, sizes = [0] * x.ndim, list(x.shape)
+    first, sizes = [0] * x.ndim, list(x.shape)
     for placement, ranks, rank in zip(x.placements, x.device_mesh.shape, here or (), strict=True):
         if type(placement) is Shard:  # as torch.chunk cuts: equal chunks, the last ones smaller or empty
             axis, chunk = placement.dim, -(-sizes[placement.dim] // ranks)
             start = min(rank * chunk, sizes[axis])
-            starts[axis], sizes[axis] = starts[axis] + start, min(chunk, sizes[axis] - start)
+            first[axis], sizes[axis] = first[axis] + start, min(chunk, sizes[axis] - start)
         elif type(placement) is not Replicate:
             raise TypeError(
                 f"{function}: x must be placed by Shard or Replicate; got {placement}."
                 " Call x.redistribute(placements=[Replicate()]) first."
             )
-    return starts
+    return first
 
 
-def _plain(value: Any) -> Any:
-    """Returns the local tensor of a DTensor, once it has arrived, and anything else as it is."""
-    if value is None or not is_sharded(value):
-        return value
-    local = value.to_local()
-    return local.wait() if hasattr(local, "trigger_wait") else local
+def local_of(value: Any) -> Any:
+    """Returns the local tensor of a DTensor, and anything else as it is.
+
+    What is still on its way is waited for where it is read: to wait here would cut it off from autograd.
+    """
+    return value.to_local() if value is not None and is_sharded(value) else value
 
 
 def _agree(seed: Tensor, mesh: Any) -> Tensor:

@@ -10,6 +10,7 @@ from torch.compiler import is_compiling
 
 from thinnet.ops import composite, dtensor, reference, schema
 from thinnet.ops.arguments import options_of, unit_strides
+from thinnet.ops.part import Part
 from thinnet.ops.reference import NoiseKind, Where
 
 REAL = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))
@@ -27,6 +28,7 @@ def apply_noise(
     shared_axes: tuple[int, ...] = (),
     kind: NoiseKind = NoiseKind.INVERTED,
     inplace: bool = False,
+    part: Part | None = None,
     function: str = "apply_noise",
     backend: str = "auto",
 ) -> Tensor:
@@ -43,6 +45,7 @@ def apply_noise(
         shared_axes: the axes along which all elements have the same noise.
         kind: what the random bits do to a number.
         inplace: writes the result into `x`.
+        part: which part of a tensor that ranks share `x` is; then its units are those of the whole.
         function: the name that an error gives.
         backend: "auto", or one of `thinnet.ops.backends()["cpu"]`, or "reference"; for tests and benchmarks.
 
@@ -61,7 +64,7 @@ def apply_noise(
         y = composite.traced(check_input(x, function), rate, site is not None, shared_axes, kind, function)
         return write(x, y, function) if inplace else y
     plain = type(x) is Tensor and x.dtype in REAL and x.layout is torch.strided and not x.is_nested
-    if plain and backend == "auto" and not inplace:
+    if plain and backend == "auto" and not inplace and part is None:
         units = [*unit_strides(x.shape, shared_axes, samples is not None), 0] if shared_axes else []
         rest = rate, seed, step, site, samples, units, int(kind)
         if compiling or _are_functorch_transforms_active() or forward_ad._current_level >= 0:
@@ -73,12 +76,35 @@ def apply_noise(
     where = rate, seed, step, site, samples
     if x.is_nested:
         return _nested(x, where, shared_axes, kind, inplace, function, backend)
+    if part is not None:
+        return _part(x, where, shared_axes, part, kind, inplace, function, backend)
     units = unit_strides(x.shape, shared_axes, samples is not None)
     if type(x) is not Tensor and dtensor.is_sharded(x):
         part, where, offset = dtensor.part(x, where, units, function)  # type: ignore[arg-type]
         y = dtensor.whole(_dense(part, where, units, offset, kind, False, function, backend), x)  # type: ignore[arg-type]
         return write(x, y, function) if inplace else y
     return _dense(x, where, units, 0, kind, inplace, function, backend)
+
+
+def _part(
+    x: Tensor,
+    where: Where,
+    shared_axes: tuple[int, ...],
+    part: Part,
+    kind: NoiseKind,
+    inplace: bool,
+    function: str,
+    backend: str,
+) -> Tensor:
+    """Applies to the rows of a rank the noise that they have in the whole tensor."""
+    axis = part.axis % x.ndim
+    whole = [size * part.ranks if each == axis else size for each, size in enumerate(x.shape)]
+    units, drawn = unit_strides(whole, shared_axes, where[4] is not None), []
+    for begin, end, first in part.pieces(x.shape[axis]):
+        rows = x.narrow(axis, begin, end - begin)
+        drawn.append(_dense(rows, where, units, first * units[axis], kind, False, function, backend))
+    y = drawn[0] if len(drawn) == 1 else torch.cat(drawn, axis)
+    return write(x, y, function) if inplace else y
 
 
 def _dense(

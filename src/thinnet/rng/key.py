@@ -8,6 +8,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
+from thinnet.ops.part import Part
 from thinnet.rng import rates
 
 
@@ -22,6 +23,7 @@ class NoiseKey:
         step: the step.
         site: the number of the site.
         samples: sample ids, int64; axis 0 of a shape counts them. Without them the whole shape is one sample.
+        part: which part of a tensor that ranks share the noise is for.
 
     >>> key = NoiseKey("example", torch.tensor(32768, dtype=torch.int32), torch.tensor(3))
     >>> key.mask((8,)).tolist()
@@ -36,6 +38,7 @@ class NoiseKey:
     step: Tensor | None = None
     site: Tensor | None = None
     samples: Tensor | None = None
+    part: Part | None = None
 
     @property
     def address(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
@@ -74,6 +77,9 @@ class NoiseKey:
         return self._at_rate(half, self._full(shape, 1.0), kind=NoiseKind.GAUSSIAN) - 1
 
     def _full(self, shape: Sequence[int], value: float) -> Tensor:
+        if self.part is not None:
+            rule = f"DropoutParallel cuts noise that has the shape of the input; got {self.function}"
+            raise TypeError(f"{rule}. Take it out of the plan, and gather its input: PrepareModuleInput.")
         return torch.full(tuple(shape), value, device=self.rate.device)
 
     def _at_rate(
@@ -94,5 +100,6 @@ class NoiseKey:
             shared_axes=shared_axes,
             kind=kind,
             inplace=inplace,
+            part=self.part,
             function=self.function,
         )

@@ -10,6 +10,7 @@ from torch.compiler import is_compiling
 
 from thinnet import ops
 from thinnet.ops import NoiseKind
+from thinnet.ops.part import Part
 from thinnet.rng import rates
 from thinnet.rng.calls import Uses, mix, roots
 from thinnet.rng.context import CPU, HIGH, LOW, RNGContext, capturing, draw_seed
@@ -30,12 +31,14 @@ class Site(nn.Module):
         one_rate: whether the method has one rate, `p`; if not, it is learned, or differs among units.
         kind: what the random bits do to a number.
         shared_axes: from the number of axes of `x` to those along which all elements have the same noise; None for no axis.
+        part: which part of a tensor that ranks share the input is; None for a whole tensor, or a DTensor.
     """
 
     below_one = False
     one_rate: ClassVar[bool] = True
     kind: ClassVar[NoiseKind] = NoiseKind.INVERTED
     shared_axes: ClassVar[Callable[[int], tuple[int, ...]] | None] = None
+    part: Part | None = None
     __jit_unused_properties__ = ("p",)
 
     def __init__(self, p: float | None = 0.5, inplace: bool = False) -> None:
@@ -110,6 +113,7 @@ class Site(nn.Module):
             shared_axes=shared_axes,
             kind=kind,
             inplace=self.inplace,
+            part=self.part,
             function=key.function,
         )
 
@@ -127,13 +131,13 @@ class Site(nn.Module):
         if rate is None or device.type == "cuda":
             rate = self._rate(device)
         if context is not None:
-            return NoiseKey(type(self).__name__, rate, *self._address(x, batch))
+            return NoiseKey(type(self).__name__, rate, *self._address(x, batch), self.part)
         if is_compiling():
             return NoiseKey(type(self).__name__, rate, draw_seed(device))
         if roots.running:
             for root in roots.running:
                 self.check_bound(root)
-        return NoiseKey(type(self).__name__, rate, torch.randint(LOW, HIGH, (), device=device))
+        return NoiseKey(type(self).__name__, rate, torch.randint(LOW, HIGH, (), device=device), part=self.part)
 
     def _address(self, x: Tensor, batch: int | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Returns seed, step, site and samples."""

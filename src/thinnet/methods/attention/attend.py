@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from thinnet.methods.attention import jagged
+from thinnet.methods.attention.parts import local_parts, placed_as
 from thinnet.ops.attention import attention, is_faster
 from thinnet.ops.dtensor import is_sharded
 from thinnet.rng import NoiseKey, Site, rates
@@ -121,12 +122,25 @@ class WeightsSite(Site):
         if k is None:
             return self.drop(x)
         assert v is not None
-        if "apply_noise" in vars(self) or is_sharded(x):  # exact averages take the place of the noise; shards know their units
+        if "apply_noise" in vars(self):  # exact averages take the place of the noise
             y = self._unfused(x, k, v, **options)
-            return y if factors is None else y * factors(x)[..., None, None].to(y.dtype)
-        key = self.key(x)
-        of_heads = {} if factors is None else {"head_scale": factors(x)}
-        return attend(key, x, k, v, **options, **of_heads, **self.fused())
+        elif is_sharded(x):
+            key, *parts, here = local_parts(self.key(x), x, k, v, {**options, **self.fused()})  # type: ignore[arg-type]
+            y = placed_as(x, attend(key, *parts, **here))  # type: ignore[arg-type]
+        else:
+            key = self.key(x)
+            of_heads = {} if factors is None else {"head_scale": factors(x)}
+            return attend(key, x, k, v, **options, **of_heads, **self.fused(), **self._heads(x, options))
+        return y if factors is None else y * factors(x)[..., None, None].to(y.dtype)
+
+    def _heads(self, q: Tensor, options: dict[str, Any]) -> dict[str, Tensor]:
+        """Returns the numbers of the heads of this rank, where the ranks share the heads."""
+        if self.part is None:
+            return {}
+        if self.part.axis % q.ndim != q.ndim - 3 or "heads" in options:
+            rule = "DropoutParallel: attention must be cut along its heads, axis 1"
+            raise ValueError(f"{rule}; got axis {self.part.axis}. Use ring_attention for parts of a sequence.")
+        return {"heads": self.part.positions(q.shape[-3], q.device)}
 
     def _unfused(
         self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, is_causal: bool = False, scale: float | None = None
