@@ -10,6 +10,7 @@ from thinnet.methods import cards, catalogue
 from thinnet.methods.facts import Method
 from thinnet.methods.registry import FOLDERS
 from thinnet.models.audit.audit import RULES
+from thinnet.models.recommend.evidence import EVIDENCE
 
 
 def overview() -> str:
@@ -54,10 +55,30 @@ def audit() -> str:
     return markdown.table(["code", "severity", "finding"], [[rule.code, rule.severity, rule.name] for rule in RULES])
 
 
+def evidence() -> str:
+    """Returns one row for each published effect that `thinnet recommend` knows."""
+    families = [family for methods in FOLDERS.values() for family in catalogue.families(methods)]
+    cards_of = {
+        name.split(".")[-1]: cards.read(family[0])
+        for family in families
+        for method in family
+        for name in (method.name, *catalogue.public_names(method))
+    }
+    rows = []
+    for row in EVIDENCE:
+        card = cards_of.get(row.method)  # "none" has no card
+        name = f"`{row.method}`" if card is None else f"[`{row.method}`](methods.md#{anchor(card.title)})"
+        ends = [f"{rate:g}" for rate in dict.fromkeys((*row.rates[:1], *row.rates[-1:]))]
+        rates = " to ".join(ends) + f" ({row.schedule})" * bool(row.schedule)
+        rows.append([row.reason, name, row.place, rates, row.effect, row.source])
+    return markdown.table(["your network", "method", "place", "rates", "measured by the source", "source"], rows)
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "overview": overview,
     "cards": all_cards,
     "audit": audit,
+    "evidence": evidence,
     "rules": rules,
     "lint": lint.precision,
     "lint_speed": lint.speed,

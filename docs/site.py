@@ -16,6 +16,7 @@ PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
 SHOWN = {".png", ".svg", ".html", ".css"}  # a browser shows these as they are
 OTHER_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")  # in the root of the repository
 FENCE = re.compile(r"^( *```.*?^ *```)", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)  # a code host shows the link next to it
 LINK = re.compile(r"(\]\()(?![a-z]+:|#)([^)#\s]+)")
 
 
@@ -42,7 +43,10 @@ def listing(path: Path) -> str:
 
 
 def with_links(page: Path, places: dict[Path, str]) -> str:
-    """Returns the text of a page with its links as in the site; adds the places that it links to outside of docs/."""
+    """Returns the text of a page as in the site: with its links, and the files that it shows.
+
+    Adds to `places` what the page links to outside of docs/.
+    """
     here = Path(places[page]).parent
 
     def link(match: re.Match[str]) -> str:
@@ -53,7 +57,8 @@ def with_links(page: Path, places: dict[Path, str]) -> str:
         return match[1] + Path(os.path.relpath(where, here)).as_posix()
 
     parts = FENCE.split(page.read_text(encoding="utf-8"))
-    return "".join(part if FENCE.match(part) else LINK.sub(link, part) for part in parts)
+    text = "".join(part if FENCE.match(part) else LINK.sub(link, part) for part in parts)
+    return FILE.sub(lambda match: f"```python\n{(ROOT / match[1]).read_text(encoding='utf-8')}```", text)
 
 
 def stage() -> None:

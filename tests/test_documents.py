@@ -59,6 +59,21 @@ def test_python_runs_alone_and_prints_what_the_page_shows(name: str, tmp_path: P
         assert_printed(block.printed, out.getvalue())
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("recipe_*.md")), ids=lambda page: page.name)
+def test_recipes_show_files_that_the_tests_run(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    shown = re.findall(r"^<!-- file: (examples/\w+\.py) -->$", text, re.MULTILINE)  # tests/test_examples.py runs them
+    assert len(shown) == text.count("\n## ") and all((ROOT / name).exists() for name in shown)
+    assert all(f"(../{name})" in text for name in shown)  # for a code host, which shows no file
+
+
+def test_every_fence_is_of_a_language_that_is_checked_or_is_no_code() -> None:
+    languages = {
+        match[1] for page in PAGES for match in re.finditer(r"^ *```(\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert languages <= {"python", "sh", "text", "console", "toml", "yaml", "diff"}
+
+
 def commands() -> list[str]:
     """Every `thinnet ...` of a shell block, of a sentence or table, of --help and of a docstring."""
     found = [line for block in blocks("sh").values() for line in block.code.splitlines() if line.startswith("thinnet ")]
