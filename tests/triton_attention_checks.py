@@ -13,6 +13,7 @@ STARTS = {"query_starts": torch.tensor([0, 10, 10, 37]), "key_starts": torch.ten
 CASES: dict[str, tuple[int, dict]] = {
     "plain": (2, {}),
     "address": (2, {"step": torch.tensor(5), "site": torch.tensor(2**32 - 5), "samples": torch.tensor([9, 3]), "right": 0}),
+    "a step for each sample": (2, {"step": torch.tensor([5, 8]), "samples": torch.tensor([3, 3])}),
     "tile": (2, {"first_query": torch.tensor([3, -20]), "first_key": torch.tensor(70), "left": 30, "right": 10}),
     "heads": (2, {"heads": torch.tensor([7, 3, 9, 1]), "head_scale": torch.tensor([[1.0, 0, 2, 0.5], [0, 0, 1, 1]])}),
     "bool": (2, {"mask": torch.rand(2, 1, 37, 45).gt(0.4).expand(2, 4, 37, 45)}),

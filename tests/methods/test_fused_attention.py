@@ -129,6 +129,15 @@ def test_the_bits_of_a_weight(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_each_sample_may_have_its_own_step(path: str) -> None:
+    steps, ids = torch.tensor([4, 9]), torch.tensor([3, 8])
+    found = kept(path, (3, 5, 200), step=steps, samples=ids)
+    for b in range(2):
+        alone = kept("reference", (3, 5, 200), batch=1, step=steps[b], samples=ids[b : b + 1])
+        assert torch.equal(found[b], alone[0])
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_a_tile_has_the_mask_of_the_whole(path: str) -> None:
     whole = kept("reference", (2, 60, 500))
     for query, key in ((0, 0), (13, 130), (50, 1)):

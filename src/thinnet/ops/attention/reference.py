@@ -41,7 +41,7 @@ def weight_bits(s: Settings, batch: int, heads: int, queries: Tensor, first_key:
     first = torch.div(first_key, 128, rounding_mode="floor")
     segments = keys // 128 + 2
     blocks = 16 * first[:, None] + torch.arange(16 * segments, device=device)
-    step = zero if s.step is None else s.step
+    step = zero if s.step is None else s.step.reshape(-1, 1, 1, 1)
     rows = torch.zeros_like(queries[:, :1]) if s.options & COLUMNS else queries
     counter = blocks[:, None, None] & WORD, samples & WORD, step & WORD, rows[:, None, :, None] & WORD
     words = torch.stack(torch.broadcast_tensors(*philox(counter, key)), -1)  # type: ignore[arg-type]

@@ -7,9 +7,11 @@ import triton
 from torch import Tensor
 
 from thinnet.ops.attention.settings import COLUMNS, RENORMALISED, Settings
-from thinnet.ops.triton import attention_kernels as _kernels
+from thinnet.ops.triton.attention_gradients import keys_kernel, queries_kernel
+from thinnet.ops.triton.attention_kernels import forward_kernel, whole_kernel
 
-kernels: Any = _kernels  # a launch takes options that the signature of a kernel does not have
+# a launch takes options that the signature of a kernel does not have
+KERNELS: dict[str, Any] = {each.__name__: each for each in (whole_kernel, forward_kernel, queries_kernel, keys_kernel)}
 QUERIES = 64  # rows of a program
 FAR = 1 << 62  # farther than any position
 
@@ -50,7 +52,7 @@ class Launch:
         """Returns which queries keep every key, `(B, H, T)`."""
         s = self.s
         whole = self.q.new_zeros(self.q.shape[:3], dtype=torch.int32)
-        kernels.whole_kernel[self.grid](
+        KERNELS["whole_kernel"][self.grid](
             *(whole, self.mask, *self.address, *self.positions, s.query_starts, s.key_starts),
             *(*self.mask_strides, self.rows, self.keys, self.heads, *self.window),
             **self.ones,
@@ -68,7 +70,7 @@ class Launch:
         """Launches a kernel."""
         s, widths = self.s, (self.width, self.v.shape[3])
         constants = {"WIDTH": widths[0], "VALUES": widths[1]}
-        getattr(kernels, kernel)[grid](
+        KERNELS[kernel][grid](
             *(*tensors, self.whole, self.q, self.k, self.v, self.mask, *self.address, s.head_scale, *self.positions),
             *(s.query_starts, s.key_starts, *strides, *_three(self.q, self.k, self.v), *self.mask_strides),
             *(self.rows, self.keys, *widths, self.heads, self.heads // self.k.shape[1], s.scale, *self.window),
