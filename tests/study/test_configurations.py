@@ -6,14 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from thinnet.models.edit.rates import owners
+from thinnet.models.recommend.recommend import recommend
 from thinnet.nn import GaussianDropout
 from thinnet.study.data.preparing import prepare
 from thinnet.study.data.tables import read_table
 from thinnet.study.design.configuration import ALL, BASELINE, METHODS, SCHEDULES, Configuration, TrialKey
 from thinnet.study.design.halving import FINALISTS, current_look, trials_in_all
 from thinnet.study.design.plan import Plan, StudyError
+from thinnet.study.study import identity
+from thinnet.study.training import advice
+from thinnet.study.training.advice import advised
 from thinnet.study.training.network import check_configurations, schedules_of, seeded_network
 from thinnet.study.training.trial import train
 
@@ -55,6 +60,23 @@ def test_a_method_stands_at_the_sites_and_changes_no_weight(data):
 def test_a_method_that_does_not_fit_its_sites_is_refused(data, method: str):
     with pytest.raises(StudyError, match=f"--methods: {method} must fit its sites"):
         check_configurations(data, Plan(rates=(0.4,), methods=(method,)))
+
+
+def test_auto_is_the_advice_of_the_catalogue_and_says_why(data):
+    """What recommend lists and fits the sites; DropBlock2d, which wants pictures, is not among the methods of a perceptron."""
+    plan = advised(data, Plan(rates=(0.4,), hidden=(16, 8), methods=("auto",), places=("auto",)))
+    assert (plan.methods, plan.places) == (("dropout", "GaussianDropout"), ("all", "input", "input+all"))
+    assert any("table 10" in sentence for sentence in plan.advice)
+    check_configurations(data, plan)
+    explicit = Plan(rates=(0.4,), hidden=(16, 8), methods=plan.methods, places=plan.places)
+    assert advised(data, explicit) is explicit and identity(data, explicit) == identity(data, plan)
+
+
+def test_methods_that_do_not_fit_are_left_out_with_a_sentence(data, monkeypatch: pytest.MonkeyPatch):
+    row = recommend(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))).rows[0]
+    monkeypatch.setattr(advice, "recommend", lambda *_, **__: [row])
+    plan = advised(data, Plan(rates=(0.4,), hidden=(16, 8), methods=("auto",)))
+    assert (row.method, plan.methods) == ("DropBlock2d", ("dropout",)) and "DropBlock2d is left out" in plan.advice[0]
 
 
 def test_methods_are_classes_of_the_catalogue_and_their_order_is_fixed():

@@ -58,10 +58,13 @@ def study(
     precision: Annotated[str, value("NAME", "Precision, such as 32-true or bf16-mixed.")] = "32-true",
     methods: Annotated[
         str,
-        value("NAMES", "Methods to train at every rate: dropout, thin, or one of `thinnet methods` that can stand at a site."),
+        value(
+            "NAMES",
+            "Methods to train at every rate: dropout, thin, auto, or one of `thinnet methods` that stands at a site.",
+        ),
     ] = DROPOUT,
     places: Annotated[
-        str, value("NAMES", "Where to drop: all, or patterns of dropout sites joined by +: 'all,hidden1,input+all'.")
+        str, value("NAMES", "Where to drop: all, auto, or patterns of dropout sites joined by +: 'all,hidden1,input+all'.")
     ] = ALL,
     schedules: Annotated[str, value("NAMES", f"Schedules of the rate, among {', '.join(SCHEDULES)}.")] = CONSTANT,
     against: Annotated[str, value("NAMES", f"What to compare dropout with: {', '.join(RIVALS)}.")] = "",
@@ -96,6 +99,8 @@ def study(
     Study your own model: `thinnet study my.py`, where my.py defines `model()` and `data()`.
 
     Compare places, and rivals: `thinnet study --rates 0.2,0.5 --places all,input --against weight_decay --out rivals-report`
+
+    Compare what the catalogue advises for your network: `thinnet study my.py --methods auto --places auto`
 
     Use several machines: add `--storage postgresql://me@host/studies`, and run `thinnet study work` on the others.
     `thinnet study status` shows what is done.

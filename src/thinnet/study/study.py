@@ -31,6 +31,7 @@ from thinnet.study.report.document import document
 from thinnet.study.report.event_files import logged
 from thinnet.study.report.outputs import REPORT, publish
 from thinnet.study.request import Request
+from thinnet.study.training.advice import advised
 from thinnet.study.training.network import check_configurations
 from thinnet.study.training.trial import fabric_for
 from thinnet.study.workers.budget import duration, limits_in_words, seconds_per_row, within
@@ -110,6 +111,7 @@ def conduct(request: Request, err: Console) -> Study:
     with err.status("reading the data"):
         data = request.problem.dataset(request.plan.seed)
         fabric_for(request.plan)
+        request = replace(request, plan=advised(data, request.plan))
         check_configurations(data, request.plan)
         request, data = _limited(request, data, started)
         plan = request.plan
@@ -145,9 +147,10 @@ def _answer(request: Request, data: Dataset, store: Store, seeds: int) -> Answer
 
 
 def identity(data: Dataset, plan: Plan) -> dict[str, Any]:
-    """Return the settings that two runs in one folder must share: all but seeds, jobs and budget."""
+    """Return the settings that two runs in one folder must share: all but seeds, jobs, budget, and why they were advised."""
+    settings = {name: value for name, value in asdict(plan).items() if name != "advice"}
     made_by = {"torch": torch.__version__, "thinnet": version("thinnet")}
-    return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | asdict(plan) | made_by))
+    return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | settings | made_by))
 
 
 def _limited(request: Request, data: Dataset, started: float) -> tuple[Request, Dataset]:
@@ -173,6 +176,8 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
         err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
     print_data(err, data)
+    for sentence in plan.advice:
+        err.print(sentence, soft_wrap=True)
     if err.is_terminal and before < total:
         seconds = seconds_per_row(data, plan) * plan.epochs * len(data.development) * (total - before) / max(request.jobs, 1)
         err.print(f"{counted(total - before, 'trial')} of {counted(plan.epochs, 'epoch')}: about {duration(seconds)}")

@@ -30,7 +30,7 @@ SCHEDULES = {
     "flat_cos": "p in the first half of the run, and a cosine to 0 in the second",
     "expm4t": "p times exp(-4 t), where t is the share of the run",
 }
-CONSTANT, ALL, INPUT = "constant", "all", "input"
+CONSTANT, ALL, INPUT, AUTO = "constant", "all", "input", "auto"
 
 
 class Line(NamedTuple):

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from thinnet.report.mistakes import Mistake
 from thinnet.study.design.configuration import (
     ALL,
+    AUTO,
     BASELINE,
     CONSTANT,
     DROPOUT,
@@ -65,12 +66,13 @@ class Plan:
         seed: determines the split and, with the seed of a trial, its initial weights, batches and masks.
         device: a Lightning Fabric accelerator: cpu, cuda, mps or auto.
         precision: a Lightning Fabric precision, such as 32-true or bf16-mixed.
-        methods: the methods to train at every rate, among METHODS; the others are compared with the first.
+        methods: the methods to train at every rate, among METHODS, or `auto`; the others are compared with the first.
         groups: for thin: the number of groups of samples in a batch, each with its own mask.
-        places: where the methods act: `all`, or patterns of names of dropout sites joined by `+`.
+        places: where the methods act: `all`, patterns of names of dropout sites joined by `+`, or `auto`.
         schedules: the schedules of the rate, among SCHEDULES.
         against: the rivals of dropout, among RIVALS.
         rows: how many samples there are for training and validation; None for all.
+        advice: what the catalogue advised in place of `auto`, and why.
         full: train every configuration on all seeds, instead of dropping the worse half after a few.
 
     Raises:
@@ -96,6 +98,7 @@ class Plan:
     against: tuple[str, ...] = ()
     full: bool = False
     rows: int | None = None
+    advice: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for rate in self.rates:
@@ -113,7 +116,7 @@ class Plan:
         if self.seed < 0:
             raise StudyError("--seed", "the number must be at least 0", self.seed, "Use 0.")
         object.__setattr__(self, "rates", tuple(sorted({0.0, *self.rates})))
-        named = (("methods", "method", METHODS), ("schedules", "schedule", SCHEDULES), ("against", "rival", RIVALS))
+        named = (("methods", "method", (*METHODS, AUTO)), ("schedules", "schedule", SCHEDULES), ("against", "rival", RIVALS))
         for name, word, known in named:
             object.__setattr__(self, name, _among(f"--{name}", word, getattr(self, name), tuple(known)))
         object.__setattr__(self, "places", tuple(dict.fromkeys(self.places)))

@@ -29,8 +29,13 @@ def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed
             hidden = [max(round(width * each), 1) for each in plan.hidden]
             inputs = any(INPUT in place.split("+") for place in plan.places)
             network = perceptron(data.development.x.shape[1], hidden, data.task.outputs, 0.0, inputs)
-    _edit(network, configuration, "hidden*" if data.file is None else data.file.places)
+    _edit(network, configuration, places_of(data))
     return network
+
+
+def places_of(data: Dataset) -> str:
+    """Return the patterns of the sites that `all` means, joined by `+`."""
+    return "hidden*" if data.file is None else data.file.places
 
 
 def _edit(network: nn.Module, configuration: Configuration, everywhere: str) -> None:
@@ -111,13 +116,21 @@ def check_configurations(data: Dataset, plan: Plan) -> None:
     if WIDTH in plan.against and data.file is not None and not data.file.takes_width:
         advice = "Define model(width=1.0), which multiplies its hidden widths, or leave the rival out."
         raise StudyError("--against", "model() must take a width", "a model() that takes none", advice)
-    x = torch.from_numpy(data.train.x[:2])
     for each in plan.configurations:
-        network = thinned(seeded_network(data, plan, each, seed=0), data, plan, each)
-        if each.method not in (NONE, DROPOUT, THIN) and each.dropout_rate:
-            try:
-                network.train()(x)
-            except (ValueError, RuntimeError) as error:
-                reason = str(error).strip().splitlines()[0]
-                advice = "Choose --places where its input has the shape that it needs."
-                raise StudyError("--methods", f"{each.method} must fit its sites", reason, advice) from None
+        check_configuration(data, plan, each)
+
+
+def check_configuration(data: Dataset, plan: Plan, configuration: Configuration) -> None:
+    """Build the network of a configuration, and run it on a few samples.
+
+    Raises:
+        StudyError: it cannot be trained.
+    """
+    network = thinned(seeded_network(data, plan, configuration, seed=0), data, plan, configuration)
+    if configuration.method not in (NONE, DROPOUT, THIN) and configuration.dropout_rate:
+        try:
+            network.train()(torch.from_numpy(data.train.x[:2]))
+        except (ValueError, RuntimeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            advice = "Choose --places where its input has the shape that it needs."
+            raise StudyError("--methods", f"{configuration.method} must fit its sites", reason, advice) from None
