@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import attention, attention_memory, inference, methods, noise, recurrent, step, tables, thin, units
+from benchmarks import attention, attention_memory, inference, methods, neighbours, noise, recurrent, step, tables, thin, units
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
@@ -14,6 +14,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "step": step.rows,
     "attention": attention.rows,
     "attention_memory": attention_memory.rows,
+    "neighbours": neighbours.rows,
     "memory": noise.memory,
     "methods": methods.rows,
     "units": units.rows,

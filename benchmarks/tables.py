@@ -51,6 +51,18 @@ def attention_memory() -> str:
     return table(["length", *rows[0]["mebibytes"]], body)
 
 
+def neighbours() -> str:
+    """Returns the ratios of dropout with its neighbours to the same operations without dropout, and to those apart."""
+    body = []
+    for row in load("neighbours")["rows"]:
+        found = row["milliseconds"]
+        floor, fused = found["no dropout"], found["fused"]
+        shares = [times(found[name], floor) for name in ("fused", "thinnet, apart", "F.dropout, apart")]
+        body.append([row["function"], row["pass"], f"{floor:.2f} ms", *shares, times(found["thinnet, apart"], fused)])
+    head = ["function", "pass", "no dropout", "fused", "thinnet, apart", "F.dropout, apart", "apart / fused"]
+    return table(head, body)
+
+
 def memory() -> str:
     """Returns the bytes an element that are kept for backward."""
     (row,) = load("memory")["rows"]
@@ -196,6 +208,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "noise": noise,
     "step": step,
     "attention": attention,
+    "neighbours": neighbours,
     "attention_memory": attention_memory,
     "memory": memory,
     "recurrent": recurrent,

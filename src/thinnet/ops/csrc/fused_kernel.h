@@ -22,7 +22,7 @@ struct Mask {
   explicit Mask(int32_t rate) : threshold(rate), scale(65536.0f / (65536.0f - static_cast<float>(rate))) {}
 
   // The kept numbers, scaled; the others are selected to zero.
-  Vec apply(const uint16_t* random, Vec x) const { return keep(random, threshold, x * scale, Vec{}); }
+  Vec apply(const uint16_t* random, Vec x) const { return keep(random, threshold, computed(x * scale), Vec{}); }
 };
 
 // The random bits of a segment, from the unit in which it starts.

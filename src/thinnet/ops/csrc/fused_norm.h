@@ -67,16 +67,19 @@ class Norm {
       const Moments of = moments(h);
       const float* gradient = read<Type>(in(plan_.gradient) + first, plan_.width, other_.at());
       if (gradient == other_.at()) other_.pad(0.0f);
-      Vec total{}, product{};
-      for (int64_t i = 0; i < x_.padded; i += kFloats) {
+      Vec totals[2] = {}, products[2] = {};  // two sums side by side, as each addition waits for the one before
+      const auto add = [&](int64_t i, Vec& total, Vec& product) {
         const Vec normal = (load(h + i) - of.mean) * of.inverse;
         Vec at = load(gradient + i);
         store(weights.at(i), load(weights.at(i)) + at * normal);
         store(biases.at(i), load(biases.at(i)) + at);
         if (plan_.weight) at = at * load(weight_.at(i));
         total = total + at, product = product + at * normal;
-      }
-      const float mean = plan_.rms ? 0.0f : sum(total) * share, along = sum(product) * share;
+      };
+      int64_t i = 0;
+      for (; i + 2 * kFloats <= x_.padded; i += 2 * kFloats) add(i, totals[0], products[0]), add(i + kFloats, totals[1], products[1]);
+      if (i < x_.padded) add(i, totals[0], products[0]);
+      const float mean = plan_.rms ? 0.0f : sum(totals[0] + totals[1]) * share, along = sum(products[0] + products[1]) * share;
       const float* more = plan_.h_gradient ? read<Type>(in(plan_.h_gradient) + first, plan_.width, bias_.at()) : nullptr;
       float* of_residual = target<Type>(out(plan_.residual_gradient) + first, plan_.width, x_.at());
       for (int64_t i = 0; i < x_.padded; i += kFloats) {

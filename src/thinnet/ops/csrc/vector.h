@@ -29,6 +29,19 @@ inline Vec broadcast(float number) {
 #endif
 }
 
+// A number that is computed before something selects it: otherwise GCC makes masked loads, which wait for the random bits, and
+// which no prefetcher follows.
+inline Vec computed(Vec v) {
+#if THINNET_WIDE == 8
+  asm("" : "+v"(v));
+#elif defined(__SSE2__)
+  asm("" : "+x"(v));
+#elif defined(__ARM_NEON)
+  asm("" : "+w"(v));
+#endif
+  return v;
+}
+
 // a * b + c, with one rounding where the processor has it.
 inline Vec fma(Vec a, Vec b, Vec c) {
 #if THINNET_WIDE == 8
