@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import thinnet
 from thinnet.integrations.keyword import KeywordIds
@@ -17,6 +17,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 NEEDS = {  # the library, how many equalities it prints, and options
     "accelerate_loop": ("accelerate", 1),
     "bert_peft": ("peft", 1),
+    "compiled_cuda_dropout": ("torch", 0),
     "concrete_dropout": ("typer", 0, "--quick"),
     "diagnose_digits": ("sklearn", 0),
     "diffusion": ("sklearn", 1),
@@ -83,3 +84,35 @@ def test_ids_among_the_keyword_arguments_never_reach_the_model() -> None:
     other = Model()
     ids.begin(other)
     assert model.drop.context is None and other.drop.context is rng.context
+
+
+class Faulty(nn.Dropout):
+    """Has the fault that `compiled_cuda_dropout` shows: four channels share a mask, and backward uses another one."""
+
+    class Noise(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x: Tensor, kept: Tensor) -> Tensor:
+            return torch.where(kept, x * 2, 0)
+
+        @staticmethod
+        def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+            return torch.where(torch.rand_like(gradient) >= 0.5, gradient * 2, 0), None
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = torch.rand(*x.shape[:-1], x.shape[-1] // 4).repeat_interleave(4, -1)
+        return self.Noise.apply(x, drawn >= 0.5) if self.training else x
+
+
+def test_the_example_of_a_fault_on_a_gpu_tells_it_from_right_dropout(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    specification = importlib.util.spec_from_file_location("example", EXAMPLES / "compiled_cuda_dropout.py")
+    example = importlib.util.module_from_spec(specification)  # type: ignore[arg-type]
+    specification.loader.exec_module(example)  # type: ignore[union-attr]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    example.main()
+    assert capsys.readouterr().out.count(".\n") == 1
+    monkeypatch.setattr(example, "LENGTH", 512)
+    right, wrong = (example.report(drop, "cpu", "aot_eager").values() for drop in (thinnet.nn.Dropout(0.5), Faulty(0.5)))
+    assert [*right] == ["0.0%", "100.0%", []]
+    copied, same, errors = wrong
+    assert float(copied.rstrip("%")) == pytest.approx(100 * 48 / 63, abs=0.1)  # 3 of 4 channels, of those with one before
+    assert float(same.rstrip("%")) == pytest.approx(50, abs=1) and errors == ["AUD203"]
