@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT
+from thinnet.study.design.plan import StudyError
+from thinnet.study.options import rank_and_ranks
 from thinnet.study.request import requested
 
 if TYPE_CHECKING:
@@ -72,6 +74,8 @@ def run(
         >>> len(study.document["configurations"]), study.report.name
         (2, 'index.html')
     """
+    if rank_and_ranks()[1] > 1:
+        raise StudyError("torchrun", "the command must run the study", "thinnet.study.run", "Run torchrun -m thinnet study.")
     request = requested(
         Path(problem) if isinstance(problem, str | PathLike) else problem,
         target=target,

@@ -11,6 +11,7 @@ from thinnet.arguments import Elsewhere, LogName, TaskName, exit_codes, value
 from thinnet.report.machine import cores
 from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT, RIVALS, SCHEDULES
 from thinnet.study.design.problems import PROBLEMS
+from thinnet.study.options import rank_and_ranks
 
 
 def study(
@@ -105,9 +106,16 @@ def study(
     Use several machines: add `--storage postgresql://me@host/studies`, and run `thinnet study work` on the others.
     `thinnet study status` shows what is done.
 
+    Spread each training over several GPUs or machines: `torchrun --nproc-per-node 2 -m thinnet study my.py`
+
     Exit codes: 0 done, 2 bad input or a full disk (nothing is lost), 130 stopped by Ctrl-C.
     """
     with exit_codes():
+        rank, ranks = rank_and_ranks()
+        if rank:
+            from thinnet.study.training.trial import follow
+
+            return follow()
         from thinnet.study.request import requested
 
         request = requested(
@@ -118,7 +126,7 @@ def study(
             weights=weights,
             seeds=seeds,
             budget=budget,
-            jobs=cores() if jobs is None else jobs,
+            jobs=(cores() if ranks == 1 else 1) if jobs is None else jobs,
             out=out,
             command=shlex.join(["thinnet", *sys.argv[1:]]),
             given={"rates": rates, "epochs": epochs, "batch": batch, "learning_rate": learning_rate},

@@ -1,5 +1,6 @@
 """From the options of `thinnet study` to its plan and its folder."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,3 +50,14 @@ def folder_of(file: "Path | pd.DataFrame | None") -> Path:
     if not isinstance(file, Path):
         return Path("report" if file is None else "table-report")
     return Path("report" if str(file) == DIGITS else f"{file.resolve().name.split('.')[0]}-report")
+
+
+def rank_and_ranks(where: str = "") -> tuple[int, int]:
+    """Return the rank of this process and the number of ranks that `torchrun` has started: 0 and 1 without it.
+
+    Args:
+        where: `LOCAL_` for those of this machine.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return 0, 1
+    return int(os.environ[f"{where}RANK"]), int(os.environ[f"{where}WORLD_SIZE"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from thinnet.study.data.reading import Asked, Opened, open_problem
 from thinnet.study.design.plan import Plan, StudyError, parse_budget
 from thinnet.study.design.problems import seeds_for
-from thinnet.study.options import folder_of, plan_of
+from thinnet.study.options import folder_of, plan_of, rank_and_ranks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,6 +95,9 @@ def requested(
         raise StudyError(
             "--on", "workers elsewhere must share a database", f"{on} without one", "Add --storage postgresql://..."
         )
+    if rank_and_ranks()[1] > 1 and (jobs != 1 or on is not None):
+        got = "--on" if on is not None else f"--jobs {jobs}"
+        raise StudyError("torchrun", "all ranks train one trial at a time", got, "Leave --jobs and --on out.")
     plan_of({}, given, **more)  # a wrong option is refused before a large file is read
     limit = None if budget is None else parse_budget(str(budget))
     kinds = {}

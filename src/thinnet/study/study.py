@@ -3,7 +3,7 @@
 import html
 import json
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,7 @@ from thinnet.study.report.outputs import REPORT, publish
 from thinnet.study.request import Request
 from thinnet.study.training.advice import advised
 from thinnet.study.training.network import check_configurations
+from thinnet.study.training.ranks import joined
 from thinnet.study.training.trial import fabric_for
 from thinnet.study.workers.budget import duration, limits_in_words, seconds_per_row, within
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
@@ -107,6 +108,31 @@ def conduct(request: Request, err: Console) -> Study:
         need(library, USER)
     if request.log:
         need(request.log, f"--log {request.log}")
+    with ExitStack() as training:
+        training.enter_context(joined())
+        request, data, store = _begun(request, err)
+        try:
+            seeds = _train(request, data, store, err)
+            training.close()  # the other ranks may go
+            answer = _answer(request, data, store, seeds)
+        except KeyboardInterrupt:
+            kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
+            err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
+            raise
+        except LOST as error:
+            if store.local:
+                raise
+            advice = "The same command resumes from there when it can be reached."
+            reason = str(error).strip().splitlines()[0]
+            raise StudyError("--storage", "the database must stay reachable", reason, advice) from None
+        finally:
+            store.close()
+    publish(request.out, answer)
+    return Study(answer.verdict, answer.results, data, request.plan, document(answer), request.out)
+
+
+def _begun(request: Request, err: Console) -> tuple[Request, Dataset, Store]:
+    """Read the data, and open the store; return the request with what its time limit allows."""
     started = time.monotonic()
     with err.status("reading the data"):
         data = request.problem.dataset(request.plan.seed)
@@ -114,27 +140,10 @@ def conduct(request: Request, err: Console) -> Study:
         request = replace(request, plan=advised(data, request.plan))
         check_configurations(data, request.plan)
         request, data = _limited(request, data, started)
-        plan = request.plan
-        store = Store(request.out, identity(data, plan), request.storage)
+        store = Store(request.out, identity(data, request.plan), request.storage)
         if request.storage is not None and request.asked is not None:
-            announce(store, request.asked, plan, request.seeds)
-    try:
-        seeds = _train(request, data, store, err)
-        answer = _answer(request, data, store, seeds)
-    except KeyboardInterrupt:
-        kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
-        err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
-        raise
-    except LOST as error:
-        if store.local:
-            raise
-        advice = "The same command resumes from there when it can be reached."
-        reason = str(error).strip().splitlines()[0]
-        raise StudyError("--storage", "the database must stay reachable", reason, advice) from None
-    finally:
-        store.close()
-    publish(request.out, answer)
-    return Study(answer.verdict, answer.results, data, plan, document(answer), request.out)
+            announce(store, request.asked, request.plan, request.seeds)
+    return request, data, store
 
 
 def _answer(request: Request, data: Dataset, store: Store, seeds: int) -> Answer:

@@ -22,6 +22,7 @@ from thinnet.study.design.configuration import WEIGHT_DECAY, Configuration, Tria
 from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.training.epoch import adam, train_epoch
 from thinnet.study.training.network import schedules_of, seeded_network, thinned
+from thinnet.study.training.ranks import current, joined
 from thinnet.study.training.weights import States, save_weights, weights_path
 
 CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
@@ -80,14 +81,28 @@ def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey) -> Trial:
     A loss that is not finite, memory that does not suffice and an error of the model are results too: the trial says why it
     failed.
     """
+    trial, states = _attempt(data, plan, key)
+    return trial if trial.failed else replace(trial, digest=save_weights(weights_path(folder, key), states))
+
+
+def follow() -> None:
+    """Train what rank 0 trains, until its study ends."""
+    with joined() as ranks:
+        for data, plan, key in ranks.orders() if ranks is not None else ():
+            _attempt(data, plan, key)
+
+
+def _attempt(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     try:
         with one_thread():
-            trial, states = train(data, plan, key)
+            return train(data, plan, key)
     except StudyError as error:
-        return Trial(*key, {}, 0, 0.0, failed=str(error))
+        reason = str(error)
     except (MemoryError, RuntimeError, ValueError) as error:
-        return Trial(*key, {}, 0, 0.0, failed=described(error))
-    return replace(trial, digest=save_weights(weights_path(folder, key), states))
+        reason = described(error)
+        if (ranks := current()) is not None:
+            ranks.check(reason)
+    return Trial(*key, {}, 0, 0.0, failed=reason), {}
 
 
 def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
@@ -99,14 +114,20 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     Raises:
         StudyError: a loss is not finite.
     """
+    ranks = current()
+    if ranks is not None:
+        ranks.announce(data, plan, key)
     seeds = seeds_of(plan, key.seed)
     fabric = fabric_for(plan)
     parts = dict(zip(("train", "validation"), data.sets(key.seed), strict=True))
     steps = plan.epochs * math.ceil(len(parts["train"]) / plan.batch)
     network = thinned(seeded_network(data, plan, key.configuration, seeds.weights), data, plan, key.configuration)
+    if ranks is not None:
+        ranks.prepare(network, data.by_sample)
     rng = DropoutRNG(seeds.dropout, schedules_of(network, key.configuration, steps)).bind(network)
     model, optimizer = fabric.setup(network, _optimizer(data, plan, network, key.configuration))
     sets = {name: _on_device(part, fabric) for name, part in parts.items()}
+    backward = partial(_backward, fabric, network)
     order = torch.Generator().manual_seed(seeds.batches)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     best, states, step, seconds = 0, {}, 0, 0.0
@@ -114,9 +135,10 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
         started = time.perf_counter()
         model.train()
         x, y, ids = sets["train"]
-        batches = (rows.to(fabric.device) for rows in torch.randperm(len(y), generator=order).split(plan.batch))
+        batches = torch.randperm(len(y), generator=order).split(plan.batch)
+        batches = ((rows if ranks is None else ranks.part(rows)).to(fabric.device) for rows in batches)
         loss = partial(_mean_loss, data.task, y)
-        for _ in train_epoch(model, optimizer, rng, x, batches, loss, step, ids if data.by_sample else None, fabric.backward):
+        for _ in train_epoch(model, optimizer, rng, x, batches, loss, step, ids if data.by_sample else None, backward):
             step += 1
         seconds += time.perf_counter() - started
         _record(curves, model, data, sets, f"{key.configuration.label} and seed {key.seed}")
@@ -126,7 +148,14 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
 
 
 def _mean_loss(task: Task, y: Tensor, output: Tensor, rows: Tensor) -> Tensor:
-    return task.loss(output, y[rows]).mean()
+    losses, ranks = task.loss(output, y[rows]), current()
+    return losses.mean() if ranks is None else ranks.mean(losses)
+
+
+def _backward(fabric: Fabric, network: nn.Module, loss: Tensor) -> None:
+    fabric.backward(loss)
+    if (ranks := current()) is not None:
+        ranks.sum_gradients(network)
 
 
 def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
@@ -149,7 +178,9 @@ def fabric_for(plan: Plan) -> Fabric:
         StudyError: this machine does not have the device or the precision.
     """
     try:
-        return Fabric(accelerator=plan.device, devices=1, precision=plan.precision)  # pyright: ignore[reportArgumentType]
+        ranks = current()
+        devices = 1 if ranks is None or plan.device == "cpu" else [ranks.device]
+        return Fabric(accelerator=plan.device, devices=devices, precision=plan.precision)  # pyright: ignore[reportArgumentType]
     except Exception as error:  # Fabric has no common class for a missing device and an unknown name
         reason = " ".join(str(error).split())
         got = f"{plan.device} and {plan.precision} ({reason.rstrip('.')})"
@@ -178,7 +209,7 @@ def one_thread() -> Iterator[None]:
 def _record(curves: dict[str, list[float]], model: nn.Module, data: Dataset, sets: dict, trial: str) -> None:
     """Add one epoch to the curves; `trial` is for the error message."""
     for name, (x, y, _) in sets.items():
-        losses, errors = score(model, data.task, x, y, data.evaluation_rows)
+        losses, errors = _scores(model, data, x, y)
         loss = losses.mean().item()
         if not math.isfinite(loss):
             epoch = len(curves["validation_loss"]) + 1
@@ -187,6 +218,14 @@ def _record(curves: dict[str, list[float]], model: nn.Module, data: Dataset, set
             raise StudyError("--learning-rate", f"the {name} loss must stay finite", got, advice)
         curves[f"{name}_loss"].append(loss)
         curves[f"{name}_error"].append(data.task.total(errors.mean().item()))
+
+
+def _scores(model: nn.Module, data: Dataset, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the loss and the error of every sample, computed by all ranks."""
+    ranks = current()
+    if ranks is None:
+        return score(model, data.task, x, y, data.evaluation_rows)
+    return ranks.scores(lambda rows: score(model, data.task, x[rows], y[rows], data.evaluation_rows), len(y), y)
 
 
 def _on_device(part: Split, fabric: Fabric) -> tuple[Tensor, Tensor, Tensor]:

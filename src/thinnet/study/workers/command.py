@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 from thinnet.arguments import exit_codes, value
+from thinnet.study.options import rank_and_ranks
 
 STORAGE = value("URL", "The database of the study: postgresql://USER@HOST/NAME or sqlite:///FILE.")
 
@@ -33,9 +34,14 @@ def work(
         from thinnet.study.design.plan import parse_budget
 
         seconds = parse_budget(wait)
+        from thinnet.study.training.ranks import joined
+        from thinnet.study.training.trial import follow
         from thinnet.study.workers.serve import serve
 
-        number = serve(storage, study, data, seconds, Console(stderr=True, highlight=False))
+        if rank_and_ranks()[0]:
+            return follow()
+        with joined():
+            number = serve(storage, study, data, seconds, Console(stderr=True, highlight=False))
         typer.echo(f"{number} trials trained.")
 
 
