@@ -10,6 +10,7 @@ from thinnet.methods.attention.attend import WeightsSite
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import in_format_of
+from thinnet.ops.fused import rows
 from thinnet.rng import NoiseKey
 
 
@@ -46,12 +47,21 @@ def _drop(key: NoiseKey, x: Tensor, window: int, columns: bool) -> Tensor:
         rule = "must have a batch axis, (B, ..., T, S), where columns are dropped"
         raise ValueError(f"{key.function}: weights {rule}; got shape {tuple(x.shape)}. Use weights[None].")
     ops.check_input(x, key.function)
+    where = key.rate, *key.address
+    if window == 1 and not columns and rows.served(x, where):
+        return rows.drop_rows(x, False, where, lambda x: _rescaled(key, x, columns))
+    if window == 1:
+        return _rescaled(key, x, columns)
     wider = x.to(torch.promote_types(x.dtype, torch.float32))
-    if window == 1:  # the scale of the noise cancels, and no mask is stored
-        return _normalised(x, key.apply_noise(wider, (x.ndim - 2,) if columns else ()))
     noise = key.uniform(_noise(tuple(x.shape), window, columns))
     covered = noise.unfold(-1, window, 1).amin(-1) < 1 - (1 - key.p) ** (1 / window)
     return _normalised(x, torch.where(covered, 0, wider))
+
+
+def _rescaled(key: NoiseKey, x: Tensor, columns: bool) -> Tensor:
+    """Drops single weights or keys: the scale of the noise cancels, and no mask is stored."""
+    wider = x.to(torch.promote_types(x.dtype, torch.float32))
+    return _normalised(x, key.apply_noise(wider, (x.ndim - 2,) if columns else ()))
 
 
 def _check(function: str, window: int) -> int:

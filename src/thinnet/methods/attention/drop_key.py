@@ -10,6 +10,7 @@ from thinnet.methods.attention.attend import WeightsSite
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import in_format_of
+from thinnet.ops.fused import rows
 from thinnet.rng import NoiseKey
 
 
@@ -32,6 +33,9 @@ def _masked(x: Tensor, kept: Tensor) -> Tensor:
 
 def _drop(key: NoiseKey, x: Tensor) -> Tensor:
     ops.check_input(x, key.function)
+    where = key.rate, *key.address
+    if rows.served(x, where):
+        return rows.drop_rows(x, True, where, lambda x: _masked(x, key.mask(x.shape)))
     return _masked(x, key.mask(x.shape))
 
 

@@ -166,6 +166,43 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> fused_norm_backward(Tensor gradient, 
   return {x_gradient, residual_gradient, summed(weight_sums, tasks, width, h), summed(bias_sums, tasks, width, h)};
 }
 
+void run_rows(RowsPlan plan, const Tensor& x, const Tensor& y, const Tensor& rate) {
+  STD_TORCH_CHECK(x.is_contiguous() && x.dim() > 0 && dtype_of(x) != Dtype::f64, "thinnet::drop_rows: x must be contiguous, and not float64");
+  plan.y = static_cast<char*>(y.mutable_data_ptr()), plan.dtype = dtype_of(x);
+  plan.width = x.size(x.dim() - 1), plan.rows = x.numel() / plan.width;
+  plan.chunk = std::max<int64_t>(1, kNormChunk / plan.width);
+  plan.sample_rows = plan.address.by_sample && x.dim() > 1 ? std::max<int64_t>(1, plan.rows / x.size(0)) : plan.rows;
+  plan.threshold = threshold_of(rate);
+  const auto kernel = THINNET_PICK(drop_rows);
+  const int64_t tasks = (plan.rows + plan.chunk - 1) / plan.chunk;
+  torch::stable::parallel_for(0, tasks, 1, [&](int64_t begin, int64_t end) { kernel(plan, begin, end); });
+}
+
+std::tuple<Tensor, Tensor> drop_rows(Tensor x, bool logits, Tensor rate, Tensor seed, Optional step, Optional site, Optional samples) {
+  Tensor y = torch::stable::empty_like(x);
+  const int64_t rows = x.numel() ? x.numel() / x.size(x.dim() - 1) : 0;
+  Tensor kept = torch::stable::new_empty(x, {logits ? rows : 0}, ScalarType::Byte);
+  if (x.numel() == 0) return {y, kept};
+  RowsPlan plan{};
+  plan.x = data_of(x), plan.logits = logits, plan.address = address_of(seed, step, site, samples);
+  plan.kept = static_cast<uint8_t*>(kept.mutable_data_ptr());
+  run_rows(plan, x, y, rate);
+  return {y, kept};
+}
+
+Tensor drop_rows_backward(Tensor gradient, Tensor x, bool logits, Tensor rate, Tensor seed, Optional step, Optional site,
+                          Optional samples) {
+  Tensor y = torch::stable::empty_like(gradient);
+  if (gradient.numel() == 0) return y;
+  if (!logits) check_alike(x, gradient, gradient.numel());
+  RowsPlan plan{};
+  plan.gradient = data_of(gradient), plan.logits = logits, plan.address = address_of(seed, step, site, samples);
+  plan.x = logits ? nullptr : data_of(x);
+  plan.kept = logits ? static_cast<uint8_t*>(x.mutable_data_ptr()) : nullptr;
+  run_rows(plan, gradient, y, rate);
+  return y;
+}
+
 }  // namespace
 }  // namespace thinnet
 
@@ -173,5 +210,7 @@ STABLE_TORCH_LIBRARY_IMPL(thinnet, CPU, m) {
   m.impl("fused", TORCH_BOX(&thinnet::fused));
   m.impl("fused_backward", TORCH_BOX(&thinnet::fused_backward));
   m.impl("fused_norm", TORCH_BOX(&thinnet::fused_norm));
+  m.impl("drop_rows", TORCH_BOX(&thinnet::drop_rows));
+  m.impl("drop_rows_backward", TORCH_BOX(&thinnet::drop_rows_backward));
   m.impl("fused_norm_backward", TORCH_BOX(&thinnet::fused_norm_backward));
 }

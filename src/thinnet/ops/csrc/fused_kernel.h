@@ -66,7 +66,54 @@ void write(const float* from, int64_t count, typename Type::Stored* to) {
   }
 }
 
+// ---- rows ----------------------------------------------------------------------------------------------------------------
+
+// One row as floats, padded to whole vectors, with room for a segment that begins with its last number.
+class Row {
+ public:
+  explicit Row(int64_t count) : width(count), padded((count + kFloats - 1) / kFloats * kFloats), numbers_(new float[padded + kSegment]()) {}
+  Row(const Row&) = delete;
+  Row& operator=(const Row&) = delete;
+  ~Row() { delete[] numbers_; }
+
+  float* at(int64_t i = 0) { return numbers_ + i; }
+  void pad(float value) {
+    for (int64_t i = width; i < padded; ++i) numbers_[i] = value;
+  }
+
+  const int64_t width, padded;
+
+ private:
+  float* const numbers_;  // not a std::vector: its functions must not be shared with code for other processors
+};
+
+// Calls `use(random, done, taken)` for the numbers of a row, a segment of random bits at a time.
+template <class Plan, class Use>
+void for_segments(Random& random, const Plan& plan, int64_t row, const Use& use) {
+  const Stream stream = stream_of(plan.address, row / plan.sample_rows);
+  const int64_t first = row % plan.sample_rows * plan.width;
+  for (int64_t done = 0; done < plan.width;) {
+    const int64_t taken = std::min(kSegment - (first + done) % kSegment, plan.width - done);
+    use(random.draw(stream, first + done), done, taken);
+    done += taken;
+  }
+}
+
+inline void store_part(float* to, Vec v, int64_t count) { std::memcpy(to, &v, count * sizeof(float)); }
+
+// The sum of a function of a row; four sums side by side, as each addition waits for the one before.
+template <class Function>
+float summed(const float* row, int64_t padded, const Function& function) {
+  Vec total[4] = {};
+  int64_t i = 0;
+  for (; i + 4 * kFloats <= padded; i += 4 * kFloats)
+    for (int j = 0; j < 4; ++j) total[j] = total[j] + function(load(row + i + j * kFloats));
+  for (; i < padded; i += kFloats) total[0] = total[0] + function(load(row + i));
+  return sum((total[0] + total[1]) + (total[2] + total[3]));
+}
+
 #include "fused_norm.h"
+#include "fused_rows.h"
 
 // ---- elementwise --------------------------------------------------------------------------------------------------------
 
@@ -205,6 +252,15 @@ void fused(const ElementPlan& plan, int64_t begin, int64_t end) {
     case Dtype::f32: return fused_type<Float32>(plan, begin, end);
     case Dtype::bf16: return fused_type<BFloat16>(plan, begin, end);
     case Dtype::f16: return fused_type<Float16>(plan, begin, end);
+    case Dtype::f64: return;  // refused before
+  }
+}
+
+void drop_rows(const RowsPlan& plan, int64_t begin, int64_t end) {
+  switch (plan.dtype) {
+    case Dtype::f32: return rows_type<Float32>(plan, begin, end);
+    case Dtype::bf16: return rows_type<BFloat16>(plan, begin, end);
+    case Dtype::f16: return rows_type<Float16>(plan, begin, end);
     case Dtype::f64: return;  // refused before
   }
 }

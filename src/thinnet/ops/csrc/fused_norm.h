@@ -1,24 +1,5 @@
 // Dropout, a residual and a normalisation, row by row. Included by fused_kernel.h inside the namespace of an instruction set.
 
-// One row as floats, padded to whole vectors, with room for a segment that begins with its last number.
-class Row {
- public:
-  explicit Row(int64_t count) : width(count), padded((count + kFloats - 1) / kFloats * kFloats), numbers_(new float[padded + kSegment]()) {}
-  Row(const Row&) = delete;
-  Row& operator=(const Row&) = delete;
-  ~Row() { delete[] numbers_; }
-
-  float* at(int64_t i = 0) { return numbers_ + i; }
-  void pad(float value) {
-    for (int64_t i = width; i < padded; ++i) numbers_[i] = value;
-  }
-
-  const int64_t width, padded;
-
- private:
-  float* const numbers_;  // not a std::vector: its functions must not be shared with code for other processors
-};
-
 template <class Type>
 class Norm {
   using Stored = typename Type::Stored;
@@ -38,7 +19,7 @@ class Norm {
       const float *x = read<Type>(in(plan_.x) + first, plan_.width, x_.at());
       const float* residual = read<Type>(in(plan_.residual) + first, plan_.width, other_.at());
       float* h = target<Type>(out(plan_.h) + first, plan_.width, h_.at());
-      for_segments(row, [&](const uint16_t* random, int64_t done, int64_t taken) {
+      for_segments(random_, plan_, row, [&](const uint16_t* random, int64_t done, int64_t taken) {
         const int64_t whole = taken - taken % kFloats;
         const auto at = [&](int64_t i) { return load(residual + done + i) + mask_.apply(random + i, load(x + done + i)); };
         for (int64_t i = 0; i < whole; i += kFloats) store(h + done + i, at(i));
@@ -89,7 +70,7 @@ class Norm {
       }
       write<Type>(of_residual, plan_.width, out(plan_.residual_gradient) + first);
       float* of_x = target<Type>(out(plan_.y) + first, plan_.width, h_.at());
-      for_segments(row, [&](const uint16_t* random, int64_t done, int64_t taken) {
+      for_segments(random_, plan_, row, [&](const uint16_t* random, int64_t done, int64_t taken) {
         const int64_t whole = taken - taken % kFloats;
         const auto at = [&](int64_t i) { return mask_.apply(random + i, load(of_residual + done + i)); };
         for (int64_t i = 0; i < whole; i += kFloats) store(of_x + done + i, at(i));
@@ -109,41 +90,16 @@ class Norm {
   static const Stored* in(const char* tensor) { return reinterpret_cast<const Stored*>(tensor); }
   static Stored* out(char* tensor) { return reinterpret_cast<Stored*>(tensor); }
 
-  static void store_part(float* to, Vec v, int64_t count) { std::memcpy(to, &v, count * sizeof(float)); }
-
   // Mean, and the inverse of the root of variance (or mean square) + epsilon, of a row. It pads h_ if that holds the row.
   Moments moments(const float* h) {
     const float share = 1.0f / static_cast<float>(plan_.width);
     const bool held = h == h_.at();
     float mean = 0.0f;
     if (held) h_.pad(0.0f);
-    if (!plan_.rms) mean = summed(h, [](Vec v) { return v; }) * share;
+    if (!plan_.rms) mean = summed(h, x_.padded, [](Vec v) { return v; }) * share;
     if (held) h_.pad(mean);
-    const float squares = summed(h, [mean](Vec v) { return (v - mean) * (v - mean); });
+    const float squares = summed(h, x_.padded, [mean](Vec v) { return (v - mean) * (v - mean); });
     return {mean, 1.0f / std::sqrt(squares * share + plan_.epsilon)};
-  }
-
-  // The sum of a function of a row; four sums side by side, as each addition waits for the one before.
-  template <class Function>
-  float summed(const float* row, const Function& function) const {
-    Vec total[4] = {};
-    int64_t i = 0;
-    for (; i + 4 * kFloats <= x_.padded; i += 4 * kFloats)
-      for (int j = 0; j < 4; ++j) total[j] = total[j] + function(load(row + i + j * kFloats));
-    for (; i < x_.padded; i += kFloats) total[0] = total[0] + function(load(row + i));
-    return sum((total[0] + total[1]) + (total[2] + total[3]));
-  }
-
-  // Calls `use(random, done, taken)` for the numbers of a row, a segment of random bits at a time.
-  template <class Use>
-  void for_segments(int64_t row, const Use& use) {
-    const Stream stream = stream_of(plan_.address, row / plan_.sample_rows);
-    const int64_t first = row % plan_.sample_rows * plan_.width;
-    for (int64_t done = 0; done < plan_.width;) {
-      const int64_t taken = std::min(kSegment - (first + done) % kSegment, plan_.width - done);
-      use(random_.draw(stream, first + done), done, taken);
-      done += taken;
-    }
   }
 
   const NormPlan& plan_;

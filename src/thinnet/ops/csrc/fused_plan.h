@@ -41,12 +41,26 @@ struct NormPlan {
   Address address;
 };
 
+// Rows of attention: logits whose dropped numbers become -inf, or weights that keep their sum without the dropped ones.
+// A row that would lose everything stays as it is. Backward reads `kept`, which forward wrote, or for weights x.
+struct RowsPlan {
+  const char *x, *gradient;
+  char* y;
+  uint8_t* kept;  // for each row of logits, whether something is kept
+  Dtype dtype;
+  bool logits;
+  int64_t rows, width, chunk, sample_rows;
+  int32_t threshold;
+  Address address;
+};
+
 constexpr int64_t kElementChunk = 16384;  // numbers of a task
 
 #define THINNET_FUSED(isa)                                   \
   namespace isa {                                            \
   void fused(const ElementPlan&, int64_t, int64_t);          \
   void fused_norm(const NormPlan&, int64_t, int64_t);        \
+  void drop_rows(const RowsPlan&, int64_t, int64_t);         \
   void fused_norm_backward(const NormPlan&, int64_t, int64_t); \
   }
 #if defined(__x86_64__) || defined(_M_X64)
