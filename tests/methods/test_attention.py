@@ -20,6 +20,7 @@ from thinnet.methods.attention.drop_attention import DropAttention
 from thinnet.methods.attention.drop_head import DropHead
 from thinnet.methods.attention.drop_key import DropKey
 from thinnet.methods.attention.multihead_attention import MultiheadAttention
+from thinnet.models.rewrite.functions import Intercepted
 from thinnet.ops import reference
 from thinnet.rng import rates
 
@@ -231,6 +232,9 @@ def test_the_kernel_skips_dropped_heads(dropout, rescale, monkeypatch) -> None:
     assert len(drawn) == 2 and torch.equal(*drawn) and bool((drawn[0] == 0).any())
     mask = rng.mask("heads", step=3, samples=[9, 4, 2, 7, 1], shape=(4,))
     assert rescale == "count" or torch.equal(drawn[0] != 0, mask)
+    with Intercepted({}):  # something that replaces functions reads the heads too
+        layer(x, x, x, need_weights=False)
+    rng.at(3, [9, 4, 2, 7, 1])
     layer.heads.register_forward_hook(lambda *_: None)
     y = layer(x, x, x, need_weights=False)[0]
     assert len(drawn) == 2

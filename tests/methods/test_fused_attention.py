@@ -314,6 +314,15 @@ def test_without_dropout_traced_code_has_the_operation_of_pytorch() -> None:
     torch.testing.assert_close(y[0], Layer()(x))
 
 
+def test_a_window_is_a_mask_without_dropout_too() -> None:
+    q, k, v = inputs((2, 4, 4, 20, 30, 8, 8))
+    ahead = torch.arange(30) - torch.arange(20)[:, None]
+    for left, right in ((3, None), (None, 2), (3, 2), (0, 0)):
+        allowed = (ahead >= (-99 if left is None else -left)) & (ahead <= (99 if right is None else right))
+        expected = F.scaled_dot_product_attention(q, k, v, attn_mask=allowed)
+        torch.testing.assert_close(attention(q, k, v, p=0.3, training=False, window=(left, right)), expected)
+
+
 def test_leading_axes_are_those_of_pytorch() -> None:
     for shape in ((6, 8), (3, 6, 8), (2, 3, 4, 6, 8)):
         q, k, v = (torch.randn(shape) for _ in range(3))

@@ -119,3 +119,42 @@ def test_the_masks_of_an_attention_layer_have_addresses(name: str) -> None:
         assert (mine is None) == (other is None)
         if mine is not None and other is not None:
             torch.testing.assert_close(mine, other, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "llama", "t5"])
+def test_a_vanishing_rate_changes_nothing(name: str) -> None:
+    """In training the fused kernel has the scale, the masks, the padding and the biases of positions of PyTorch's."""
+    register_attention()
+    kind, config, inputs, _ = MODELS[name]
+    config = copy.deepcopy(config)
+    for rate in [each for each in vars(config) if "drop" in each and isinstance(getattr(config, each), float)]:
+        setattr(config, rate, 1e-9)
+    padding = torch.ones(2, 12, dtype=torch.long)
+    padding[1, 7:] = 0
+    model = getattr(transformers, kind)(config).train()
+    theirs, ours = [
+        model.set_attn_implementation(chosen) or model(**inputs, attention_mask=padding)[0] for chosen in ("sdpa", "thinnet")
+    ]
+    torch.testing.assert_close(ours[padding.bool()], theirs[padding.bool()], rtol=1e-4, atol=1e-5)
+
+
+def test_the_attention_function_is_that_of_transformers() -> None:
+    """For one query, with a mask and a bias, and for causal layers with a bias."""
+    from thinnet.integrations.transformers_attention import attention_forward, sdpa_attention_forward
+
+    layer, k, bias = torch.nn.Module(), torch.randn(2, 4, 9, 8), torch.randn(1, 4, 9, 9)
+    allowed = torch.rand(2, 1, 9, 9) > 0.3
+    cases = (
+        (k[:, :, -1:], {"attention_mask": None}),
+        (k, {"attention_mask": None, "is_causal": True}),
+        (k, {"attention_mask": None, "is_causal": True, "position_bias": bias}),
+        (k, {"attention_mask": None, "is_causal": False, "position_bias": bias}),
+        (k, {"attention_mask": allowed, "position_bias": bias}),
+        (k, {"attention_mask": torch.where(allowed, 0.0, -1e4), "position_bias": bias, "scaling": 0.7}),
+    )
+    for q, options in cases:
+        ours, theirs = (
+            each(layer, q, k, k, dropout=p, **options)[0]
+            for each, p in ((attention_forward, 1e-9), (sdpa_attention_forward, 0.0))
+        )
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)

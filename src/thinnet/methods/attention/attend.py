@@ -53,6 +53,7 @@ def attend(
     Args:
         options: those of `thinnet.ops.attention.attention`.
     """
+    limited = options or tuple(window) != (None, None)  # PyTorch's operation has neither
     if is_causal:
         window = window[0], 0
     function = "attention" if key is None else key.function
@@ -63,7 +64,7 @@ def attend(
             )
         parts, starts = jagged.packed(function, q, k, v)
         return jagged.nested(attend(key, *parts, scale=scale, window=window, **starts, **options), q)  # pyright: ignore[reportCallIssue]
-    if key is None and not options and window[0] is None and not is_faster(q, k, v):
+    if key is None and not limited and not is_faster(q, k, v):
         gqa = {"enable_gqa": True} if q.ndim > 2 and q.shape[-3] != k.shape[-3] else {}
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=is_causal, scale=scale, **gqa)
     lead = torch.broadcast_shapes(*(x.shape[: _leading(q)] for x in (q, k, v)))
