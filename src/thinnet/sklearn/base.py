@@ -37,7 +37,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self,
         hidden_layer_sizes: Any = (128, 128),
         *,
-        dropout: Any = 0.2,
+        dropout: Any = 0.1,
         input_dropout: float = 0.0,
         method: str = "dropout",
         thin: bool | int = False,

@@ -38,7 +38,8 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
     Training minimises the squared error of the standardised target with Adam. Rows that are held out calibrate standard
     deviations and intervals.
 
-    Args: those of `DropoutClassifier` but `class_weight`. `calibration` is the share of rows that calibrate intervals.
+    Args: those of `DropoutClassifier` but `class_weight`. `calibration` is the share of rows that calibrate intervals. The
+        default of `dropout` is 0.1: noise of the last hidden layer is noise of the predicted number.
 
     Attributes: `loss_curve_` (of the standardised target, with dropout on), `validation_scores_` (R2),
         `validation_loss_curve_`, `dropout_`, `dropout_search_` (validation loss by rate, for "auto"), `noise_variance_` (of
