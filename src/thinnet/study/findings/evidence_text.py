@@ -12,6 +12,11 @@ from thinnet.study.findings.results import Results
 
 P_VALUE = "It is the probability of a difference at least this large if dropout changed nothing."
 
+FEWER = (
+    "A configuration with fewer seeds was dropped early, and its mean is over these seeds alone. "
+    "Compare its difference from p = 0, which is paired, and not its loss."
+)
+
 
 def finalist_sentences(finalist: Configuration, results: Results, data: Dataset) -> list[str]:
     """Return the sentences on one finalist beside the baseline."""

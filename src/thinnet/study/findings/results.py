@@ -63,6 +63,11 @@ class Results:
         return self.outcomes[0]
 
     @property
+    def halved(self) -> bool:
+        """Whether some configurations were dropped early, and so have fewer seeds."""
+        return any(each.seeds < self.seeds for each in self.outcomes)
+
+    @property
     def lines(self) -> dict[Line, list[Outcome]]:
         """The outcomes of every line by rate, ascending; each begins with the baseline."""
         lines: dict[Line, list[Outcome]] = {}

@@ -12,10 +12,11 @@ from thinnet.report.table import Table
 from thinnet.study.data.columns import columns_table
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.tasks import Task
+from thinnet.study.design.configuration import BASELINE
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
-from thinnet.study.findings.evidence_text import finalists_table
+from thinnet.study.findings.evidence_text import FEWER, finalists_table
 from thinnet.study.findings.results import Results
 from thinnet.study.findings.verdict import Verdict
 from thinnet.study.training.trial import Trial
@@ -65,28 +66,27 @@ def results_tables(results: Results, data: Dataset) -> list[Table]:
 
 
 def subgroups_table(results: Results, data: Dataset) -> Table:
-    """Return the test scores of each subgroup, with the chosen configuration and without dropout."""
-    task, rows = data.task, []
+    """Return the test scores of each subgroup without dropout and, where it is another one, with the chosen configuration."""
+    task, rows, alone = data.task, [], results.chosen == BASELINE
     for name, pair in results.subgroups.items():
         loss, error = pair["loss"], pair["error"]
-        errors = (quantity(error.without, task), quantity(error.chosen, task))
         count = np.count_nonzero(data.subgroups == name)
-        rows.append((name, count, f"{loss.without:.4f}", f"{loss.chosen:.4f}", interval_text(loss.interval), *errors))
+        losses = (f"{loss.without:.4f}", f"{loss.chosen:.4f}", interval_text(loss.interval))
+        errors = (quantity(error.without, task), quantity(error.chosen, task))
+        rows.append((name, count, *(losses[:1] + errors[:1] if alone else losses + errors)))
     chosen = results.chosen.label
-    losses, errors = (
-        (f"{task.loss_name} at p = 0", f"at {chosen}", "less [95 %]"),
-        (f"{task.error_name} at p = 0", f"at {chosen}"),
-    )
+    losses = (f"{task.loss_name} at p = 0", f"at {chosen}", "less p = 0 [95 %]")
+    errors = (f"{task.error_name} at p = 0", f"at {chosen}")
+    losses, errors = (losses[:1], errors[:1]) if alone else (losses, errors)
     return Table(("subgroup", "rows", *losses, *errors), rows, "Test set by subgroup, each trial at its best epoch")
 
 
 def _rates(results: Results, task: Task) -> Table:
     rows, marks = [], {}
-    fewer = any(each.seeds < results.seeds for each in results.outcomes)
     for number, each in enumerate(results.outcomes):
         best, chosen = each.views["best"], each.configuration == results.chosen
-        if chosen:
-            marks[number] = "strong"
+        if chosen or each.seeds < results.seeds:
+            marks[number] = "strong" if chosen else "quiet"
         row = (
             each.configuration.label + (" ←" if chosen else ""),
             f"{best.validation_loss:.4f}",
@@ -96,11 +96,12 @@ def _rates(results: Results, task: Task) -> Table:
             f"{each.epochs_to_best:g}",
             f"{each.seconds:.1f} s",
         )
-        rows.append((*row, str(each.seeds)) if fewer else row)
-    head = ("configuration", task.loss_name, "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
-    title = f"Validation sets, mean over {'seeds' if fewer else counted(results.seeds, 'seed')}, each at its best epoch"
-    notes = [task.loss_meaning] if task.loss_meaning else []
-    return Table((*head, "seeds") if fewer else head, rows, title, notes=notes, marks=marks)
+        rows.append((*row, str(each.seeds)) if results.halved else row)
+    head = ("configuration", "loss", "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
+    over = "seeds" if results.halved else counted(results.seeds, "seed")
+    title = f"Validation {task.loss_name}, mean over {over}, each at its best epoch"
+    notes = [*([FEWER] if results.halved else []), *([task.loss_meaning] if task.loss_meaning else [])]
+    return Table((*head, "seeds") if results.halved else head, rows, title, notes=notes, marks=marks)
 
 
 def _methods(results: Results, task: Task) -> Table:

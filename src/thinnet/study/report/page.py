@@ -16,7 +16,7 @@ from thinnet.study.findings.comparison import Comparison
 from thinnet.study.findings.comparison_text import by_line, comparison_table, loss_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.diagnostics import reasons_table
-from thinnet.study.findings.evidence_text import finalists_table
+from thinnet.study.findings.evidence_text import FEWER, finalists_table
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
 from thinnet.study.report import comparison_figures, configuration_figures, figures, lesson_figures
@@ -56,6 +56,7 @@ def report(answer: Answer) -> str:
         finalists=finalists_table(results, data.task),
         cost=cost_sentences(results.cost, data.task.loss_name) if results.cost else [],
         rivals=rival_sentences(results, data.task),
+        fewer=FEWER if results.halved else "",
         rows=results.rates,
         pair=sorted({0.0, results.compared.rate}),
         methods={name: METHODS[name] for name in answer.plan.methods},

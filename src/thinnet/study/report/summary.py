@@ -5,6 +5,7 @@ from thinnet.study.data.dataset import Dataset
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.answer import Answer, versions
 from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences
+from thinnet.study.findings.evidence_text import FEWER
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
 
@@ -26,6 +27,7 @@ def summary(answer: Answer) -> str:
             *(f"| {' | '.join(cells)} |" for cells in lines),
             "",
             f"Validation sets, mean over up to {counted(results.seeds, 'seed')}, each trial at its best epoch.",
+            *([FEWER] if results.halved else []),
             "",
             f"`{answer.command}`",
             "",
