@@ -81,7 +81,7 @@ def built(make: Callable[[], nn.Module]) -> nn.Module:
 def thinned(case: Case, groups: int = 1, count: Count = "fixed") -> nn.Module:
     """Returns the network of a case, thinned."""
     model = built(lambda: case.make(case.ours))
-    thinnet.thin(model, torch.randn(case.shape), groups=groups, count=count)
+    thinnet.thin(model, torch.randn(case.shape), groups=groups, count=count, always=True)
     return model
 
 

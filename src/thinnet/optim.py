@@ -62,7 +62,7 @@ class SGD(_Compact, torch.optim.SGD):
     >>> optimiser.load_state_dict(torch.optim.SGD(model.parameters()).state_dict())
     """
 
-    step = torch.compiler.disable(torch.optim.SGD.step)  # compiled code has no compact gradients
+    step = torch.compiler.disable(torch.optim.SGD.step)  # type: ignore[assignment]  # compiled code has no compact gradients
 
     def _init_group(
         self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], momentum_buffer_list: list[Tensor | None]
@@ -90,7 +90,7 @@ class AdamW(_Compact, torch.optim.AdamW):
     >>> optimiser.load_state_dict(torch.optim.AdamW(model.parameters()).state_dict())
     """
 
-    step = torch.compiler.disable(torch.optim.AdamW.step)
+    step = torch.compiler.disable(torch.optim.AdamW.step)  # type: ignore[assignment]
 
     def _init_group(
         self,

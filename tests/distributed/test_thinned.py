@@ -49,12 +49,12 @@ def main() -> None:
     rank = dist.get_rank()
     for lazily in (False, True):
         alone, ours = build(), build()
-        thinnet.thin(alone, torch.randn(BATCH, 5).double(), groups=RANKS)
+        thinnet.thin(alone, torch.randn(BATCH, 5).double(), groups=RANKS, always=True)
         if not lazily:
-            thinnet.thin(ours, torch.randn(BATCH, 5).double())
+            thinnet.thin(ours, torch.randn(BATCH, 5).double(), always=True)
             model: nn.Module = DistributedDataParallel(ours)
         else:
-            thinnet.thin(ours)
+            thinnet.thin(ours, always=True)
             model = DistributedDataParallel(ours)
             model(torch.randn(BATCH, 5).double()).sum().backward()  # the first batch finds the chains, with all hooks in place
             model.zero_grad()
@@ -62,8 +62,8 @@ def main() -> None:
         torch.testing.assert_close(found, train(alone, thinnet.DropoutRNG(3).bind(alone)), rtol=1e-9, atol=1e-11)
     for as_view in (False, True):  # the gradients of all ranks are added up in full
         alone, ours = build().float(), build().float()
-        thinnet.thin(alone, torch.randn(BATCH, 5), groups=RANKS)
-        thinnet.thin(ours, torch.randn(BATCH, 5))
+        thinnet.thin(alone, torch.randn(BATCH, 5), groups=RANKS, always=True)
+        thinnet.thin(ours, torch.randn(BATCH, 5), always=True)
         model = DistributedDataParallel(ours, gradient_as_bucket_view=as_view)
         found = train(model, thinnet.DropoutRNG(3).bind(ours), rank, RANKS, optim.SGD, torch.float32)
         expected = train(alone, thinnet.DropoutRNG(3).bind(alone), dtype=torch.float32)

@@ -138,7 +138,7 @@ def test_tools_for_independent_elements_leave_it(layer: nn.Module) -> None:
     thinnet.strip(stripped)
     assert torch.equal(stripped.train()(x), model.eval()(x))
     with pytest.raises(ValueError, match="thin: model must contain dropout"):
-        thinnet.thin(model.train(), x)
+        thinnet.thin(model.train(), x, always=True)
 
 
 def test_a_saved_run_with_other_rates_is_refused() -> None:

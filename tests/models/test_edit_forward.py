@@ -76,7 +76,9 @@ EDITS: dict[str, Callable[[nn.Module, Any, str], Any]] = {
     "set_rates": lambda model, x, place: set_rates(model, 0.25),
     "freeze": lambda model, x, place: freeze(model, example=x),
     "strip": lambda model, x, place: strip(model),
-    "thin": lambda model, x, place: thin(model, **x) if isinstance(x, dict) else thin(model, *(x if type(x) is tuple else [x])),
+    "thin": lambda model, x, place: (
+        thin(model, always=True, **x) if isinstance(x, dict) else thin(model, *(x if type(x) is tuple else [x]), always=True)
+    ),
     "replace, insert": lambda model, x, place: (replace(model), insert(model, {place: 0.3}, x)),
     "replace, freeze": lambda model, x, place: (replace(model), freeze(model)),
 }

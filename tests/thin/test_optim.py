@@ -51,7 +51,7 @@ def network() -> nn.Module:
         nn.Dropout(0.3),
         nn.Linear(48, 3),
     )
-    thinnet.thin(model, X)
+    thinnet.thin(model, X, always=True)
     thinnet.DropoutRNG(3).bind(model.train())
     return model
 

@@ -8,7 +8,7 @@ import thinnet
 
 def thinned() -> tuple[nn.Module, torch.Tensor]:
     model, x = nn.Sequential(nn.Linear(13, 40), nn.ReLU(), nn.Dropout(0.25), nn.Linear(40, 5)), torch.randn(64, 13)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     return model, x
 
 

@@ -25,13 +25,13 @@ class Block(nn.Module):
 
 def units(count: Any = "fixed") -> nn.Module:
     model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), thinnet.nn.Dropout(0.5), nn.Linear(64, 5))
-    thinnet.thin(model, X, count=count)
+    thinnet.thin(model, X, count=count, always=True)
     return model
 
 
 def branch() -> nn.Module:
     model = nn.Sequential(Block(), nn.Linear(32, 5))
-    thinnet.thin(model, X)
+    thinnet.thin(model, X, always=True)
     return model
 
 
@@ -39,7 +39,7 @@ def tokens() -> nn.Module:
     model = nn.Sequential(
         nn.Unflatten(1, (4, 8)), thinnet.nn.TokenDropout(0.5), nn.Linear(8, 8), nn.Flatten(), nn.Linear(32, 5)
     )
-    thinnet.thin(model, X)
+    thinnet.thin(model, X, always=True)
     return model
 
 
@@ -103,7 +103,7 @@ class Wrapped(Tensor):
 def test_a_weight_of_another_class_is_left_alone() -> None:
     model = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), thinnet.nn.Dropout(0.5), nn.Linear(64, 5))
     model[0].weight = nn.Parameter(model[0].weight.detach().as_subclass(Wrapped))
-    thinning = thinnet.thin(model, X)
+    thinning = thinnet.thin(model, X, always=True)
     assert not thinning.thinned and "0 has a weight of class Wrapped" in str(thinning)
     model.train()(X).sum().backward()
     assert type(model[0].weight) is Wrapped

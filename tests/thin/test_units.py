@@ -130,7 +130,7 @@ def test_the_thinned_network_equals_the_masked_one(case: Case, count: str) -> No
     torch.manual_seed(0)
     x = torch.randn(shape, dtype=torch.float64)
     model = make().double()
-    thinning = thinnet.thin(model, x, count=count)
+    thinning = thinnet.thin(model, x, count=count, always=True)
     assert len(thinning.thinned) == len(chains(model)) == number
     rng = thinnet.DropoutRNG(3).bind(model.train())
     for step in range(4):
@@ -144,7 +144,7 @@ def test_each_group_has_its_own_mask(name: str, groups: int) -> None:
     make, shape, number = CASES[name]
     x = torch.randn((7, *shape[1:]), dtype=torch.float64)
     model = make().double()
-    thinnet.thin(model, x, groups=groups)
+    thinnet.thin(model, x, groups=groups, always=True)
     rng = thinnet.DropoutRNG(3).bind(model.train()).at(0)
     assert len(chains(model)) == number
     assert_thinned(model, x, rtol=1e-9, atol=1e-10)
@@ -157,7 +157,7 @@ def test_each_group_has_its_own_mask(name: str, groups: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_other_dtypes_agree_up_to_rounding(dtype: torch.dtype) -> None:
     model, x = perceptron().to(dtype), torch.randn(7, 13, dtype=dtype)
-    thinnet.thin(model, x, groups=2)
+    thinnet.thin(model, x, groups=2, always=True)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
     rounding = torch.finfo(dtype).eps
     assert_thinned(model, x, rtol=8 * rounding, atol=8 * rounding)
@@ -165,7 +165,7 @@ def test_other_dtypes_agree_up_to_rounding(dtype: torch.dtype) -> None:
 
 def test_autocast_runs_thinned_in_bfloat16() -> None:
     model, x = perceptron(), torch.randn(7, 13)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
     with torch.autocast("cpu", torch.bfloat16):
         assert model(x).dtype == torch.bfloat16
@@ -177,7 +177,7 @@ def test_dropped_units_are_not_computed() -> None:
     seen = []
     model[1].register_forward_hook(lambda module, args, out: seen.append(out.shape))
     model[4].register_forward_hook(lambda module, args, out: seen.append(out.shape))
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     seen.clear()
     model.train()(x)
     assert seen[0] == (7, 20) and seen[1] in ((7, 16), (7, 17))  # 33 / 2 units, rounded up or down at random
@@ -187,7 +187,7 @@ def test_dropped_units_are_not_computed() -> None:
 
 def test_activations_of_dropped_units_are_never_allocated() -> None:
     model, x = nn.Sequential(nn.Linear(4, 512), nn.Tanh(), nn.Dropout(0.75), nn.Linear(512, 2)), torch.randn(1000, 4)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
 
     def kept() -> int:
         sizes: dict[int, int] = {}
@@ -208,7 +208,7 @@ def test_activations_of_dropped_units_are_never_allocated() -> None:
 
 def test_weights_of_dropped_units_only_move_by_momentum_and_decay() -> None:
     model, x = perceptron(), torch.randn(7, 13)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     rng = thinnet.DropoutRNG(1).bind(model.train())
     rng.at(0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -229,7 +229,7 @@ def test_state_eval_and_undo_are_unchanged(case: Case) -> None:
     parameters = [id(parameter) for parameter in model.parameters()]
     expected = model.eval()(x)
     model.train()
-    thinning = thinnet.thin(model, x)
+    thinning = thinnet.thin(model, x, always=True)
     assert list(model.state_dict()) == keys and [id(parameter) for parameter in model.parameters()] == parameters
     assert torch.equal(model.eval()(x), expected)
     thinnet.thin(model, undo=True)
@@ -243,7 +243,7 @@ def test_state_eval_and_undo_are_unchanged(case: Case) -> None:
 
 def test_running_statistics_of_dropped_channels_do_not_move() -> None:
     model, x = nn.Sequential(Residual()), torch.randn(6, 8, 7, 7)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     rng = thinnet.DropoutRNG(0).bind(model.train()).at(0)
     before = model[0].norm.running_mean.clone()
     assert model[0].norm.num_batches_tracked == 0
@@ -259,8 +259,8 @@ def test_a_group_has_the_address_of_its_first_sample() -> None:
     whole, part = perceptron(), perceptron()
     x, ids = torch.randn(8, 13), torch.arange(8) * 5 + 2
     part.load_state_dict(whole.state_dict())
-    thinnet.thin(whole, x, groups=2)
-    thinnet.thin(part, x)
+    thinnet.thin(whole, x, groups=2, always=True)
+    thinnet.thin(part, x, always=True)
     one, other = thinnet.DropoutRNG(9).bind(whole.train()), thinnet.DropoutRNG(9).bind(part.train())
     y = one.at(3, ids) and whole(x)
     parts = [other.at(3, ids[i : i + 4]) and part(x[i : i + 4]) for i in (0, 4)]
@@ -269,7 +269,7 @@ def test_a_group_has_the_address_of_its_first_sample() -> None:
 
 def test_steps_do_not_recompile() -> None:
     model, x = perceptron(), torch.randn(8, 13)
-    thinnet.thin(model, x, groups=2)
+    thinnet.thin(model, x, groups=2, always=True)
     rng = thinnet.DropoutRNG(0).bind(model.train())
     counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(model, backend=counter, fullgraph=True)
@@ -281,7 +281,7 @@ def test_steps_do_not_recompile() -> None:
 
 def test_the_first_training_batch_is_the_default_example() -> None:
     model, x = perceptron(), torch.randn(7, 13)
-    thinning = thinnet.thin(model)
+    thinning = thinnet.thin(model, always=True)
     assert str(thinning) == "# waits for the first batch in training mode" and thinning.thinned == ()
     model.eval()(x)
     assert thinning.thinned == ()
@@ -291,7 +291,7 @@ def test_the_first_training_batch_is_the_default_example() -> None:
     assert thinning.thinned == ("2", "5") and len(chains(model)) == 2
     torch.testing.assert_close(dict(model.state_dict()), dict(state))
     thinnet.thin(model, undo=True)
-    waiting = thinnet.thin(model)
+    waiting = thinnet.thin(model, always=True)
     waiting.undo()
     model(x)
     assert not chains(model)
@@ -299,7 +299,7 @@ def test_the_first_training_batch_is_the_default_example() -> None:
 
 def test_copies_and_pickles_stay_thinned() -> None:
     model, x = perceptron(), torch.randn(7, 13)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     stored = io.BytesIO()
     torch.save(model, stored)
     stored.seek(0)
@@ -354,7 +354,7 @@ def test_other_sites_stay_unchanged_and_give_a_reason(case: tuple[Callable[[], n
     make, shape, why = case
     model = make()
     site = next(module for module in model.modules() if type(module).__name__.startswith("Dropout"))
-    thinning = thinnet.thin(model, torch.randn(shape))
+    thinning = thinnet.thin(model, torch.randn(shape), always=True)
     assert thinning.thinned == () and any(why in note for note in thinning.notes), thinning
     assert site in model.modules() and not chains(model)
 
@@ -416,7 +416,7 @@ class Counted(nn.Module):
 )
 def test_chains_that_are_not_separable_are_not_thinned(make: type[nn.Module], shape: tuple[int, ...], why: str) -> None:
     model, x = make(), torch.randn(shape)
-    thinning = thinnet.thin(model, x)
+    thinning = thinnet.thin(model, x, always=True)
     assert thinning.thinned == () and any(why in note for note in thinning.notes), thinning
     assert model.train()(x).shape == model.eval()(x).shape
 
@@ -424,7 +424,7 @@ def test_chains_that_are_not_separable_are_not_thinned(make: type[nn.Module], sh
 def test_a_chain_that_runs_twice_is_thinned() -> None:
     block = nn.Sequential(nn.Linear(12, 40), nn.ReLU(), nn.Dropout(0.5), nn.Linear(40, 12))
     model, x = nn.Sequential(block, block).double(), torch.randn(5, 12, dtype=torch.float64)
-    assert thinnet.thin(model, x).thinned == ("0.2",)
+    assert thinnet.thin(model, x, always=True).thinned == ("0.2",)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
     assert_thinned(model, x, rtol=1e-9, atol=1e-10)
 
@@ -440,9 +440,9 @@ def test_functional_dropout_is_thinned_after_replace() -> None:
 
     model, x = Functional(), torch.randn(7, 13)
     with pytest.raises(ValueError, match=r"replace\(model, functional=True"):
-        thinnet.thin(model, x)
+        thinnet.thin(model, x, always=True)
     thinnet.replace(model, functional=True, example=x)
-    assert thinnet.thin(model, x).thinned == ("dropout_calls.0",)
+    assert thinnet.thin(model, x, always=True).thinned == ("dropout_calls.0",)
     thinnet.DropoutRNG(0).bind(model.train()).at(0)
     assert_thinned(model, x)
 
@@ -451,7 +451,7 @@ def test_a_checkpoint_around_a_chain_works_and_one_inside_is_refused() -> None:
     from torch.utils.checkpoint import checkpoint
 
     model, x = perceptron(), torch.randn(7, 13, requires_grad=True)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
     model(x).sum().backward()
     expected = [parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None]
@@ -467,7 +467,7 @@ def test_the_check_fires_no_gradient_hooks() -> None:
     model, x, fired = perceptron(), torch.randn(7, 13), []
     for parameter in model.parameters():
         parameter.register_post_accumulate_grad_hook(lambda parameter: fired.append(parameter))
-    thinnet.thin(model)
+    thinnet.thin(model, always=True)
     model.train()(x).sum().backward()
     assert len(chains(model)) == 2 and len(fired) == len(list(model.parameters()))
 
@@ -484,14 +484,14 @@ def test_a_reentrant_checkpoint_around_a_chain_works() -> None:
             return checkpoint(self.chain, self.first(x), use_reentrant=True)
 
     model, x = Checkpointed(), torch.randn(7, 13)
-    assert thinnet.thin(model, x).thinned == ("chain.2", "chain.5")
+    assert thinnet.thin(model, x, always=True).thinned == ("chain.2", "chain.5")
     model.train()(x).sum().backward()
     assert bool((model.chain[0].weight.grad == 0).all(1).any())
 
 
 def test_scheduled_rates_may_be_zero_and_one() -> None:
     model, x = perceptron(0.0).double(), torch.randn(7, 13, dtype=torch.float64)
-    thinnet.thin(model, x)
+    thinnet.thin(model, x, always=True)
     thinnet.DropoutRNG(3).bind(model.train()).at(0)
     for p in (0.0, 0.3, 0.999, 1.0, 0.5):
         for chain in chains(model):
@@ -507,29 +507,29 @@ def test_bad_input_is_refused_without_changes() -> None:
         ({"leave": ["9"]}, "pattern '9' must match a site; there are: 2, 5"),
     ):
         with pytest.raises(ValueError, match=re.escape(why)):
-            thinnet.thin(model, x, **options)
+            thinnet.thin(model, x, always=True, **options)
     with pytest.raises(ValueError, match="it has none"):
-        thinnet.thin(nn.Linear(3, 3), x)
+        thinnet.thin(nn.Linear(3, 3), x, always=True)
     with pytest.raises(TypeError, match=r"must be a torch\.nn\.Module"):
-        thinnet.thin("model", x)
+        thinnet.thin("model", x, always=True)
     with pytest.raises(RuntimeError):
-        thinnet.thin(model, torch.randn(7, 12))
+        thinnet.thin(model, torch.randn(7, 12), always=True)
     assert not chains(model) and not any("forward" in vars(module) for module in model.modules())
-    thinning = thinnet.thin(model, x, leave=["2"])
+    thinning = thinnet.thin(model, x, leave=["2"], always=True)
     assert thinning.thinned == ("5",) and thinning.notes == ("2 is not thinned: excluded by leave=",)
     with pytest.raises(ValueError, match=r"it is\. Call"):
-        thinnet.thin(model, x)
+        thinnet.thin(model, x, always=True)
     thinning.undo()
     named = nn.Sequential(nn.Linear(3, 8), thinnet.nn.Dropout(0.5), nn.Linear(8, 2))
     thinnet.DropoutRNG(0).bind(named)
     with pytest.raises(ValueError, match="sites must not be bound yet"):
-        thinnet.thin(named, torch.randn(2, 3))
+        thinnet.thin(named, torch.randn(2, 3), always=True)
 
 
 def test_an_existing_batchwise_site_keeps_its_settings() -> None:
     site = BatchwiseDropout(0.5, groups=3, count="bernoulli")
     model = nn.Sequential(nn.Linear(13, 40), site, nn.Linear(40, 2))
-    assert thinnet.thin(model, torch.randn(7, 13)).thinned == ("1",) and model[1] is site and site.groups == 3
+    assert thinnet.thin(model, torch.randn(7, 13), always=True).thinned == ("1",) and model[1] is site and site.groups == 3
 
 
 def test_a_thinned_layer_keeps_no_weights_for_backward() -> None:
@@ -539,7 +539,7 @@ def test_a_thinned_layer_keeps_no_weights_for_backward() -> None:
     def kept(thinned: bool) -> int:
         model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 8))
         if thinned:
-            thinnet.thin(model, x)
+            thinnet.thin(model, x, always=True)
         seen: dict[int, int] = {}
         own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
 
@@ -562,7 +562,7 @@ def test_a_thinned_layer_has_second_derivatives() -> None:
         nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 3)).double(),
         torch.randn(4, 5).double(),
     )
-    chain = thinnet.thin(model, x)
+    chain = thinnet.thin(model, x, always=True)
     rng = thinnet.DropoutRNG(3).bind(model)
     found = []
     for on in (True, False):

@@ -15,7 +15,7 @@ CALLS = {  # the changes that a user can make, the smallest one first
     FUSED: "thinnet.optimize(model, x)",
     COMPILED: "torch.compile(model)",
     OURS_COMPILED: "thinnet.replace(model) and then torch.compile(model)",
-    THINNED: "thinnet.thin(model, x)",
+    THINNED: "thinnet.thin(model, x, always=True)",
 }
 SHARES_MASKS = " The samples of a batch then share one mask."
 ENOUGH = 0.98  # less than 2 % is not worth a change

@@ -99,7 +99,7 @@ def variants(model: nn.Module, step: Step, compiled: bool) -> tuple[dict[str, nn
             made[FUSED] = fused
     thinned = unbound(ours)
     try:
-        thinning = thin(thinned, *step.args, **step.kwargs)
+        thinning = thin(thinned, *step.args, always=True, **step.kwargs)
     except (ValueError, RuntimeError) as error:
         notes.append(_missing(THINNED, error))
     else:

@@ -136,7 +136,7 @@ class Member:
         return batches
 
     def _thin(self, recipe: Recipe, x: Tensor) -> None:
-        thinning = thin(self.network, x, groups=recipe.groups)
+        thinning = thin(self.network, x, groups=recipe.groups, always=True)
         if len(thinning.thinned) < sum(rate > 0 for rate in recipe.rates.hidden):
             note = thinning.notes[0]
             thinning.undo()

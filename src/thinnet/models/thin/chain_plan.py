@@ -16,12 +16,14 @@ from thinnet.models.rewrite.modules import describe, device_near, places, swap_c
 from thinnet.models.state import preserve_state
 from thinnet.models.thin.chain_run import Chain, ThinnedLayer, ThinnedNorm, ThinnedSite
 from thinnet.models.thin.chain_search import Found, Probe, chain_at, used_elsewhere
+from thinnet.models.thin.gain import slower
 from thinnet.models.thin.layers import layer_of
-from thinnet.models.thin.piece import Obstacle, Piece
+from thinnet.models.thin.piece import Obstacle, Piece, Settings
 from thinnet.models.trace import trace
 from thinnet.models.trace.record import Node
 from thinnet.rng import Site
 
+SLOWER = "a step would take about {:.2g} ms longer, by its shapes and rate; always=True thins it"
 AXES: Mapping[type[nn.Module], int] = {
     nn.Dropout: -1,
     Dropout: -1,
@@ -46,13 +48,13 @@ def _plain(module: nn.Module, kind: type[nn.Module]) -> bool:
 
 
 def pieces(
-    model: nn.Module, call: Callable[[], Any], groups: int, count: Count, leave: Callable[[str], bool], seed: int
+    model: nn.Module, call: Callable[[], Any], settings: Settings, leave: Callable[[str], bool]
 ) -> tuple[list[Piece], list[str]]:
     """Returns the chains of a model that can be thinned, and for its other sites the reasons why not."""
     sites = {module: name for name, module in model.named_modules() if axis_of(module) is not None}
-    nodes = _traced(model, call, sites, seed)
-    found, notes = _chains(nodes, sites, groups, leave)
-    return _pieces(model, found, groups, count), notes
+    nodes = _traced(model, call, sites, settings.seed)
+    found, notes = _chains(nodes, sites, settings, leave)
+    return _pieces(model, found, settings.groups, settings.count), notes
 
 
 def _traced(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module, str], seed: int) -> Sequence[Node]:
@@ -69,7 +71,7 @@ def _traced(model: nn.Module, call: Callable[[], Any], sites: Mapping[nn.Module,
 
 
 def _chains(
-    nodes: Sequence[Node], sites: Mapping[nn.Module, str], groups: int, leave: Callable[[str], bool]
+    nodes: Sequence[Node], sites: Mapping[nn.Module, str], settings: Settings, leave: Callable[[str], bool]
 ) -> tuple[list[Found], list[str]]:
     found, reasons = [], {}
     for site in (node for node in nodes if node.module in sites):
@@ -78,10 +80,13 @@ def _chains(
             if leave(site.name):
                 raise Obstacle("excluded by leave=")
             chain = chain_at(nodes, site, axis_of(site.module))  # type: ignore[arg-type]
-            _check(chain, groups)
+            _check(chain, settings.groups)
             found.append(chain)
         except Obstacle as obstacle:
             reasons.setdefault(site.name, str(obstacle))
+    losses = {} if settings.always else slower(found, settings.groups)
+    reasons |= {sites[site]: SLOWER.format(1e3 * loss) for site, loss in losses.items()}
+    found = [chain for chain in found if chain.site.module not in losses]
     while elsewhere := used_elsewhere(found, nodes):  # removing a chain may leave another with a module that runs elsewhere
         reasons |= {chain.site.name: reason for chain, reason in elsewhere.items()}
         found = [chain for chain in found if chain not in elsewhere]

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import nn
 
+from thinnet.methods.elementwise.kept import Count
 from thinnet.models.rewrite.edits import Change
 
 
@@ -13,6 +14,16 @@ class Switch(Protocol):
     """Whether dropped work is skipped, or done and then masked, as for a comparison."""
 
     on: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a thinning: see `thin`."""
+
+    groups: int
+    count: Count
+    always: bool
+    seed: int
 
 
 @dataclass(frozen=True)

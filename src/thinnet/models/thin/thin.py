@@ -14,7 +14,7 @@ from thinnet.models.rewrite.edits import Edit, Entry
 from thinnet.models.thin.branch_plan import branches, ends_branch
 from thinnet.models.thin.chain_plan import axis_of, pieces
 from thinnet.models.thin.notes import notes_on
-from thinnet.models.thin.piece import Piece
+from thinnet.models.thin.piece import Piece, Settings
 from thinnet.models.thin.tokens import drops_tokens, tokens
 from thinnet.models.thin.verification import differences
 from thinnet.report.table import Table, Tabular
@@ -28,11 +28,12 @@ class Thinning(Tabular):
 
     Args:
         model: the model.
-        settings: groups, count, patterns of `leave`, seed.
+        settings: of the thinning.
+        patterns: of sites that stay unchanged.
     """
 
-    def __init__(self, model: nn.Module, settings: tuple[int, Count, Sequence[str], int]) -> None:
-        self.model, self.settings = model, settings
+    def __init__(self, model: nn.Module, settings: Settings, patterns: Sequence[str]) -> None:
+        self.model, self.settings, self.patterns = model, settings, patterns
         self.edit: Edit | None = None
         self._waiting: Any = None
 
@@ -57,19 +58,18 @@ class Thinning(Tabular):
     def find(self, call: Callable[[], Any]) -> None:
         """Finds what can be thinned in a call of the model, thins it, and checks the result."""
         self._stop_waiting()
-        groups, count, patterns, seed = self.settings
         wrong: dict[str, str] = {}
 
         def leave(name: str) -> bool:
-            return name in wrong or any(matches(name, pattern) for pattern in patterns)
+            return name in wrong or any(matches(name, pattern) for pattern in self.patterns)
 
         while True:
-            found, notes = _all_pieces(self.model, call, groups, count, leave, seed)
+            found, notes = _all_pieces(self.model, call, self.settings, leave)
             notes = [note for note in notes if note.split(" is not thinned")[0] not in wrong]
             notes += [f"{place} is not thinned: {why}" for place, why in wrong.items()]
             edit = apply_changes(self.model, [change for piece in found for change in piece.changes], notes)
             try:
-                failed = differences(self.model, call, found, seed) if found else {}
+                failed = differences(self.model, call, found, self.settings.seed) if found else {}
             except BaseException:
                 edit.undo()
                 raise
@@ -111,6 +111,7 @@ def thin(
     groups: int = 1,
     count: Count = "fixed",
     leave: Sequence[str] = (),
+    always: bool = False,
     undo: bool = False,
     seed: int = 0,
     **named: Any,
@@ -126,6 +127,9 @@ def thin(
     rounding; one that differs is not thinned. `DropPath` branches run on the kept samples, and `Linear` layers behind
     `TokenDropout` on the kept tokens, with the masks they had.
 
+    A chain that would take longer is left alone: its layers are narrow, its rate is low, or the batch is small. This is an
+    estimate from the shapes of the example, the rates and the number of threads, for float32 on a CPU.
+
     Parameters, `state_dict` keys and results in eval stay. The weights of a dropped unit get a gradient of zero; momentum and
     weight decay still move them, as with any dropout. Activations of dropped units are never allocated.
 
@@ -136,6 +140,7 @@ def thin(
             products. One is fastest.
         count: "fixed" keeps exactly K of n units, so shapes stay the same; "bernoulli" draws each unit independently.
         leave: `fnmatch` patterns over the paths of sites that stay unchanged.
+        always: thins a chain even if a step would take longer.
         undo: reverts the thinning of the model.
         seed: of the comparison.
         named: keyword arguments of the call.
@@ -145,13 +150,13 @@ def thin(
     Raises:
         TypeError: `model` is no module.
         ValueError: the model has no dropout that can be thinned, is thinned already (for `undo`: is not), or is bound; or
-            `groups`, `count` or a pattern is invalid.
+            `groups`, `count`, `always` or a pattern is invalid.
         RuntimeError: the model does not run with the example.
 
     Source: Graham, Reizenstein, Robinson 2015, arXiv:1502.02478.
 
     >>> model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Dropout(0.5), nn.Linear(256, 10))
-    >>> print(thin(model, torch.randn(8, 64)))
+    >>> print(thin(model, torch.randn(8, 64), always=True))
     ~ 2: 0 computes 128 of 256 units, which 3 reads; thinnet.nn.BatchwiseDropout(p=0.5, axis=-1, groups=1, count='fixed')
     >>> _ = thin(model, undo=True)
     >>> model[2]
@@ -168,6 +173,10 @@ def thin(
     if held:
         raise ValueError("thin: model must not be thinned yet; it is. Call thinnet.thin(model, undo=True) first.")
     check_settings("thin", groups, count)
+    if type(always) is not bool:
+        raise ValueError(
+            f"thin: always must be True or False; got {always!r}. False leaves chains alone that would take longer."
+        )
     check_unbound("thin", model)
     sites = [name for name, module in model.named_modules() if _is_site(module)]
     if not sites and not notes_on(model):
@@ -176,7 +185,7 @@ def thin(
     for pattern in leave:
         if not any(matches(name, pattern) for name in sites):
             refuse_unmatched("thin", pattern, sites, "a site")
-    thinning = Thinning(unwrap(model), (groups, count, tuple(leave), seed))
+    thinning = Thinning(unwrap(model), Settings(groups, count, always, seed), tuple(leave))
     vars(model)[KEY] = thinning
     if not example and not named:
         thinning.wait()
@@ -195,13 +204,13 @@ def _is_site(module: nn.Module) -> bool:
 
 
 def _all_pieces(
-    model: nn.Module, call: Callable[[], Any], groups: int, count: Count, leave: Callable[[str], bool], seed: int
+    model: nn.Module, call: Callable[[], Any], settings: Settings, leave: Callable[[str], bool]
 ) -> tuple[list[Piece], list[str]]:
     """Returns the parts that can be thinned, and notes on all other sites."""
-    chains, notes = pieces(model, call, groups, count, leave, seed)
+    chains, notes = pieces(model, call, settings, leave)
     writes = [write for piece in chains for change in piece.changes for write in change.writes]
     layers = {write.slot.owner for write in writes if isinstance(write.slot, Entry) and write.slot.key == "forward"}
     sites = {model.get_submodule(piece.place) for piece in chains}
-    behind, more = tokens(model, call, leave, seed, layers)
-    paths, others = branches(model, call, leave, seed, sites, groups)
+    behind, more = tokens(model, call, leave, settings.seed, layers)
+    paths, others = branches(model, call, leave, settings.seed, sites, settings.groups)
     return [*chains, *behind, *paths], [*notes, *more, *others, *notes_on(model)]

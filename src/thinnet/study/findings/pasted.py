@@ -137,7 +137,7 @@ def _training(data: Dataset, plan: Plan, configuration: Configuration, network: 
     """Return the code of `train`."""
     before = []
     if configuration.method == THIN:
-        before.append(f"thinnet.thin(network, x[:{plan.batch}], groups={plan.groups})")
+        before.append(f"thinnet.thin(network, x[:{plan.batch}], groups={plan.groups}, always=True)")
     rates = schedules_of(network, configuration, plan.epochs * math.ceil(len(data.train) / plan.batch))
     if rates:
         made = ", ".join(f"{json.dumps(name)}: schedules.{schedule!r}" for name, schedule in rates.items())

@@ -75,7 +75,7 @@ def thinned(network: nn.Module, data: Dataset, plan: Plan, configuration: Config
         StudyError: a hidden layer cannot be thinned.
     """
     if configuration.method == THIN and configuration.rate > 0:
-        thinning = thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups)
+        thinning = thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups, always=True)
         wanted = sum(isinstance(owner.module, Site) and owner.p > 0 for owner in owners(network))
         if len(thinning.thinned) < (wanted if data.file is None else 1):
             got = f"{configuration.rate:g} and {','.join(map(str, plan.hidden))}: site {thinning.notes[0]}"
