@@ -261,6 +261,37 @@ def test_compiled_code_runs_the_separate_operations() -> None:
     torch.testing.assert_close(compiled(X), expected)
 
 
+def test_transforms_run_the_separate_operations() -> None:
+    model, separate, _ = pair(Block, dict(x=X))
+
+    def loss(each: nn.Module) -> Any:
+        torch.manual_seed(2)
+        values = dict(each.named_parameters())
+        return torch.func.grad(lambda p: torch.func.functional_call(each, p, X).square().sum())(values)
+
+    ours, theirs = loss(model), loss(separate)
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_autocast_and_half_precision_agree_to_their_rounding(dtype: torch.dtype) -> None:
+    model, separate, _ = pair(Block, dict(x=X))
+    with torch.autocast("cpu", dtype):
+        torch.testing.assert_close(run(model, dict(x=X))[0], run(separate, dict(x=X))[0], rtol=0.05, atol=0.05)
+    model, separate = model.to(dtype), separate.to(dtype)
+    torch.testing.assert_close(run(model, dict(x=X.to(dtype)))[0], run(separate, dict(x=X.to(dtype)))[0], rtol=0.05, atol=0.05)
+
+
+def test_other_layouts_run_the_separate_operations() -> None:
+    model, separate, _ = pair(mlp, dict(input=X))
+    nested = torch.nested.nested_tensor([X[0], X[1, :3]])
+    found = []
+    for each in (model, separate):
+        torch.manual_seed(1)
+        found.append(each(nested).to_padded_tensor(0.0))
+    assert torch.equal(*found)
+
+
 class Squared(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from thinnet.methods.elementwise.dropout import Dropout
-from thinnet.models.optimize.pending import Chain, plain, waiting
+from thinnet.models.optimize.pending import Chain, Pending, plain, waiting
 from thinnet.models.rewrite.methods import Replacement
+from thinnet.ops.schema import transformed
 
 
 @dataclass(eq=False)
@@ -80,9 +81,13 @@ class HandingOver(Replacement):
 
 
 def eager(x: Any) -> bool:
-    """Returns whether plain code runs on a CPU and autograd records it.
+    """Returns whether plain code runs on a dense CPU tensor and autograd records it.
 
     Compiled code and other devices fuse on their own. Without autograd, a checkpoint may be about to run the code again.
     """
-    plain_code = not torch.compiler.is_compiling() and not torch._C._is_tracing() and torch.is_grad_enabled()
-    return plain_code and isinstance(x, Tensor) and x.device.type == "cpu" and not torch._C._len_torch_dispatch_stack()
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or not torch.is_grad_enabled():
+        return False
+    if transformed() or torch._C._len_torch_dispatch_stack():
+        return False
+    dense = type(x) in (Tensor, nn.Parameter, Pending) and x.layout is torch.strided and not x.is_nested
+    return dense and x.device.type == "cpu"
