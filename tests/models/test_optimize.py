@@ -22,6 +22,12 @@ pytestmark = pytest.mark.skipif(schema.missing is not None, reason="the C++ kern
 X = torch.randn(4, 6, 16, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture(autouse=True)
+def small_tensors_are_fused_too() -> Iterator[None]:
+    with mock.patch("thinnet.models.optimize.run.LEAST", 1):
+        yield
+
+
 class Block(nn.Module):
     """A block as users write it; `way` changes what it does with its dropout."""
 
@@ -200,6 +206,13 @@ def test_each_chain_is_one_operation() -> None:
     assert calls == ["Eager", *["EagerNorm", "Eager", "EagerNorm"] * 2]
 
 
+def test_small_tensors_run_the_separate_operations() -> None:
+    model, separate, _ = pair(GPT, dict(ids=IDS))
+    with counted() as calls, mock.patch("thinnet.models.optimize.run.LEAST", IDS.numel() * 16 + 1):
+        assert_alike(run(model, dict(ids=IDS)), run(separate, dict(ids=IDS)))
+    assert calls == ["Eager", "Eager"]  # the wide activations of the two blocks
+
+
 def test_undo_restores_modules_and_modes() -> None:
     model = mlp()
     before = list(model)
@@ -271,6 +284,13 @@ def test_transforms_run_the_separate_operations() -> None:
 
     ours, theirs = loss(model), loss(separate)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_a_symbolic_trace_records_the_modules() -> None:
+    model, separate, _ = pair(mlp, dict(input=X))
+    graph = torch.fx.symbolic_trace(model)
+    assert [node.target for node in graph.graph.nodes if node.op == "call_module"] == ["0", "1", "2", "3", "4", "5", "6"]
+    assert_alike(run(graph, dict(input=X)), run(separate, dict(input=X)))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

@@ -26,8 +26,8 @@ def optimize(model: nn.Module, *example: Any, leave: Sequence[str] = (), seed: i
     backward, to rounding; one that differs stays as it is.
 
     `nn.Dropout` becomes `thinnet.nn.Dropout`. Paths, `state_dict` keys, parameters and results in eval stay, and `p` may
-    change. A forward pass that takes another way than the example runs the separate operations. So does compiled code, and
-    any device but a CPU.
+    change. A forward pass that takes another way than the example runs the separate operations. So do compiled code, any
+    device but a CPU, and tensors below 65536 numbers, for which the calls cost more than the passes.
 
     Args:
         model: any module that is not bound yet. Bind it afterwards.

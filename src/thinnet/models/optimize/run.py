@@ -11,6 +11,8 @@ from thinnet.models.optimize.pending import Chain, Pending, plain, waiting
 from thinnet.models.rewrite.methods import Replacement
 from thinnet.ops.schema import transformed
 
+LEAST = 1 << 16  # numbers: below, the calls of a chain cost more than the passes that it saves
+
 
 @dataclass(eq=False)
 class Fusion:
@@ -19,12 +21,16 @@ class Fusion:
     Args:
         adds: whether a residual is added to the dropout.
         norm: whether the sum is normalised.
-        on: whether its operations run as one.
+        on: whether its operations run as one; None for tensors that are large enough.
     """
 
     adds: bool
     norm: bool
-    on: bool = True
+    on: bool | None = None
+
+    def serves(self, count: int) -> bool:
+        """Returns whether the operations run as one for a tensor of so many numbers."""
+        return count >= LEAST if self.on is None else self.on
 
 
 class FusedSite(Replacement):
@@ -37,11 +43,11 @@ class FusedSite(Replacement):
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the dropout of `x`."""
         site: Any = self.module
-        if not self.fusion.on or not eager(x) or not site.training or site.p in (0, None) or site.structured:
+        if not site.training or site.p in (0, None) or site.structured or not eager(x):
             return self.method(plain(x))
         chain = waiting(x)
         if chain is None or chain.where is not None:
-            if not self.fusion.adds:
+            if not self.fusion.adds or not self.fusion.serves(x.numel()):
                 return self.method(plain(x))
             chain = Chain(plain(x))
         key = site.key(x)
@@ -69,15 +75,16 @@ class HandingOver(Replacement):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the module."""
-        if not self.fusion.on or not self.module.training or not args or not eager(args[0]):
+        if not self.module.training or not args or not eager(args[0]):
             return self.method(*args, **kwargs)
-        if self.inside:
-            x, *rest = args
-            return self.method(Chain(plain(x)).pending(), *rest, **kwargs)
         if isinstance(self.module, nn.Embedding):
-            return Chain(self.module.weight, args[0]).pending()
+            chain = Chain(self.module.weight, args[0])
+            return chain.pending() if self.fusion.serves(args[0].numel() * chain.x.shape[1]) else self.method(*args, **kwargs)
+        if self.inside:
+            x = plain(args[0])
+            return self.method(Chain(x).pending() if self.fusion.serves(x.numel()) else x, *args[1:], **kwargs)
         out = self.method(*args, **kwargs)
-        return Chain(out).pending() if type(out) is Tensor else out
+        return Chain(out).pending() if type(out) is Tensor and self.fusion.serves(out.numel()) else out
 
 
 def eager(x: Any) -> bool:
