@@ -14,6 +14,7 @@ from benchmarks.measure import interleaved
 from thinnet.ops.attention import attention
 
 ROUNDS = {512: 15, 2048: 5}
+SHORT = {32: 400, 64: 150, 256: 20}  # calls in a row; `thinnet.ops.attention.is_faster` chooses between 32 and 64
 STEPS = {(8, 256): 7, (2, 1024): 5}
 RATE, NONE = (torch.tensor(count, dtype=torch.int32) for count in (6554, 0))
 SEED = torch.tensor(3)
@@ -25,19 +26,20 @@ def pytorch(is_causal: bool, p: float) -> Callable[..., Tensor]:
 
 
 def ours(is_causal: bool, rate: Tensor, backend: str = "auto") -> Callable[..., Tensor]:
-    """Returns our operation at a rate, also at rate 0, where the public function calls PyTorch's."""
+    """Returns our operation at a rate, also where the public function would call PyTorch's at rate 0."""
     window = (None, 0) if is_causal else (None, None)
     return lambda q, k, v: attention(q, k, v, rate, SEED, window=window, backend=backend)[0]
 
 
 def rows() -> list[dict[str, object]]:
-    """Returns one row for each dtype, length and kind of mask, then one for each batch of the GPT."""
+    """Returns one row for each dtype, length and kind of mask, then short lengths without dropout, then batches of the GPT."""
     found = []
     for dtype in (torch.float32, torch.bfloat16):
         for length, rounds in ROUNDS.items():
             for is_causal in (False, True):
                 name = f"{str(dtype).removeprefix('torch.')}, length {length}" + (", causal" if is_causal else "")
                 found.append({"name": name, "milliseconds": _attention(dtype, length, is_causal, rounds)})
+    found += [_short(length, calls, backward) for backward in (False, True) for length, calls in SHORT.items()]
     for (batch, length), rounds in STEPS.items():
         times = interleaved({name: training_step(name, batch, length) for name in CANDIDATES}, rounds)
         name = f"GPT step, batch {batch}, length {length}"
@@ -58,6 +60,17 @@ def _attention(dtype: torch.dtype, length: int, is_causal: bool, rounds: int) ->
     }
     steps = {name: lambda run=run: torch.autograd.grad(run(*x), x, gradient) for name, run in candidates.items()}
     return {name: round(value * 1e3, 2) for name, value in interleaved(steps, rounds).items()}  # pyright: ignore[reportArgumentType]
+
+
+def _short(length: int, calls: int, backward: bool) -> dict[str, object]:
+    x = [torch.randn(2, 8, length, 64, requires_grad=backward) for _ in range(3)]
+    gradient = torch.randn_like(x[0])
+    runs = {"PyTorch, p = 0": pytorch(False, 0.0), "thinnet, p = 0": ours(False, NONE)}
+    forward = {name: lambda run=run: run(*x) for name, run in runs.items()}
+    whole = {name: lambda run=run: torch.autograd.grad(run(*x), x, gradient) for name, run in runs.items()}
+    times = interleaved(whole if backward else forward, 9, calls if not backward else calls // 3)  # pyright: ignore[reportArgumentType]
+    name = f"float32, length {length}" + ("" if backward else ", forward alone")
+    return {"name": name, "milliseconds": {each: round(value * 1e3, 4) for each, value in times.items()}}
 
 
 CANDIDATES: dict[str, tuple[type[nn.Module], Callable[[float], Callable[..., Tensor]], float]] = {
