@@ -19,9 +19,11 @@
 
 #define THINNET_PRAGMA(text) _Pragma(#text)
 #if defined(__clang__)
+#define THINNET_WIDTH_512  // Clang refuses a whole target that names the width
 #define THINNET_TARGET(isa) THINNET_PRAGMA(clang attribute push(__attribute__((target(isa))), apply_to = function))
 #define THINNET_TARGET_END THINNET_PRAGMA(clang attribute pop)
 #else
+#define THINNET_WIDTH_512 ",prefer-vector-width=512"
 #define THINNET_TARGET(isa) THINNET_PRAGMA(GCC push_options) THINNET_PRAGMA(GCC target(isa))
 #define THINNET_TARGET_END THINNET_PRAGMA(GCC pop_options)
 #endif

@@ -1,7 +1,7 @@
 #if defined(__x86_64__) || defined(_M_X64)
 #include "units_plan.h"
 #include "isa.h"
-THINNET_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi,bmi2,prefer-vector-width=512")
+THINNET_TARGET("avx512f,avx512bw,avx512dq,avx512vl,avx2,bmi,bmi2" THINNET_WIDTH_512)
 #define THINNET_ISA avx512
 #define THINNET_WIDE 8
 #include "units_kernel.h"
