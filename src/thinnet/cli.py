@@ -192,6 +192,7 @@ def audit(
             help="Accept a finding: 'AUD101 decoder.prenet*=reason'. Repeat it for several findings.",
         ),
     ] = None,
+    ranks: Annotated[bool, typer.Option("--ranks", help="Compare the ranks of torchrun instead.")] = False,
     output: Annotated[Format, typer.Option("--format", help="The output format.")] = Format.text,
     as_json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
 ) -> None:
@@ -205,7 +206,7 @@ def audit(
     """
     from thinnet.models.command import show_findings
 
-    raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], Format.json if as_json else output))
+    raise typer.Exit(show_findings(model, inputs or [], passes, allow or [], Format.json if as_json else output, ranks))
 
 
 @app.command(

@@ -52,7 +52,7 @@ def fully_sharded(mesh: DeviceMesh) -> Seen:
     return gpt.train(model, model, rows=shared_batch(mesh))
 
 
-def tensor_parallel(mesh: DeviceMesh) -> Seen:
+def tensor_parallel_model(mesh: DeviceMesh) -> gpt.GPT:
     model = gpt.build()
     thinnet.DropoutRNG(7).bind(model)
     layer = {
@@ -64,10 +64,15 @@ def tensor_parallel(mesh: DeviceMesh) -> Seen:
         "feed_forward.down": tp.RowwiseParallel(),
     }
     tp.parallelize_module(model, mesh, {f"layers.*.{name}": style for name, style in layer.items()})
+    return model
+
+
+def tensor_parallel(mesh: DeviceMesh) -> Seen:
+    model = tensor_parallel_model(mesh)
     return gpt.train(model, model) | {"cuts": units(mesh)}
 
 
-def sequence_parallel(mesh: DeviceMesh) -> Seen:
+def sequence_parallel_model(mesh: DeviceMesh) -> gpt.GPT:
     model = gpt.build()
     thinnet.DropoutRNG(7).bind(model)
     rows = tp.RowwiseParallel(output_layouts=Shard(1))
@@ -95,6 +100,11 @@ def sequence_parallel(mesh: DeviceMesh) -> Seen:
         "head": tp.ColwiseParallel(input_layouts=Shard(1), output_layouts=Replicate()),
     }
     tp.parallelize_module(model, mesh, plan)
+    return model
+
+
+def sequence_parallel(mesh: DeviceMesh) -> Seen:
+    model = sequence_parallel_model(mesh)
     part = Part(1, mesh.get_local_rank(), mesh.size()).positions(gpt.LENGTH // mesh.size())
     return gpt.train(model, model) | {"cuts": {**units(mesh), "drop": (0, part)}}
 
@@ -106,14 +116,19 @@ def units(mesh: DeviceMesh) -> dict[str, tuple[int, Tensor]]:
     return {name: (axis, torch.arange(whole).chunk(size)[rank]) for name, (axis, whole) in cut.items()}
 
 
-def context_parallel(order: Any, mesh: DeviceMesh) -> Seen:
+def context_parallel_model(order: Any, mesh: DeviceMesh) -> tuple[gpt.GPT, Tensor]:
+    """The model, and the positions of this rank."""
     model = gpt.build()
     thinnet.DropoutRNG(7).bind(model)
     for layer in model.layers.values():
         layer.attention.order = order
     rows = DropoutParallel(1, order=order)
     tp.parallelize_module(model, mesh, {"drop": rows, "layers.*.*_drop": rows, "layers.*.feed_forward.dropout": rows})
-    positions = ring_positions(gpt.LENGTH, order=order)
+    return model, ring_positions(gpt.LENGTH, order=order)
+
+
+def context_parallel(order: Any, mesh: DeviceMesh) -> Seen:
+    model, positions = context_parallel_model(order, mesh)
     seen = gpt.train(model, DistributedDataParallel(model), positions=positions)
     cuts = {"attention.dropout": (1, positions), "feed_forward.dropout": (0, positions), "drop": (0, positions)}
     return seen | {"cuts": cuts, "positions": positions}

@@ -1,11 +1,14 @@
 """The commands `thinnet sites` and `thinnet audit`."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
+import torch.distributed as dist
 from rich.console import Console
 from rich.text import Text
 from torch import nn
@@ -57,17 +60,19 @@ def show_recommendations(place: str, inputs: list[str], known: dict[str, Any], a
     return 0
 
 
-def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format) -> int:
+def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format, ranks: bool = False) -> int:
     """Audits a model, prints the findings and returns the exit code: 1 with findings, 0 without."""
     try:
-        with stdout_for_results(output is not Format.text):
-            allowed = _allowed(allow, inputs)
+        with stdout_for_results(output is not Format.text), process_group(ranks) as first:
+            allowed = _allowed(allow, inputs) | ({"AUD402": "the command seeds all ranks alike"} if ranks else {})
             model, given = load(place, "audit"), [example(text, "audit") for text in inputs]
             findings: Findings = on_model(
-                "audit", model, given, inputs, lambda: audit(model, *given, passes=passes, allow=allowed)
+                "audit", model, given, inputs, lambda: audit(model, *given, passes=passes, allow=allowed, ranks=ranks)
             )
     except LoadError as error:
         return _refused(error)
+    if not first:  # all ranks have the same findings
+        return int(findings.failed)
     if output is not Format.text:
         sys.stdout.write(findings.render(output) + "\n")
         return int(findings.failed)
@@ -84,6 +89,23 @@ def stdout_for_results(machine: bool) -> Iterator[None]:
         return
     with redirect_stdout(sys.stderr):
         yield
+
+
+@contextmanager
+def process_group(ranks: bool) -> Iterator[bool]:
+    """Joins the ranks that torchrun started, if asked to; yields whether this process is the first of them."""
+    if not ranks:
+        yield True
+        return
+    if int(os.environ.get("WORLD_SIZE", 1)) < 2:
+        command = "torchrun --nproc-per-node=4 -m thinnet audit ... --ranks"
+        raise LoadError(f"audit: --ranks needs several ranks; got one process. Try {command}.")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    torch.manual_seed(0)  # a factory then makes the same weights on all ranks
+    try:
+        yield dist.get_rank() == 0
+    finally:
+        dist.destroy_process_group()
 
 
 def _allowed(allow: list[str], inputs: list[str]) -> dict[str, str]:

@@ -169,7 +169,7 @@ def _part_names(tensor: Tensor) -> list[str]:
     if type(tensor) is Tensor or type(tensor) is nn.Parameter:
         return []
     if is_traceable_wrapper_subclass(tensor):
-        return list(tensor.__tensor_flatten__()[0])
+        return [name for name in tensor.__tensor_flatten__()[0] if isinstance(getattr(tensor, name), Tensor)]  # and no mesh
     held = {**getattr(tensor, "__dict__", {}), **content(tensor)}
     names = [name for name, value in held.items() if isinstance(value, Tensor)]
     return [] if not names or _has_memory(tensor) else names

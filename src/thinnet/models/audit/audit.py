@@ -9,6 +9,7 @@ from torch import nn
 
 from thinnet.methods.learned.penalty import forgotten
 from thinnet.models.audit import backward, checks, evaluation, measures
+from thinnet.models.audit import ranks as between
 from thinnet.models.audit.case import Case
 from thinnet.models.audit.checks import CHECKS
 from thinnet.models.audit.evaluation import random_in_eval
@@ -21,7 +22,7 @@ from thinnet.rng.names import unwrap
 RULES = sorted(
     {
         value
-        for module in (backward, checks, evaluation, measures)
+        for module in (backward, checks, evaluation, measures, between)
         for value in vars(module).values()
         if isinstance(value, Rule)
     },
@@ -38,6 +39,7 @@ def audit(
     allow: Mapping[str, str] | None = None,
     passes: int = 8,
     seed: int = 0,
+    ranks: bool = False,
     run: Callable[[nn.Module], Any] | None = None,
     **named: Any,
 ) -> Findings:
@@ -51,12 +53,14 @@ def audit(
             `fnmatch` over the code and the path of the module.
         passes: how often the model runs in training mode.
         seed: seed of the passes.
+        ranks: compares the ranks of one run instead: their masks, modes, rates and seeds. All ranks call it, each with its
+            batch; the model runs once in each mode, with the generators as they are.
         run: runs the model, where `model(*example, **named)` does not.
         named: keyword arguments of the call.
 
     Raises:
         TypeError: `model` is no module.
-        ValueError: there is nothing to call it with, or a reason is empty.
+        ValueError: there is nothing to call it with, a reason is empty, or `ranks` without several ranks.
 
     >>> import torch
     >>> class Head(nn.Module):
@@ -71,6 +75,9 @@ def audit(
         raise ValueError("audit: example must be what the model is called with; got none. Give inputs, or loader=.")
     if any(not isinstance(reason, str) or not reason.strip() for reason in (allow or {}).values()):
         raise ValueError("audit: allow must give a reason for each pattern; got an empty one.")
+    if ranks:
+        found = between.between_ranks(model, run or (lambda model: model(*example, **named)))
+        return Findings(_allowed(finding, allow or {}) for finding in found).by_severity()
     before = _looked_before(model)
     seen = sites(model, *example, passes=passes, seed=seed, run=run, **named)
     call = run or (lambda model: model(*example, **named))

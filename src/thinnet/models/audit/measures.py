@@ -1,14 +1,14 @@
-"""The checks of an audit that run the model again, or ask the other ranks."""
+"""The checks of an audit that run the model again."""
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from thinnet.models.audit.backward import masks_of_backward
 from thinnet.models.audit.case import Case, at
+from thinnet.models.audit.ranks import same_seed
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import trace
 from thinnet.models.trace.modules import Values
@@ -86,20 +86,4 @@ def repeated_masks(case: Case) -> Iterator[Finding]:
             yield at(site, SEEDS, evidence, "Draw from a generator of its own, such as torch.Generator.")
 
 
-RANKS = Rule("AUD402", "the same seed on all ranks", "error")
-
-
-def ranks(case: Case) -> Iterator[Finding]:
-    """Ranks of one run that draw the same masks for different samples."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return
-    states: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, hash(bytes(torch.get_rng_state().numpy())))
-    addressed = all(getattr(m, "context", None) is not None for m in case.model.modules() if hasattr(m, "context"))
-    drawn = any(site.op not in ADDRESSED for site in case.sites if site.on_in_train)
-    if len(states) > 1 and len(set(states)) == 1 and (drawn or not addressed):
-        evidence = f"All {len(states)} ranks have the same generator state: they drop the same units of different samples."
-        yield Finding(RANKS, "", None, evidence, "Seed with the rank, or address the masks: rng.at(step, samples=ids).")
-
-
-MEASURES = (variance_shift, masks_of_backward, repeated_masks, ranks)
+MEASURES = (variance_shift, masks_of_backward, repeated_masks, same_seed)

@@ -24,10 +24,12 @@ from thinnet.models.trace.draws import drawn_by
 from thinnet.models.trace.lines import calling_lines
 from thinnet.models.trace.modules import Modules
 from thinnet.models.trace.noise import Noise, together
-from thinnet.models.trace.record import ADDRESSED, Draw, SiteId
+from thinnet.models.trace.record import ADDRESSED, Draw, SiteId, sketch
 
 Made = tuple[str, Draw | None, float]  # the last operation that wrote, the draw that it used, and the number it scaled by
 NOTHING: Made = ("", None, 1.0)
+ADDRESS = ("rate", "seed", "step", "site", "samples", "units", "heads", "first_query", "first_key")
+FUSED = ("aten::native_dropout", "aten::_fused_dropout")  # which return data, and the mask
 REDRAWN = 0x5EED  # a seed that differs from that of a pass
 
 
@@ -162,6 +164,7 @@ class Draws(TorchDispatchMode):
             draw.factors.append(factor)
             draw.met = met if call.name in uses.PRODUCTS else 0
             draw.made = call.outputs[0] if self.hold and call.outputs else None
+            draw.data = sketch(call.data[0]) if self.digests and call.data else ()
 
     def returned(self, out: Any) -> None:
         """Notes what the model returns."""
@@ -232,9 +235,11 @@ def redraw(call: Operation, noise: Noise, redrawn: Redrawn) -> Any:
 
 
 def digest(call: Operation) -> int:
-    """Returns a checksum of the numbers that were drawn, or of the key of a mask."""
+    """Returns a checksum of the numbers that were drawn, or of the address of a mask; the same in each process."""
     if call.name in ADDRESSED:
-        key = [call.argument(part) for part in ("rate", "seed", "step", "site", "samples")]
-        return hash(tuple(None if part is None else tuple(part.flatten().tolist()) for part in key))
-    storage = call.outputs[0].cpu().untyped_storage()
+        key = [call.argument(part) for part in ADDRESS]
+        values = [part.flatten().tolist() if isinstance(part, Tensor) else part for part in key]
+        return zlib.crc32(repr(values).encode())
+    made = call.outputs[-1 if call.name in FUSED else 0]
+    storage = getattr(made, "_local_tensor", made).cpu().untyped_storage()  # of a DTensor
     return zlib.crc32(ctypes.string_at(storage.data_ptr(), storage.nbytes()))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 SiteId = tuple[str, tuple[str, ...]]  # the path of a module and the calling lines
@@ -18,6 +19,13 @@ KINDS = {
     "seeds": "reseeding",
     "calls": "multiplicative noise",
 }
+
+
+def sketch(x: Tensor, numbers: int = 64) -> tuple[float, ...]:
+    """Returns the sizes of a tensor and some of its numbers, evenly spaced; of a DTensor, those of the part here."""
+    x = getattr(x, "_local_tensor", x).detach()
+    places = torch.linspace(0, max(0, x.numel() - 1), min(numbers, x.numel()), device=x.device).long()
+    return *map(float, x.shape), *x.reshape(-1)[places].double().tolist()
 
 
 @dataclass(eq=False)
@@ -108,6 +116,7 @@ class Draw:
         feeds: how many outputs the model's last layer has, if that layer reads what the use made; else 0.
         digest: a checksum of the numbers, where the trace asks for it.
         made: the tensor that its use made, where the trace asks for it.
+        data: some numbers of what the noise meets, where the trace takes checksums.
     """
 
     op: str
@@ -133,6 +142,7 @@ class Draw:
     feeds: int = 0
     digest: int = 0
     made: Tensor | None = None
+    data: tuple[float, ...] = ()
 
     @property
     def site(self) -> SiteId:
