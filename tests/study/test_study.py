@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from processes import answer_ctrl_c
+from rich.console import Console
 
 from thinnet.study.data.preparing import prepare
 from thinnet.study.data.tables import read_table
 from thinnet.study.design.configuration import DROPOUT, Configuration, TrialKey
 from thinnet.study.design.plan import Plan
+from thinnet.study.study import conduct
 from thinnet.study.training.network import seeded_network
 from thinnet.study.training.perceptron import perceptron
 from thinnet.study.training.trial import CURVES, run_trial, train
@@ -135,6 +138,16 @@ def test_damaged_weights_do_not_count(study: Callable, csv: Path, tmp_path: Path
     assert study(*command).result() == first.result()
     assert set(load_weights(half)) == {"best", "last"}
     assert [path.stat().st_mtime_ns for path in whole] == stamps
+
+
+def test_the_budget_counts_from_before_the_data_were_read(request_of: Callable, csv: Path, tmp_path: Path):
+    """An hour of reading leaves nothing of half an hour: one whole round, and no more."""
+    plan = Plan(rates=(0.3,), epochs=2, hidden=(8,))
+    asked = replace(request_of(csv, "label", plan, tmp_path / "out"), budget=1800.0)
+    assert (
+        conduct(replace(asked, started=time.monotonic() - 3600, out=tmp_path / "late"), Console(quiet=True)).results.seeds == 1
+    )
+    assert conduct(asked, Console(quiet=True)).results.seeds == 3
 
 
 def test_budget_stops_after_a_whole_round_and_a_later_run_resumes(study: Callable, csv: Path, tmp_path: Path):

@@ -1,7 +1,8 @@
 """What is asked of a study: the same for the command and for `thinnet.study.run`."""
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ class Request:
         storage: the URL of the database that workers share; None for SQLite in the folder.
         on: where workers start: ray or slurm; None for processes of this machine.
         address: of the cluster of Ray.
+        started: when the run began, before the data were read; the budget counts from there.
     """
 
     problem: Opened
@@ -45,6 +47,7 @@ class Request:
     storage: str | None = None
     on: str | None = None
     address: str | None = None
+    started: float = field(default_factory=time.monotonic)
 
 
 def requested(
@@ -80,6 +83,7 @@ def requested(
     Raises:
         StudyError: an option, or what the file holds.
     """
+    started = time.monotonic()
     seeds = seeds_for(file) if seeds is None else seeds
     for option, value, least in (("--seeds", seeds, 1), ("--jobs", jobs, 1 if storage is None else 0)):
         if value < least:
@@ -108,4 +112,4 @@ def requested(
     problem = open_problem(file, target, kinds, task, weights)
     plan = plan_of(problem.settings(), given, **more)
     folder = folder_of(file) if out is None else out
-    return Request(problem, plan, seeds, limit, jobs, folder, command, log, asked, storage, on, address)
+    return Request(problem, plan, seeds, limit, jobs, folder, command, log, asked, storage, on, address, started)

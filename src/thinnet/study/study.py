@@ -44,6 +44,8 @@ from thinnet.study.workers.runner import run
 from thinnet.study.workers.store import Store
 
 USER = "study"
+TRAINED = 0.85
+"""The share of a time limit after which no more trials are awaited: the tests and the report take the rest."""
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,12 @@ def conduct(request: Request, err: Console) -> Study:
 
 def _begun(request: Request, err: Console) -> tuple[Request, Dataset, Store]:
     """Read the data, and open the store; return the request with what its time limit allows."""
-    started = time.monotonic()
     with err.status("reading the data"):
         data = request.problem.dataset(request.plan.seed)
         fabric_for(request.plan)
         request = replace(request, plan=advised(data, request.plan))
         check_configurations(data, request.plan)
-        request, data = _limited(request, data, started)
+        request, data = _limited(request, data)
         store = Store(request.out, identity(data, request.plan), request.storage)
         if request.storage is not None and request.asked is not None:
             announce(store, request.asked, request.plan, request.seeds)
@@ -162,15 +163,15 @@ def identity(data: Dataset, plan: Plan) -> dict[str, Any]:
     return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | settings | made_by))
 
 
-def _limited(request: Request, data: Dataset, started: float) -> tuple[Request, Dataset]:
-    """Return what the time limit allows, with the seconds that are left, and a warning that says so."""
-    asked, plan, left = request.plan, request.plan, None
+def _limited(request: Request, data: Dataset) -> tuple[Request, Dataset]:
+    """Return what the time limit allows, and a warning that says so."""
+    asked, plan = request.plan, request.plan
     if request.budget is not None:
-        left = max(request.budget - (time.monotonic() - started), 0.1 * request.budget)
+        left = max(request.budget - (time.monotonic() - request.started), 0.1 * request.budget)
         plan = within(left, data, asked, request.seeds, request.jobs, request.out)
     words = limits_in_words(plan, asked, data)
     limited = data.limited(plan.rows)
-    return replace(request, plan=plan, budget=left), replace(limited, warnings=(*data.warnings, *([words] if words else [])))
+    return replace(request, plan=plan), replace(limited, warnings=(*data.warnings, *([words] if words else [])))
 
 
 def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
@@ -191,7 +192,8 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
         seconds = seconds_per_row(data, plan) * plan.epochs * len(data.development) * (total - before) / max(request.jobs, 1)
         err.print(f"{counted(total - before, 'trial')} of {counted(plan.epochs, 'epoch')}: about {duration(seconds)}")
     workers = workers_for(request, store, data, total - before, err)
-    with closing(run(data, plan, store, request.seeds, workers, request.budget)) as trials:
+    budget = None if request.budget is None else TRAINED * request.budget - (time.monotonic() - request.started)
+    with closing(run(data, plan, store, request.seeds, workers, budget)) as trials:
         watched = logged(trials, finished.values(), store.folder) if request.log else trials
         show_progress(watched, before, total)
     have = losses(store.finished().values())
