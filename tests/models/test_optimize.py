@@ -354,6 +354,16 @@ def test_notes_say_why_a_site_has_no_chain() -> None:
     assert type(model[1]) is nn.Dropout
 
 
+def test_a_shared_layer_starts_one_chain() -> None:
+    shared = nn.Linear(16, 16)
+    model = nn.Sequential(shared, nn.ReLU(), nn.Dropout(0.5), shared, nn.GELU(), nn.Dropout(0.5))
+    edit = thinnet.optimize(model, X)
+    assert [change.place for change in edit] == ["2"]
+    assert edit.notes == ("5 is not fused: 0 starts another chain",)
+    edit.undo()
+    assert "forward" not in vars(shared)
+
+
 @pytest.mark.parametrize(
     ("call", "kind", "rule"),
     [

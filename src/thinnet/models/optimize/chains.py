@@ -73,6 +73,7 @@ def chains(model: nn.Module, call: Callable[[], Any], leave: Sequence[str], seed
         record = trace(model, call, level="functions", whole=lambda module: module in sites or isinstance(module, PRODUCERS))
     found: dict[str, Found] = {}
     reasons: dict[str, str] = {}
+    starts: dict[str, str] = {}
     for node in record.nodes:
         if node.module not in sites or node.name in reasons:
             continue
@@ -80,6 +81,8 @@ def chains(model: nn.Module, call: Callable[[], Any], leave: Sequence[str], seed
             if any(matches(node.name, pattern) for pattern in leave):
                 raise Obstacle("excluded by leave=")
             chain = _chain(record, node)
+            if chain.start is not None and starts.setdefault(chain.start.place, node.name) != node.name:
+                raise Obstacle(f"{chain.start.place} starts another chain")
             if found.setdefault(node.name, chain) != chain:
                 raise Obstacle("it runs several times, in different chains")
         except Obstacle as obstacle:

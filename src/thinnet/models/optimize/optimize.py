@@ -102,4 +102,4 @@ def _piece(model: nn.Module, chain: Found, held: Any) -> Piece:
     if chain.start is not None:
         writes.append(HandingOver(model.get_submodule(chain.start.place), chain.start.inside, fusion).write())
     text = f"{' + '.join(chain.steps)} in one pass; {describe(site)}"
-    return Piece(chain.site, [Change("~", chain.site, text, writes)], fusion)
+    return Piece(chain.site, [Change("~", chain.site, text, writes)], fusion)  # pyright: ignore[reportArgumentType]

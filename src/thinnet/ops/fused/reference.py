@@ -113,8 +113,8 @@ def fused_norm(
 ) -> tuple[Tensor, Tensor]:
     """Defines `thinnet::fused_norm`."""
     h = (_wide(residual) + dropped(_wide(x), where)).to(x.dtype).contiguous()  # type: ignore[arg-type]
-    wide = (None if each is None else _wide(each) for each in (weight, bias))
-    return normalised(_wide(h), *wide, eps, rms).to(x.dtype).contiguous(), h
+    scale, shift = (None if each is None else _wide(each) for each in (weight, bias))
+    return normalised(_wide(h), scale, shift, eps, rms).to(x.dtype).contiguous(), h
 
 
 def fused_norm_backward(
