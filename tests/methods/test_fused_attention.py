@@ -91,6 +91,29 @@ def test_masks_and_biases_equal_the_reference(path: str) -> None:
     assert_agrees(*(torch.autograd.grad(y, [*x, bias]) for y in found))
 
 
+@pytest.mark.parametrize("path", COMPILED)
+def test_a_query_that_would_lose_all_keys_that_a_mask_leaves_it_loses_none(path: str) -> None:
+    x = inputs((1, 2, 1, 130, 450, 16, 8))
+    allowed = torch.zeros(1, 1, 130, 450, dtype=torch.bool)
+    allowed[..., 400], allowed[..., 7] = True, True
+    logits = torch.zeros(130, 450).where(allowed, -torch.inf)
+    for mask in (allowed, logits):
+        assert_agrees(*both(path, x, 45000, mask=mask, renormalised=True))
+
+
+@pytest.mark.parametrize("path", COMPILED)
+def test_every_number_is_written(path: str) -> None:
+    """Memory that nobody has written is NaN here."""
+    torch.use_deterministic_algorithms(True)
+    try:
+        for name in ("plain", "heads", "no keys", "packed", "window"):
+            given, options = CASES[name]
+            x = inputs(**given)
+            assert_agrees(*both(path, x, 20000, **options))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_that_share_a_head_agree(threads: int) -> None:
     x, before = inputs((1, 1, 1, 300, 400, 32, 32)), torch.get_num_threads()
@@ -363,7 +386,7 @@ def test_denormal_weights_are_zeros_and_the_mode_of_the_processor_stays() -> Non
 
 def test_bad_input_is_refused() -> None:
     q, k, v = (torch.randn(2, 4, 6, 8) for _ in range(3))
-    beyond = torch.tensor([0, 7])
+    beyond, before, back = torch.tensor([0, 7]), torch.tensor([2, 6]), torch.tensor([0, 4, 2, 6])
     wrong = (
         (ValueError, "Set enable_gqa=True", (q, k[:, :2], v[:, :2]), {}),
         (ValueError, "where G divides H", (q, k[:, :3], v[:, :3]), {"enable_gqa": True}),
@@ -372,12 +395,9 @@ def test_bad_input_is_refused() -> None:
         (TypeError, "must be a dense floating-point tensor", (q.long(), k, v), {}),
         (ValueError, "method must be one of", (q, k, v), {"method": "Dropout"}),
         (ValueError, "starts of queries and of keys", (q[:1], k[:1], v[:1]), {"query_starts": torch.tensor([0, 6])}),
-        (
-            RuntimeError,
-            "must ascend",
-            (q[:1], k[:1], v[:1]),
-            {"query_starts": beyond, "key_starts": beyond},
-        ),
+        (RuntimeError, "must ascend", (q[:1], k[:1], v[:1]), {"query_starts": back, "key_starts": back}),
+        (ValueError, "end with the 6 rows", (q[:1], k[:1], v[:1]), {"query_starts": beyond, "key_starts": beyond}),
+        (ValueError, "must begin with 0", (q[:1], k[:1], v[:1]), {"query_starts": before, "key_starts": before}),
         (ValueError, r"in \[0, 1\)", (q, k, v), {"method": "DropKey", "p": 1.0}),
     )
     for error, text, given, options in wrong:

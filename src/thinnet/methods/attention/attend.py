@@ -130,7 +130,7 @@ class WeightsSite(Site):
             y = placed_as(x, attend(key, *parts, **here))  # type: ignore[arg-type]
         else:
             key = self.key(x)
-            of_heads = {} if factors is None else {"head_scale": factors(x)}
+            of_heads: dict[str, Any] = {} if factors is None else {"head_scale": factors(x)}
             return attend(key, x, k, v, **options, **of_heads, **self.fused(), **self._heads(x, options))
         return y if factors is None else y * factors(x)[..., None, None].to(y.dtype)
 

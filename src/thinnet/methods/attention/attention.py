@@ -5,7 +5,8 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.overrides import _is_torch_function_mode_enabled, handle_torch_function
+from torch._C import _is_torch_function_mode_enabled
+from torch.overrides import handle_torch_function
 
 from thinnet.methods.attention import drop_head
 from thinnet.methods.attention.attend import attend

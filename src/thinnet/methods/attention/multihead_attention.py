@@ -223,7 +223,7 @@ class MultiheadAttention(nn.Module):
         if site is None and not need_weights:
             y = attend(None, q, k, v, mask=mask, is_causal=causal)
             return y if drop is None else drop(y), None
-        whole = weights if need_weights else softmax(logits(q, k, mask, causal, None), mask is not None)
+        whole = weights if weights is not None else softmax(logits(q, k, mask, causal, None), mask is not None)
         noisy = whole if site is None else site(whole) if heads is None else heads.apply(site, whole)
         return noisy @ v if drop is None else drop(noisy @ v), weights
 

@@ -113,3 +113,7 @@ def check(function: str, q: Tensor, k: Tensor, v: Tensor, query_starts: Tensor |
     if (query_starts is None) != (key_starts is None) or (query_starts is not None and q.shape[0] != 1):
         rule = "packed sequences need the starts of queries and of keys, and a batch of 1"
         raise ValueError(f"{function}: {rule}; got shape {shapes[0]}. Pass both, and q as (1, H, T, D).")
+    for name, starts, x in (("query_starts", query_starts, q), ("key_starts", key_starts, k)):
+        if starts is not None and plain(x) and plain(starts) and (int(starts[0]), int(starts[-1])) != (0, x.shape[2]):
+            rule = f"{name} must begin with 0 and end with the {x.shape[2]} rows"
+            raise ValueError(f"{function}: {rule}; got {int(starts[0])} and {int(starts[-1])}. Slice the rows first.")

@@ -44,7 +44,7 @@ def whole_kernel(
             masked = None if mask is None else mask + b * m_b + h * m_h
             live = halves(drawn[j]) >= threshold
             z = logits(zeros, tl.zeros((32, 16), tl.float32), masked, rows, at - start, T, S, positions, at, m_row, m_column,
-                       0.0, low, high, live, rows < T, MASK, True)  # fmt: skip
+                       0.0, low, high, live, rows < T, MASK, True)  # fmt: skip  # pyright: ignore[reportArgumentType]
             kept = tl.maximum(kept, tl.max((z > float("-inf")).to(tl.int32), 1)[:, None])  # pyright: ignore[reportArgumentType, reportCallIssue]
     at_rows = whole + (batch * H + h) * QUERY_ROWS + begin + rows
     tl.store(at_rows[:, None], 1 - kept, mask=(rows < T)[:, None])
