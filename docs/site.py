@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 PAGES, SITE = ROOT / "build" / "pages", ROOT / "build" / "site"
-SHOWN = {".png", ".svg", ".html", ".css"}  # a browser shows these as they are
+SHOWN = {".png", ".svg", ".html", ".css", ".js"}  # a browser shows these as they are
 OTHER_PAGES = ("CHANGELOG.md", "CONTRIBUTING.md")  # in the root of the repository
 FENCE = re.compile(r"^( *```.*?^ *```)", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^<!-- file: (\S+) -->$", re.MULTILINE)  # a code host shows the link next to it

@@ -125,6 +125,8 @@ class LayerDrop(Site):
     def tie(self, x: Tensor, index: int) -> Tensor:
         """Returns a copy of `x` that gives the parameters of the skipped layer `index` gradients of zero.
 
+        In a loop of your own:
+
             for index, kept in enumerate(layers.decide()):
                 x, state = layers[index](x, state) if kept else (layers.tie(x, index), state)
         """
