@@ -8,7 +8,7 @@ import numpy as np
 from thinnet.study.data.dataset import Dataset, Split
 from thinnet.study.data.tasks import Regression
 
-VALIDATION_ROWS, TEST_ROWS = 400, 5000
+VALIDATION_ROWS, TEST_ROWS = 400, 2000
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def one_input(x: np.ndarray) -> np.ndarray:
 
 FUNCTIONS = {
     "toy": Function("sin(π x₁) + x₂²", two_inputs, inputs=2, noise=1.0, samples=60),
-    "regression": Function("sin(1.5 π x) + x / 2", one_input, inputs=1, noise=0.7, samples=30),
+    "regression": Function("sin(1.5 π x) + x / 2", one_input, inputs=1, noise=0.5, samples=30),
 }
 
 
@@ -52,7 +52,7 @@ def sampled(name: str, seed: int) -> Dataset:
     Example:
         >>> data = sampled("toy", seed=0)
         >>> data.train.x.shape, len(data.validation), len(data.test)
-        ((60, 2), 400, 5000)
+        ((60, 2), 400, 2000)
     """
     function = FUNCTIONS[name]
     generator = np.random.default_rng(seed)
