@@ -6,7 +6,20 @@ from collections.abc import Callable
 import torch
 from rich.console import Console
 
-from benchmarks import attention, attention_memory, inference, methods, neighbours, noise, recurrent, step, tables, thin, units
+from benchmarks import (
+    attention,
+    attention_memory,
+    inference,
+    methods,
+    neighbours,
+    noise,
+    recurrent,
+    scale,
+    step,
+    tables,
+    thin,
+    units,
+)
 from benchmarks.measure import write
 
 BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
@@ -17,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], list[dict[str, object]]]] = {
     "neighbours": neighbours.rows,
     "memory": noise.memory,
     "methods": methods.rows,
+    "scale": scale.rows,
     "units": units.rows,
     "recurrent": recurrent.rows,
     "thin": thin.rows,

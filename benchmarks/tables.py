@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import thin_tables
+from benchmarks import scale, thin_tables
 from benchmarks.markdown import load, table, times
 from benchmarks.measure import RESULTS
 
@@ -219,6 +219,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "concrete": concrete,
     "learned_rates": learned_rates,
     "inference": inference,
+    "scale": scale.points,
+    "scale_models": scale.models,
     "thin": thin_tables.thin,
     "thin_short": thin_tables.short,
     "thin_groups": thin_tables.thin_groups,
