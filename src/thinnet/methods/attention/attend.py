@@ -134,7 +134,7 @@ class WeightsSite(Site):
             return attend(key, x, k, v, **options, **of_heads, **self.fused(), **self._heads(x, options))
         return y if factors is None else y * factors(x)[..., None, None].to(y.dtype)
 
-    def _heads(self, q: Tensor, options: dict[str, Any]) -> dict[str, Tensor]:
+    def _heads(self, q: Tensor, options: dict[str, Any]) -> dict[str, Any]:
         """Returns the numbers of the heads of this rank, where the ranks share the heads."""
         if self.part is None:
             return {}

@@ -121,7 +121,7 @@ class Call:
         """Returns the result of the call with the mask, the rate and the mode of a site."""
         if self.function not in (ATTENTION, attention):
             return site(self.given["input"])
-        given: dict[str, Any] = {OURS.get(name, name): value for name, value in self.given.items() if name not in OF_SITE}
+        given: dict[str, Any] = {OURS.get(name) or name: value for name, value in self.given.items() if name not in OF_SITE}
         q, k, v = (given.pop(name) for name in ("q", "k", "v"))
         kept = torch.compiler.is_compiling() or capturing(q.device)  # captured code must not depend on the current rate
         if not site.training or (site.p == 0 and not kept):
