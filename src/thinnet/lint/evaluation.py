@@ -56,12 +56,16 @@ def is_model(tree: Tree, call: cst.Call) -> bool:
     )
 
 
+SWITCHED = ("switched", 0)
+"""Where a tree remembers whose mode its file sets."""
+
+
 def is_switched(tree: Tree, call: cst.Call) -> bool:
     """Returns whether the file sets the mode of what a call calls: then it is a model, whatever its name."""
-    if "switched" not in tree.memory:
+    if SWITCHED not in tree.memory:
         calls = method_calls(tree, tree.module, "train")
-        tree.memory["switched"] = {tree.code(receiver(each)) for each in calls if not each.args}
-    return tree.code(model_of(call)) in tree.memory["switched"]
+        tree.memory[SWITCHED] = {tree.code(receiver(each)) for each in calls if not each.args}
+    return tree.code(model_of(call)) in tree.memory[SWITCHED]
 
 
 def _is_part(tree: Tree, func: cst.Attribute) -> bool:
