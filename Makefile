@@ -33,6 +33,7 @@ check: setup
 	$(VENV)/bin/pyright
 	$(RUN) -m docs.generate --check
 	$(RUN) -m docs.playground
+	$(RUN) -m docs.api_changes
 
 # Updates the generated files, and builds the site: `python3 -m http.server -d build/site` shows it.
 docs: setup

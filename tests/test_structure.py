@@ -26,7 +26,7 @@ FLOORS = [
     ("inference",),
     ("benchmark", "diagnosis", "study"),
     ("sklearn", "reproductions"),
-    ("doctor",),
+    ("doctor", "pytest_plugin"),
     ("cli", "__main__"),
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
