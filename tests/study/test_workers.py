@@ -82,7 +82,7 @@ def test_workers_that_die_lose_the_network_or_have_a_wrong_clock(server: int, al
     expected = numbers(ended(command(*slow, "--json", "--jobs", 1, "--out", tmp_path / "alone")))
     creator = command(*slow, "--json", "--jobs", 0, "--storage", url, "--out", tmp_path / "out")
     prefix = ("faketime", "-f", "+1h") if shutil.which("faketime") else ()
-    killed, cut = command("work", "--storage", url), command("work", "--storage", through, "--wait", "5s")
+    killed, cut = command("work", "--storage", url), command("work", "--storage", through)
     wait_until(lambda: reached(url, running=1) and len(state(url)["workers"]) == 2)
     killed.send_signal(signal.SIGKILL)
     proxy.down()
@@ -236,6 +236,23 @@ def test_bad_databases_are_refused_and_stay_as_they_are(study: Callable, tmp_pat
     assert (outcome.code, "--on: workers elsewhere must share a database" in outcome.err) == (2, True)
     with pytest.raises(StudyError, match="the database must hold the study"):
         Store.join(tmp_path / "w", f"sqlite:///{tmp_path / 'empty.db'}", "thinnet-1")
+
+
+def test_a_store_of_an_earlier_version_is_refused_and_stays_as_it_is(study: Callable, tmp_path: Path):
+    folder = tmp_path / "out"
+    assert study("wine", "--seeds", "1", "--epochs", "1", "--out", folder).code == 0
+    with closing(sqlite3.connect(folder / DATABASE)) as database, database:  # before results had a table, and a version
+        database.execute("DROP TABLE thinnet_trial")
+        database.execute("DROP TABLE thinnet_source")
+        (identity,) = database.execute("SELECT value_json FROM study_user_attributes WHERE key = 'identity'").fetchone()
+        earlier = json.dumps({name: value for name, value in json.loads(identity).items() if name != "schema"})
+        database.execute("UPDATE study_user_attributes SET value_json = ? WHERE key = 'identity'", (earlier,))
+    before = (folder / DATABASE).read_bytes()
+    outcome = study("wine", "--seeds", "1", "--epochs", "1", "--out", folder)
+    assert outcome.code == 2
+    assert "the study must be of this version of the store, 2; got" in outcome.err
+    assert "a study of version 1. Choose another --out, or install the version of thinnet that began it." in outcome.err
+    assert (folder / DATABASE).read_bytes() == before
 
 
 def test_status_is_shown_as_a_table_and_as_json(study: Callable, tmp_path: Path):

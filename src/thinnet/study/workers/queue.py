@@ -19,6 +19,9 @@ from thinnet.study.workers.records import LOST, patient
 HEARTBEAT, GRACE, RETRIES = 10, 30, 10
 """Seconds between two signs of life of a worker, after how many a trial is given to another one, and how often."""
 
+POOL = {"pool_size": 1, "max_overflow": 4}
+"""A worker keeps one connection: a server of PostgreSQL takes 100 unless told otherwise."""
+
 PLANNED = "planned"
 """Marks what a study has asked for: Optuna makes trials up where the queue is empty."""
 
@@ -32,7 +35,7 @@ class Storage(RDBStorage):
             warnings.simplefilter("ignore", ExperimentalWarning)
             super().__init__(
                 url,
-                engine_kwargs={"pool_pre_ping": True, "connect_args": arguments},
+                engine_kwargs={"pool_pre_ping": True, "connect_args": arguments, **POOL},
                 heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),

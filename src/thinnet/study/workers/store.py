@@ -22,8 +22,9 @@ from thinnet.study.workers.records import Records, patient
 
 DATABASE, LOCK, PARTIAL, ELSEWHERE = "study.db", "study.lock", "study.db.partial", "study.url"
 NAME, DONE = "thinnet", "done"
-SCHEMA = {"schema": 2}
-"""Part of every identity: a store of another schema belongs to another version."""
+VERSION = "schema"
+SCHEMA = {VERSION: 2}
+"""Part of every identity: version 1 had no table of results. Its trials are not read: run the study again, or its version."""
 
 
 class Store:
@@ -89,7 +90,10 @@ class Store:
         store = cls.__new__(cls)
         store._lock = None
         folder.mkdir(parents=True, exist_ok=True)
-        if name not in optuna.get_all_study_names(storage=storage_at(url)):
+        probe = storage_at(url)
+        names = optuna.get_all_study_names(storage=probe)
+        probe.engine.dispose()
+        if name not in names:
             raise StudyError(
                 "--storage", "the database must hold the study", f"{name!r} is not in it", "Start the study first."
             )
@@ -212,17 +216,24 @@ def _refuse_foreign(folder: Path) -> None:
         got = f"{where}, which holds {min(others)!r}"
         raise StudyError("--out", "the folder must be new, empty or a study's", got, advice)
     if DATABASE in names:
-        if NAME not in _studies(folder / DATABASE):
+        identity = _identity(folder / DATABASE)
+        if identity is None:
             raise StudyError("--out", f"{DATABASE} must be a study of thinnet", f"another file in {where}", advice)
+        if (theirs := identity.get(VERSION, 1)) != (ours := SCHEMA[VERSION]):
+            rule, got = f"the study must be of this version of the store, {ours}", f"{where}, a study of version {theirs}"
+            raise StudyError("--out", rule, got, "Choose another --out, or install the version of thinnet that began it.")
 
 
-def _studies(path: Path) -> list[str]:
-    """Return the names of the studies in a file, which stays as it is."""
+def _identity(path: Path) -> dict[str, Any] | None:
+    """Return the identity of the study in a file, which stays as it is; None if there is none."""
+    query = (
+        "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) WHERE study_name = ? AND key = 'identity'"
+    )
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return [name for (name,) in connection.execute("SELECT study_name FROM studies")]
-    except sqlite3.DatabaseError:
-        return []
+            return json.loads(connection.execute(query, (NAME,)).fetchone()[0])
+    except (sqlite3.DatabaseError, TypeError):
+        return None
 
 
 def _refuse_moved(folder: Path, where: str) -> None:
