@@ -13,10 +13,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from optuna.exceptions import StorageInternalError
 from postgres import BINARIES, Proxy, postgres
 from processes import environment
 from typer.testing import CliRunner
 
+from benchmarks.workers import simulated
 from thinnet.cli import app
 from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey
 from thinnet.study.design.plan import StudyError
@@ -208,6 +210,44 @@ def test_a_queue_holds_each_trial_once_and_takes_back_what_ran(tmp_path: Path):
         pass
     assert sorted(taken) == sorted(keys)
     store.close()
+
+
+def test_a_worker_outlives_a_database_that_is_gone_when_it_tells_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = Store(tmp_path / "out", LOCAL)
+    store.queue.put([TrialKey(BASELINE, 0)])
+
+    def gone(*_: object) -> None:
+        raise StorageInternalError
+
+    def work(key: TrialKey) -> float:
+        for each in ("get_trial", "set_trial_state_values"):
+            monkeypatch.setattr(type(store.study._storage), each, gone)
+        return 0.5
+
+    assert store.queue.take(work)
+    monkeypatch.undo()
+    assert store.queue.counts() == {"waiting": 0, "running": 1}  # it expires, and its result is found
+    store.close()
+
+
+def test_trials_run_in_order_in_one_process_and_workers_do_not_all_want_the_first(tmp_path: Path):
+    store, keys = Store(tmp_path / "out", LOCAL), [TrialKey(BASELINE, seed) for seed in range(4)]
+    store.queue.put(keys)
+    claimed = [store.queue._claim() for _ in range(3)]
+    assert len({*claimed, None}) == 4 and claimed[0] == min(each for each in claimed if each is not None)
+    store.queue.reset()
+    store.queue.put(keys)
+    taken: list[TrialKey] = []
+    while store.queue.take(lambda key: taken.append(key) or 0.5):
+        pass
+    assert sorted(taken) == keys and taken[1:] == sorted(taken[1:])  # the one that was left, then those put back
+    store.close()
+
+
+@pytest.mark.parametrize(("workers", "expected"), [(1, 1 / 1.1), (4, 4 / 1.1), (1_000, 1 / 0.05)])
+def test_simulated_workers_are_limited_by_training_and_then_by_the_storage(workers: int, expected: float):
+    found = simulated(workers, training=1.0, alone=0.1, serial=0.05)
+    assert found == pytest.approx(expected, rel=0.01)
 
 
 def test_a_worker_that_looks_for_a_trial_holds_the_lock_of_sqlite(tmp_path: Path):
