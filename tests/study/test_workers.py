@@ -219,14 +219,21 @@ def test_a_worker_outlives_a_database_that_is_gone_when_it_tells_the_result(tmp_
     def gone(*_: object) -> None:
         raise StorageInternalError
 
+    def breaks(key: TrialKey) -> float:
+        work(key)
+        raise StorageInternalError
+
     def work(key: TrialKey) -> float:
         for each in ("get_trial", "set_trial_state_values"):
             monkeypatch.setattr(type(store.study._storage), each, gone)
         return 0.5
 
-    assert store.queue.take(work)
-    monkeypatch.undo()
-    assert store.queue.counts() == {"waiting": 0, "running": 1}  # it expires, and its result is found
+    for trained, told in ((work, True), (breaks, False)):
+        assert store.queue.take(trained) is told
+        monkeypatch.undo()
+        assert store.queue.counts() == {"waiting": 0, "running": 1}  # it expires, and its result is found
+        store.queue.reset()
+        store.queue.put([TrialKey(BASELINE, 0)])
     store.close()
 
 

@@ -138,13 +138,12 @@ class Queue:
 
         try:
             self.study.optimize(objective, n_trials=1, catch=(Unplanned,))
-        except LOST:  # a result is stored already; its trial expires and is found finished
-            return finished
-        except (
-            Exception
-        ):  # another worker has told the result first, or Optuna fails where it cannot tell it: both are harmless
-            if not finished:
+        except Exception as error:
+            # A result is stored already, and a trial without one expires. Optuna raises errors of its own where it cannot tell
+            # a result: another worker has told it first, or the database cannot be reached.
+            if not finished and not _is_lost(error):
                 raise
+            return finished
         return True
 
     def _claim(self) -> int | None:
@@ -169,6 +168,13 @@ def key_of(row: FrozenTrial) -> TrialKey:
     params = dict(row.system_attrs.get("fixed_params") or row.params)
     seed = params.pop("seed")
     return TrialKey(Configuration(**params), seed)
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    """Return whether an error, or one that it followed, is that of a database that cannot be reached."""
+    while error is not None and not isinstance(error, LOST):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
