@@ -41,7 +41,8 @@ class DropoutParallel(ParallelStyle):
             raise ValueError(f"{rule}; got {dim!r}. Axis 0 counts samples: give each rank its ids, rng.at(step, samples=ids).")
         if order not in ("contiguous", "zigzag"):
             raise ValueError(f'DropoutParallel: order must be "contiguous" or "zigzag"; got {order!r}.')
-        self.dim, self.order = dim, order
+        self.dim = dim
+        self.order: Order = order
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
         if not isinstance(module, Site):

@@ -126,8 +126,8 @@ class WeightsSite(Site):
         if "apply_noise" in vars(self):  # exact averages take the place of the noise
             y = self._unfused(x, k, v, **options)
         elif is_sharded(x):
-            key, *parts, here = local_parts(self.key(x), x, k, v, {**options, **self.fused()})  # type: ignore[arg-type]
-            y = placed_as(x, attend(key, *parts, **here))  # type: ignore[arg-type]
+            key, x_here, k_here, v_here, here = local_parts(self.key(x), x, k, v, {**options, **self.fused()})  # type: ignore[arg-type]
+            y = placed_as(x, attend(key, x_here, k_here, v_here, **here))  # type: ignore[arg-type]
         else:
             key = self.key(x)
             of_heads: dict[str, Any] = {} if factors is None else {"head_scale": factors(x)}

@@ -32,11 +32,11 @@ def local_parts(key: NoiseKey | None, q: "DTensor", k: "DTensor", v: "DTensor", 
     if Shard(3) in q.placements:
         raise TypeError(f"{function}: q must not be cut along its features; got {q.placements}. Cut the heads, axis 1.")
     group = q.shape[1] // k.shape[1]
-    k, v = (x.repeat_interleave(group, 1) if group > 1 else x for x in (k, v))  # cut as the heads of q are
+    whole: list[Any] = [x.repeat_interleave(group, 1) if group > 1 else x for x in (k, v)]  # cut as the heads of q are
     theirs = [Replicate() if place == Shard(2) else place for place in q.placements]
     summed = [Partial() if place == Shard(2) else place for place in q.placements]  # each rank has a part of their gradients
     local = q.to_local()
-    keys, values = (x.redistribute(placements=theirs).to_local(grad_placements=summed) for x in (k, v))
+    keys, values = (x.redistribute(placements=theirs).to_local(grad_placements=summed) for x in whole)
     options = dict(options)
     if key is not None:
         here = dtensor.address_of(q, (key.rate, *key.address), first[0], len(local))

@@ -124,7 +124,7 @@ def _seen(model: nn.Module, call: Callable[[nn.Module], Any]) -> Seen:
         seen.out = [sketch(leaf) for leaf in tree_leaves(call(model)) if isinstance(leaf, Tensor)]
         for module in model.modules():
             if hasattr(module, "unshard") and hasattr(module, "reshard"):  # FSDP: the attributes of before are shards
-                module.reshard()
+                module.reshard()  # type: ignore[operator]  # pyright: ignore[reportCallIssue]
     return seen
 
 
