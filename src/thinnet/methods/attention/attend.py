@@ -121,6 +121,9 @@ class WeightsSite(Site):
         if not isinstance(x, Tensor):
             return recorded(self, x, *(() if k is None else (k, v)), **options)
         if k is None:
+            if self.part is not None and type(self).drop is not Site.drop:
+                rule = "DropoutParallel cuts noise that has the shape of the input, or fused attention"
+                raise TypeError(f"{rule}; got the weights of {type(self).__name__}. Call it as site(q, k, v).")
             return self.drop(x)
         assert v is not None
         if "apply_noise" in vars(self):  # exact averages take the place of the noise
