@@ -8,7 +8,7 @@ from pathlib import Path
 import griffe
 
 ROOT = Path(__file__).parent.parent
-PRIVATE = ("thinnet.ops", "thinnet.cli", "thinnet.doctor", "thinnet.pytest_plugin")
+FACES = ("nn", "functional", "losses", "schedules", "inference", "distributed", "sklearn")  # and the package itself
 
 
 def last_tag() -> str | None:
@@ -18,15 +18,27 @@ def last_tag() -> str | None:
     return done.stdout.strip() or None
 
 
+def public(package: griffe.Object) -> set[str]:
+    """Returns the full names of what the package and its public modules show, and where each is defined."""
+    faces = [package, *(package.members[name] for name in FACES if name in package.members)]
+    members = [member for face in faces for member in face.members.values() if member.is_alias or not member.is_module]
+    return {member.path for member in members} | {
+        member.final_target.path for member in members if member.is_alias and _ours(member)
+    }
+
+
+def _ours(alias: griffe.Alias) -> bool:
+    return alias.target_path.startswith("thinnet.")
+
+
 def breaking(old: griffe.Object, new: griffe.Object, declared: str) -> list[str]:
     """Returns one line for each breaking change of a public name that is not declared."""
-    found = []
+    names, found = public(old), set()
     for change in griffe.find_breaking_changes(old, new):
         path = change.obj.path
-        owner = path.partition("(")[0]
-        if not owner.startswith(PRIVATE) and owner not in declared:
-            found.append(f"{change.obj.relative_filepath}: {owner}: {change.kind.value}")
-    return sorted(set(found))
+        if path not in declared and any(path == name or path.startswith(f"{name}.") for name in names):
+            found.add(f"{path}: {change.kind.value}")
+    return sorted(found)
 
 
 def declared() -> str:

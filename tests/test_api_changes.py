@@ -20,5 +20,5 @@ def load(folder: Path, code: str):
 def test_a_removed_name_and_a_removed_argument_are_found(tmp_path: Path) -> None:
     old, new = load(tmp_path / "old", OLD), load(tmp_path / "new", NEW)
     found = api_changes.breaking(old, new, "")
-    assert [line.split(": ")[1] for line in found] == ["lib.changed", "lib.removed"]
-    assert [line.split(": ")[1] for line in api_changes.breaking(old, new, "- `lib.removed` is gone")] == ["lib.changed"]
+    assert [line.split(": ")[0] for line in found] == ["lib.changed", "lib.removed"]
+    assert [line.split(": ")[0] for line in api_changes.breaking(old, new, "- `lib.removed` is gone")] == ["lib.changed"]
