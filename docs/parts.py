@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks import lint, markdown, tables
 from benchmarks.quality import inference_parts
@@ -11,6 +12,7 @@ from thinnet.methods.facts import Method
 from thinnet.methods.registry import FOLDERS
 from thinnet.models.audit.audit import RULES
 from thinnet.models.recommend.evidence import EVIDENCE
+from thinnet.reproductions.result import shown
 
 
 def overview() -> str:
@@ -74,11 +76,35 @@ def evidence() -> str:
     return markdown.table(["your network", "method", "place", "rates", "measured by the source", "source"], rows)
 
 
+def claims() -> str:
+    """Returns a section for each outcome, with the claims, what was measured, and the intervals."""
+    document = markdown.load("reproductions")
+    sections = []
+    for outcome in ("agree", "differ", "cannot tell"):
+        found = [claim for claim in document["claims"] if claim["outcome"] == outcome]
+        sections.append(f"### {len(found)} {outcome}")
+        rows = [row for claim in found for row in claim_rows(claim)]
+        sections += [markdown.table(["claim", "measured", "predicted", "mean (95 % interval)", ""], rows)] if rows else []
+    return "\n\n".join(sections)
+
+
+def claim_rows(claim: dict[str, Any]) -> list[list[str]]:
+    """Returns one row for each part of a claim; the first has its statement, its source and our task."""
+    about = f"**{claim['name']}**: {claim['says']} ({claim['source']}) *{claim['task']}*"
+    rows = []
+    for part in claim["parts"]:
+        mean, low, high = (shown(part[name]) for name in ("mean", "low", "high"))
+        rows.append([about, part["measured"], part["predicted"], f"{mean} ({low} to {high})", part["outcome"]])
+        about = ""
+    return rows
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "overview": overview,
     "cards": all_cards,
     "audit": audit,
     "evidence": evidence,
+    "claims": claims,
     "rules": rules,
     "lint": lint.precision,
     "lint_speed": lint.speed,
