@@ -6,7 +6,7 @@ from math import isfinite
 from thinnet.reproductions.claim import Finding
 from thinnet.reproductions.result import Reproductions, shown
 
-ROW, LEFT, WIDTH, RIGHT, TOP = 26, 430, 330, 90, 34
+ROW, LEFT, WIDTH, RIGHT, TOP = 26, 500, 330, 90, 34
 COLOURS = {"agree": "#1d7a52", "differ": "#a8452f", "cannot tell": "#5d6068"}
 STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #1c1d20 } .soft { fill: #5d6068 } .range { fill: #1d7a52; opacity: .16 }
