@@ -8,7 +8,7 @@ import random
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -20,7 +20,7 @@ RESULTS = Path(os.environ.get("THINNET_RESULTS", Path(__file__).parent / "result
 
 
 def interleaved(
-    candidates: dict[str, Callable[[], object]], rounds: int, calls: int = 1, clock: Callable[[], float] = time.perf_counter
+    candidates: Mapping[str, Callable[[], object]], rounds: int, calls: int = 1, clock: Callable[[], float] = time.perf_counter
 ) -> dict[str, float]:
     """Returns the median seconds of each candidate over many rounds in which all take their turn, each time in another order.
 

@@ -31,7 +31,7 @@ WEIGHTS = bytes(100_000)
 def databases(folder: Path) -> Iterator[dict[str, str]]:
     """Yield the URL of each database by its name."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
-    from postgres import BINARIES, postgres
+    from postgres import BINARIES, postgres  # pyright: ignore[reportMissingImports]
 
     urls = {"SQLite": f"sqlite:///{folder / 'shared.db'}"}
     if not BINARIES:

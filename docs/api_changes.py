@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import griffe
 
@@ -53,8 +54,8 @@ def main() -> int:
     if tag is None:
         print("API: this clone has no tag to compare with. Fetch the tags with git fetch --tags.")
         return 0
-    old = griffe.load_git("thinnet", ref=tag, repo=ROOT, search_paths=["src"])
-    new = griffe.load("thinnet", search_paths=[str(ROOT / "src")])
+    old: Any = griffe.load_git("thinnet", ref=tag, repo=ROOT, search_paths=["src"])
+    new: Any = griffe.load("thinnet", search_paths=[str(ROOT / "src")])
     found = breaking(old, new, declared())
     print("\n".join(found) if found else f"API: no undeclared breaking change since {tag}.")
     return 1 if found else 0

@@ -71,7 +71,7 @@ def test_every_fence_is_of_a_language_that_is_checked_or_is_no_code() -> None:
     languages = {
         match[1] for page in PAGES for match in re.finditer(r"^ *```(\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     }
-    assert languages <= {"python", "sh", "text", "console", "toml", "yaml", "diff"}
+    assert languages <= {"python", "sh", "text", "console", "toml", "ini", "yaml", "diff"}
 
 
 def commands() -> list[str]:
