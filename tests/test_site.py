@@ -2,9 +2,7 @@
 
 import functools
 import http.server
-import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,8 +15,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SITE = ROOT / "build" / "site"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 PAGES = ("index", "new", "choose", "debugging", "faq", "methods", "recipe_language", "comparison", "api/losses", "api/thinnet")
 SCREENS = {"wide": (1280, "light"), "narrow": (390, "light"), "dark": (1280, "dark")}
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -32,18 +28,6 @@ def site() -> Path:
     run = subprocess.run([sys.executable, "-m", "docs.site"], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     return SITE
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-    if CHROMIUM is None:
-        assert "CI" not in os.environ, "CI must have Chromium: apt-get install chromium"
-        pytest.skip("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

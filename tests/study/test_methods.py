@@ -57,7 +57,7 @@ def test_rate_0_is_trained_once_and_methods_have_one_order():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"methods": ("thinning",)}, "--methods: every method must be among dropout, thin, GaussianDropout"),
+        ({"methods": ("thinning",)}, "--methods: every method must be among dropout, thin, AlphaDropout"),
         ({"methods": ("dropout", "")}, "--methods: every method must be among dropout, thin"),
         ({"methods": ()}, "--methods: every method must be among dropout, thin"),
         ({"methods": BOTH, "groups": 0}, "--groups: the number must be at least 1; got 0"),
