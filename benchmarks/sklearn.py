@@ -34,6 +34,9 @@ from thinnet.sklearn import DropoutClassifier, DropoutRegressor
 from thinnet.study.evidence.statistics import crossed_interval
 
 BATCH, ROUNDS, SEEDS, FOLDS = 200, 3, 2, 4
+PAUSE = 0.3
+"""Seconds before each timed fit: the threads of the library before it keep the cores busy for a while."""
+
 WORK = 15_000
 """The rows times epochs of one timed fit, about."""
 CANDIDATES: dict[str, dict[str, Any]] = {
@@ -83,6 +86,7 @@ def _ratios(x: np.ndarray, y: np.ndarray, width: int, epochs: int, task: str, qu
     processor: dict[str, list[float]] = {name: [] for name in fits}
     for turn in range(1 if quick else ROUNDS + 1):
         for name, fit in fits.items():
+            time.sleep(PAUSE)
             started, used = time.perf_counter(), time.process_time()
             fit()
             if turn or quick:  # the first round warms up

@@ -203,7 +203,20 @@ def inference() -> str:
     return table(["50 draws, in plain passes", "first site", *names], body)
 
 
+def thin_optimisers() -> str:
+    """Returns the time of thinned steps, by optimiser."""
+    rows = []
+    for row in load("thin_optim")["rows"]:
+        base, ratios = row["seconds"]["no dropout"], []
+        for p in (0.2, 0.5):
+            ratios += [times(row["seconds"][f"{module}, p {p}"], base) for module in ("torch.optim", "thinnet.optim")]
+        rows.append([str(row["width"]), str(row["batch"]), row["optimiser"], *ratios])
+    head = ["width", "batch", "", "p 0.2, torch.optim", "p 0.2, thinnet.optim", "p 0.5, torch.optim", "p 0.5, thinnet.optim"]
+    return table(head, rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "thin_optimisers": thin_optimisers,
     "readme": readme,
     "noise": noise,
     "step": step,

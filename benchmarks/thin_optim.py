@@ -1,4 +1,4 @@
-"""Compares thinned steps of `torch.optim` and `thinnet.optim`: `python -m benchmarks.thin_optim`, about 5 minutes on 2 cores.
+"""Compares thinned steps of `torch.optim` and `thinnet.optim`: `python -m benchmarks.thin_optim`, about 2 minutes on 2 cores.
 
 A step of 784-width-width-10 in float32: zero_grad, forward, loss, backward and a fused optimiser step. Candidates alternate.
 """
@@ -16,7 +16,8 @@ import thinnet.optim
 from benchmarks import thin_networks as networks
 from benchmarks.measure import interleaved, write
 
-WIDTHS, BATCHES, RATES = (512, 1024, 4096), (128, 512, 2048), (0.2, 0.5)
+SIZES = [(width, batch) for width in (512, 1024, 4096) for batch in (128, 512, 2048) if width * batch < 2**22]
+RATES = (0.2, 0.5)
 OPTIONS: dict[str, dict[str, Any]] = {"SGD": {"lr": 1e-3, "momentum": 0.9, "fused": True}, "AdamW": {"lr": 1e-4, "fused": True}}
 
 
@@ -50,4 +51,4 @@ def row(width: int, batch: int, name: str) -> dict[str, object]:
 
 if __name__ == "__main__":
     torch.set_num_threads(2)
-    write("thin_optim", [row(*case) for case in product(WIDTHS, BATCHES, OPTIONS)])
+    write("thin_optim", [row(width, batch, name) for (width, batch), name in product(SIZES, OPTIONS)])
