@@ -229,6 +229,24 @@ def test_addressed_masks_make_a_checkpoint_correct() -> None:
     assert_dropout_right(model, X)
 
 
+@pytest.mark.parametrize("step", [None, 3])
+def test_a_bound_model_is_audited_at_steps_of_the_audit(step: int | None) -> None:
+    """So its batch may have other rows than the last step, and no mask counts twice in a measured rate."""
+    model = mlp(thinnet.nn.Dropout(0.5))
+    rng = thinnet.DropoutRNG(1).bind(model)
+    if step is not None:
+        rng.at(step, samples=[5, 6])
+        before = model(X[:2])
+    for rows in (1, 4):
+        (site,) = thinnet.sites(model, X[:rows], passes=64)
+        alone = thinnet.sites(model, X[:rows], passes=1)[0].measured
+        assert site.measured is not None and abs(site.measured - 0.5) < 0.1 and site.measured != alone
+        assert_dropout_right(model, X[:rows])
+    assert rng.step == step
+    if step is not None:
+        assert torch.equal(model(X[:2]), before)
+
+
 def test_compiled_code_that_recomputes_other_masks() -> None:
     """PyTorch's defect, pytorch#190717: with a memory budget, masks are drawn anew for the backward pass."""
     torch.manual_seed(0)

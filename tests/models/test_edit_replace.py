@@ -124,6 +124,24 @@ def test_a_mapping_replaces_by_class_and_by_pattern() -> None:
     assert len(edit) == 3 and str(edit[2]).startswith("~ 4: torch.nn.Linear(")
 
 
+class DropPath(nn.Module):
+    """Holds its rate as timm's does."""
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+
+def test_an_identity_is_replaced_by_a_site_of_rate_zero_and_other_attributes_hold_rates_too() -> None:
+    blocks = (nn.ModuleDict({"drop_path": DropPath(p) if p else nn.Identity()}) for p in (0.0, 0.1, 0.2))
+    model = nn.Sequential(*blocks)
+    edit = replace(model, {"*.drop_path": thinnet.nn.DropPath})
+    assert [block["drop_path"].p for block in model] == [0.0, 0.1, 0.2]  # type: ignore[index]
+    assert str(edit[0]) == "~ 0.drop_path: torch.nn.Identity() -> thinnet.nn.DropPath(p=0.0, inplace=False)"
+    thinnet.set_rates(model, {"0.drop_path": 0.3})  # which an identity has no place for
+    assert model[0]["drop_path"].p == 0.3  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     ("mapping", "message"),
     [
@@ -131,6 +149,7 @@ def test_a_mapping_replaces_by_class_and_by_pattern() -> None:
         ({nn.LSTM: thinnet.nn.Dropout}, "pattern 'LSTM' must match a module; there are: Dropout, Linear"),
         ({"0": lambda old: nn.Linear(4, 4, bias=False)}, r"'0' \['bias'\] would be lost and \[\] new"),
         ({"1": lambda old: None}, "must make a module; got None"),
+        ({"0": thinnet.nn.Dropout}, r"Dropout must replace a module with a rate; '0' is torch.nn.Linear\(.*\), which has none"),
     ],
 )
 def test_bad_mappings_are_refused(mapping, message: str) -> None:

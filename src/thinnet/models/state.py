@@ -15,6 +15,11 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from thinnet.models.reached import Reached, content, reached
+from thinnet.rng import Site
+from thinnet.rng.context import RNGContext
+from thinnet.rng.site import model_context
+
+STEPS = 1 << 32
 
 
 class State:
@@ -22,7 +27,7 @@ class State:
 
     Args:
         model: any module.
-        seed: seeds the global generators of PyTorch, Python and NumPy; None leaves them as they are.
+        seed: as in `preserve_state`.
         values: whether values and attributes are saved; else only the memory that each tensor uses, and the generators.
     """
 
@@ -33,10 +38,28 @@ class State:
         self._tensors = {id(tensor): _Saved(tensor, values) for tensor in found.tensors if _holds_values(tensor)}
         devices = {saved.tensor.device.index for saved in self._tensors.values() if saved.tensor.device.type == "cuda"}
         self.generators = found.generators
-        self._generators = [_restorer(each) for each in (*_global_generators(sorted(devices)), *found.generators)]
+        self._contexts = _contexts(model)
+        generators = (*_global_generators(sorted(devices)), *found.generators, *self._contexts)
+        self._generators = [_restorer(each) for each in generators]
+
+    def begin(self) -> None:
+        """Seeds the global generators, and sets a bound model to the step of the seed."""
+        if self._seed is not None:
+            seed_all(self._seed)
+            self._move_to(self._seed)
 
     def restore(self) -> None:
-        """Puts everything back, in place; the random generators go on."""
+        """Puts everything back, in place; the random generators go on, and a bound model goes to its next step if seeded."""
+        self._put_back()
+        if self._seed is not None:
+            self._move_to(self._step + 1)
+
+    def _move_to(self, step: int) -> None:
+        self._step = step % STEPS
+        for context in self._contexts:
+            context.move_to(self._step)
+
+    def _put_back(self) -> None:
         for put_back in self._content:
             put_back()
         self.restore_tensors()
@@ -48,11 +71,11 @@ class State:
 
     def rewind(self, seeded: bool = True) -> None:
         """Puts everything back, and the random generators to their state of the start; `seeded` seeds the global ones."""
-        self.restore()
+        self._put_back()
         for put_back in self._generators:
             put_back()
-        if seeded and self._seed is not None:
-            seed_all(self._seed)
+        if seeded:
+            self.begin()
 
     def changed(self, tensors: Iterable[Tensor]) -> bool:
         """Returns whether one of the tensors has other memory or other values."""
@@ -72,7 +95,8 @@ def preserve_state(model: nn.Module, seed: int | None = None, values: bool = Tru
 
     Args:
         model: what may run, and change, in the context.
-        seed: seeds the global generators of PyTorch, Python and NumPy in the context.
+        seed: seeds the global generators of PyTorch, Python and NumPy in the context. The masks of a bound model are those of
+            steps of their own, for any number of rows.
         values: whether values and attributes are restored. Without, only tensors that get other memory and the generators are:
             enough, and faster, for a copy that shares its parameters and does not write to them in place.
 
@@ -84,8 +108,7 @@ def preserve_state(model: nn.Module, seed: int | None = None, values: bool = Tru
     """
     state = State(model, seed, values)
     try:
-        if seed is not None:
-            seed_all(seed)
+        state.begin()
         yield state
     finally:
         state.rewind(seeded=False)
@@ -97,6 +120,12 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed(seed % (1 << 32))
+
+
+def _contexts(model: nn.Module) -> list[RNGContext]:
+    """Returns the RNG contexts of the bound sites of a model, each once."""
+    found = [model_context(module.context) for module in model.modules() if isinstance(module, Site)]
+    return list(dict.fromkeys(context for context in found if context is not None))
 
 
 def _holds_values(tensor: Tensor) -> bool:

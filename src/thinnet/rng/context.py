@@ -116,6 +116,20 @@ class RNGContext:
                         old.copy_(new)
         self._own.place = self._last = place
 
+    def getstate(self) -> tuple[Place | None, Place]:
+        """Returns what this thread and the last one have set, for `setstate`."""
+        return self._own.place, self._last
+
+    def setstate(self, state: tuple[Place | None, Place]) -> None:
+        """Restores what `getstate` returned."""
+        self._own.place, self._last = state
+
+    def move_to(self, step: int) -> None:
+        """Sets a step for a look at the model: its rows count from 0, and captured graphs keep their own step."""
+        place = Place(step)
+        place.tensors = {device: self._make(place, device) for device in self.place.tensors}
+        self._own.place = self._last = place
+
     def tensors(self, device: torch.device) -> Tensors:
         """Returns seed, step and samples as int64 tensors on a device."""
         place = self.place
@@ -135,7 +149,11 @@ class RNGContext:
 
     def other_rows(self, name: str | None, x: Tensor, batch: int, samples: Tensor) -> Tensor:
         """Refuses an input whose axis does not count the samples; a context may return other sample ids for it."""
-        hint = IN_VMAP if is_mapped(x) else f"Bring the batch to axis {batch}."
+        hint = (
+            IN_VMAP
+            if is_mapped(x)
+            else f"Give an id for each row, rng.at(step, samples=ids), or bring the batch to axis {batch}."
+        )
         raise ValueError(
             f"site {name!r}: axis {batch} of x must count the samples given to rng.at; got x of shape"
             f" {tuple(x.shape)} and {len(samples)} samples. {hint}"

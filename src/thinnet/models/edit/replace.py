@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from thinnet.models import declared
 from thinnet.models.edit.calls import serving_changes
 from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
 from thinnet.models.edit.equivalents import equivalent, same_forward
@@ -43,15 +44,17 @@ def replace(
     Args:
         model: any module.
         mapping: by class, or by `fnmatch` pattern over paths, a function from the old module to the new one, or a class of
-            sites, which gets the old rate. The first match counts. By default it maps PyTorch's dropout to thinnet's.
+            sites, which gets the old rate; that of `nn.Identity`, which many models use for no dropout, is 0. The first match
+            counts. By default it maps PyTorch's dropout to thinnet's.
         functional: whether to serve calls to functions as well.
         example: the input for that: a tensor, a tuple of arguments, or a mapping of named ones.
 
     Returns: the edit; it is empty if there is nothing to replace.
 
     Raises:
-        ValueError: a class or pattern matches nothing; the new module has other `state_dict` keys; the model itself would be
-            replaced; `functional` has no example; or the sites are bound. The model is unchanged then.
+        ValueError: a class or pattern matches nothing; a class of sites meets a module without a rate; the new module has other
+            `state_dict` keys; the model itself would be replaced; `functional` has no example; or the sites are bound. The
+            model is unchanged then.
         TypeError: a function of the mapping makes no module.
 
     >>> model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.3))
@@ -80,7 +83,7 @@ def _modules(model: nn.Module, mapping: Mapping[Key, Make] | None) -> tuple[list
         paths = [path for *_, path in held.get(module, ())] or [""]
         key = _key(module, paths, mapping or {})
         used |= {key} - {None}
-        new = equivalent(module) if mapping is None else None if key is None else _made(module, mapping[key])
+        new = equivalent(module) if mapping is None else None if key is None else _made(paths[0], module, mapping[key])
         if new is None:
             notes += _unchanged(paths[0], module) if mapping is None else []
             continue
@@ -103,11 +106,19 @@ def _key(module: nn.Module, paths: list[str], mapping: Mapping[Key, Make]) -> Ke
     return None
 
 
-def _made(old: nn.Module, make: Make) -> nn.Module:
-    new = make(old.p) if isinstance(make, type) else make(old)  # type: ignore[arg-type]
+def _made(path: str, old: nn.Module, make: Make) -> nn.Module:
+    new = make(_rate(path, old, make)) if isinstance(make, type) else make(old)
     if not isinstance(new, nn.Module):
         raise TypeError(f"replace: a function of the mapping must make a module; got {new!r} for {describe(old)}.")
     return new
+
+
+def _rate(path: str, old: nn.Module, kind: type[Site]) -> float:
+    rate = 0.0 if type(old) is nn.Identity and not hasattr(old, "p") else declared.rate(old)
+    if rate is None:
+        rule = f"replace: {kind.__name__} must replace a module with a rate; {path!r} is {describe(old)}, which has none"
+        raise ValueError(f"{rule}. Give a function of the old module: lambda old: {kind.__name__}(0.1).")
+    return rate
 
 
 def _check_keys(path: str, old: nn.Module, new: nn.Module) -> None:
