@@ -1,9 +1,11 @@
 """The files that other programs read: workflows, the action, the hook, the recipe, templates and the problem matcher."""
 
+import contextlib
 import json
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,31 @@ def test_the_hook_runs_the_linter_on_the_files_it_is_given(tmp_path: Path) -> No
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
     assert hook["entry"] == "thinnet lint" and hook["language"] == "python"
     assert (lint(tmp_path, "net.py").returncode, lint(tmp_path, "--ignore", "THN101", "net.py").returncode) == (1, 0)
+
+
+def needs(name: str, seen: set[str]) -> set[str]:
+    """The distributions that one needs on some system or Python, except extras."""
+    name = re.sub(r"[-_.]+", "-", name).lower()
+    if name not in seen:
+        seen.add(name)
+        with contextlib.suppress(PackageNotFoundError):
+            for line in distribution(name).requires or ():
+                if "extra ==" not in line and "python_version ==" not in line:
+                    needs(re.match(r"[\w.-]+", line)[0], seen)
+    return seen
+
+
+def test_the_hook_installs_all_that_the_linter_needs_but_not_pytorch() -> None:
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    option, *pins = hook["additional_dependencies"]
+    tomllib = pytest.importorskip("tomllib")  # from Python 3.11 on
+    extra = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["lint"]
+    wanted: set[str] = set()
+    for line in extra:
+        needs(re.match(r"[\w.-]+", line)[0], wanted)
+    constraints = {line.lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert option == "--no-deps" and "torch" not in wanted
+    assert sorted(pins) == sorted(line for line in constraints if line.partition("==")[0] in wanted)
 
 
 def test_the_action_lints_uploads_and_then_fails() -> None:
