@@ -4,6 +4,7 @@ import copy
 import io
 import re
 from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import thinnet
+from thinnet.models.thin import verification
 from thinnet.models.thin.chain_run import Chain
 from thinnet.nn import BatchwiseDropout
 
@@ -393,32 +395,45 @@ class Twice(nn.Module):
         return self.second(self.drop(self.first(self.first(x).tanh()).relu()))
 
 
-class Counted(nn.Module):
+class Mean(nn.Module):
     """Divides by the number of units."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.drop, self.second = nn.Linear(13, 40), nn.Dropout(0.5), nn.Linear(40, 2)
+    def forward(self, h: Tensor) -> Tensor:
+        return h / h.shape[-1]
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.drop(self.first(x).relu())
-        return self.second(h / h.shape[-1])
+
+def counted() -> nn.Module:
+    return nn.Sequential(nn.Linear(13, 40), nn.ReLU(), nn.Dropout(0.5), Mean(), nn.Linear(40, 2))
 
 
 @pytest.mark.parametrize(
     ("make", "shape", "why"),
     [
-        (Counted, (7, 13), "it differs from the masked network by"),
+        (counted, (7, 13), "it differs from the masked network by"),
         (Written, (4, 1, 8, 8), "have other shapes than"),
         (Shared, (7, 13), "add in the model also reads the output of first"),
         (Twice, (7, 13), "first also runs elsewhere"),
     ],
 )
-def test_chains_that_are_not_separable_are_not_thinned(make: type[nn.Module], shape: tuple[int, ...], why: str) -> None:
+def test_chains_that_are_not_separable_are_not_thinned(make: Callable[[], nn.Module], shape: tuple[int, ...], why: str) -> None:
     model, x = make(), torch.randn(shape)
     thinning = thinnet.thin(model, x, always=True)
     assert thinning.thinned == () and any(why in note for note in thinning.notes), thinning
     assert model.train()(x).shape == model.eval()(x).shape
+
+
+@pytest.mark.parametrize(("last", "right"), [(nn.Identity(), True), (Mean(), False)])
+def test_inputs_of_relu_that_are_rounding_alone_refuse_no_chain_and_hide_no_wrong_one(last: nn.Module, right: bool) -> None:
+    first = nn.Sequential(nn.Linear(13, 256), nn.ReLU(), BatchwiseDropout(0.5))
+    model = nn.Sequential(*first, nn.Linear(256, 256), nn.ReLU(), BatchwiseDropout(0.5), last, nn.Linear(256, 10))
+    x, rng = torch.randn(1, 13), thinnet.DropoutRNG(0).bind(model).at(0)
+    with torch.no_grad():  # the second layer adds up to zero, and its ReLUs have the sign of the rounding
+        model[3].bias.copy_(-(model[3].weight.double() @ first(x)[0].double()))
+    rng.unbind()
+    with mock.patch.object(verification, "MOVES", (0.0,)):
+        assert len(thinnet.thin(model, x, always=True).thinned) < 2
+        thinnet.thin(model, undo=True)
+    assert thinnet.thin(model, x, always=True).thinned == (("2", "5") if right else ("2",))
 
 
 def test_a_chain_that_runs_twice_is_thinned() -> None:
