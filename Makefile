@@ -31,6 +31,7 @@ check: setup
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/pyright
+	$(VENV)/bin/zizmor --offline --quiet .github action.yml
 	$(RUN) -m docs.generate --check
 	$(RUN) -m docs.playground
 	$(RUN) -m docs.api_changes
