@@ -1,6 +1,8 @@
 """Workers on a shared database: nothing is lost, nothing is counted twice, and the numbers are those of one process."""
 
+import itertools
 import json
+import math
 import os
 import shutil
 import signal
@@ -9,10 +11,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sql
 from optuna.exceptions import StorageInternalError
 from postgres import BINARIES, Proxy, postgres
 from processes import environment
@@ -23,9 +27,13 @@ from thinnet.cli import app
 from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey
 from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
+from thinnet.study.workers import sqlite
 from thinnet.study.workers.elsewhere import slurm_script
+from thinnet.study.workers.queue import GRACE, SHARE, batch_size
 from thinnet.study.workers.serve import statuses
+from thinnet.study.workers.sqlite import on_local_disk
 from thinnet.study.workers.store import DATABASE, Store
+from thinnet.study.workers.work import Worker
 
 QUICK = ("wine", "--rates", "0.2,0.5", "--seeds", "4", "--epochs", "20", "--hidden", "16")
 PATIENCE = 300.0
@@ -186,69 +194,167 @@ def data():
     assert "ValueError: Expected more than 1 value per channel" in outcome.err
 
 
+def result(key: TrialKey, loss: float = 0.5, failed: str = "") -> Trial:
+    return Trial(*key, {} if failed else {"validation_loss": [loss]}, 0, 1.0, failed=failed)
+
+
+def take_all(store: Store, seconds: float = 60.0) -> list[TrialKey]:
+    """Take and end trials until none waits."""
+    taken: list[TrialKey] = []
+    while True:
+        with store.queue.take(seconds) as batch:
+            if not batch.keys:
+                return taken
+            for key in batch.keys:
+                batch.end(result(key))
+            taken += batch.keys
+
+
+KEYS = [TrialKey(BASELINE, seed) for seed in range(12)]
+
+
 def test_a_result_is_written_once(tmp_path: Path):
     store = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
-    first = Trial(Configuration("dropout", 0.1 + 0.2), 0, {"validation_loss": [0.5]}, 0, 1.0, failed="no memory")
-    store.add(first)
-    store.add(Trial(first.configuration, 0, {"validation_loss": [0.1]}, 0, 1.0, failed="another"))
-    assert store.finished() == {first.key: first}
+    first = result(TrialKey(Configuration("dropout", 0.1 + 0.2), 0), failed="no memory")
+    store.add([first])
+    other = result(KEYS[0], failed="no memory")
+    store.add([result(first.key, failed="another"), other])  # the new one of a batch is kept
+    assert store.finished() == {first.key: first, other.key: other}
     store.close()
 
 
 def test_a_queue_holds_each_trial_once_and_takes_back_what_ran(tmp_path: Path):
     store = Store(tmp_path / "out", LOCAL)
-    keys = [TrialKey(BASELINE, seed) for seed in range(3)]
     for _ in range(2):
-        store.queue.put(keys)
+        store.queue.put(KEYS[:3])
     assert store.queue.counts() == {"waiting": 3, "running": 0}
-    with pytest.raises(KeyboardInterrupt):
-        store.queue.take(lambda key: (_ for _ in ()).throw(KeyboardInterrupt))
-    store.queue.put(keys)
-    assert store.queue.counts() == {"waiting": 3, "running": 0}
-    taken: list[TrialKey] = []
-    while store.queue.take(lambda key: taken.append(key) or 0.5):
-        pass
-    assert sorted(taken) == sorted(keys)
+    with pytest.raises(KeyboardInterrupt), store.queue.take(0.0) as batch:
+        assert batch.keys == KEYS[:3]
+        batch.end(result(KEYS[0]))
+        assert store.queue.counts() == {"waiting": 0, "running": 2}
+        raise KeyboardInterrupt
+    assert store.queue.counts() == {"waiting": 2, "running": 0}  # at once, for the next worker
+    store.queue.put(KEYS[1:3])
+    assert sorted(take_all(store)) == KEYS[1:3]
     store.close()
 
 
-def test_a_worker_outlives_a_database_that_is_gone_when_it_tells_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_interrupted_batch_keeps_what_it_has_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store = Store(tmp_path / "out", LOCAL)
-    store.queue.put([TrialKey(BASELINE, 0)])
+    store.queue.put(KEYS[:3])
 
-    def gone(*_: object) -> None:
-        raise StorageInternalError
+    def run_trial(data: object, plan: object, folder: Path, key: TrialKey) -> Trial:
+        if key == KEYS[1]:
+            raise KeyboardInterrupt
+        return result(key, failed="no weights to keep")
 
-    def breaks(key: TrialKey) -> float:
-        work(key)
-        raise StorageInternalError
+    monkeypatch.setattr("thinnet.study.workers.work.run_trial", run_trial)
+    worker = Worker(store, None, None)  # type: ignore[arg-type]
+    worker._seconds = 0.0  # takes all three
+    with pytest.raises(KeyboardInterrupt):
+        worker.batch()
+    assert store.records.keys() == {KEYS[0]}
+    assert store.queue.counts() == {"waiting": 2, "running": 0}
+    store.close()
 
-    def work(key: TrialKey) -> float:
-        for each in ("get_trial", "set_trial_state_values"):
-            monkeypatch.setattr(type(store.study._storage), each, gone)
-        return 0.5
 
-    for trained, told in ((work, True), (breaks, False)):
-        assert store.queue.take(trained) is told
-        monkeypatch.undo()
-        assert store.queue.counts() == {"waiting": 0, "running": 1}  # it expires, and its result is found
-        store.queue.reset()
-        store.queue.put([TrialKey(BASELINE, 0)])
+def test_workers_take_every_trial_once_however_they_race(tmp_path: Path):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    store = Store(tmp_path / "out", LOCAL, url)
+    keys = [TrialKey(BASELINE, seed) for seed in range(40)]
+    threads = 4
+    with ThreadPoolExecutor(threads) as pool:
+        stores = list(pool.map(lambda each: Store.join(tmp_path / str(each), url, store.name), range(threads)))
+        list(pool.map(lambda each: each.queue._add(keys[0]), stores))  # numbers are not given twice
+        list(pool.map(lambda each: each.queue.put(keys[1:]), stores[:1]))
+        taken = [key for keys in pool.map(take_all, stores, [0.001] * threads) for key in keys]
+        list(pool.map(lambda each: each.close(), stores))
+    assert sorted(taken) == sorted([keys[0]] * threads + keys[1:])
+    store.close()
+
+
+def test_a_worker_outlives_a_database_that_is_gone_for_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("thinnet.study.workers.records.PAUSE", 0.0)
+    store, calls = Store(tmp_path / "out", LOCAL), iter([StorageInternalError(), StorageInternalError()])
+    store.queue.put(KEYS[:1])
+    real = store._storage.set_trial_state_values
+
+    def unreachable_twice(*arguments: object) -> bool:
+        for error in calls:
+            raise error
+        return real(*arguments)  # type: ignore[arg-type]
+
+    with store.queue.take(0.0) as batch:
+        monkeypatch.setattr(store._storage, "set_trial_state_values", unreachable_twice)
+        batch.end(result(KEYS[0]))
+    assert store.queue.counts() == {"waiting": 0, "running": 0}
+    store.queue.put(KEYS[1:2])
+    with store.queue.take(0.0):  # what it cannot give back expires
+        monkeypatch.setattr(store._storage, "set_trial_state_values", raises)
+    assert store.queue.counts() == {"waiting": 0, "running": 1}
+    store.close()
+
+
+def raises(*_: object) -> bool:
+    raise StorageInternalError
+
+
+def test_a_trial_of_a_dead_worker_goes_to_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, now = Store(tmp_path / "out", LOCAL), time.monotonic()
+    store.queue.put(KEYS[:2])
+    dead, alive = store.queue.take(60.0), store.queue.take(60.0)
+    assert len({*dead.keys, *alive.keys}) == 2
+    alive.queue.storage.record_heartbeat(1 + KEYS.index(alive.keys[0]))
+    for seconds, waiting in ((0, 0), (GRACE - 1, 0), (GRACE + 1, 1), (GRACE + 2, 1)):
+        monkeypatch.setattr("time.monotonic", lambda seconds=seconds: now + seconds)
+        store.queue.expire()
+        assert store.queue.counts() == {"waiting": waiting, "running": 2 - waiting}
+    with store.queue.take(60.0) as batch:
+        assert batch.keys == dead.keys
+    with store.records.engine.begin() as connection:  # its last sign of life was long ago
+        connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'")
+    store.queue.expire()
+    assert store.queue.counts() == {"waiting": 2, "running": 0}
+    store.close()
+
+
+def test_a_worker_shows_that_every_trial_of_its_batch_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("thinnet.study.workers.queue.HEARTBEAT", 0.01)
+    store, numbers = Store(tmp_path / "out", LOCAL), list[int]()
+    store.queue.put(KEYS[:3])
+
+    def record(trial: int) -> None:
+        numbers.append(trial)
+        raise OSError  # does not end the thread
+
+    monkeypatch.setattr(store._storage, "record_heartbeat", record)
+    with store.queue.take(0.0) as batch:
+        wait_until(lambda: len(numbers) > 6)
+        for key in batch.keys:
+            batch.end(result(key))
+    assert len({*numbers}) == 3
     store.close()
 
 
 def test_trials_run_in_order_in_one_process_and_workers_do_not_all_want_the_first(tmp_path: Path):
-    store, keys = Store(tmp_path / "out", LOCAL), [TrialKey(BASELINE, seed) for seed in range(4)]
-    store.queue.put(keys)
-    claimed = [store.queue._claim() for _ in range(3)]
-    assert len({*claimed, None}) == 4 and claimed[0] == min(each for each in claimed if each is not None)
-    store.queue.reset()
-    store.queue.put(keys)
-    taken: list[TrialKey] = []
-    while store.queue.take(lambda key: taken.append(key) or 0.5):
-        pass
-    assert sorted(taken) == keys and taken[1:] == sorted(taken[1:])  # the one that was left, then those put back
+    store = Store(tmp_path / "out", LOCAL)
+    store.queue.put(KEYS)
+    assert take_all(store) == KEYS
+    store.queue.put(KEYS)
+    first = {tuple(store.queue.take(60.0).keys) for _ in KEYS}
+    assert len(first) == len(KEYS) and all(len(each) == 1 for each in first)
     store.close()
+
+
+def test_short_trials_go_in_batches_that_leave_some_to_others():
+    for looking, training, waiting, running in itertools.product(
+        (0.01, 1.0), (0.0, 0.01, 1.0, math.inf), (1, 7, 1_000), (0, 40)
+    ):
+        size = batch_size(looking, training, waiting, running)
+        assert size == 1 or size * (running + 1) <= waiting
+        assert size == 1 or (size - 1) * training * SHARE < looking  # and no more than it takes
+    assert batch_size(1.0, 0.0, waiting=1_000, running=0) == 1_000
+    assert batch_size(0.1, 1.0, waiting=1_000, running=9) == 1
 
 
 @pytest.mark.parametrize(("workers", "expected"), [(1, 1 / 1.1), (4, 4 / 1.1), (1_000, 1 / 0.05)])
@@ -257,13 +363,50 @@ def test_simulated_workers_are_limited_by_training_and_then_by_the_storage(worke
     assert found == pytest.approx(expected, rel=0.01)
 
 
-def test_a_worker_that_looks_for_a_trial_holds_the_lock_of_sqlite(tmp_path: Path):
+def test_who_reads_sqlite_waits_for_nobody_and_a_row_lock_is_its_lock(tmp_path: Path):
     store = Store(tmp_path / "out", LOCAL)
-    with store.records.engine.begin() as connection, closing(sqlite3.connect(tmp_path / "out" / DATABASE, timeout=0)) as other:
-        connection.exec_driver_sql("SELECT * FROM trials").all()
-        with pytest.raises(sqlite3.OperationalError, match="locked"):  # or both could take the trial that both have read
+    store.queue.put(KEYS[:2])
+    with closing(sqlite3.connect(tmp_path / "out" / DATABASE, timeout=0)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert store.queue.counts()["waiting"] == 2
+        assert store.records.keys() == set()
+        other.rollback()
+        with store.records.engine.begin() as connection:
+            connection.execute(sql.text("SELECT * FROM trials")).all()
             other.execute("BEGIN IMMEDIATE")
+            other.rollback()
+            connection.execute(sql.select(sql.text("* FROM trials")).with_for_update()).all()
+            with pytest.raises(sqlite3.OperationalError, match="locked"):  # or both could take the trial that both have read
+                other.execute("BEGIN IMMEDIATE")
     store.close()
+
+
+def test_a_closed_database_is_one_file_that_can_be_copied_and_read_only(tmp_path: Path):
+    one, url = Store(tmp_path / "out", LOCAL), f"sqlite:///{tmp_path / 'out' / DATABASE}"
+    two = Store.join(tmp_path / "two", url, one.name)
+    one.queue.put(KEYS[:2])
+    assert (tmp_path / "out" / f"{DATABASE}-wal").exists() == on_local_disk(tmp_path)
+    for store in (one, two):
+        store.close()
+    copy = tmp_path / "copy.db"
+    copy.write_bytes((tmp_path / "out" / DATABASE).read_bytes())
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {DATABASE, "study.lock"}
+    with closing(sqlite3.connect(f"file:{copy}?mode=ro&immutable=1", uri=True)) as database:
+        assert database.execute("SELECT count(*) FROM trials").fetchone() == (2,)
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+
+
+@pytest.mark.parametrize(("kind", "local"), [("ext4", True), ("nfs4", False), ("fuse.sshfs", False)])
+def test_a_network_file_system_has_no_write_ahead_log(kind: str, local: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    device, mounts = tmp_path.stat().st_dev, tmp_path / "mounts"
+    number = f"{os.major(device)}:{os.minor(device)}"
+    mounts.write_text(f"20 1 0:99 / /proc rw - proc proc rw\n30 1 {number} / / rw,relatime shared:1 - {kind} where rw\n")
+    assert on_local_disk(tmp_path, mounts) == local
+    assert not on_local_disk(tmp_path, tmp_path / "another system")
+    monkeypatch.setattr(sqlite, "MOUNTS", mounts)
+    with closing(sqlite3.connect(tmp_path / "a.db", factory=sqlite.Connection)) as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal" if local else "delete",)
+        assert database.execute("PRAGMA synchronous").fetchone() == (1 if local else 2,)
 
 
 def test_bad_databases_are_refused_and_stay_as_they_are(study: Callable, tmp_path: Path):
@@ -297,7 +440,7 @@ def test_a_store_of_an_earlier_version_is_refused_and_stays_as_it_is(study: Call
     before = (folder / DATABASE).read_bytes()
     outcome = study("wine", "--seeds", "1", "--epochs", "1", "--out", folder)
     assert outcome.code == 2
-    assert "the study must be of this version of the store, 2; got" in outcome.err
+    assert "the study must be of this version of the store, 3; got" in outcome.err
     assert "a study of version 1. Choose another --out, or install the version of thinnet that began it." in outcome.err
     assert (folder / DATABASE).read_bytes() == before
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.workers.store import Store
-from thinnet.study.workers.work import work
+from thinnet.study.workers.work import Worker
 
 
 class Workers(Protocol):
@@ -76,7 +76,7 @@ def _serve(lifeline: Connection, folder: Path, url: str, name: str, data: Datase
     """Work on a study until it is done, or until the parent, which alone keeps the other end of the lifeline open, ends."""
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     store = Store.join(folder, url, name)
-    for _ in work(store, data, plan):
+    for _ in Worker(store, data, plan).work():
         pass
     store.close()
 

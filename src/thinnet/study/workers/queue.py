@@ -1,10 +1,13 @@
-"""The queue of a study's trials: Optuna hands them out, expires those of dead workers, and puts them back."""
+"""The queue of a study's trials: Optuna keeps them, hands each to one worker, and expires those of dead workers."""
 
+import math
 import random
+import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import Any
 
 import optuna
@@ -13,10 +16,11 @@ from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import event
 
 from thinnet.study.design.configuration import Configuration, TrialKey
+from thinnet.study.training.trial import Trial
 from thinnet.study.workers.records import LOST, patient
+from thinnet.study.workers.sqlite import Connection, fold, lock_rows
 
 HEARTBEAT, GRACE, RETRIES = 10, 30, 10
 """Seconds between two signs of life of a worker, after how many a trial is given to another one, and how often."""
@@ -24,15 +28,13 @@ HEARTBEAT, GRACE, RETRIES = 10, 30, 10
 POOL = {"pool_size": 1, "max_overflow": 4}
 """A worker keeps one connection: a server of PostgreSQL takes 100 unless told otherwise."""
 
-PLANNED = "planned"
-"""Marks what a study has asked for: Optuna makes trials up where the queue is empty."""
-
 
 class Storage(RDBStorage):
-    """Optuna's storage; a lost connection does not end the thread that shows that a worker is alive."""
+    """Optuna's storage, with heartbeats, and with SQLite as this package uses it."""
 
     def __init__(self, url: str, **more: Any) -> None:
-        arguments = {"timeout": GRACE} if url.startswith("sqlite") else {}
+        self.is_sqlite = url.startswith("sqlite")
+        arguments = {"timeout": GRACE, "factory": Connection} if self.is_sqlite else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             super().__init__(
@@ -43,39 +45,30 @@ class Storage(RDBStorage):
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
                 **more,
             )
+        if self.is_sqlite:
+            lock_rows(self.engine)
 
-        if url.startswith("sqlite"):
-            event.listen(self.engine, "begin", _immediate)
-
-    def record_heartbeat(self, trial_id: int) -> None:
-        """Record a sign of life, if the database can be reached."""
-        try:
-            super().record_heartbeat(trial_id)
-        except Exception:  # whatever the driver raises: the next one may succeed
-            return
-
-
-def _immediate(connection: sql.Connection) -> None:
-    """Begin with the lock of SQLite: after a mere read, two workers could take one trial."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-class Unplanned(Exception):
-    """Optuna has made a trial up, because another worker took the last one."""
+    def close(self) -> None:
+        """Close all connections."""
+        self.remove_session()
+        self.engine.dispose()
+        if self.is_sqlite:
+            fold(self.engine)
 
 
 class Queue:
     """The trials of a study that are to be trained.
 
     Args:
-        study: Optuna's study.
+        storage: Optuna's storage.
+        study: Optuna's study in it.
         space: the distribution of every part of a key.
     """
 
-    def __init__(self, study: optuna.Study, space: Mapping[str, BaseDistribution]) -> None:
-        self.study, self.space = study, dict(space)
+    def __init__(self, storage: Storage, study: optuna.Study, space: Mapping[str, BaseDistribution]) -> None:
+        self.storage, self.study, self.space = storage, study, dict(space)
+        self.id = storage.get_study_id_from_name(study.study_name)
         self._silent: dict[int, float] = {}
-        self.study._pop_waiting_trial_id = self._claim  # type: ignore[method-assign]
 
     @patient
     def put(self, keys: Iterable[TrialKey]) -> None:
@@ -83,13 +76,16 @@ class Queue:
         there = {key_of(row) for row in self._rows(TrialState.WAITING, TrialState.RUNNING)}
         for key in keys:
             if key not in there:
-                params = key.configuration._asdict() | {"seed": key.seed}
-                self.study.enqueue_trial(params, user_attrs={PLANNED: True})
+                self._add(key)
+
+    def _add(self, key: TrialKey) -> None:
+        params = key.configuration._asdict() | {"seed": key.seed}
+        self.study.add_trial(optuna.create_trial(state=TrialState.WAITING, params=params, distributions=self.space))
 
     def reset(self) -> None:
         """Fail the trials that run. Only for a study that no other process works on."""
         for row in self._rows(TrialState.RUNNING):
-            self.study.tell(row.number, state=TrialState.FAIL, skip_if_finished=True)
+            self._end(row.number, TrialState.FAIL)
 
     def counts(self) -> dict[str, int]:
         """Return how many trials wait and how many run."""
@@ -98,88 +94,129 @@ class Queue:
         }
 
     @patient
-    def expire(self, engine: sql.Engine) -> None:
+    def expire(self) -> None:
         """Put trials of dead workers back, also of those that died before their first sign of life."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
-        with engine.connect() as connection:
+        with self.storage.engine.connect() as connection:
             alive = set(connection.execute(sql.text("SELECT trial_id FROM trial_heartbeats")).scalars())
-        silent = {row.number for row in self._rows(TrialState.RUNNING) if row._trial_id not in alive}
+        silent = {row.number: row for row in self._rows(TrialState.RUNNING) if self._trial_id(row.number) not in alive}
         self._silent = {number: self._silent.get(number, time.monotonic()) for number in silent}
         for number, since in self._silent.items():
-            if time.monotonic() - since > GRACE:
-                self.study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            if time.monotonic() - since > GRACE and self._end(number, TrialState.FAIL):
+                self._add(key_of(silent[number]))
 
-    def take(self, work: Callable[[TrialKey], float | None]) -> bool:
-        """Train one trial.
+    def take(self, seconds: float) -> "Batch":
+        """Claim trials for one worker.
 
         Args:
-            work: trains a trial and returns its validation loss; None if it failed.
+            seconds: what a trial has taken so far.
 
-        Returns: whether there was one.
+        Returns: a batch, in which the time to look into the queue is small. It is empty if no trial waits.
         """
-        if not self._rows(TrialState.WAITING):
-            return False
-
-        finished = False
-
-        def objective(trial: optuna.Trial) -> float:
-            nonlocal finished
-            if PLANNED not in trial.user_attrs:
-                raise Unplanned
-            values = {name: _suggested(trial, name, distribution) for name, distribution in self.space.items()}
-            seed = values.pop("seed")
-            loss = work(TrialKey(Configuration(**values), seed))
-            finished = True
-            if loss is None:
-                raise optuna.TrialPruned
-            return loss
-
-        try:
-            self.study.optimize(objective, n_trials=1, catch=(Unplanned,))
-        except Exception as error:
-            # A result is stored already, and a trial without one expires. Optuna raises errors of its own where it cannot tell
-            # a result: another worker has told it first, or the database cannot be reached.
-            if not finished and not _is_lost(error):
-                raise
-            return finished
-        return True
-
-    def _claim(self) -> int | None:
-        """Claim a waiting trial. Optuna lets all workers try the first one: of 16 workers, 15 fail each time."""
+        began = time.perf_counter()
         rows = self._rows(TrialState.WAITING, TrialState.RUNNING)
         waiting = [row for row in rows if row.state == TrialState.WAITING]
-        first = random.randrange(len(rows) - len(waiting) + 1)  # in order where no other worker runs
+        running = len(rows) - len(waiting)
+        size = batch_size(time.perf_counter() - began, seconds, len(waiting), running)
+        first = random.randrange(running + 1)  # in order where no other worker runs; or all would try the first trial
+        claimed: dict[TrialKey, int] = {}
         for row in waiting[first:] + waiting[:first]:
-            with suppress(UpdateFinishedTrialError):
-                if self.study._storage.set_trial_state_values(row._trial_id, TrialState.RUNNING):
-                    return row._trial_id
-        return None
+            if len(claimed) == size:
+                break
+            if (key := key_of(row)) not in claimed and self._claim(row.number):
+                claimed[key] = row.number
+        return Batch(self, claimed)
+
+    @patient
+    def _claim(self, number: int) -> bool:
+        """Let a trial run that waits; return whether it did, and no other worker was faster."""
+        with suppress(UpdateFinishedTrialError):
+            return self.storage.set_trial_state_values(self._trial_id(number), TrialState.RUNNING)
+        return False
+
+    def _end(self, number: int, state: TrialState, loss: float | None = None) -> bool:
+        """End a trial; return whether it ran until now."""
+        with suppress(UpdateFinishedTrialError):
+            return self.storage.set_trial_state_values(self._trial_id(number), state, None if loss is None else [loss])
+        return False
+
+    def _trial_id(self, number: int) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self.id, number)
 
     @patient
     def _rows(self, *states: TrialState) -> list[FrozenTrial]:
-        rows = self.study.get_trials(deepcopy=False, states=states)
-        return [row for row in rows if PLANNED in row.user_attrs]
+        return self.study.get_trials(deepcopy=False, states=states)
+
+
+class Batch:
+    """Trials that one worker has claimed. While the context is open, it shows that it lives; then it gives the rest back.
+
+    Args:
+        queue: where they come from.
+        claimed: their keys, and their numbers in the study.
+    """
+
+    def __init__(self, queue: Queue, claimed: dict[TrialKey, int]) -> None:
+        self.queue, self.keys = queue, list(claimed)
+        self._claimed, self._over = claimed, threading.Event()
+        self._heart = threading.Thread(target=self._beat, args=(list(claimed.values()),), daemon=True)
+
+    def __enter__(self) -> "Batch":
+        self._heart.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over.set()
+        self._heart.join()
+        with suppress(*LOST):  # then they expire
+            for key, number in self._claimed.items():
+                if self.queue._end(number, TrialState.FAIL):
+                    self.queue._add(key)
+
+    def _beat(self, numbers: list[int]) -> None:
+        """Record signs of life."""
+        while not self._over.wait(HEARTBEAT):
+            for number in numbers:
+                with suppress(Exception):  # whatever the driver raises: the next one may succeed
+                    self.queue.storage.record_heartbeat(self.queue._trial_id(number))
+
+    @patient
+    def end(self, trial: Trial) -> None:
+        """Take a trial out of the queue, whose result is recorded."""
+        number = self._claimed[trial.key]
+        if trial.failed:
+            self.queue._end(number, TrialState.PRUNED)
+        else:
+            self.queue._end(number, TrialState.COMPLETE, trial.loss)
+        del self._claimed[trial.key]
+
+
+SHARE = 0.1
+"""The share of its time in which a worker may look into the queue."""
+
+
+def batch_size(looking: float, training: float, waiting: int, running: int) -> int:
+    """Return how many trials a worker takes at once: one, or so many that looking into the queue takes SHARE of its time.
+
+    Args:
+        looking: seconds for one look into the queue.
+        training: seconds of a trial.
+        waiting: the number of trials that wait; a worker takes its part of them at most.
+        running: the number of trials that other workers have taken.
+
+    >>> batch_size(0.05, 60.0, waiting=200, running=4), batch_size(0.05, 0.1, waiting=200, running=4)
+    (1, 5)
+    >>> batch_size(0.05, 0.0, waiting=200, running=4)
+    40
+    """
+    wanted = looking / SHARE / max(training, 1e-9)
+    return max(1, min(math.ceil(wanted), waiting // (running + 1)))
 
 
 def key_of(row: FrozenTrial) -> TrialKey:
-    """Return the key of a trial that was put into the queue."""
-    params = dict(row.system_attrs.get("fixed_params") or row.params)
+    """Return the key of a trial of the queue."""
+    params = dict(row.params)
     seed = params.pop("seed")
     return TrialKey(Configuration(**params), seed)
-
-
-def _is_lost(error: BaseException | None) -> bool:
-    """Return whether an error, or one that it followed, is that of a database that cannot be reached."""
-    while error is not None and not isinstance(error, LOST):
-        error = error.__cause__ or error.__context__
-    return error is not None
-
-
-def _suggested(trial: optuna.Trial, name: str, distribution: BaseDistribution) -> Any:
-    if isinstance(distribution, optuna.distributions.CategoricalDistribution):
-        return trial.suggest_categorical(name, distribution.choices)
-    low, high = distribution.low, distribution.high  # type: ignore[attr-defined]
-    whole = isinstance(distribution, optuna.distributions.IntDistribution)
-    return trial.suggest_int(name, low, high) if whole else trial.suggest_float(name, low, high)

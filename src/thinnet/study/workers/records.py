@@ -82,20 +82,34 @@ class Records:
         self.engine, self.study, self.blobs = engine, study, blobs
         TABLES.create_all(engine)
 
+    def add(self, trials: list[Trial], weights: list[bytes | None]) -> None:
+        """Write results in one transaction. A second result of the same trial changes nothing."""
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        self._insert(
+            [
+                _key(trial.key)
+                | {
+                    "study": self.study,
+                    "result": json.dumps(
+                        {"curves": trial.curves, "best": trial.best, "seconds": trial.seconds, "digest": trial.digest}
+                    ),
+                    "failed": trial.failed,
+                    "weights": content if self.blobs else None,
+                    "worker": worker,
+                }
+                for trial, content in zip(trials, weights, strict=True)
+            ]
+        )
+
     @patient
-    def add(self, trial: Trial, weights: bytes | None) -> None:
-        """Write a result in one transaction. A second result of the same trial changes nothing."""
-        row = _key(trial.key) | {
-            "study": self.study,
-            "result": json.dumps(
-                {"curves": trial.curves, "best": trial.best, "seconds": trial.seconds, "digest": trial.digest}
-            ),
-            "failed": trial.failed,
-            "weights": weights if self.blobs else None,
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-        }
-        with suppress(IntegrityError), self.engine.begin() as connection:
-            connection.execute(TRIAL.insert().values(**row))
+    def _insert(self, rows: list[dict[str, Any]]) -> None:
+        """Insert rows; those that are there stay as they are."""
+        try:
+            with self.engine.begin() as connection:
+                connection.execute(TRIAL.insert(), rows)
+        except IntegrityError:
+            for row in rows if len(rows) > 1 else ():
+                self._insert([row])
 
     @patient
     def remove(self, key: TrialKey) -> None:

@@ -12,7 +12,7 @@ from thinnet.study.training.trial import Trial
 from thinnet.study.workers.launch import Workers
 from thinnet.study.workers.records import losses
 from thinnet.study.workers.store import Store
-from thinnet.study.workers.work import EXPIRE, REST, train_one
+from thinnet.study.workers.work import EXPIRE, REST, Worker
 
 
 def run(
@@ -51,11 +51,10 @@ def run(
 
 def _arriving(store: Store, data: Dataset, plan: Plan, wanted: set[TrialKey], workers: Workers | None) -> Iterable[Trial]:
     """Yield the wanted trials as they finish."""
-    expired = time.monotonic()
+    expired, worker = time.monotonic(), Worker(store, data, plan)
     while wanted:
         if workers is None:
-            trial = train_one(store, data, plan)
-            arrived = [] if trial is None else [trial]
+            arrived = worker.batch()
         else:
             workers.check()
             time.sleep(REST)
@@ -64,7 +63,7 @@ def _arriving(store: Store, data: Dataset, plan: Plan, wanted: set[TrialKey], wo
             wanted.discard(trial.key)
             yield trial
         if not arrived and time.monotonic() - expired > EXPIRE:
-            store.queue.expire(store.records.engine)
+            store.queue.expire()
             store.queue.put(wanted)  # what a worker gave back, or lost too often
             expired = time.monotonic()
 

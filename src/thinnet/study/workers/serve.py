@@ -17,7 +17,7 @@ from thinnet.study.design.plan import StudyError
 from thinnet.study.workers.problem import problem_of, restored
 from thinnet.study.workers.records import LOST, PAUSE, TRIES
 from thinnet.study.workers.store import DONE, NAME, Store, UnreachableError, storage_at
-from thinnet.study.workers.work import work
+from thinnet.study.workers.work import Worker
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def open_studies(url: str, wanted: str | None) -> list[str]:
         attributes = summary.user_attrs
         if summary.study_name.startswith(NAME) and "plan" in attributes and not attributes.get(DONE):
             found.append(summary.study_name)
-    storage.engine.dispose()
+    storage.close()
     return [name for name in sorted(found) if wanted in (None, name)]
 
 
@@ -51,7 +51,7 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
         StudyError: the database cannot be reached, or the data of this machine are others.
     """
     begun, trained = time.monotonic(), 0
-    storage_at(url).engine.dispose()  # a wrong URL is refused at once; a connection that is lost later is tried again
+    storage_at(url).close()  # a wrong URL is refused at once; a connection that is lost later is tried again
     while True:
         names = _patiently(lambda: open_studies(url, wanted))
         if not names:
@@ -64,7 +64,7 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
             try:
                 dataset, plan = _patiently(partial(problem_of, store, data))
                 console.print(f"{names[0]}: working on {dataset.name}", soft_wrap=True)
-                for trial in work(store, dataset, plan):
+                for trial in Worker(store, dataset, plan).work():
                     trained += 1
                     console.print(f"{trial.configuration.label}, seed {trial.seed}: {trial.failed or f'{trial.loss:.4g}'}")
             finally:
@@ -90,7 +90,7 @@ def _each(url: str) -> Iterator[dict[str, Any]]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = storage_at(url)
     names = [name for name in optuna.get_all_study_names(storage=storage) if name.startswith(NAME)]
-    storage.engine.dispose()
+    storage.close()
     with tempfile.TemporaryDirectory() as folder:
         for name in sorted(names):
             store = Store.join(Path(folder), url, name)

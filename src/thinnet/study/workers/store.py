@@ -23,8 +23,8 @@ from thinnet.study.workers.records import Records, patient
 DATABASE, LOCK, PARTIAL, ELSEWHERE = "study.db", "study.lock", "study.db.partial", "study.url"
 NAME, DONE = "thinnet", "done"
 VERSION = "schema"
-SCHEMA = {VERSION: 2}
-"""Part of every identity: version 1 had no table of results. Its trials are not read: run the study again, or its version."""
+SCHEMA = {VERSION: 3}
+"""Part of every identity. Version 1 had no table of results, version 2 another queue: run the study again, or its version."""
 
 
 class Store:
@@ -77,7 +77,7 @@ class Store:
             "seed": IntDistribution(0, 2**31 - 1),
         }
         self.records = Records(self._storage.engine, name, blobs=url != local_url(folder))
-        self.queue = Queue(self.study, space)
+        self.queue = Queue(self._storage, self.study, space)
 
     @classmethod
     def join(cls, folder: Path, url: str, name: str) -> "Store":
@@ -92,7 +92,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         probe = storage_at(url)
         names = optuna.get_all_study_names(storage=probe)
-        probe.engine.dispose()
+        probe.close()
         if name not in names:
             raise StudyError(
                 "--storage", "the database must hold the study", f"{name!r} is not in it", "Start the study first."
@@ -115,10 +115,12 @@ class Store:
             return {key: trial for key, trial in trials.items() if key not in lost}
         return trials
 
-    def add(self, trial: Trial) -> None:
-        """Record a finished trial, whose weights are in the folder."""
-        path = weights_path(self.folder, trial.key)
-        self.records.add(trial, path.read_bytes() if self.records.blobs and not trial.failed else None)
+    def add(self, trials: list[Trial]) -> None:
+        """Record finished trials, whose weights are in the folder."""
+        self.records.add(trials, [self._weights(trial) if self.records.blobs else None for trial in trials])
+
+    def _weights(self, trial: Trial) -> bytes | None:
+        return None if trial.failed else weights_path(self.folder, trial.key).read_bytes()
 
     def fetch(self, trials: list[Trial]) -> None:
         """Copy weights that another machine has trained from the database into the folder."""
@@ -154,8 +156,7 @@ class Store:
     def close(self) -> None:
         """Release the folder and the database."""
         if hasattr(self, "_storage"):
-            self._storage.remove_session()
-            self._storage.engine.dispose()
+            self._storage.close()
         if self._lock is not None:
             self._lock.close()
 
@@ -265,8 +266,7 @@ def _create(folder: Path, identity: dict[str, Any]) -> None:
     storage = Storage(f"sqlite:///{partial}")
     study = optuna.create_study(study_name=NAME, storage=storage, direction="minimize")
     study.set_user_attr("identity", identity)
-    storage.remove_session()
-    storage.engine.dispose()
+    storage.close()
     os.replace(partial, folder / DATABASE)
 
 

@@ -1,10 +1,10 @@
 """The loop of a worker: take trials from the queue until the study is done."""
 
+import math
 import time
 from collections.abc import Iterator
 
 from thinnet.study.data.dataset import Dataset
-from thinnet.study.design.configuration import TrialKey
 from thinnet.study.design.plan import Plan
 from thinnet.study.training.trial import Trial, run_trial
 from thinnet.study.workers.store import Store
@@ -13,31 +13,42 @@ REST, EXPIRE = 0.2, 10.0
 """Seconds between two looks into an empty queue, and between two searches for trials of dead workers."""
 
 
-def train_one(store: Store, data: Dataset, plan: Plan) -> Trial | None:
-    """Train one trial of the queue, and record it.
+class Worker:
+    """Trains trials of one study.
 
-    Returns: the trial; None if the queue is empty.
+    Args:
+        store: of the study.
+        data: the dataset.
+        plan: the settings.
     """
-    found: list[Trial] = []
 
-    def train(key: TrialKey) -> float | None:
-        trial = store.records.get(key) or run_trial(data, plan, store.folder, key)
-        store.add(trial)
-        found.append(trial)
-        return None if trial.failed else trial.loss
+    def __init__(self, store: Store, data: Dataset, plan: Plan) -> None:
+        self.store, self.data, self.plan = store, data, plan
+        self._seconds = math.inf
 
-    return found[0] if store.queue.take(train) and found else None
+    def batch(self) -> list[Trial]:
+        """Train a batch of the queue and record it; return its trials, none if the queue is empty."""
+        trials: list[Trial] = []
+        with self.store.queue.take(self._seconds) as batch:
+            began = time.perf_counter()
+            try:
+                for key in batch.keys:
+                    trials.append(self.store.records.get(key) or run_trial(self.data, self.plan, self.store.folder, key))
+                    self._seconds = (time.perf_counter() - began) / len(trials)
+            finally:  # also after Ctrl-C
+                self.store.add(trials)
+                for trial in trials:
+                    batch.end(trial)
+        return trials
 
-
-def work(store: Store, data: Dataset, plan: Plan) -> Iterator[Trial]:
-    """Train trials, and yield each, until the study is done. Where the queue is empty, wait."""
-    expired = time.monotonic()
-    while not store.done:
-        trial = train_one(store, data, plan)
-        if trial is not None:
-            yield trial
-        else:
-            if time.monotonic() - expired > EXPIRE:
-                store.queue.expire(store.records.engine)
-                expired = time.monotonic()
-            time.sleep(REST)
+    def work(self) -> Iterator[Trial]:
+        """Train trials, and yield each, until the study is done. Where the queue is empty, wait."""
+        expired = time.monotonic()
+        while not self.store.done:
+            trials = self.batch()
+            yield from trials
+            if not trials:
+                if time.monotonic() - expired > EXPIRE:
+                    self.store.queue.expire()
+                    expired = time.monotonic()
+                time.sleep(REST)

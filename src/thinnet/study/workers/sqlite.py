@@ -1,0 +1,62 @@
+"""SQLite for several processes of one machine: a write-ahead log, and row locks where Optuna asks for them.
+
+With the log, a commit waits for no disk and readers wait for no writer. A process that is killed loses nothing that it has
+committed. A power cut may lose the last commits, whose trials are trained again; the file stays intact.
+"""
+
+import os
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
+
+LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
+"""File systems of one machine. Others may be network file systems, where SQLite's log does not work."""
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+
+class Connection(sqlite3.Connection):
+    """A connection with a write-ahead log where the file system allows it, and a rollback journal elsewhere."""
+
+    def __init__(self, database: str, *arguments: Any, **named: Any) -> None:
+        super().__init__(database, *arguments, **named)
+        with suppress(sqlite3.OperationalError):  # a file that cannot be written is still read
+            if on_local_disk(Path(database).absolute().parent):
+                self.execute("PRAGMA journal_mode = WAL")
+                self.execute("PRAGMA synchronous = NORMAL")
+            else:
+                self.execute("PRAGMA journal_mode = DELETE")
+
+
+def on_local_disk(folder: Path, mounts: Path | None = None) -> bool:
+    """Return whether a folder is on a file system that is known to belong to this machine alone; Linux only."""
+    mounts = mounts or MOUNTS
+    if not mounts.exists():
+        return False
+    device = os.stat(folder).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    lines = [line.split() for line in mounts.read_text().splitlines()]
+    return any(line[2] == wanted and line[line.index("-") + 1] in LOCAL for line in lines)
+
+
+def lock_rows(engine: sql.Engine) -> None:
+    """Let SELECT ... FOR UPDATE, which SQLite does not have, take its lock: or two workers could take one trial."""
+
+    def lock(connection: sql.Connection, statement: Any, *_: object) -> None:
+        free = not connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
+        if free and getattr(statement, "_for_update_arg", None) is not None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    event.listen(engine, "before_execute", lock)
+
+
+def fold(engine: sql.Engine) -> None:
+    """Write the log back into the database if nobody else uses it: then one file holds everything, and may be read-only."""
+    with suppress(OperationalError), engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
+    engine.dispose()
