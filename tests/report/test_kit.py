@@ -119,3 +119,16 @@ def test_progress_shows_a_line_when_asked(monkeypatch: pytest.MonkeyPatch, capsy
         progress.advance(1, "news of it")
         assert progress.line is not None
     assert "news of it" in capsys.readouterr().err
+
+
+def test_a_log_has_a_line_for_each_doubling_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr("thinnet.report.progress.time.monotonic", lambda: now[0])
+    lines: list[str] = []
+    with progressing("work", 1000, 10, shown=False, log=lines.append) as progress:
+        for second in range(1, 900):
+            now[0] = float(second)
+            progress.reach(10 + second / 10, "on it")
+    assert [int(line.split(" after ")[1].split(" ")[0]) for line in lines[:6]] == [3, 7, 15, 31, 63, 2]  # minutes after 90 s
+    assert len(lines) == 8  # and after 127, 255 and 511 seconds
+    assert lines[0] == "work: 10 of 1000 after 3 s, about 2.7 h left on it"  # a tenth of one in a second

@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ from thinnet.study.training.network import seeded_network
 from thinnet.study.training.perceptron import perceptron
 from thinnet.study.training.trial import CURVES, run_trial, train
 from thinnet.study.training.weights import load_weights
+from thinnet.study.workers.launch import Processes
+from thinnet.study.workers.runner import run
 from thinnet.study.workers.store import Store
 
 LONG = ("--rates", "0.5", "--seeds", "6", "--epochs", "40", "--hidden", "32")
@@ -254,3 +257,26 @@ def test_curves_are_measured_in_eval_mode_with_the_weights_that_are_saved():
     assert set(trial.curves) == set(CURVES)
     assert all(len(curve) == 4 for curve in trial.curves.values())
     assert trial.curves["validation_loss"][trial.best] == min(trial.curves["validation_loss"])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_every_epoch_of_a_running_trial_is_reported(number: int, tmp_path: Path):
+    data = prepare(read_table(None, None), None, seed=0)
+    plan = Plan(rates=(0.5,), epochs=4, hidden=(8,), batch=256)
+    store, seen = Store(tmp_path, {"data": "digits", "places": ["all"]}, None), []
+
+    def watch(running: Mapping[TrialKey, int]) -> None:
+        seen.append(dict(running))
+
+    workers = Processes(number, store, data, plan) if number > 1 else None
+    with (
+        closing(store),
+        closing(run(data, plan, store, 2, workers, None, watch)) as trials,
+    ):
+        keys = {trial.key for trial in trials}
+    reported = {pair for running in seen for pair in running.items()}
+    every = {(key, epoch) for key in keys for epoch in range(plan.epochs)}
+    assert reported <= every and len(keys) == 4
+    if number == 1:
+        assert reported == every
+        assert all(len(running) == 1 for running in seen)

@@ -55,6 +55,17 @@ def signed(value: float, digits: int) -> str:
     return f"{rounded:+.{digits}f}".replace("-", MINUS)
 
 
+def duration(seconds: float) -> str:
+    """Write a duration as people do.
+
+    >>> duration(42), duration(400), duration(9000)
+    ('42 s', '7 min', '2.5 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
 def unbroken(text: str) -> str:
     """Keep `p = 0.5` and `95 %` on one line."""
     return re.sub(r"(?<=\bp) = (?=\d)", f"{NO_BREAK}={NO_BREAK}", text).replace(" %", f"{NO_BREAK}%")

@@ -26,7 +26,7 @@ from thinnet.study.findings.recommended import recommended
 from thinnet.study.findings.results import Results, summarize
 from thinnet.study.findings.verdict import Verdict, judge
 from thinnet.study.report import figures
-from thinnet.study.report.console import print_data, results_tables, show_progress
+from thinnet.study.report.console import print_data, results_tables, training
 from thinnet.study.report.document import document
 from thinnet.study.report.event_files import logged
 from thinnet.study.report.outputs import REPORT, publish
@@ -35,7 +35,7 @@ from thinnet.study.training.advice import advised
 from thinnet.study.training.network import check_configurations
 from thinnet.study.training.ranks import joined
 from thinnet.study.training.trial import fabric_for
-from thinnet.study.workers.budget import duration, limits_in_words, seconds_per_row, within
+from thinnet.study.workers.budget import limits_in_words, within
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
 from thinnet.study.workers.launch import Processes, Workers
 from thinnet.study.workers.problem import announce
@@ -110,12 +110,12 @@ def conduct(request: Request, err: Console) -> Study:
         need(library, USER)
     if request.log:
         need(request.log, f"--log {request.log}")
-    with ExitStack() as training:
-        training.enter_context(joined())
+    with ExitStack() as ranks:
+        ranks.enter_context(joined())
         request, data, store = _begun(request, err)
         try:
             seeds = _train(request, data, store, err)
-            training.close()  # the other ranks may go
+            ranks.close()  # the other ranks may go
             answer = _answer(request, data, store, seeds)
         except KeyboardInterrupt:
             kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
@@ -188,14 +188,16 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     print_data(err, data)
     for sentence in plan.advice:
         err.print(sentence, soft_wrap=True)
-    if err.is_terminal and before < total:
-        seconds = seconds_per_row(data, plan) * plan.epochs * len(data.development) * (total - before) / max(request.jobs, 1)
-        err.print(f"{counted(total - before, 'trial')} of {counted(plan.epochs, 'epoch')}: about {duration(seconds)}")
     workers = workers_for(request, store, data, total - before, err)
+    if before < total:
+        err.print(f"Training {counted(total - before, 'trial')} of {counted(plan.epochs, 'epoch')}.")
     budget = None if request.budget is None else TRAINED * request.budget - (time.monotonic() - request.started)
-    with closing(run(data, plan, store, request.seeds, workers, budget)) as trials:
-        watched = logged(trials, finished.values(), store.folder) if request.log else trials
-        show_progress(watched, before, total)
+    with (
+        training(err, before, total, plan.epochs) as shown,
+        closing(run(data, plan, store, request.seeds, workers, budget, shown.watch)) as trials,
+    ):
+        for _ in logged(trials, finished.values(), store.folder) if request.log else trials:
+            shown.finish()
     have = losses(store.finished().values())
     look = current_look(plan, have, request.seeds)
     seeds = whole_rounds(have, look.configurations, look.seeds)

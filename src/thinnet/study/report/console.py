@@ -1,32 +1,56 @@
 """What a study prints: progress on stderr, tables and the verdict on stdout."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 from rich.console import Console
 from rich.text import Text
 
 from thinnet.report.formatting import counted
-from thinnet.report.progress import progressing
+from thinnet.report.progress import Progress, progressing
 from thinnet.report.table import Table
 from thinnet.study.data.columns import columns_table
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.tasks import Task
-from thinnet.study.design.configuration import BASELINE
+from thinnet.study.design.configuration import BASELINE, TrialKey
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.evidence_text import FEWER, finalists_table
 from thinnet.study.findings.results import Results
 from thinnet.study.findings.verdict import Verdict
-from thinnet.study.training.trial import Trial
 
 
-def show_progress(trials: Iterable[Trial], finished: int, total: int) -> None:
-    """Run the trials and show how many are done, and the time left."""
-    with progressing("training", total, finished) as progress:
-        for trial in trials:
-            progress.advance(1, f"· {trial.configuration.label}, seed {trial.seed}: {trial.loss:.3g}")
+class Training:
+    """Shows how many trials are finished, which run, and the time left.
+
+    Args:
+        progress: counts trials.
+        epochs: of a trial.
+    """
+
+    def __init__(self, progress: Progress, epochs: int) -> None:
+        self.progress, self.epochs, self.finished = progress, epochs, progress.done
+
+    def watch(self, running: Mapping[TrialKey, int]) -> None:
+        """Show the finished epochs of the trials that run."""
+        done, news = self.finished + sum(running.values()) / self.epochs, ""  # a batch is counted at its end
+        for key, epochs in list(running.items())[:1]:  # there is room for one
+            news = f"· epoch {epochs} of {self.epochs} · {key.configuration.label}, seed {key.seed}"
+        self.progress.reach(max(done, self.progress.done), news)
+
+    def finish(self) -> None:
+        """Count a trial."""
+        self.finished += 1
+
+
+@contextmanager
+def training(console: Console, finished: int, total: int, epochs: int) -> Iterator[Training]:
+    """Show the trials of the block: one line on a terminal, and now and then a line in a log."""
+    shown, log = (False, None) if console.quiet else (None, lambda text: console.print(text, soft_wrap=True))
+    with progressing("trials", total, finished, shown, log) as progress:
+        yield Training(progress, epochs)
 
 
 def print_data(console: Console, data: Dataset) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +27,8 @@ from thinnet.study.training.weights import States, save_weights, weights_path
 
 CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
 VIEWS = ("best", "last")
+Watch = Callable[[TrialKey, int], None]
+"""Takes the trial that runs, and how many of its epochs are finished."""
 
 
 class Seeds(NamedTuple):
@@ -75,13 +77,13 @@ class Trial:
         return {name: self.curves[name][index] for name in CURVES}
 
 
-def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey) -> Trial:
+def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey, watch: Watch | None = None) -> Trial:
     """Train one trial and save its weights in the folder of the study.
 
     A loss that is not finite, memory that does not suffice and an error of the model are results too: the trial says why it
     failed.
     """
-    trial, states = _attempt(data, plan, key)
+    trial, states = _attempt(data, plan, key, watch)
     return trial if trial.failed else replace(trial, digest=save_weights(weights_path(folder, key), states))
 
 
@@ -92,10 +94,10 @@ def follow() -> None:
             _attempt(data, plan, key)
 
 
-def _attempt(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
+def _attempt(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) -> tuple[Trial, States]:
     try:
         with one_thread():
-            return train(data, plan, key)
+            return train(data, plan, key, watch)
     except StudyError as error:
         reason = str(error)
     except (MemoryError, RuntimeError, ValueError) as error:
@@ -105,7 +107,7 @@ def _attempt(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     return Trial(*key, {}, 0, 0.0, failed=reason), {}
 
 
-def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
+def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) -> tuple[Trial, States]:
     """Train one trial; the test set is not used. Trials of one seed share initial weights, batches and random bits.
 
     Returns:
@@ -132,6 +134,8 @@ def train(data: Dataset, plan: Plan, key: TrialKey) -> tuple[Trial, States]:
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     best, states, step, seconds = 0, {}, 0, 0.0
     for epoch in range(plan.epochs):
+        if watch is not None:
+            watch(key, epoch)
         started = time.perf_counter()
         model.train()
         x, y, ids = sets["train"]

@@ -100,14 +100,3 @@ def limits_in_words(plan: Plan, asked: Plan, data: Dataset) -> str:
         return ""
     taken = " and ".join(part for part in (epochs, rows) if part)
     return f"A first look, so that all trials fit into --budget: {taken}. Without --budget the answer may differ."
-
-
-def duration(seconds: float) -> str:
-    """Write a duration as people do.
-
-    >>> duration(42), duration(400), duration(9000)
-    ('42 s', '7 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

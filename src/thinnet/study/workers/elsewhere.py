@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from thinnet.report.extras import need
+from thinnet.study.design.configuration import TrialKey
 from thinnet.study.design.plan import StudyError
 from thinnet.study.workers.serve import serve
 
@@ -57,6 +58,10 @@ class RayWorkers:
         ended, _ = ray.wait(self._tasks, num_returns=len(self._tasks), timeout=0)
         ray.get(ended)
 
+    def running(self) -> dict[TrialKey, int]:
+        """Tasks report finished trials alone."""
+        return {}
+
 
 class SlurmWorkers:
     """An array of Slurm jobs: a script in the folder of the study, which is submitted where Slurm is installed.
@@ -92,6 +97,10 @@ class SlurmWorkers:
 
     def check(self) -> None:
         """Slurm restarts its own jobs."""
+
+    def running(self) -> dict[TrialKey, int]:
+        """Jobs report finished trials alone."""
+        return {}
 
 
 def slurm_script(number: int, url: str, name: str) -> str:

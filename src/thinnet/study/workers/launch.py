@@ -9,12 +9,16 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from thinnet.study.data.dataset import Dataset
+from thinnet.study.design.configuration import TrialKey
 from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.workers.store import Store
 from thinnet.study.workers.work import Worker
+
+UNKNOWN = -1
+"""In place of the number of a configuration before the first trial of a process."""
 
 
 class Workers(Protocol):
@@ -24,6 +28,10 @@ class Workers(Protocol):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
     def check(self) -> None:
         """Raise where a worker that must live is dead."""
+        ...
+
+    def running(self) -> dict[TrialKey, int]:
+        """Return the finished epochs of the trials that run, as far as they are known here."""
         ...
 
 
@@ -40,11 +48,13 @@ class Processes:
     def __init__(self, number: int, store: Store, data: Dataset, plan: Plan) -> None:
         self.number, self.arguments = number, (store.folder, store.url, store.name, data, plan)
         self._processes: list[BaseProcess] = []
+        self._slots: list[Any] = []
 
     def __enter__(self) -> "Processes":
         context = multiprocessing.get_context("spawn")
         lifeline, self._held = context.Pipe(duplex=False)
-        self._processes = [context.Process(target=_serve, args=(lifeline, *self.arguments)) for _ in range(self.number)]
+        self._slots = [context.RawArray("q", [UNKNOWN, 0, 0]) for _ in range(self.number)]
+        self._processes = [context.Process(target=_serve, args=(lifeline, slot, *self.arguments)) for slot in self._slots]
         resource_tracker.ensure_running()  # its start would unblock SIGINT
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
         try:
@@ -71,12 +81,27 @@ class Processes:
             advice = "Run the same command again with fewer --jobs; finished trials are not lost."
             raise StudyError("--jobs", "every process must live to the end", "one that was killed", advice)
 
+    def running(self) -> dict[TrialKey, int]:
+        """Return the finished epochs of the last trial of each process."""
+        configurations, found = self.arguments[-1].configurations, {}
+        for number, seed, epochs in self._slots:
+            if number != UNKNOWN:
+                found[TrialKey(configurations[number], seed)] = epochs
+        return found
 
-def _serve(lifeline: Connection, folder: Path, url: str, name: str, data: Dataset, plan: Plan) -> None:
-    """Work on a study until it is done, or until the parent, which alone keeps the other end of the lifeline open, ends."""
+
+def _serve(lifeline: Connection, slot: Any, folder: Path, url: str, name: str, data: Dataset, plan: Plan) -> None:
+    """Work on a study until it is done, or until the parent, which alone keeps the other end of the lifeline open, ends.
+
+    `slot` is memory that the parent reads: the number of the configuration, the seed, and the finished epochs.
+    """
+
+    def watch(key: TrialKey, epochs: int) -> None:
+        slot[:] = (plan.configurations.index(key.configuration), key.seed, epochs)
+
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     store = Store.join(folder, url, name)
-    for _ in Worker(store, data, plan).work():
+    for _ in Worker(store, data, plan, watch).work():
         pass
     store.close()
 

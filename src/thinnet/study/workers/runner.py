@@ -1,7 +1,7 @@
 """Train the missing trials of a study: in this process, or by workers of any kind."""
 
 import time
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 from thinnet.study.data.dataset import Dataset
@@ -14,9 +14,18 @@ from thinnet.study.workers.records import losses
 from thinnet.study.workers.store import Store
 from thinnet.study.workers.work import EXPIRE, REST, Worker
 
+Running = Callable[[Mapping[TrialKey, int]], None]
+"""Takes the finished epochs of the trials that run."""
+
 
 def run(
-    data: Dataset, plan: Plan, store: Store, seeds: int, workers: Workers | None, budget: float | None
+    data: Dataset,
+    plan: Plan,
+    store: Store,
+    seeds: int,
+    workers: Workers | None,
+    budget: float | None,
+    watch: Running = lambda running: None,
 ) -> Generator[Trial, None, None]:
     """Train the missing trials of every look; yield each as it finishes.
 
@@ -27,6 +36,7 @@ def run(
         seeds: the number of seeds of a finalist.
         workers: who trains; None for this process. It changes no number.
         budget: seconds after which no more trials are awaited, once one round is whole.
+        watch: is told, a few times a second or after each epoch, which trials run.
 
     Raises:
         StudyError: a worker of this machine was killed.
@@ -40,7 +50,7 @@ def run(
     with running:
         while keys := missing(have, current_look(plan, have, seeds).keys):
             store.queue.put(keys)
-            for trial in _arriving(store, data, plan, set(keys), workers):
+            for trial in _arriving(store, data, plan, set(keys), workers, watch):
                 have[trial.key] = trial.loss
                 yield trial
                 spent = budget is not None and time.monotonic() - started >= budget
@@ -49,14 +59,17 @@ def run(
         store.done = True
 
 
-def _arriving(store: Store, data: Dataset, plan: Plan, wanted: set[TrialKey], workers: Workers | None) -> Iterable[Trial]:
+def _arriving(
+    store: Store, data: Dataset, plan: Plan, wanted: set[TrialKey], workers: Workers | None, watch: Running
+) -> Iterable[Trial]:
     """Yield the wanted trials as they finish."""
-    expired, worker = time.monotonic(), Worker(store, data, plan)
+    expired, worker = time.monotonic(), Worker(store, data, plan, lambda key, epochs: watch({key: epochs}))
     while wanted:
         if workers is None:
             arrived = worker.batch()
         else:
             workers.check()
+            watch({key: epochs for key, epochs in workers.running().items() if key in wanted})
             time.sleep(REST)
             arrived = [trial for key in store.records.keys() & wanted if (trial := store.records.get(key))]
         for trial in arrived:

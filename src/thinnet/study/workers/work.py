@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.design.plan import Plan
-from thinnet.study.training.trial import Trial, run_trial
+from thinnet.study.training.trial import Trial, Watch, run_trial
 from thinnet.study.workers.store import Store
 
 REST, EXPIRE = 0.2, 10.0
@@ -20,10 +20,11 @@ class Worker:
         store: of the study.
         data: the dataset.
         plan: the settings.
+        watch: is told of every epoch.
     """
 
-    def __init__(self, store: Store, data: Dataset, plan: Plan) -> None:
-        self.store, self.data, self.plan = store, data, plan
+    def __init__(self, store: Store, data: Dataset, plan: Plan, watch: Watch | None = None) -> None:
+        self.store, self.data, self.plan, self.watch = store, data, plan, watch
         self._seconds = math.inf
 
     def batch(self) -> list[Trial]:
@@ -33,7 +34,9 @@ class Worker:
             began = time.perf_counter()
             try:
                 for key in batch.keys:
-                    trials.append(self.store.records.get(key) or run_trial(self.data, self.plan, self.store.folder, key))
+                    trials.append(
+                        self.store.records.get(key) or run_trial(self.data, self.plan, self.store.folder, key, self.watch)
+                    )
                     self._seconds = (time.perf_counter() - began) / len(trials)
             finally:  # also after Ctrl-C
                 self.store.add(trials)
