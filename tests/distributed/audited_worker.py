@@ -2,15 +2,23 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import gpt
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
-from equality_worker import context_parallel_model, sequence_parallel_model, sharded, tensor_parallel_model
+from equality_worker import (
+    context_parallel_model,
+    sequence_parallel_model,
+    sharded,
+    stage_model,
+    tensor_parallel_model,
+)
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.pipelining import PipelineStage, ScheduleGPipe
 from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 from torch.nn.parallel import DistributedDataParallel
 
@@ -34,12 +42,12 @@ def blocks() -> nn.Sequential:
     return nn.Sequential(Block(), Block())
 
 
-def codes(model: nn.Module, *example: Tensor) -> list[str]:
+def codes(model: nn.Module, *example: Tensor, run: Callable[[nn.Module], Any] | None = None) -> list[str]:
     """The codes of an audit, which changes nothing."""
     before = [(p, p.to_local() if hasattr(p, "to_local") else p) for p in model.parameters()]
     values, state = [local.detach().clone() for _, local in before], torch.get_rng_state()
     modes = [module.training for module in model.modules()]
-    found = thinnet.audit(model, *example, ranks=True)
+    found = thinnet.audit(model, *example, ranks=True, run=run)
     assert torch.equal(state, torch.get_rng_state()) and modes == [module.training for module in model.modules()]
     for now, (then, _), value in zip(model.parameters(), before, values, strict=True):
         assert now is then and torch.equal(now.to_local() if hasattr(now, "to_local") else now, value)
@@ -87,6 +95,12 @@ def right(mesh: DeviceMesh) -> None:
         thinnet.rng_of(model).at(3, all_ids)
         assert codes(model, words[:8][:, positions], positions) == [], order
 
+    model = nn.Sequential(nn.Linear(16, 16), thinnet.nn.LockedDropout(0.3, batch_first=True), nn.Linear(16, 4))
+    for parameter in model.parameters():
+        dist.broadcast(parameter.data, 0)
+    thinnet.DropoutRNG(7).bind(model).at(3, all_ids)
+    assert codes(model, same(8, 32, 16)[:, rank::4]) == []  # the steps of a sequence share their mask
+
 
 def wrong(mesh: DeviceMesh) -> None:
     """Each mistake alone."""
@@ -115,7 +129,62 @@ def wrong(mesh: DeviceMesh) -> None:
     assert not found
 
 
-CASES: tuple[Callable[[DeviceMesh], None], ...] = (right, wrong)
+def grid(mesh: DeviceMesh) -> None:
+    """Two copies of a model that two ranks share: data parallel by tensor parallel."""
+    both = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "tensor"))
+    copy, part = (both.get_local_rank(name) for name in ("data", "tensor"))
+    ids, words = torch.arange(copy, 16, 2), gpt.data()[0]
+    torch.manual_seed(copy)
+    for make in (tensor_parallel_model, sequence_parallel_model):
+        model = make(both["tensor"])
+        for layer in (*model.layers.values(), model) if make is tensor_parallel_model else ():
+            fully_shard(layer, mesh=both["data"])
+        rng = thinnet.rng_of(model).at(3, ids)
+        assert codes(model, words[ids]) == [], make
+        rng.at(3, torch.arange(8))  # the ids of the rows here, and not of the data set
+        assert set(codes(model, words[ids])) == {"AUD404"}, make
+    model = tensor_parallel_model(both["tensor"])
+    thinnet.rng_of(model).at(3, ids)
+    model.layers["1"].forward_drop.p = 0.1 if part else 0.2  # type: ignore[union-attr]
+    assert set(codes(model, words[ids])) == {"AUD403", "AUD406"}  # other rates make other masks
+    model = tensor_parallel_model(both["tensor"]).train(copy == 0)
+    thinnet.rng_of(model).at(3, ids)
+    assert codes(model, words[ids]) == ["AUD405"]
+    torch.manual_seed(dist.get_rank())
+    assert codes(plain_tensor_parallel(both["tensor"]), same(16, 16)[ids]) == ["AUD403"] * 2
+
+
+def stages(mesh: DeviceMesh) -> None:
+    """Two copies of a pipeline of two stages: data parallel by pipeline parallel."""
+    both = init_device_mesh("cpu", (2, 2), mesh_dim_names=("data", "stage"))
+    copy, number = (both.get_local_rank(name) for name in ("data", "stage"))
+    ids, words = torch.arange(copy, 16, 2), gpt.data()[0]
+    model = stage_model(both["stage"], gpt.LAYERS)
+    rng = thinnet.DropoutRNG(7).bind(model).at(3, ids)
+    stage = PipelineStage(model, number, 2, torch.device("cpu"), group=both.get_group("stage"))
+    schedule = ScheduleGPipe(stage, 1)
+
+    def run(model: nn.Module) -> Any:
+        return schedule.eval(*([words[ids]] if number == 0 else []))
+
+    assert codes(model, run=run) == []
+    model.layers[str(number)].forward_drop.p = 0.1 + 0.1 * copy  # type: ignore[union-attr]
+    assert codes(model, run=run) == ["AUD406"] * 2  # one in each stage
+    model.layers[str(number)].forward_drop.p = 0.1 + 0.1 * number  # type: ignore[union-attr]
+    assert codes(model, run=run) == []  # stages may have other rates
+    rng.at(3, torch.arange(8))
+    assert set(codes(model, run=run)) == {"AUD404"}
+    torch.manual_seed(dist.get_rank())
+    alike = blocks()  # the stages have the same names inside, and other rates and modes
+    alike[0].drop.p = 0.1 + 0.1 * number
+    alike[1].drop.train(number == 0)
+    for parameter in alike.parameters():
+        parameter.data += number
+    assert codes(alike, own(8, 16)) == []
+    assert codes(alike, run=lambda model: [model(own(8, 16)), None][1]) == []  # stages hand their output on, and return none
+
+
+CASES: tuple[Callable[[DeviceMesh], None], ...] = (right, wrong, grid, stages)
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -134,17 +134,24 @@ def context_parallel(order: Any, mesh: DeviceMesh) -> Seen:
     return seen | {"cuts": cuts, "positions": positions}
 
 
-def pipeline(mesh: DeviceMesh) -> Seen:
-    """Stages of whole layers, and microbatches of one sample."""
+def stage_model(mesh: DeviceMesh, layers: int = gpt.STAGES) -> gpt.GPT:
+    """The whole layers of this rank, under the names that they have in the whole model."""
     rank, ranks = mesh.get_local_rank(), mesh.size()
-    model = gpt.build(gpt.STAGES)
-    mine = {str(number) for number in torch.arange(gpt.STAGES).chunk(ranks)[rank].tolist()}
+    model = gpt.build(layers)
+    mine = {str(number) for number in torch.arange(layers).chunk(ranks)[rank].tolist()}
     for name in [name for name in model.layers if name not in mine]:
         del model.layers[name]
     if rank > 0:
         model.embedding = model.drop = None
     if rank < ranks - 1:
         model.norm = model.head = None
+    return model
+
+
+def pipeline(mesh: DeviceMesh) -> Seen:
+    """Stages of whole layers, and microbatches of one sample."""
+    rank, ranks = mesh.get_local_rank(), mesh.size()
+    model = stage_model(mesh)
     rng = thinnet.DropoutRNG(7).bind(model)
     take_sample_ids(model)
     schedule = Schedule1F1B(PipelineStage(model, rank, ranks, torch.device("cpu")), gpt.BATCH, loss_fn=gpt.loss)

@@ -60,8 +60,7 @@ class Mask:
     shape: tuple[int, ...]
     data: Numbers
     digest: int
-    tells: bool  # whether other ranks must have another mask for other data
-    tells_in_part: bool  # and also for another part of the same samples
+    tells: bool  # whether other data must have another mask: parts of one sample share what its axes share
     addressed: bool
 
 
@@ -136,10 +135,9 @@ def _masks(draws: list[Draw]) -> Iterator[Mask]:
         if draw.kind in DROPS and draw.use in ("multiplies", "selects", "fills") and draw.target != "weights":
             sure = draw.p is None or 0 < draw.p < 1
             many = sure and math.prod(draw.shape) >= TELLING and (not draw.units or draw.units >= TELLING)
-            apart = many and 0 not in draw.shared
+            tells = many and not draw.shared
             site = (plain(draw.name), *draw.lines, number)
-            addressed = draw.op in ADDRESSED
-            yield Mask(site, draw.line, draw.shape, draw.data, draw.digest, apart, apart and not draw.shared, addressed)
+            yield Mask(site, draw.line, draw.shape, draw.data, draw.digest, tells, draw.op in ADDRESSED)
 
 
 def _alike(one: Numbers, other: Numbers) -> bool | None:
@@ -218,8 +216,7 @@ class _Compared:
     def _compared(self, mask: Mask, other: Mask, a: int, b: int) -> Finding | None:
         """Returns the finding at one site of two ranks; None where their masks are right, or where that is not clear."""
         same, name, place = _alike(mask.data, other.data), mask.site[0], Location.parse(mask.line)
-        tells = mask.tells if (a, b) in self.copies else mask.tells_in_part
-        if same is False and tells and mask.shape == other.shape and mask.digest == other.digest:
+        if same is False and mask.tells and mask.shape == other.shape and mask.digest == other.digest:
             evidence = f"Ranks {a} and {b} drop the same units of different data."
             remedy = "Give each rank its ids, rng.at(step, samples=ids); for a part of a tensor, use DropoutParallel."
             return Finding(PARTS, name, place, evidence, remedy)
