@@ -16,8 +16,7 @@ from thinnet.ops.attention import attention
 ROUNDS = {512: 15, 2048: 5}
 SHORT = {32: 400, 64: 150, 256: 20}  # calls in a row; `thinnet.ops.attention.is_faster` chooses between 32 and 64
 STEPS = {(8, 256): 7, (2, 1024): 5}
-RATE, NONE = (torch.tensor(count, dtype=torch.int32) for count in (6554, 0))
-SEED = torch.tensor(3)
+RATE, NONE = 6554, 0  # in 65536ths
 
 
 def pytorch(is_causal: bool, p: float) -> Callable[..., Tensor]:
@@ -25,10 +24,11 @@ def pytorch(is_causal: bool, p: float) -> Callable[..., Tensor]:
     return lambda q, k, v: F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=is_causal)
 
 
-def ours(is_causal: bool, rate: Tensor, backend: str = "auto") -> Callable[..., Tensor]:
-    """Returns our operation at a rate, also where the public function would call PyTorch's at rate 0."""
+def ours(is_causal: bool, count: int, backend: str = "auto", device: str = "cpu") -> Callable[..., Tensor]:
+    """Returns our operation at a rate in 65536ths, also where the public function would call PyTorch's at rate 0."""
     window = (None, 0) if is_causal else (None, None)
-    return lambda q, k, v: attention(q, k, v, rate, SEED, window=window, backend=backend)[0]
+    rate, seed = torch.tensor(count, dtype=torch.int32, device=device), torch.tensor(3, device=device)
+    return lambda q, k, v: attention(q, k, v, rate, seed, window=window, backend=backend)[0]
 
 
 def rows() -> list[dict[str, object]]:
@@ -101,12 +101,18 @@ class Block(nn.Module):
         return x + self.drops[1](self.narrow(F.gelu(self.wide(self.second(x)))))
 
 
+def gpt(name: str, layers: int, width: int, heads: int, words: int) -> nn.Sequential:
+    """Returns a GPT with the dropout of a candidate."""
+    dropout, attend, p = CANDIDATES[name]
+    blocks = [Block(width, heads, dropout, attend(p), p) for _ in range(layers)]
+    first = [nn.Embedding(words, width), *([dropout(p)] if p else [])]
+    return nn.Sequential(*first, *blocks, nn.LayerNorm(width), nn.Linear(width, words))
+
+
 def training_step(name: str, batch: int, length: int) -> Callable[[], object]:
     """Returns a step of a GPT of 6 layers, 384 features and 6 heads over 256 tokens, with dropout everywhere or nowhere."""
     torch.manual_seed(0)
-    dropout, attend, p = CANDIDATES[name]
-    blocks = [Block(384, 6, dropout, attend(p), p) for _ in range(6)]
-    model = nn.Sequential(nn.Embedding(256, 384), *([dropout(p)] if p else []), *blocks, nn.LayerNorm(384), nn.Linear(384, 256))
+    model = gpt(name, 6, 384, 6, 256)
     optimiser = torch.optim.AdamW(model.parameters())
     tokens = torch.randint(0, 256, (batch, length + 1))
 

@@ -4,8 +4,10 @@
 """
 
 import os
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 REHEARSE = os.environ.get("THINNET_REHEARSE") == "1"
 DEVICE = torch.device("cpu" if REHEARSE else "cuda")
+MILLISECOND = 2_000_000  # clock cycles
 missing = None if REHEARSE or torch.cuda.is_available() else "this machine has no GPU that PyTorch can use"
 
 
@@ -38,6 +41,47 @@ def microseconds(call: Callable[[], object], wait: int = 0) -> float:
     stop.record()
     stop.synchronize()
     return start.elapsed_time(stop) * 1000
+
+
+def times(candidates: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Returns the median microseconds of each candidate on the device; all take their turn in each round.
+
+    Before each, the cache is overwritten and the device kept waiting until all is launched, so that a small tensor is not
+    timed by the speed of Python.
+    """
+    cache = torch.empty(1 << (4 if REHEARSE else 26), dtype=torch.int32, device=DEVICE)
+    found: dict[str, list[float]] = {name: [] for name in candidates}
+    for call in candidates.values():
+        for _ in range(1 if REHEARSE else 3):
+            call()
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            cache.zero_()
+            found[name].append(microseconds(call, MILLISECOND))
+    return {name: round(statistics.median(values), 2) for name, values in found.items()}
+
+
+def launches(candidates: Mapping[str, Callable[[], object]]) -> dict[str, float]:
+    """Returns the microseconds that each call takes when many follow each other: Python, launch and device."""
+    found, (rounds, calls) = {}, (2, 3) if REHEARSE else (7, 200)
+    for name, call in candidates.items():
+        values = []
+        for _ in range(rounds):
+            synchronize()
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            synchronize()
+            values.append((time.perf_counter() - start) / calls * 1e6)
+        found[name] = round(statistics.median(values), 1)
+    return found
+
+
+def flash() -> AbstractContextManager[Any]:
+    """Lets PyTorch's attention use flash attention alone; a CPU has none with dropout."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return nullcontext() if REHEARSE else sdpa_kernel(SDPBackend.FLASH_ATTENTION)
 
 
 def allocated() -> int:
@@ -85,5 +129,5 @@ def captured(work: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], None]
 def compiled(model: Any, **options: Any) -> Any:
     """Compiles a model; a rehearsal leaves the code generator out."""
     if REHEARSE:
-        options = {name: value for name, value in options.items() if name != "mode"} | {"backend": "aot_eager"}
+        options = {name: value for name, value in options.items() if name == "dynamic"} | {"backend": "aot_eager"}
     return torch.compile(model, fullgraph=True, **options)

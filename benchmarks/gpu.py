@@ -1,12 +1,9 @@
 """Dropout on a GPU against a copy of the tensor and against PyTorch's: `python -m benchmarks.gpu`.
 
-Times are the device's own, between two events. Before each, the cache is overwritten and the device kept waiting until all is
-launched, so that a small tensor is not timed by the speed of Python. What a launch costs is a figure of its own.
+Times are the device's own, between two events. What a launch costs is a figure of its own.
 """
 
-import statistics
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from unittest.mock import patch
@@ -16,16 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import thinnet
-from benchmarks import device, tables
+from benchmarks import device, gpu_rows
 from benchmarks.device import DEVICE, REHEARSE
-from benchmarks.measure import write
 from thinnet.ops import apply_noise, schema
 
 P = 0.5
 SIZES = {"1 M": (1 << 20, 60), "16 M": (1 << 24, 40), "256 M": (1 << 28, 15), "1 G": (1 << 30, 9)}
 if REHEARSE:
     SIZES = {"1 M": (1 << 12, 2)}
-MILLISECOND = 2_000_000  # clock cycles
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BARS = "bars: 90 % of copy bandwidth; forward + backward 1.2x faster than F.dropout; 0 bytes kept for backward"
 
@@ -38,36 +33,6 @@ def check(x: Tensor) -> None:
         where = rate, seed, None, None, None, [1, begin], 0
         expected = schema.call(x[begin : begin + part].cpu(), *where)
         assert torch.equal(y[begin : begin + part].cpu(), expected), "the kernel disagrees with the CPU"
-
-
-def times(candidates: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Returns the median microseconds of each candidate on the device; all take their turn in each round."""
-    cache = torch.empty(1 << (4 if REHEARSE else 26), dtype=torch.int32, device=DEVICE)
-    found: dict[str, list[float]] = {name: [] for name in candidates}
-    for call in candidates.values():
-        for _ in range(3):
-            call()
-    for _ in range(rounds):
-        for name, call in candidates.items():
-            cache.zero_()
-            found[name].append(device.microseconds(call, MILLISECOND))
-    return {name: round(statistics.median(values), 2) for name, values in found.items()}
-
-
-def launches(candidates: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Returns the microseconds that each call takes when many follow each other: Python, launch and device."""
-    found = {}
-    for name, call in candidates.items():
-        rounds = []
-        for _ in range(7):
-            device.synchronize()
-            start = time.perf_counter()
-            for _ in range(200):
-                call()
-            device.synchronize()
-            rounds.append((time.perf_counter() - start) / 200 * 1e6)
-        found[name] = round(statistics.median(rounds), 1)
-    return found
 
 
 def kept_bytes(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
@@ -108,19 +73,19 @@ def measure(size: str, dtype: str) -> list[dict[str, object]]:
         kept[name] = kept_bytes(function, leaf)
     found: list[dict[str, object]] = []
     for label, candidates, moved in (("forward", forward, 2), ("forward + backward", both, 4)):
-        micro = times(candidates, rounds)
+        micro = device.times(candidates, rounds)
         row: dict[str, object] = {"elements": size, "dtype": dtype, "pass": label, "microseconds": micro}
         row["GB/s"] = round(moved * x.numel() * x.element_size() / micro["thinnet"] / 1000)
         row["% of copy bandwidth"] = round(100 * micro["copy"] / micro["thinnet"], 1)
         row["times faster than F.dropout"] = round(micro["F.dropout"] / micro["thinnet"], 2)
         if size == "1 M":
-            row["microseconds a call from Python"] = launches(candidates)
+            row["microseconds a call from Python"] = device.launches(candidates)
         found.append(row | {"bytes kept an element": kept})
     return found
 
 
 def tiles(size: str) -> list[dict[str, object]]:
-    """Returns a row for each size of a program: what it reads, and by how many warps. The rows decide `launch.TILE_BYTES`."""
+    """Returns the time by the size of a program: what it reads, and by how many warps. It decides `launch.TILE_BYTES`."""
     from thinnet.ops.triton import launch
 
     x = torch.randn(SIZES[size][0], device=DEVICE).bfloat16()
@@ -133,31 +98,21 @@ def tiles(size: str) -> list[dict[str, object]]:
 
     kept: dict[tuple[int, int], dict[object, object]] = {}
     candidates = {f"{tile} B, {warps} warps": partial(noise, tile, warps) for tile in (4096, 8192, 16384) for warps in (4, 8)}
-    micro = times({"copy": partial(y.copy_, x), **candidates}, SIZES[size][1])
-    return [
-        {"elements": size, "program": name, "% of copy bandwidth": round(100 * micro["copy"] / micro[name], 1)}
-        for name in candidates
-    ]
+    return [{"elements": size, "microseconds": device.times({"copy": partial(y.copy_, x), **candidates}, SIZES[size][1])}]
+
+
+def fits(size: str, dtype: torch.dtype) -> bool:
+    """Returns whether the device has the memory for a row."""
+    return REHEARSE or device.free() >= 9 * SIZES[size][0] * dtype.itemsize + (1 << 30)
 
 
 def main() -> int:
-    """Measures what fits on the GPU, writes benchmarks/results/gpu.json and prints it; returns the exit status."""
-    if reason := device.missing or (None if REHEARSE else thinnet.ops.why("cuda")):
-        print(f"benchmarks.gpu: {reason}.", file=sys.stderr)
-        return 2
-    rows: list[dict[str, object]] = []
-    for size, (count, _) in SIZES.items():
-        for dtype, kind in DTYPES.items():
-            if device.free() >= 9 * count * kind.itemsize + (0 if REHEARSE else 1 << 30):
-                rows += measure(size, dtype)
-                torch.cuda.empty_cache()
-                write("gpu", rows)
-    programs = [row for size in (("1 M",) if REHEARSE else ("16 M", "256 M")) for row in tiles(size)]
-    write("gpu_tiles", programs)
-    print(tables.gpu(), BARS, *programs, sep="\n")
-    for row in rows:
-        print({name: value for name, value in row.items() if name != "microseconds"})
-    return 0
+    """Measures what fits on the GPU; returns the exit status."""
+    cases = ((f"{size} {name}", partial(measure, size, name)) for size in SIZES for name in DTYPES if fits(size, DTYPES[name]))
+    status = gpu_rows.run("gpu", cases)
+    print(BARS)
+    programs = [size for size in ("16 M", "256 M") if size in SIZES] or list(SIZES)
+    return status or gpu_rows.run("gpu_tiles", ((f"programs, {size}", partial(tiles, size)) for size in programs))
 
 
 if __name__ == "__main__":

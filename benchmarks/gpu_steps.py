@@ -1,23 +1,27 @@
 """Training steps on a GPU without dropout, with PyTorch's and with ours: `python -m benchmarks.gpu_steps`.
 
-A step is forward and backward in bfloat16 autocast. The variants take turns in one process; a time is the median of many
-turns, taken between two device events.
+A step is forward and backward in bfloat16 autocast, of the language model also that of AdamW. The variants take turns in one
+process; a time is the median of many turns, taken between two device events. In compiled models, "thinnet" is the form that the
+compiler fuses, and "thinnet, whole" the kernel that it only calls.
 """
 
 import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import thinnet
-from benchmarks import device
+from benchmarks import attention, device, gpu_rows
 from benchmarks.device import DEVICE, REHEARSE
-from benchmarks.measure import write
-from benchmarks.thin_networks import Block, conv_stage, mlp
+from benchmarks.thin_networks import Block, MaskedPath, conv_stage, mlp
+from thinnet.ops import inductor
 
 Drop = Callable[[], nn.Module] | None
 
@@ -60,6 +64,49 @@ def cases(tiny: bool) -> list[Case]:
     ]
 
 
+def image_case(tiny: bool) -> Case:
+    """Returns blocks of a ViT whose branches are dropped for whole samples, as timm does it."""
+    width, patches, batch = (64, 5, 4) if tiny else (768, 197, 64)
+    paths = (lambda: MaskedPath(0.1)), (lambda: thinnet.nn.DropPath(0.1))
+    make = lambda drop: nn.Sequential(*(Block(width, False, None, drop) for _ in range(4)))  # noqa: E731
+    return Case("ViT blocks, DropPath", make, (batch, patches, width), *paths, batch)
+
+
+def language_row(compiled: bool, rounds: int) -> dict[str, Any]:
+    """Returns a row of GPT-2 small with dropout of embeddings, attention weights and branches, or its blocks compiled."""
+    torch._dynamo.reset()
+    layers, width, heads, words, shape = (2, 32, 2, 64, (2, 17)) if REHEARSE else (12, 768, 12, 50304, (8, 1025))
+    tokens = torch.randint(words, shape, device=DEVICE)
+    names = {"no dropout": "PyTorch, p = 0", "nn.Dropout": "PyTorch", "thinnet": "thinnet"}
+    models = {name: attention.gpt(each, layers, width, heads, words).to(DEVICE) for name, each in names.items()}
+    steps = {name: language_step(model, tokens, compiled) for name, model in models.items()}
+    mode = "blocks compiled" if compiled else "eager"
+    return _row("GPT-2 small, AdamW", mode, tokens[:, 1:].numel(), steps, rounds)
+
+
+def language_step(model: nn.Sequential, tokens: Tensor, compiled: bool) -> Callable[[], None]:
+    """Returns a training step; its blocks share the compiled code, so that twelve of them do not take twelve times as long."""
+    change = device.compiled if compiled else lambda part: part
+    parts = [change(part) if isinstance(part, attention.Block) else part for part in list(model)[:-1]]
+    optimiser, loss = torch.optim.AdamW(model.parameters(), fused=True), change(partial(_loss, model[-1]))
+
+    def step() -> None:
+        optimiser.zero_grad()
+        with torch.autocast(tokens.device.type, dtype=torch.bfloat16):
+            x = tokens[:, :-1]
+            for part in parts:
+                x = part(x)
+            value = loss(x, tokens[:, 1:])
+        value.backward()
+        optimiser.step()
+
+    return step
+
+
+def _loss(head: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+    return F.cross_entropy(head(x).flatten(0, 1).float(), target.flatten())
+
+
 def step_of(model: Any, x: Tensor) -> Callable[[], None]:
     """Returns a training step without an optimiser."""
 
@@ -85,19 +132,28 @@ def timed(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]
     return {name: round(statistics.median(values), 3) for name, values in found.items()}
 
 
-def whole_row(case: Case, rounds: int, mode: str) -> dict[str, Any]:
+def whole_row(case: Case, mode: str, rounds: int) -> dict[str, Any]:
     """Returns one row: a model without dropout, with PyTorch's and with ours, in eager mode or compiled as a whole."""
     torch._dynamo.reset()
     x = torch.randn(case.shape, device=DEVICE)
     steps: dict[str, Callable[[], None]] = {}
     layers = {"no dropout": None, "nn.Dropout": case.theirs, "thinnet": case.ours}
-    for name, drop in (layers | ({"thinnet, addressed": case.ours} if mode == "compiled" else {})).items():
+    more = {"thinnet, addressed": case.ours, "thinnet, whole": case.ours} if mode == "compiled" else {}
+    for name, drop in (layers | more).items():
         torch.manual_seed(0)
         model = case.make(drop).to(DEVICE)
         if "addressed" in name:
             thinnet.DropoutRNG(0).bind(model).at(1, samples=torch.randperm(len(x)))
-        steps[name] = step_of(model if mode == "eager" else device.compiled(model), x)
-    return _row(case, mode, steps, rounds)
+        options = {"options": {"force_disable_caches": True}} if "whole" in name else {}  # the cache has the fused form
+        steps[name] = step_of(model if mode == "eager" else device.compiled(model, **options), x)
+        with _whole() if "whole" in name else nullcontext():
+            steps[name]()
+    return _row(case.name, mode, case.items, steps, rounds)
+
+
+def _whole() -> AbstractContextManager[Any]:
+    """Lets the compiler call the kernel and not fuse it."""
+    return patch.object(inductor, "DEVICES", set())
 
 
 def thinned_row(case: Case, rounds: int, p: float = 0.5) -> dict[str, Any]:
@@ -115,39 +171,35 @@ def thinned_row(case: Case, rounds: int, p: float = 0.5) -> dict[str, Any]:
         if name == "thinned":
             thinnet.thin(model, x[: max(2, len(x) // 8)], always=True)
         steps[name] = step_of(model, x)
-    return _row(case, f"eager, p = {p}", steps, rounds)
+    return _row(case.name, f"eager, p = {p}", case.items, steps, rounds)
 
 
-def _row(case: Case, mode: str, steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
+def _row(name: str, mode: str, items: int, steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, Any]:
     times = timed(steps, rounds)
-    memory = {name: round(device.peak(step) / 2**20, 1) for name, step in steps.items()}
-    rate = {name: round(case.items / value * 1000) for name, value in times.items()}
-    return {"model": case.name, "mode": mode, "milliseconds": times, "items a second": rate, "peak MiB": memory}
+    memory = {each: round(device.peak(step) / 2**20, 1) for each, step in steps.items()}
+    rate = {each: round(items / value * 1000) for each, value in times.items()}
+    return {"model": name, "mode": mode, "milliseconds": times, "items a second": rate, "peak MiB": memory}
 
 
-def main() -> int:
-    """Measures, writes benchmarks/results/gpu_steps.json after every row, and prints each row; returns the exit status."""
-    if device.missing:
-        print(f"benchmarks.gpu_steps: {device.missing}. Rehearse with `benchmarks.on_gpu --rehearse`.", file=sys.stderr)
-        return 2
-    rows: list[dict[str, object]] = []
-    models, rounds, failed = cases(REHEARSE), 2 if REHEARSE else 40, 0
-    for mode, case in ((mode, case) for mode in ("compiled", "thinned", "eager") for case in models):
-        start = time.perf_counter()
-        try:
-            row = thinned_row(case, rounds) if mode == "thinned" else whole_row(case, rounds, mode)
-        except Exception as error:  # the other rows are worth having
-            failed += 1
-            print(f"FAILED {case.name}, {mode}: {type(error).__name__}: {str(error)[:500]}", flush=True)
-            continue
-        rows.append(row)
-        write("gpu_steps", rows)
-        floor = row["milliseconds"]["no dropout"]
-        ratios = ", ".join(f"{name} {value / floor:.3f}x" for name, value in row["milliseconds"].items())
-        took = time.perf_counter() - start
-        print(f"{case.name}, {row['mode']}: {floor:.2f} ms; {ratios}; MiB {row['peak MiB']} ({took:.0f} s)", flush=True)
-    return int(failed > 0)
+def rows() -> Iterator[tuple[str, Callable[[], gpu_rows.Rows]]]:
+    """Yields the rows, the most important first."""
+    block, perceptron, convolutions = cases(REHEARSE)
+    few, many, others = (2, 2, []) if REHEARSE else (12, 40, [perceptron, convolutions])
+    made: list[tuple[str, Callable[[], dict[str, Any]]]] = [
+        ("GPT-2 small, compiled", partial(language_row, True, few)),
+        ("GPT-2 small, eager", partial(language_row, False, few)),
+        ("GPT block, compiled", partial(whole_row, block, "compiled", many)),
+        ("MLP, thinned", partial(thinned_row, perceptron, many)),
+        ("ViT, thinned", partial(thinned_row, image_case(REHEARSE), many)),
+        *(
+            (f"{case.name}, compiled", partial(whole_row, case, "compiled", many))
+            for case in (perceptron, convolutions)[:others]
+        ),
+        *((f"{case.name}, thinned", partial(thinned_row, case, many)) for case in (block, convolutions)),
+        *((f"{case.name}, eager", partial(whole_row, case, "eager", many)) for case in (block, perceptron, convolutions)),
+    ]
+    return ((name, lambda measure=measure: [measure()]) for name, measure in made)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(gpu_rows.run("gpu_steps", rows()))

@@ -66,9 +66,11 @@ def cases() -> dict[str, Case]:
     return found
 
 
-def passes(layer: nn.Module, shape: tuple[int, ...]) -> tuple[Callable[[], object], Callable[[], object]]:
+def passes(
+    layer: nn.Module, shape: tuple[int, ...], device: torch.device | str = "cpu"
+) -> tuple[Callable[[], object], Callable[[], object]]:
     """Returns a forward pass, and one with its backward pass."""
-    x = torch.rand(shape)
+    x = torch.rand(shape, device=device)
     leaf, weight = x.clone().requires_grad_(), None
 
     def both() -> object:

@@ -17,13 +17,15 @@ SHAPE, RATE, ROUNDS = (8, 512, 1024), 0.1, 31
 Chain = Callable[[Callable[[Tensor], Tensor]], Tensor]  # from a dropout function to the result
 
 
-def cases() -> dict[str, tuple[Chain, Callable[[], Tensor], list[Tensor]]]:
+def cases(
+    shape: tuple[int, int, int] = SHAPE, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> dict[str, tuple[Chain, Callable[[], Tensor], list[Tensor]]]:
     """Returns, by name, the separate operations, the fused function, and the tensors that get gradients."""
     torch.manual_seed(0)
-    x, y, table = (torch.randn(shape, requires_grad=True) for shape in (SHAPE, SHAPE, (1000, SHAPE[2])))
-    position, weight, bias = (torch.randn(shape, requires_grad=True) for shape in (SHAPE[1:], SHAPE[2:], SHAPE[2:]))
-    ids, p = torch.randint(1000, SHAPE[:2]), {"p": RATE, "training": True}
-    width = SHAPE[2:]
+    width, like = shape[2:], {"dtype": dtype, "device": device, "requires_grad": True}
+    x, y, table = (torch.randn(size, **like) for size in (shape, shape, (1000, *width)))
+    position, weight, bias = (torch.randn(size, **like) for size in (shape[1:], width, width))
+    ids, p = torch.randint(1000, shape[:2], device=device), {"p": RATE, "training": True}
     return {
         "dropout_add": (lambda drop: y + drop(x), lambda: T.dropout_add(x, y, **p), [x, y]),
         "bias_dropout_add": (

@@ -41,5 +41,14 @@ def test_the_script_for_a_gpu_is_rehearsed(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.on_gpu", "--rehearse", "--out", str(tmp_path), "--tests", chosen]
     run = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout[-6000:] + run.stderr[-2000:]
-    assert {"gpu.json", "gpu_steps.json", "tests.log"} <= {path.name for path in tmp_path.iterdir()}
-    assert sum(map(int, re.findall(r"(\d+) passed", (tmp_path / "tests.log").read_text()))) == 3
+    figures = {"gpu.json", "gpu_tiles.json", "gpu_steps.json", "gpu_attention.json", "gpu_parts.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"log.txt", *figures}
+    assert sum(map(int, re.findall(r"(\d+) passed", (tmp_path / "log.txt").read_text()))) == 3
+
+
+def test_without_a_gpu_the_script_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.on_gpu", "--out", str(tmp_path / "report")]
+    run = subprocess.run(
+        command, cwd=HERE.parent, capture_output=True, text=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    )
+    assert run.returncode == 2 and "no GPU" in run.stderr and not list(tmp_path.iterdir())

@@ -12,7 +12,12 @@ from thinnet.ops.triton.attention_kernels import forward_kernel, whole_kernel
 
 # a launch takes options that the signature of a kernel does not have
 KERNELS: dict[str, Any] = {each.__name__: each for each in (whole_kernel, forward_kernel, queries_kernel, keys_kernel)}
-QUERIES = 64  # rows of a program
+PROGRAMS: dict[str, dict[str, int]] = {  # the rows of queries of a program, and how it runs; benchmarks/gpu_attention.py
+    "whole_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
+    "forward_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
+    "queries_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
+    "keys_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
+}
 FAR = 1 << 62  # farther than any position
 
 
@@ -52,19 +57,18 @@ class Launch:
         """Returns which queries keep every key, `(B, H, T)`."""
         s = self.s
         whole = self.q.new_zeros(self.q.shape[:3], dtype=torch.int32)
-        KERNELS["whole_kernel"][self.grid](
+        KERNELS["whole_kernel"][self.grid("whole_kernel")](
             *(whole, self.mask, *self.address, *self.positions, s.query_starts, s.key_starts),
             *(*self.mask_strides, self.rows, self.keys, self.heads, *self.window),
             **self.ones,
             **self.kind,
-            QUERIES=QUERIES,
+            **PROGRAMS["whole_kernel"],
         )
         return whole
 
-    @property
-    def grid(self) -> tuple[int, int]:
+    def grid(self, kernel: str) -> tuple[int, int]:
         """One program for each block of queries and each head."""
-        return triton.cdiv(self.rows, QUERIES), self.samples * self.heads
+        return triton.cdiv(self.rows, PROGRAMS[kernel]["QUERIES"]), self.samples * self.heads
 
     def run(self, kernel: str, grid: tuple[int, int], tensors: tuple[Any, ...], strides: list[int]) -> None:
         """Launches a kernel."""
@@ -78,7 +82,7 @@ class Launch:
             ONE_SCALE=s.head_scale is None or s.head_scale.shape[0] == 1,
             RENORMALISED=self.renormalised,
             **self.kind,
-            QUERIES=QUERIES,
+            **PROGRAMS[kernel],
             **{name: max(16, triton.next_power_of_2(size)) for name, size in constants.items()},
         )
 
@@ -91,7 +95,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tens
     lse = q.new_empty(batch, heads, rows, dtype=torch.float32)
     if y.numel():
         launch = Launch(q, k, v, Settings(*rest))
-        launch.run("forward_kernel", launch.grid, (y, lse), _three(y))
+        launch.run("forward_kernel", launch.grid("forward_kernel"), (y, lse), _three(y))
     return y, lse
 
 
@@ -107,7 +111,8 @@ def attention_backward(
     launch = Launch(q, k, v, Settings(*settings))
     read = dy, delta, lse
     if q.numel():
-        launch.run("queries_kernel", launch.grid, (into[0], dz if of_logits else None, *read), _three(into[0], dy))
+        grid = launch.grid("queries_kernel")
+        launch.run("queries_kernel", grid, (into[0], dz if of_logits else None, *read), _three(into[0], dy))
     if k.numel():
         grid = 4 * (triton.cdiv(launch.keys, 128) + 1), launch.samples * k.shape[1]
         launch.run("keys_kernel", grid, (*into[1:], *read), _three(*into[1:], dy))
