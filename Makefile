@@ -50,7 +50,7 @@ bench: setup
 	$(RUN) -m benchmarks
 	$(RUN) -m docs.generate
 
-# On a machine that has a GPU, PyTorch and Triton: no set-up and no network, at most five minutes.
+# On a machine that has a GPU, PyTorch and Triton: no set-up and no network, at most four minutes.
 gpu:
 	$(PYTHON) -m benchmarks.on_gpu --out gpu-report
 

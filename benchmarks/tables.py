@@ -180,7 +180,7 @@ def gpu() -> str:
 def gpu_steps() -> str:
     """Returns training steps on a GPU as ratios to the step without dropout, and their peak memory."""
     if not (RESULTS / "gpu_steps.json").exists():
-        return "No result yet: run `make gpu` on a machine with a GPU."
+        return NOT_YET
     body = []
     for row in load("gpu_steps")["rows"]:
         found, memory = row["milliseconds"], row["peak MiB"]
@@ -190,6 +190,37 @@ def gpu_steps() -> str:
         body.append([row["model"], row["mode"], f"{floor:.2f} ms", *ratios, *shares])
     head = ["model", "mode", "no dropout", "nn.Dropout", "thinnet", "nn.Dropout, peak memory", "thinnet, peak memory"]
     return table(head, body)
+
+
+NOT_YET = "No result yet: run `make gpu` on a machine with a GPU."
+
+
+def gpu_attention() -> str:
+    """Returns attention on a GPU as ratios to PyTorch's flash attention without dropout."""
+    if not (RESULTS / "gpu_attention.json").exists():
+        return NOT_YET
+    rows = [row for row in load("gpu_attention")["rows"] if "milliseconds" in row]
+    floor, *names = rows[0]["milliseconds"]
+    body = []
+    for row in rows:
+        found, name = row["milliseconds"], f"{row['length']}" + (", causal" if row["causal"] else "")
+        body.append([name, row["pass"], f"{found[floor]:.2f} ms", *(times(found[each], found[floor]) for each in names)])
+    return table(["length", "pass", floor, *names], body)
+
+
+def gpu_parts() -> str:
+    """Returns calls, neighbours, methods and parts of weights on a GPU: the first candidate, and ratios to it."""
+    if not (RESULTS / "gpu_parts.json").exists():
+        return NOT_YET
+    body = []
+    for row in load("gpu_parts")["rows"]:
+        (first, floor), *others = row["microseconds"].items()
+        name = ", ".join(str(value) for key, value in row.items() if key not in ("microseconds", "gradient", "pass"))
+        label = row.get("pass", "with gradient" if row.get("gradient") else "forward")
+        body.append(
+            [name, label, f"{first}: {floor:.1f} µs", ", ".join(f"{each} {times(value, floor)}" for each, value in others)]
+        )
+    return table(["row", "pass", "floor", "ratios to it"], body)
 
 
 def inference() -> str:
@@ -227,6 +258,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "recurrent": recurrent,
     "gpu": gpu,
     "gpu_steps": gpu_steps,
+    "gpu_attention": gpu_attention,
+    "gpu_parts": gpu_parts,
     "methods": methods,
     "units": units,
     "concrete": concrete,
