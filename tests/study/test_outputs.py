@@ -70,7 +70,7 @@ def test_event_files_hold_every_curve(folder: Path, study: Callable, tmp_path: P
     assert study("wine", *LINES, "--log", "tensorboard", "--out", folder).code == 0
     rows = pd.read_parquet(folder / "results.parquet")
     runs = sorted((folder / "tensorboard").iterdir())
-    assert {run.name for run in runs} == {path.stem for path in (folder / "weights").iterdir()}
+    assert {run.name for run in runs} == {path.stem for path in (folder / "weights").glob("*.pt")}
     own = rows[(rows.method == "thin") & (rows.seed == 1)]
     events = EventAccumulator(str(folder / "tensorboard" / "thin-0.6-seed-1")).Reload()
     for quantity in ("loss", "error"):

@@ -6,8 +6,9 @@ from thinnet._lazy import lazy as _lazy
 
 if TYPE_CHECKING:
     from thinnet.study.api import run as run
+    from thinnet.study.data.encoding import Encoder as Encoder
     from thinnet.study.study import Study as Study
 
-_PLACES = {"run": "thinnet.study.api", "Study": "thinnet.study.study"}
+_PLACES = {"run": "thinnet.study.api", "Study": "thinnet.study.study", "Encoder": "thinnet.study.data.encoding"}
 
 __getattr__, __dir__ = _lazy(__name__, _PLACES)  # the command checks its arguments before it imports PyTorch

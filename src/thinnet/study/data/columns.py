@@ -8,7 +8,17 @@ from typing import NamedTuple
 import pandas as pd
 
 from thinnet.report.table import Table
-from thinnet.study.data.written import Numbers, seconds, text_as_dates, text_as_numbers, without_markers
+from thinnet.study.data.written import (
+    POINT,
+    Numbers,
+    Style,
+    dates_in,
+    numbers_in,
+    seconds,
+    text_as_dates,
+    text_as_numbers,
+    without_markers,
+)
 from thinnet.study.design.plan import COMMAND, StudyError
 
 KINDS = ("number", "date", "category", "skip")
@@ -37,6 +47,7 @@ class Column(NamedTuple):
         missing: the number of missing values.
         levels: the number of different values.
         used: whether the network sees it.
+        form: the separators of decimals and of thousands, or the format of dates, where the column is text.
     """
 
     name: str
@@ -45,6 +56,7 @@ class Column(NamedTuple):
     missing: int
     levels: int
     used: bool
+    form: tuple[str, ...] = ()
 
 
 def read_columns(frame: pd.DataFrame, kinds: Mapping[str, str], comma: bool = False) -> tuple[pd.DataFrame, tuple[Column, ...]]:
@@ -78,8 +90,8 @@ def _read(name: str, values: pd.Series, kind: str | None, comma: bool) -> tuple[
     text = without_markers(values) if _is_text(values) else values
     missing, levels = int(text.isna().sum()), int(text.nunique())
 
-    def described(kind: str, how: str = "", used: bool = True, gaps: int = missing) -> Column:
-        return Column(name, kind, how, gaps, levels, used)
+    def described(kind: str, how: str = "", used: bool = True, gaps: int = missing, form: tuple[str, ...] = ()) -> Column:
+        return Column(name, kind, how, gaps, levels, used, form)
 
     if kind == "skip":
         return described("skipped", "as asked", used=False), text
@@ -102,17 +114,17 @@ def _typed(described: Describe, name: str, values: pd.Series) -> tuple[Column, p
     if _is_time(values):
         return described("date", "as seconds"), seconds(values)
     numbers = _bounded(name, values.astype("float64"))
-    if ID_NAME.search(name) and _counts_rows(numbers):
-        return described("id", "a different whole number in every row", used=False), values
+    if _is_id(name, numbers):
+        return _row_number(described, values)
     return described("number", "true is 1" if pd.api.types.is_bool_dtype(values) else ""), numbers
 
 
 def _text(described: Describe, name: str, text: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
     """Read a column of text as numbers, else as dates, else as categories, unless its values hardly repeat."""
     if (numbers := text_as_numbers(text, comma)) is not None:
-        return _numbers(described, name, numbers)
+        return _row_number(described, text) if _is_id(name, numbers.values) else _numbers(described, name, numbers)
     if (dates := text_as_dates(text)) is not None:
-        return described("date", f"{dates[1]}, as seconds"), dates[0]
+        return described("date", f"{dates[1]}, as seconds", form=(dates[1],)), dates[0]
     present = text.dropna()
     if present.nunique() > max(MOST_LEVELS, len(present) / 2):
         free = present.str.count(r"\S+").mean() >= WORDS
@@ -124,7 +136,8 @@ def _numbers(described: Describe, name: str, numbers: Numbers) -> tuple[Column, 
     words = [numbers.how] if numbers.how else []
     if numbers.not_numbers:
         words.append(f"{numbers.not_numbers[0]!r} counts as missing")
-    return described("number", ", ".join(words), gaps=int(numbers.values.isna().sum())), _bounded(name, numbers.values)
+    gaps = int(numbers.values.isna().sum())
+    return described("number", ", ".join(words), gaps=gaps, form=tuple(numbers.style)), _bounded(name, numbers.values)
 
 
 def _as_number(described: Describe, name: str, values: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
@@ -143,19 +156,43 @@ def _typed_number(described: Describe, name: str, values: pd.Series) -> tuple[Co
 def _as_date(described: Describe, name: str, values: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
     if _is_time(values):
         return described("date", "as seconds"), seconds(values)
-    whole = values.round().astype("Int64") if pd.api.types.is_float_dtype(values) else values  # 20240131.0 beside a gap
-    plain = whole.astype("object").map(str, na_action="ignore")
-    dates = text_as_dates(plain)
+    dates = text_as_dates(_as_text(values))
     if dates is None:
         raise _cannot(name, "date", values)
-    return described("date", f"{dates[1]}, as seconds"), dates[0]
+    return described("date", f"{dates[1]}, as seconds", form=(dates[1],)), dates[0]
 
 
 def _as_category(described: Describe, name: str, values: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
-    return described("category"), values.map(str, na_action="ignore").astype("object")
+    return described("category"), _as_text(values)
 
 
 _FORCED = {"number": _as_number, "date": _as_date, "category": _as_category}
+
+
+def read_as(values: pd.Series, kind: str, form: Sequence[str]) -> pd.Series:
+    """Read new values of a column as its first ones were read; what does not fit is missing.
+
+    Args:
+        values: as a file holds them.
+        kind: number, date or category.
+        form: of the `Column`.
+    """
+    text = without_markers(values) if _is_text(values) else values
+    if kind == "category":
+        return _as_text(text)
+    if _is_time(text):
+        return seconds(text)
+    if kind == "date":
+        return dates_in(_as_text(text), form[0] if form else "%Y-%m-%d")
+    if not _is_text(text):
+        return _bounded(str(values.name), text.astype("float64"))
+    return numbers_in(text.replace({"True": "1", "False": "0"}), Style(*form) if form else POINT)
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    """Write values as text; whole numbers have no decimal point, also where missing ones make them floats."""
+    whole = pd.api.types.is_float_dtype(values) and bool((values.dropna() % 1 == 0).all())
+    return (values.astype("Int64") if whole else values).astype("object").map(str, na_action="ignore")
 
 
 def _cannot(name: str, kind: str, values: pd.Series) -> StudyError:
@@ -173,8 +210,13 @@ def _is_time(values: pd.Series) -> bool:
     return pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values)
 
 
-def _counts_rows(numbers: pd.Series) -> bool:
-    return bool(numbers.notna().all() and numbers.is_unique and (numbers % 1 == 0).all())
+def _is_id(name: str, numbers: pd.Series) -> bool:
+    whole = bool(numbers.notna().all() and numbers.is_unique and (numbers % 1 == 0).all())
+    return whole and ID_NAME.search(name) is not None
+
+
+def _row_number(described: Describe, values: pd.Series) -> tuple[Column, pd.Series]:
+    return described("id", "a different whole number in every row", used=False), values
 
 
 def _bounded(name: str, numbers: pd.Series) -> pd.Series:

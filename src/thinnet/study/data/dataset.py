@@ -13,6 +13,7 @@ from thinnet.study.data.tasks import Task
 from thinnet.study.design.plan import FEWEST_IN_CLASS
 
 if TYPE_CHECKING:
+    from thinnet.study.data.encoding import Encoder
     from thinnet.study.data.user_file import UserFile
 
 EVALUATION_ROWS, EVALUATION_ROWS_OF_A_FILE = 8192, 256
@@ -55,6 +56,7 @@ class Dataset:
         by_sample: whether the samples of a batch are on axis 0 of every dropout site, so that masks follow the sample; those of
             a graph follow the step alone.
         warnings: sentences, each with a number, on what makes the result of little use.
+        encoder: of the inputs of a table; None where the file or the problem gives them as they are.
         subgroups: for each test row the name of its subgroup, where the test set has some.
     """
 
@@ -71,6 +73,7 @@ class Dataset:
     warnings: tuple[str, ...] = ()
     file: "UserFile | None" = None
     by_sample: bool = True
+    encoder: "Encoder | None" = None
     subgroups: np.ndarray | None = None
 
     def limited(self, rows: int | None) -> "Dataset":

@@ -21,8 +21,12 @@ class Contents(NamedTuple):
     notes: tuple[str, ...]
 
 
-def read_text(path: Path) -> Contents:
+def read_text(path: Path, comma: bool | None = None) -> Contents:
     """Read delimited text. The delimiter is the most frequent one in the first line.
+
+    Args:
+        path: the file.
+        comma: whether it writes decimal commas; None finds out.
 
     Raises:
         StudyError: the file is empty or no text.
@@ -39,9 +43,17 @@ def read_text(path: Path) -> Contents:
     except UnicodeDecodeError:
         notes, how["encoding"] = ("The file is not UTF-8: it was read as Windows-1252.",), "cp1252"
         frame = pd.read_csv(path, **how)
-    if comma := writes_commas(frame):
+    comma = writes_commas(frame) if comma is None else comma
+    if comma:
         frame = pd.read_csv(path, dtype="str", **how)  # "1.234" is more than a thousand in this file
     return Contents(frame, comma, notes)
+
+
+def read_rows(path: Path, comma: bool) -> pd.DataFrame:
+    """Read the rows of a file as text where it writes decimal commas, else with the types that they have."""
+    if suffix_of(path) == ".parquet":
+        return read_parquet(path).frame
+    return read_text(path, comma).frame
 
 
 def _encoding(path: Path, head: bytes) -> tuple[str, tuple[str, ...]]:

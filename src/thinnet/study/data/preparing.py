@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import train_test_split
 
 from thinnet.study.data.dataset import Dataset, Split, classes_of
-from thinnet.study.data.encoding import image_encoder, table_encoder
+from thinnet.study.data.encoding import Encoder
 from thinnet.study.data.suspicions import suspicions
 from thinnet.study.data.tables import Table
 from thinnet.study.data.targets import as_classes, as_numbers, infer_task
@@ -48,24 +48,22 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
         scoring = Regression(float(y[development].mean()), float(y[development].std()) or 1.0)
         values, y = y, ((y - scoring.mean) / scoring.scale).astype(np.float32)
     features = table.features.loc[present]
-    encoder = image_encoder(features.iloc[development]) if table.image else table_encoder()
-    encoder.fit(features.iloc[development])
-    sets = [
-        Split(np.asarray(encoder.transform(features.iloc[part]), dtype=np.float32), y[part], ids[part])
-        for part in (development, test)
-    ]
+    name = str(table.target.name)
+    encoder = Encoder.fitted(features.iloc[development], table.columns, scoring, name, table.comma, table.image)
+    sets = [Split(encoder.inputs(features.iloc[part]), y[part], ids[part]) for part in (development, test)]
     return Dataset(
         table.name,
-        str(table.target.name),
+        name,
         scoring,
         sets[0],
         validation_rows(len(development)),
         sets[1],
         seed,
         split_in_words(seed, classes_of(y) is not None),
-        table.columns,
+        table.columns if table.listed else (),
         (*table.notes, *_notes(table, present, found, task is None)),
         tuple(suspicions(features, values, scoring, *sets)),
+        encoder=encoder,
     )
 
 

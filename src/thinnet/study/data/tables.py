@@ -26,9 +26,11 @@ class Table:
         name: the name of the data.
         features: one column a feature that is used, numbers as float64 and everything else as text or missing.
         target: one value a row, missing values included.
-        columns: how every column was read; none for arrays, whose features are all numbers.
+        columns: how every column was read; those of arrays are not `listed`, as all are numbers.
         image: whether all features are numbers in one unit, as pixels are.
         notes: sentences on how the file was read.
+        comma: whether the file writes decimal commas.
+        listed: whether the columns are shown.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Table:
     columns: tuple[Column, ...] = ()
     image: bool = False
     notes: tuple[str, ...] = ()
+    comma: bool = False
+    listed: bool = True
 
 
 def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] | None = None) -> Table:
@@ -125,8 +129,8 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
     flat = x.reshape(len(x), -1) if x.size else x.reshape(len(x), 0)
     frame = pd.DataFrame(flat, columns=[f"x{index}" for index in range(flat.shape[1])])
     _check_size(frame)
-    features = frame.astype("float64") if image else read_columns(frame, dict.fromkeys(frame, "number"))[0]
-    return Table(name, features, pd.Series(y, name=target), image=image)
+    features, columns = (frame.astype("float64"), ()) if image else read_columns(frame, dict.fromkeys(frame, "number"))
+    return Table(name, features, pd.Series(y, name=target), columns, image=image, listed=False)
 
 
 def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapping[str, str]) -> Table:
@@ -148,7 +152,7 @@ def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapp
     if used.empty:
         left = ", ".join(f"{each.name!r} ({each.kind})" for each in columns)
         raise StudyError(COMMAND, "FILE must hold a usable feature", left, "Name its kind: --column NAME=category.")
-    return Table(name, used, _target(frame[target], contents.comma), columns, notes=contents.notes)
+    return Table(name, used, _target(frame[target], contents.comma), columns, notes=contents.notes, comma=contents.comma)
 
 
 def _target(values: pd.Series, comma: bool) -> pd.Series:

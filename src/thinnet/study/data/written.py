@@ -88,10 +88,22 @@ def text_as_numbers(text: pd.Series, comma: bool = False, enough: float = ENOUGH
     best = int(np.argmax(shares))
     if shares[best] < enough:
         return None
-    style, fits = styles[best], bare.str.fullmatch(_pattern(styles[best]))
-    plain = bare[fits].str.replace(style.thousands, "", regex=False) if style.thousands else bare[fits]
-    values = plain.str.replace(style.decimal, ".", regex=False).astype("float64")
-    return Numbers(values.reindex(text.index), style, _in_words(style, marks), present[~fits].unique().tolist())
+    values = numbers_in(text, styles[best])
+    others = present[values[present.index].isna()].unique().tolist()
+    return Numbers(values, styles[best], _in_words(styles[best], bare, marks), others)
+
+
+def numbers_in(text: pd.Series, style: Style) -> pd.Series:
+    """Read text as numbers of one style; what is no number is missing.
+
+    Example:
+        >>> numbers_in(pd.Series(["1.234,5", "7 %", "?"]), Style(",", ".")).tolist()
+        [1234.5, 7.0, nan]
+    """
+    bare = _bare(text.dropna())[0]
+    plain = bare[bare.str.fullmatch(_pattern(style)).astype(bool)]
+    plain = plain.str.replace(style.thousands, "", regex=False) if style.thousands else plain
+    return plain.str.replace(style.decimal, ".", regex=False).astype("float64").reindex(text.index)
 
 
 def _bare(present: pd.Series) -> tuple[pd.Series, list[str]]:
@@ -114,8 +126,9 @@ def _pattern(style: Style) -> str:
     return rf"[-+]?(?:{whole}(?:{decimal}\d*)?|{decimal}\d+)(?:[eE][-+]?\d+)?"
 
 
-def _in_words(style: Style, marks: list[str]) -> str:
-    parts = ["decimal comma"] if style.decimal == "," else []
+def _in_words(style: Style, bare: pd.Series, marks: list[str]) -> str:
+    commas = style.decimal == "," and bool(bare.str.contains(",", regex=False).any())
+    parts = ["decimal comma"] if commas else []
     if style.thousands:
         parts.append(f"thousands separated by {style.thousands!r}")
     return ", ".join(parts + marks)
@@ -139,10 +152,16 @@ def text_as_dates(text: pd.Series) -> tuple[pd.Series, str] | None:
     for form in dict.fromkeys(guesses):
         if form is None or "%Y" not in form:
             continue
-        parsed = pd.to_datetime(text, format="ISO8601" if form.startswith("%Y-%m-%d") else form, errors="coerce", utc=True)
-        if parsed.notna().sum() == len(present):
-            return seconds(parsed.dt.tz_localize(None)), form
+        dates = dates_in(text, form)
+        if dates.notna().sum() == len(present):
+            return dates, form
     return None
+
+
+def dates_in(text: pd.Series, form: str) -> pd.Series:
+    """Read text as dates of one format, to seconds since 1970; what is no such date is missing."""
+    parsed = pd.to_datetime(text, format="ISO8601" if form.startswith("%Y-%m-%d") else form, errors="coerce", utc=True)
+    return seconds(parsed.dt.tz_localize(None))
 
 
 def seconds(times: pd.Series) -> pd.Series:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from thinnet.models.edit.rates import owners
 from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.encoding import Encoder
 from thinnet.study.data.tasks import Classification, Regression
 from thinnet.study.data.user_file import UserFile
 from thinnet.study.design.configuration import THIN, Configuration
@@ -22,6 +23,7 @@ IMPORTS = {
     "F.": "import torch.nn.functional as F",
     "thinnet.": "import thinnet",
     "schedules.": "from thinnet import schedules",
+    "Encoder.": "from thinnet.study import Encoder",
 }
 """What is imported where the code says so, beside `copy` and `torch`."""
 
@@ -55,9 +57,17 @@ def trained():
     return network.eval()
 '''
 
+PREDICT = '''
+def predict(rows):
+    """Predict for new rows, in a file or a DataFrame as the study had them{arrays}: {what}."""
+    encoder = Encoder.load({path})
+    with torch.no_grad():
+        return encoder.decode(trained()(torch.from_numpy(encoder.encode(rows))))
+'''
+
 
 def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, weights: Path) -> str:
-    """Return a module that defines `model()`, `loss_of(output, y)`, `train(...)` and `trained()`.
+    """Return a module that defines `model()`, `loss_of(output, y)`, `train(...)`, `trained()` and, of a table, `predict()`.
 
     Args:
         data: the dataset.
@@ -73,6 +83,7 @@ def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, 
             f"\ndef loss_of(output, y):\n    return {_loss(data)}\n",
             _training(data, plan, configuration, network),
             TRAINED.format(seed=seed, path=json.dumps(weights.as_posix())),
+            *([_predict(data, weights)] if data.encoder else []),
         ]
     )
     lines = ["import copy", "import torch", *(line for use, line in IMPORTS.items() if use in body)]
@@ -82,6 +93,12 @@ def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, 
     standard = sorted(line for line in lines if _is_standard(line))
     rest = sorted((line for line in lines if not _is_standard(line)), key=lambda line: (line.startswith("from"), line))
     return "\n".join([*standard, "", *rest, "", body]).rstrip() + "\n"
+
+
+def _predict(data: Dataset, weights: Path) -> str:
+    what = "the probability of each class" if isinstance(data.task, Classification) else "numbers"
+    path = json.dumps(weights.with_name(Encoder.FILE).as_posix())
+    return PREDICT.format(path=path, what=what, arrays="" if data.columns else ", or in an array")
 
 
 def _module(file: UserFile) -> str:

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 from thinnet.report.page import write
+from thinnet.study.data.encoding import Encoder
 from thinnet.study.findings.answer import Answer
 from thinnet.study.report.document import document
 from thinnet.study.report.page import report
@@ -18,6 +19,8 @@ def publish(folder: Path, answer: Answer) -> None:
     """Write every file; each replaces an older one in one step, so that no reader sees half of it."""
     write(folder / RESULT, json.dumps(document(answer), indent=2, allow_nan=False) + "\n")
     write(folder / SUMMARY, summary(answer))
+    if answer.data.encoder is not None:
+        answer.data.encoder.save(folder / answer.recommended.weights.with_name(Encoder.FILE))
     partial = folder / f"{TRIALS}.partial"
     by_epoch(answer.trials.values()).to_parquet(partial, index=False)
     os.replace(partial, folder / TRIALS)
