@@ -20,8 +20,10 @@ pytest.importorskip("triton", reason="Triton is written for Linux alone")
 CHECKS = (
     ("triton_checks.py", "1"),
     ("triton_attention_checks.py", "1"),
+    ("triton_fused_checks.py", "1"),
     ("triton_compiled.py", "0"),
     ("triton_attention_compiled.py", "0"),
+    ("triton_steps_compiled.py", "0"),
 )
 
 

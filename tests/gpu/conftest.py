@@ -1,17 +1,21 @@
 """Shows a failure at once, as the time on a GPU may end before the summary; and lets Triton's interpreter serve a rehearsal."""
 
 import os
+from importlib import import_module
 
 import pytest
+import torch
 
 from benchmarks import device
 
 if device.REHEARSE:
-    from thinnet.ops import schema
+    from thinnet.ops import gpu
 
-    stand_in = schema.torch.library.Library("thinnet", "IMPL")
-    stand_in.impl("apply_noise", schema._triton, "CPU", allow_override=True)
-    stand_in.impl("apply_noise_", schema._triton_, "CPU", allow_override=True)
+    for module in ("functional", "nn", "optim"):  # which import all that registers operations
+        import_module(f"thinnet.{module}")
+    stand_in = torch.library.Library("thinnet", "IMPL")
+    for name, kernel in gpu.registered.items():
+        stand_in.impl(name, kernel, "CPU", allow_override=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from thinnet.ops import schema
+from thinnet.ops import gpu, schema
 
 
 def backends() -> dict[str, str]:
@@ -17,8 +17,8 @@ def backends() -> dict[str, str]:
     ['cpu', 'cuda', 'cuda, compiled', 'mps', 'xpu']
     """
     cpu = "reference" if schema.missing else torch.ops.thinnet.cpu_path()
-    gpu, compiled = ("reference", "reference") if why("cuda") else ("triton", "inductor")
-    return {"cpu": cpu, "cuda": gpu, "cuda, compiled": compiled, "mps": "reference", "xpu": "reference"}
+    cuda, compiled = ("reference", "reference") if why("cuda") else ("triton", "inductor")
+    return {"cpu": cpu, "cuda": cuda, "cuda, compiled": compiled, "mps": "reference", "xpu": "reference"}
 
 
 def why(device: str = "cpu") -> str | None:
@@ -27,4 +27,4 @@ def why(device: str = "cpu") -> str | None:
         return schema.missing
     if not device.startswith("cuda"):
         return "no kernel is written for it"
-    return schema.missing_triton or (None if torch.cuda.is_available() else "this machine has no GPU that PyTorch can use")
+    return gpu.missing or (None if torch.cuda.is_available() else "this machine has no GPU that PyTorch can use")

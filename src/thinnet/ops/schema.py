@@ -2,9 +2,7 @@
 
 import warnings
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,7 +11,7 @@ from torch._subclasses.functional_tensor import FunctionalTensorMode
 from torch.autograd import forward_ad
 from torch.autograd.function import _SingleLevelFunction
 
-from thinnet.ops import build, composite, reference
+from thinnet.ops import build, composite, gpu, reference
 from thinnet.ops.arguments import LINEAR, expanded, leading
 from thinnet.ops.reference import NoiseKind
 
@@ -42,10 +40,15 @@ def _load() -> tuple[Path | None, str | None]:
 loaded, missing = _load()
 
 
+def has_kernels(device: str) -> bool:
+    """Returns whether kernels are there for a kind of device."""
+    return device in ("cpu", "cuda") and (missing if device == "cpu" else gpu.missing) is None
+
+
 @cache
 def _warn(device: str) -> None:
     """Warns, once for each kind of device, if the reference serves it because a kernel is missing."""
-    reason = {"cpu": missing, "cuda": missing_triton}.get(device)
+    reason = {"cpu": missing, "cuda": gpu.missing}.get(device)
     if reason is not None:
         message = f"thinnet: plain PyTorch applies the noise on {device}, with the same masks but slower: {reason}."
         warnings.warn(message, stacklevel=2)
@@ -66,23 +69,7 @@ def _reference_(x: Tensor, *rest: Any) -> None:
 library.impl("apply_noise", _reference, "CompositeExplicitAutograd")
 library.impl("apply_noise_", _reference_, "CompositeExplicitAutograd")
 
-missing_triton = None if find_spec("triton") else "Triton is not installed; run pip install 'thinnet[gpu]'"
-
-
-@cache
-def _gpu() -> ModuleType:
-    """Imports the Triton kernels on first use."""
-    from thinnet.ops.triton import launch
-
-    return launch
-
-
-def _triton(x: Tensor, *rest: Any) -> Tensor:
-    return _gpu().apply_noise(x, *rest)
-
-
-def _triton_(x: Tensor, *rest: Any) -> None:
-    _gpu().apply_noise_(x, *rest)
+gpu.register(library, "launch", "apply_noise", "apply_noise_")
 
 
 def _traced(mode: Any, op: Any, types: Any, args: Any, kwargs: Any) -> Any:
@@ -93,9 +80,6 @@ def _traced(mode: Any, op: Any, types: Any, args: Any, kwargs: Any) -> Any:
     return mode.__torch_dispatch__(op, types, args, kwargs)
 
 
-if missing_triton is None:
-    library.impl("apply_noise", _triton, "CUDA")
-    library.impl("apply_noise_", _triton_, "CUDA")
 torch.library.register_torch_dispatch("thinnet::apply_noise", FunctionalTensorMode, _traced, lib=library)
 
 
@@ -235,12 +219,12 @@ class _Interpreted(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
-        return _triton(x, *rest)
+        return gpu.registered["apply_noise"](x, *rest)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         *rest, options = ctx.rest
-        return _triton(gradients[0], *rest, options | LINEAR), None
+        return gpu.registered["apply_noise"](gradients[0], *rest, options | LINEAR), None
 
 
 def interpreted(x: Tensor, *rest: Any) -> Tensor:
@@ -250,7 +234,7 @@ def interpreted(x: Tensor, *rest: Any) -> Tensor:
 
 def interpreted_(x: Tensor, *rest: Any) -> Tensor:
     """Applies noise to `x` in place in Triton's interpreter and returns it."""
-    _triton_(x, *rest)
+    gpu.registered["apply_noise_"](x, *rest)
     return x
 
 

@@ -1,14 +1,12 @@
 """Registers `thinnet::attention` and its backward with PyTorch: schema, fake kernels, derivative, and the reference."""
 
 from collections.abc import Callable
-from functools import cache
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from thinnet.ops import schema
+from thinnet.ops import gpu, schema
 from thinnet.ops.attention import mapped, reference
 from thinnet.ops.attention.settings import ARGUMENTS, Settings
 
@@ -40,19 +38,7 @@ def _reference_backward(dy: Tensor, y: Tensor, lse: Tensor, q: Tensor, k: Tensor
 
 library.impl("attention", _reference, "CompositeExplicitAutograd")
 library.impl("attention_backward", _reference_backward, "CompositeExplicitAutograd")
-
-
-@cache
-def _gpu() -> ModuleType:
-    """Imports the Triton kernels on first use."""
-    from thinnet.ops.triton import attention
-
-    return attention
-
-
-if schema.missing_triton is None:
-    library.impl("attention", lambda *arguments: _gpu().attention(*arguments), "CUDA")
-    library.impl("attention_backward", lambda *arguments: _gpu().attention_backward(*arguments), "CUDA")
+gpu.register(library, "attention", "attention", "attention_backward")
 
 
 @torch.library.register_fake("thinnet::attention", lib=library)

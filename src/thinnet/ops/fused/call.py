@@ -12,6 +12,7 @@ from thinnet.ops.fused.reference import Activation
 from thinnet.ops.reference import Where
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+WIDEST = 16384  # numbers of a row that a program of a GPU holds in its registers
 
 
 def fused(
@@ -36,7 +37,8 @@ def fused(
     """
     shape = x.shape if ids is None else (*ids.shape, *x.shape[1:])
     whole = all(each is None or each.shape == shape for each in (gate, residual))
-    fits = whole and (bias is None or bias.shape == shape[len(shape) - bias.ndim :]) and (ids is None or x.ndim == 2)
+    fits = whole and (bias is None or bias.shape == shape[len(shape) - bias.ndim :])
+    fits = fits and (ids is None or (x.ndim == 2 and ids.dtype == torch.int64 and ids.device == x.device))
     if where is None or not fits or not served((x, bias, gate, residual), where):
         return reference.chain(x, ids, bias, gate, residual, activation, where)
     tensors = [None if each is None else each.contiguous() for each in (x, ids, bias, gate, residual)]
@@ -70,6 +72,7 @@ def fused_norm(
     """
     tensors = x, residual, weight, bias
     fits = where is not None and x.ndim > (where[4] is not None) and residual.shape == x.shape  # an axis that counts no samples
+    fits = fits and (x.device.type == "cpu" or x.shape[-1] <= WIDEST)
     if where is None or not fits or not served(tensors, where):
         return reference.norm_chain(x, residual, weight, bias, eps, rms, where)
     dense = [None if each is None else each.contiguous() for each in tensors]
@@ -88,15 +91,19 @@ def epsilon(x: Tensor, eps: float | None) -> float:
 
 
 def served(tensors: tuple[Any, ...], where: Where) -> bool:
-    """Returns whether a kernel takes these tensors: plain code on dense CPU tensors of one dtype."""
-    if noise.missing is not None:
+    """Returns whether a kernel takes these tensors: plain code on dense tensors of one dtype, on a CPU or a GPU.
+
+    Code that is compiled for a GPU keeps the chain: there the compiler fuses it, with the masks of ops/inductor.py.
+    """
+    device, compiling = tensors[0].device, torch.compiler.is_compiling()
+    if not noise.has_kernels(device.type) or (compiling and device.type != "cpu"):
         return False
-    if not torch.compiler.is_compiling() and (torch._C._is_tracing() or noise.transformed() or _watched()):
+    if not compiling and (torch._C._is_tracing() or noise.transformed() or _watched()):
         return False
     step, dtype = where[2], tensors[0].dtype
     if dtype not in DTYPES or (step is not None and step.ndim):
         return False
-    return all(each is None or _plain(each, dtype) for each in tensors)
+    return all(each is None or _plain(each, dtype, device) for each in tensors)
 
 
 def _watched() -> bool:
@@ -104,6 +111,6 @@ def _watched() -> bool:
     return torch._C._len_torch_dispatch_stack() > 0
 
 
-def _plain(x: Tensor, dtype: torch.dtype) -> bool:
+def _plain(x: Tensor, dtype: torch.dtype, device: torch.device) -> bool:
     dense = x.layout is torch.strided and not x.is_nested
-    return type(x) in (Tensor, Parameter) and x.device.type == "cpu" and x.dtype == dtype and dense
+    return type(x) in (Tensor, Parameter) and x.device == device and x.dtype == dtype and dense

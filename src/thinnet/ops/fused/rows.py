@@ -23,7 +23,7 @@ library.define(f"drop_rows_backward(Tensor gradient, Tensor x, bool logits, {ADD
 
 def served(x: Tensor, where: Where) -> bool:
     """Returns whether a kernel takes `x`: plain eager code on a contiguous CPU tensor whose samples are no rows."""
-    eager = not torch.compiler.is_compiling() and x.is_contiguous() and x.ndim > (where[4] is not None)
+    eager = x.is_cpu and not torch.compiler.is_compiling() and x.is_contiguous() and x.ndim > (where[4] is not None)
     return eager and plain((x,), where)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import _SingleLevelFunction
 
+from thinnet.ops import gpu
 from thinnet.ops.fused import reference
 from thinnet.ops.fused.reference import Activation
 from thinnet.ops.schema import below_autograd
@@ -30,6 +31,7 @@ for name, arguments, results in (
     library.define(f"{name}({arguments}, {ADDRESS}) -> {results}", tags=TAGS)
     library.impl(name, getattr(reference, name), "CompositeExplicitAutograd")
 
+gpu.register(library, "fused", "fused", "fused_backward", "fused_norm", "fused_norm_backward")
 op, op_backward = torch.ops.thinnet.fused.default, torch.ops.thinnet.fused_backward.default
 norm_op, norm_op_backward = torch.ops.thinnet.fused_norm.default, torch.ops.thinnet.fused_norm_backward.default
 

@@ -96,30 +96,42 @@ def constants(KIND: tl.constexpr, LINEAR: tl.constexpr, rate):
 @triton.jit
 def apply(KIND: tl.constexpr, LINEAR: tl.constexpr, x, random, rate, scale, shift, dropped):
     """Returns `x` with the noise of its random bits, in the dtype of `x`; computed in float32, or float64 where `x` is."""
-    if x.dtype == tl.float64:
-        wide = x
-    elif INTERPRETED and x.dtype == tl.bfloat16:
-        wide = (x.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
-    else:
-        wide = x.to(tl.float32)
+    number = wide(x)
     if KIND == GAUSSIAN:
-        y = wide * (1.0 + scale * normal(random)).to(wide.dtype)
+        y = number * (1.0 + scale * normal(random)).to(number.dtype)
     elif KIND == UNIFORM:
-        y = wide * (1.0 + scale * uniform(random)).to(wide.dtype)
+        y = number * (1.0 + scale * uniform(random)).to(number.dtype)
     else:
-        kept = wide * scale.to(wide.dtype)
+        kept = number * scale.to(number.dtype)
         if KIND == AFFINE and not LINEAR:
-            kept += shift.to(wide.dtype)
-        y = tl.where(random >= rate, kept, dropped.to(wide.dtype))
-    if INTERPRETED and x.dtype == tl.bfloat16:
+            kept += shift.to(number.dtype)
+        y = tl.where(random >= rate, kept, dropped.to(number.dtype))
+    return rounded(y, x.dtype)
+
+
+@triton.jit
+def wide(x):
+    """Returns numbers as they are computed with: in float32, or in float64 where they are."""
+    if x.dtype == tl.float64:
+        return x
+    elif INTERPRETED and x.dtype == tl.bfloat16:
+        return (x.to(tl.uint16, bitcast=True).to(tl.uint32) << 16).to(tl.float32, bitcast=True)
+    else:
+        return x.to(tl.float32)
+
+
+@triton.jit
+def rounded(y, DTYPE: tl.constexpr):
+    """Returns what was computed in the dtype of the memory, rounded to nearest."""
+    if INTERPRETED and DTYPE == tl.bfloat16:
         return nearest_bfloat16(y)
     else:
-        return y.to(x.dtype)
+        return y.to(DTYPE)
 
 
 @triton.jit
 def nearest_bfloat16(x):
     """Rounds float32 to nearest, ties to even, as a GPU does by itself; Triton's interpreter cuts the bits off."""
     bits = x.to(tl.uint32, bitcast=True)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
-    return tl.where(x == x, rounded, 0x7FC0).to(tl.uint16).to(tl.bfloat16, bitcast=True)
+    upper = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    return tl.where(x == x, upper, 0x7FC0).to(tl.uint16).to(tl.bfloat16, bitcast=True)

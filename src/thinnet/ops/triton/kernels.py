@@ -24,6 +24,18 @@ def sample_ids(samples, row, inside, FIRST: tl.constexpr):
         return tl.load(samples + row, mask=inside, other=0).to(tl.uint32)
 
 
+@triton.jit
+def segments_of(segments, total, ROWS: tl.constexpr, TILE: tl.constexpr):
+    """Returns the segments of a program, counted in their rows, the rows, and whether they are among all `total`."""
+    segment = tl.program_id(0) * TILE + tl.arange(0, TILE)
+    inside = segment < total
+    row = segment.to(tl.int64) * 0
+    if ROWS:
+        row = (segment // segments).to(tl.int64)
+        segment = segment % segments
+    return segment, row, inside
+
+
 @triton.jit(do_not_specialize=["unit_row", "sample_row", "segments", "total", "full", "offset"])
 def segments_kernel(
     y, x, rate, seed, step, site, samples, x_row, y_row, unit_row, sample_row, units, segments, total, full, offset,
@@ -35,13 +47,7 @@ def segments_kernel(
     """
     WIDTH: tl.constexpr = 16 if KIND >= GAUSSIAN else 32
     SEGMENT: tl.constexpr = 4 * WIDTH
-    first = tl.program_id(0) * TILE
-    segment = first + tl.arange(0, TILE)
-    inside = segment < total
-    row = segment.to(tl.int64) * 0
-    if ROWS:
-        row = (segment // segments).to(tl.int64)
-        segment = segment % segments
+    segment, row, inside = segments_of(segments, total, ROWS, TILE)
     at = segment.to(tl.int64) * SEGMENT
     block = segment.to(tl.uint32) * 16
     start = offset + row * unit_row
@@ -50,7 +56,7 @@ def segments_kernel(
         at -= start % SEGMENT
     sample = sample_ids(samples, row * sample_row, inside, FIRST)
     column = at[:, None] + tl.arange(0, WIDTH)[None, :]
-    whole = first + TILE <= full
+    whole = tl.program_id(0) * TILE + TILE <= full
     values = load_words(x + (row * x_row)[:, None] + column, column, units, inside, whole, WIDTH)
     block = block[:, None] + tl.arange(0, 16)[None, :].to(tl.uint32)
     drawn = words(block, sample[:, None], number(step), number(site), tl.load(seed))

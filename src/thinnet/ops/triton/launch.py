@@ -4,7 +4,7 @@ A launch is planned once for each layout. Triton's own launcher looks at every a
 than the kernel on tensors below some million elements: the compiled kernel is kept and called directly.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -34,12 +34,13 @@ class Axis(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A launch without its tensors: the kernel's name, how many programs run, and its arguments behind the tensors."""
+    """A launch without its tensors: the kernel, how many programs run, and its arguments behind the tensors."""
 
-    kernel: str
+    kernel: Any
     programs: int
     numbers: tuple[Any, ...]
     constants: dict[str, Any]  # in the order of the kernel's signature
+    warps: int = 0  # of a program; 0 for those of `COMPILED`
 
 
 Layout = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]  # sizes, strides of x, of y, of units
@@ -90,34 +91,43 @@ def _run(
         return
     if samples is not None:
         samples = samples.contiguous()
-    tensors = y, x, rate, seed, step, site, samples
-    if x.is_cuda and x.get_device() != torch.cuda.current_device():
-        with torch.cuda.device(x.device):
-            return _launch(tensors, units, options)
-    return _launch(tensors, units, options)
+    one_id = samples is None or samples.numel() == 1
+    layout = x.dtype, x.shape, x.stride(), y.stride(), tuple(units), options, one_id
+    launch((y, x, rate, seed, step, site, samples), layout, lambda: plan_of(x, y, step, samples, units, options))
 
 
 _launches: dict[Any, tuple[Callable[..., None], tuple[Any, ...]]] = {}
 KEPT = 4096
 
 
-def _launch(tensors: tuple[Any, ...], units: Sequence[int], options: int) -> None:
-    y, x, _, _, step, _, samples = tensors
+def launch(tensors: Sequence[Tensor | None], layout: Hashable, plan: Callable[[], Plan]) -> None:
+    """Launches a kernel, by the path that the first call with this layout has found.
+
+    Args:
+        tensors: the first arguments of the kernel.
+        layout: what the plan is a function of, and the dtypes of the tensors.
+        plan: what to launch.
+    """
+    first = tensors[0]
+    assert first is not None
+    device = first.get_device()
+    if device >= 0 and device != torch.cuda.current_device():
+        with torch.cuda.device(device):
+            return launch(tensors, layout, plan)
     pointers = [None if each is None else each.data_ptr() for each in tensors]
-    one_id = samples is None or samples.numel() == 1
-    layout = x.dtype, x.shape, x.stride(), y.stride(), tuple(units), options, one_id, x.get_device()
-    key = *layout, *[None if each is None else each & 15 for each in pointers]  # Triton compiles for alignment
+    key = device, layout, *[None if each is None else each & 15 for each in pointers]  # Triton compiles for alignment
     found = _launches.get(key)
     if found is not None:
         found[0](*pointers, *found[1])  # Triton would ask the driver about each tensor
         return
-    plan = plan_of(x, y, step, samples, units, options)
-    grid = plan.programs, 1, 1
-    compiled = getattr(kernels, plan.kernel)[grid](*tensors, *plan.numbers, **plan.constants, **COMPILED)
+    kernel, programs, numbers, constants, warps = plan()
+    options = COMPILED | ({"num_warps": warps} if warps else {})
+    grid = programs, 1, 1
+    compiled = kernel[grid](*tensors, *numbers, **constants, **options)
     if compiled is not None:  # the interpreter compiles nothing
         if len(_launches) >= KEPT:
             _launches.clear()
-        _launches[key] = compiled[grid], (*plan.numbers, *plan.constants.values())
+        _launches[key] = compiled[grid], (*numbers, *constants.values())
 
 
 def plan_of(x: Tensor, y: Tensor, step: Tensor | None, samples: Tensor | None, units: Sequence[int], options: int) -> Plan:
@@ -146,7 +156,7 @@ def _segments(axes: tuple[Axis, ...], offset: int, elements: int, constants: dic
     full = 0 if skip else total if units % length == 0 else units // length if rows == 1 else 0
     tile = elements // length
     numbers = *steps, units, segments, total, full, offset
-    return Plan("segments_kernel", -(-total // tile), numbers, constants | {"ROWS": rows > 1, "SKIP": skip, "TILE": tile})
+    return Plan(kernels.segments_kernel, -(-total // tile), numbers, constants | {"ROWS": rows > 1, "SKIP": skip, "TILE": tile})
 
 
 def _runs(axes: tuple[Axis, ...], offset: int, elements: int, constants: dict[str, Any]) -> Plan:
@@ -156,11 +166,11 @@ def _runs(axes: tuple[Axis, ...], offset: int, elements: int, constants: dict[st
     height, rows, chunks = elements // width, a.size * b.size, -(-inner // width)
     steps = [step for pair in zip(a[1:], b[1:], strict=True) for step in pair]
     numbers = *steps, b.size, rows, inner, chunks, offset
-    return Plan("runs_kernel", -(-rows // height) * chunks, numbers, constants | {"HEIGHT": height, "WIDTH": width})
+    return Plan(kernels.runs_kernel, -(-rows // height) * chunks, numbers, constants | {"HEIGHT": height, "WIDTH": width})
 
 
 def _strided(axes: tuple[Axis, ...], offset: int, constants: dict[str, Any]) -> Plan:
     count, block = prod(axis.size for axis in axes), 512
     numbers = *zip(*reversed(axes), strict=True), count, offset
     large = count + block > 1 << 31
-    return Plan("strided_kernel", -(-count // block), numbers, constants | {"LARGE": large, "BLOCK": block})
+    return Plan(kernels.strided_kernel, -(-count // block), numbers, constants | {"LARGE": large, "BLOCK": block})
