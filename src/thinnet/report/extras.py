@@ -12,6 +12,7 @@ EXTRAS = {
     ),
     "workers": ("studies on several machines", "psycopg ray"),
     "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),
+    "rivals": ("RealMLP and TabM as rivals in a study", "pytabkit tabm"),
     "sklearn": ("estimators of scikit-learn", "numpy scikit-learn"),
     "lint": ("thinnet lint", "libcst rich typer"),
     "gpu": ("kernels for CUDA devices (Linux)", "triton"),
@@ -26,12 +27,13 @@ class MissingLibrary(ModuleNotFoundError):
     """An optional library is not installed. The message says how to install it."""
 
 
-def need(library: str, user: str) -> Any:
+def need(library: str, user: str, extra: str | None = None) -> Any:
     """Import an optional library.
 
     Args:
         library: the name of the module.
         user: the function that needs it; the error starts with it.
+        extra: the extra of thinnet to advise instead of the library.
 
     Raises:
         MissingLibrary: the library is not installed.
@@ -42,7 +44,8 @@ def need(library: str, user: str) -> Any:
         return import_module(library)
     except ImportError:
         pip = next((library for library, module in MODULES.items() if module == name), name)
-        raise MissingLibrary(f"{user}: {pip} must be installed; it is not. Run pip install {pip}.", name=name) from None
+        wanted = pip if extra is None else f"'thinnet[{extra}]'"
+        raise MissingLibrary(f"{user}: {pip} must be installed; it is not. Run pip install {wanted}.", name=name) from None
 
 
 def extra_of(module: str, preferred: str) -> str | None:

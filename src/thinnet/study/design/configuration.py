@@ -11,13 +11,20 @@ METHODS = {
 } | {name: words for name, words in SITE_METHODS.items() if name != "Dropout"}
 """The methods that a study can put at a dropout site, always in this order."""
 
-WEIGHT_DECAY, WIDTH, EARLY_STOPPING = "weight_decay", "width", "early_stopping"
+WEIGHT_DECAY, WIDTH, EARLY_STOPPING, REALMLP, TABM = "weight_decay", "width", "early_stopping", "realmlp", "tabm"
 RIVALS = {
     WEIGHT_DECAY: (1e-3, 1e-2, 1e-1, 1.0),
     WIDTH: (0.5, 0.25, 0.125),
     EARLY_STOPPING: (),
+    REALMLP: (1.0,),
+    TABM: (1.0,),
 }
-"""What dropout can be compared with, and the strengths to try: the decay of AdamW, and the share of the hidden width."""
+"""What dropout can be compared with, and the strengths to try: the decay of AdamW, and the share of the hidden width.
+
+RealMLP and TabM are networks of their own, with the settings of their authors.
+"""
+NETWORKS = {REALMLP: "RealMLP", TABM: "TabM"}
+"""The rivals that are other networks, and their names in texts."""
 
 SCHEDULES = {
     "constant": "the same rate at every step",
@@ -81,6 +88,11 @@ class Configuration(NamedTuple):
         return self.method in RIVALS
 
     @property
+    def is_network(self) -> bool:
+        """Whether this is another network than that of the study."""
+        return self.method in NETWORKS
+
+    @property
     def dropout_rate(self) -> float:
         """The rate of dropout: 0 in a rival."""
         return 0.0 if self.is_rival else self.rate
@@ -101,6 +113,8 @@ class Configuration(NamedTuple):
             return "early stopping without dropout, against dropout to the last epoch"
         if self.method == WEIGHT_DECAY:
             return f"weight decay {self.rate:g}"
+        if self.is_network:
+            return NETWORKS[self.method]
         return f"p = {self.rate:g}" if self.line == Line() else f"{self.line.label}, p = {self.rate:g}"
 
 

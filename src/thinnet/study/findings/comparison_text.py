@@ -24,15 +24,24 @@ def loss_sentences(results: Results, task: Task) -> list[str]:
 
 def rival_sentences(results: Results, task: Task) -> list[str]:
     """Return one sentence for each rival: the chosen configuration less the rival, on the test set."""
-    ours = "training without dropout" if results.chosen == BASELINE else results.chosen.label
+    ours = _chosen(results)
     sentences = []
     for rival, pair in results.rivals.items():
-        loss, standing = pair["loss"], "not enough evidence for either"
+        loss, error, standing = pair["loss"], pair["error"], "not enough evidence for either"
         if loss.evidence is not None and (loss.evidence.better or loss.evidence.worse):
             standing = f"{ours} is {'better' if loss.evidence.better else 'worse'}"
         reached = f"a test {task.loss_name} of {loss.without:.3g}, {ours} {loss.chosen:.3g}"
-        sentences.append(f"{rival.label[0].upper()}{rival.label[1:]} reaches {reached}: {difference(loss)}; {standing}.")
+        errors = f"The {task.error_name} is {quantity(error.without, task)} against {quantity(error.chosen, task)}."
+        sentences.append(f"{_capital(rival.label)} reaches {reached}: {difference(loss)}; {standing}. {errors}")
     return sentences
+
+
+def rival_cost_sentences(results: Results) -> list[str]:
+    """Return one sentence on the training time of each rival that was trained."""
+    return [
+        f"A trial of {rival.label} takes {ratio_text(found)} the time of {_chosen(results)}, {results.at(rival).seconds:.3g} s."
+        for rival, found in results.rival_costs.items()
+    ]
 
 
 def time_sentences(results: Results) -> list[str]:
@@ -44,6 +53,14 @@ def time_sentences(results: Results) -> list[str]:
         for each in mine
         if each.rate == shown_rate(mine, results)
     ]
+
+
+def _chosen(results: Results) -> str:
+    return "training without dropout" if results.chosen == BASELINE else results.chosen.label
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def by_line(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:

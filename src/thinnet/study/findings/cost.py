@@ -52,10 +52,15 @@ def cost(plan: Plan, trials: Sequence[Trial], base: Sequence[Trial], rows: int) 
     return Cost(
         configuration=trials[0].configuration.label,
         milliseconds=float(1000 * np.median([each.seconds for each in base]) / steps),
-        step=ratio([a.seconds / b.seconds for a, b in pairs]),
+        step=time_ratio(trials, base),
         epochs=ratio([epochs_to_target(a, b) for a, b in pairs]),
         seconds=ratio([to_target(a, b) for a, b in pairs]),
     )
+
+
+def time_ratio(trials: Sequence[Trial], base: Sequence[Trial]) -> Ratio:
+    """Return the ratio of the training times of two configurations, paired by seed."""
+    return ratio([a.seconds / b.seconds for a, b in zip(trials, base, strict=True)])
 
 
 def ratio(values: list[float]) -> Ratio:

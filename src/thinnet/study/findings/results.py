@@ -9,7 +9,7 @@ from thinnet.study.design.plan import Plan
 from thinnet.study.evidence.contrast import Contrast, by_subgroup, contrasts
 from thinnet.study.findings.averaging import averages_on_test
 from thinnet.study.findings.comparison import Comparison, compare
-from thinnet.study.findings.cost import Cost, cost
+from thinnet.study.findings.cost import Cost, Ratio, cost, time_ratio
 from thinnet.study.findings.outcomes import Outcome, Selection, select
 from thinnet.study.training.scores import Scores, naive_scores, scores_on_test
 from thinnet.study.training.trial import Trial
@@ -30,6 +30,7 @@ class Results:
             prediction; None for a loss of the user.
         looks: every different use of the test set so far.
         rivals: for each rival a Contrast of `loss` and one of `error`: the chosen configuration less the rival.
+        rival_costs: for each rival that was trained, the time of a trial over that of the chosen configuration.
         comparisons: every other line compared with the first, at every rate above 0 where both have all seeds.
         failures: the trials without a result.
         averages: a Contrast of `loss` and one of `error`: the average of sub-networks less a single deterministic pass, both
@@ -46,6 +47,7 @@ class Results:
     naive: dict[str, Contrast] | None
     looks: list[dict]
     rivals: dict[Configuration, dict[str, Contrast]] = field(default_factory=dict)
+    rival_costs: dict[Configuration, Ratio] = field(default_factory=dict)
     comparisons: list[Comparison] = field(default_factory=list)
     failures: list[Trial] = field(default_factory=list)
     averages: dict[str, Contrast] | None = None
@@ -150,6 +152,7 @@ def conclude(
         looks=looks,
         finalists=finalists,
         rivals=_against(data, rivals, number),
+        rival_costs={each: time_ratio(rounds[each], rounds[chosen]) for each in selection.rivals},
         comparisons=compare(data.task, selection.pairs, rounds, scores),
         cost=next((cost(plan, rounds[each], rounds[BASELINE], len(data.train)) for each in finalists), None),
         averages=None if averages is None else contrasts(data, [(averages, ours)])[0],

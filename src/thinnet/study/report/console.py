@@ -15,7 +15,7 @@ from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import BASELINE, TrialKey
 from thinnet.study.evidence.formatting import interval_text, quantity
-from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences, time_sentences
+from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.evidence_text import FEWER, finalists_table
 from thinnet.study.findings.results import Results
@@ -77,7 +77,7 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
     for trial in results.failures:
         console.print(f"{trial.configuration.label}, seed {trial.seed} failed: {trial.failed}", soft_wrap=True)
     if results.rivals:
-        console.print(Text("\n".join(["", *rival_sentences(results, data.task)])))
+        console.print(Text("\n".join(["", *rival_sentences(results, data.task), *rival_cost_sentences(results)])))
     if results.comparisons:
         console.print("", _methods(results, data.task), "")
         console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))

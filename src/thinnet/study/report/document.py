@@ -10,7 +10,7 @@ from thinnet.study.evidence.contrast import Contrast
 from thinnet.study.findings import averaging
 from thinnet.study.findings.answer import Answer, versions
 from thinnet.study.findings.comparison import Comparison
-from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences, time_sentences
+from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.recommended import Recommended
@@ -108,7 +108,7 @@ def _without_times(comparison: Comparison) -> dict[str, Any]:
 
 
 def _seconds(results: Results, loss_name: str) -> dict[str, Any]:
-    """Return everything that depends on time: seconds by configuration, and the ratios and sentences of compared lines."""
+    """Return all that depends on time: seconds by configuration, and ratios and sentences of compared lines and rivals."""
     seconds: dict[str, Any] = {"configurations": {each.configuration.label: each.seconds for each in results.outcomes}}
     if results.cost:
         seconds["cost"] = asdict(results.cost) | {"sentences": cost_sentences(results.cost, loss_name)}
@@ -117,4 +117,6 @@ def _seconds(results: Results, loss_name: str) -> dict[str, Any]:
         | {"all_epochs": asdict(each.seconds), "to_target": asdict(each.seconds_to_target)}
         for each in results.comparisons
     ]
-    return seconds | {"sentences": time_sentences(results), "ratios": ratios}
+    rivals = [{"rival": each._asdict(), "all_epochs": asdict(found)} for each, found in results.rival_costs.items()]
+    sentences = [*rival_cost_sentences(results), *time_sentences(results)]
+    return seconds | {"sentences": sentences, "ratios": ratios, "rivals": rivals}

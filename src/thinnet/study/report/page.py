@@ -13,7 +13,14 @@ from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.answer import Answer, versions
 from thinnet.study.findings.averaging import averaging_text
 from thinnet.study.findings.comparison import Comparison
-from thinnet.study.findings.comparison_text import by_line, comparison_table, loss_sentences, rival_sentences, time_sentences
+from thinnet.study.findings.comparison_text import (
+    by_line,
+    comparison_table,
+    loss_sentences,
+    rival_cost_sentences,
+    rival_sentences,
+    time_sentences,
+)
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.diagnostics import reasons_table
 from thinnet.study.findings.evidence_text import FEWER, finalists_table
@@ -55,7 +62,7 @@ def report(answer: Answer) -> str:
         table=_table(results, data.task),
         finalists=finalists_table(results, data.task),
         cost=cost_sentences(results.cost, data.task.loss_name) if results.cost else [],
-        rivals=rival_sentences(results, data.task),
+        rivals=[*rival_sentences(results, data.task), *rival_cost_sentences(results)],
         fewer=FEWER if results.halved else "",
         rows=results.rates,
         pair=sorted({0.0, results.compared.rate}),

@@ -4,7 +4,7 @@ from thinnet.report.formatting import counted
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.answer import Answer, versions
-from thinnet.study.findings.comparison_text import loss_sentences, rival_sentences
+from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences
 from thinnet.study.findings.evidence_text import FEWER
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
@@ -13,7 +13,8 @@ from thinnet.study.findings.results import Results
 def summary(answer: Answer) -> str:
     """Return the answer, the evidence, a table of configurations, and what reproduces them."""
     data, results, verdict, task = answer.data, answer.results, answer.verdict, answer.data.task
-    sentences = [*verdict.sentences, *rival_sentences(results, task), *loss_sentences(results, task), verdict.overfitting]
+    rivals = [*rival_sentences(results, task), *rival_cost_sentences(results)]
+    sentences = [*verdict.sentences, *rivals, *loss_sentences(results, task), verdict.overfitting]
     head = ("configuration", f"validation {task.loss_name}", "less p = 0 [95 %]", task.error_name, "gap", "seeds", "seconds")
     lines = [head, ("---", *["---:"] * (len(head) - 1)), *(_row(each, results, data) for each in results.outcomes)]
     made = ", ".join(f"{name} {version}" for name, version in versions().items())

@@ -8,14 +8,22 @@ from thinnet.models.edit.rates import owners
 from thinnet.rng import Site
 from thinnet.rng.names import plain
 from thinnet.schedules import Annealed, Cosine, Curriculum, Early, Expm4t, FlatCos, Late, Linear, Schedule
-from thinnet.study.data.dataset import Dataset
+from thinnet.study.data.dataset import Dataset, Split
 from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT, INPUT, NONE, THIN, WIDTH, Configuration
 from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.training.perceptron import perceptron
+from thinnet.study.training.rivals import check_rivals, rival_network
 
 
-def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed: int) -> nn.Module:
+def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed: int, train: Split | None = None) -> nn.Module:
     """Build the network of a configuration with the initial weights of a seed; torch's default generator is unchanged.
+
+    Args:
+        data: the dataset.
+        plan: the settings.
+        configuration: the edit, or a rival.
+        seed: of the initial weights.
+        train: the training set, to which a rival fits its scales; that of seed 0 where weights are loaded later.
 
     Raises:
         StudyError: the configuration does not fit the network.
@@ -23,6 +31,8 @@ def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed
     width = configuration.rate if configuration.method == WIDTH else 1.0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if configuration.is_network:
+            return rival_network(data.task, plan, configuration.method, seed, train or data.train)
         if data.file is not None:
             network = data.file.network(width)
         else:
@@ -116,6 +126,7 @@ def check_configurations(data: Dataset, plan: Plan) -> None:
     if WIDTH in plan.against and data.file is not None and not data.file.takes_width:
         advice = "Define model(width=1.0), which multiplies its hidden widths, or leave the rival out."
         raise StudyError("--against", "model() must take a width", "a model() that takes none", advice)
+    check_rivals(data, plan)
     for each in plan.configurations:
         check_configuration(data, plan, each)
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,7 @@ from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.training.epoch import adam, train_epoch
 from thinnet.study.training.network import schedules_of, seeded_network, thinned
 from thinnet.study.training.ranks import current, joined
+from thinnet.study.training.rivals import Rival
 from thinnet.study.training.weights import States, save_weights, weights_path
 
 CURVES = ("train_loss", "train_error", "validation_loss", "validation_error")
@@ -123,7 +124,8 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
     fabric = fabric_for(plan)
     parts = dict(zip(("train", "validation"), data.sets(key.seed), strict=True))
     steps = plan.epochs * math.ceil(len(parts["train"]) / plan.batch)
-    network = thinned(seeded_network(data, plan, key.configuration, seeds.weights), data, plan, key.configuration)
+    network = seeded_network(data, plan, key.configuration, seeds.weights, parts["train"])
+    network = thinned(network, data, plan, key.configuration)
     if ranks is not None:
         ranks.prepare(network, data.by_sample)
     rng = DropoutRNG(seeds.dropout, schedules_of(network, key.configuration, steps)).bind(network)
@@ -139,9 +141,9 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
         started = time.perf_counter()
         model.train()
         x, y, ids = sets["train"]
-        batches = torch.randperm(len(y), generator=order).split(plan.batch)
+        batches = _batches(network, plan, len(y), order)
         batches = ((rows if ranks is None else ranks.part(rows)).to(fabric.device) for rows in batches)
-        loss = partial(_mean_loss, data.task, y)
+        loss = partial(_mean_loss, data.task, y, network.members if isinstance(network, Rival) else 1)
         for _ in train_epoch(model, optimizer, rng, x, batches, loss, step, ids if data.by_sample else None, backward):
             step += 1
         seconds += time.perf_counter() - started
@@ -151,8 +153,19 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
     return Trial(*key, curves, best, seconds), states | {"last": _copied(network)}
 
 
-def _mean_loss(task: Task, y: Tensor, output: Tensor, rows: Tensor) -> Tensor:
-    losses, ranks = task.loss(output, y[rows]), current()
+def _batches(network: nn.Module, plan: Plan, rows: int, order: torch.Generator) -> Sequence[Tensor]:
+    """Return the rows of each step of an epoch."""
+    size, whole = (network.batch, network.whole_batches) if isinstance(network, Rival) else (plan.batch, False)
+    batches = torch.randperm(rows, generator=order).split(size)
+    return batches[: max(rows // size, 1)] if whole else batches
+
+
+def _mean_loss(task: Task, y: Tensor, members: int, output: Tensor, rows: Tensor) -> Tensor:
+    if members == 1:
+        losses = task.loss(output, y[rows])
+    else:
+        losses = task.loss(output, y[rows].repeat_interleave(members)).reshape(-1, members).mean(1)
+    ranks = current()
     return losses.mean() if ranks is None else ranks.mean(losses)
 
 
@@ -163,7 +176,9 @@ def _backward(fabric: Fabric, network: nn.Module, loss: Tensor) -> None:
 
 
 def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
-    """Return the optimiser of the user, or Adam; AdamW where weight decay is compared with dropout."""
+    """Return the optimiser of the user or of a rival, or Adam; AdamW where weight decay is compared with dropout."""
+    if isinstance(network, Rival):
+        return network.optimizer()
     decay = configuration.rate if configuration.method == WEIGHT_DECAY else None
     if data.file is not None:
         return data.file.optimizer(network.parameters(), plan.learning_rate, decay)
