@@ -3,36 +3,41 @@
 import { countOf } from "./units";
 
 const f = Math.fround;
-const LOG = [0.14434753, -0.15403238, 0.13903506, -0.16412783, 0.20017788, -0.2500803, 0.3333304, -0.4999993, 1.0];
+const LOG = [-1.0000229, 0.50006473, -0.33160722, 0.2472176, -0.23073845, 0.20171344].map(f);
 const CENTRAL = [
-  4.0354287e-8, 4.861035e-7, -4.990561e-6, -6.2179874e-6, 0.0003091502, -0.0017730101, -0.005908171, 0.34880266,
-  2.1233137,
-];
+  2.464737, 0.33285218, -0.0095093185, -0.0006855669, 0.00022915259, -2.1138769e-5, -1.360266e-6, 3.5906297e-7,
+].map(f);
 const TAIL = [
-  -1.6987648e-5, -0.00025871277, 0.0008388759, -0.0010519394, 0.0013852174, -0.0028784522, 0.004673451, 1.4246305,
-  4.7170877,
-];
+  5.061595, 0.19061698, -0.0033500616, 0.000114999326, -4.9471305e-6, 2.36753e-7, -7.704266e-9, -1.2813293e-11,
+].map(f);
 
 const buffer = new DataView(new ArrayBuffer(4));
 
-/** Returns a polynomial by Horner's rule, highest power first; each product and each sum is rounded to float32. */
+/** Returns a polynomial, lowest power first, by pairs; each product and each sum is rounded to float32. */
 function polynomial(coefficients: readonly number[], x: number): number {
-  return coefficients.map(f).reduce((value, coefficient) => f(f(value * x) + coefficient));
+  let power = x;
+  let terms = coefficients;
+  while (terms.length > 1) {
+    terms = terms.flatMap((term, i) =>
+      i % 2 ? [] : [i + 1 < terms.length ? f(term + f(terms[i + 1] * power)) : term],
+    );
+    power = f(power * power);
+  }
+  return terms[0];
 }
 
 /** Returns the standard normal number of a 32-bit word: one bit is the sign, 31 are the tail. */
 export function normal(word: number): number {
-  const tail = f(f(f(word >>> 1) + 0.5) * 2 ** -32);
-  const x = f(1 - f(2 * tail));
-  const t = f(f(4 * tail) * f(1 - tail));
+  const twice = f(f(f(word >>> 1) + 0.5) * 2 ** -31);
+  const t = f(twice * f(2 - twice));
   buffer.setFloat32(0, t);
   const bits = buffer.getInt32(0);
   const exponent = (bits - 0x3f2aaaab) >> 23;
   buffer.setInt32(0, bits - (exponent << 23));
   const fraction = f(buffer.getFloat32(0) - 1);
-  const w = f(0 - f(f(exponent * f(0.6931472)) + f(polynomial(LOG, fraction) * fraction)));
-  const size = w < 5 ? polynomial(CENTRAL, f(w - 2.5)) : polynomial(TAIL, f(f(Math.sqrt(w)) - 3.5));
-  const z = f(size * x);
+  const w = f(f(exponent * f(-0.6931472)) + f(polynomial(LOG, fraction) * fraction));
+  const size = w < 7 ? polynomial(CENTRAL, f(w - 3.5)) : polynomial(TAIL, f(w - 14));
+  const z = f(size * f(1 - twice));
   return word & 1 ? -z : z;
 }
 

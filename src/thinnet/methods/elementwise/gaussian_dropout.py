@@ -58,7 +58,7 @@ class GaussianDropout(Site):
     Use when: dropout is used, at the same rate, and no unit should be set to zero.
     Avoid when: signs matter: at p = 0.5 one factor in six is negative.
     Start with: 0.5 on hidden layers, as with dropout.
-    Cost: four to six times the cost of dropout: each element needs 32 random bits and a polynomial.
+    Cost: about three times the cost of dropout: each element needs 32 random bits and two polynomials.
     Other implementations: Keras GaussianDropout; not in PyTorch.
 
     Args:

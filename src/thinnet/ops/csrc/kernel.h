@@ -17,10 +17,11 @@ namespace {
 // kept: scale * x; dropped: zero, selected and not multiplied, so that inf and nan do not leak.
 struct Scale {
   using Random = uint16_t;
-  static constexpr int64_t kUnits = 128;  // units that sixteen blocks serve
+  static constexpr int64_t kUnits = 128, kTogether = 1;  // units that sixteen blocks serve; how often that is drawn at a time
   int32_t threshold;
   float scale;
 
+  template <int segments>
   void draw(const Stream& stream, uint32_t first_block, Random* random) const {
     Words words;
     draw_words(stream, first_block, words);
@@ -43,51 +44,73 @@ struct Affine : Scale {
 };
 
 // A standard normal number from 32 random bits, by the inverse of the distribution function: one bit for the sign, 31 for
-// the tail. Additions, products and one square root in a fixed order give the same bits on every machine; the error is
-// below 3e-6 everywhere. The coefficients are minimax fits, highest power first; the reference has the same.
-constexpr int kTerms = 9;
-constexpr float kLog[kTerms] = {0.14434753f, -0.15403238f, 0.13903506f, -0.16412783f, 0.20017788f,
-                                -0.2500803f, 0.3333304f,   -0.4999993f, 1.0f};
-constexpr float kCentral[kTerms] = {4.0354287e-08f, 4.861035e-07f,  -4.990561e-06f, -6.2179874e-06f, 0.0003091502f,
-                                    -0.0017730101f, -0.005908171f, 0.34880266f,    2.1233137f};
-constexpr float kTail[kTerms] = {-1.6987648e-05f, -0.00025871277f, 0.0008388759f, -0.0010519394f, 0.0013852174f,
-                                 -0.0028784522f,  0.004673451f,    1.4246305f,    4.7170877f};
+// the tail. Additions and products in a fixed order give the same bits on every machine; the error is below 5e-6. The
+// coefficients are minimax fits, highest power first; the reference has the same.
+constexpr float kLog[] = {-1.0000229f, 0.50006473f, -0.33160722f, 0.2472176f, -0.23073845f, 0.20171344f};
+constexpr float kCentral[] = {2.464737f,      0.33285218f,    -0.0095093185f, -0.0006855669f,
+                              0.00022915259f, -2.1138769e-05f, -1.360266e-06f, 3.5906297e-07f};
+constexpr float kTail[] = {5.061595f, 0.19061698f, -0.0033500616f, 0.000114999326f, -4.9471305e-06f, 2.36753e-07f, -7.704266e-09f, -1.2813293e-11f};
+constexpr float kFar = 7.0f;
 
-inline float normal(uint32_t word) {
-  const float tail = (static_cast<float>(static_cast<int32_t>(word >> 1)) + 0.5f) * 0x1p-32f;  // in (0, 1/2]
-  const float x = 1.0f - 2.0f * tail;
-  const float t = 4.0f * tail * (1.0f - tail);
-  const int32_t bits = std::bit_cast<int32_t>(t);
-  const int32_t exponent = (bits - 0x3F2AAAAB) >> 23;
-  const float f = std::bit_cast<float>(bits - exponent * 0x00800000) - 1.0f;  // t = (1 + f) 2^exponent, |f| <= 1/3
-  float log = kLog[0];
-  for (int i = 1; i < kTerms; ++i) log = log * f + kLog[i];
-  const float w = 0.0f - (static_cast<float>(exponent) * 0.6931472f + log * f);  // -log(t)
-  const bool central = w < 5.0f;
-  const float r = central ? w - 2.5f : std::sqrt(w) - 3.5f;
-  float z = central ? kCentral[0] : kTail[0];
-  for (int i = 1; i < kTerms; ++i) z = z * r + (central ? kCentral[i] : kTail[i]);
-  z = z * x;
-  return (word & 1u) != 0 ? 0.0f - z : z;
+// By pairs: half as many steps wait for the one before as by Horner's rule.
+template <size_t terms>
+inline float polynomial(const float (&c)[terms], float x) {
+  static_assert(terms == 6 || terms == 8);
+  const float square = x * x, low = (c[0] + c[1] * x) + (c[2] + c[3] * x) * square;
+  float high = c[4] + c[5] * x;
+  if constexpr (terms == 8) high = high + (c[6] + c[7] * x) * square;
+  return low + high * (square * square);
 }
 
-// An odd multiple of 2^-23 in (-1, 1), exact in a float.
-inline float uniform(uint32_t word) {
-  return static_cast<float>(static_cast<int32_t>(word >> 9) * 2 - 0x7FFFFF) * 0x1p-23f;
+// All numbers as if they were central, then one in two thousand again. Each loop is short, so that the processor works on
+// several vectors of numbers at a time.
+template <int count>
+inline void normal(const uint32_t* word, float* z) {
+  float twice[count], w[count], f[count];  // 2 v, and -log(4 v (1 - v)), of the tails v
+  for (int i = 0; i < count; ++i) {
+    twice[i] = (static_cast<float>(static_cast<int32_t>(word[i] >> 1)) + 0.5f) * 0x1p-31f;
+    const int32_t bits = std::bit_cast<int32_t>(twice[i] * (2.0f - twice[i]));
+    const int32_t exponent = (bits - 0x3F2AAAAB) & ~0x7FFFFF;  // in front of the fraction
+    f[i] = std::bit_cast<float>(bits - exponent) - 1.0f;       // (1 + f) 2^exponent, |f| <= 1/3
+    w[i] = static_cast<float>(exponent) * (-0.6931472f * 0x1p-23f);
+  }
+  for (int i = 0; i < count; ++i) w[i] = w[i] + polynomial(kLog, f[i]) * f[i];
+  const auto number = [&](int i, float ratio) {
+    return std::bit_cast<float>(std::bit_cast<uint32_t>(ratio * (1.0f - twice[i])) ^ (word[i] << 31));
+  };
+  uint32_t far = 0;
+  for (int i = 0; i < count; ++i) {
+    far |= w[i] >= kFar;
+    z[i] = number(i, polynomial(kCentral, w[i] - 3.5f));
+  }
+  if (far == 0) return;
+  for (int i = 0; i < count; ++i) {
+    const float other = number(i, polynomial(kTail, w[i] - 14.0f));
+    z[i] = w[i] >= kFar ? other : z[i];
+  }
+}
+
+// Odd multiples of 2^-23 in (-1, 1), exact in a float.
+template <int count>
+inline void uniform(const uint32_t* word, float* r) {
+  for (int i = 0; i < count; ++i) r[i] = static_cast<float>(static_cast<int32_t>(word[i] >> 9) * 2 - 0x7FFFFF) * 0x1p-23f;
 }
 
 // Every unit is multiplied by 1 + width * noise(word).
-template <float (*noise)(uint32_t)>
+template <bool gaussian>
 struct Continuous {
   using Random = float;
-  static constexpr int64_t kUnits = 64;
+  static constexpr int64_t kUnits = 64, kTogether = 2;
   float width;
 
+  template <int segments>
   void draw(const Stream& stream, uint32_t first_block, Random* random) const {
-    Words words;
-    draw_words(stream, first_block, words);
-    for (int j = 0; j < 4; ++j)
-      for (int l = 0; l < kLanes; ++l) random[kLanes * j + l] = 1.0f + width * noise(words.word[j][l]);
+    constexpr int kCount = segments * kUnits;
+    Words words[segments];
+    for (int i = 0; i < segments; ++i) draw_words(stream, first_block + i * kLanes, words[i]);
+    const uint32_t* word = words[0].word[0];
+    gaussian ? normal<kCount>(word, random) : uniform<kCount>(word, random);
+    for (int i = 0; i < kCount; ++i) random[i] = 1.0f + width * random[i];
   }
   template <class Number>
   Number apply(Random random, Number x) const { return x * Number{random}; }
@@ -101,7 +124,7 @@ void draw_range(const Rule& rule, const Stream& stream, int64_t first, int64_t c
   typename Rule::Random segment[Rule::kUnits];
   while (count > 0) {
     const int64_t skipped = first % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, count);
-    rule.draw(stream, static_cast<uint32_t>(first / Rule::kUnits * kLanes), segment);
+    rule.template draw<1>(stream, static_cast<uint32_t>(first / Rule::kUnits * kLanes), segment);
     std::memcpy(random, segment + skipped, sizeof(typename Rule::Random) * taken);
     first += taken, random += taken, count -= taken;
   }
@@ -186,21 +209,26 @@ class Walk {
   }
 
   void each(const Place& at, const Stored* x, Stored* y, int64_t units) const {
+    constexpr int64_t kWhole = Rule::kTogether * Rule::kUnits;
     const Stream from = stream(at);
-    Random random[Rule::kUnits];
+    Random random[kWhole];
     for (int64_t done = 0; done < units;) {
-      const int64_t skipped = (at.unit + done) % Rule::kUnits, taken = std::min(Rule::kUnits - skipped, units - done);
-      rule_.draw(from, static_cast<uint32_t>((at.unit + done) / Rule::kUnits * kLanes), random);
-      if (taken == Rule::kUnits && plan_.units.x == 1 && plan_.units.y == 1) {
+      const int64_t skipped = (at.unit + done) % Rule::kUnits;
+      const uint32_t block = static_cast<uint32_t>((at.unit + done) / Rule::kUnits * kLanes);
+      if (skipped == 0 && units - done >= kWhole && plan_.units.x == 1 && plan_.units.y == 1) {
+        rule_.template draw<Rule::kTogether>(from, block, random);
         // A copy first: compilers make masked loads of x, which wait for the random bits, and which no prefetcher follows.
-        Stored read[Rule::kUnits];
+        Stored read[kWhole];
         std::memcpy(read, x + done, sizeof read);
-        apply_each<Rule, Type>(rule_, random, read, 1, y + done, 1, Rule::kUnits);  // lengths known to the compiler
+        apply_each<Rule, Type>(rule_, random, read, 1, y + done, 1, kWhole);  // lengths known to the compiler
+        done += kWhole;
       } else {
+        const int64_t taken = std::min(Rule::kUnits - skipped, units - done);
+        rule_.template draw<1>(from, block, random);
         apply_each<Rule, Type>(rule_, random + skipped, x + done * plan_.units.x, plan_.units.x,
                                y + done * plan_.units.y, plan_.units.y, taken);
+        done += taken;
       }
-      done += taken;
     }
   }
 
@@ -250,9 +278,9 @@ void apply_noise_type(const Plan& plan, const Tasks& tasks, int64_t begin, int64
       return walk(Affine{{plan.threshold, a}, b, b - a * kAlpha});
     }
     case NoiseKind::gaussian:
-      return walk(Continuous<normal>{std::sqrt(dropped / kept)});
+      return walk(Continuous<true>{std::sqrt(dropped / kept)});
     case NoiseKind::uniform:
-      return walk(Continuous<uniform>{std::sqrt(3.0f * dropped / kept)});
+      return walk(Continuous<false>{std::sqrt(3.0f * dropped / kept)});
   }
 }
 

@@ -41,25 +41,26 @@ def words(block, sample, step, site, seed):
 
 
 @triton.jit
-def polynomial(COEFFICIENTS: tl.constexpr, x):
-    """Returns the polynomial by Horner's rule, highest power first."""
-    value = tl.full(x.shape, COEFFICIENTS[0], tl.float32)
-    for i in tl.static_range(1, 9):
-        value = value * x + COEFFICIENTS[i]
-    return value
+def polynomial(C: tl.constexpr, TERMS: tl.constexpr, x):
+    """Returns the polynomial of six or eight coefficients, lowest power first, by pairs."""
+    square = x * x
+    low = (C[0] + C[1] * x) + (C[2] + C[3] * x) * square
+    high = C[4] + C[5] * x
+    if TERMS == 8:
+        high = high + (C[6] + C[7] * x) * square
+    return low + high * (square * square)
 
 
 @triton.jit
 def normal(word):
     """Returns the standard normal number of each 32-bit word, in float32."""
-    tail = ((word >> 1).to(tl.int32).to(tl.float32) + 0.5) * 2.0**-32
-    x = 1.0 - 2.0 * tail
-    t = 4.0 * tail * (1.0 - tail)
+    twice = ((word >> 1).to(tl.int32).to(tl.float32) + 0.5) * 2.0**-31
+    t = twice * (2.0 - twice)
     bits = t.to(tl.int32, bitcast=True)
     exponent = (bits - 0x3F2AAAAB) >> 23
     f = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1.0
-    w = 0.0 - (exponent.to(tl.float32) * 0.6931472 + polynomial(LOG, f) * f)
-    z = tl.where(w < 5.0, polynomial(CENTRAL, w - 2.5), polynomial(TAIL, tl.sqrt_rn(w) - 3.5)) * x
+    w = exponent.to(tl.float32) * -0.6931472 + polynomial(LOG, 6, f) * f
+    z = tl.where(w < 7.0, polynomial(CENTRAL, 8, w - 3.5), polynomial(TAIL, 8, w - 14.0)) * (1.0 - twice)
     return tl.where((word & 1) == 1, 0.0 - z, z)
 
 
