@@ -13,7 +13,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import MockTensor
 
-from thinnet.ops.triton import fused
+from thinnet.ops.triton import fused, units
 from thinnet.ops.triton import launch as door
 from thinnet.ops.triton.launch import Plan
 
@@ -64,8 +64,31 @@ def odd_norm(dtype: torch.dtype) -> None:
     fused.fused_norm_backward(x, None, x, None, 1e-5, True, *where(IDS))
 
 
-WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward)
-RUNS = (*WIDE, odd_norm)
+def features(dtype: torch.dtype) -> None:
+    rate = torch.rand(1024).expand(3, 5, 1024)
+    units.select_units(x_of(dtype, 3, 5, 1024), rate, rate, 0, *where(IDS)[1:])
+
+
+def channels(dtype: torch.dtype) -> None:
+    rate = torch.rand(64, 1, 1).expand(3, 64, 14, 14)
+    units.select_units(x_of(dtype, 3, 64, 14, 14), rate, rate, 0, *where()[1:])
+
+
+def rates_of_samples(dtype: torch.dtype) -> None:
+    rate = torch.rand(3, 1).expand(3, 1000)
+    units.select_units(x_of(dtype, 3, 1000), rate, rate, 1, *where(IDS)[1:])
+
+
+def squares(dtype: torch.dtype) -> None:
+    units.drop_blocks(x_of(dtype, 3, 64, 32, 32), torch.ones(32, 32), 5000, [7, 7], False, *where(IDS)[1:])
+
+
+def long_lines(dtype: torch.dtype) -> None:
+    units.drop_blocks(x_of(dtype, 3, 4, 3000), torch.ones(3000), 5000, [50], True, *where()[1:])
+
+
+WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward, features, channels)
+RUNS = (*WIDE, odd_norm, rates_of_samples, squares, long_lines)
 
 
 @pytest.fixture
@@ -83,7 +106,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
             options = door.COMPILED | ({"num_warps": warps} if warps else {})
             found.append(kernel.warmup(*args, *numbers, grid=(1,), **constants, **options))
 
-        for module in (fused,):
+        for module in (fused, units):
             monkeypatch.setattr(module, "launch", launch)
         run(dtype)
         assert found
@@ -92,7 +115,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
     return compile_for
 
 
-@pytest.mark.parametrize("capability", [80, 100])
+@pytest.mark.parametrize("capability", [80, 90, 100])
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.__name__)
 def test_every_kernel_compiles(run: Run, capability: int, compiled: Callable[..., list[Any]]) -> None:
     compiled(run, torch.bfloat16, capability)

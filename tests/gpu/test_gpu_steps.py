@@ -6,18 +6,20 @@ from typing import Any
 
 import pytest
 import test_fused
+import test_units
 import torch
 from test_fused import CALLS, FORWARD, close, inputs, where
-from torch import Tensor
+from torch import Tensor, nn
 
+import thinnet
 import thinnet.functional as T
 from benchmarks.device import DEVICE, REHEARSE
-from thinnet.ops import fused
+from thinnet.ops import fused, units
 from thinnet.ops.fused import Activation, reference
 
 DTYPES = (torch.bfloat16,) if REHEARSE else (torch.float32, torch.bfloat16, torch.float16)
 SHAPES = ((3, 200),) if REHEARSE else ((3, 200), (4, 128, 768), (8, 33, 1000), (2, 64, 4096))
-MODULES = ("fused",)
+MODULES = ("fused", "units")
 EACH = torch.tensor([9, 4, 2**31, 7, 1, 0, 3, 5])
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -96,6 +98,23 @@ def test_functions_have_the_masks_of_dropout(name: str, monkeypatch: pytest.Monk
     got = ours(*tensors, p=0.4, training=True)
     torch.manual_seed(3)
     assert close(got.cpu(), chain(*tensors, lambda x: T.dropout(x, 0.4, training=True)).cpu(), torch.float32)
+
+
+@pytest.mark.parametrize("name", test_units.CASES)
+def test_rates_of_units_and_blocks_have_the_bits_of_the_composition(name: str) -> None:
+    make, shape = test_units.CASES[name]
+    addressed = len(shape) > 1
+    for dtype in DTYPES:
+        x, found = torch.randn(shape).to(dtype), []
+        for device in (DEVICE, torch.device("cpu")):
+            model = nn.Sequential(make()).to(device)
+            if addressed:
+                thinnet.DropoutRNG(5).bind(model).at(3, samples=torch.arange(shape[0]) * 7)
+            with pytest.MonkeyPatch.context() as patch:
+                if found:
+                    patch.setattr(units, "served", lambda *_: False)
+                found.append([each.cpu() for each in test_units.outcome(model, x.to(device))])
+        assert not addressed or all(map(torch.equal, *found))
 
 
 @pytest.mark.parametrize("activation", [Activation.GELU, Activation.RELU])

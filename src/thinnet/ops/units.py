@@ -1,12 +1,14 @@
-"""Noise at a rate of each unit, and blocks: one pass over a contiguous tensor on a CPU.
+"""Noise at a rate of each unit, and blocks: one pass over a contiguous tensor on a CPU or a GPU.
 
 `served` says where these kernels run. Elsewhere the methods compose the same numbers from `apply_noise`, bit for bit.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from thinnet.ops import schema
+from thinnet.ops import gpu, schema
 
 library = torch.library.Library("thinnet", "FRAGMENT")
 ADDRESS = "Tensor seed, Tensor? step, Tensor? site, Tensor? samples"
@@ -19,9 +21,23 @@ REAL = (*DTYPES, torch.float64)
 Address = tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]
 
 
+def _fake(x: Tensor, *rest: Any) -> Tensor:
+    return torch.empty_like(x)
+
+
+for name in ("select_units", "drop_blocks"):
+    torch.library.register_fake(f"thinnet::{name}", _fake, lib=library)
+gpu.register(library, "units", "select_units", "drop_blocks")
+
+
 def plain(x: Tensor) -> bool:
     """Returns whether a compiled kernel may take a CPU tensor by itself: nothing traces, watches or transforms operations."""
-    if type(x) not in (Tensor, torch.nn.Parameter) or x.device.type != "cpu" or schema.missing is not None:
+    return x.device.type == "cpu" and _alone(x)
+
+
+def _alone(x: Tensor) -> bool:
+    """The same for any device that has kernels."""
+    if type(x) not in (Tensor, torch.nn.Parameter) or not schema.has_kernels(x.device.type):
         return False
     if torch.compiler.is_compiling() or torch._C._is_tracing() or schema.transformed():
         return False
@@ -29,8 +45,8 @@ def plain(x: Tensor) -> bool:
 
 
 def served(x: Tensor, address: Address) -> bool:
-    """Returns whether a kernel takes `x`: plain code on a dense, contiguous CPU tensor with samples on axis 0."""
-    if not plain(x):
+    """Returns whether a kernel takes `x`: plain code on a dense, contiguous tensor with samples on axis 0."""
+    if not _alone(x):
         return False
     _, step, _, samples = address
     one_step = step is None or step.ndim == 0
@@ -49,7 +65,7 @@ def select_units(x: Tensor, rate: Tensor, scale: Tensor, address: Address, first
     """
     rate, scale = torch.broadcast_tensors(rate, scale)
     with schema.below_autograd():
-        rate, scale = (each.contiguous().expand(x.shape) for each in (rate, scale))
+        rate, scale = (each.to(x.device).contiguous().expand(x.shape) for each in (rate, scale))
         return torch.ops.thinnet.select_units.default(x, rate, scale, first, *address)
 
 
@@ -65,4 +81,4 @@ def drop_blocks(x: Tensor, scale: Tensor, threshold: int, block: tuple[int, ...]
         address: seed, step, site and samples.
     """
     with schema.below_autograd():
-        return torch.ops.thinnet.drop_blocks.default(x, scale.contiguous(), threshold, block, shared, *address)
+        return torch.ops.thinnet.drop_blocks.default(x, scale.to(x.device).contiguous(), threshold, block, shared, *address)

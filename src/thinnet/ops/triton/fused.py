@@ -20,7 +20,8 @@ def _address(where: tuple[Any, ...]) -> tuple[Any, ...]:
     return *rest, None if samples is None else samples.contiguous()
 
 
-def _has_first(samples: Tensor | None) -> bool:
+def has_first(samples: Tensor | None) -> bool:
+    """Returns whether rows count on from one id, or have none."""
     return samples is None or samples.numel() == 1
 
 
@@ -34,7 +35,7 @@ def _rows(y: Tensor, bias: Tensor | None, samples: Tensor | None) -> tuple[tuple
     units = y.numel() // rows
     segments, tile = -(-units // 128), TILE_BYTES // y.element_size() // 128
     total = rows * segments
-    constants = {"REPEATS": bias is not None and bias.numel() < y.numel(), "FIRST": _has_first(samples)}
+    constants = {"REPEATS": bias is not None and bias.numel() < y.numel(), "FIRST": has_first(samples)}
     constants |= {"ROWS": rows > 1, "LARGE": y.numel() + 128 * tile >= 1 << 31, "TILE": tile}
     return (units, segments, total), constants, -(-total // tile)
 
@@ -61,7 +62,7 @@ def fused(
         y.shape,
         period,
         activation,
-        _has_first(samples),
+        has_first(samples),
         _given(ids, bias, gate, residual, samples),
     )
 
@@ -83,7 +84,7 @@ def fused_backward(
         return of_z, of_gate
     address = _address(where)
     samples, period = address[-1], 1 if bias is None else bias.numel()
-    layout = "fused_backward", x.dtype, x.shape, period, activation, _has_first(samples), _given(bias, gate, samples)
+    layout = "fused_backward", x.dtype, x.shape, period, activation, has_first(samples), _given(bias, gate, samples)
 
     def plan() -> Plan:
         places, constants, programs = _rows(x, bias, samples)
@@ -97,7 +98,7 @@ def _norm_plan(kernel: str, x: Tensor, eps: float, rms: bool, samples: Tensor | 
     width, segments = x.shape[-1], triton.next_power_of_2(-(-x.shape[-1] // 128))
     rows = x.numel() // width
     each = rows if samples is None else max(1, rows // x.shape[0])
-    constants = {"RMS": rms, "FIRST": _has_first(samples), "ALIGNED": width % 128 == 0, "SEGMENTS": segments}
+    constants = {"RMS": rms, "FIRST": has_first(samples), "ALIGNED": width % 128 == 0, "SEGMENTS": segments}
     warps = min(16, max(1, segments * 128 // (32 * THREAD)))
     numbers = (width, each, eps) + ((rows, chunk) if chunk else ())
     return Plan(getattr(norms, kernel), -(-rows // chunk) if chunk else rows, numbers, constants, warps)
@@ -112,7 +113,7 @@ def fused_norm(
         return y, h
     address = _address(where)
     samples = address[-1]
-    layout = "fused_norm", x.dtype, x.shape, eps, rms, _has_first(samples), _given(weight, bias, samples)
+    layout = "fused_norm", x.dtype, x.shape, eps, rms, has_first(samples), _given(weight, bias, samples)
     launch((y, h, x, residual, weight, bias, *address), layout, lambda: _norm_plan("norm_kernel", x, eps, rms, samples))
     return y, h
 
@@ -129,7 +130,7 @@ def fused_norm_backward(
     sums = h.new_empty(2, -(-rows // chunk), width, dtype=torch.float32)
     address = _address(where)
     samples = address[-1]
-    layout = "fused_norm_backward", h.dtype, h.shape, eps, rms, _has_first(samples), _given(h_gradient, weight, samples)
+    layout = "fused_norm_backward", h.dtype, h.shape, eps, rms, has_first(samples), _given(h_gradient, weight, samples)
     tensors = of_x, of_residual, sums[0], sums[1], gradient, h_gradient, h, weight, *address
     launch(tensors, layout, lambda: _norm_plan("norm_backward_kernel", h, eps, rms, samples, chunk))
     of_weight, of_bias = sums.sum(1).to(h.dtype).unbind()
