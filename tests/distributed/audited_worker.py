@@ -141,6 +141,7 @@ def grid(mesh: DeviceMesh) -> None:
             fully_shard(layer, mesh=both["data"])
         rng = thinnet.rng_of(model).at(3, ids)
         assert codes(model, words[ids]) == [], make
+        assert codes(model, words[:8]) == [], make  # one example for all: other copies have other masks
         rng.at(3, torch.arange(8))  # the ids of the rows here, and not of the data set
         assert set(codes(model, words[ids])) == {"AUD404"}, make
     model = tensor_parallel_model(both["tensor"])
