@@ -183,6 +183,15 @@ def recurrent(self: Any, x: Tensor) -> Tensor:
     return self.two(self.rnn(x)[0])
 
 
+def stochastic_depth(self: Any, x: Tensor) -> Tensor:
+    return self.two(self.norm(self.drop(5 * self.one(x)) + x))
+
+
+def fused(self: Any, x: Tensor) -> Tensor:
+    p = self.drop.p if self.training else 0.0
+    return self.two(F.scaled_dot_product_attention(*[self.one(x)[:, None]] * 3, dropout_p=p)[:, 0])
+
+
 warnings.filterwarnings("ignore", "`torch.jit.script", DeprecationWarning)
 RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "a variational autoencoder": (latent(lambda mean, deviation: mean + deviation * torch.randn_like(deviation)), X),
@@ -209,6 +218,10 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "two rates at one line": (two_rates(), X),
     "a mask of what is dropped": (Model(inverted), X),
     "a norm of activations that vanish": (Vanishing(), X),
+    "stochastic depth before a batch normalisation": (
+        Model(stochastic_depth, drop=thinnet.nn.DropPath(0.4), norm=nn.BatchNorm1d(16)),
+        X,
+    ),
     "a rate that the forward pass sets": (Model(scheduled, drop=nn.Dropout(0.5)), X.repeat(4, 1)),
 }
 
@@ -312,6 +325,13 @@ def test_a_mistake_is_found(name: str) -> None:
 def test_the_default_rate_of_a_recurrent_layer_is_no_finding() -> None:
     model = Model(recurrent, rnn=nn.GRU(16, 16), attention=nn.MultiheadAttention(16, 2), drop=nn.Dropout(0.0))
     assert [finding.module for finding in thinnet.audit(model, SEQUENCES) if finding.rule.code == "AUD106"] == ["drop"]
+
+
+def test_modules_of_rate_zero_are_one_finding_and_a_module_whose_rate_is_read_is_none() -> None:
+    model = Model(fused, drop=nn.Dropout(0.2), more=nn.ModuleList(nn.Dropout(0.0) for _ in range(3)))
+    found = [(finding.rule.code, finding.module, finding.message) for finding in thinnet.audit(model, SEQUENCES)]
+    assert ("AUD106", "", "3 modules, the first at 'more.0': they drop nothing.") in found
+    assert "AUD105" not in [code for code, *_ in found]
 
 
 def test_attention_dropout_that_is_called_is_right() -> None:

@@ -27,6 +27,7 @@ ONE_LAYER = Rule("AUD502", "recurrent dropout with one layer", "error")
 
 def silent(case: Case) -> Iterator[Finding]:
     """Modules that declare a rate and draw nothing."""
+    zero: list[FoundSite] = []
     for site in case.sites:
         module = case.module(site.name)
         if site.kind not in UNDRAWN or site.p is None or pinned(module):
@@ -36,7 +37,7 @@ def silent(case: Case) -> Iterator[Finding]:
             yield at(site, ONE_LAYER, evidence, "Put a dropout layer after it, or LockedDropout before it.")
         elif site.p == 0:
             if declared.is_dropout(module):  # 0 is the default of recurrent layers and of attention
-                yield at(site, ZERO, "It drops nothing.", "Set a rate, or remove it.")
+                zero.append(site)
         elif site.kind == "not applied" or (site.kind == "not reached" and _never_applied(case, site)):
             evidence = f"{site.note[:1].upper()}{site.note[1:]}."
             yield at(site, SILENT, evidence, "Give the rate to the attention: dropout_p=p if self.training else 0.0.")
@@ -47,9 +48,20 @@ def silent(case: Case) -> Iterator[Finding]:
                 f"It declares p = {site.p:g}, ran, and drew nothing.",
                 "Look for training=False in its forward method.",
             )
-        else:
+        elif not _read_by_parent(case, site):
             evidence = f"It declares p = {site.p:g}, and its forward method did not run."
             yield at(site, DEAD, evidence, "A fused path may replace it; otherwise remove it.")
+    if len(zero) == 1:
+        yield at(zero[0], ZERO, "It drops nothing.", "Set a rate, or remove it.")
+    elif zero:
+        evidence = f"{counted(len(zero), 'module')}, the first at {zero[0].name!r}: they drop nothing."
+        yield Finding(ZERO, "", None, evidence, "Set rates, or remove them.")
+
+
+def _read_by_parent(case: Case, site: FoundSite) -> bool:
+    """Returns whether the module around a dropout module draws at its rate, as fused attention does."""
+    parent = site.name.rpartition(".")[0]
+    return any(other.name == parent and other.on_in_train and other.p == site.p for other in case.sites)
 
 
 def _never_applied(case: Case, site: FoundSite) -> bool:

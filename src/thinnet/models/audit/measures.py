@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from thinnet.models.audit.backward import masks_of_backward
 from thinnet.models.audit.case import Case, at
 from thinnet.models.audit.ranks import same_seed
+from thinnet.models.passes import switch
 from thinnet.models.state import preserve_state
 from thinnet.models.trace import trace
 from thinnet.models.trace.modules import Values
@@ -21,7 +22,10 @@ REPEATS = 3  # passes in training: all of them have to shift the variance to one
 
 
 def variance_shift(case: Case) -> Iterator[Finding]:
-    """Batch normalisations whose input has another variance in training than in eval, because of dropout before them."""
+    """Batch normalisations whose input has another variance in training than in eval, because of dropout before them.
+
+    Stochastic depth is left out: it stands on the branches of a network with batch normalisation by design.
+    """
     norms: dict[str, nn.Module] = {
         name: m for name, m in case.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
     }
@@ -44,15 +48,16 @@ def variance_shift(case: Case) -> Iterator[Finding]:
 def _variances(case: Case, norms: dict[str, nn.Module], seed: int | None) -> dict[str, Tensor]:
     """Returns the variance of each channel at the input of each norm, in eval without a seed.
 
-    The norms use batch statistics in both modes.
+    The norms use batch statistics in both modes, and masks of whole samples are off.
     """
+    whole = {site.name for site in case.sites if site.shared_axes and site.shared_axes == tuple(range(1, site.axes))}
     found: dict[str, Tensor] = {}
 
     def meet(name: str, side: str, number: int, x: Tensor) -> None:
         found[name] = x.detach().double().transpose(0, 1).flatten(1).var(1)
 
     with preserve_state(case.model, case.seed if seed is None else seed), torch.no_grad():
-        case.model.train(seed is not None)
+        switch(case.model, seed is not None, whole)
         for module in norms.values():
             module.train()
         trace(case.model, lambda: case.call(case.model), values=Values({(name, "in") for name in norms}, meet))
