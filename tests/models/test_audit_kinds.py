@@ -363,6 +363,24 @@ def test_a_correct_model_of_transformers_has_no_errors() -> None:
         assert [str(finding) for finding in findings if finding.fails] == []
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_attention_that_sites_serve_is_right(bound: bool) -> None:
+    transformers = pytest.importorskip("transformers")
+    sizes = dict(vocab_size=99, hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=37)
+    ids = dict(input_ids=torch.randint(3, 90, (4, 12), generator=torch.Generator().manual_seed(0)))
+    for config in (transformers.BertConfig(**sizes), transformers.LlamaConfig(**sizes, attention_dropout=0.1)):
+        model = transformers.AutoModel.from_config(config).train()
+        thinnet.replace(model, functional=True, example=ids)
+        if bound:
+            thinnet.DropoutRNG(1).bind(model)
+        thinnet.assert_dropout_right(model, passes=2, **ids)
+
+
+def test_a_layer_that_training_drops_is_no_layer_that_draws_nothing() -> None:
+    model = Model(lambda self, x: self.two(self.one(x) if self.training else self.drop(self.one(x))), drop=nn.Dropout(0.2))
+    assert [finding.rule.code for finding in thinnet.audit(model, X)] == ["AUD105"]
+
+
 def test_an_audit_of_a_transformer_runs_it_at_most_30_times() -> None:
     transformers = pytest.importorskip("transformers")
     model = transformers.GPT2LMHeadModel(transformers.GPT2Config(vocab_size=99, n_embd=32, n_layer=3, n_head=4, n_positions=16))

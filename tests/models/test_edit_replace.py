@@ -135,6 +135,7 @@ class DropPath(nn.Module):
 def test_an_identity_is_replaced_by_a_site_of_rate_zero_and_other_attributes_hold_rates_too() -> None:
     blocks = (nn.ModuleDict({"drop_path": DropPath(p) if p else nn.Identity()}) for p in (0.0, 0.1, 0.2))
     model = nn.Sequential(*blocks)
+    assert [note.split(" is ")[0] for note in replace(model).notes] == ["1.drop_path", "2.drop_path"]
     edit = replace(model, {"*.drop_path": thinnet.nn.DropPath})
     assert [block["drop_path"].p for block in model] == [0.0, 0.1, 0.2]  # type: ignore[index]
     assert str(edit[0]) == "~ 0.drop_path: torch.nn.Identity() -> thinnet.nn.DropPath(p=0.0, inplace=False)"

@@ -102,7 +102,7 @@ def test_subsets_and_decisions(seen: Sites) -> None:
 
 def test_a_declared_rate_without_a_draw_is_listed(seen: Sites) -> None:
     notes = {site.name: (site.kind, site.p, site.note) for site in seen if not site.on_in_train and not site.on_in_eval}
-    assert notes == {"unused": ("not reached", 0.7, "no pass reached it"), "zero": ("silent", 0.0, "its rate is 0")}
+    assert notes == {"unused": ("not reached", 0.7, "no training pass reached it"), "zero": ("silent", 0.0, "its rate is 0")}
 
 
 def test_a_shared_module_in_a_loop_is_one_site() -> None:

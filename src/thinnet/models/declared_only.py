@@ -10,6 +10,7 @@ from thinnet.models.found import FoundSite
 
 NOTHING: dict[str, Any] = dict(line=None, measured=None, interval=None, scale=None, on_in_train=False, on_in_eval=False)
 NOTHING |= dict(turned_off_by="unknown", draws=0.0, reached=0.0, time=0.0, memory=0.0, shared_axes=None, axes=0)
+ROUNDED = 2**-16  # sites of thinnet count their rate in units of this
 LAYERS = (
     "add",
     "mm",
@@ -24,7 +25,13 @@ LAYERS = (
 
 
 def declared_only(model: nn.Module, found: Sequence[FoundSite], visited: set[str]) -> list[FoundSite]:
-    """Returns the modules that declare a rate and drew nothing in any pass, and rates of attention that nothing drew with."""
+    """Returns the modules that declare a rate and drew nothing in any pass, and rates of attention that nothing drew with.
+
+    Args:
+        model: the model.
+        found: the sites that drew.
+        visited: the paths of the modules that ran in training; evaluation runs layers too that training drops.
+    """
     seen = {site.name for site in found}
     silent = []
     for name, module in model.named_modules():
@@ -33,7 +40,7 @@ def declared_only(model: nn.Module, found: Sequence[FoundSite], visited: set[str
         if p is None or drew:
             continue
         kind = "silent" if name in visited else "not reached"
-        note = "its rate is 0" if p == 0 else "it ran and drew nothing" if name in visited else "no pass reached it"
+        note = "its rate is 0" if p == 0 else "it ran and drew nothing" if name in visited else "no training pass reached it"
         silent.append(FoundSite(name=name, kind=kind, op=type(module).__name__, p=p, note=note, **NOTHING))
     listed = {(site.name, site.p) for site in silent} | {("", site.p) for site in silent}
     return [*silent, *(site for site in _not_applied(model, found, visited) if (site.name, site.p) not in listed)]
@@ -47,7 +54,7 @@ def _not_applied(model: nn.Module, found: Sequence[FoundSite], visited: set[str]
         rates = declared.attention_rates(holder)
         near = [site for site in found if not name or site.name == name or site.name.startswith(f"{name}.")]
         for attribute, p in rates.items():
-            if not any(site.p is not None and abs(site.p - p) < 1e-6 and _on_attention(site) for site in near):
+            if not any(site.p is not None and abs(site.p - p) < ROUNDED and _on_attention(site) for site in near):
                 note = f"{prefix}{attribute} is {p:g}, and no attention drew with it"
                 yield FoundSite(name=name, kind="not applied", op=type(holder).__name__, p=p, note=note, **NOTHING)
 

@@ -127,7 +127,7 @@ class _Passes:
             draws.setdefault(draw.site, []).append(draw)
         found = [self._site(held, site in on, site in still_on) for site, held in draws.items()]
         found = [replace(site, effect=effect) for site, effect in zip(found, map(effect_of.get, draws), strict=True)]
-        visited = {name for record in (*self.train, *self.evaluated) for name in record.visited}
+        visited = {name for record in self.train for name in record.visited}
         merged = Sites((*found, *declared_only(self.model, found, visited)))
         lost = sorted({site.name for site in found if site.on_in_train and site.reached < 1})
         merged.unseen = tuple(f"{name or 'the model'}: some passes did not reach it" for name in lost)

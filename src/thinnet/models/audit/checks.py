@@ -7,6 +7,8 @@ from torch import nn
 from thinnet.methods.registry import REGISTRY
 from thinnet.models import declared
 from thinnet.models.audit.case import Case, at, pinned
+from thinnet.models.declared_only import ROUNDED
+from thinnet.models.edit.calls import CALLS
 from thinnet.models.found import DROPS, FoundSite
 from thinnet.report.findings import Finding, Rule
 from thinnet.report.formatting import counted
@@ -49,7 +51,7 @@ def silent(case: Case) -> Iterator[Finding]:
                 "Look for training=False in its forward method.",
             )
         elif not _read_by_parent(case, site):
-            evidence = f"It declares p = {site.p:g}, and its forward method did not run."
+            evidence = f"It declares p = {site.p:g}, and its forward method did not run in training."
             yield at(site, DEAD, evidence, "A fused path may replace it; otherwise remove it.")
     if len(zero) == 1:
         yield at(zero[0], ZERO, "It drops nothing.", "Set a rate, or remove it.")
@@ -60,15 +62,21 @@ def silent(case: Case) -> Iterator[Finding]:
 
 def _read_by_parent(case: Case, site: FoundSite) -> bool:
     """Returns whether the module around a dropout module draws at its rate, as fused attention does."""
-    parent = site.name.rpartition(".")[0]
-    return any(other.name == parent and other.on_in_train and other.p == site.p for other in case.sites)
+    drawn = _drawn_itself(case, site.name.rpartition(".")[0])
+    return any(p is not None and abs(p - (site.p or 0)) < ROUNDED for p in drawn)
+
+
+def _drawn_itself(case: Case, name: str) -> list[float | None]:
+    """Returns the rates of the dropout that a module draws itself, or that sites serve for its calls."""
+    calls = f"{name}.{CALLS}.".lstrip(".")
+    return [site.p for site in case.sites if site.kind not in UNDRAWN and (site.name == name or site.name.startswith(calls))]
 
 
 def _never_applied(case: Case, site: FoundSite) -> bool:
     """Returns whether a module of attention ran without its dropout module, and drew nothing itself."""
     parent, _, name = site.name.rpartition(".")
     attends = "att" in name.lower() or "attention" in type(case.module(parent)).__name__.lower()
-    return attends and parent in case.visited and not any(other.name == parent for other in case.sites)
+    return attends and parent in case.visited and not _drawn_itself(case, parent)
 
 
 def left_in_eval(case: Case) -> Iterator[Finding]:

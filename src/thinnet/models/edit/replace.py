@@ -10,6 +10,7 @@ from thinnet.models import declared
 from thinnet.models.edit.calls import serving_changes
 from thinnet.models.edit.checks import check_model, check_unbound, matches, refuse_unmatched
 from thinnet.models.edit.equivalents import equivalent, same_forward
+from thinnet.models.edit.rates import is_dropout
 from thinnet.models.rewrite.apply import apply_changes
 from thinnet.models.rewrite.edits import Change, Edit
 from thinnet.models.rewrite.modules import describe, device_near, places, swap_change, to_device
@@ -30,8 +31,8 @@ def replace(
 
     Rate, `inplace`, mode, hooks and `state_dict` keys stay. A shared module is replaced once, everywhere.
     `nn.MultiheadAttention` with dropout becomes `thinnet.nn.MultiheadAttention` with the same parameters; in eval both agree up
-    to rounding. Two things stay unchanged, and the notes of the edit name them: subclasses with their own forward method, and
-    the dropout inside `nn.LSTM` and `nn.GRU`.
+    to rounding. Three things stay unchanged, and the notes of the edit name them: subclasses with their own forward method, the
+    dropout inside `nn.LSTM` and `nn.GRU`, and dropout classes of other libraries, such as timm's `DropPath`.
 
     `functional=True` also serves calls in forward methods by sites, such as `F.dropout`,
     `F.scaled_dot_product_attention(dropout_p=)` and `thinnet.functional.attention`. The example runs in training mode to find
@@ -133,6 +134,9 @@ def _unchanged(path: str, module: nn.Module) -> list[str]:
         return []
     if isinstance(module, nn.RNNBase) and module.dropout > 0:
         return [f"{path} is unchanged: the dropout of {type(module).__name__} is inside one operation"]
-    if isinstance(module, (_DropoutNd, nn.MultiheadAttention)) and (isinstance(module, _DropoutNd) or module.dropout > 0):
+    attention = isinstance(module, nn.MultiheadAttention) and module.dropout > 0
+    if attention or isinstance(module, _DropoutNd):
         return [f"{path} is unchanged: {describe(module)} has its own forward method"]
+    if is_dropout(module) and not list(module.children()) and declared.rate(module):
+        return [f"{path} is unchanged: {describe(module)} is not PyTorch's; a mapping can replace it"]
     return []
