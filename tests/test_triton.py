@@ -21,6 +21,7 @@ CHECKS = (
     ("triton_checks.py", "1"),
     ("triton_attention_checks.py", "1"),
     ("triton_fused_checks.py", "1"),
+    ("triton_thin_checks.py", "1"),
     ("triton_units_checks.py", "1"),
     ("triton_compiled.py", "0"),
     ("triton_attention_compiled.py", "0"),

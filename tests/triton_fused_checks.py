@@ -15,7 +15,6 @@ import thinnet.functional as T
 from thinnet.ops import fused, gpu, schema
 from thinnet.ops.fused import Activation, reference
 from thinnet.ops.triton import fused as door
-from thinnet.ops.triton.launch import Plan
 
 DTYPES = torch.float32, torch.bfloat16, torch.float16
 EACH = torch.tensor([9, 4, 2**31])
@@ -151,21 +150,3 @@ def test_without_triton_the_chain_serves_a_gpu(monkeypatch: pytest.MonkeyPatch) 
     with torch.device("meta"):
         x = torch.empty(3, 4)
     assert not fused.call.served((x,), where())
-
-
-def test_a_plan_has_its_constants_in_the_order_of_the_kernel() -> None:
-    """Later launches pass them by position."""
-    x, plans = torch.empty(3, 128), []
-    for run in (
-        lambda: door.fused(x, None, x, None, None, 2, *where()),
-        lambda: door.fused_backward(x, x, None, x, 2, *where()),
-        lambda: door.fused_norm(x, x, None, None, 1e-5, True, *where()),
-        lambda: door.fused_norm_backward(x, None, x, None, 1e-5, True, *where()),
-    ):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(door, "launch", lambda tensors, layout, plan: plans.append((len(tensors), plan())))
-            run()
-    for tensors, plan in plans:
-        assert isinstance(plan, Plan)
-        names = plan.kernel.arg_names[tensors + len(plan.numbers) :]
-        assert list(plan.constants) == names

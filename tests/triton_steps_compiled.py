@@ -13,7 +13,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import MockTensor
 
-from thinnet.ops.triton import fused, units
+from thinnet.ops.triton import fused, kept, take, units
 from thinnet.ops.triton import launch as door
 from thinnet.ops.triton.launch import Plan
 
@@ -87,8 +87,28 @@ def long_lines(dtype: torch.dtype) -> None:
     units.drop_blocks(x_of(dtype, 3, 4, 3000), torch.ones(3000), 5000, [50], True, *where()[1:])
 
 
-WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward, features, channels)
-RUNS = (*WIDE, odd_norm, rates_of_samples, squares, long_lines)
+def parts(dtype: torch.dtype) -> None:
+    x, places = x_of(dtype, 1024, 1024, 1), torch.arange(512)[None]
+    part = take.take(x, places, places)
+    take.put(part, places, places, 1024, 1024)
+
+
+def rows_of_parts(dtype: torch.dtype) -> None:
+    x, places = x_of(dtype, 1024, 1024, 1), torch.arange(512)[None]
+    take.take(x, places, None)
+
+
+def filters(dtype: torch.dtype) -> None:
+    x, places = x_of(dtype, 64, 64, 9), torch.stack([torch.arange(32)] * 2)
+    take.put(take.take(x, None, places), None, places, 64, 64)
+
+
+def smallest(dtype: torch.dtype) -> None:
+    kept.smallest(torch.rand(4, 4097), 2048, 2048, 0.0)
+
+
+WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward, features, channels, rows_of_parts)
+RUNS = (*WIDE, odd_norm, rates_of_samples, squares, long_lines, parts, filters, smallest)
 
 
 @pytest.fixture
@@ -102,11 +122,13 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
 
         def launch(tensors: Any, layout: Any, plan: Callable[[], Plan]) -> None:
             kernel, _, numbers, constants, warps = plan()
+            # later launches pass all arguments by position
+            assert list(constants) == kernel.arg_names[len(tensors) + len(numbers) :]
             args = [MockTensor.wrap_dtype(each.dtype) if isinstance(each, Tensor) else each for each in tensors]
             options = door.COMPILED | ({"num_warps": warps} if warps else {})
             found.append(kernel.warmup(*args, *numbers, grid=(1,), **constants, **options))
 
-        for module in (fused, units):
+        for module in (fused, kept, take, units):
             monkeypatch.setattr(module, "launch", launch)
         run(dtype)
         assert found

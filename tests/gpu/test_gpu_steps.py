@@ -14,12 +14,12 @@ from torch import Tensor, nn
 import thinnet
 import thinnet.functional as T
 from benchmarks.device import DEVICE, REHEARSE
-from thinnet.ops import fused, units
+from thinnet.ops import fused, kept, take, units
 from thinnet.ops.fused import Activation, reference
 
 DTYPES = (torch.bfloat16,) if REHEARSE else (torch.float32, torch.bfloat16, torch.float16)
 SHAPES = ((3, 200),) if REHEARSE else ((3, 200), (4, 128, 768), (8, 33, 1000), (2, 64, 4096))
-MODULES = ("fused", "units")
+MODULES = ("fused", "kept", "take", "units")
 EACH = torch.tensor([9, 4, 2**31, 7, 1, 0, 3, 5])
 
 each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -115,6 +115,29 @@ def test_rates_of_units_and_blocks_have_the_bits_of_the_composition(name: str) -
                     patch.setattr(units, "served", lambda *_: False)
                 found.append([each.cpu() for each in test_units.outcome(model, x.to(device))])
         assert not addressed or all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("shape", [(40, 30, 1), (16, 12, 9)] if REHEARSE else [(1000, 777, 1), (64, 96, 9)], ids=str)
+def test_parts_are_taken_and_put(shape: tuple[int, int, int], groups: int) -> None:
+    for dtype in (*DTYPES, torch.float64):
+        x = torch.randn(shape).to(dtype)
+        rows, columns = (torch.stack([torch.randperm(n)[: n // 2] for _ in range(groups)]) for n in shape[:2])
+        for some, few in ((rows, columns), (rows, None), (None, columns)):
+            places = there(some, few)
+            part = torch.ops.thinnet.take(x.to(DEVICE), *places)
+            assert torch.equal(part.cpu(), take._take(x, some, few))
+            whole = torch.ops.thinnet.put(part, *places, *shape[:2]).cpu()
+            rounding = 0 if groups == 1 else 4 * torch.finfo(dtype).eps  # groups are added in float32, and rounded once
+            torch.testing.assert_close(whole, take._put(part.cpu(), some, few, *shape[:2]), rtol=rounding, atol=rounding)
+
+
+@pytest.mark.parametrize(("units_of", "width", "whole"), [(100, 48, 47)] if REHEARSE else [(4096, 2048, 2047), (37, 32, 30)])
+def test_kept_units_are_those_of_a_stable_sort(units_of: int, width: int, whole: int) -> None:
+    for values in (2**23, 4):
+        numbers = (torch.randint(0, values, (5, units_of + 1)) * 2 + 1) * (2.0**-24 if values == 2**23 else 0.5 / values)
+        found = kept.smallest(numbers.to(DEVICE), width, whole, 0.5)
+        assert all(map(torch.equal, (each.cpu() for each in found), kept.in_order(numbers, width, whole, 0.5)))
 
 
 @pytest.mark.parametrize("activation", [Activation.GELU, Activation.RELU])

@@ -20,7 +20,7 @@ def test_the_smallest_units_are_those_of_a_stable_sort(units: int, width: int, w
     torch.manual_seed(0)
     for more in (0.0, 0.25, 1 - 2.0**-16):
         numbers = numbers_of(3, units, values)
-        ours, theirs = kept.smallest(numbers, width, whole, more), kept._sorted(numbers, width, whole, more)
+        ours, theirs = kept.smallest(numbers, width, whole, more), kept.in_order(numbers, width, whole, more)
         assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
         assert ours[0].dtype == torch.int64 and ours[1].dtype == torch.bool
 

@@ -24,7 +24,7 @@ def plain(x: Tensor, rows: Tensor | None, columns: Tensor | None, run: int) -> T
     return torch.stack(parts)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64], ids=str)
 @pytest.mark.parametrize("groups", [1, 3])
 @pytest.mark.parametrize(("shape", "run"), [((5, 7), 1), ((5, 7, 3, 3), 1), ((5, 12), 4)])
 def test_take_and_its_gradient_equal_indexing(shape: tuple[int, ...], run: int, groups: int, dtype: torch.dtype) -> None:

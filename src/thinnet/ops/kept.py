@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from thinnet.ops import schema
+from thinnet.ops import gpu, schema
 
 library = torch.library.Library("thinnet", "FRAGMENT")
 library.define(
@@ -28,7 +28,7 @@ def smallest(numbers: Tensor, width: int, whole: int, more: float) -> tuple[Tens
     ((tensor([[0, 1, 3]]), tensor([[False,  True,  True]])), (tensor([[0, 1, 3]]), tensor([[False,  True, False]])))
     """
     if not is_plain():
-        return _sorted(numbers, width, whole, more)
+        return in_order(numbers, width, whole, more)
     with schema.below_autograd():
         return torch.ops.thinnet.smallest.default(numbers, width, whole, more)
 
@@ -39,12 +39,13 @@ def is_plain() -> bool:
     return not traced and not torch._C._len_torch_dispatch_stack()
 
 
-def _sorted(numbers: Tensor, width: int, whole: int, more: float) -> tuple[Tensor, Tensor]:
-    """Defines the result, in operations of PyTorch."""
+def in_order(numbers: Tensor, width: int, whole: int, more: float) -> tuple[Tensor, Tensor]:
+    """Defines `smallest`, in operations of PyTorch: two sorts."""
     units = numbers.shape[1] - 1
     chosen, order = numbers[:, :units].argsort(dim=1, stable=True)[:, :width].sort(dim=1)
     live = torch.arange(width, device=chosen.device) < whole + (numbers[:, units:] < more)
     return chosen, live.gather(1, order)
 
 
-library.impl("smallest", _sorted, "CompositeExplicitAutograd")
+library.impl("smallest", in_order, "CompositeExplicitAutograd")
+gpu.register(library, "kept", "smallest")

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thinnet.ops import schema
+from thinnet.ops import gpu, schema
 
+DTYPES = frozenset((torch.float32, torch.float64, torch.bfloat16, torch.float16))  # of the kernels
 library = torch.library.Library("thinnet", "FRAGMENT")
 library.define("take(Tensor x, Tensor? rows, Tensor? columns) -> Tensor", tags=(torch.Tag.pt2_compliant_tag,))
 library.define(
@@ -41,6 +42,7 @@ def _put(x: Tensor, rows: Tensor | None, columns: Tensor | None, row_count: int,
 
 library.impl("take", _take, "CompositeExplicitAutograd")
 library.impl("put", _put, "CompositeExplicitAutograd")
+gpu.register(library, "take", "take", "put")
 
 
 def _groups(rows: Tensor | None, columns: Tensor | None) -> int:
@@ -91,7 +93,7 @@ def _run(*arguments: Any) -> Tensor:
 
 def _call(*arguments: Any) -> Tensor:
     """Takes with three arguments, puts with five, by the shortest path that is right here."""
-    if schema.transformed():  # operations of PyTorch have the rules that custom ones lack
+    if schema.transformed() or arguments[0].dtype not in DTYPES:  # operations of PyTorch have all rules and dtypes
         return (_take if len(arguments) == 3 else _put)(*arguments)
     if torch.compiler.is_compiling():
         return (torch.ops.thinnet.take if len(arguments) == 3 else torch.ops.thinnet.put)(*arguments)
