@@ -1,5 +1,6 @@
 """The report kit: tables, figures, pages, progress and intervals."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -132,3 +133,22 @@ def test_a_log_has_a_line_for_each_doubling_of_the_time(monkeypatch: pytest.Monk
     assert [int(line.split(" after ")[1].split(" ")[0]) for line in lines[:6]] == [3, 7, 15, 31, 63, 2]  # minutes after 90 s
     assert len(lines) == 8  # and after 127, 255 and 511 seconds
     assert lines[0] == "work: 10 of 1000 after 3 s, about 2.7 h left on it"  # a tenth of one in a second
+
+
+def printed(table: Table, width: int) -> list[str]:
+    console = pytest.importorskip("rich.console").Console(width=width, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 45, 60, 80, 120])
+def test_a_table_keeps_words_and_numbers_whole_on_any_console(width: int) -> None:
+    name = "GaussianDropout at hidden1+input, flat_cos, p = 0.3"
+    rows = [(name, "0.9453", "-0.020 [-0.029, -0.016]", "1.10"), ("p = 0", "0.9680", "-", "1.11")]
+    lines = printed(Table(("configuration", "loss", "less p = 0", "RMSE"), rows), width)
+    assert all(len(line.rstrip()) <= width for line in lines)
+    words = {word for line in lines for word in line.replace("·", " ").split()}
+    assert {"GaussianDropout", "hidden1+input,", "flat_cos,", "0.9453", "1.10"} <= words
+    assert any("-0.020 [-0.029, -0.016]" in line for line in lines)  # an interval is one number
+    if width == 120:
+        assert name in lines[2] and "1.10" in lines[2]

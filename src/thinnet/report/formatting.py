@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from collections.abc import Sequence
 
 MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
@@ -69,3 +70,14 @@ def duration(seconds: float) -> str:
 def unbroken(text: str) -> str:
     """Keep `p = 0.5` and `95 %` on one line."""
     return re.sub(r"(?<=\bp) = (?=\d)", f"{NO_BREAK}={NO_BREAK}", text).replace(" %", f"{NO_BREAK}%")
+
+
+def filled(text: str, width: int, indent: str = "") -> str:
+    """Break text into lines for a terminal; `p = 0.5` and `95 %` stay on one line, which Rich does not do.
+
+    >>> print(filled("The network is trained at p = 0.5 here.", 30))
+    The network is trained at
+    p = 0.5 here.
+    """
+    lines = textwrap.fill(unbroken(text), width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return lines.replace(NO_BREAK, " ")

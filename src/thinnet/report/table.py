@@ -1,14 +1,16 @@
 """One table of plain data: as text, in Rich and as HTML."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from thinnet.report.formatting import cell, unbroken
+from thinnet.report.formatting import NO_BREAK, cell, filled, unbroken
 
 NUMBER = re.compile(r"[-+\u2212±]?\d|-$")  # a lone dash stands for a missing number
+LONG_WORD = 24
+"""A longer word is folded where the columns need the room."""
 STYLES = {"strong": "bold", "alarm": "bold red", "quiet": "dim"}
 
 
@@ -76,22 +78,49 @@ class Table:
 
     _repr_html_ = html
 
-    def __rich__(self) -> Any:
+    def __rich_console__(self, console: Any, options: Any) -> Any:
+        from rich.text import Text
+
+        title = Text.assemble((self.title, "bold"), f"  {self.meaning}" if self.meaning else "")
+        least = self._least()
+        fits = sum(least) + 2 * len(least) - 1 <= options.max_width
+        yield from [title] if self.title else []
+        if self.rows:
+            yield from [self._grid(least)] if fits else self._stacked(options.max_width)
+        yield from (Text(f"note: {note}", style="dim") for note in self.notes)
+
+    def _least(self) -> list[int]:
+        """Return the least width of each column: a number and a word stay whole, if the word is not very long."""
+        right, lines = self._right(), [list(self.head), *self.cells()]
+        return [
+            max(map(len, column)) if number in right else min(max(map(_longest_word, column)), LONG_WORD)
+            for number, column in enumerate(zip(*lines, strict=True))
+        ]
+
+    def _grid(self, least: list[int]) -> Any:
         from rich.box import SIMPLE_HEAD
-        from rich.console import Group
         from rich.table import Table as Grid
         from rich.text import Text
 
         right = self._right()
-        title = Text.assemble((self.title, "bold"), f"  {self.meaning}" if self.meaning else "")
         grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         for number, name in enumerate(self.head):
             side = "right" if number in right else "left"
-            grid.add_column(Text(name), justify=side, no_wrap=number in right, overflow="fold")
+            grid.add_column(Text(name), justify=side, no_wrap=number in right, overflow="fold", min_width=least[number])
         for number, row in enumerate(self.cells()):
             grid.add_row(*map(Text, row), style=STYLES.get(self.marks.get(number, "")))
-        notes = [Text(f"note: {note}", style="dim") for note in self.notes]
-        return Group(*([title] if self.title else []), *([grid] if self.rows else []), *notes)
+        return grid
+
+    def _stacked(self, width: int) -> Iterator[Any]:
+        """Yield each row as a paragraph, for a console that is too narrow for the columns."""
+        from rich.text import Text
+
+        for number, (first, *others) in enumerate(self.cells()):
+            style = STYLES.get(self.marks.get(number, ""), "")
+            yield Text(first, style=style)
+            named = zip(self.head[1:], others, strict=True)
+            whole = [f"{name} {value}".replace(" ", NO_BREAK) for name, value in named if value.strip("-")]
+            yield Text(filled(" · ".join(whole), width, indent="  "), style=style)
 
     def _right(self) -> set[int]:
         columns = list(zip(*self.cells(), strict=True))[1:]
@@ -125,6 +154,10 @@ class Tabular:
 
     def _repr_html_(self) -> str:
         return "\n".join(table.html() for table in self.tables())
+
+
+def _longest_word(text: str) -> int:
+    return max(map(len, text.split()), default=0)
 
 
 def _sentence(text: str) -> str:

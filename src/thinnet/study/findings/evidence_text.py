@@ -12,6 +12,8 @@ from thinnet.study.findings.results import Results
 
 P_VALUE = "It is the probability of a difference at least this large if dropout changed nothing."
 
+RATE_MEANING = "p is the probability that a training step drops a unit; p = 0 is training without dropout."
+
 FEWER = (
     "A configuration with fewer seeds was dropped early, and its mean is over these seeds alone. "
     "Compare its difference from p = 0, which is paired, and not its loss."
@@ -58,10 +60,8 @@ def finalists_table(results: Results, task: Task) -> Table | None:
             return None
         shares = (loss.probabilities.better, loss.probabilities.same, loss.probabilities.worse)
         rows.append((each.label, interval_text(loss.interval), p_text(loss.evidence.p_value), *map(percent, shares)))
-    title = (
-        f"Test set, finalists; intervals as corrected above; probabilities of a difference beyond and within {100 * SAME:g} %"
-    )
-    return Table(head, rows, title) if rows else None
+    meaning = f"intervals are corrected; same is within {100 * SAME:g} %, better and worse are beyond"
+    return Table(head, rows, "Finalists on the test set", meaning) if rows else None
 
 
 def p_text(value: float) -> str:

@@ -87,6 +87,10 @@ class Lesson:
     ensemble: Ensemble
     reasons: list[Reason]
 
+    def distance(self, rate: float) -> float:
+        """Return the root mean squared distance of the prediction at a rate from the true function."""
+        return float(np.sqrt(np.square(self.fits[rate] - self.truth).mean()))
+
 
 def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson | None:
     """Return what the report shows; None for data whose true function is not known, and where no rate above 0 was trained."""

@@ -7,7 +7,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from thinnet.report.formatting import counted
+from thinnet.report.formatting import counted, filled
 from thinnet.report.progress import Progress, progressing
 from thinnet.report.table import Table
 from thinnet.study.data.columns import columns_table
@@ -17,7 +17,7 @@ from thinnet.study.design.configuration import BASELINE, TrialKey
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
-from thinnet.study.findings.evidence_text import FEWER, finalists_table
+from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, finalists_table
 from thinnet.study.findings.results import Results
 from thinnet.study.findings.verdict import Verdict
 
@@ -66,21 +66,24 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
     console.print(_rates(results, data.task), "")
     if results.subgroups:
         console.print(subgroups_table(results, data), "")
-    text = Text(verdict.headline, style="bold")
-    for sentence in (*verdict.sentences, verdict.overfitting):
-        text.append(f"\n{sentence}", style="not bold")
-    console.print(text)
+    console.print(Text(filled(verdict.headline, console.width), style="bold"))
+    _say(console, *verdict.sentences, verdict.overfitting)
     if (finalists := finalists_table(results, data.task)) and len(results.finalists) > 1:
         console.print("", finalists)
     if results.cost:
-        console.print(Text("\n".join(["", *cost_sentences(results.cost, data.task.loss_name)])))
+        _say(console, "", *cost_sentences(results.cost, data.task.loss_name))
     for trial in results.failures:
         console.print(f"{trial.configuration.label}, seed {trial.seed} failed: {trial.failed}", soft_wrap=True)
     if results.rivals:
-        console.print(Text("\n".join(["", *rival_sentences(results, data.task), *rival_cost_sentences(results)])))
+        _say(console, "", *rival_sentences(results, data.task), *rival_cost_sentences(results))
     if results.comparisons:
         console.print("", _methods(results, data.task), "")
-        console.print(Text("\n".join([*loss_sentences(results, data.task), *time_sentences(results)])))
+        _say(console, *loss_sentences(results, data.task), *time_sentences(results))
+
+
+def _say(console: Console, *sentences: str) -> None:
+    for sentence in sentences:
+        console.print(Text(filled(sentence, console.width)))
 
 
 def results_tables(results: Results, data: Dataset) -> list[Table]:
@@ -116,15 +119,14 @@ def _rates(results: Results, task: Task) -> Table:
             f"{best.validation_loss:.4f}",
             interval_text(best.difference),
             quantity(best.validation_error, task),
-            f"{best.gap:+.3f}",
             f"{each.epochs_to_best:g}",
             f"{each.seconds:.1f} s",
         )
         rows.append((*row, str(each.seeds)) if results.halved else row)
-    head = ("configuration", "loss", "less p = 0 [95 %]", task.error_name, "gap", "epoch", "time")
+    head = ("configuration", "loss", "less p = 0 [95 %]", task.error_name, "epoch", "time")
     over = "seeds" if results.halved else counted(results.seeds, "seed")
     title = f"Validation {task.loss_name}, mean over {over}, each at its best epoch"
-    notes = [*([FEWER] if results.halved else []), *([task.loss_meaning] if task.loss_meaning else [])]
+    notes = [RATE_MEANING, *([task.loss_meaning] if task.loss_meaning else []), *([FEWER] if results.halved else [])]
     return Table((*head, "seeds") if results.halved else head, rows, title, notes=notes, marks=marks)
 
 

@@ -20,6 +20,7 @@ def figures(data: Dataset, lesson: Lesson) -> dict[str, Figure]:
     draw = _Curves(data, lesson) if lesson.function.inputs == 1 else _Maps(data, lesson)
     drawn = {"lesson-truth": draw.truth(), "lesson-spread": draw.spread()}
     drawn |= {f"lesson-rate-{rate:g}": draw.fit(rate) for rate in lesson.fits}
+    drawn |= {f"lesson-fit-{rate:g}": draw.fit(rate, samples=True) for rate in (0.0, lesson.rate)}
     drawn |= {f"lesson-ensemble-{name}": figure for name, figure in draw.ensemble().items()}
     return drawn | {f"lesson-network-{number}": _network(each) for number, each in enumerate(lesson.subnetworks)}
 
@@ -38,8 +39,9 @@ class _Curves:
     def truth(self) -> Figure:
         return self._plot([self._true(), self.samples])
 
-    def fit(self, rate: float) -> Figure:
-        return self._plot([self._true(), self.samples, line(self.x, self.lesson.fits[rate], VALIDATION, f"p = {rate:g}")])
+    def fit(self, rate: float, samples: bool = True) -> Figure:
+        fit = line(self.x, self.lesson.fits[rate], VALIDATION, f"p = {rate:g}")
+        return self._plot([self._true(), *([self.samples] if samples else []), fit])
 
     def spread(self) -> Figure:
         mean, deviation = self.lesson.average, self.lesson.spread
@@ -80,8 +82,8 @@ class _Maps:
     def truth(self) -> Figure:
         return self._plot([self._map(self.lesson.truth) | {"showscale": True}, self.samples])
 
-    def fit(self, rate: float) -> Figure:
-        return self._plot([self._map(self.lesson.fits[rate])])
+    def fit(self, rate: float, samples: bool = False) -> Figure:
+        return self._plot([self._map(self.lesson.fits[rate]), *([self.samples] if samples else [])])
 
     def spread(self) -> Figure:
         alone = {"zmin": 0, "zmax": None, "colorscale": SPREAD, "showscale": True}
@@ -103,7 +105,8 @@ class _Maps:
         return {"type": "heatmap", "x": self.x, "y": self.x, "zsmooth": "best", "colorbar": bar} | self.scale | cells
 
     def _plot(self, traces: list[dict[str, Any]]) -> Figure:
-        return plot(traces, axis("x₁", showgrid=False), axis("x₂", showgrid=False))
+        ticks = {"showgrid": False, "tickvals": [-1, 0, 1], "tickangle": 0}
+        return plot(traces, axis("x₁", **ticks), axis("x₂", **ticks))
 
 
 def _network(subnetwork: Subnetwork) -> Figure:

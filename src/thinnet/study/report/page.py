@@ -23,7 +23,7 @@ from thinnet.study.findings.comparison_text import (
 )
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.diagnostics import reasons_table
-from thinnet.study.findings.evidence_text import FEWER, finalists_table
+from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, finalists_table
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
 from thinnet.study.report import comparison_figures, configuration_figures, figures, lesson_figures
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 def report(answer: Answer) -> str:
     """Return the report as HTML that loads nothing."""
     data, results, found = answer.data, answer.results, answer.recommended
-    drawn = _figures(answer)
+    drawn, (lead, evidence) = _figures(answer), _lead(answer)
     return render(
         "report.html",
         drawn | (lesson_figures.figures(data, answer.lesson) if answer.lesson else {}),
@@ -55,6 +55,9 @@ def report(answer: Answer) -> str:
         plan=answer.plan,
         results=results,
         verdict=answer.verdict,
+        lead=lead,
+        evidence=evidence,
+        meaning=RATE_MEANING,
         command=answer.command,
         lesson=answer.lesson,
         reasons=reasons_table(answer.lesson.reasons if answer.lesson else found.reasons),
@@ -79,14 +82,24 @@ def report(answer: Answer) -> str:
     )
 
 
+def _lead(answer: Answer) -> tuple[list[str], list[str]]:
+    """Return the sentences under the headline, with the next step where there is one, and those of the evidence."""
+    reason, sentences = answer.verdict.reason, list(answer.verdict.sentences)
+    if reason not in ("helps", "hurts", "unclear"):
+        return sentences, []
+    first = 2 if answer.results.chosen == BASELINE else 1  # that no dropout was chosen, and the difference
+    rest = sentences[first:]
+    return (sentences[:first] + rest[-1:], rest[:-1]) if reason == "unclear" else (sentences[:first], rest)
+
+
 def _sections(answer: Answer, drawn: dict[str, Figure]) -> list[Section]:
     """Return the sections that this study has something to say in: pictures first, then code, then how it was measured."""
     data, results, found = answer.data, answer.results, answer.recommended
     return [
         section
         for section, shown in (
-            (Section("difference", "Difference", "The difference on the test set"), results.chosen != BASELINE),
             (Section("lesson", "How dropout works", "How dropout works, on this function"), answer.lesson),
+            (Section("evidence", "Evidence", "The evidence, on the test set"), _lead(answer)[1] or results.chosen != BASELINE),
             (Section("rates", "Rates", "Which rate"), True),
             (Section("lines", "Methods", "Methods, places and schedules"), len(results.lines) > 1),
             (Section("map", "Places", "Where, and at what rate"), any(name.startswith("map-") for name in drawn)),
