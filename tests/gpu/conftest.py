@@ -17,9 +17,12 @@ if device.REHEARSE:
     for name, kernel in gpu.registered.items():
         stand_in.impl(name, kernel, "CPU", allow_override=True)
 
+ORDER = "test_gpu", "test_gpu_attention", "test_gpu_compiled", "test_gpu_methods", "test_gpu_steps", "test_gpu_fused"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Deals the tests to the processes of benchmarks.on_gpu in turn, so that the most important run first."""
+    items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER))
     process, processes = (int(part) for part in os.environ.get("THINNET_SHARD", "0/1").split("/"))
     if processes > 1:
         items[:] = items[process::processes]
