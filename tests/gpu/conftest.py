@@ -17,12 +17,18 @@ if device.REHEARSE:
     for name, kernel in gpu.registered.items():
         stand_in.impl(name, kernel, "CPU", allow_override=True)
 
-ORDER = "test_gpu", "test_gpu_attention", "test_gpu_compiled", "test_gpu_methods", "test_gpu_steps", "test_gpu_fused"
+ORDER = "test_gpu", "test_gpu_attention", "test_gpu_compiled", "test_gpu_methods", "test_gpu_steps", "test_gpu_parts"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Deals the tests to the processes of benchmarks.on_gpu in turn, so that the most important run first."""
+    """Deals the tests to the processes of benchmarks.on_gpu in turn, so that the most important run first.
+
+    A slice of a rehearsal runs every test once, with the first of its parameters.
+    """
     items.sort(key=lambda item: ORDER.index(item.path.stem) if item.path.stem in ORDER else len(ORDER))
+    if os.environ.get("THINNET_SLICE"):
+        items[:] = {(item.path, getattr(item, "originalname", item.name)): item for item in reversed(items)}.values()
+        items.reverse()
     process, processes = (int(part) for part in os.environ.get("THINNET_SHARD", "0/1").split("/"))
     if processes > 1:
         items[:] = items[process::processes]
