@@ -191,10 +191,7 @@ def rows() -> Iterator[tuple[str, Callable[[], gpu_rows.Rows]]]:
         ("GPT block, compiled", partial(whole_row, block, "compiled", many)),
         ("MLP, thinned", partial(thinned_row, perceptron, many)),
         ("ViT, thinned", partial(thinned_row, image_case(REHEARSE), many)),
-        *(
-            (f"{case.name}, compiled", partial(whole_row, case, "compiled", many))
-            for case in (perceptron, convolutions)[:others]
-        ),
+        *((f"{case.name}, compiled", partial(whole_row, case, "compiled", many)) for case in others),
         *((f"{case.name}, thinned", partial(thinned_row, case, many)) for case in (block, convolutions)),
         *((f"{case.name}, eager", partial(whole_row, case, "eager", many)) for case in (block, perceptron, convolutions)),
     ]
