@@ -83,6 +83,45 @@ def test_the_table_of_ranks_is_that_of_one_process(ranks: int, study: Callable, 
     assert together.stderr.count("3 seeds") == 1  # rank 0 alone speaks
 
 
+BREAKS = """
+import os
+import torch
+from torch import nn
+
+epochs = 2
+
+class Breaks(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.drop, self.b = nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2)
+
+    def forward(self, x):
+        if self.training and self.drop.p == 0.6 and os.environ["RANK"] in "WHICH":
+            raise RuntimeError("no memory")
+        return self.b(self.drop(self.a(x)))
+
+def model(): return Breaks()
+def data():
+    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > 0).long()
+"""
+
+
+@pytest.mark.parametrize("which", ["0", "1", "01"])
+def test_an_error_on_all_ranks_is_a_row_and_one_on_a_single_rank_ends_the_run(which: str, tmp_path: Path) -> None:
+    file, folder = tmp_path / "breaks.py", tmp_path / "out"
+    file.write_text(BREAKS.replace("WHICH", which))
+    outcome = over_ranks(2, file, "--rates", "0.3,0.6", "--seeds", "1", "--json", "--out", folder)
+    if which == "01":
+        assert outcome.returncode == 0, outcome.stderr
+        (failure,) = json.loads(outcome.stdout)["failures"]
+        assert failure["reason"].endswith("raises RuntimeError: no memory")
+        return
+    assert outcome.returncode == 1  # torchrun's, whatever the rank has
+    assert f"torchrun: every rank must live to the end; got rank {which} with {file}:" in outcome.stderr, outcome.stderr
+    assert "raises RuntimeError: no memory. Finished trials are kept." in outcome.stderr
+
+
 def test_ranks_refuse_other_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)

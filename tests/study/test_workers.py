@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,7 +23,7 @@ from postgres import BINARIES, Proxy, postgres
 from processes import environment
 from typer.testing import CliRunner
 
-from benchmarks.workers import simulated
+from benchmarks.workers_model import simulated
 from thinnet.cli import app
 from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey
 from thinnet.study.design.plan import StudyError
@@ -217,6 +218,9 @@ def test_a_result_is_written_once(tmp_path: Path):
     store = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
     first = result(TrialKey(Configuration("dropout", 0.1 + 0.2), 0), failed="no memory")
     store.add([first])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store.add([])
     other = result(KEYS[0], failed="no memory")
     store.add([result(first.key, failed="another"), other])  # the new one of a batch is kept
     assert store.finished() == {first.key: first, other.key: other}

@@ -34,7 +34,7 @@ class Ranks:
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
         self.whole, self.copies, self._rows = False, 1, 0
-        self._trials = 0
+        self._trials, self.training = 0, False
         self._sent: Dataset | None = None
 
     @property
@@ -84,7 +84,7 @@ class Ranks:
         if self.rank == 0:
             dist.broadcast_object_list([(None if data is self._sent else data, *trial)])
             self._sent = data
-        self._trials += 1
+        self._trials, self.training = self._trials + 1, True
 
     def orders(self) -> Iterator[tuple[Any, ...]]:
         """Yield the trials that rank 0 announces, until it ends."""
@@ -108,10 +108,8 @@ class Ranks:
             store.wait(failed, PATIENCE)
             if not store.check(["lost"]):
                 return
-        store.set("lost", reason)
-        raise StudyError(
-            "torchrun", "every rank must live to the end", f"rank {self.rank} with {reason}", "Finished trials are kept."
-        )
+        first = store.compare_set("lost", "", f"rank {self.rank} with {reason}").decode()  # the others only lose their peer
+        raise StudyError("torchrun", "every rank must live to the end", first, "Finished trials are kept.")
 
 
 _ranks: Ranks | None = None
@@ -135,7 +133,7 @@ def joined() -> Iterator[Ranks | None]:
     try:
         yield _ranks
     finally:
-        if rank == 0:
+        if rank == 0 and not _ranks.training:  # or the others wait for this rank's gradients: torchrun ends them
             with suppress(RuntimeError):  # a rank that is dead does not listen
                 dist.broadcast_object_list([None])
         _ranks = None

@@ -96,16 +96,20 @@ def follow() -> None:
 
 
 def _attempt(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) -> tuple[Trial, States]:
+    ranks = current()
     try:
         with one_thread():
-            return train(data, plan, key, watch)
+            trained = train(data, plan, key, watch)
     except StudyError as error:
-        reason = str(error)
+        trained = Trial(*key, {}, 0, 0.0, failed=str(error)), {}
     except (MemoryError, RuntimeError, ValueError) as error:
         reason = described(error)
-        if (ranks := current()) is not None:
+        if ranks is not None:
             ranks.check(reason)
-    return Trial(*key, {}, 0, 0.0, failed=reason), {}
+        trained = Trial(*key, {}, 0, 0.0, failed=reason), {}
+    if ranks is not None:
+        ranks.training = False
+    return trained
 
 
 def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) -> tuple[Trial, States]:

@@ -85,7 +85,7 @@ class Queue:
     def reset(self) -> None:
         """Fail the trials that run. Only for a study that no other process works on."""
         for row in self._rows(TrialState.RUNNING):
-            self._end(row.number, TrialState.FAIL)
+            self._end(self._trial_id(row), TrialState.FAIL)
 
     def counts(self) -> dict[str, int]:
         """Return how many trials wait and how many run."""
@@ -101,11 +101,11 @@ class Queue:
             optuna.storages.fail_stale_trials(self.study)
         with self.storage.engine.connect() as connection:
             alive = set(connection.execute(sql.text("SELECT trial_id FROM trial_heartbeats")).scalars())
-        silent = {row.number: row for row in self._rows(TrialState.RUNNING) if self._trial_id(row.number) not in alive}
-        self._silent = {number: self._silent.get(number, time.monotonic()) for number in silent}
-        for number, since in self._silent.items():
-            if time.monotonic() - since > GRACE and self._end(number, TrialState.FAIL):
-                self._add(key_of(silent[number]))
+        running = {self._trial_id(row): key_of(row) for row in self._rows(TrialState.RUNNING)}
+        self._silent = {trial: self._silent.get(trial, time.monotonic()) for trial in running.keys() - alive}
+        for trial, since in self._silent.items():
+            if time.monotonic() - since > GRACE and self._end(trial, TrialState.FAIL):
+                self._add(running[trial])
 
     def take(self, seconds: float) -> "Batch":
         """Claim trials for one worker.
@@ -120,34 +120,41 @@ class Queue:
         waiting = [row for row in rows if row.state == TrialState.WAITING]
         running = len(rows) - len(waiting)
         size = batch_size(time.perf_counter() - began, seconds, len(waiting), running)
-        first = random.randrange(running + 1)  # in order where no other worker runs; or all would try the first trial
+        wide = 2 * running * size + 1  # in order where no other worker runs; or all would try the first trial
         claimed: dict[TrialKey, int] = {}
-        for row in waiting[first:] + waiting[:first]:
-            if len(claimed) == size:
-                break
-            if (key := key_of(row)) not in claimed and self._claim(row.number):
-                claimed[key] = row.number
+        at = random.randrange(min(wide, len(waiting) or 1))
+        while waiting and len(claimed) < size:
+            row = waiting.pop(at % len(waiting))
+            trial, key = self._trial_id(row), key_of(row)
+            if key in claimed:
+                continue
+            if self._claim(trial):
+                claimed[key] = trial
+            elif claimed:
+                break  # another worker has taken the next ones
+            elif waiting:
+                at = random.randrange(min(wide, len(waiting)))
         return Batch(self, claimed)
 
     @patient
-    def _claim(self, number: int) -> bool:
+    def _claim(self, trial: int) -> bool:
         """Let a trial run that waits; return whether it did, and no other worker was faster."""
         with suppress(UpdateFinishedTrialError):
-            return self.storage.set_trial_state_values(self._trial_id(number), TrialState.RUNNING)
+            return self.storage.set_trial_state_values(trial, TrialState.RUNNING)
         return False
 
-    def _end(self, number: int, state: TrialState, loss: float | None = None) -> bool:
+    def _end(self, trial: int, state: TrialState, loss: float | None = None) -> bool:
         """End a trial; return whether it ran until now."""
         with suppress(UpdateFinishedTrialError):
-            return self.storage.set_trial_state_values(self._trial_id(number), state, None if loss is None else [loss])
+            return self.storage.set_trial_state_values(trial, state, None if loss is None else [loss])
         return False
 
-    def _trial_id(self, number: int) -> int:
-        return self.storage.get_trial_id_from_study_id_trial_number(self.id, number)
+    def _trial_id(self, row: FrozenTrial) -> int:
+        return self.storage.get_trial_id_from_study_id_trial_number(self.id, row.number)
 
     @patient
     def _rows(self, *states: TrialState) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False, states=states)
+        return self.storage.get_all_trials(self.id, deepcopy=False, states=states)  # the study reads all states
 
 
 class Batch:
@@ -155,7 +162,7 @@ class Batch:
 
     Args:
         queue: where they come from.
-        claimed: their keys, and their numbers in the study.
+        claimed: their keys, and their ids in the storage.
     """
 
     def __init__(self, queue: Queue, claimed: dict[TrialKey, int]) -> None:
@@ -171,25 +178,22 @@ class Batch:
         self._over.set()
         self._heart.join()
         with suppress(*LOST):  # then they expire
-            for key, number in self._claimed.items():
-                if self.queue._end(number, TrialState.FAIL):
+            for key, trial in self._claimed.items():
+                if self.queue._end(trial, TrialState.FAIL):
                     self.queue._add(key)
 
-    def _beat(self, numbers: list[int]) -> None:
+    def _beat(self, trials: list[int]) -> None:
         """Record signs of life."""
         while not self._over.wait(HEARTBEAT):
-            for number in numbers:
+            for trial in trials:
                 with suppress(Exception):  # whatever the driver raises: the next one may succeed
-                    self.queue.storage.record_heartbeat(self.queue._trial_id(number))
+                    self.queue.storage.record_heartbeat(trial)
 
     @patient
     def end(self, trial: Trial) -> None:
         """Take a trial out of the queue, whose result is recorded."""
-        number = self._claimed[trial.key]
-        if trial.failed:
-            self.queue._end(number, TrialState.PRUNED)
-        else:
-            self.queue._end(number, TrialState.COMPLETE, trial.loss)
+        state, loss = (TrialState.PRUNED, None) if trial.failed else (TrialState.COMPLETE, trial.loss)
+        self.queue._end(self._claimed[trial.key], state, loss)
         del self._claimed[trial.key]
 
 

@@ -104,6 +104,8 @@ class Records:
     @patient
     def _insert(self, rows: list[dict[str, Any]]) -> None:
         """Insert rows; those that are there stay as they are."""
+        if not rows:
+            return
         try:
             with self.engine.begin() as connection:
                 connection.execute(TRIAL.insert(), rows)
