@@ -1,11 +1,10 @@
-"""Trials/s that a database hands out and records, with trials that cost nothing: `python -m benchmarks.workers`.
+"""Trials/s that a database hands out and records, and what a trial costs: `python -m benchmarks.workers`, about 5 minutes.
 
-The simulator below then says what more workers, and trials that take time, make of the measured storage.
+All workers and the database share this machine. `workers_model` says what more workers, each with a machine, make of that.
 """
 
-import heapq
-import itertools
 import multiprocessing
+import os
 import sys
 import tempfile
 import time
@@ -13,121 +12,121 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
+import sqlalchemy as sql
 
+from benchmarks import workers_model
 from benchmarks.measure import write
 from thinnet.study.design.configuration import Configuration, TrialKey
 from thinnet.study.training.trial import Trial
+from thinnet.study.training.weights import weights_path
+from thinnet.study.workers import work
 from thinnet.study.workers.store import Store
 
-WORKERS, WAITING, SECONDS, PATIENCE = (1, 4, 16, 64), 200, 10.0, 100.0
+TRIALS, PATIENCE = 256, 300.0
+POINTS = [(0.0, workers) for workers in (1, 2, 4, 8, 16, 32, 64)] + [(1.0, workers) for workers in (4, 16, 64)]
+"""The seconds of a trial, and the number of workers."""
+
 WEIGHTS = bytes(100_000)
 """As many as those of a small perceptron: they travel with the result."""
 
 
+class Database(NamedTuple):
+    """A database, and the process that serves it."""
+
+    url: str
+    server: int | None = None
+
+    def seconds(self) -> float:
+        """Return the seconds that the processors have spent in the server: also for connections that are closed."""
+        if self.server is None:
+            return 0.0
+        children = Path(f"/proc/{self.server}/task/{self.server}/children").read_text().split()
+        ticks = [Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[11:15] for process in children]
+        ticks += [Path(f"/proc/{self.server}/stat").read_text().rpartition(")")[2].split()[11:15]]
+        return sum(int(each) for four in ticks for each in four) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def databases(folder: Path) -> Iterator[dict[str, str]]:
-    """Yield the URL of each database by its name."""
+def databases(folder: Path) -> Iterator[dict[str, Database]]:
+    """Yield each database by its name."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from postgres import BINARIES, postgres  # pyright: ignore[reportMissingImports]
 
-    urls = {"SQLite": f"sqlite:///{folder / 'shared.db'}"}
+    found = {"SQLite": Database(f"sqlite:///{folder / 'shared.db'}")}
     if not BINARIES:
-        yield urls
+        yield found
         return
     with postgres() as port:
-        yield urls | {"PostgreSQL": f"postgresql://postgres@127.0.0.1:{port}/postgres"}
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
+        engine = sql.create_engine(url)
+        with engine.connect() as connection:
+            data = connection.execute(sql.text("SHOW data_directory")).scalar()
+        engine.dispose()
+        yield found | {"PostgreSQL": Database(url, int(Path(f"{data}/postmaster.pid").read_text().split()[0]))}
 
 
-def work(folder: Path, url: str, name: str, start: Barrier, counts: Any, number: int) -> None:
-    """Take and record trials until the time is over."""
+def serve(folder: Path, url: str, name: str, training: float, start: Barrier, done: Any, number: int) -> None:
+    """Work as `thinnet study work` does, but for the training, until no trial waits."""
+
+    def run_trial(data: object, plan: object, folder: Path, key: TrialKey) -> Trial:
+        time.sleep(training)
+        path = weights_path(folder, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(WEIGHTS)
+        return Trial(*key, {"validation_loss": [0.5]}, 0, 0.0)
+
+    work.run_trial = run_trial  # type: ignore[assignment]
     store = Store.join(folder / str(number), url, name)
-
-    def trained(key: TrialKey) -> float:
-        store.records.add(Trial(*key, {"validation_loss": [0.5]}, 0, 0.0), WEIGHTS)
-        return 0.5
-
+    worker = work.Worker(store, None, None)  # type: ignore[arg-type]
     start.wait(PATIENCE)
-    ends = time.monotonic() + SECONDS
-    while time.monotonic() < ends and store.queue.take(trained):
-        counts[number] += time.monotonic() < ends
+    while trials := worker.batch():
+        done[number] += len(trials)
     store.close()
 
 
-def rate(folder: Path, url: str, workers: int) -> float:
-    """Measure the trials/s of so many processes."""
+def point(folder: Path, name: str, database: Database, training: float, workers: int) -> dict[str, object]:
+    """Measure so many workers: trials/s, seconds of a look for each waiting trial, and of the server for each trial."""
     context = multiprocessing.get_context("fork")  # 64 imports of PyTorch would take minutes
-    store = Store(folder / f"{workers}", {"data": f"nothing {workers}", "places": ["all"]}, url)
-    store.queue.put(TrialKey(Configuration("dropout", 0.5), seed) for seed in range(WAITING))
+    trials = min(TRIALS, 8 * workers) if training else TRIALS
+    folder = folder / f"{name} {training} {workers}"
+    store = Store(folder, {"data": str(folder), "places": ["all"]}, database.url)
+    store.queue.put(TrialKey(Configuration("dropout", 0.5), seed) for seed in range(trials))
+    began = time.perf_counter()
+    store.queue.counts()
+    look = (time.perf_counter() - began) / 2 / trials
     store.close()
-    start, counts = context.Barrier(workers + 1), context.Array("l", workers, lock=False)
-    arguments = (store.folder, url, store.name, start, counts)
-    processes = [context.Process(target=work, args=(*arguments, number)) for number in range(workers)]
+    start, done = context.Barrier(workers + 1), context.Array("l", workers, lock=False)
+    arguments = (store.folder, database.url, store.name, training, start, done)
+    processes = [context.Process(target=serve, args=(*arguments, number)) for number in range(workers)]
     for process in processes:
         process.start()
     start.wait(PATIENCE)
-    begun = time.monotonic()
-    while time.monotonic() - begun < SECONDS and sum(counts) < WAITING:
-        time.sleep(0.01)
-    found = sum(counts) / (time.monotonic() - begun)
+    begun, before = time.monotonic(), database.seconds()
+    while sum(done) < trials and any(process.is_alive() for process in processes):
+        time.sleep(0.005)
+    rate = sum(done) / (time.monotonic() - begun)
     for process in processes:
         process.join()
-    return found
+    row = {"database": name, "workers": workers, "training": training, "trials": trials, "trials_per_second": round(rate, 2)}
+    return row | {"look": round(look, 7), "server": round((database.seconds() - before) / trials, 5)}
 
 
-def simulated(workers: int, training: float, alone: float, serial: float, trials: int = 20_000) -> float:
-    """Return the trials/s of a study, by events: a worker trains, talks to the database, and waits while others do.
-
-    Args:
-        workers: their number.
-        training: seconds of one trial.
-        alone: seconds that one worker spends on the storage for a trial, where no other one waits.
-        serial: the part of them in which no other worker is served.
-        trials: how many are simulated.
-    """
-    step = (training + alone) / workers  # workers do not start at once
-    ready = [(number * step, number) for number in range(min(workers, trials))]
-    free, ends = 0.0, list[float]()
-    for _ in range(trials + len(ready)):
-        now, number = heapq.heappop(ready)
-        free = max(now, free) + serial
-        ends.append(free)
-        heapq.heappush(ready, (free + alone - serial + training, number))
-    later = ends[len(ends) // 2 :]  # after the beginning
-    return (len(later) - 1) / (later[-1] - later[0])
-
-
-def rows() -> list[dict[str, object]]:
+def rows() -> Iterator[dict[str, object]]:
     """Measure every database with every number of workers."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    found: list[dict[str, object]] = []
-    with tempfile.TemporaryDirectory() as folder, databases(Path(folder)) as urls:
-        for (name, url), workers in itertools.product(urls.items(), WORKERS):
-            measured = rate(Path(folder) / name, url, workers)
-            found.append({"database": name, "workers": workers, "trials_per_second": round(measured, 2)})
-            print(found[-1], file=sys.stderr, flush=True)
-    return found
-
-
-def parameters(rows: list[dict[str, Any]], database: str) -> tuple[float, float]:
-    """Return the seconds for the storage of one worker alone, and those in which it keeps the others waiting."""
-    rates = {row["workers"]: row["trials_per_second"] for row in rows if row["database"] == database}
-    return 1 / rates[1], 1 / max(rates.values())
-
-
-def forecast(rows: list[dict[str, Any]], training: float = 60.0) -> Iterator[str]:
-    """Yield a line for each number of workers: trials/s, hours of workers for 1,000 trials, and the share spent training."""
-    for database in dict.fromkeys(row["database"] for row in rows):
-        alone, serial = parameters(rows, database)
-        for workers in (10, 1_000, 100_000):
-            found = simulated(workers, training, alone, serial, trials=max(20_000, 3 * workers))
-            hours = 1_000 * workers / found / 3600
-            yield f"| {database} | {workers:,} | {found:.3g} | {hours:,.3g} | {found * training / workers:.2g} |"
+    with tempfile.TemporaryDirectory() as folder, databases(Path(folder)) as found:
+        for name, database in found.items():
+            for training, workers in POINTS:
+                yield point(Path(folder), name, database, training, workers)
 
 
 if __name__ == "__main__":
-    measured = rows()
-    write("workers", measured)
-    print("\n".join(forecast(measured)))
+    measured: list[dict[str, object]] = []
+    for row in rows():
+        measured.append(row)
+        print(row, file=sys.stderr, flush=True)
+        write("workers", measured)
+    print(workers_model.measured(), workers_model.forecast(), sep="\n\n")
