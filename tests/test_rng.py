@@ -429,3 +429,12 @@ def test_what_are_no_schedules_is_refused(value) -> None:
 def test_what_is_no_state_is_refused(state) -> None:
     with pytest.raises(ValueError, match=r"DropoutRNG.load_state_dict: state must be one of state_dict\(\)"):
         thinnet.DropoutRNG(0).load_state_dict(state)
+
+
+def test_a_loaded_seed_replaces_that_of_earlier_steps():
+    models = [nn.Sequential(thinnet.nn.Dropout(0.5)) for _ in range(2)]
+    first, second = (thinnet.DropoutRNG(seed).bind(model).at(0) for seed, model in enumerate(models, start=1))
+    x = torch.ones(4, 64)
+    assert not torch.equal(models[0](x), models[1](x))
+    first.load_state_dict(second.state_dict())
+    assert torch.equal(models[0](x), models[1](x))

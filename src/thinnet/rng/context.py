@@ -64,12 +64,17 @@ class RNGContext:
     """
 
     def __init__(self, seed: int) -> None:
-        self.seed = seed
+        self.reseed(seed)
         self.calls = CallCounter()
         self.rng: Any = None  # the DropoutRNG; private contexts have none
         self._last, self._own = Place(), _OfThread()
         self._threads: set[int] = set()
         self._captured: dict[torch.device, list[Tensors]] = {}
+
+    def reseed(self, seed: int) -> None:
+        """Sets the seed of the steps that follow."""
+        self.seed = seed
+        self._constants: tuple[Tensor, Tensor] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """Returns what a copy shares: the seed, and no step."""
@@ -177,11 +182,21 @@ class RNGContext:
         return now
 
     def _make(self, place: Place, device: torch.device) -> Tensors:
-        seed = self.seed - (1 << 64) if self.seed >> 63 else self.seed
-        first = 0 if place.samples is None else place.samples
         with torch.inference_mode(False):  # an inference tensor could not be saved for backward later
-            samples = moved(first, device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
-            return torch.full((), seed, device=device), torch.full((), place.step or 0, device=device), samples
+            step, first = torch.full((), place.step or 0, device=device), place.samples
+            shared = device == CPU and type(step) is Tensor  # graphs write to those of a GPU, and a trace has fake ones
+            seed, zero = self._constants if shared and self._constants else self._seed_and_zero(device, shared)
+            if first is None:
+                return seed, step, zero
+            return seed, step, moved(first, device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
+
+    def _seed_and_zero(self, device: torch.device, shared: bool) -> tuple[Tensor, Tensor]:
+        """Returns the seed and the sample id 0, which all steps may share."""
+        seed = self.seed - (1 << 64) if self.seed >> 63 else self.seed
+        made = torch.full((), seed, device=device), torch.full((1,), 0, device=device)
+        if shared:
+            self._constants = made
+        return made
 
 
 def moved(ids: Tensor, device: torch.device) -> Tensor:

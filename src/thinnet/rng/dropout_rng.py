@@ -267,7 +267,7 @@ class DropoutRNG:
                 wrong.append(f"{name!r} has {kind} {here[name]}, saved {saved[name]}")
         if wrong:
             raise ValueError(f"DropoutRNG.load_state_dict: sites and rates must be those saved; {'; '.join(sorted(wrong))}.")
-        self.context.seed = state["seed"]
+        self.context.reseed(state["seed"])
         self.context.at(state["step"])
         if self.step is not None:
             self._set_rates()
