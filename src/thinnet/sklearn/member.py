@@ -15,7 +15,7 @@ from thinnet.report.progress import Progress
 from thinnet.rng import DropoutRNG, Site
 from thinnet.sklearn.rates import Rates, input_site
 from thinnet.sklearn.rows import Rows, blocks, inputs
-from thinnet.study.training.epoch import adam, train_epoch
+from thinnet.study.training.epoch import Adam, train_epoch
 from thinnet.study.training.perceptron import perceptron
 
 Loss = Callable[..., Tensor]
@@ -88,7 +88,7 @@ class Member:
         self.network = _initialised(network.to_empty(device="cpu"), seeds.weights).eval()
         if recipe.rates.input:
             input_site(self.network).p = recipe.rates.input
-        self.optimizer = adam(self.network, recipe.learning_rate, recipe.decay)
+        self.optimizer = Adam(self.network.parameters(), recipe.learning_rate, recipe.decay)
         self.seeds, self.step, self.epoch = seeds, 0, 0
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
@@ -110,7 +110,8 @@ class Member:
         best, since, kept = math.inf, 0, None
         for _ in range(recipe.epochs):
             batches = batches_of()
-            network.train()
+            if not network.training:  # it walks over all modules
+                network.train()
             losses = [*train_epoch(network, self.optimizer, rng, x, batches, loss, self.step)]
             self.step, self.epoch = self.step + len(losses), self.epoch + 1
             self.losses.append(_average(recipe, losses, batches, self.epoch))
@@ -172,8 +173,7 @@ class Member:
 
     def _move(self, device: str) -> None:
         self.network.to(device)
-        for state in self.optimizer.state.values():
-            state |= {name: value.to(device) for name, value in state.items() if isinstance(value, Tensor)}
+        self.optimizer.move()
 
     def outputs(self, x: Any, hidden: bool = False) -> Tensor:
         """Return the outputs of a single pass without dropout, or the last hidden layer, in the dtype of the inputs.
@@ -209,7 +209,7 @@ def _mean_loss(recipe: Recipe, rows: Rows) -> Loss:
     """Return the loss of a batch, from its outputs and its rows."""
     y = _targets(rows, recipe.device)
     if rows.weight is None:
-        return lambda output, batch: recipe.loss(output, y[batch], reduction="mean")
+        return lambda output, batch: recipe.loss(output, y.index_select(0, batch), reduction="mean")
     weight = torch.from_numpy(rows.weight).to(recipe.device)
     return lambda output, batch: (recipe.loss(output, y[batch]) * weight[batch]).mean()
 
