@@ -94,6 +94,7 @@ def test_what_the_network_has_is_shown_and_the_model_is_unchanged() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = {row.method: row for row in thinnet.recommend(model, torch.randn(4, 8))}
     assert rows["Dropout"].present == "now: 1 site, p = 0.5" and rows["max_norm_"].present == ""
+    assert thinnet.recommend(model, input=torch.randn(4, 8)).rows == tuple(rows.values())  # as a keyword
     assert model.training and all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 

@@ -101,6 +101,7 @@ def recommend(
     file: str = "my.py",
     listed: int = LISTED,
     passes: int = 8,
+    **named: Any,
 ) -> Recommendations:
     """Returns a short list of methods that a paper measured on networks of this kind.
 
@@ -116,6 +117,7 @@ def recommend(
         file: the file of the study, with `model()` and `data()`.
         listed: the most rows.
         passes: forward passes in training mode, as in `sites`.
+        named: keyword arguments of the call.
 
     Raises:
         TypeError: `model` is no module.
@@ -130,7 +132,7 @@ def recommend(
     for name, value in (("samples", samples), ("listed", listed)):
         if value is not None and (type(value) is not int or value < 1):
             raise ValueError(f"recommend: {name} must be a positive integer; got {value!r}.")
-    found = sites(model, *example, passes=passes)
+    found = sites(model, *example, passes=passes, **named)
     known = traits(model, found, samples=samples, one_pass=one_pass, fine_tuning=fine_tuning)
     rows = [_row(evidence, known, found, file) for evidence in EVIDENCE if evidence.fits(known)]
     return Recommendations(known, tuple(rows[:listed]))
