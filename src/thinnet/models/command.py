@@ -36,6 +36,10 @@ def show_sites(place: str, inputs: list[str], passes: int, as_json: bool, html: 
                 _written(html, site_page(model, found))
     except LoadError as error:
         return _refused(error)
+    return _shown(found, as_json)
+
+
+def _shown(found: Any, as_json: bool) -> int:
     if as_json:
         sys.stdout.write(found.json() + "\n")
     else:
@@ -53,11 +57,7 @@ def show_recommendations(place: str, inputs: list[str], known: dict[str, Any], a
             found = on_model("recommend", model, given, inputs, lambda: recommend(model, *given, **known, file=study_file))
     except LoadError as error:
         return _refused(error)
-    if as_json:
-        sys.stdout.write(found.json() + "\n")
-    else:
-        show(found)
-    return 0
+    return _shown(found, as_json)
 
 
 def show_findings(place: str, inputs: list[str], passes: int, allow: list[str], output: Format, ranks: bool = False) -> int:

@@ -201,7 +201,19 @@ class Curriculum(Schedule):
 
 
 @dataclass(frozen=True)
-class Annealed(Schedule):
+class _ToZero(Schedule):
+    """From p to about nothing in `steps` steps."""
+
+    p: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        self._rate("p", self.p)
+        self._steps("steps", self.steps)
+
+
+@dataclass(frozen=True)
+class Annealed(_ToZero):
     """Annealed dropout, from p to nothing: p(t) = p max(0, 1 - t / steps).
 
     Source: Rennie, Goel, Thomas 2014, "Annealed dropout training of deep networks" (IEEE SLT).
@@ -210,20 +222,13 @@ class Annealed(Schedule):
     [0.5, 0.25, 0.0]
     """
 
-    p: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._rate("p", self.p)
-        self._steps("steps", self.steps)
-
     def __call__(self, step: int) -> float:
         """Returns the rate at a step."""
         return self.p * max(0.0, 1 - step / self.steps)
 
 
 @dataclass(frozen=True)
-class FlatCos(Schedule):
+class FlatCos(_ToZero):
     """p in the first half of the run, then a cosine to nothing: p(t) = p (1 + cos(pi max(0, 2 t / steps - 1))) / 2.
 
     Source: the flat_cos schedule of RealMLP (Holzmueller et al. 2024, arXiv:2407.04491).
@@ -232,20 +237,13 @@ class FlatCos(Schedule):
     [0.5, 0.5, 0.25, 0.0]
     """
 
-    p: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._rate("p", self.p)
-        self._steps("steps", self.steps)
-
     def __call__(self, step: int) -> float:
         """Returns the rate at a step."""
         return self.p * (1 + math.cos(math.pi * max(0.0, min(2 * step / self.steps, 2.0) - 1))) / 2
 
 
 @dataclass(frozen=True)
-class Expm4t(Schedule):
+class Expm4t(_ToZero):
     """p(t) = p exp(-4 t / steps).
 
     Source: the expm4t schedule of RealMLP (Holzmueller et al. 2024, arXiv:2407.04491).
@@ -253,13 +251,6 @@ class Expm4t(Schedule):
     >>> [round(Expm4t(0.5, steps=100)(step), 3) for step in (0, 50, 100)]
     [0.5, 0.068, 0.009]
     """
-
-    p: float
-    steps: int
-
-    def __post_init__(self) -> None:
-        self._rate("p", self.p)
-        self._steps("steps", self.steps)
 
     def __call__(self, step: int) -> float:
         """Returns the rate at a step."""
