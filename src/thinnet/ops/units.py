@@ -1,4 +1,4 @@
-"""Noise at a rate of each unit, and blocks: one pass over a contiguous tensor on a CPU or a GPU.
+"""Noise at a rate of each unit, factors of units, and blocks: one pass over a contiguous tensor on a CPU or a GPU.
 
 `served` says where these kernels run. Elsewhere the methods compose the same numbers from `apply_noise`, bit for bit.
 """
@@ -14,6 +14,8 @@ library = torch.library.Library("thinnet", "FRAGMENT")
 ADDRESS = "Tensor seed, Tensor? step, Tensor? site, Tensor? samples"
 TAGS = (torch.Tag.pt2_compliant_tag,)
 library.define(f"select_units(Tensor x, Tensor rate, Tensor scale, int first, {ADDRESS}) -> Tensor", tags=TAGS)
+library.define("scale_units(Tensor x, Tensor scale) -> Tensor", tags=TAGS)
+library.define(f"gaussian_units(Tensor x, Tensor scale, float base, {ADDRESS}) -> Tensor", tags=TAGS)
 library.define(f"drop_blocks(Tensor x, Tensor scale, int threshold, int[] block, bool shared, {ADDRESS}) -> Tensor", tags=TAGS)
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -25,7 +27,7 @@ def _fake(x: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-for name in ("select_units", "drop_blocks"):
+for name in ("select_units", "scale_units", "gaussian_units", "drop_blocks"):
     torch.library.register_fake(f"thinnet::{name}", _fake, lib=library)
 gpu.register(library, "units", "select_units", "drop_blocks")
 
@@ -54,6 +56,11 @@ def served(x: Tensor, address: Address) -> bool:
     return x.layout is torch.strided and x.ndim > 0 and x.is_contiguous() and not x.is_nested and one_step and by_sample
 
 
+def served_on_cpu(x: Tensor, address: Address) -> bool:
+    """Returns the same for `scale_units` and `gaussian_units`, which have a kernel on a CPU alone."""
+    return x.device.type == "cpu" and served(x, address)
+
+
 def select_units(x: Tensor, rate: Tensor, scale: Tensor, address: Address, first: int = 0) -> Tensor:
     """Returns x scale where uniform noise is at least the rate, else zeros. `x` must be `served`, and no float64.
 
@@ -67,6 +74,30 @@ def select_units(x: Tensor, rate: Tensor, scale: Tensor, address: Address, first
     with schema.below_autograd():
         rate, scale = (each.to(x.device).contiguous().expand(x.shape) for each in (rate, scale))
         return torch.ops.thinnet.select_units.default(x, rate, scale, first, *address)
+
+
+def scale_units(x: Tensor, scale: Tensor) -> Tensor:
+    """Returns x scale, and zeros where the scale is 0, also for infinite numbers. `x` must be `served_on_cpu`, and no float64.
+
+    Args:
+        x: any shape.
+        scale: float32, and broadcasts over `x`.
+    """
+    with schema.below_autograd():
+        return torch.ops.thinnet.scale_units.default(x, scale.contiguous().expand(x.shape))
+
+
+def gaussian_units(x: Tensor, scale: Tensor, base: float, address: Address) -> Tensor:
+    """Returns x (base + scale z), with the standard normal z of each unit. `x` must be `served_on_cpu`, and no float64.
+
+    Args:
+        x: any shape.
+        scale: float32, and broadcasts over `x`.
+        base: what is added to the noise.
+        address: seed, step, site and samples.
+    """
+    with schema.below_autograd():
+        return torch.ops.thinnet.gaussian_units.default(x, scale.contiguous().expand(x.shape), base, *address)
 
 
 def drop_blocks(x: Tensor, scale: Tensor, threshold: int, block: tuple[int, ...], shared: bool, address: Address) -> Tensor:

@@ -74,7 +74,7 @@ class NoiseKey:
     def normal(self, shape: Sequence[int]) -> Tensor:
         """Returns standard normal numbers in float32."""
         half = rates.tensor(0.5, self.rate.device)  # noise of sigma 1
-        return self._at_rate(half, self._full(shape, 1.0), kind=NoiseKind.GAUSSIAN) - 1
+        return self._at_rate(half, self._full(shape, 1.0), kind=NoiseKind.GAUSSIAN).sub_(1)
 
     def _full(self, shape: Sequence[int], value: float) -> Tensor:
         if self.part is not None:

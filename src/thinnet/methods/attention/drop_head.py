@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thinnet import ops
 from thinnet.methods.call import draw_key, no_tensor
+from thinnet.methods.elementwise.selection import where_kept
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.noise_shapes import channels, noise_shape_of
 from thinnet.methods.numbers import wide
@@ -19,7 +20,8 @@ Rescale = Literal["count", "rate"]
 
 def definition(x: Tensor, u: Tensor, p: float, rescale: Rescale = "count", shared: bool = False) -> Tensor:
     """Returns the kept heads (u >= p), scaled by their count or by the rate."""
-    return torch.where(u >= p, x / (1 - p), 0) if rescale == "rate" else _by_count(x, u >= p)
+    kept, scale = (u >= p, 1 / (1 - p)) if rescale == "rate" else _by_count(x, u >= p)
+    return torch.where(kept, x * scale, 0)
 
 
 def variance(x: Tensor, p: float, rescale: Rescale = "count", shared: bool = False) -> Tensor:
@@ -45,11 +47,10 @@ FACTS = Facts(
 )
 
 
-def _by_count(x: Tensor, kept: Tensor) -> Tensor:
-    """Scales by H / K in at least float32: a scale rounded to bfloat16 would bias the mean."""
+def _by_count(x: Tensor, kept: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns who stays, and the scale H / K in at least float32: rounded to bfloat16 it would bias the mean."""
     kept = kept | ~kept.any(1, keepdim=True)
-    scale = x.shape[1] / kept.sum(1, keepdim=True).to(wide(x))
-    return torch.where(kept, x * scale, 0).to(x.dtype)
+    return kept, x.shape[1] / kept.sum(1, keepdim=True).to(wide(x))
 
 
 def scales(key: NoiseKey, samples: int, heads: int, rescale: Rescale = "count", shared: bool = False) -> Tensor:
@@ -65,7 +66,7 @@ def _drop(key: NoiseKey, x: Tensor, rescale: Rescale, shared: bool) -> Tensor:
     if rescale == "rate":
         return key.apply_noise(x, (0, *channels(x.ndim)) if shared else channels(x.ndim))
     ops.check_input(x, key.function)
-    return _by_count(x, key.mask(_noise_shape(x.shape, rescale, shared)))
+    return where_kept(key, x, *_by_count(x, key.mask(_noise_shape(x.shape, rescale, shared))))
 
 
 def _check(function: str, rescale: Rescale) -> Rescale:

@@ -8,6 +8,7 @@ from torch import Tensor
 from thinnet import ops
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.elementwise.kept import Count, Kept, grouped_key, independent, keep
+from thinnet.methods.elementwise.selection import where_kept
 from thinnet.methods.facts import Facts, Method
 from thinnet.rng import NoiseKey, Site, rates
 
@@ -77,7 +78,7 @@ def _drop(key: NoiseKey, x: Tensor, p: float, axis: int, groups: int, count: Cou
     mask = _mask(key, x.shape[0], x.shape[axis], p, groups, count)
     mask = mask.reshape(-1, *[size if other == axis else 1 for other, size in enumerate(x.shape)][1:])
     scale = key.scale.to(torch.promote_types(x.dtype, torch.float32))
-    return torch.where(mask, x * scale, 0).to(x.dtype)
+    return where_kept(key, x, mask, scale)
 
 
 def checked_axis(function: str, x: Tensor, axis: int) -> int:

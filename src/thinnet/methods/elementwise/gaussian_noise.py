@@ -39,7 +39,7 @@ def _add(key: NoiseKey, x: Tensor, std: float) -> Tensor:
     check_input(x, key.function)
     if x.is_complex():
         raise TypeError(f"{key.function}: x must be real; got {x.dtype}. Pass torch.view_as_real(x).")
-    return (x.to(wide(x)) + std * key.normal(x.shape)).to(x.dtype)
+    return (x.to(wide(x)) + key.normal(x.shape).mul_(std)).to(x.dtype)
 
 
 def gaussian_noise(x: Tensor, std: float = 0.1, *, training: bool, generator: torch.Generator | None = None) -> Tensor:

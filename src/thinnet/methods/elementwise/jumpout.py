@@ -11,6 +11,7 @@ from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise.selection import first_number, noise, select, selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import real
+from thinnet.ops import units
 from thinnet.rng import NoiseKey, Site
 
 POWER = 0.75
@@ -19,7 +20,10 @@ POINTS = 1 << 14  # of the midpoint rule over the drawn rates, for the declared 
 
 def _rate(deviate: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> Tensor:
     """Returns the rate of each sample, `(N, 1)`, from |z| and the fraction of its units that is active."""
-    active = (x > 0).to(deviate.dtype).flatten(1).mean(1, keepdim=True)
+    into = (
+        torch.empty_like(x, dtype=deviate.dtype) if units.plain(x) else None
+    )  # a conversion from bool takes four times as long
+    active = ((x > 0).to(deviate.dtype) if into is None else torch.gt(x, 0, out=into)).flatten(1).mean(1, keepdim=True)
     rate = ((p * math.sqrt(math.pi / 2) * deviate).clamp(min=p_min) / active).clamp(max=p_max)
     return torch.where(torch.as_tensor(p, device=x.device) > 0, rate, 0)
 

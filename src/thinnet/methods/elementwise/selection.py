@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.methods.numbers import in_format_of
 from thinnet.ops import NoiseKind, check_input, schema, units, write
@@ -27,6 +28,40 @@ def noise(key: NoiseKey, x: Tensor, first: int = 0, shared: tuple[int, ...] = ()
 def _in_one_pass(x: Tensor, address: Any) -> bool:
     """Returns whether a kernel draws and selects at float32 rates."""
     return x.dtype in units.DTYPES and units.served(x, address)
+
+
+class _Kept(_SingleLevelFunction):
+    """What is kept of x, times a scale; the same of the gradient. It keeps the mask, a byte for each of its numbers."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: Tensor | None) -> Tensor:
+        ctx.kept, ctx.scale = kept, scale
+        return units.scale_units(x, _factor(kept, scale))
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
+        return _kept(gradients[0].contiguous(), ctx.kept, ctx.scale), None, None
+
+
+def _factor(kept: Tensor, scale: Tensor | None) -> Tensor:
+    return kept.to(torch.float32) if scale is None else torch.where(kept, scale, 0)
+
+
+def _kept(x: Tensor, kept: Tensor, scale: Tensor | None) -> Tensor:
+    if schema.differentiated(x):
+        return _Kept.apply(x, kept, scale)  # type: ignore[attr-defined]
+    return units.scale_units(x, _factor(kept, scale))
+
+
+def where_kept(key: NoiseKey, x: Tensor, kept: Tensor, scale: Tensor | None = None) -> Tensor:
+    """Returns x, or x scale, where the mask `kept` is True, and zeros elsewhere, in the dtype and memory format of `x`.
+
+    Mask and scale broadcast over `x`.
+    """
+    number = x.dtype in units.DTYPES and (scale is None or scale.dtype == torch.float32)
+    if number and kept.ndim <= x.ndim and units.served_on_cpu(x, key.address):
+        return _kept(x, kept, scale)
+    return in_format_of(x, torch.where(kept, x if scale is None else x * scale, 0).to(x.dtype))
 
 
 def first_number(key: NoiseKey, x: Tensor) -> Tensor | None:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from thinnet.methods import spans
 from thinnet.methods.call import draw_key, no_tensor
+from thinnet.methods.elementwise.selection import where_kept
 from thinnet.methods.facts import Facts, Method
-from thinnet.methods.numbers import in_format_of
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site
 
@@ -77,7 +77,7 @@ def _cut(key: NoiseKey, x: Tensor, size: int) -> Tensor:
         length = x.shape[2 + axis]
         inside = spans.inside(spans.start(u[:, axis], length) - size // 2, size, length)
         cut = cut & (inside[:, None, :, None] if axis == 0 else inside[:, None, None, :])
-    return in_format_of(x, torch.where(cut, 0, x))
+    return where_kept(key, x, ~cut)
 
 
 def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Generator | None = None) -> Tensor:

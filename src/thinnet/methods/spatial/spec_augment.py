@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thinnet.methods import spans
 from thinnet.methods.call import draw_key, no_tensor
+from thinnet.methods.elementwise.selection import where_kept
 from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.numbers import real
 from thinnet.ops import check_input
@@ -125,6 +126,8 @@ def _cut(key: NoiseKey, x: Tensor, policy: Policy, lengths: Tensor | None, fill:
     if policy.frequency_masks:
         cut = cut | _inside(u[:, policy.time_masks :], bins, bins, policy.frequency_width)[:, :, None]
     cut = cut.reshape(cut.shape[:1] + (1,) * (x.ndim - 3) + cut.shape[1:]) if cut.ndim else cut
+    if fill == 0:
+        return where_kept(key, x, ~cut)
     return x.clone().masked_fill_(cut, fill)  # in the memory format of x
 
 

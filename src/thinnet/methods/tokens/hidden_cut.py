@@ -7,6 +7,7 @@ from torch import Tensor
 
 from thinnet.methods import spans
 from thinnet.methods.call import draw_key, no_tensor
+from thinnet.methods.elementwise.selection import where_kept
 from thinnet.methods.facts import Facts, Method
 from thinnet.ops import check_input
 from thinnet.rng import NoiseKey, Site, rates
@@ -83,7 +84,7 @@ def _cut(key: NoiseKey, x: Tensor, scores: Tensor | None) -> Tensor:
     cut = _rounded(tokens, key.rate.long())
     u = key.uniform((len(x), 1))
     first = spans.start(u, tokens - cut + 1) if scores is None else _starts(u, scores, cut)
-    return torch.where(spans.inside(first[:, 0], cut, tokens)[..., None], 0, x)
+    return where_kept(key, x, ~spans.inside(first[:, 0], cut, tokens)[..., None])
 
 
 def hidden_cut(

@@ -1,4 +1,4 @@
-// From tensors to plans: `thinnet::select_units` and `thinnet::drop_blocks` on the CPU.
+// From tensors to plans: noise and factors of units, and `thinnet::drop_blocks`, on the CPU.
 
 #include <algorithm>
 #include <optional>
@@ -30,10 +30,8 @@ void set_rows(UnitsPlan& plan, const Tensor& x, const Tensor& rate) {
   for (int64_t d = 0; d <= axis; ++d) plan.outer.emplace_back(x.size(d), stride(d)), plan.rows *= x.size(d);
 }
 
-Tensor select_units(Tensor x, Tensor rate, Tensor scale, int64_t first, Tensor seed, Optional step, Optional site,
-                    Optional samples) {
-  Tensor y = torch::stable::empty_like(x);
-  if (x.numel() == 0) return y;
+UnitsPlan plan_of(UnitsRule rule, const Tensor& x, const Tensor& y, const Tensor& rate, const Tensor& scale, double base,
+                  int64_t first, const Address& address) {
   const bool fits = x.is_contiguous() && x.dim() > 0 && rate.dim() == x.dim() && scale.dim() == x.dim() &&
                     rate.scalar_type() == ScalarType::Float && scale.scalar_type() == ScalarType::Float &&
                     x.scalar_type() != ScalarType::Double;
@@ -41,24 +39,46 @@ Tensor select_units(Tensor x, Tensor rate, Tensor scale, int64_t first, Tensor s
   for (int64_t d = 0; d < x.dim(); ++d)
     STD_TORCH_CHECK(rate.size(d) == x.size(d) && scale.size(d) == x.size(d) && (x.size(d) == 1 || rate.stride(d) == scale.stride(d)),
                     "thinnet::select_units: rates and scales must be expanded alike");
-  UnitsPlan plan{static_cast<const char*>(x.const_data_ptr()), static_cast<char*>(y.mutable_data_ptr()), dtype_of(x),
-                 static_cast<const float*>(rate.const_data_ptr()), static_cast<const float*>(scale.const_data_ptr()), 0, 1, 1, {}, 1, first,
-                 address_of(seed, step, site, samples)};
+  UnitsPlan plan{rule, static_cast<const char*>(x.const_data_ptr()), static_cast<char*>(y.mutable_data_ptr()), dtype_of(x),
+                 static_cast<const float*>(rate.const_data_ptr()), static_cast<const float*>(scale.const_data_ptr()),
+                 static_cast<float>(base), 0, 1, 1, {}, 1, first, address};
   set_rows(plan, x, rate);
   plan.sample_size = x.numel() / x.size(0);
   if (plan.outer.empty()) plan.sample_size = x.numel();  // one axis: one sample
+  return plan;
+}
+
+void run(const UnitsPlan& plan) {
   const int64_t tasks = plan.rows * ((plan.length + kRowChunk - 1) / kRowChunk);
-  const int64_t least = std::max<int64_t>(1, kBlockNumbers * tasks / x.numel());
+  const int64_t least = std::max<int64_t>(1, kBlockNumbers * tasks / (plan.rows * plan.length));
   const auto kernel = [&]() -> void (*)(const UnitsPlan&, int64_t, int64_t) {
     switch (isa_of(automatic)) {
 #if defined(__x86_64__) || defined(_M_X64)
-      case Isa::avx512: return avx512::select_units;
-      case Isa::avx2: return avx2::select_units;
+      case Isa::avx512: return avx512::for_units;
+      case Isa::avx2: return avx2::for_units;
 #endif
-      default: return baseline::select_units;
+      default: return baseline::for_units;
     }
   }();
   torch::stable::parallel_for(0, tasks, least, [&](int64_t begin, int64_t end) { kernel(plan, begin, end); });
+}
+
+Tensor select_units(Tensor x, Tensor rate, Tensor scale, int64_t first, Tensor seed, Optional step, Optional site,
+                    Optional samples) {
+  Tensor y = torch::stable::empty_like(x);
+  if (x.numel()) run(plan_of(UnitsRule::select, x, y, rate, scale, 0.0, first, address_of(seed, step, site, samples)));
+  return y;
+}
+
+Tensor scale_units(Tensor x, Tensor scale) {
+  Tensor y = torch::stable::empty_like(x);
+  if (x.numel()) run(plan_of(UnitsRule::scale, x, y, scale, scale, 0.0, 0, Address{}));
+  return y;
+}
+
+Tensor gaussian_units(Tensor x, Tensor scale, double base, Tensor seed, Optional step, Optional site, Optional samples) {
+  Tensor y = torch::stable::empty_like(x);
+  if (x.numel()) run(plan_of(UnitsRule::gaussian, x, y, scale, scale, base, 0, address_of(seed, step, site, samples)));
   return y;
 }
 
@@ -99,5 +119,7 @@ Tensor drop_blocks(Tensor x, Tensor scale, int64_t threshold, std::vector<int64_
 
 STABLE_TORCH_LIBRARY_IMPL(thinnet, CPU, m) {
   m.impl("select_units", TORCH_BOX(&thinnet::select_units));
+  m.impl("scale_units", TORCH_BOX(&thinnet::scale_units));
+  m.impl("gaussian_units", TORCH_BOX(&thinnet::gaussian_units));
   m.impl("drop_blocks", TORCH_BOX(&thinnet::drop_blocks));
 }

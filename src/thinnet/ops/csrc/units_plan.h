@@ -1,4 +1,4 @@
-// One call of `thinnet::select_units` or `thinnet::drop_blocks` as plain numbers.
+// One call of `thinnet::select_units`, `scale_units`, `gaussian_units` or `drop_blocks` as plain numbers.
 #pragma once
 
 #include <array>
@@ -10,15 +10,24 @@
 
 namespace thinnet {
 
-// y = x scale where uniform noise is at least the rate, else 0, on a contiguous tensor as rows: in a row, `rate` and `scale` have one value, or one for each number.
+// What a rate or factor of each unit does to its number.
+enum class UnitsRule {
+  select,    // x scale where uniform noise is at least the rate, else 0
+  scale,     // x scale, and 0 where the scale is 0, also for infinite x
+  gaussian,  // x (base + scale z), z standard normal
+};
+
+// A contiguous tensor as rows: in a row, `rate` and `scale` have one value, or one for each number.
 struct UnitsPlan {
+  UnitsRule rule;
   const char* x;
   char* y;
   Dtype dtype;
   const float *rate, *scale;
+  float base;
   int64_t rate_step;  // 1, or 0 where a row has one value
   int64_t rows, length;
-  std::vector<std::pair<int64_t, int64_t>> outer;  // the axes of the rows, innermost last: size, stride of `rate`
+  std::vector<std::pair<int64_t, int64_t>> outer;  // the axes of the rows, innermost last: size, stride of `scale`
   int64_t sample_size;                             // numbers of a sample
   int64_t first;                                   // units of a sample before those of its numbers
   Address address;
@@ -45,16 +54,16 @@ constexpr int64_t kBlockNumbers = 16384;  // positions of maps that a task takes
 
 #if defined(__x86_64__) || defined(_M_X64)
 namespace avx512 {
-void select_units(const UnitsPlan&, int64_t, int64_t);
+void for_units(const UnitsPlan&, int64_t, int64_t);
 void drop_blocks(const BlocksPlan&, int64_t, int64_t);
 }
 namespace avx2 {
-void select_units(const UnitsPlan&, int64_t, int64_t);
+void for_units(const UnitsPlan&, int64_t, int64_t);
 void drop_blocks(const BlocksPlan&, int64_t, int64_t);
 }
 #endif
 namespace baseline {
-void select_units(const UnitsPlan&, int64_t, int64_t);
+void for_units(const UnitsPlan&, int64_t, int64_t);
 void drop_blocks(const BlocksPlan&, int64_t, int64_t);
 }
 
