@@ -47,7 +47,7 @@ class RecurrentDropoutLSTM(_RecurrentDropout, LSTMLayers):
         num_layers: number of stacked layers.
         p: probability that an update is dropped, rounded to 1/65536.
         per_step: whether masks are new at each step. If False, a sequence has one mask.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
+        **options: bias, batch_first, bidirectional, proj_size, device and dtype, as in `torch.nn.LSTM`.
 
     Shapes: as in `torch.nn.LSTM`.
 

@@ -33,7 +33,7 @@ class RNNDropLSTM(LSTMLayers):
         hidden_size: features of the state.
         num_layers: number of stacked layers.
         p: probability that a unit is dropped, rounded to 1/65536.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
+        **options: bias, batch_first, bidirectional, proj_size, device and dtype, as in `torch.nn.LSTM`.
 
     Shapes: as in `torch.nn.LSTM`.
 

@@ -58,7 +58,7 @@ class VariationalLSTM(_Variational, LSTMLayers):
         p_hidden: probability that a feature of the state that the gates read is dropped.
         p_output: probability that a feature of the output is dropped.
         tied: whether all gates share a mask. If False each gate has its own, of the input and of the state.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
+        **options: bias, batch_first, bidirectional, proj_size, device and dtype, as in `torch.nn.LSTM`.
 
     Shapes: as in `torch.nn.LSTM`: `(T, B, D)`, `(B, T, D)`, `(T, D)` or a `PackedSequence`, and the two states.
 

@@ -147,7 +147,7 @@ class ZoneoutLSTM(LSTMLayers):
         num_layers: number of stacked layers.
         p_cell: probability that a cell keeps its old value, rounded to 1/65536.
         p_hidden: the same for a state.
-        bias, batch_first, bidirectional, proj_size, device, dtype: as in `torch.nn.LSTM`.
+        **options: bias, batch_first, bidirectional, proj_size, device and dtype, as in `torch.nn.LSTM`.
 
     Shapes: as in `torch.nn.LSTM`.
 
