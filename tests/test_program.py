@@ -49,7 +49,7 @@ def test_the_extras_are_those_of_the_project() -> None:
 def test_version_and_doctor_need_torch_alone() -> None:
     shown = run("--version", hidden=OPTIONAL)
     assert shown.returncode == 0 and "Traceback" not in shown.stderr  # PyTorch itself may warn that there is no NumPy
-    assert shown.stdout.startswith(f"thinnet {thinnet.__version__} (cpu: {ops.backends()['cpu']}, ")
+    assert shown.stdout.startswith(f"thinnet {thinnet.__version__} (cpu: {ops.backends()['cpu']}; ")
     shown = run("doctor", hidden=OPTIONAL)
     assert shown.returncode == 0
     assert "missing libcst, rich, typer: pip install 'thinnet[lint]'" in shown.stdout

@@ -21,7 +21,7 @@ from thinnet.report.table import Table
 
 def version_line() -> str:
     """Return the version, and the kernels of each device, on one line."""
-    paths = ", ".join(f"{device}: {path}" for device, path in backends().items())
+    paths = "; ".join(f"{device}: {path}" for device, path in backends().items())
     return f"thinnet {thinnet.__version__} ({paths})"
 
 
