@@ -69,6 +69,8 @@ def test_a_rate_below_one_keeps_the_expectation() -> None:
             function(x.reshape(1, 1, -1), at, training=True)
         kept = torch.compile(F.dropout, backend="aot_eager")(torch.ones(2_000_000), at, training=True)
         assert set(kept.unique().tolist()) == {0.0, 65536.0}
+    several = F.dropout(torch.ones(1_000_000, 2), [p, 1.0], training=True)
+    assert set(several[:, 0].unique().tolist()) == {0.0, 65536.0} and not several[:, 1].any()
 
 
 def test_consecutive_ids_do_not_wrap() -> None:

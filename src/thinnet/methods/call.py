@@ -90,6 +90,4 @@ def rate_on_device(function: str, p: float | Tensor, device: torch.device) -> Te
         p = torch.ones((), dtype=torch.float64, device=device) * p  # keeps a changing float out of the code
     elif p.requires_grad:
         raise TypeError(f"{function}: p must not require grad; dropout has no derivative in its rate. Pass p.detach().")
-    p = p.to(device).double()
-    counted = (p * rates.RESOLUTION).round().clamp(0, rates.RESOLUTION)
-    return (counted - ((counted == rates.RESOLUTION) & (p < 1)).to(counted.dtype)).to(torch.int32).reshape(())
+    return rates.counted(p.to(device)).reshape(())

@@ -76,7 +76,7 @@ def each(function: str, p: Any, device: torch.device) -> Tensor:
         numbers = bool(torch.logical_and(given >= 0, given <= 1).all())
     if not numbers:
         raise ValueError(f"{function}: p must be numbers in [0, 1]; got {p!r}. They are probabilities of dropping.")
-    return (given.double().to(device) * RESOLUTION).round().clamp(0, RESOLUTION).to(torch.int32)
+    return counted(given.to(device))
 
 
 def count(p: float) -> int:
@@ -88,6 +88,16 @@ def count(p: float) -> int:
     (19661, 65536, 65535)
     """
     return min(round(p * RESOLUTION), RESOLUTION - (p < 1))
+
+
+def counted(p: Tensor) -> Tensor:
+    """Returns rates in 65536ths, int32, as `count` does; clamped to [0, 1].
+
+    >>> counted(torch.tensor([0.25, 1 - 1e-6, 1.0])).tolist()
+    [16384, 65535, 65536]
+    """
+    found = (p.double() * RESOLUTION).round().clamp(0, RESOLUTION)
+    return (found - ((found == RESOLUTION) & (p < 1)).to(found.dtype)).to(torch.int32)
 
 
 _constants: dict[tuple[int, torch.device], Tensor] = {}
