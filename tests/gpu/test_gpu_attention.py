@@ -79,15 +79,15 @@ def test_several_blocks_of_queries_and_keys(name: str, options: int, dtype: torc
 
 @pytest.mark.parametrize("rate", [19661, 32768, 60000])
 def test_a_weight_is_dropped_where_it_is_on_the_cpu(rate: int) -> None:
-    """With equal weights and an identity of values, the output has one number for each weight."""
+    """With equal weights and an identity of values, 128 of its columns at a time, each weight has a number of the output."""
     rows, keys = (5, 130) if REHEARSE else (300, 700)
     address = {"step": torch.tensor(5), "site": torch.tensor(2**32 - 5), "samples": torch.tensor([9, 2**32 - 1])}
     where: list[dict[str, Any]] = [{}, address, {**address, "first_query": torch.tensor(1000), "first_key": torch.tensor(77)}]
     for options in where:
         settings = EMPTY._replace(rate=torch.tensor(rate, dtype=torch.int32), heads=torch.tensor([3, 0]), **options)
         q, k = torch.zeros(2, 2, rows, 16, device=DEVICE), torch.zeros(2, 1, keys, 16, device=DEVICE)
-        v = torch.eye(keys, device=DEVICE).expand(2, 1, keys, keys)
-        kept = schema.call(q, k, v, moved(settings))[0] != 0
+        values = torch.eye(keys, device=DEVICE).expand(2, 1, keys, keys).split(128, -1)
+        kept = torch.cat([schema.call(q, k, v, moved(settings))[0] for v in values], -1) != 0
         right = reference.kept_weights(settings, 2, 2, rows, keys, torch.device("cpu"))
         assert torch.equal(kept.cpu(), right.expand(kept.shape))
 
