@@ -107,8 +107,21 @@ def smallest(dtype: torch.dtype) -> None:
     kept.smallest(torch.rand(4, 4097), 2048, 2048, 0.0)
 
 
+def ones(dtype: torch.dtype) -> None:
+    """Sizes of one are constants for the compiler."""
+    x, at, place = x_of(dtype, 1, 1), where(torch.arange(1)), torch.zeros(1, 1, dtype=torch.int64)
+    fused.fused(x, place[0], x[0], x, x, 2, *at)
+    fused.fused_backward(x, x, x[0], x, 2, *at)
+    fused.fused_norm(x, x, x[0], x[0], 1e-5, False, *at)
+    fused.fused_norm_backward(x, x, x, x[0], 1e-5, False, *at)
+    units.select_units(x, x.float(), x.float(), 1, *at[1:])
+    units.drop_blocks(x_of(dtype, 1, 1, 1), torch.ones(1), 1, [1], False, *at[1:])
+    take.put(take.take(x[..., None], place, place), place, place, 1, 1)
+    kept.smallest(torch.rand(1, 2), 1, 1, 0.0)
+
+
 WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward, features, channels, rows_of_parts)
-RUNS = (*WIDE, odd_norm, rates_of_samples, squares, long_lines, parts, filters, smallest)
+RUNS = (*WIDE, odd_norm, rates_of_samples, squares, long_lines, parts, filters, smallest, ones)
 
 
 @pytest.fixture

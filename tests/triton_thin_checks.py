@@ -48,6 +48,8 @@ def test_a_place_that_is_not_there_is_not_a_number() -> None:
     x, rows = torch.ones(4, 3, 1), torch.tensor([[0, 4, -1, 3]])
     part = door.take(x, rows, None)[0, :, :, 0]
     assert torch.equal(part.isnan().all(1), torch.tensor([False, True, True, False]))
+    few = door.take(x, None, torch.tensor([[3, 2, -1]]))[0, :, :, 0]
+    assert torch.equal(few.isnan(), torch.tensor([[True, False, True]]).expand(4, 3))
     assert door.put(torch.ones(1, 4, 3, 1), rows, None, 4, 3)[:, :, 0].sum(1).tolist() == [3, 0, 0, 3]
 
 

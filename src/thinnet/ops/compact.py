@@ -93,7 +93,11 @@ def request(parameters: Iterable[Tensor], optimiser: object) -> None:
 
 
 def is_requested(weight: Tensor) -> bool:
-    """Returns whether an optimiser takes compact gradients of a weight, and has the kernel for it."""
+    """Returns whether an optimiser takes compact gradients of a weight, and has the kernel for it.
+
+    On a GPU none do: `torch.optim` updates all parameters in a few launches, and a compact step would launch three kernels for
+    each layer to save a write and a read of its gradient. Layers in low precision, as GPUs run them, have no part to hand over.
+    """
     optimiser = _requests.get(weight)
     if optimiser is None or optimiser() is None or schema.missing is not None:
         return False

@@ -162,8 +162,8 @@ class DropBlock1d(_DropBlock):
     Avoid when: the rate is above 0.3 and blocks are much smaller than the map: kept positions in the middle of the map are
         scaled by a large 1 / (1 - gamma)^n.
     Start with: p = 0.1, block 7, rising linearly from 0.
-    Cost: a uniform number for each place of a block; no mask is stored. One pass over a contiguous tensor on a CPU, elsewhere
-        several times the cost of dropout.
+    Cost: a uniform number for each place of a block; no mask is stored. One pass over a contiguous tensor on a CPU or
+        with Triton, elsewhere several times the cost of dropout.
     Other implementations: torchvision drops less than p, and accepts only odd block sizes. timm drops more: 93 % instead of
         10 % on a 7 x 7 map with block 7.
 

@@ -62,7 +62,7 @@ def summed(part):
 @triton.jit
 def moments(h, column, width, epsilon, RMS: tl.constexpr):
     """Returns the mean of a row, or zero, and the inverse of the root of its variance, or mean square, + epsilon."""
-    count = width.to(tl.float32)
+    count = tl.cast(width, tl.float32)  # a width of 1 is a constant for the compiler
     mean = 0.0 * count
     if not RMS:
         mean = summed(h[0] + h[1] + h[2] + h[3]) / count
@@ -124,10 +124,10 @@ def norm_backward_kernel(
         if weight is not None:
             weights = parts(weight, column, width)
             slopes = slopes[0] * weights[0], slopes[1] * weights[1], slopes[2] * weights[2], slopes[3] * weights[3]
-        along = summed(slopes[0] * n0 + slopes[1] * n1 + slopes[2] * n2 + slopes[3] * n3) / width.to(tl.float32)
+        along = summed(slopes[0] * n0 + slopes[1] * n1 + slopes[2] * n2 + slopes[3] * n3) / tl.cast(width, tl.float32)
         middle = 0.0 * along
         if not RMS:
-            middle = summed(slopes[0] + slopes[1] + slopes[2] + slopes[3]) / width.to(tl.float32)
+            middle = summed(slopes[0] + slopes[1] + slopes[2] + slopes[3]) / tl.cast(width, tl.float32)
         normals = n0, n1, n2, n3
         random = bits_of(row, column, width, sample_rows, seed, step, site, samples, FIRST, ALIGNED, SEGMENTS)
         for j in tl.static_range(4):
