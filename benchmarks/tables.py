@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import scale, thin_tables
+from benchmarks import scale, thin_tables, workers_model
 from benchmarks.markdown import load, table, times
 from benchmarks.measure import RESULTS
 
@@ -267,6 +267,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "inference": inference,
     "scale": scale.points,
     "scale_models": scale.models,
+    "workers": workers_model.measured,
+    "workers_forecast": workers_model.forecast,
     "thin": thin_tables.thin,
     "thin_short": thin_tables.short,
     "thin_groups": thin_tables.thin_groups,

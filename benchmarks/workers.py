@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import optuna
 import sqlalchemy as sql
+from optuna.trial import TrialState
 
 from benchmarks import workers_model
 from benchmarks.measure import write
@@ -71,7 +72,7 @@ def databases(folder: Path) -> Iterator[dict[str, Database]]:
 def serve(folder: Path, url: str, name: str, training: float, start: Barrier, done: Any, number: int) -> None:
     """Work as `thinnet study work` does, but for the training, until no trial waits."""
 
-    def run_trial(data: object, plan: object, folder: Path, key: TrialKey) -> Trial:
+    def run_trial(data: object, plan: object, folder: Path, key: TrialKey, watch: object) -> Trial:
         time.sleep(training)
         path = weights_path(folder, key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +82,7 @@ def serve(folder: Path, url: str, name: str, training: float, start: Barrier, do
     work.run_trial = run_trial  # type: ignore[assignment]
     store = Store.join(folder / str(number), url, name)
     worker = work.Worker(store, None, None)  # type: ignore[arg-type]
+    worker.batch()  # one trial: the first statement of each kind takes longer
     start.wait(PATIENCE)
     while trials := worker.batch():
         done[number] += len(trials)
@@ -93,10 +95,11 @@ def point(folder: Path, name: str, database: Database, training: float, workers:
     trials = min(TRIALS, 8 * workers) if training else TRIALS
     folder = folder / f"{name} {training} {workers}"
     store = Store(folder, {"data": str(folder), "places": ["all"]}, database.url)
-    store.queue.put(TrialKey(Configuration("dropout", 0.5), seed) for seed in range(trials))
-    began = time.perf_counter()
+    store.queue.put(TrialKey(Configuration("dropout", 0.5), seed) for seed in range(trials + workers))
     store.queue.counts()
-    look = (time.perf_counter() - began) / 2 / trials
+    began = time.perf_counter()
+    store.queue._rows(TrialState.WAITING)
+    look = (time.perf_counter() - began) / (trials + workers)
     store.close()
     start, done = context.Barrier(workers + 1), context.Array("l", workers, lock=False)
     arguments = (store.folder, database.url, store.name, training, start, done)

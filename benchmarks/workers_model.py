@@ -1,97 +1,102 @@
-"""Trials/s of many workers on one storage: a simulator, what it says of the measured points, and of more workers."""
+"""Trials/s of many workers on one storage: a simulator, what it says of measured points, and of more workers.
+
+A storage is known by its trials/s with 1, 2, 4, ... workers that do not train: a service centre whose rate depends on how many
+wait. Workers that train come to it after each trial.
+"""
 
 import heapq
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any
 
 from benchmarks.markdown import load, table
 from thinnet.study.workers.queue import batch_size
 
-WAITING = 200
-"""How many trials wait in the studies of the forecast."""
+WAITING, CORES = 200, 16
+"""The trials that wait in a study of the forecast, and the cores of its PostgreSQL server."""
+
+STATED = 3.0
+"""The factor within which the simulator agrees with workers that train."""
+
+Rate = Callable[[int], float]
+Row = dict[str, Any]
 
 
-class Cost(NamedTuple):
-    """What a storage costs.
-
-    Args:
-        each: seconds of one worker for each trial: to claim it, and to write its result.
-        look: seconds of one worker to look into the queue, for each trial that waits.
-        share: the part of these seconds in which the storage serves no other worker.
-    """
-
-    each: float
-    look: float
-    share: float
-
-    def alone(self, training: float, waiting: float) -> float:
-        """Return the seconds of one worker on the storage for a trial of so many seconds."""
-        looking = self.look * waiting
-        return self.each + looking / batch_size(looking, training, round(waiting), 0)
-
-
-def simulated(workers: int, training: float, alone: float, serial: float, trials: int = 20_000) -> float:
-    """Return the trials/s of a study, by events: a worker trains, talks to the database, and waits while others do.
+def simulated(workers: int, training: float, rate: Rate, trials: int = 20_000) -> float:
+    """Return the trials/s of a study, by events: a worker trains, comes to the storage, and waits while others are served.
 
     Args:
         workers: their number.
         training: seconds of one trial.
-        alone: seconds that one worker spends on the storage for a trial, where no other one waits.
-        serial: the part of them in which no other worker is served.
-        trials: how many are simulated.
+        rate: trials/s that the storage serves while so many workers are there.
+        trials: how many are simulated at least.
     """
-    step = (training + alone) / workers  # workers do not start at once
-    ready = [(number * step, number) for number in range(min(workers, trials))]
-    free, ends = 0.0, list[float]()
-    for _ in range(trials + len(ready)):
-        now, number = heapq.heappop(ready)
-        free = max(now, free) + serial
-        ends.append(free)
-        heapq.heappush(ready, (free + alone - serial + training, number))
-    later = ends[len(ends) // 2 :]  # after the beginning
+    rounds = max(3, math.ceil(trials / workers))
+    ready = [(0.0, number) for number in range(workers)]  # all start at once, as they do in the measurement
+    now, there, ends = 0.0, [], list[float]()
+    for _ in range(rounds * workers):
+        now = now if there else max(now, ready[0][0])
+        while ready and ready[0][0] <= now:
+            there.append(heapq.heappop(ready)[1])
+        now += 1 / rate(len(there))
+        ends.append(now)
+        heapq.heappush(ready, (now + training, there.pop()))
+    later = ends[workers - 1 :]  # after the first round, in which nobody has trained yet
     return (len(later) - 1) / (later[-1] - later[0])
 
 
-def cost_of(rows: list[dict[str, Any]], database: str) -> Cost:
-    """Return the cost of a storage, from trials that take no time: one worker alone, and as many as are fastest."""
-    found = [row for row in rows if row["database"] == database and not row["training"]]
-    rates = {row["workers"]: row["trials_per_second"] for row in found}
-    return Cost(1 / rates[1], found[0]["look"], rates[1] / max(rates.values()))
+def without_training(rows: list[Row], database: str) -> dict[int, float]:
+    """Return the measured trials/s of a storage by the number of workers."""
+    return {row["workers"]: row["trials_per_second"] for row in rows if row["database"] == database and not row["training"]}
 
 
-def predicted(rows: list[dict[str, Any]], row: dict[str, Any]) -> float:
+def between(rates: dict[int, float]) -> Rate:
+    """Return trials/s for any number of workers: between two measured ones in proportion, on logarithmic axes.
+
+    >>> rate = between({1: 10.0, 4: 20.0})
+    >>> rate(1), round(rate(2), 1), rate(100)
+    (10.0, 14.1, 20.0)
+    """
+    known = sorted(rates)
+
+    def rate(workers: int) -> float:
+        after = next((each for each in known if each >= workers), known[-1])
+        before = max((each for each in known if each <= workers), default=after)
+        if before == after:
+            return rates[after]
+        part = math.log(workers / before) / math.log(after / before)
+        return rates[before] ** (1 - part) * rates[after] ** part
+
+    return rate
+
+
+def predicted(rows: list[Row], row: Row) -> float:
     """Return what the simulator says of a measured row."""
-    cost = cost_of(rows, row["database"])
-    alone = cost.alone(row["training"], row["trials"] / 2) if row["training"] else cost.each
-    return simulated(row["workers"], row["training"], alone, alone * cost.share)
+    return simulated(row["workers"], row["training"], between(without_training(rows, row["database"])), trials=4_000)
 
 
 def measured() -> str:
-    """Return the table of the measured points beside the simulated ones."""
-    rows = load("workers")["rows"]
-    body = [
-        [
-            row["database"],
-            str(row["workers"]),
-            f"{row['training']:g} s",
-            f"{row['trials_per_second']:.3g}",
-            f"{predicted(rows, row):.3g}",
-        ]
-        for row in rows
-    ]
+    """Return the table of the measured points, and what the simulator says where workers train."""
+    rows, body = load("workers")["rows"], []
+    for row in rows:
+        said = f"{predicted(rows, row):.3g}" if row["training"] else ""
+        line = [row["database"], str(row["workers"]), f"{row['training']:g} s", f"{row['trials_per_second']:.3g}", said]
+        body.append(line)
     return table(["storage", "workers", "a trial", "trials/s", "simulated"], body)
 
 
 def forecast() -> str:
-    """Return the table of workers that have a machine each: the database alone is shared."""
-    rows, body = load("workers")["rows"], []
-    name = "PostgreSQL"
-    cost = cost_of(rows, name)
-    served = max(row["server"] for row in rows if row["database"] == name and not row["training"] and row["workers"] > 1)
+    """Return the table of workers that have a machine each, and share a server of PostgreSQL."""
+    rows, body = [row for row in load("workers")["rows"] if row["database"] == "PostgreSQL" and not row["training"]], []
+    alone = 1 / rows[0]["trials_per_second"]
+    best = max(rows, key=lambda row: row["trials_per_second"])
     for training in (1.0, 60.0, 600.0):
-        alone = cost.alone(training, WAITING)
+        looking = rows[0]["look"] * WAITING
+        each = alone + looking / batch_size(looking, training, WAITING, 0)
         for workers in (10, 1_000, 100_000):
-            found = simulated(workers, training, alone, min(served, alone), trials=max(20_000, 3 * workers))
+            rate: Rate = lambda there, each=each: min(there / each, CORES / best["server"])  # noqa: E731
+            found = simulated(workers, training, rate, trials=20_000)
             share = found * training / workers
-            line = [f"{training:g} s", f"{workers:,}", f"{found:.3g}", f"{share:.2g}", f"{training / 3.6 / share:.3g}"]
-            body.append(line)
-    return table(["a trial", "workers", "trials/s", "share spent training", "worker hours for 1,000 trials"], body)
+            numbers = f"{found:.3g}", f"{100 * share:.3g} %", f"{1_000 * workers / found / 3600:,.3g}"
+            body.append([f"{training:g} s", f"{workers:,}", *numbers])
+    return table(["a trial", "workers", "trials/s", "time spent training", "worker hours for 1,000 trials"], body)

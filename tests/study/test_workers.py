@@ -23,7 +23,8 @@ from postgres import BINARIES, Proxy, postgres
 from processes import environment
 from typer.testing import CliRunner
 
-from benchmarks.workers_model import simulated
+from benchmarks.measure import RESULTS
+from benchmarks.workers_model import STATED, predicted, simulated
 from thinnet.cli import app
 from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey
 from thinnet.study.design.plan import StudyError
@@ -247,7 +248,7 @@ def test_an_interrupted_batch_keeps_what_it_has_trained(tmp_path: Path, monkeypa
     store = Store(tmp_path / "out", LOCAL)
     store.queue.put(KEYS[:3])
 
-    def run_trial(data: object, plan: object, folder: Path, key: TrialKey) -> Trial:
+    def run_trial(data: object, plan: object, folder: Path, key: TrialKey, watch: object) -> Trial:
         if key == KEYS[1]:
             raise KeyboardInterrupt
         return result(key, failed="no weights to keep")
@@ -363,8 +364,22 @@ def test_short_trials_go_in_batches_that_leave_some_to_others():
 
 @pytest.mark.parametrize(("workers", "expected"), [(1, 1 / 1.1), (4, 4 / 1.1), (1_000, 1 / 0.05)])
 def test_simulated_workers_are_limited_by_training_and_then_by_the_storage(workers: int, expected: float):
-    found = simulated(workers, training=1.0, alone=0.1, serial=0.05)
+    found = simulated(workers, 1.0, lambda there: min(there / 0.1, 1 / 0.05))
     assert found == pytest.approx(expected, rel=0.01)
+
+
+def test_simulated_workers_that_do_not_train_have_the_rate_of_the_storage():
+    rows = json.loads((RESULTS / "workers.json").read_text())["rows"]
+    for row in rows:
+        if not row["training"]:
+            assert predicted(rows, row) == pytest.approx(row["trials_per_second"], rel=1e-6)
+
+
+def test_the_simulator_agrees_with_workers_that_were_measured():
+    rows = json.loads((RESULTS / "workers.json").read_text())["rows"]
+    ratios = [predicted(rows, row) / row["trials_per_second"] for row in rows if row["training"]]
+    assert len(ratios) >= 3
+    assert all(1 / STATED < ratio < STATED for ratio in ratios), ratios
 
 
 def test_who_reads_sqlite_waits_for_nobody_and_a_row_lock_is_its_lock(tmp_path: Path):
