@@ -1,16 +1,19 @@
-"""The estimators beside scikit-learn's MLP: `OMP_NUM_THREADS=2 python -m benchmarks.sklearn [times|quality] [--quick]`.
+"""The estimators beside scikit-learn's MLP: `OMP_NUM_THREADS=2 python -m benchmarks.sklearn [times|quality|rivals] [--quick]`.
 
 Times: MLP and the estimators fit in turn, in one process, with the same widths, batch size, solver and epochs, on float32
 inputs. Each round gives one ratio. A row has the median ratio of wall time, and that of processor time, which other programs on
-the machine disturb less. Quality: errors of cross-validation, paired by seed and row.
+the machine disturb less. Quality: errors of cross-validation, paired by seed and row. Rivals: errors and fit times beside
+RealMLP and TabM with the defaults of pytabkit, on the bundled data sets.
 """
 
+import logging
 import os
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -33,7 +36,7 @@ from benchmarks.measure import write
 from thinnet.sklearn import DropoutClassifier, DropoutRegressor
 from thinnet.study.evidence.statistics import crossed_interval
 
-BATCH, ROUNDS, SEEDS, FOLDS = 200, 3, 2, 4
+BATCH, ROUNDS, SEEDS, FOLDS, RIVAL_FOLDS = 200, 3, 2, 4, 3
 PAUSE = 0.3
 """Seconds before each timed fit: the threads of the library before it keep the cores busy for a while."""
 
@@ -165,11 +168,63 @@ def _inside(model: Any, x: Any, y: np.ndarray) -> np.ndarray:
     return (low <= y) & (y <= high)
 
 
+def rivals(quick: bool) -> list[dict[str, object]]:
+    """Return errors and fit times beside RealMLP and TabM, with the intervals over rows of the differences to dropout."""
+    if find_spec("pytabkit") is None:
+        raise SystemExit("rivals: pytabkit must be installed; it is not. Run pip install 'thinnet[rivals]'.")
+    rows = []
+    for name, (task, (x, y)) in bundled().items() if not quick else [*bundled().items()][2:3]:
+        errors, seconds = _beside_rivals(task, x, y, quick)
+        row: dict[str, object] = {"data": name}
+        for model, error in errors.items():
+            difference = error - errors["dropout"]
+            half = 1.96 * difference.std(ddof=1) / len(y) ** 0.5
+            row[model] = _rounded(error.mean())
+            row[f"{model}, seconds"] = _rounded(seconds[model])
+            row[f"{model}, less dropout"] = [_rounded(difference.mean() + side * half) for side in (0, -1, 1)]
+        rows.append(row)
+        print(rows[-1], flush=True)
+    return rows
+
+
+def _beside_rivals(task: str, x: np.ndarray, y: np.ndarray, quick: bool) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+    """Return the error of every row by model, as `_cross_validated` does, and the mean seconds of a fit."""
+    import pytabkit
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    kind, suffix = (DropoutClassifier, "Classifier") if task == "classification" else (DropoutRegressor, "Regressor")
+    epochs: dict[str, Any] = {"n_epochs": 2} if quick else {}
+    same: dict[str, Any] = {"hidden_layer_sizes": (128, 128), "batch_size": 32, "random_state": 0}
+    own: dict[str, Any] = {"random_state": 0, "device": "cpu", "n_threads": torch.get_num_threads()} | epochs
+    makers: dict[str, Callable[[], Any]] = {
+        "MLP": lambda: (
+            TransformedTargetRegressor(_mlp(task, 60, **same), transformer=StandardScaler())
+            if task == "regression"
+            else _mlp(task, 60, **same)
+        ),
+        "dropout": lambda: kind(max_epochs=60, **same),
+        "RealMLP": lambda: getattr(pytabkit, f"RealMLP_TD_{suffix}")(**own),
+        "TabM": lambda: getattr(pytabkit, f"TabM_D_{suffix}")(**own),
+    }
+    errors, seconds = {name: np.empty(len(y)) for name in makers}, dict.fromkeys(makers, 0.0)
+    for train, test in KFold(RIVAL_FOLDS, shuffle=True, random_state=0).split(x):
+        scaler = StandardScaler().fit(x[train])
+        before, after = (scaler.transform(x[rows]).astype(np.float32) for rows in (train, test))
+        for name, make in makers.items():
+            started = time.perf_counter()
+            model = make().fit(before, y[train])
+            seconds[name] += (time.perf_counter() - started) / RIVAL_FOLDS
+            found = np.asarray(model.predict(after))
+            errors[name][test] = found != y[test] if task == "classification" else (found - y[test]) ** 2 / y.var()
+    return errors, seconds
+
+
 def main(arguments: list[str]) -> None:
-    """Run the named parts, or both, and write their results."""
+    """Run the named parts, or all, and write their results."""
     warnings.simplefilter("ignore", ConvergenceWarning)
+    warnings.filterwarnings("ignore", module="lightning")
     quick = "--quick" in arguments
-    parts = {"times": times, "quality": quality}
+    parts = {"times": times, "quality": quality, "rivals": rivals}
     for name in [each for each in arguments if each in parts] or parts:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))  # NumPy has as many
         rows = parts[name](quick)
