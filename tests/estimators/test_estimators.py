@@ -1,6 +1,7 @@
 """The estimators: what they promise beyond the checks of scikit-learn."""
 
 import pickle
+import re
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,13 @@ def test_the_module_gives_the_predictions() -> None:
 
 @pytest.mark.parametrize(
     ("dropout", "rates", "used"),
-    [(0.3, [0.3, 0.3], 0.3), ([0.5, 0.2], [0.5, 0.2], [0.5, 0.2]), (Linear(0.0, 0.4, steps=5), [0.4, 0.4], 0.4)],
-    ids=["a rate", "a list", "a schedule"],
+    [
+        (0.3, [0.3, 0.3], 0.3),
+        ([0.5, 0.2], [0.5, 0.2], [0.5, 0.2]),
+        (np.array([0.5, 0.2]), [0.5, 0.2], [0.5, 0.2]),
+        (Linear(0.0, 0.4, steps=5), [0.4, 0.4], 0.4),
+    ],
+    ids=["a rate", "a list", "an array", "a schedule"],
 )
 def test_dropout_is_a_rate_a_list_or_a_schedule(dropout: Any, rates: list[float], used: Any) -> None:
     model = DropoutClassifier((16, 16), dropout=dropout, max_epochs=3, random_state=0).fit(X, Y)
@@ -155,6 +161,29 @@ def test_warm_start_and_partial_fit_go_on_where_training_stopped() -> None:
         assert model.loss_curve_ == whole.loss_curve_ and np.array_equal(model.predict_proba(X), whole.predict_proba(X))
 
 
+def test_warm_start_follows_what_can_change_and_refuses_another_form() -> None:
+    first = DropoutClassifier(**FAST | {"max_epochs": 2, "calibration": 0.0}, dropout=0.2, warm_start=True).fit(X, Y)
+    settings = {"dropout": 0.5, "learning_rate": 1e-3, "weight_decay": 0.1}
+    changed = pickle.loads(pickle.dumps(first)).set_params(**settings).fit(X, Y)
+    assert sites(changed) == [0.5] and changed.dropout_ == 0.5
+    assert changed.members_[0].losses[:2] == first.loss_curve_
+    for name, value in {"dropout": 0.2, "learning_rate": 1e-2, "weight_decay": 0.0}.items():
+        other = pickle.loads(pickle.dumps(first)).set_params(**settings | {name: value}).fit(X, Y)
+        assert not np.array_equal(other.predict_proba(X), changed.predict_proba(X))
+    for settings in ({"hidden_layer_sizes": (8,)}, {"n_estimators": 2}, {"method": "Jumpout"}, {"input_dropout": 0.1}):
+        with pytest.raises(ValueError, match="DropoutClassifier: a fitted network must keep its features, widths"):
+            pickle.loads(pickle.dumps(first)).set_params(**settings).fit(X, Y)
+    with pytest.raises(ValueError, match="got others, with 2 features"):
+        pickle.loads(pickle.dumps(first)).fit(X[:, :2], Y)
+
+
+def test_verbose_says_what_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    DropoutClassifier(**FAST).fit(X, Y)
+    assert capsys.readouterr().err == ""
+    DropoutClassifier(**FAST, verbose=True).fit(X, Y)
+    assert re.fullmatch(r"DropoutClassifier: 15 epochs, training loss 0\.\d+, \d+\.\d s\n", capsys.readouterr().err)
+
+
 def test_weights_of_rows_and_classes_are_those_of_the_loss() -> None:
     twice = np.where(Y == 1, 2.0, 1.0)
     weighted = DropoutClassifier(**FAST).fit(X, Y, sample_weight=twice)
@@ -238,6 +267,8 @@ def test_names_and_frames_go_in_and_out(library: str) -> None:
         ({"dropout": "much"}, "dropout must be a rate"),
         ({"dropout": [0.1, 0.2]}, "dropout must have one rate for each of the 1 hidden layers; got 2"),
         ({"hidden_layer_sizes": (0,)}, "hidden_layer_sizes must be an integer of at least 1; got 0"),
+        ({"hidden_layer_sizes": "wide"}, "hidden_layer_sizes must be the widths of the layers; got 'wide'"),
+        ({"thin": "yes"}, "thin must be True, False or a number of groups; got 'yes'"),
         ({"method": "DropPath"}, "method must be one of dropout, GaussianDropout"),
         ({"thin": True, "method": "Jumpout"}, "thin must go with method='dropout' at a constant rate"),
         ({"thin": True, "hidden_layer_sizes": (2,), "dropout": 0.1}, "thin must skip units of every hidden layer"),

@@ -1,5 +1,7 @@
 """What the classifier and the regressor share: training, ensembles, early stopping and calibration rows."""
 
+import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
@@ -87,18 +89,23 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         everything, validation = rows, None
         if self.early_stopping:
             rows, validation = rows.split(self._validation_rows(rows), root + 1, stratify)
-        recipe = self._recipe(len(rows))
-        if not goes_on:
+        recipe, started = self._recipe(len(rows)), time.perf_counter()
+        if goes_on:
+            self._check_same(recipe, rows.x.shape[1])
+        else:
             self.random_root_ = root
             recipe = self._with_rates(recipe, everything, stratify, root)
             self._start(recipe, rows.x.shape[1])
-        with progressing("epochs", len(self.members_) * recipe.epochs, shown=bool(self.verbose)) as progress:
+        shown, log = (None, _say) if self.verbose else (False, None)
+        with progressing("epochs", len(self.members_) * recipe.epochs, shown=shown, log=log) as progress:
             if len(self.members_) == 1:
                 self.members_[0].train(recipe, rows, validation, progress)
             else:
                 work = (delayed(Member.train)(member, recipe, rows, validation) for member in self.members_)
                 self.members_ = list(Parallel(n_jobs=self.n_jobs)(work))  # pyright: ignore[reportAttributeAccessIssue]
         self._finish(recipe)
+        if self.verbose:
+            _say(f"{name}: {self.n_iter_} epochs, training loss {self.loss_:.4g}, {time.perf_counter() - started:.1f} s")
         if calibration is not None:
             self._calibrate(calibration)
         else:
@@ -114,6 +121,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 raise ValueError(f"{rule}; got {self.dropout!r}. Call fit to choose a rate.")
             self.random_root_ = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
             self._start(recipe, rows.x.shape[1])
+        self._check_same(recipe, rows.x.shape[1])
         for member in self.members_:
             member.train(recipe, rows)
         self._finish(recipe)
@@ -163,6 +171,13 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         name = type(self).__name__
         share = settings.number(name, "validation_fraction", self.validation_fraction, 0.0, 1.0, open_low=True)
         return settings.held_out(name, "validation_fraction", share, len(rows))
+
+    def _check_same(self, recipe: Recipe, features: int) -> None:
+        """Refuse to go on with networks of another form."""
+        if len(self.members_) != self.n_estimators or not self.members_[0].fits(recipe, features):
+            rule = f"{recipe.owner}: a fitted network must keep its features, widths, method and input_dropout site"
+            got = f"{features} features and hidden_layer_sizes={recipe.hidden}"
+            raise ValueError(f"{rule}, and n_estimators; got others, with {got}. Use clone(estimator), or warm_start=False.")
 
     def _start(self, recipe: Recipe, features: int) -> None:
         seeds = (Seeds.of(self.random_root_, number) for number in range(self.n_estimators))
@@ -252,6 +267,10 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         tags.non_deterministic = False
         return tags
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _mean_curve(curves: list[list[float]]) -> list[float]:

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from thinnet.report.progress import Progress
 from thinnet.rng import DropoutRNG, Site
 from thinnet.sklearn.rates import Rates, input_site
 from thinnet.sklearn.rows import Rows, blocks, inputs
+from thinnet.study.design.configuration import INPUT
 from thinnet.study.training.epoch import Adam, train_epoch
 from thinnet.study.training.perceptron import perceptron
 
@@ -86,8 +88,6 @@ class Member:
             hidden, rates = recipe.hidden, recipe.rates.hidden
             network = perceptron(features, hidden, recipe.outputs, rates, recipe.rates.input > 0, recipe.kind)
         self.network = _initialised(network.to_empty(device="cpu"), seeds.weights).eval()
-        if recipe.rates.input:
-            input_site(self.network).p = recipe.rates.input
         self.optimizer = Adam(self.network.parameters(), recipe.learning_rate, recipe.decay)
         self.seeds, self.step, self.epoch = seeds, 0, 0
         self.losses: list[float] = []
@@ -101,6 +101,7 @@ class Member:
             ValueError: a loss is not finite, or a layer cannot be thinned.
         """
         network, rates = self.network, recipe.rates
+        self._follow(recipe)
         self._move(recipe.device)
         x, batches_of = inputs(rows.x, recipe.device), self._batches(recipe, len(rows))
         if recipe.groups and rates.used:
@@ -127,6 +128,21 @@ class Member:
             network.load_state_dict(kept)
         self._finish(recipe, rng)
         return self
+
+    def fits(self, recipe: Recipe, features: int) -> bool:
+        """Return whether training can go on with a recipe: widths, method and the input site are those of the network."""
+        sizes = [(layer.in_features, layer.out_features) for layer in self.network if isinstance(layer, nn.Linear)]
+        kinds = {type(site) for name, site in self.network.named_children() if name.startswith("hidden")}
+        same = sizes == [*pairwise((features, *recipe.hidden, recipe.outputs))] and kinds <= {recipe.kind}
+        return same and hasattr(self.network, INPUT) == (recipe.rates.input > 0)
+
+    def _follow(self, recipe: Recipe) -> None:
+        """Set the rates, the learning rate and the weight decay, which may have changed since the last call."""
+        for number, rate in enumerate(recipe.rates.hidden, start=1):
+            self.network.get_submodule(f"hidden{number}").p = rate  # type: ignore[assignment]
+        if recipe.rates.input:
+            input_site(self.network).p = recipe.rates.input
+        self.optimizer.set(recipe.learning_rate, recipe.decay)
 
     def _batches(self, recipe: Recipe, rows: int) -> Callable[[], list[Tensor]]:
         def batches() -> list[Tensor]:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 import thinnet.nn
 from thinnet.rng import Site
 from thinnet.rng.schedules import Schedule
@@ -59,6 +61,8 @@ def rates_of(owner: str, dropout: Any, input_dropout: Any, layers: int) -> Rates
     first = _rate(owner, "input_dropout", input_dropout)
     if isinstance(dropout, Schedule):
         return Rates((dropout(0),) * layers, first, dropout if layers else None)
+    if isinstance(dropout, np.ndarray):
+        dropout = dropout.tolist()
     if isinstance(dropout, Sequence) and not isinstance(dropout, str):
         if len(dropout) != layers:
             rule = f"dropout must have one rate for each of the {layers} hidden layers"

@@ -1,7 +1,6 @@
 """The parameters of the estimators: their rules."""
 
 import math
-from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,7 +16,9 @@ def widths(owner: str, hidden: Any) -> tuple[int, ...]:
     Raises:
         ValueError: a width is not a positive integer.
     """
-    found = tuple(hidden) if isinstance(hidden, Sequence) or hasattr(hidden, "__iter__") else (hidden,)
+    if isinstance(hidden, str):
+        raise ValueError(f"{owner}: hidden_layer_sizes must be the widths of the layers; got {hidden!r}. Use (128, 128).")
+    found = tuple(hidden) if hasattr(hidden, "__iter__") else (hidden,)
     return tuple(count(owner, "hidden_layer_sizes", each) for each in found)
 
 
@@ -64,7 +65,9 @@ def groups(owner: str, thin: Any, method: str, dropout: Any, batch: int) -> int:
     """
     if thin is False:
         return 0
-    found = 1 if thin is True else count(owner, "thin", thin)
+    if thin is not True and (not isinstance(thin, Integral) or thin < 1):
+        raise ValueError(f"{owner}: thin must be True, False or a number of groups; got {thin!r}. Use True.")
+    found = 1 if thin is True else int(thin)
     if method != "dropout" or callable(dropout):
         got = f"method={method!r}" if method != "dropout" else "a schedule"
         raise ValueError(f"{owner}: thin must go with method='dropout' at a constant rate; got {got}. Leave thin out.")

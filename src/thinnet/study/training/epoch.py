@@ -70,6 +70,10 @@ class Adam:
         self.weights = list(weights)
         self.first, self.second = ([torch.zeros_like(weight) for weight in self.weights] for _ in range(2))
         self.steps = [torch.zeros((), device=weight.device) for weight in self.weights]
+        self.set(learning_rate, decay)
+
+    def set(self, learning_rate: float, decay: float | None = None) -> None:
+        """Change the step size and the weight decay."""
         self.decoupled = decay is not None
         self.options = {"lr": learning_rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": decay or 0.0}
 
