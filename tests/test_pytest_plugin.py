@@ -61,3 +61,10 @@ def test_there_is_no_false_alarm_and_nothing_changes(tmp_path: Path, name: str) 
 def test_an_intended_finding_is_allowed_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\ndropout_audit_allow =\n    AUD101 *=on purpose\n")
     assert run(tmp_path, "slip", "--dropout-audit").returncode == 0
+
+
+def test_a_session_without_the_option_does_not_import_torch(tmp_path: Path) -> None:
+    (tmp_path / "test_sum.py").write_text("import sys\n\ndef test_it():\n    assert 'torch' not in sys.modules\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "thinnet.pytest_plugin", "-p", "no:cacheprovider", "."]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=120)
+    assert shown.returncode == 0, shown.stdout
