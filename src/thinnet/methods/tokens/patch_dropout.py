@@ -43,14 +43,15 @@ def keep(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool, 
     if x.ndim != 3 or x.shape[1] <= prefix:
         raise ValueError(f"{function}: x must be (N, T, D) with T > prefix = {prefix}; got shape {tuple(x.shape)}.")
     check_input(x, function)
-    samples, tokens, features = x.shape
+    samples, tokens = x.shape[:2]
     everything = torch.arange(tokens, device=x.device).expand(samples, tokens)
     kept = kept_patches(tokens - prefix, p)
     if key is None or kept == tokens - prefix:
         return x, everything
     order = key.uniform((samples, tokens - prefix)).argsort(dim=1, stable=True)[:, :kept] + prefix
     places = torch.cat((everything[:, :prefix], order.sort(dim=1).values if ordered else order), dim=1)
-    return x.gather(1, places[..., None].expand(-1, -1, features)), places
+    rows = places + tokens * torch.arange(samples, device=x.device)[:, None]  # whole rows are faster to pick than numbers
+    return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape), places
 
 
 def checked(function: str, prefix: object) -> int:
