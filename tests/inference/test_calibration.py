@@ -246,6 +246,19 @@ def test_intervals_have_the_width_of_theory_and_those_of_proportions_are_never_e
     assert found["share"].value == 1 and 0.98 < found["share"].low < found["share"].high == 1
 
 
+def test_an_interval_is_that_of_the_basic_bootstrap() -> None:
+    resampled = torch.linspace(0, 4, 401, dtype=torch.float64)  # quantiles 0.1 and 3.9, around a value of 1
+    found = scores.score(1.0, resampled)
+    assert (found.low, found.high) == pytest.approx((2 - 3.9, 2 - 0.1))
+    assert scores.score(1.0, resampled, floor=0.0).low == 0
+
+
+def test_the_area_of_a_resample_without_the_most_confident_cases_is_that_of_the_others() -> None:
+    confidence, risk = torch.tensor([0.9, 0.8, 0.6]).double(), torch.tensor([1.0, 0.0, 1.0]).double()
+    area = scores.area(confidence, risk)(torch.tensor([[0.0, 2.0, 1.0]]).double())
+    assert area.tolist() == pytest.approx([(2 * 0 + 1 / 3) / 3])
+
+
 def test_a_difference_is_paired() -> None:
     draws, y = predicted(100)
     scorer = Scorer(y, 15, 400, 0)
