@@ -88,6 +88,10 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "rate nan": (lambda p: ["--rates", "nan"], "every rate must be in [0, 1); got nan"),
     "rates of letters": (lambda p: ["--rates", "half"], "must be numbers separated by commas; got 'half'"),
     "no rates": (lambda p: ["--rates", ""], "must be numbers separated by commas"),
+    "place that is misspelt": (
+        lambda p: ["--places", "hiden1"],
+        "'hiden1', which matches no dropout site. Did you mean hidden1?",
+    ),
     "budget of letters": (lambda p: ["--budget", "soon"], "the time must be a positive duration; got 'soon'"),
     "budget of zero": (lambda p: ["--budget", "0s"], "the time must be a positive duration"),
     "no seeds": (lambda p: ["--seeds", "0"], "--seeds: the number must be at least 1; got 0"),

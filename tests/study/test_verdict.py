@@ -15,7 +15,7 @@ from thinnet.study.evidence.formatting import difference
 from thinnet.study.evidence.statistics import Interval
 from thinnet.study.findings.outcomes import choose, outcome
 from thinnet.study.findings.results import Results
-from thinnet.study.findings.verdict import judge
+from thinnet.study.findings.verdict import judge, leading
 from thinnet.study.training.trial import CURVES, Trial
 
 PART = Split(np.zeros((4, 1), np.float32), np.zeros(4, np.int64), np.arange(4))
@@ -94,6 +94,19 @@ def test_no_verdict_where_the_loss_of_the_user_does_not_come_down(train: tuple[f
     for each in found.outcomes:
         each.curves["train_loss"] = np.array([train] * 3)
     assert judge(found, DATA).reason == reason
+
+
+@pytest.mark.parametrize("evidence", [BETTER, WORSE, NEITHER])
+def test_a_loss_that_still_falls_is_named_beside_the_headline(evidence: Evidence):
+    found = results(0.5, evidence)
+    words = "was still falling at the end: more --epochs may change the answer."
+    for values, falls in ((np.linspace(2, 1, 20), True), (np.r_[np.linspace(2, 1, 10), [1.0] * 10], False)):
+        found.baseline.curves["validation_loss"] = np.stack([values] * 3)
+        verdict = judge(found, DATA)
+        lead, rest = leading(verdict, found)
+        assert any(sentence.endswith(words) for sentence in lead) is falls
+        assert not any(sentence.endswith(words) for sentence in rest)
+        assert sorted(lead + rest) == sorted(verdict.sentences)
 
 
 def test_the_evidence_is_in_words():

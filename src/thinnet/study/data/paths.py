@@ -4,6 +4,7 @@ import bz2
 import difflib
 import gzip
 import lzma
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -47,8 +48,8 @@ def check_address(path: Path) -> None:
         StudyError: with the next step.
     """
     if str(path).split(":")[0] in ADDRESSES:
-        advice = "Download it first, then name the file."
-        raise StudyError(COMMAND, "FILE must be a file on this machine", f"the address {str(path)!r}", advice)
+        address, advice = re.sub(":/+", "://", str(path)), "Download it first, then name the file."
+        raise StudyError(COMMAND, "FILE must be a file on this machine", f"the address {address!r}", advice)
 
 
 def check_path(path: Path) -> None:

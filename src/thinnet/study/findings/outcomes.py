@@ -130,8 +130,9 @@ def refuse_failed_baseline(failures: Iterable[Trial]) -> None:
     """
     for trial in failures:
         if trial.configuration == BASELINE:
-            rule = f"training without dropout must succeed, but seed {trial.seed} failed"
-            raise StudyError(COMMAND, rule, trial.failed.rstrip("."), "Change that setting and choose a new --out.")
+            reason, _, advice = trial.failed.rstrip(".").partition(". ")
+            got, advice = f"an error with seed {trial.seed} ({reason})", advice or "Change that, and choose a new --out"
+            raise StudyError(COMMAND, "training without dropout must succeed", got, f"{advice}.")
 
 
 def choose(outcomes: Iterable[Outcome], seeds: int) -> Configuration:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from thinnet.report.formatting import counted
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import BASELINE
@@ -14,6 +15,13 @@ from thinnet.study.findings.results import Results
 
 TURN = 1.02
 """A validation loss that ends more than 2 % above its lowest value has turned up."""
+
+
+FALLING = 0.99
+"""A validation loss that fell by more than 1 % in the last tenth of the epochs falls still."""
+
+ANSWERS = ("helps", "hurts", "unclear")
+"""The reasons with evidence, for or against; the others are why there is none."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,9 @@ def _sentences(reason: str, results: Results, data: Dataset) -> list[str]:
         sentences.append(f"On {size(results, data)} the network without dropout reaches {reached}.")
     else:
         sentences += finalist_sentences(results.compared, results, data)
+    if still_falling(results):
+        caution = f"Without dropout the validation {task.loss_name} was still falling at the end"
+        sentences.insert(_first(results), f"{caution}: more --epochs may change the answer.")
     if results.naive is not None:
         sentences.append(_naive(results.naive, task))
     if _late(results):
@@ -116,6 +127,26 @@ def _naive(naive: dict[str, Contrast], task: Task) -> str:
     return f"{task.constant_name[0].upper()}{task.constant_name[1:]} reaches {reached}."
 
 
+def leading(verdict: Verdict, results: Results) -> tuple[list[str], list[str]]:
+    """Return the sentences to read with the headline, the next step among them, and those of the evidence."""
+    sentences, first = list(verdict.sentences), _first(results) + still_falling(results)
+    if verdict.reason == "naive":  # the constant prediction and the next step; the comparison means nothing
+        return sentences[-2:], sentences[:-2]
+    rest = sentences[first:]
+    return (sentences[:first], rest) if verdict.reason in ("helps", "hurts") else (sentences[:first] + rest[-1:], rest[:-1])
+
+
+def _first(results: Results) -> int:
+    """Return how many sentences say what was chosen and what it changes."""
+    return 2 if results.finalists and results.chosen == BASELINE else 1
+
+
+def still_falling(results: Results) -> bool:
+    """Return whether the validation loss without dropout fell by more than 1 % in the last tenth of the epochs."""
+    curve = results.baseline.curves["validation_loss"][0]
+    return bool(curve[-1] < FALLING * curve[int(0.9 * len(curve)) - 1])
+
+
 def _late(results: Results) -> bool:
     """Return whether the chosen configuration, unlike the baseline, was at its best only in the last tenth of the epochs."""
     end = 0.9 * results.baseline.curves["train_loss"].shape[1]
@@ -139,6 +170,6 @@ def _overfitting(results: Results, task: Task) -> str:
     end = f"while the training {task.loss_name} {'falls to' if train[-1] < train[0] else 'ends at'} {train[-1]:.2g}"
     if validation[-1] <= TURN * validation[best]:
         stays = f"ends at {validation[-1]:.3g}, close to its lowest value, {validation[best]:.3g}"
-        return f"{start} {stays}, {end}: it does not turn up in {len(validation)} epochs."
+        return f"{start} {stays}, {end}: it does not turn up in {counted(len(validation), 'epoch')}."
     lowest = f"is lowest after epoch {best + 1}, at {validation[best]:.3g}"
     return f"{start} {lowest}, and rises to {validation[-1]:.3g} by epoch {len(validation)}, {end}: the network overfits."

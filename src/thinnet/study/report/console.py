@@ -19,7 +19,7 @@ from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_se
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, finalists_table
 from thinnet.study.findings.results import Results
-from thinnet.study.findings.verdict import Verdict
+from thinnet.study.findings.verdict import ANSWERS, Verdict
 
 
 class Training:
@@ -70,7 +70,7 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
     _say(console, *verdict.sentences, verdict.overfitting)
     if (finalists := finalists_table(results, data.task)) and len(results.finalists) > 1:
         console.print("", finalists)
-    if results.cost:
+    if results.cost and verdict.reason in ANSWERS:
         _say(console, "", *cost_sentences(results.cost, data.task.loss_name))
     for trial in results.failures:
         console.print(f"{trial.configuration.label}, seed {trial.seed} failed: {trial.failed}", soft_wrap=True)

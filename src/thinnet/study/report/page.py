@@ -26,6 +26,7 @@ from thinnet.study.findings.diagnostics import reasons_table
 from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, finalists_table
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
+from thinnet.study.findings.verdict import leading
 from thinnet.study.report import comparison_figures, configuration_figures, figures, lesson_figures
 from thinnet.study.report.console import subgroups_table
 from thinnet.study.report.recommended_figures import reliability_figure, reliability_text
@@ -42,7 +43,7 @@ class Section(NamedTuple):
 def report(answer: Answer) -> str:
     """Return the report as HTML that loads nothing."""
     data, results, found = answer.data, answer.results, answer.recommended
-    drawn, (lead, evidence) = _figures(answer), _lead(answer)
+    drawn, (lead, evidence) = _figures(answer), leading(answer.verdict, answer.results)
     return render(
         "report.html",
         drawn | (lesson_figures.figures(data, answer.lesson) if answer.lesson else {}),
@@ -82,24 +83,15 @@ def report(answer: Answer) -> str:
     )
 
 
-def _lead(answer: Answer) -> tuple[list[str], list[str]]:
-    """Return the sentences under the headline, with the next step where there is one, and those of the evidence."""
-    reason, sentences = answer.verdict.reason, list(answer.verdict.sentences)
-    if reason not in ("helps", "hurts", "unclear"):
-        return sentences, []
-    first = 2 if answer.results.chosen == BASELINE else 1  # that no dropout was chosen, and the difference
-    rest = sentences[first:]
-    return (sentences[:first] + rest[-1:], rest[:-1]) if reason == "unclear" else (sentences[:first], rest)
-
-
 def _sections(answer: Answer, drawn: dict[str, Figure]) -> list[Section]:
     """Return the sections that this study has something to say in: pictures first, then code, then how it was measured."""
     data, results, found = answer.data, answer.results, answer.recommended
+    evidence = leading(answer.verdict, results)[1] or results.chosen != BASELINE
     return [
         section
         for section, shown in (
             (Section("lesson", "How dropout works", "How dropout works, on this function"), answer.lesson),
-            (Section("evidence", "Evidence", "The evidence, on the test set"), _lead(answer)[1] or results.chosen != BASELINE),
+            (Section("evidence", "Evidence", "The evidence, on the test set"), evidence),
             (Section("rates", "Rates", "Which rate"), True),
             (Section("lines", "Methods", "Methods, places and schedules"), len(results.lines) > 1),
             (Section("map", "Places", "Where, and at what rate"), any(name.startswith("map-") for name in drawn)),

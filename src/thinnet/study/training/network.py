@@ -1,9 +1,12 @@
 """The network of a study: that of the user, or a multilayer perceptron; and the edit of a configuration."""
 
+from difflib import get_close_matches
+
 import torch
 from torch import nn
 
 import thinnet
+from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
 from thinnet.rng import Site
 from thinnet.rng.names import plain
@@ -63,9 +66,13 @@ def _edit(network: nn.Module, configuration: Configuration, everywhere: str) -> 
         if method not in (DROPOUT, THIN, NONE):
             _put(network, getattr(thinnet.nn, method), rate)
     except ValueError as error:
-        named = ", ".join(owner.name for owner in owners(network) if not owner.idle)
-        got = str(error).partition(";")[0].rstrip(".")
-        raise StudyError(option, "every configuration must fit the network", got, f"Its sites are {named}.") from None
+        names = [owner.name for owner in owners(network) if not owner.idle]
+        got, advice = str(error).partition(";")[0].rstrip("."), f"Its sites are {', '.join(names)}."
+        for part in place.split("+") if option == "--places" else ():
+            if part != ALL and not any(matches(name, part) for name in names):
+                got, near = f"{part!r}, which matches no dropout site", get_close_matches(part, names, 1)
+                advice = f"Did you mean {near[0]}? {advice}" if near else advice
+        raise StudyError(option, "every configuration must fit the network", got, advice) from None
 
 
 def _put(network: nn.Module, kind: type[Site], rate: float) -> None:
