@@ -31,6 +31,7 @@ from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
 from thinnet.study.workers import sqlite
 from thinnet.study.workers.elsewhere import slurm_script
+from thinnet.study.workers.problem import problem_of
 from thinnet.study.workers.queue import GRACE, SHARE, batch_size
 from thinnet.study.workers.serve import statuses
 from thinnet.study.workers.sqlite import on_local_disk
@@ -462,6 +463,25 @@ def test_a_store_of_an_earlier_version_is_refused_and_stays_as_it_is(study: Call
     assert "the study must be of this version of the store, 3; got" in outcome.err
     assert "a study of version 1. Choose another --out, or install the version of thinnet that began it." in outcome.err
     assert (folder / DATABASE).read_bytes() == before
+
+
+def test_a_worker_refuses_a_study_of_another_version_of_the_store(tmp_path: Path):
+    store = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
+    store.study.set_user_attr("identity", LOCAL | {"schema": 2})
+    with pytest.raises(StudyError, match=r"must be of this version of the store, 3; got thinnet-\w+, a study of version 2"):
+        problem_of(store, None)
+    store.close()
+
+
+def test_who_joins_a_study_writes_nothing(tmp_path: Path):
+    path = tmp_path / "shared.db"
+    store = Store(tmp_path / "out", LOCAL, f"sqlite:///{path}")
+    store.queue.put(KEYS[:2])
+    store.close()
+    joined = Store.join(tmp_path / "w", f"sqlite:///file:{path}?mode=ro&uri=true", store.name)  # as in a read-only folder
+    assert joined.queue.counts() == {"waiting": 2, "running": 0}
+    assert joined.records.keys() == set() and not joined.done
+    joined.close()
 
 
 def test_status_is_shown_as_a_table_and_as_json(study: Callable, tmp_path: Path):

@@ -26,7 +26,8 @@ class Connection(sqlite3.Connection):
     def __init__(self, database: str, *arguments: Any, **named: Any) -> None:
         super().__init__(database, *arguments, **named)
         with suppress(sqlite3.OperationalError):  # a file that cannot be written is still read
-            if on_local_disk(Path(database).absolute().parent):
+            ((_, _, file),) = self.execute("PRAGMA database_list").fetchall()  # `database` may be a URI
+            if on_local_disk(Path(file).absolute().parent):
                 self.execute("PRAGMA journal_mode = WAL")
                 self.execute("PRAGMA synchronous = NORMAL")
             else:

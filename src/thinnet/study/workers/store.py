@@ -65,10 +65,12 @@ class Store:
     def _open(self, folder: Path, url: str, name: str, identity: dict[str, Any]) -> None:
         self.folder, self.url, self.name = folder, url, name
         self._storage = storage_at(url)
-        self.study = optuna.create_study(study_name=name, storage=self._storage, direction="minimize", load_if_exists=True)
-        if "identity" not in self.study.user_attrs:
+        if identity:  # who joins writes nothing
+            optuna.create_study(study_name=name, storage=self._storage, direction="minimize", load_if_exists=True)
+        self.study = optuna.load_study(study_name=name, storage=self._storage)
+        if identity and "identity" not in self.study.user_attrs:
             self.study.set_user_attr("identity", identity)
-        places = self.study.user_attrs["identity"].get("places", ())
+        places = self.study.user_attrs.get("identity", {}).get("places", ())
         space = {
             "method": CategoricalDistribution((NONE, *METHODS, *RIVALS)),
             "rate": FloatDistribution(0.0, 1.0),
