@@ -89,7 +89,8 @@ def chain_backward_kernel(
     """The gradients of x + bias and of the gate. With `RELU_RESULT`, `x` is the result, which is positive where kept."""
     segment, row, inside = segments_of(segments, total, ROWS, TILE)
     if ACTIVATION == RELU_RESULT:
-        drawn, (threshold, scale) = (segment, segment, segment, segment), rate_of(rate)
+        drawn = segment, segment, segment, segment
+        threshold, scale = rate_of(rate)
     else:
         drawn, threshold, scale = drawn_of(segment, row, inside, rate, seed, step, site, samples, FIRST)
     column = (segment.to(tl.int64) * 128)[:, None] + tl.arange(0, 32)[None, :]

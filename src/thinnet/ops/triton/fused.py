@@ -133,5 +133,4 @@ def fused_norm_backward(
     layout = "fused_norm_backward", h.dtype, h.shape, eps, rms, has_first(samples), _given(h_gradient, weight, samples)
     tensors = of_x, of_residual, sums[0], sums[1], gradient, h_gradient, h, weight, *address
     launch(tensors, layout, lambda: _norm_plan("norm_backward_kernel", h, eps, rms, samples, chunk))
-    of_weight, of_bias = sums.sum(1).to(h.dtype).unbind()
-    return of_x, of_residual, of_weight, of_bias
+    return of_x, of_residual, sums[0].sum(0).to(h.dtype), sums[1].sum(0).to(h.dtype)

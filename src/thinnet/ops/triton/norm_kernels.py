@@ -44,12 +44,12 @@ def bits_of(row, column, width, sample_rows, seed, step, site, samples, FIRST: t
         w0, w1, w2, w3 = words(block, sample, number(step), number(site), tl.load(seed))
         return halves(w0), halves(w1), halves(w2), halves(w3)
     else:
-        unit, address = first + column, (sample, number(step), number(site), tl.load(seed))
+        unit, at_step, at_site, key = first + column, number(step), number(site), tl.load(seed)
         return (
-            random_of(INVERTED, unit, address[0], address[1], address[2], address[3]),
-            random_of(INVERTED, unit + 32, address[0], address[1], address[2], address[3]),
-            random_of(INVERTED, unit + 64, address[0], address[1], address[2], address[3]),
-            random_of(INVERTED, unit + 96, address[0], address[1], address[2], address[3]),
+            random_of(INVERTED, unit, sample, at_step, at_site, key),
+            random_of(INVERTED, unit + 32, sample, at_step, at_site, key),
+            random_of(INVERTED, unit + 64, sample, at_step, at_site, key),
+            random_of(INVERTED, unit + 96, sample, at_step, at_site, key),
         )
 
 
