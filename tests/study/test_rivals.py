@@ -22,6 +22,7 @@ from thinnet.study.training.network import check_configurations, seeded_network
 from thinnet.study.training.rivals import Rival, _rows
 from thinnet.study.training.scores import trained
 from thinnet.study.training.trial import run_trial, score, seeds_of, train
+from thinnet.study.workers import budget
 
 KIT = {"params": "sklearn.default_params", "module": "training.lightning_modules", "base": "alg_interfaces.base"}
 ROWS, FEATURES = 60, 3
@@ -135,3 +136,10 @@ def test_a_study_compares_them_on_the_test_set_with_their_cost(study: Callable, 
     page = (tmp_path / "out" / "index.html").read_text()
     assert "A trial of TabM takes" in page and "RealMLP reaches a test" in page
     assert study(*arguments, "--out", tmp_path / "out").result() == found  # from the stored trials
+
+
+def test_a_time_limit_counts_the_networks_beside_the_edits(monkeypatch: pytest.MonkeyPatch):
+    seconds = {"dropout": 1.0, "none": 1.0, "realmlp": 5.0, "tabm": 50.0}
+    monkeypatch.setattr(budget, "_seconds_per_row", lambda data, plan, configuration: seconds[configuration.method])
+    plan = replace(PLAN, rates=(0.2, 0.4))
+    assert budget.seconds_per_row(table("classes"), plan) == (3 * 1 + 5 + 50) / 5

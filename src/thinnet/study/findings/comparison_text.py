@@ -39,7 +39,7 @@ def rival_sentences(results: Results, task: Task) -> list[str]:
 def rival_cost_sentences(results: Results) -> list[str]:
     """Return one sentence on the training time of each rival that was trained."""
     return [
-        f"A trial of {rival.label} takes {ratio_text(found)} the time of {_chosen(results)}, {results.at(rival).seconds:.3g} s."
+        f"A trial of {rival.label} takes {results.at(rival).seconds:.3g} s, {ratio_text(found)} the time of {_chosen(results)}."
         for rival, found in results.rival_costs.items()
     ]
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from thinnet.study.data.dataset import Dataset
-from thinnet.study.design.configuration import TrialKey
+from thinnet.study.design.configuration import Configuration, TrialKey
 from thinnet.study.design.halving import trials_in_all
 from thinnet.study.design.plan import Plan
 from thinnet.study.training.trial import one_thread, train
@@ -26,9 +26,15 @@ FEWEST_EPOCHS, FEW_ROWS, FEWEST_ROWS = 10, 5000, 1000
 
 
 def seconds_per_row(data: Dataset, plan: Plan) -> float:
-    """Time training and evaluation, in seconds for one row and one epoch."""
+    """Time training and evaluation, in seconds for one row and one epoch: the mean over configurations."""
+    edits = [each for each in plan.configurations if not each.is_network]
+    timed = {edits[-1]: len(edits)} | {each: 1 for each in plan.configurations if each.is_network}
+    return sum(number * _seconds_per_row(data, plan, each) for each, number in timed.items()) / sum(timed.values())
+
+
+def _seconds_per_row(data: Dataset, plan: Plan, configuration: Configuration) -> float:
     rows = min(len(data.development), 2 * BATCHES * plan.batch)
-    some, key = data.limited(rows), TrialKey(plan.configurations[-1], 0)
+    some, key = data.limited(rows), TrialKey(configuration, 0)
     with one_thread():
         train(some, replace(plan, epochs=1), key)  # warms up
         taken, epochs = 0.0, 1
