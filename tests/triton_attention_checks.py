@@ -1,8 +1,11 @@
 """What test_triton.py runs with TRITON_INTERPRET=1: attention on the Triton path against the reference."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from thinnet.ops.attention import Settings, reference
 from thinnet.ops.attention.settings import COLUMNS, RENORMALISED
@@ -45,6 +48,36 @@ def test_forward_and_backward_equal_the_reference(name: str) -> None:
     pairs: list[tuple[Tensor, Tensor]] = [(y, expected[0]), (lse, expected[1]), *zip(ours, theirs, strict=True)]
     for mine, right in pairs:
         torch.testing.assert_close(mine, right, rtol=1e-4, atol=1e-5)
+
+
+class Greedy:
+    """Stands for a kernel whose larger programs need more memory than a multiprocessor has."""
+
+    def __init__(self, kernel: Any, most: int) -> None:
+        self.kernel, self.most, self.tried = kernel, most, []
+
+    def __getitem__(self, grid: tuple[int, ...]) -> Any:
+        def launch(*arguments: Any, **options: Any) -> None:
+            self.tried.append((options["QUERIES"], options["num_stages"]))
+            if options["QUERIES"] * options["num_stages"] > self.most:
+                raise OutOfResources(1, 0, "shared memory")
+            self.kernel[grid](*arguments, **options)
+
+        return launch
+
+
+def test_the_first_program_that_fits_serves_and_is_kept_in_mind(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = {name: Greedy(kernel, 40) for name, kernel in door.KERNELS.items()}
+    monkeypatch.setattr(door, "KERNELS", kernels)
+    monkeypatch.setattr(door, "_fits", {})
+    q = torch.randn(1, 1, 37, 16)
+    expected = reference.forward(q, q, q, *EMPTY)
+    for _ in range(2):
+        torch.testing.assert_close(door.attention(q, q, q, *EMPTY)[0], expected[0], rtol=1e-4, atol=1e-5)
+    assert kernels["forward_kernel"].tried == [(64, 3), (64, 2), (64, 1), (32, 1), (32, 1)]
+    kernels["queries_kernel"].most = 0
+    with pytest.raises(OutOfResources):
+        door.attention_backward(q, *expected, q, q, q, *EMPTY, False)
 
 
 @pytest.mark.parametrize("first", [0, 70])

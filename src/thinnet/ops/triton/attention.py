@@ -5,6 +5,7 @@ from typing import Any
 import torch
 import triton
 from torch import Tensor
+from triton.runtime.errors import OutOfResources
 
 from thinnet.ops.attention.settings import COLUMNS, RENORMALISED, Settings
 from thinnet.ops.triton.attention_gradients import keys_kernel, queries_kernel
@@ -12,12 +13,11 @@ from thinnet.ops.triton.attention_kernels import forward_kernel, whole_kernel
 
 # a launch takes options that the signature of a kernel does not have
 KERNELS: dict[str, Any] = {each.__name__: each for each in (whole_kernel, forward_kernel, queries_kernel, keys_kernel)}
-PROGRAMS: dict[str, dict[str, int]] = {  # the rows of queries of a program, and how it runs; benchmarks/gpu_attention.py
-    "whole_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
-    "forward_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
-    "queries_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
-    "keys_kernel": {"QUERIES": 64, "num_warps": 4, "num_stages": 3},
-}
+# How a kernel runs, fastest first: the rows of queries of a program, its warps, and how many loads are under way. The first one
+# for which a multiprocessor has the memory serves. benchmarks/gpu_attention.py measures them.
+LADDER = [{"QUERIES": rows, "num_warps": 4, "num_stages": n} for rows, n in ((64, 3), (64, 2), (64, 1), (32, 1), (16, 1))]
+PROGRAMS = dict.fromkeys(KERNELS, LADDER)
+_fits: dict[Any, int] = {}  # a kernel and what its memory depends on -> the place of its program
 FAR = 1 << 62  # farther than any position
 
 
@@ -57,34 +57,43 @@ class Launch:
         """Returns which queries keep every key, `(B, H, T)`."""
         s = self.s
         whole = self.q.new_zeros(self.q.shape[:3], dtype=torch.int32)
-        KERNELS["whole_kernel"][self.grid("whole_kernel")](
-            *(whole, self.mask, *self.address, *self.positions, s.query_starts, s.key_starts),
-            *(*self.mask_strides, self.rows, self.keys, self.heads, *self.window),
-            **self.ones,
-            **self.kind,
-            **PROGRAMS["whole_kernel"],
-        )
+        tensors = whole, self.mask, *self.address, *self.positions, s.query_starts, s.key_starts
+        numbers = *self.mask_strides, self.rows, self.keys, self.heads, *self.window
+        self._launch("whole_kernel", (*tensors, *numbers), {})
         return whole
 
-    def grid(self, kernel: str) -> tuple[int, int]:
-        """One program for each block of queries and each head."""
-        return triton.cdiv(self.rows, PROGRAMS[kernel]["QUERIES"]), self.samples * self.heads
-
-    def run(self, kernel: str, grid: tuple[int, int], tensors: tuple[Any, ...], strides: list[int]) -> None:
+    def run(self, kernel: str, tensors: tuple[Any, ...], strides: list[int]) -> None:
         """Launches a kernel."""
         s, widths = self.s, (self.width, self.v.shape[3])
-        constants = {"WIDTH": widths[0], "VALUES": widths[1]}
-        KERNELS[kernel][grid](
+        arguments = (
             *(*tensors, self.whole, self.q, self.k, self.v, self.mask, *self.address, s.head_scale, *self.positions),
             *(s.query_starts, s.key_starts, *strides, *_three(self.q, self.k, self.v), *self.mask_strides),
             *(self.rows, self.keys, *widths, self.heads, self.heads // self.k.shape[1], s.scale, *self.window),
-            **self.ones,
-            ONE_SCALE=s.head_scale is None or s.head_scale.shape[0] == 1,
-            RENORMALISED=self.renormalised,
-            **self.kind,
-            **PROGRAMS[kernel],
-            **{name: max(16, triton.next_power_of_2(size)) for name, size in constants.items()},
         )
+        sizes = zip(("WIDTH", "VALUES"), widths, strict=True)
+        constants: dict[str, Any] = {name: max(16, triton.next_power_of_2(size)) for name, size in sizes}
+        constants["ONE_SCALE"] = s.head_scale is None or s.head_scale.shape[0] == 1
+        self._launch(kernel, arguments, constants | {"RENORMALISED": self.renormalised})
+
+    def _launch(self, kernel: str, arguments: tuple[Any, ...], constants: dict[str, Any]) -> None:
+        """Launches the first program for which a multiprocessor has the memory, and keeps in mind which one that is."""
+        constants, programs = constants | self.ones | self.kind, PROGRAMS[kernel]
+        key = kernel, self.q.dtype, self.q.device, *constants.items()
+        for place in range(_fits.get(key, 0), len(programs)):
+            try:
+                KERNELS[kernel][self.grid(kernel, programs[place]["QUERIES"])](*arguments, **constants, **programs[place])
+            except OutOfResources:
+                if place + 1 == len(programs):
+                    raise
+            else:
+                _fits[key] = place
+                return
+
+    def grid(self, kernel: str, rows: int) -> tuple[int, int]:
+        """Returns the programs: one for each block of queries and each head, or for 32 keys and each head of keys."""
+        if kernel == "keys_kernel":
+            return 4 * (triton.cdiv(self.keys, 128) + 1), self.samples * self.k.shape[1]
+        return triton.cdiv(self.rows, rows), self.samples * self.heads
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
@@ -95,7 +104,7 @@ def attention(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tens
     lse = q.new_empty(batch, heads, rows, dtype=torch.float32)
     if y.numel():
         launch = Launch(q, k, v, Settings(*rest))
-        launch.run("forward_kernel", launch.grid("forward_kernel"), (y, lse), _three(y))
+        launch.run("forward_kernel", (y, lse), _three(y))
     return y, lse
 
 
@@ -111,11 +120,9 @@ def attention_backward(
     launch = Launch(q, k, v, Settings(*settings))
     read = dy, delta, lse
     if q.numel():
-        grid = launch.grid("queries_kernel")
-        launch.run("queries_kernel", grid, (into[0], dz if of_logits else None, *read), _three(into[0], dy))
+        launch.run("queries_kernel", (into[0], dz if of_logits else None, *read), _three(into[0], dy))
     if k.numel():
-        grid = 4 * (triton.cdiv(launch.keys, 128) + 1), launch.samples * k.shape[1]
-        launch.run("keys_kernel", grid, (*into[1:], *read), _three(*into[1:], dy))
+        launch.run("keys_kernel", (*into[1:], *read), _three(*into[1:], dy))
     for result, made in zip((dq, dk, dv), into, strict=True):
         if result is not made:
             result.copy_(made)
