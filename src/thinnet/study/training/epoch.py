@@ -97,8 +97,9 @@ class Adam:
         *tensors, steps = lists
         if not steps:
             return
-        torch._foreach_add_(steps, 1)
-        kernel = torch._fused_adamw_ if self.decoupled else torch._fused_adam_
+        kernels: Any = torch  # which declares no types for these
+        kernels._foreach_add_(steps, 1)
+        kernel = kernels._fused_adamw_ if self.decoupled else kernels._fused_adam_
         kernel(*tensors, [], steps, **self.options, amsgrad=False, maximize=False)
 
     def move(self) -> None:
