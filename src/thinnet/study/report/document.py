@@ -68,7 +68,7 @@ def _data(data: Dataset) -> dict[str, Any]:
         "error": data.task.error_name,
         "features": data.features,
         "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-        "columns": [column._asdict() for column in data.columns],
+        "columns": [column._asdict() | {"form": list(column.form)} for column in data.columns],
         "notes": list(data.notes),
         "warnings": list(data.warnings),
     }
