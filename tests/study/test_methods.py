@@ -208,7 +208,7 @@ def test_sentences_name_the_rates_that_differ_and_the_times():
     same = [outcome(Configuration(DROPOUT, rate), base, base) for rate in (0.2, 0.5, 0.8)]
     even, worse, better = EVEN, Interval(0.1, 0.05, 0.15), Interval(-0.1, -0.15, -0.05)
     pairs = [comparison(0.2, even), comparison(0.5, worse), comparison(0.8, better)]
-    found = Results([outcome(BASELINE, base, base), *same], BASELINE, 3, {}, {}, [], {}, pairs)
+    found = Results([outcome(BASELINE, base, base), *same], BASELINE, 3, {}, {}, [], comparisons=pairs)
     one, rest = comparison_text.loss_sentences(found, TASK)
     assert one.startswith("At p = 0.2 thin")
     assert rest.endswith("for their number (Holm), thin is worse at p = 0.5 and thin is better at p = 0.8.")
