@@ -123,6 +123,40 @@ def inputs(name: str, dtype: torch.dtype = torch.float32) -> list[Tensor]:
     return [numbers(*shape, dtype=dtype, seed=i) for i, shape in enumerate(shapes)]
 
 
+@needs_kernels
+@pytest.mark.parametrize("activation", Activation)
+def test_the_reference_defines_the_gradients_of_chains(activation: Activation) -> None:
+    x, bias, gate, gradient = (numbers(B, D, seed=seed).detach() for seed in range(4))
+    x = torch.where(x > 0, x, 0) if activation == Activation.RELU_RESULT else x
+    for given in ((None, None),) if activation == Activation.RELU_RESULT else ((None, None), (bias[0], None), (None, gate)):
+        arguments = gradient, x, *given, int(activation), *where()
+        found, expected = torch.ops.thinnet.fused_backward(*arguments), reference.fused_backward(*arguments)
+        wanted = 1 if given[1] is None else 2  # without a gate, its gradient is empty
+        pairs = zip(found[:wanted], expected[:wanted], strict=True)
+        assert all(close(one, other, torch.float32) for one, other in pairs), given
+
+
+@needs_kernels
+@pytest.mark.parametrize("rms", [False, True])
+def test_the_reference_defines_the_gradients_of_norms(rms: bool) -> None:
+    gradient, of_h, h, weight = (numbers(B, D, seed=seed).detach() for seed in range(4))
+    for given in ((None, h, None), (of_h, h, weight[0])):
+        arguments = gradient, *given, 1e-5, rms, *where()
+        found, expected = torch.ops.thinnet.fused_norm_backward(*arguments), reference.fused_norm_backward(*arguments)
+        found = found[:3] if rms else found  # which has no bias
+        assert all(close(one / 8, other / 8, torch.float32) for one, other in zip(found, expected, strict=False))
+
+
+@pytest.mark.parametrize(("function", "norm"), [(T.dropout_add_layer_norm, F.layer_norm), (T.dropout_add_rms_norm, F.rms_norm)])
+def test_norms_return_the_sum_too_where_asked(function: Callable[..., Any], norm: Callable[..., Tensor]) -> None:
+    x, residual, weight = inputs("dropout_add_layer_norm")
+    torch.manual_seed(3)
+    y, h = function(x, residual, weight, p=0.4, prenorm=True, training=True)
+    torch.manual_seed(3)
+    total = residual + T.dropout(x, 0.4, training=True)
+    assert torch.equal(h, total) and close(y, norm(total, weight.shape, weight), torch.float32)
+
+
 def test_every_function_is_tested() -> None:
     assert CALLS.keys() == {function.__name__ for function in FUSED}
 
