@@ -113,7 +113,13 @@ def point(folder: Path, name: str, database: Database, training: float, workers:
     rate = sum(done) / (time.monotonic() - begun)
     for process in processes:
         process.join()
-    row = {"database": name, "workers": workers, "training": training, "trials": trials, "trials_per_second": round(rate, 2)}
+    row: dict[str, object] = {
+        "database": name,
+        "workers": workers,
+        "training": training,
+        "trials": trials,
+        "trials_per_second": round(rate, 2),
+    }
     return row | {"look": round(look, 7), "server": round((database.seconds() - before) / trials, 5)}
 
 
