@@ -21,6 +21,7 @@ import sqlalchemy as sql
 from optuna.exceptions import StorageInternalError
 from postgres import BINARIES, Proxy, postgres
 from processes import environment
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmarks.measure import RESULTS
@@ -33,7 +34,7 @@ from thinnet.study.workers import sqlite
 from thinnet.study.workers.elsewhere import slurm_script
 from thinnet.study.workers.problem import problem_of
 from thinnet.study.workers.queue import GRACE, SHARE, batch_size
-from thinnet.study.workers.serve import statuses
+from thinnet.study.workers.serve import serve, statuses
 from thinnet.study.workers.sqlite import on_local_disk
 from thinnet.study.workers.store import DATABASE, Store
 from thinnet.study.workers.work import Worker
@@ -490,6 +491,31 @@ def test_status_is_shown_as_a_table_and_as_json(study: Callable, tmp_path: Path)
     shown = CliRunner().invoke(app, ["study", "status", "--storage", url])
     assert shown.exit_code == 0 and "3 trials, last" in shown.stdout
     assert json.loads(CliRunner().invoke(app, ["study", "status", "--storage", url, "--json"]).stdout)[0]["done"]
+
+
+@pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?mode=rwc&uri=true"])
+@pytest.mark.parametrize("line", [("status",), ("status", "--json"), ("work", "--wait", "0.1s")])
+def test_a_database_without_a_file_is_refused_and_not_created(line: tuple[str, ...], form: str, tmp_path: Path):
+    path = tmp_path / "typo.db"
+    refused = CliRunner().invoke(app, ["study", *line, "--storage", form.format(path)])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert f"--storage: the file must exist; got no {path}." in refused.stderr.replace("\n", " ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_that_starts_first_waits_for_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path, naps = tmp_path / "late.db", list[float]()
+    url = f"sqlite:///{path}"
+
+    def sleep(seconds: float) -> None:
+        naps.append(seconds)
+        if len(naps) == 3:
+            Store(tmp_path / "out", LOCAL, url).close()
+        assert path.exists() == (len(naps) >= 3)
+
+    monkeypatch.setattr("thinnet.study.workers.serve.time.sleep", sleep)
+    assert serve(url, None, None, 0.3, Console(quiet=True)) == 0  # the study is not published
+    assert len(naps) > 3
 
 
 def test_slurm_gets_a_script_with_an_array(study: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

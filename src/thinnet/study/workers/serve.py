@@ -16,6 +16,7 @@ from thinnet.study.design.halving import trials_in_all
 from thinnet.study.design.plan import StudyError
 from thinnet.study.workers.problem import problem_of, restored
 from thinnet.study.workers.records import LOST, PAUSE, TRIES
+from thinnet.study.workers.sqlite import missing_file
 from thinnet.study.workers.store import DONE, NAME, Store, UnreachableError, storage_at
 from thinnet.study.workers.work import Worker
 
@@ -51,6 +52,7 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
         StudyError: the database cannot be reached, or the data of this machine are others.
     """
     begun, trained = time.monotonic(), 0
+    _await_file(url, wait)
     storage_at(url).close()  # a wrong URL is refused at once; a connection that is lost later is tried again
     while True:
         names = _patiently(lambda: open_studies(url, wanted))
@@ -71,6 +73,22 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
                 store.close()
 
 
+def _await_file(url: str, wait: float) -> None:
+    """Wait until the file of an SQLite database exists; whoever begins the study creates it."""
+    begun = time.monotonic()
+    while missing_file(url):
+        if time.monotonic() - begun >= wait:
+            _refuse_missing(url)
+        time.sleep(PAUSE)
+        if not missing_file(url):
+            time.sleep(PAUSE)  # its tables are being created
+
+
+def _refuse_missing(url: str) -> None:
+    if file := missing_file(url):
+        raise StudyError("--storage", "the file must exist", f"no {file}", "Start the study first, or correct the path.")
+
+
 def _patiently(action: Callable[[], T]) -> T:
     """Repeat an action while the database cannot be reached."""
     for _ in range(TRIES):
@@ -82,12 +100,17 @@ def _patiently(action: Callable[[], T]) -> T:
 
 
 def statuses(url: str) -> list[dict[str, Any]]:
-    """Return for every study in a database what is done, by which workers, and what is left."""
+    """Return for every study in a database what is done, by which workers, and what is left.
+
+    Raises:
+        StudyError: the database cannot be reached, or has no file.
+    """
     return list(_each(url))
 
 
 def _each(url: str) -> Iterator[dict[str, Any]]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    _refuse_missing(url)
     storage = storage_at(url)
     names = [name for name in optuna.get_all_study_names(storage=storage) if name.startswith(NAME)]
     storage.close()

@@ -9,10 +9,12 @@ import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sql
 from sqlalchemy import event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
 """File systems of one machine. Others may be network file systems, where SQLite's log does not work."""
@@ -43,6 +45,17 @@ def on_local_disk(folder: Path, mounts: Path | None = None) -> bool:
     wanted = f"{os.major(device)}:{os.minor(device)}"
     lines = [line.split() for line in mounts.read_text().splitlines()]
     return any(line[2] == wanted and line[line.index("-") + 1] in LOCAL for line in lines)
+
+
+def missing_file(url: str) -> Path | None:
+    """Return the file that SQLite would create for a URL; None if it is there, or the URL names no file."""
+    with suppress(ArgumentError):
+        parts = make_url(url)
+        name = parts.database or ":memory:"
+        path = Path(unquote(urlsplit(name).path) if name.startswith("file:") else name)
+        if parts.get_backend_name() == "sqlite" and str(path) != ":memory:" and not path.exists():
+            return path
+    return None
 
 
 def lock_rows(engine: sql.Engine) -> None:
