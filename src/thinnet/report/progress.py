@@ -106,6 +106,6 @@ def _line(title: str, total: int, done: float) -> Any:
         parts.TextColumn(f"{{task.fields[news]:.{room}}}"),
     )
     line = parts.Progress(*columns, console=console, transient=True, speed_estimate_period=ESTIMATE_OVER)
-    line.add_task(title, total=total or None, completed=done, news="")
+    line.add_task(title, total=total or None, completed=int(done), news="")
     line.start()
     return line

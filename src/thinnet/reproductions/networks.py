@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 from thinnet.reproductions.pictures import Split
 from thinnet.rng import DropoutRNG, Site
 from thinnet.schedules import Schedule
-from thinnet.study.training.epoch import Adam, train_epoch
+from thinnet.study.training.epoch import adam, train_epoch
 
 Network = Callable[[], nn.Module]
 
@@ -50,7 +50,7 @@ def epochs(
     """
     shuffle = torch.Generator().manual_seed(seed)
     has_sites = any(isinstance(module, Site) for module in model.modules())
-    optimizer, rng = Adam(model.parameters(), learning_rate), DropoutRNG(seed, schedules).bind(model) if has_sites else None
+    optimizer, rng = adam(model, learning_rate), DropoutRNG(seed, schedules).bind(model) if has_sites else None
     ids, steps = torch.arange(len(x)), 0
     for epoch in range(number):
         if decays:

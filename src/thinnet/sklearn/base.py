@@ -144,7 +144,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             kind=kind_of(name, self.method),
             groups=settings.groups(name, self.thin, self.method, self.dropout, batch),
             learning_rate=settings.number(name, "learning_rate", self.learning_rate, 0.0, open_low=True),
-            decay=decay or None,
+            decay=decay,
             batch=batch,
             epochs=epochs or settings.count(name, "max_epochs", self.max_epochs),
             patience=settings.count(name, "n_iter_no_change", self.n_iter_no_change),

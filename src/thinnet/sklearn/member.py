@@ -17,7 +17,7 @@ from thinnet.rng import DropoutRNG, Site
 from thinnet.sklearn.rates import Rates, input_site
 from thinnet.sklearn.rows import Rows, blocks, inputs
 from thinnet.study.design.configuration import INPUT
-from thinnet.study.training.epoch import Adam, train_epoch
+from thinnet.study.training.epoch import adam, train_epoch
 from thinnet.study.training.perceptron import perceptron
 
 Loss = Callable[..., Tensor]
@@ -49,7 +49,7 @@ class Recipe:
         kind: the method at the hidden sites.
         groups: for thinned execution: the groups of a batch; 0 without.
         learning_rate: of Adam.
-        decay: the weight decay of AdamW; None for Adam.
+        decay: the weight decay of AdamW; 0 is Adam.
         batch: the batch size.
         epochs: passes over the rows.
         patience: the epochs without a lower validation loss after which training stops.
@@ -65,7 +65,7 @@ class Recipe:
     kind: type[Site]
     groups: int
     learning_rate: float
-    decay: float | None
+    decay: float
     batch: int
     epochs: int
     patience: int
@@ -88,7 +88,7 @@ class Member:
             hidden, rates = recipe.hidden, recipe.rates.hidden
             network = perceptron(features, hidden, recipe.outputs, rates, recipe.rates.input > 0, recipe.kind)
         self.network = _initialised(network.to_empty(device="cpu"), seeds.weights).eval()
-        self.optimizer = Adam(self.network.parameters(), recipe.learning_rate, recipe.decay)
+        self.optimizer = adam(self.network, recipe.learning_rate, recipe.decay)
         self.seeds, self.step, self.epoch = seeds, 0, 0
         self.losses: list[float] = []
         self.validation_losses: list[float] = []
@@ -142,7 +142,7 @@ class Member:
             self.network.get_submodule(f"hidden{number}").p = rate  # type: ignore[assignment]
         if recipe.rates.input:
             input_site(self.network).p = recipe.rates.input
-        self.optimizer.set(recipe.learning_rate, recipe.decay)
+        self.optimizer.param_groups[0] |= {"lr": recipe.learning_rate, "weight_decay": recipe.decay}
 
     def _batches(self, recipe: Recipe, rows: int) -> Callable[[], list[Tensor]]:
         def batches() -> list[Tensor]:
@@ -189,7 +189,8 @@ class Member:
 
     def _move(self, device: str) -> None:
         self.network.to(device)
-        self.optimizer.move()
+        for state in self.optimizer.state.values():
+            state |= {name: value.to(device) for name, value in state.items() if isinstance(value, Tensor)}
 
     def outputs(self, x: Any, hidden: bool = False) -> Tensor:
         """Return the outputs of a single pass without dropout, or the last hidden layer, in the dtype of the inputs.

@@ -89,11 +89,11 @@ class Launch:
                 _fits[key] = place
                 return
 
-    def grid(self, kernel: str, rows: int) -> tuple[int, int]:
-        """Returns the programs: one for each block of queries and each head, or for 32 keys and each head of keys."""
+    def grid(self, kernel: str, rows: int) -> tuple[int, int, int]:
+        """Returns the programs: one for each block of queries and each head of a sample, or for 32 keys and each of their heads."""
         if kernel == "keys_kernel":
-            return 4 * (triton.cdiv(self.keys, 128) + 1), self.samples * self.k.shape[1]
-        return triton.cdiv(self.rows, rows), self.samples * self.heads
+            return 4 * (triton.cdiv(self.keys, 128) + 1), self.k.shape[1], self.samples
+        return triton.cdiv(self.rows, rows), self.heads, self.samples
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:

@@ -44,7 +44,7 @@ def queries_kernel(
     VALUES: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a block of queries of one head, and of its logits if asked for."""
-    b, h = tl.program_id(1) // H, tl.program_id(1) % H
+    b, h = tl.program_id(2), tl.program_id(1)
     begin, T, key_begin, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )
@@ -95,8 +95,7 @@ def keys_kernel(
     VALUES: tl.constexpr,
 ):  # fmt: skip
     """The gradients of 32 keys and values of one head, over all queries of the heads that it serves."""
-    key_heads = H // GROUP
-    b, kv = tl.program_id(1) // key_heads, tl.program_id(1) % key_heads
+    b, kv = tl.program_id(2), tl.program_id(1)
     begin, T, key_begin, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )

@@ -28,7 +28,7 @@ def whole_kernel(
     MASK: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
     """Notes the queries that would lose every key that they may attend to; these lose none."""
-    b, h = tl.program_id(1) // H, tl.program_id(1) % H
+    b, h = tl.program_id(2), tl.program_id(1)
     begin, T, _, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )
@@ -60,7 +60,7 @@ def forward_kernel(
     VALUES: tl.constexpr,
 ):  # fmt: skip
     """A block of queries of one head."""
-    b, h = tl.program_id(1) // H, tl.program_id(1) % H
+    b, h = tl.program_id(2), tl.program_id(1)
     begin, T, key_begin, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )

@@ -59,8 +59,10 @@ def normal(word):
     bits = t.to(tl.int32, bitcast=True)
     exponent = (bits - 0x3F2AAAAB) >> 23
     f = (bits - (exponent << 23)).to(tl.float32, bitcast=True) - 1.0
-    w = exponent.to(tl.float32) * -0.6931472 + polynomial(LOG, 6, f) * f
-    z = tl.where(w < 7.0, polynomial(CENTRAL, 8, w - 3.5), polynomial(TAIL, 8, w - 14.0)) * (1.0 - twice)
+    w = exponent.to(tl.float32) * -0.6931472 + polynomial(LOG, 6, f) * f  # pyright: ignore[reportArgumentType]
+    central = polynomial(CENTRAL, 8, w - 3.5)  # pyright: ignore[reportArgumentType]
+    tail = polynomial(TAIL, 8, w - 14.0)  # pyright: ignore[reportArgumentType]
+    z = tl.where(w < 7.0, central, tail) * (1.0 - twice)
     return tl.where((word & 1) == 1, 0.0 - z, z)
 
 

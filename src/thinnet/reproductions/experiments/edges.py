@@ -12,7 +12,7 @@ from thinnet.reproductions.claim import Claim, Part
 from thinnet.reproductions.networks import built, set_learning_rate, wrong
 from thinnet.reproductions.pictures import Pictures
 from thinnet.rng import DropoutRNG
-from thinnet.study.training.epoch import Adam
+from thinnet.study.training.epoch import adam
 
 DEEP = "test error with 8 layers, DropEdge minus none, points"
 NODES, LABELS, WIDTH, LAYERS, RATE, STEPS = 1000, 100, 64, 8, 0.5, 400
@@ -47,7 +47,7 @@ def measure(seed: int, pictures: Pictures) -> dict[str, float]:
 
 def _error(x: Tensor, y: Tensor, pairs: Tensor, rate: float, seed: int) -> float:
     model = built(seed, lambda: Network(x.shape[1], int(y.max()) + 1, rate))
-    optimizer, rng = Adam(model.parameters(), LEARNING_RATE), DropoutRNG(seed).bind(model)
+    optimizer, rng = adam(model, LEARNING_RATE), DropoutRNG(seed).bind(model)
     for step in range(STEPS):
         rng.at(step)
         set_learning_rate(optimizer, LEARNING_RATE * (1 - step / STEPS))

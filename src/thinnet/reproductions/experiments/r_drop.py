@@ -10,7 +10,7 @@ from thinnet.reproductions.claim import Claim, Part
 from thinnet.reproductions.networks import built, classifier, error, trained
 from thinnet.reproductions.pictures import Pictures
 from thinnet.rng import DropoutRNG
-from thinnet.study.training.epoch import Adam
+from thinnet.study.training.epoch import adam
 
 ERROR = "test error, R-Drop minus dropout, points"
 ALIKE = "divergence between two passes on test pictures, R-Drop divided by dropout"
@@ -22,7 +22,7 @@ def measure(seed: int, pictures: Pictures) -> dict[str, float]:
     data = pictures.split(seed, 900).flat()
     network = classifier(data, (256, 256), lambda: Dropout(0.5))
     plain, alike = trained(network, data.x, data.y, seed, NUMBER), built(seed, network)
-    shuffle, optimizer, rng = torch.Generator().manual_seed(seed), Adam(alike.parameters(), 1e-3), DropoutRNG(seed).bind(alike)
+    shuffle, optimizer, rng = torch.Generator().manual_seed(seed), adam(alike, 1e-3), DropoutRNG(seed).bind(alike)
     step = 0
     for _ in range(NUMBER):
         for rows in torch.randperm(len(data.x), generator=shuffle).split(64):

@@ -201,7 +201,7 @@ class Encoder:
                 advice = f"The study used {', '.join(names[:20])}{', ...' if len(names) > 20 else '.'}"
                 raise StudyError(WHERE, "the rows must have the columns of the study", f"none named {name!r}", advice)
         if self.pixels:
-            return self.inputs(frame[list(names)])
+            return self.inputs(frame.loc[:, list(names)])
         return self.inputs(pd.DataFrame({each.name: read_as(frame[each.name], each.kind, each.form) for each in self.columns}))
 
     def decode(self, outputs: Any) -> "pd.DataFrame | pd.Series":

@@ -5,8 +5,7 @@ A step of a small network takes less time than the Python around it, so there is
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import compress
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ class Inputs(Protocol):
 
 def train_epoch(
     model: nn.Module,
-    optimizer: Any,
+    optimizer: torch.optim.Optimizer,
     rng: DropoutRNG | None,
     x: Inputs,
     batches: Iterable[Tensor],
@@ -35,7 +34,7 @@ def train_epoch(
 
     Args:
         model: in training mode.
-        optimizer: one of PyTorch, or `Adam`.
+        optimizer: of its parameters.
         rng: bound to the model; None for a model without dropout.
         x: the inputs of all rows.
         batches: the rows of each step, on the device of the model.
@@ -55,54 +54,6 @@ def train_epoch(
         yield value.detach()
 
 
-class Adam:
-    """Adam, or AdamW, as one call of PyTorch's fused kernel a step: the numbers of `torch.optim` with `fused=True`.
-
-    `torch.optim` makes the same call, but takes three times as long for a small network.
-
-    Args:
-        weights: a step leaves those without a gradient alone.
-        learning_rate: the step size.
-        decay: the weight decay of AdamW; None for Adam.
-    """
-
-    def __init__(self, weights: Iterable[nn.Parameter], learning_rate: float, decay: float | None = None) -> None:
-        self.weights = list(weights)
-        self.first, self.second = ([torch.zeros_like(weight) for weight in self.weights] for _ in range(2))
-        self.steps = [torch.zeros((), device=weight.device) for weight in self.weights]
-        self.set(learning_rate, decay)
-
-    def set(self, learning_rate: float, decay: float | None = None) -> None:
-        """Change the step size and the weight decay."""
-        self.decoupled = decay is not None
-        self.options = {"lr": learning_rate, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": decay or 0.0}
-
-    @property
-    def param_groups(self) -> list[dict[str, Any]]:
-        """The weights, under the name that gradient scalers look for."""
-        return [{"params": self.weights}]
-
-    def zero_grad(self) -> None:
-        """Remove the gradients."""
-        for weight in self.weights:
-            weight.grad = None
-
-    @torch.no_grad()
-    def step(self) -> None:
-        """Update the weights by their gradients."""
-        lists = [self.weights, [weight.grad for weight in self.weights], self.first, self.second, self.steps]
-        if any(gradient is None for gradient in lists[1]):
-            has = [gradient is not None for gradient in lists[1]]
-            lists = [[*compress(values, has)] for values in lists]
-        *tensors, steps = lists
-        if not steps:
-            return
-        kernels: Any = torch  # which declares no types for these
-        kernels._foreach_add_(steps, 1)
-        kernel = kernels._fused_adamw_ if self.decoupled else kernels._fused_adam_
-        kernel(*tensors, [], steps, **self.options, amsgrad=False, maximize=False)
-
-    def move(self) -> None:
-        """Move the averages to the devices of their weights."""
-        for values in (self.first, self.second, self.steps):
-            values[:] = [value.to(weight.device) for value, weight in zip(values, self.weights, strict=True)]
+def adam(model: nn.Module, learning_rate: float, decay: float = 0.0) -> torch.optim.Optimizer:
+    """Return AdamW in one fused operation; without weight decay it is Adam."""
+    return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=decay, fused=True)

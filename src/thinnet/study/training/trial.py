@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from thinnet.study.data.dataset import EVALUATION_ROWS, Dataset, Split
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import WEIGHT_DECAY, Configuration, TrialKey
 from thinnet.study.design.plan import Plan, StudyError
-from thinnet.study.training.epoch import Adam, train_epoch
+from thinnet.study.training.epoch import adam, train_epoch
 from thinnet.study.training.network import schedules_of, seeded_network, thinned
 from thinnet.study.training.ranks import current, joined
 from thinnet.study.training.rivals import Rival
@@ -179,14 +179,14 @@ def _backward(fabric: Fabric, network: nn.Module, loss: Tensor) -> None:
         ranks.sum_gradients(network)
 
 
-def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> Any:
+def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
     """Return the optimiser of the user or of a rival, or Adam; AdamW where weight decay is compared with dropout."""
     if isinstance(network, Rival):
         return network.optimizer()
     decay = configuration.rate if configuration.method == WEIGHT_DECAY else None
     if data.file is not None:
         return data.file.optimizer(network.parameters(), plan.learning_rate, decay)
-    return Adam(network.parameters(), plan.learning_rate, decay)
+    return adam(network, plan.learning_rate, decay or 0.0)
 
 
 def seeds_of(plan: Plan, seed: int) -> Seeds:
