@@ -209,7 +209,7 @@ def _beside_rivals(task: str, x: np.ndarray, y: np.ndarray, quick: bool) -> tupl
     errors, seconds = {name: np.empty(len(y)) for name in makers}, dict.fromkeys(makers, 0.0)
     for train, test in KFold(RIVAL_FOLDS, shuffle=True, random_state=0).split(x):
         scaler = StandardScaler().fit(x[train])
-        before, after = (np.float32(scaler.transform(x[rows])) for rows in (train, test))
+        before, after = (np.asarray(scaler.transform(x[rows]), np.float32) for rows in (train, test))
         for name, make in makers.items():
             started = time.perf_counter()
             model = make().fit(before, y[train])
