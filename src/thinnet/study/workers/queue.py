@@ -107,11 +107,12 @@ class Queue:
             if time.monotonic() - since > GRACE and self._end(trial, TrialState.FAIL):
                 self._add(running[trial])
 
-    def take(self, seconds: float) -> "Batch":
+    def take(self, seconds: float, largest: int | None = None) -> "Batch":
         """Claim trials for one worker.
 
         Args:
             seconds: what a trial has taken so far.
+            largest: how many at most; None for what the time to look asks for.
 
         Returns: a batch, in which the time to look into the queue is small. It is empty if no trial waits.
         """
@@ -119,7 +120,7 @@ class Queue:
         rows = self._rows(TrialState.WAITING, TrialState.RUNNING)
         waiting = [row for row in rows if row.state == TrialState.WAITING]
         running = len(rows) - len(waiting)
-        size = batch_size(time.perf_counter() - began, seconds, len(waiting), running)
+        size = largest or batch_size(time.perf_counter() - began, seconds, len(waiting), running)
         wide = 2 * running * size + 1  # in order where no other worker runs; or all would try the first trial
         claimed: dict[TrialKey, int] = {}
         at = random.randrange(min(wide, len(waiting) or 1))

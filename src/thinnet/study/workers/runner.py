@@ -66,7 +66,7 @@ def _arriving(
     expired, worker = time.monotonic(), Worker(store, data, plan, lambda key, epochs: watch({key: epochs}))
     while wanted:
         if workers is None:
-            arrived = worker.batch()
+            arrived = worker.batch(1)
         else:
             workers.check()
             watch({key: epochs for key, epochs in workers.running().items() if key in wanted})

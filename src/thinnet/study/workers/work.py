@@ -27,10 +27,10 @@ class Worker:
         self.store, self.data, self.plan, self.watch = store, data, plan, watch
         self._seconds = math.inf
 
-    def batch(self) -> list[Trial]:
+    def batch(self, largest: int | None = None) -> list[Trial]:
         """Train a batch of the queue and record it; return its trials, none if the queue is empty."""
         trials: list[Trial] = []
-        with self.store.queue.take(self._seconds) as batch:
+        with self.store.queue.take(self._seconds, largest) as batch:
             began = time.perf_counter()
             try:
                 for key in batch.keys:
