@@ -151,7 +151,7 @@ class VariationalDropout(Penalised):
     Avoid when: weights must be pruned: rates end at 0.5, so use SparseVariationalDropout; or thinnet.penalty is not in the
         loss: then the noise vanishes.
     Start with: p = 0.2, one rate per unit.
-    Cost: about three times the cost of dropout on a CPU. Elsewhere two numbers per element are stored for backward.
+    Cost: four to six times the cost of dropout on a CPU. Elsewhere two numbers per element are stored for backward.
     Other implementations: no maintained library. Others clamp log alpha, which then never decreases again; here it can.
 
     Args:
