@@ -62,6 +62,20 @@ def test_patch_dropout_compiles_and_another_rate_is_another_shape(return_indices
     torch.testing.assert_close(compiled(x), model(x))
 
 
+def test_patch_dropout_compiles_for_any_number_of_patches() -> None:
+    model = PatchDropout(0.3, return_indices=True)
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=True)
+    for shape in ((4, 11, 3), (5, 14, 3)):  # 7 of 10, 9 of 13
+        x, outcomes = torch.randn(shape), []
+        for layer in (compiled, model):
+            torch.manual_seed(1)
+            leaf = x.clone().requires_grad_()
+            y, places = layer(leaf)
+            outcomes.append([y, places, *torch.autograd.grad(y.square().sum(), leaf)])
+        for one, other in zip(*outcomes, strict=True):
+            torch.testing.assert_close(one, other)
+
+
 def test_patch_dropout_refuses_bad_arguments() -> None:
     with pytest.raises(ValueError, match=r"^PatchDropout: prefix must be an integer from 0 up; got -1"):
         PatchDropout(0.5, -1)

@@ -92,23 +92,16 @@ def sum_of_squares(run: Callable[[Tensor, Tensor], Tensor], x: Tensor, weights: 
         return run(x.to(wide(x)).square(), weights.to(wide(x)))
 
 
-def part_of(count: int, share: float) -> Fraction:
-    """Returns `share` of a count as an exact number, so that it can be rounded to a whole one.
+def part_of(count: int, share: float, nearest: bool = False) -> int:
+    """Returns `share` of a count, rounded down to a whole number, or to the nearest one, halves up.
 
     A share stands for the nearest fraction with a denominator of at most 100 000: 0.29 of 100 is 29, and not the
-    28.999999999999996 of floating point.
+    28.999999999999996 of floating point. The count may be a symbol of the compiler.
 
-    >>> int(part_of(100, 0.29)), int(part_of(3, 2 / 3)), part_of(5, 0.7)
-    (29, 2, Fraction(7, 2))
+    >>> part_of(100, 0.29), part_of(3, 2 / 3), part_of(5, 0.7), part_of(5, 0.7, nearest=True)
+    (29, 2, 3, 4)
     """
+    ratio = Fraction(share).limit_denominator(100_000)
+    numerator, denominator = ratio.numerator, ratio.denominator
     whole = int(count) if isinstance(count, Tensor) else count  # torch.jit.trace makes tensors of sizes
-    return whole * Fraction(share).limit_denominator(100_000)
-
-
-def nearest(number: Fraction) -> int:
-    """Returns the nearest whole number, halves up.
-
-    >>> nearest(Fraction(7, 2)), nearest(Fraction(10, 3))
-    (4, 3)
-    """
-    return int(number + Fraction(1, 2))
+    return (2 * whole * numerator + denominator) // (2 * denominator) if nearest else whole * numerator // denominator

@@ -49,7 +49,7 @@ def _drop(
     if exact is None:
         kept, scale = key.mask((units,)), key.scale
     else:
-        keep = int(part_of(units, exact))
+        keep = part_of(units, exact)
         kept, scale = key.uniform((units,)).argsort(stable=True).argsort() < keep, units / max(1, keep)
     mask = kept if which is None else kept[which]
     weight = None if weight is None else weight[mask]

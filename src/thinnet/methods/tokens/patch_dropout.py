@@ -5,9 +5,11 @@ from torch import Tensor
 
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method, Use
-from thinnet.methods.numbers import nearest, part_of
+from thinnet.methods.numbers import part_of
 from thinnet.methods.pictures import TILE, tiles, untiled
 from thinnet.ops import check_input
+from thinnet.ops.kept import smallest
+from thinnet.ops.take import take
 from thinnet.rng import NoiseKey, Site, rates
 
 
@@ -17,7 +19,7 @@ def kept_patches(patches: int, p: float) -> int:
     >>> kept_patches(196, 0.5), kept_patches(10, 0.3), kept_patches(4, 0.99), kept_patches(10, 0.15)
     (98, 7, 1, 9)
     """
-    return min(patches, max(1, nearest(part_of(patches, 1 - p))))
+    return min(patches, max(1, part_of(patches, 1 - p, nearest=True)))
 
 
 def definition(x: Tensor, u: Tensor, p: float, prefix: int = 1, ordered: bool = True) -> Tensor:
@@ -48,10 +50,14 @@ def keep(key: NoiseKey | None, x: Tensor, p: float, prefix: int, ordered: bool, 
     kept = kept_patches(tokens - prefix, p)
     if key is None or kept == tokens - prefix:
         return x, everything
-    order = key.uniform((samples, tokens - prefix)).argsort(dim=1, stable=True)[:, :kept] + prefix
-    places = torch.cat((everything[:, :prefix], order.sort(dim=1).values if ordered else order), dim=1)
-    rows = places + tokens * torch.arange(samples, device=x.device)[:, None]  # whole rows are faster to pick than numbers
-    return x.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape), places
+    noise = key.uniform((samples, tokens - prefix))
+    if ordered:
+        chosen, _ = smallest(torch.nn.functional.pad(noise, (0, 1)), kept, kept, 0.0)
+    else:
+        chosen = noise.argsort(dim=1, stable=True)[:, :kept]
+    places = torch.cat((everything[:, :prefix], chosen + prefix), dim=1)
+    rows = places + tokens * torch.arange(samples, device=x.device)[:, None]
+    return take(x.flatten(0, 1), rows.reshape(1, -1), None).view(*places.shape, x.shape[2]), places
 
 
 def checked(function: str, prefix: object) -> int:

@@ -26,7 +26,7 @@ def candidates(weight: Tensor, targeted: float = 0.5, per: Per = "weight") -> Te
     """
     rows = weight.detach().flatten(1)
     size = rows.abs() if per == "weight" else torch.linalg.vector_norm(rows, dim=1)[None]
-    weakest = size.sort(dim=1, stable=True).indices[:, : int(part_of(size.shape[1], targeted))]
+    weakest = size.sort(dim=1, stable=True).indices[:, : part_of(size.shape[1], targeted)]
     chosen = torch.zeros_like(size, dtype=torch.bool).scatter(1, weakest, True)
     return chosen.reshape(weight.shape if per == "weight" else (-1, *[1] * (weight.ndim - 1)))
 
