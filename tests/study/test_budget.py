@@ -56,6 +56,17 @@ def test_time_is_positive_and_a_wide_limit_takes_nothing(data, tmp_path: Path):
     assert limits_in_words(SMALL, SMALL, data) == ""
 
 
+def test_rows_that_are_asked_for_are_no_limit_and_a_budget_only_lowers_them(data, tmp_path: Path):
+    asked = replace(SMALL, rows=1200)
+    assert within(1e9, data, asked, 3, 1, tmp_path) == asked
+    assert limits_in_words(asked, asked, data) == ""
+    short = within(1e-9, data, asked, 3, 2, tmp_path)
+    assert short.rows == budget.FEWEST_ROWS
+    assert "1,000 of 1,200 rows" in limits_in_words(short, asked, data)
+    few = replace(SMALL, rows=200)
+    assert within(1e-9, data, few, 3, 2, tmp_path).rows == 200
+
+
 def test_limit_is_decided_once_for_a_folder(study: Callable, tmp_path: Path):
     first = study("--budget", "0.01s", "--epochs", 30, "--json", "--out", tmp_path / "out").result()
     assert first["plan"]["epochs"] == 10

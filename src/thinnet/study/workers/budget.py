@@ -62,7 +62,7 @@ def fitted(plan: Plan, rows: int, allowed: float) -> Plan:
     wanted = max(math.floor(rows * math.sqrt(share)), min(rows, FEW_ROWS))
     epochs = min(max(math.floor(allowed / wanted), min(plan.epochs, FEWEST_EPOCHS)), plan.epochs)
     kept = min(max(math.floor(allowed / epochs), min(rows, FEWEST_ROWS)), wanted)
-    return replace(plan, epochs=epochs, rows=None if kept == rows else kept)
+    return replace(plan, epochs=epochs, rows=plan.rows if kept == rows else kept)
 
 
 def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folder: Path) -> Plan:
@@ -78,10 +78,12 @@ def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folde
     """
     begun = begun_with(folder)
     if begun is not None:
-        return replace(plan, epochs=min(plan.epochs, begun[0]), rows=begun[1])
+        rows = min((each for each in (plan.rows, begun[1]) if each), default=None)
+        return replace(plan, epochs=min(plan.epochs, begun[0]), rows=rows)
     beginning = time.process_time() if jobs > 1 else 0.0  # every worker imports what this process has imported
     allowed = SHARE * max(limit - beginning, limit / 10) * max(jobs, 1) / trials_in_all(plan, seeds)
-    return fitted(plan, len(data.development), allowed / seconds_per_row(data, plan))
+    rows = min(plan.rows or len(data.development), len(data.development))
+    return fitted(plan, rows, allowed / seconds_per_row(data, plan))
 
 
 def begun_with(folder: Path) -> tuple[int, int | None] | None:
@@ -100,8 +102,11 @@ def begun_with(folder: Path) -> tuple[int, int | None] | None:
 
 def limits_in_words(plan: Plan, asked: Plan, data: Dataset) -> str:
     """Return a sentence on what a time limit took away; empty if nothing."""
+    total = len(data.development)
     epochs = f"{plan.epochs} of {asked.epochs} epochs" if plan.epochs < asked.epochs else ""
-    rows = f"{plan.rows:,} of {len(data.development):,} rows for training and validation" if plan.rows else ""
+    rows = ""
+    if plan.rows != asked.rows:
+        rows = f"{plan.rows:,} of {min(asked.rows or total, total):,} rows for training and validation"
     if not epochs and not rows:
         return ""
     taken = " and ".join(part for part in (epochs, rows) if part)
