@@ -36,7 +36,7 @@ from benchmarks.measure import write
 from thinnet.sklearn import DropoutClassifier, DropoutRegressor
 from thinnet.study.evidence.statistics import crossed_interval
 
-BATCH, ROUNDS, SEEDS, FOLDS, RIVAL_FOLDS = 200, 3, 2, 4, 3
+BATCH, ROUNDS, SEEDS, FOLDS, RIVAL_FOLDS = 200, 9, 2, 4, 3
 PAUSE = 0.3
 """Seconds before each timed fit: the threads of the library before it keep the cores busy for a while."""
 

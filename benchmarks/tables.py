@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks import scale, thin_tables, workers_model
+from benchmarks import scale, sklearn_tables, thin_tables, workers_model
 from benchmarks.markdown import load, table, times
 from benchmarks.measure import RESULTS
 
@@ -269,6 +269,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "scale_models": scale.models,
     "workers": workers_model.measured,
     "workers_forecast": workers_model.forecast,
+    "sklearn_times": sklearn_tables.fit_times,
+    "sklearn_quality": sklearn_tables.quality,
+    "sklearn_rivals": sklearn_tables.rivals,
     "thin": thin_tables.thin,
     "thin_short": thin_tables.short,
     "thin_groups": thin_tables.thin_groups,
