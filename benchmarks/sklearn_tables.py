@@ -40,5 +40,5 @@ def rivals() -> str:
 
 
 def _interval(ends: list[Any]) -> str:
-    mean, low, high = (f"{end:+.3f}".replace("-", "−") for end in ends)
+    mean, low, high = (f"{end:+.3f}".replace("-", "\N{MINUS SIGN}") for end in ends)
     return f"{mean} ({low} to {high})"

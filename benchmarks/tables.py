@@ -36,12 +36,12 @@ def attention() -> str:
     """Returns the ratios of attention with dropout, and of a GPT's step, to PyTorch without dropout."""
     rows, floor = load("attention")["rows"], "PyTorch, p = 0"
     names = [name for name in rows[0]["milliseconds"] if name != floor]
-    body = [
-        [row["name"], f"{row['milliseconds'][floor]:.1f} ms"]
-        + [times(row["milliseconds"].get(name), row["milliseconds"][floor]) for name in names]
-        for row in rows
-    ]
-    return table(["forward + backward", floor, *names], body)
+    body = []
+    for row in rows:
+        found, narrow = row["milliseconds"], row.get("milliseconds, AVX2")
+        ratios = [times(found.get(name), found[floor]) for name in names]
+        body.append([row["name"], f"{found[floor]:.1f} ms", *ratios, times(narrow["thinnet"], narrow[floor]) if narrow else ""])
+    return table(["forward + backward", floor, *names, "thinnet, both with AVX2"], body)
 
 
 def attention_memory() -> str:
