@@ -22,6 +22,13 @@ def text(path: Path, content: str | bytes, name: str = "t.csv") -> Path:
     return file
 
 
+def inside(path: Path, name: str) -> Path:
+    file = path / "data" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("x")
+    return path / "data"
+
+
 def arrays(path: Path, **parts: np.ndarray) -> Path:
     np.savez(path / "t.npz", **parts)
     return path / "t.npz"
@@ -38,6 +45,8 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "weights of a table": (lambda p: [table(p), "--target", "y", "--weights", p], "with a folder of texts by class, or with"),
     "weights that are no folder": (lambda p: ["finetune", "--weights", p / "no"], "must be a folder on this machine"),
     "folder without weights": (lambda p: ["finetune", "--weights", p], "must hold config.json and weights of a transformer"),
+    "weights of pictures": (lambda p: [inside(p, "cat/1.png"), "--weights", p], "with a folder of texts by class, or with"),
+    "classes of other files": (lambda p: [inside(p, "c/a.c")], "Convert 'c/a.c' and the others to .txt or to pictures."),
     "unknown format": (lambda p: [text(p, "x", "t.xlsx")], "FILE must end in"),
     "empty file": (lambda p: [text(p, ""), "--target", "y"], "FILE must hold a header and rows"),
     "header alone": (lambda p: [text(p, "x,y\n"), "--target", "y"], "FILE must hold rows and a feature"),

@@ -259,7 +259,8 @@ def test_a_folder_is_studied(make: Callable[[Path], Path], tmp_path: Path, study
     outcome = study(path, "--rates", "0.3", "--epochs", "2", "--seeds", "1", "--json", "--out", tmp_path / "out")
     found = json.loads(outcome.out)
     assert outcome.code == 0
-    assert found["data"]["name"] == "data"
+    assert (found["data"]["name"], found["data"]["target"]) == ("data", "class")
+    assert found["data"]["notes"][0] in outcome.err  # nobody should have to open the report to see how the files were read
     assert "pictures of 8 x 6 pixels" in found["data"]["notes"][0] or "texts, as words" in found["data"]["notes"][0]
     assert found["configurations"][1]["best"]["validation_loss"] < 2
     code = found["recommended"]["code"]

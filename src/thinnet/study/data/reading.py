@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from thinnet.study.data.sources.arrays import Arrays
     from thinnet.study.data.user_file import UserFile
 
-FINETUNE = "finetune"
+FINETUNE, ENCODER = "finetune", "encoder"
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,7 @@ def open_problem(
         return _frame(file, target, kinds or {}, task)
     name = DIGITS if file is None and target is None else str(file)
     if weights is not None and name != FINETUNE and not (file is not None and file.is_dir()):
-        rule = f"the option must come with a folder of texts by class, or with {FINETUNE}"
-        raise StudyError("--weights", rule, repr(name), "Leave it out.")
+        raise _no_texts(name)
     if name in PROBLEMS or file_of(name) is not None:
         _refuse(target, kinds, None, name)
         return _named(name, task, weights)
@@ -99,12 +98,19 @@ def open_problem(
         if source := recognise(file, target):
             _refuse(target, kinds, task if task == "regression" else None, name)
             if weights is not None:
+                if source.network != ENCODER:
+                    raise _no_texts(name)
                 return _fine_tuned(file, weights)
             return _by_path(partial(source.read, file), source.network, file.name)
     from thinnet.study.data.tables import read_table
 
     table = read_table(file, target, kinds)
     return Opened(dict, partial(_prepared, table, task))
+
+
+def _no_texts(name: str) -> StudyError:
+    rule = f"the option must come with a folder of texts by class, or with {FINETUNE}"
+    return StudyError("--weights", rule, repr(name), "Leave it out.")
 
 
 def _frame(frame: "pd.DataFrame", target: str | None, kinds: Mapping[str, str], task: str | None) -> Opened:

@@ -64,7 +64,7 @@ def load_arrays(arrays: Arrays, file: UserFile, name: str, seed: int) -> Dataset
     """Return the dataset of samples by path, for a built-in network."""
     sets = arrays.development if arrays.test is None else (arrays.development, arrays.test)
     data = _dataset(file, name, Classification(arrays.classes), _given(file, sets, seed))
-    return replace(data, notes=(*arrays.notes, *data.notes), warnings=arrays.warnings)
+    return replace(data, target=arrays.target, notes=(*arrays.notes, *data.notes), warnings=arrays.warnings)
 
 
 def _dataset(file: UserFile, name: str, task: Task, given: Given) -> Dataset:

@@ -113,7 +113,7 @@ def _sentences(reason: str, results: Results, data: Dataset) -> list[str]:
     if reason == "alone":
         sentences.append("Name rates above 0, such as --rates 0.2,0.5.")
     if reason == "few":
-        sentences.append(f"Run the same command again with --seeds {FEWEST_PAIRS} or more, or a longer --budget.")
+        sentences.append(f"Run the same command again with --seeds {FEWEST_PAIRS} or more; a --budget has to be longer.")
     return sentences
 
 
@@ -167,7 +167,7 @@ def _overfitting(results: Results, task: Task) -> str:
     validation, train = curves["validation_loss"][0], curves["train_loss"][0]
     best = int(validation.argmin())
     start = f"Without dropout the validation {task.loss_name}"
-    end = f"while the training {task.loss_name} {'falls to' if train[-1] < train[0] else 'ends at'} {train[-1]:.2g}"
+    end = f"while the training {task.loss_name} {'falls to' if train[-1] < train[0] else 'ends at'} {train[-1]:.3g}"
     if validation[-1] <= TURN * validation[best]:
         stays = f"ends at {validation[-1]:.3g}, close to its lowest value, {validation[best]:.3g}"
         return f"{start} {stays}, {end}: it does not turn up in {counted(len(validation), 'epoch')}."

@@ -14,6 +14,7 @@ from thinnet.study.data.columns import columns_table
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import BASELINE, TrialKey
+from thinnet.study.design.problems import PROBLEMS
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
@@ -54,9 +55,11 @@ def training(console: Console, finished: int, total: int, epochs: int) -> Iterat
 
 
 def print_data(console: Console, data: Dataset) -> None:
-    """Print how every column was read, and what makes the result of little use."""
+    """Print how the data were read, and what makes the result of little use."""
     if data.columns:
         console.print(columns_table(data.columns), "")
+    for note in () if data.name in PROBLEMS else data.notes:
+        console.print(note, soft_wrap=True)
     for warning in data.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)
 

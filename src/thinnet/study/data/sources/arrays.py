@@ -22,6 +22,7 @@ class Arrays(NamedTuple):
         arguments: of `model()` of the network.
         notes: sentences on how the samples were read.
         warnings: sentences, each with a number, on what was left out.
+        target: what the network predicts.
     """
 
     development: Pair
@@ -30,6 +31,7 @@ class Arrays(NamedTuple):
     arguments: tuple[int | str, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    target: str = "class"
 
 
 def check_classes(path: Path, targets: np.ndarray, classes: Sequence[str]) -> None:

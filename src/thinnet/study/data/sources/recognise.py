@@ -56,7 +56,13 @@ def _folder(path: Path) -> Source:
     if any(files_below(each, texts.SUFFIXES) for each in inside) or len(texts.lines_of(path)) > 1:
         return TEXTS
     names = sorted(each.name for each in path.iterdir() if not each.name.startswith("."))
-    loose = files_below(path, (*pictures.SUFFIXES, *texts.SUFFIXES))
-    advice = "Put the files into a folder for each class." if loose else "Name a file in it."
     got = f"{str(path)!r}, which holds {', '.join(map(repr, names[:4]))}" if names else f"the empty folder {str(path)!r}"
-    raise StudyError(COMMAND, f"a folder must hold {HOLDS}", got, advice if names else "Check the path.")
+    raise StudyError(COMMAND, f"a folder must hold {HOLDS}", got, _next_step(path, inside) if names else "Check the path.")
+
+
+def _next_step(path: Path, inside: list[Path]) -> str:
+    if files_below(path, (*pictures.SUFFIXES, *texts.SUFFIXES)):
+        return "Put the files into a folder for each class."
+    if other := next((each for part in inside for each in sorted(part.iterdir()) if each.is_file()), None):
+        return f"Convert {str(other.relative_to(path))!r} and the others to .txt or to pictures."
+    return "Name a file in it."

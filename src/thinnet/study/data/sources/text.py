@@ -36,7 +36,7 @@ def read(path: Path) -> Arrays:
         f"{count - kept:,} sequences are the test set. For a table, name its --target."
     )
     classes = tuple(map(str, range(BYTES)))
-    return Arrays(_sequences(raw, 0, kept), _sequences(raw, kept, count), classes, (BYTES, LENGTH), (note,))
+    return Arrays(_sequences(raw, 0, kept), _sequences(raw, kept, count), classes, (BYTES, LENGTH), (note,), target="next byte")
 
 
 def _sequences(raw: np.ndarray, first: int, last: int) -> Pair:
