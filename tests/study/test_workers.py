@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sql
 from optuna.exceptions import StorageInternalError
+from optuna.trial import TrialState
 from postgres import BINARIES, Proxy, postgres
 from processes import environment
 from rich.console import Console
@@ -33,20 +34,22 @@ from thinnet.study.training.trial import Trial
 from thinnet.study.workers import sqlite
 from thinnet.study.workers.elsewhere import slurm_script
 from thinnet.study.workers.problem import problem_of
-from thinnet.study.workers.queue import GRACE, SHARE, batch_size
+from thinnet.study.workers.queue import GRACE, MOST_DEATHS, SHARE, batch_size
 from thinnet.study.workers.serve import serve, statuses
 from thinnet.study.workers.sqlite import on_local_disk
 from thinnet.study.workers.store import DATABASE, Store
 from thinnet.study.workers.work import Worker
 
 QUICK = ("wine", "--rates", "0.2,0.5", "--seeds", "4", "--epochs", "20", "--hidden", "16")
-PATIENCE = 300.0
+PATIENCE = 120.0
 LOCAL = {"data": "digest", "places": ["all"]}
 needs_postgres = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server is installed")
 
 
-def command(*arguments: object, prefix: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-    line = [*prefix, sys.executable, "-m", "thinnet", "study", *map(str, arguments)]
+def command(
+    *arguments: object, prefix: tuple[str, ...] = (), python: tuple[str, ...] = ("-m", "thinnet")
+) -> subprocess.Popen[str]:
+    line = [*prefix, sys.executable, *python, "study", *map(str, arguments)]
     return subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
 
 
@@ -109,6 +112,73 @@ def test_workers_that_die_lose_the_network_or_have_a_wrong_clock(server: int, al
     final = state(url)
     assert (final["trials"], final["of"], final["done"]) == (12, 12, True)
     assert sum(each["trials"] for each in final["workers"]) == 12
+
+
+IMPATIENT = """
+from thinnet.cli import app
+from thinnet.study.workers import queue, runner, store, work
+
+queue.HEARTBEAT, queue.GRACE, work.EXPIRE, runner.EXPIRE = 1, 2, 0.5, 0.5
+queue.MOST_DEATHS = store.MOST_DEATHS = 3
+app()
+"""
+FATAL = """
+import os
+import pathlib
+import time
+
+import torch
+from torch import nn
+
+class Waits(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+    def forward(self, x):
+        if self.training and self.layers[1].p == 0.6 and len(x) > 1:
+            pathlib.Path({folder!r}, str(os.getpid())).touch()
+            time.sleep(300)
+        return self.layers(x)
+
+def model(): return Waits()
+def data():
+    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > 0).long()
+"""
+
+
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=needs_postgres)])
+def test_a_trial_with_which_workers_are_killed_fails_and_the_others_go_on(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+):
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path / 'shared.db'}"
+    else:
+        url = f"postgresql://postgres@127.0.0.1:{request.getfixturevalue('server')}/postgres"
+    (tmp_path / "pids").mkdir()
+    (tmp_path / "my.py").write_text(FATAL.format(folder=str(tmp_path / "pids")))
+    line = (tmp_path / "my.py", "--rates", "0.3,0.6", "--seeds", 1, "--epochs", 2, "--jobs", 0, "--json")
+    impatient = ("-c", IMPATIENT)
+    creator = command(*line, "--storage", url, "--out", tmp_path / "out", python=impatient)
+    wait_until((tmp_path / "out" / "study.url").exists)
+    workers = [command("work", "--storage", url, python=impatient) for _ in range(4)]
+    killed = set[int]()
+
+    def all_killed() -> bool:
+        for path in (tmp_path / "pids").iterdir():
+            killed.add(int(path.name))
+            os.kill(int(path.name), signal.SIGKILL)
+            path.unlink()
+        return creator.poll() is not None
+
+    wait_until(all_killed)
+    assert killed < {each.pid for each in workers} and len(killed) == 3
+    found = json.loads(ended(creator))
+    (failure,) = found["failures"]
+    assert (failure["rate"], failure["seed"], failure["reason"][:32]) == (0.6, 0, "3 workers ended without an error")
+    assert [each["rate"] for each in found["configurations"]] == [0.0, 0.3]
+    for worker in workers:
+        ended(worker, -signal.SIGKILL if worker.pid in killed else 0)
 
 
 @needs_postgres
@@ -314,14 +384,69 @@ def test_a_trial_of_a_dead_worker_goes_to_another_one(tmp_path: Path, monkeypatc
     alive.queue.storage.record_heartbeat(1 + KEYS.index(alive.keys[0]))
     for seconds, waiting in ((0, 0), (GRACE - 1, 0), (GRACE + 1, 1), (GRACE + 2, 1)):
         monkeypatch.setattr("time.monotonic", lambda seconds=seconds: now + seconds)
-        store.queue.expire()
+        store.expire()
         assert store.queue.counts() == {"waiting": waiting, "running": 2 - waiting}
     with store.queue.take(60.0) as batch:
         assert batch.keys == dead.keys
     with store.records.engine.begin() as connection:  # its last sign of life was long ago
         connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'")
-    store.queue.expire()
+    store.expire()
     assert store.queue.counts() == {"waiting": 2, "running": 0}
+    store.close()
+
+
+@pytest.mark.parametrize("sign_of_life", [True, False])
+def test_a_trial_whose_workers_die_is_a_row_with_its_reason(
+    sign_of_life: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    store, now = Store(tmp_path / "out", LOCAL), time.monotonic()
+    store.queue.put(KEYS[:1])
+    for deaths in range(MOST_DEATHS):
+        assert store.finished() == {} and store.queue.counts() == {"waiting": 1, "running": 0}
+        if deaths == 5:
+            with store.queue.take(60.0) as batch:  # given back: no death, and none is forgotten
+                assert batch.keys == KEYS[:1]
+        assert store.queue.take(60.0).keys == KEYS[:1]
+        ((row,), storage) = store.queue._rows(TrialState.RUNNING), store.queue.storage
+        if sign_of_life:
+            storage.record_heartbeat(store.queue._trial_id(row))
+            with store.records.engine.begin() as connection:
+                connection.exec_driver_sql("UPDATE trial_heartbeats SET heartbeat = '2000-01-01 00:00:00'")
+        store.expire()
+        now += GRACE + 1
+        monkeypatch.setattr("time.monotonic", lambda now=now: now)
+        store.expire()
+    assert store.queue.counts() == {"waiting": 0, "running": 0}
+    (failed,) = store.finished().values()
+    assert failed.key == KEYS[0] and failed.failed.startswith("10 workers ended without an error")
+    store.queue.put(KEYS[:2])  # one that is queued again is not trained again
+    monkeypatch.setattr(
+        "thinnet.study.workers.work.run_trial", lambda data, plan, folder, key, watch: result(key, failed="ran")
+    )
+    worker = Worker(store, None, None)  # type: ignore[arg-type]
+    assert {trial.key: trial.failed for trial in worker.batch() + worker.batch()} == {
+        KEYS[0]: failed.failed,
+        KEYS[1]: "ran",
+    }
+    store.close()
+
+
+def test_a_trial_with_which_a_worker_died_is_taken_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store, now = Store(tmp_path / "out", LOCAL), time.monotonic()
+    store.queue.put(KEYS[:2])
+    assert len(store.queue.take(0.0).keys) == 2
+    for seconds in (0, GRACE + 1):
+        monkeypatch.setattr("time.monotonic", lambda seconds=seconds: now + seconds)
+        store.expire()
+    store.queue.put(KEYS[2:6])
+    sizes = {}
+    while (batch := store.queue.take(0.0)).keys:
+        with batch:
+            sizes |= dict.fromkeys(batch.keys, len(batch.keys))
+            for key in list(batch.keys):
+                batch.end(result(key))
+    assert sizes[KEYS[0]] == sizes[KEYS[1]] == 1
+    assert all(sizes[key] == 4 for key in KEYS[2:6])
     store.close()
 
 

@@ -5,7 +5,7 @@ import random
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -14,7 +14,7 @@ import optuna
 import sqlalchemy as sql
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
-from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from thinnet.study.design.configuration import Configuration, TrialKey
@@ -22,8 +22,11 @@ from thinnet.study.training.trial import Trial
 from thinnet.study.workers.records import LOST, patient
 from thinnet.study.workers.sqlite import Connection, fold, lock_rows
 
-HEARTBEAT, GRACE, RETRIES = 10, 30, 10
-"""Seconds between two signs of life of a worker, after how many a trial is given to another one, and how often."""
+HEARTBEAT, GRACE = 10, 30
+"""Seconds between two signs of life of a worker, and after how many a trial is given to another one."""
+
+MOST_DEATHS, GIVEN_BACK = 10, "given back"
+"""With how many dead workers a trial fails, and what marks a trial whose worker did not die. Both have the state FAIL."""
 
 POOL = {"pool_size": 1, "max_overflow": 4}
 """A worker keeps one connection: a server of PostgreSQL takes 100 unless told otherwise."""
@@ -42,7 +45,6 @@ class Storage(RDBStorage):
                 engine_kwargs={"pool_pre_ping": True, "connect_args": arguments, **POOL},
                 heartbeat_interval=HEARTBEAT,
                 grace_period=GRACE,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
                 **more,
             )
         if self.is_sqlite:
@@ -78,14 +80,14 @@ class Queue:
             if key not in there:
                 self._add(key)
 
-    def _add(self, key: TrialKey) -> None:
+    def _add(self, key: TrialKey, state: TrialState = TrialState.WAITING) -> None:
         params = key.configuration._asdict() | {"seed": key.seed}
-        self.study.add_trial(optuna.create_trial(state=TrialState.WAITING, params=params, distributions=self.space))
+        self.study.add_trial(optuna.create_trial(state=state, params=params, distributions=self.space))
 
     def reset(self) -> None:
-        """Fail the trials that run. Only for a study that no other process works on."""
+        """End the trials that run. Only for a study that no other process works on."""
         for row in self._rows(TrialState.RUNNING):
-            self._end(self._trial_id(row), TrialState.FAIL)
+            self._give_back(self._trial_id(row))
 
     def counts(self) -> dict[str, int]:
         """Return how many trials wait and how many run."""
@@ -94,18 +96,43 @@ class Queue:
         }
 
     @patient
-    def expire(self) -> None:
-        """Put trials of dead workers back, also of those that died before their first sign of life."""
+    def expire(self, finished: Callable[[], set[TrialKey]]) -> list[TrialKey]:
+        """Put trials of dead workers back, also of those that died before their first sign of life.
+
+        Args:
+            finished: returns the trials that have a result.
+
+        Returns: the trials with which MOST_DEATHS workers have died. They are not put back.
+        """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             optuna.storages.fail_stale_trials(self.study)
         with self.storage.engine.connect() as connection:
             alive = set(connection.execute(sql.text("SELECT trial_id FROM trial_heartbeats")).scalars())
-        running = {self._trial_id(row): key_of(row) for row in self._rows(TrialState.RUNNING)}
-        self._silent = {trial: self._silent.get(trial, time.monotonic()) for trial in running.keys() - alive}
+        running = {self._trial_id(row) for row in self._rows(TrialState.RUNNING)}
+        self._silent = {trial: self._silent.get(trial, time.monotonic()) for trial in running - alive}
         for trial, since in self._silent.items():
-            if time.monotonic() - since > GRACE and self._end(trial, TrialState.FAIL):
-                self._add(running[trial])
+            if time.monotonic() - since > GRACE:
+                self._end(trial, TrialState.FAIL)
+        rows = self._rows(TrialState.FAIL, TrialState.WAITING, TrialState.RUNNING)
+        queued = {key_of(row) for row in rows if row.state != TrialState.FAIL}
+        lost = {key_of(row) for row in rows} - queued
+        fatal = []
+        for key in sorted(lost - finished()) if lost else ():
+            if self._deaths(key) < MOST_DEATHS:
+                self._add(key)
+            else:
+                self._add(key, TrialState.PRUNED)
+                fatal.append(key)
+        return fatal
+
+    def _deaths(self, key: TrialKey) -> int:
+        """Return how many workers have died with a trial since it had a result."""
+        deaths = 0
+        for row in self._rows(TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE):
+            if key_of(row) == key:
+                deaths = deaths + is_death(row) if row.state == TrialState.FAIL else 0
+        return deaths
 
     def take(self, seconds: float, largest: int | None = None) -> "Batch":
         """Claim trials for one worker.
@@ -117,9 +144,10 @@ class Queue:
         Returns: a batch, in which the time to look into the queue is small. It is empty if no trial waits.
         """
         began = time.perf_counter()
-        rows = self._rows(TrialState.WAITING, TrialState.RUNNING)
+        rows = self._rows(TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL)
         waiting = [row for row in rows if row.state == TrialState.WAITING]
-        running = len(rows) - len(waiting)
+        running = sum(row.state == TrialState.RUNNING for row in rows)
+        suspects = {key_of(row) for row in rows if is_death(row)}
         size = largest or batch_size(time.perf_counter() - began, seconds, len(waiting), running)
         wide = 2 * running * size + 1  # in order where no other worker runs; or all would try the first trial
         claimed: dict[TrialKey, int] = {}
@@ -127,10 +155,12 @@ class Queue:
         while waiting and len(claimed) < size:
             row = waiting.pop(at % len(waiting))
             trial, key = self._trial_id(row), key_of(row)
-            if key in claimed:
+            if key in claimed or (claimed and key in suspects):
                 continue
             if self._claim(trial):
                 claimed[key] = trial
+                if key in suspects:
+                    break  # alone: if this worker dies too, no other trial is the reason
             elif claimed:
                 break  # another worker has taken the next ones
             elif waiting:
@@ -143,6 +173,12 @@ class Queue:
         with suppress(UpdateFinishedTrialError):
             return self.storage.set_trial_state_values(trial, TrialState.RUNNING)
         return False
+
+    def _give_back(self, trial: int) -> bool:
+        """End a trial without a result, whose worker did not die; return whether it ran until now."""
+        with suppress(UpdateFinishedTrialError):
+            self.storage.set_trial_user_attr(trial, GIVEN_BACK, True)
+        return self._end(trial, TrialState.FAIL)
 
     def _end(self, trial: int, state: TrialState, loss: float | None = None) -> bool:
         """End a trial; return whether it ran until now."""
@@ -180,7 +216,7 @@ class Batch:
         self._heart.join()
         with suppress(*LOST):  # then they expire
             for key, trial in self._claimed.items():
-                if self.queue._end(trial, TrialState.FAIL):
+                if self.queue._give_back(trial):
                     self.queue._add(key)
 
     def _beat(self, trials: list[int]) -> None:
@@ -218,6 +254,11 @@ def batch_size(looking: float, training: float, waiting: int, running: int) -> i
     """
     wanted = looking / SHARE / max(training, 1e-9)
     return max(1, min(math.ceil(wanted), waiting // (running + 1)))
+
+
+def is_death(row: FrozenTrial) -> bool:
+    """Return whether a worker has died with a trial of the queue."""
+    return row.state == TrialState.FAIL and GIVEN_BACK not in row.user_attrs
 
 
 def key_of(row: FrozenTrial) -> TrialKey:

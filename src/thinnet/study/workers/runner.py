@@ -76,8 +76,7 @@ def _arriving(
             wanted.discard(trial.key)
             yield trial
         if not arrived and time.monotonic() - expired > EXPIRE:
-            store.queue.expire()
-            store.queue.put(wanted)  # what a worker gave back, or lost too often
+            store.expire()
             expired = time.monotonic()
 
 

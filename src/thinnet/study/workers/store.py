@@ -17,7 +17,7 @@ from thinnet.study.design.configuration import ALL, METHODS, NONE, RIVALS, SCHED
 from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
 from thinnet.study.training.weights import weights_digest, weights_path
-from thinnet.study.workers.queue import Queue, Storage
+from thinnet.study.workers.queue import MOST_DEATHS, Queue, Storage
 from thinnet.study.workers.records import Records, patient
 
 DATABASE, LOCK, PARTIAL, ELSEWHERE = "study.db", "study.lock", "study.db.partial", "study.url"
@@ -120,6 +120,11 @@ class Store:
     def add(self, trials: list[Trial]) -> None:
         """Record finished trials, whose weights are in the folder."""
         self.records.add(trials, [self._weights(trial) if self.records.blobs else None for trial in trials])
+
+    def expire(self) -> None:
+        """Put trials of dead workers back into the queue; one that was fatal too often fails."""
+        reason = f"{MOST_DEATHS} workers ended without an error while they trained it, as when memory does not suffice"
+        self.add([Trial(*key, {}, 0, 0.0, failed=reason) for key in self.queue.expire(self.records.keys)])
 
     def _weights(self, trial: Trial) -> bytes | None:
         return None if trial.failed else weights_path(self.folder, trial.key).read_bytes()

@@ -52,6 +52,6 @@ class Worker:
             yield from trials
             if not trials:
                 if time.monotonic() - expired > EXPIRE:
-                    self.store.queue.expire()
+                    self.store.expire()
                     expired = time.monotonic()
                 time.sleep(REST)
