@@ -141,6 +141,12 @@ MISTAKES = {
     "syntax": (GOOD + "\ndef broken(:\n", "is not valid Python"),
     "error in data": (GOOD.replace("x = torch.randn(90", "x = torch.rand_n(90"), "raises AttributeError"),
     "wrong shape": (GOOD.replace("nn.Linear(5, 16)", "nn.Linear(7, 16)"), "raises RuntimeError"),
+    "error in train mode": (
+        GOOD.replace("def model(", "def plain(")
+        + "\ndef model():\n    network = plain()\n"
+        + "    network.register_forward_pre_hook(lambda self, x: [].pop() if self.training else None)\n    return network\n",
+        "raises IndexError: pop from empty list. Let model() take the first 3 samples of data() in train mode",
+    ),
     "too few outputs": (
         GOOD.replace("nn.Linear(16, 3)", "nn.Linear(16, 2)"),
         "got shape (3, 2) for targets of shape (3,) with 3 classes",

@@ -152,6 +152,24 @@ def test_a_rising_error_is_named_although_the_loss_falls():
     assert "which is worse: weigh the two" in verdict.sentences[1]
 
 
+@pytest.mark.parametrize(
+    ("loss", "error", "words"),
+    [
+        (BETTER, BETTER, ", also better."),
+        (WORSE, WORSE, ", also worse."),
+        (WORSE, BETTER, ", which is better: weigh the two."),
+        (NEITHER, BETTER, ", which is better."),
+        (NEITHER, WORSE, ", which is worse."),
+        (BETTER, NEITHER, "; not enough evidence for either."),
+    ],
+)
+def test_the_error_is_set_beside_what_the_loss_shows(loss: Evidence, error: Evidence, words: str):
+    found = results(0.5, loss)
+    pair = found.finalists[at(0.5)] | {"error": Contrast(0.05, 0.02, Interval(0.03, 0.01, 0.05), 0.01, error)}
+    sentences = judge(replace(found, finalists={at(0.5): pair}), DATA).sentences
+    assert next(each for each in sentences if each.startswith("The error changes")).endswith(words)
+
+
 def test_overfitting_is_described_only_where_it_occurs():
     assert "the network overfits" in judge(results(0.5, NEITHER), DATA).overfitting
     assert "does not turn up" in judge(results(0.5, NEITHER, held=(0.4, 0.3, 0.2)), DATA).overfitting

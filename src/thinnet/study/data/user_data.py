@@ -88,7 +88,9 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
         _check_output(file, task, output, y)
         with users_code(COMMAND, f"Let loss() take the output for the first {TRIED} samples of data()."):
             losses = task.loss(output, y)
-        rng = DropoutRNG(0).bind(model.train())
+        with users_code(COMMAND, f"Let model() take the first {TRIED} samples of data() in train mode, at a rate of 0.5."):
+            model.train()(x)
+        rng = DropoutRNG(0).bind(model)
         try:
             rng.at(0, samples=ids)
             model(x)

@@ -28,7 +28,7 @@ def finalist_sentences(finalist: Configuration, results: Results, data: Dataset)
     sentences = [f"On {size(results, data)}, {finalist.label} {change}: {difference(loss)}."]
     if task.error_name != task.loss_name:
         errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
-        errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error)}"
+        errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error, loss)}"
         sentences.append(f"The {task.error_name} changes {errors}.")
     if loss.evidence is None:
         return sentences
@@ -99,12 +99,16 @@ def _probabilities(finalist: Configuration, loss: Contrast) -> str:
     return f"On new data, {finalist.label} is {parts} ({percent(found.same)}), or worse ({percent(found.worse)})."
 
 
-def _standing(error: Contrast) -> str:
-    if error.evidence is None:
+def _standing(error: Contrast, loss: Contrast) -> str:
+    one, other = error.evidence, loss.evidence
+    if one is None or other is None:
         return ""
-    if error.evidence.better:
-        return ", also better"
-    return ", which is worse: weigh the two" if error.evidence.worse else "; not enough evidence for either"
+    if not one.better and not one.worse:
+        return "; not enough evidence for either"
+    word = "better" if one.better else "worse"
+    if (one.better, one.worse) == (other.better, other.worse):
+        return f", also {word}"
+    return f", which is {word}{': weigh the two' if other.better or other.worse else ''}"
 
 
 def _short(value: float) -> str:

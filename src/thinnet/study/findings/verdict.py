@@ -113,7 +113,7 @@ def _sentences(reason: str, results: Results, data: Dataset) -> list[str]:
     if reason == "alone":
         sentences.append("Name rates above 0, such as --rates 0.2,0.5.")
     if reason == "few":
-        sentences.append(f"Run the same command again with --seeds {FEWEST_PAIRS} or more; a --budget has to be longer.")
+        sentences.append(f"Run the same command again with --seeds {FEWEST_PAIRS} or more: it resumes from here.")
     return sentences
 
 
