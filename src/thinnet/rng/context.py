@@ -182,13 +182,18 @@ class RNGContext:
         return now
 
     def _make(self, place: Place, device: torch.device) -> Tensors:
-        with torch.inference_mode(False):  # an inference tensor could not be saved for backward later
-            step, first = torch.full((), place.step or 0, device=device), place.samples
-            shared = device == CPU and type(step) is Tensor  # graphs write to those of a GPU, and a trace has fake ones
-            seed, zero = self._constants if shared and self._constants else self._seed_and_zero(device, shared)
-            if first is None:
-                return seed, step, zero
-            return seed, step, moved(first, device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
+        if torch.is_inference_mode_enabled():  # an inference tensor could not be saved for backward later
+            with torch.inference_mode(False):
+                return self._made(place, device)
+        return self._made(place, device)
+
+    def _made(self, place: Place, device: torch.device) -> Tensors:
+        step, first = torch.full((), place.step or 0, device=device), place.samples
+        shared = device == CPU and type(step) is Tensor  # graphs write to those of a GPU, and a trace has fake ones
+        seed, zero = self._constants if shared and self._constants else self._seed_and_zero(device, shared)
+        if first is None:
+            return seed, step, zero
+        return seed, step, moved(first, device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
 
     def _seed_and_zero(self, device: torch.device, shared: bool) -> tuple[Tensor, Tensor]:
         """Returns the seed and the sample id 0, which all steps may share."""

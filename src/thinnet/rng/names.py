@@ -103,9 +103,9 @@ def check_samples(function: str, samples: Any) -> Tensor | int:
     return ids
 
 
-def check_rows(function: str, first: object, rows: int) -> None:
+def check_rows(function: str, first: int, rows: int) -> None:
     """Refuses rows that count on from a first id beyond the last one."""
-    if type(first) is int and first + rows > IDS:
+    if first + rows > IDS:
         rule = "samples must be integers in 0 .. 2^32 - 1, one a row"
         raise ValueError(f"{function}: {rule}; got {rows} rows from {first} on. Give rng.at the id of each row.")
 

@@ -154,7 +154,9 @@ class Site(nn.Module):
             if is_mapped(x) and x.shape[batch:][:1] == (1,) and not model_context(context).place.ids_given:
                 raise ValueError(f"site {self.name!r}: a row inside torch.func.vmap must have its id; got none. {IN_VMAP}")
         if not is_compiling() and batch is not None and x.ndim > batch:
-            check_rows(f"site {self.name!r}", model_context(context).place.samples, x.shape[batch])
+            first = model_context(context).place.samples
+            if type(first) is int:
+                check_rows(f"site {self.name!r}", first, x.shape[batch])
         call = context.calls.number(self)
         if call:
             seed = seed ^ mix(call)
