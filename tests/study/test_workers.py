@@ -23,6 +23,7 @@ from optuna.trial import TrialState
 from postgres import BINARIES, Proxy, postgres
 from processes import environment
 from rich.console import Console
+from sqlalchemy.engine import URL
 from typer.testing import CliRunner
 
 from benchmarks.measure import RESULTS
@@ -35,7 +36,7 @@ from thinnet.study.workers import sqlite
 from thinnet.study.workers.elsewhere import slurm_script
 from thinnet.study.workers.problem import problem_of
 from thinnet.study.workers.queue import GRACE, MOST_DEATHS, SHARE, batch_size
-from thinnet.study.workers.serve import serve, statuses
+from thinnet.study.workers.serve import open_studies, serve, statuses
 from thinnet.study.workers.sqlite import on_local_disk
 from thinnet.study.workers.store import DATABASE, Store
 from thinnet.study.workers.work import Worker
@@ -160,7 +161,6 @@ def test_a_trial_with_which_workers_are_killed_fails_and_the_others_go_on(
     line = (tmp_path / "my.py", "--rates", "0.3,0.6", "--seeds", 1, "--epochs", 2, "--jobs", 0, "--json")
     impatient = ("-c", IMPATIENT)
     creator = command(*line, "--storage", url, "--out", tmp_path / "out", python=impatient)
-    wait_until((tmp_path / "out" / "study.url").exists)
     workers = [command("work", "--storage", url, python=impatient) for _ in range(4)]
     killed = set[int]()
 
@@ -570,7 +570,7 @@ def test_bad_databases_are_refused_and_stay_as_they_are(study: Callable, tmp_pat
         assert (outcome.code, words in outcome.err) == (2, True), outcome.err
     outcome = study(*QUICK, "--on", "ray", "--out", tmp_path / "new")
     assert (outcome.code, "--on: workers elsewhere must share a database" in outcome.err) == (2, True)
-    with pytest.raises(StudyError, match="the database must hold the study"):
+    with pytest.raises(StudyError, match="the file must exist"):
         Store.join(tmp_path / "w", f"sqlite:///{tmp_path / 'empty.db'}", "thinnet-1")
 
 
@@ -641,6 +641,68 @@ def test_a_worker_that_starts_first_waits_for_the_file(tmp_path: Path, monkeypat
     monkeypatch.setattr("thinnet.study.workers.serve.time.sleep", sleep)
     assert serve(url, None, None, 0.3, Console(quiet=True)) == 0  # the study is not published
     assert len(naps) > 3
+
+
+def programs_own(path: Path, journal: str = "DELETE") -> None:
+    """Create the database of another program, which has a table with the name of one of Optuna's."""
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(f"PRAGMA journal_mode = {journal}")
+        database.execute("CREATE TABLE studies (id INTEGER PRIMARY KEY, title TEXT)")
+        database.execute("INSERT INTO studies VALUES (1, 'nature')")
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "another program's", "with a write-ahead log"])
+@pytest.mark.parametrize("line", [("status",), ("status", "--json"), ("work", "--wait", "0.1s")])
+def test_who_looks_into_a_file_of_another_program_changes_nothing(kind: str, line: tuple[str, ...], tmp_path: Path):
+    path = tmp_path / "a?b%20c.db"
+    if kind in ("empty", "text"):
+        path.write_bytes(b"" if kind == "empty" else b"no database" * 100)
+    else:
+        programs_own(path, "WAL" if "log" in kind else "DELETE")
+    before, when = path.read_bytes(), path.stat().st_mtime_ns
+    url = URL.create("sqlite", database=str(path)).render_as_string()
+    looked = CliRunner().invoke(app, ["study", *line, "--storage", url])
+    if kind == "text":
+        assert (looked.exit_code, "file is not a database" in looked.stderr) == (2, True)
+    elif line == ("status",):
+        assert (looked.exit_code, "the database must hold a study; got none" in looked.stderr) == (2, True)
+    else:
+        assert (looked.exit_code, looked.stdout.strip()) == (0, "[]" if "--json" in line else "0 trials trained.")
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == (before, when)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@needs_postgres
+def test_who_looks_into_a_database_of_another_program_creates_no_table(server: int):
+    engine = sql.create_engine(f"postgresql://postgres@127.0.0.1:{server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE DATABASE theirs")
+    url = f"postgresql://postgres@127.0.0.1:{server}/theirs"
+    for line, code in ((("status",), 2), (("status", "--json"), 0), (("work", "--wait", "0.1s"), 0)):
+        assert CliRunner().invoke(app, ["study", *line, "--storage", url]).exit_code == code
+    theirs = sql.create_engine(url)
+    assert sql.inspect(theirs).get_table_names() == []
+    theirs.dispose()
+    engine.dispose()
+
+
+def test_status_changes_no_study_and_names_those_of_another_version(study: Callable, tmp_path: Path):
+    path, url = tmp_path / "shared.db", f"sqlite:///{tmp_path / 'shared.db'}"
+    study(*QUICK, "--seeds", "1", "--jobs", "1", "--storage", url, "--out", tmp_path / "out")
+    (ours,) = statuses(url)
+    earlier = Store(tmp_path / "earlier", LOCAL, url)
+    for name, value in {"identity": LOCAL | {"schema": 2}, "plan": {}, "asked": {"file": "a.csv"}}.items():
+        earlier.study.set_user_attr(name, value)
+    earlier.close()
+    before = path.read_bytes()
+    shown = CliRunner().invoke(app, ["study", "status", "--storage", url])
+    assert (shown.exit_code, "3 trials, last" in shown.stdout) == (0, True)
+    assert f"{earlier.name} · a study of version 2 of the store; this version of thinnet reads 3." in shown.stdout
+    assert {each["study"]: each["version"] for each in statuses(url)} == {ours["study"]: 3, earlier.name: 2}
+    assert open_studies(url, None) == []  # no worker takes it
+    assert open_studies(url, earlier.name) == [earlier.name]  # and says why, if it is asked to
+    assert path.read_bytes() == before
+    assert {each.name for each in tmp_path.iterdir()} == {"shared.db", "out", "earlier"}
 
 
 def test_slurm_gets_a_script_with_an_array(study: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

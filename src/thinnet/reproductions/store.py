@@ -13,7 +13,7 @@ from thinnet.reproductions import claim as rules
 from thinnet.reproductions import networks, pictures
 from thinnet.reproductions.claim import Claim
 from thinnet.reproductions.pictures import Pictures
-from thinnet.study.workers.store import storage_at
+from thinnet.study.workers.database import storage_at
 
 SEED, VALUES = "seed", "values"
 

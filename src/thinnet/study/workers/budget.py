@@ -1,10 +1,7 @@
 """How long a study takes, and what a time limit allows: fewer epochs and fewer rows, so that all trials fit into it."""
 
-import json
 import math
-import sqlite3
 import time
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +10,7 @@ from thinnet.study.design.configuration import Configuration, TrialKey
 from thinnet.study.design.halving import trials_in_all
 from thinnet.study.design.plan import Plan
 from thinnet.study.training.trial import one_thread, train
-from thinnet.study.workers.store import DATABASE
+from thinnet.study.workers.store import identity_in
 
 BATCHES, SECONDS, MOST_EPOCHS = 8, 0.5, 32
 """The size of the trial that is timed, in batches and in seconds: a shorter one hides in the noise of the machine."""
@@ -88,16 +85,8 @@ def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folde
 
 def begun_with(folder: Path) -> tuple[int, int | None] | None:
     """Return the epochs and the rows of the study in a folder; None if there is none."""
-    path = folder / DATABASE
-    if not path.is_file():
-        return None
-    query = "SELECT value_json FROM study_user_attributes WHERE key = 'identity'"
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            found = json.loads(database.execute(query).fetchone()[0])
-            return int(found["epochs"]), found.get("rows")
-    except (sqlite3.Error, TypeError, KeyError, ValueError):
-        return None  # the store says what is wrong with it
+    identity = identity_in(folder)
+    return None if identity is None else (identity["epochs"], identity.get("rows"))
 
 
 def limits_in_words(plan: Plan, asked: Plan, data: Dataset) -> str:

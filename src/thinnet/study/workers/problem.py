@@ -10,7 +10,7 @@ from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.reading import Asked
 from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.workers.records import get_source, put_source
-from thinnet.study.workers.store import SCHEMA, VERSION, Store
+from thinnet.study.workers.store import SCHEMA, VERSION, Store, version_of
 
 MOST_BYTES = 2**28
 """A larger file does not travel through the database: each worker reads it at its own path."""
@@ -48,7 +48,7 @@ def problem_of(store: Store, data: Path | None) -> tuple[Dataset, Plan]:
         StudyError: the data cannot be found here, or are others.
     """
     attributes = store.study.user_attrs
-    if (theirs := attributes["identity"].get(VERSION)) != (ours := SCHEMA[VERSION]):
+    if (theirs := version_of(attributes["identity"])) != (ours := SCHEMA[VERSION]):
         rule, advice = f"the study must be of this version of the store, {ours}", "Choose another one with --study."
         raise StudyError("--storage", rule, f"{store.name}, a study of version {theirs}", advice)
     plan = restored(attributes)

@@ -80,7 +80,6 @@ class Records:
 
     def __init__(self, engine: sql.Engine, study: str, blobs: bool) -> None:
         self.engine, self.study, self.blobs = engine, study, blobs
-        TABLES.create_all(engine)
 
     def add(self, trials: list[Trial], weights: list[bytes | None]) -> None:
         """Write results in one transaction. A second result of the same trial changes nothing."""

@@ -2,38 +2,34 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-import optuna
 from rich.console import Console
 
 from thinnet.report.formatting import counted
 from thinnet.report.table import Table
+from thinnet.study.design.configuration import Configuration
 from thinnet.study.design.halving import trials_in_all
 from thinnet.study.design.plan import StudyError
+from thinnet.study.workers.database import UnreachableError, refuse_missing, studies_in
 from thinnet.study.workers.problem import problem_of, restored
 from thinnet.study.workers.records import LOST, PAUSE, TRIES
-from thinnet.study.workers.sqlite import missing_file
-from thinnet.study.workers.store import DONE, NAME, Store, UnreachableError, storage_at
+from thinnet.study.workers.sqlite import missing_file, read_only
+from thinnet.study.workers.store import DONE, SCHEMA, VERSION, Store, version_of
 from thinnet.study.workers.work import Worker
 
 T = TypeVar("T")
 
 
 def open_studies(url: str, wanted: str | None) -> list[str]:
-    """Return the names of the studies in a database that are published and not done."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage = storage_at(url)
-    found = []
-    for summary in optuna.get_all_study_summaries(storage=storage, include_best_trial=False):
-        attributes = summary.user_attrs
-        if summary.study_name.startswith(NAME) and "plan" in attributes and not attributes.get(DONE):
-            found.append(summary.study_name)
-    storage.close()
-    return [name for name in sorted(found) if wanted in (None, name)]
+    """Return the names of the studies in a database that are published and not done, of this version or the wanted one."""
+    published = {name: found for name, found in studies_in(url).items() if "plan" in found and not found.get(DONE)}
+    ours = (name for name, found in published.items() if version_of(found["identity"]) == SCHEMA[VERSION])
+    return sorted(published.keys() & {wanted} if wanted else ours)
 
 
 def serve(url: str, wanted: str | None, data: Path | None, wait: float, console: Console) -> int:
@@ -53,7 +49,7 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
     """
     begun, trained = time.monotonic(), 0
     _await_file(url, wait)
-    storage_at(url).close()  # a wrong URL is refused at once; a connection that is lost later is tried again
+    studies_in(url)  # a wrong URL is refused at once; a connection that is lost later is tried again
     while True:
         names = _patiently(lambda: open_studies(url, wanted))
         if not names:
@@ -78,15 +74,8 @@ def _await_file(url: str, wait: float) -> None:
     begun = time.monotonic()
     while missing_file(url):
         if time.monotonic() - begun >= wait:
-            _refuse_missing(url)
+            refuse_missing(url)
         time.sleep(PAUSE)
-        if not missing_file(url):
-            time.sleep(PAUSE)  # its tables are being created
-
-
-def _refuse_missing(url: str) -> None:
-    if file := missing_file(url):
-        raise StudyError("--storage", "the file must exist", f"no {file}", "Start the study first, or correct the path.")
 
 
 def _patiently(action: Callable[[], T]) -> T:
@@ -100,50 +89,51 @@ def _patiently(action: Callable[[], T]) -> T:
 
 
 def statuses(url: str) -> list[dict[str, Any]]:
-    """Return for every study in a database what is done, by which workers, and what is left.
+    """Return for every study in a database what is done, by which workers, and what is left. The database stays as it is.
+
+    A study of another version of the store has its version alone.
 
     Raises:
         StudyError: the database cannot be reached, or has no file.
     """
-    return list(_each(url))
+    published = {name: found for name, found in studies_in(url).items() if "plan" in found}
+    return [_status(url, name, attributes) for name, attributes in sorted(published.items())]
 
 
-def _each(url: str) -> Iterator[dict[str, Any]]:
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    _refuse_missing(url)
-    storage = storage_at(url)
-    names = [name for name in optuna.get_all_study_names(storage=storage) if name.startswith(NAME)]
-    storage.close()
-    with tempfile.TemporaryDirectory() as folder:
-        for name in sorted(names):
-            store = Store.join(Path(folder), url, name)
-            attributes = store.study.user_attrs
-            if "plan" not in attributes:  # another process is creating it
-                store.close()
-                continue
-            plan = restored(attributes)
-            trials = store.records.trials().values()
-            yield {
-                "study": name,
-                "data": attributes["asked"]["file"] or "digits",
-                "done": bool(attributes.get(DONE)),
-                "trials": len(trials),
-                "of": trials_in_all(plan, attributes["seeds"]),
-                "failed": sum(bool(trial.failed) for trial in trials),
-                **store.queue.counts(),
-                "workers": [{"worker": each, "trials": count, "last": last} for each, count, last in store.records.workers()],
-            }
-            store.close()
+def _status(url: str, name: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    file, version = attributes["asked"]["file"] or "digits", version_of(attributes["identity"])
+    about = {"study": name, "data": file, "done": bool(attributes.get(DONE)), "version": version}
+    if version != SCHEMA[VERSION]:
+        return about
+    with tempfile.TemporaryDirectory() as folder, closing(Store.join(Path(folder), read_only(url), name)) as store:
+        trials = store.records.trials().values()
+        failed = [trial for trial in trials if trial.failed]
+        return about | {
+            "trials": len(trials),
+            "of": trials_in_all(restored(attributes), attributes["seeds"]),
+            "failed": len(failed),
+            **store.queue.counts(),
+            "workers": [{"worker": each, "trials": count, "last": last} for each, count, last in store.records.workers()],
+            "failures": [trial.configuration._asdict() | {"seed": trial.seed, "reason": trial.failed} for trial in failed],
+        }
 
 
 def print_status(console: Console, found: list[dict[str, Any]]) -> None:
-    """Print a line for each study, and one for each of its workers."""
+    """Print a line for each study, for each of its workers, and for each trial that failed."""
     if not found:
         raise StudyError("--storage", "the database must hold a study", "none", "Start one with thinnet study --storage.")
+    ours = [each for each in found if each["version"] == SCHEMA[VERSION]]
     names = ("study", "data", "trials", "of", "failed", "waiting", "running")
-    console.print(
-        Table((*names, "done"), [(*(str(each[name]) for name in names), "yes" if each["done"] else "") for each in found])
-    )
-    for each in found:
+    rows = [(*(str(each[name]) for name in names), "yes" if each["done"] else "") for each in ours]
+    if rows:
+        console.print(Table((*names, "done"), rows))
+    for each in ours:
         for worker in each["workers"]:
             console.print(f"{each['study']} · {worker['worker']}: {counted(worker['trials'], 'trial')}, last {worker['last']}")
+        for failure in each["failures"]:
+            *key, seed, reason = failure.values()
+            console.print(f"{each['study']} · {Configuration(*key).label}, seed {seed} failed: {reason}", soft_wrap=True)
+    for each in found:
+        if each not in ours:
+            theirs = f"{each['study']} · a study of version {each['version']} of the store"
+            console.print(f"{theirs}; this version of thinnet reads {SCHEMA[VERSION]}.", soft_wrap=True)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 import sqlalchemy as sql
 from sqlalchemy import event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
 LOCAL = frozenset({"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "tmpfs", "xfs", "zfs"})
@@ -47,15 +47,37 @@ def on_local_disk(folder: Path, mounts: Path | None = None) -> bool:
     return any(line[2] == wanted and line[line.index("-") + 1] in LOCAL for line in lines)
 
 
-def missing_file(url: str) -> Path | None:
-    """Return the file that SQLite would create for a URL; None if it is there, or the URL names no file."""
+def file_of(url: str) -> Path | None:
+    """Return the file of an SQLite database; None if the URL names none."""
     with suppress(ArgumentError):
         parts = make_url(url)
         name = parts.database or ":memory:"
         path = Path(unquote(urlsplit(name).path) if name.startswith("file:") else name)
-        if parts.get_backend_name() == "sqlite" and str(path) != ":memory:" and not path.exists():
+        if parts.get_backend_name() == "sqlite" and str(path) != ":memory:":
             return path
     return None
+
+
+def missing_file(url: str) -> Path | None:
+    """Return the file that SQLite would create for a URL; None if it is there, or the URL names no file."""
+    path = file_of(url)
+    return None if path is None or path.exists() else path
+
+
+def read_only(url: str) -> str:
+    """Return a URL for reading, with which SQLite changes neither the file nor its folder; other databases keep theirs.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    path = file_of(url)
+    if path is None:
+        return url
+    with path.open("rb") as file:
+        logged = file.read(20)[18:19] == b"\x02"  # its header asks for a write-ahead log
+    unused = logged and not Path(f"{path}-wal").exists()  # without that flag, SQLite would create an empty log, and leave it
+    query = {"immutable": "1"} if unused else {"mode": "ro"}
+    return URL.create("sqlite", database=path.absolute().as_uri(), query=query | {"uri": "true"}).render_as_string()
 
 
 def lock_rows(engine: sql.Engine) -> None:

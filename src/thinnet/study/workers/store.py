@@ -4,24 +4,22 @@ import hashlib
 import json
 import os
 import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from thinnet.study.design.configuration import ALL, METHODS, NONE, RIVALS, SCHEDULES, Configuration, TrialKey
 from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
 from thinnet.study.training.weights import weights_digest, weights_path
+from thinnet.study.workers.database import NAME, shown, storage_at, studies_in
 from thinnet.study.workers.queue import MOST_DEATHS, Queue, Storage
-from thinnet.study.workers.records import Records, patient
+from thinnet.study.workers.records import TABLES, Records, patient
 
 DATABASE, LOCK, PARTIAL, ELSEWHERE = "study.db", "study.lock", "study.db.partial", "study.url"
-NAME, DONE = "thinnet", "done"
+DONE = "done"
 VERSION = "schema"
 SCHEMA = {VERSION: 3}
 """Part of every identity. Version 1 had no table of results, version 2 another queue: run the study again, or its version."""
@@ -64,8 +62,9 @@ class Store:
 
     def _open(self, folder: Path, url: str, name: str, identity: dict[str, Any]) -> None:
         self.folder, self.url, self.name = folder, url, name
-        self._storage = storage_at(url)
+        self._storage = storage_at(url, joined=not identity)
         if identity:  # who joins writes nothing
+            TABLES.create_all(self._storage.engine)
             optuna.create_study(study_name=name, storage=self._storage, direction="minimize", load_if_exists=True)
         self.study = optuna.load_study(study_name=name, storage=self._storage)
         if identity and "identity" not in self.study.user_attrs:
@@ -92,10 +91,7 @@ class Store:
         store = cls.__new__(cls)
         store._lock = None
         folder.mkdir(parents=True, exist_ok=True)
-        probe = storage_at(url)
-        names = optuna.get_all_study_names(storage=probe)
-        probe.close()
-        if name not in names:
+        if name not in studies_in(url):
             raise StudyError(
                 "--storage", "the database must hold the study", f"{name!r} is not in it", "Start the study first."
             )
@@ -173,46 +169,14 @@ def name_of(identity: dict[str, Any]) -> str:
     return f"{NAME}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
+def version_of(identity: dict[str, Any]) -> int:
+    """Return the version of the store of a study."""
+    return identity.get(VERSION, 1)
+
+
 def local_url(folder: Path) -> str:
     """Return the URL of the database in a folder."""
     return f"sqlite:///{folder / DATABASE}"
-
-
-def shown(url: str) -> str:
-    """Return a URL without its password.
-
-    Raises:
-        StudyError: it is no URL.
-
-    >>> shown("postgresql://me:secret@host/studies")
-    'postgresql://me:***@host/studies'
-    """
-    try:
-        return make_url(url).render_as_string()
-    except ArgumentError:
-        advice = "Write sqlite:///FILE or postgresql://USER@HOST/NAME."
-        raise StudyError("--storage", "the database must be a URL", repr(url), advice) from None
-
-
-class UnreachableError(StudyError):
-    """The database cannot be reached, now."""
-
-
-def storage_at(url: str) -> Storage:
-    """Open a database.
-
-    Raises:
-        StudyError: it cannot be opened, or its driver is missing.
-    """
-    try:
-        return Storage(url)
-    except ImportError as error:
-        advice = "Install the driver, such as psycopg[binary] for postgresql://."
-        raise StudyError("--storage", "the driver of the database must be installed", str(error).rstrip("."), advice) from None
-    except (SQLAlchemyError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        advice = "Write sqlite:///FILE or postgresql://USER@HOST/NAME, and check that the server runs."
-        raise UnreachableError("--storage", "the database must be reachable", reason, advice) from None
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -224,23 +188,19 @@ def _refuse_foreign(folder: Path) -> None:
         got = f"{where}, which holds {min(others)!r}"
         raise StudyError("--out", "the folder must be new, empty or a study's", got, advice)
     if DATABASE in names:
-        identity = _identity(folder / DATABASE)
+        identity = identity_in(folder)
         if identity is None:
             raise StudyError("--out", f"{DATABASE} must be a study of thinnet", f"another file in {where}", advice)
-        if (theirs := identity.get(VERSION, 1)) != (ours := SCHEMA[VERSION]):
+        if (theirs := version_of(identity)) != (ours := SCHEMA[VERSION]):
             rule, got = f"the study must be of this version of the store, {ours}", f"{where}, a study of version {theirs}"
             raise StudyError("--out", rule, got, "Choose another --out, or install the version of thinnet that began it.")
 
 
-def _identity(path: Path) -> dict[str, Any] | None:
-    """Return the identity of the study in a file, which stays as it is; None if there is none."""
-    query = (
-        "SELECT value_json FROM study_user_attributes JOIN studies USING (study_id) WHERE study_name = ? AND key = 'identity'"
-    )
+def identity_in(folder: Path) -> dict[str, Any] | None:
+    """Return the identity of the study in a folder, which stays as it is; None if its database holds none."""
     try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            return json.loads(connection.execute(query, (NAME,)).fetchone()[0])
-    except (sqlite3.DatabaseError, TypeError):
+        return studies_in(local_url(folder))[NAME]["identity"]
+    except (StudyError, KeyError):
         return None
 
 
