@@ -246,7 +246,9 @@ def data():
     assert [each["rate"] for each in found["failures"]] == [0.6] * 3
     assert "loss must stay finite" in found["failures"][0]["reason"]
     shown = study(tmp_path / "breaks.py", "--rates", "0.3,0.6", "--out", tmp_path / "out")
-    assert "p = 0.6, seed 0 failed:" in shown.out
+    assert shown.out.count("p = 0.6 failed at 3 seeds. At seed 0: --learning-rate: the train loss must stay finite") == 1
+    for file in ("summary.md", "index.html"):
+        assert "p = 0.6 failed at 3 seeds." in (tmp_path / "out" / file).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_an_error_of_the_model_in_training_is_a_row_and_ends_the_study_only_without_dropout(study: Callable, tmp_path: Path):

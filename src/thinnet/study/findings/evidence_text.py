@@ -9,6 +9,7 @@ from thinnet.study.evidence.contrast import Contrast
 from thinnet.study.evidence.equivalence import SAME
 from thinnet.study.evidence.formatting import difference, interval_text, quantity
 from thinnet.study.findings.results import Results
+from thinnet.study.training.trial import Trial
 
 P_VALUE = "It is the probability of a difference at least this large if dropout changed nothing."
 
@@ -62,6 +63,17 @@ def finalists_table(results: Results, task: Task) -> Table | None:
         rows.append((each.label, interval_text(loss.interval), p_text(loss.evidence.p_value), *map(percent, shares)))
     meaning = f"intervals are corrected; same is within {100 * SAME:g} %, better and worse are beyond"
     return Table(head, rows, "Finalists on the test set", meaning) if rows else None
+
+
+def failure_sentences(results: Results) -> list[str]:
+    """Return a sentence on each configuration with trials that failed: at how many seeds, and why the first one did."""
+    found: dict[Configuration, list[Trial]] = {}
+    for trial in sorted(results.failures, key=lambda trial: trial.seed):
+        found.setdefault(trial.configuration, []).append(trial)
+    return [
+        f"{each.label} failed at {counted(len(trials), 'seed')}. At seed {trials[0].seed}: {trials[0].failed.rstrip('.')}."
+        for each, trials in found.items()
+    ]
 
 
 def p_text(value: float) -> str:

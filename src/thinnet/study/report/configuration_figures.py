@@ -68,7 +68,7 @@ def lines(results: Results, task: Task) -> dict[Line, Figure]:
 def cost_and_gain(results: Results, trials: Mapping[TrialKey, Trial]) -> Figure:
     """Return the ratio of training times and the difference of the validation loss, both over the baseline, by configuration.
 
-    Configurations with all seeds have intervals, which may be longer than the axes.
+    Configurations with all seeds have intervals. Those of times may be longer than the axis, which ends at twice the times.
     """
     groups: dict[str, list[Outcome]] = {}
     for each in results.outcomes[1:]:
@@ -77,17 +77,25 @@ def cost_and_gain(results: Results, trials: Mapping[TrialKey, Trial]) -> Figure:
         _costs(name, outcomes, results, trials, SERIES[number % len(SERIES)])
         for number, (name, outcomes) in enumerate(groups.items())
     ]
-    times, losses = ([value for trace in traces for value in trace[side]] for side in "xy")
+    times, losses = ([value for trace in traces for value in _ends(trace, side)] for side in "xy")
+    dots = [value for trace in traces for value in trace["x"]]
+    times = [min(max(time, 0.5 * min(dots)), 2 * max(dots)) for time in times]
     marked = results.at(results.compared)
-    note = label(
-        marked.configuration.label, time_ratio(marked, trials).mean, difference(marked, results.baseline), "--ink", "left"
-    )
+    time, width = time_ratio(marked, trials).mean, _around([1.0, *times])
+    anchor, shift = ("left", 8) if time < sum(width) / 2 else ("right", -8)  # where there is room
+    note = label(marked.configuration.label, time, difference(marked, results.baseline), "--ink", anchor)
     level = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": "--ink", "width": 1}}
     one = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1, "line": {"color": "--ink", "width": 1}}
-    x = axis("training time, over that without dropout", range=_around([1.0, *times]))
+    x = axis("training time, over that without dropout", range=width)
     y = axis("validation loss, less that without dropout", range=_around([0.0, *losses]))
-    layout = {"shapes": [level, one], "annotations": [note | {"xshift": 8, "yshift": 10}]}
+    layout = {"shapes": [level, one], "annotations": [note | {"xshift": shift, "yshift": 10}]}
     return plot(traces, x, y, **layout, **({"showlegend": True} if len(traces) > 1 else {}))
+
+
+def _ends(trace: dict[str, Any], side: str) -> list[float]:
+    """Return the ends of the bars of a trace."""
+    dots, bar = np.array(trace[side]), trace[f"error_{side}"]
+    return [*(dots - bar["arrayminus"]), *(dots + bar["array"])]
 
 
 def _around(values: Sequence[float]) -> list[float]:

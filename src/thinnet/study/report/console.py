@@ -18,7 +18,7 @@ from thinnet.study.design.problems import PROBLEMS
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
-from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, finalists_table
+from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, failure_sentences, finalists_table
 from thinnet.study.findings.results import Results
 from thinnet.study.findings.verdict import ANSWERS, Verdict
 
@@ -75,8 +75,8 @@ def print_results(console: Console, results: Results, data: Dataset, verdict: Ve
         console.print("", finalists)
     if results.cost and verdict.reason in ANSWERS:
         _say(console, "", *cost_sentences(results.cost, data.task.loss_name))
-    for trial in results.failures:
-        console.print(f"{trial.configuration.label}, seed {trial.seed} failed: {trial.failed}", soft_wrap=True)
+    for sentence in failure_sentences(results):
+        console.print(Text(sentence, style="yellow"), soft_wrap=True)
     if results.rivals:
         _say(console, "", *rival_sentences(results, data.task), *rival_cost_sentences(results))
     if results.comparisons:

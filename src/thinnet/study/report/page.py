@@ -23,7 +23,7 @@ from thinnet.study.findings.comparison_text import (
 )
 from thinnet.study.findings.cost import cost_sentences
 from thinnet.study.findings.diagnostics import reasons_table
-from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, finalists_table
+from thinnet.study.findings.evidence_text import FEWER, RATE_MEANING, failure_sentences, finalists_table
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
 from thinnet.study.findings.verdict import leading
@@ -59,6 +59,7 @@ def report(answer: Answer) -> str:
         lead=lead,
         evidence=evidence,
         meaning=RATE_MEANING,
+        warnings=(*data.warnings, *failure_sentences(results)),
         command=answer.command,
         lesson=answer.lesson,
         reasons=reasons_table(answer.lesson.reasons if answer.lesson else found.reasons),

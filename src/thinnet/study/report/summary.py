@@ -5,7 +5,7 @@ from thinnet.study.data.dataset import Dataset
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.answer import Answer, versions
 from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences
-from thinnet.study.findings.evidence_text import FEWER
+from thinnet.study.findings.evidence_text import FEWER, failure_sentences
 from thinnet.study.findings.outcomes import Outcome
 from thinnet.study.findings.results import Results
 
@@ -23,7 +23,7 @@ def summary(answer: Answer) -> str:
             f"### {verdict.headline}",
             "",
             *(f"- {_escaped(sentence)}" for sentence in sentences),
-            *(f"- **Warning:** {_escaped(warning)}" for warning in data.warnings),
+            *(f"- **Warning:** {_escaped(warning)}" for warning in (*data.warnings, *failure_sentences(results))),
             "",
             *(f"| {' | '.join(cells)} |" for cells in lines),
             "",
