@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -251,6 +252,51 @@ def data():
         assert "p = 0.6 failed at 3 seeds." in (tmp_path / "out" / file).read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
+@pytest.mark.parametrize("rate", [0.6, 0.0])
+def test_failed_trials_are_trained_again_if_asked(rate: float, study: Callable, tmp_path: Path):
+    text = """
+import pathlib
+import torch
+from torch import nn
+
+class Large(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+    def forward(self, x):
+        if self.training and self.layers[1].p == {rate} and len(x) > 1 and pathlib.Path({full!r}).exists():
+            raise MemoryError("no memory is left")
+        return self.layers(x)
+
+def model(): return Large()
+def data():
+    x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
+    return x, (x[:, 0] > 0).long()
+"""
+    full, out = tmp_path / "full", tmp_path / "out"
+    (tmp_path / "large.py").write_text(text.format(rate=rate, full=str(full)))
+    line = (tmp_path / "large.py", "--rates", "0.3,0.6", "--json")
+    expected = study(*line, "--out", tmp_path / "whole").result()
+    full.touch()
+    failed = study(*line, "--out", out)
+    full.unlink()
+    resumed = study(*line, "--out", out)  # a failed trial stays as it is
+    assert failed.code == resumed.code == (0 if rate else 2)
+    if rate:
+        reasons = [each["reason"] for each in resumed.result()["failures"]]
+        assert len(reasons) == 3 and all(reason.endswith("raises MemoryError: no memory is left") for reason in reasons)
+        for name in ("index.html", "summary.md"):
+            page = (out / name).read_text().replace("\u00a0", " ")
+            assert re.search(r"p = 0\.6 failed at 3 seeds\. At seed 0: .* raises MemoryError: no memory is left\.", page)
+            assert "with --retry-failed trains them again." in page
+    else:
+        assert "raises MemoryError: no memory is left). Mend the cause and add --retry-failed, or" in resumed.err
+    again = study(*line, "--retry-failed", "--out", out)
+    assert "3 failed trials again" in again.err
+    assert again.result() | {"test_looks": []} == expected | {"test_looks": []}
+    assert "failed" not in study(*line, "--retry-failed", "--out", out).err
+
+
 def test_an_error_of_the_model_in_training_is_a_row_and_ends_the_study_only_without_dropout(study: Callable, tmp_path: Path):
     text = """
 from torch import nn
@@ -430,6 +476,13 @@ def test_a_trial_whose_workers_die_is_a_row_with_its_reason(
         KEYS[0]: failed.failed,
         KEYS[1]: "ran",
     }
+    assert store.retry() == 2 and store.finished() == {}
+    store.queue.put(KEYS[:1])
+    store.queue.take(60.0)  # dies too, and is the first one again
+    for seconds in (0, GRACE + 1):
+        monkeypatch.setattr("time.monotonic", lambda seconds=seconds: now + seconds)
+        store.expire()
+    assert store.finished() == {} and store.queue.counts() == {"waiting": 1, "running": 0}
     store.close()
 
 

@@ -59,7 +59,7 @@ def run(
         jobs: processes. With more than one, a script must call this under `if __name__ == "__main__":`.
         hidden: the widths of the perceptron.
         quiet: print nothing.
-        more: `seed`, `device`, `precision`, `groups`, `rows` and `full`, as of the command.
+        more: `seed`, `device`, `precision`, `groups`, `rows`, `full` and `retry_failed`, as of the command.
 
     Returns: the result, which a notebook shows as tables and figures. Its `document` equals `result.json`.
 

@@ -84,6 +84,9 @@ def study(
         Elsewhere | None, typer.Option(help="With --storage: start the --jobs workers as Ray tasks or Slurm jobs.")
     ] = None,
     address: Annotated[str | None, value("HOST:PORT", "The cluster of Ray. Default: this machine.")] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Train the failed trials of this study again. Default: they stay failed.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print only the result, as JSON, on stdout.")] = False,
 ) -> None:
     """Measure whether dropout helps on your data, at which rate, and how certain that is.
@@ -91,7 +94,8 @@ def study(
     It trains the same network in every configuration (method, place, rate, schedule) over several seeds, and chooses one on
     the validation sets. Then it compares that one with no dropout on the test set. For each seed, all configurations share
     the split into training and validation, initial weights, batches and random bits.
-    To resume an interrupted study, run the same command again.
+    To resume an interrupted study, run the same command again. Once the cause of failed trials is mended, such as too little
+    memory, add `--retry-failed`.
 
     Example: `thinnet study patients.csv --target outcome --budget 10m --out outcome-report`
 
@@ -145,6 +149,7 @@ def study(
             storage=storage,
             on=on and on.value,
             address=address,
+            retry_failed=retry_failed,
         )
         from thinnet.study.command import run_study  # after the checks, as it imports PyTorch
         from thinnet.study.disk import disk_errors

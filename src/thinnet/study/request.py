@@ -32,6 +32,7 @@ class Request:
         storage: the URL of the database that workers share; None for SQLite in the folder.
         on: where workers start: ray or slurm; None for processes of this machine.
         address: of the cluster of Ray.
+        retry_failed: train the failed trials again.
         started: when the run began, before the data were read; the budget counts from there.
     """
 
@@ -47,6 +48,7 @@ class Request:
     storage: str | None = None
     on: str | None = None
     address: str | None = None
+    retry_failed: bool = False
     started: float = field(default_factory=time.monotonic)
 
 
@@ -66,6 +68,7 @@ def requested(
     storage: str | None = None,
     on: str | None = None,
     address: str | None = None,
+    retry_failed: bool = False,
     given: Mapping[str, Any],
     **more: Any,
 ) -> Request:
@@ -74,7 +77,7 @@ def requested(
     Args:
         file, target, task, weights: as `open_problem` takes them.
         columns: the kinds of columns, each NAME=KIND.
-        seeds, jobs, command, log, storage, on, address: as of a Request; None are the seeds of the problem.
+        seeds, jobs, command, log, storage, on, address, retry_failed: as of a Request; None are the seeds of the problem.
         budget: seconds, or text such as 2m.
         out: the folder; None derives it from the file.
         given: options whose default depends on the problem, or None.
@@ -112,4 +115,4 @@ def requested(
     problem = open_problem(file, target, kinds, task, weights)
     plan = plan_of(problem.settings(), given, **more)
     folder = folder_of(file) if out is None else out
-    return Request(problem, plan, seeds, limit, jobs, folder, command, log, asked, storage, on, address, started)
+    return Request(problem, plan, seeds, limit, jobs, folder, command, log, asked, storage, on, address, retry_failed, started)

@@ -176,12 +176,14 @@ def _limited(request: Request, data: Dataset) -> tuple[Request, Dataset]:
 
 def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     """Train the missing trials; return the number of whole rounds."""
+    again = store.retry() if request.retry_failed else 0
     plan, finished = request.plan, store.finished()
     total = trials_in_all(plan, request.seeds)
     before = min(sum(key.seed < request.seeds for key in finished), total)
     rows = f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test rows"
     size = f"{counted(len(plan.configurations), 'configuration')}, {counted(request.seeds, 'seed')}"
     resumed = f"; {counted(before, 'trial')} already finished" if before else ""
+    resumed += f"; {counted(again, 'failed trial')} again" if again else ""
     if data.name in PROBLEMS:
         err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)

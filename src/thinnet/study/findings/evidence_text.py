@@ -20,6 +20,8 @@ FEWER = (
     "Compare its difference from p = 0, which is paired, and not its loss."
 )
 
+RETRY = "Once the cause is mended, the same command with --retry-failed trains them again"
+
 
 def finalist_sentences(finalist: Configuration, results: Results, data: Dataset) -> list[str]:
     """Return the sentences on one finalist beside the baseline."""
@@ -66,14 +68,16 @@ def finalists_table(results: Results, task: Task) -> Table | None:
 
 
 def failure_sentences(results: Results) -> list[str]:
-    """Return a sentence on each configuration with trials that failed: at how many seeds, and why the first one did."""
+    """Say for each configuration with trials that failed at how many seeds, why the first one did, and what to do."""
     found: dict[Configuration, list[Trial]] = {}
     for trial in sorted(results.failures, key=lambda trial: trial.seed):
         found.setdefault(trial.configuration, []).append(trial)
-    return [
-        f"{each.label} failed at {counted(len(trials), 'seed')}. At seed {trials[0].seed}: {trials[0].failed.rstrip('.')}."
-        for each, trials in found.items()
-    ]
+    told = []
+    for each, trials in found.items():
+        reason, _, advice = trials[0].failed.rstrip(".").partition(". ")
+        failed = f"{each.label} failed at {counted(len(trials), 'seed')}"
+        told.append(f"{failed}. At seed {trials[0].seed}: {reason}. {advice or RETRY}.")
+    return told
 
 
 def p_text(value: float) -> str:

@@ -13,6 +13,8 @@ from thinnet.study.evidence.statistics import Interval, seed_interval
 from thinnet.study.findings.comparison import Rounds, comparable
 from thinnet.study.training.trial import CURVES, VIEWS, Trial
 
+BASELINE_ADVICE = "Mend the cause and add --retry-failed, or change the study and choose a new --out"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -131,7 +133,7 @@ def refuse_failed_baseline(failures: Iterable[Trial]) -> None:
     for trial in failures:
         if trial.configuration == BASELINE:
             reason, _, advice = trial.failed.rstrip(".").partition(". ")
-            got, advice = f"an error with seed {trial.seed} ({reason})", advice or "Change that, and choose a new --out"
+            got, advice = f"an error with seed {trial.seed} ({reason})", advice or BASELINE_ADVICE
             raise StudyError(COMMAND, "training without dropout must succeed", got, f"{advice}.")
 
 

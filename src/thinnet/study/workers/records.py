@@ -114,7 +114,7 @@ class Records:
 
     @patient
     def remove(self, key: TrialKey) -> None:
-        """Remove a result whose weights are lost."""
+        """Remove a result, so that its trial is trained again."""
         with self.engine.begin() as connection:
             connection.execute(TRIAL.delete().where(self._is(key)))
 

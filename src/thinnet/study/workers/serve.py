@@ -133,6 +133,8 @@ def print_status(console: Console, found: list[dict[str, Any]]) -> None:
         for failure in each["failures"]:
             *key, seed, reason = failure.values()
             console.print(f"{each['study']} · {Configuration(*key).label}, seed {seed} failed: {reason}", soft_wrap=True)
+    if any(each["failed"] for each in ours):
+        console.print("Once the cause is mended, the command that began a study trains them again with --retry-failed.")
     for each in found:
         if each not in ours:
             theirs = f"{each['study']} · a study of version {each['version']} of the store"

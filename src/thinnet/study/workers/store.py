@@ -122,6 +122,13 @@ class Store:
         reason = f"{MOST_DEATHS} workers ended without an error while they trained it, as when memory does not suffice"
         self.add([Trial(*key, {}, 0, 0.0, failed=reason) for key in self.queue.expire(self.records.keys)])
 
+    def retry(self) -> int:
+        """Remove the results of failed trials, so that they are trained again; return how many."""
+        failed = [key for key, trial in self.records.trials().items() if trial.failed]
+        for key in failed:
+            self.records.remove(key)
+        return len(failed)
+
     def _weights(self, trial: Trial) -> bytes | None:
         return None if trial.failed else weights_path(self.folder, trial.key).read_bytes()
 
