@@ -265,7 +265,7 @@ class Large(nn.Module):
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
     def forward(self, x):
         if self.training and self.layers[1].p == {rate} and len(x) > 1 and pathlib.Path({full!r}).exists():
-            raise MemoryError("no memory is left")
+            raise MemoryError("no memory. 9 GiB asked")
         return self.layers(x)
 
 def model(): return Large()
@@ -284,13 +284,16 @@ def data():
     assert failed.code == resumed.code == (0 if rate else 2)
     if rate:
         reasons = [each["reason"] for each in resumed.result()["failures"]]
-        assert len(reasons) == 3 and all(reason.endswith("raises MemoryError: no memory is left") for reason in reasons)
+        assert len(reasons) == 3 and all(reason.endswith("MemoryError: no memory. 9 GiB asked") for reason in reasons)
         for name in ("index.html", "summary.md"):
             page = (out / name).read_text().replace("\u00a0", " ")
-            assert re.search(r"p = 0\.6 failed at 3 seeds\. At seed 0: .* raises MemoryError: no memory is left\.", page)
+            assert re.search(
+                r"p = 0\.6 failed at 3 seeds\. At seed 0: .*MemoryError: no memory\. 9 GiB asked\. Once",
+                page,
+            )
             assert "with --retry-failed trains them again." in page
     else:
-        assert "raises MemoryError: no memory is left). Mend the cause and add --retry-failed, or" in resumed.err
+        assert "MemoryError: no memory. 9 GiB asked). Mend the cause and add --retry-failed, or" in resumed.err
     again = study(*line, "--retry-failed", "--out", out)
     assert "3 failed trials again" in again.err
     assert again.result() | {"test_looks": []} == expected | {"test_looks": []}

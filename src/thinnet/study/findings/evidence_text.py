@@ -74,9 +74,9 @@ def failure_sentences(results: Results) -> list[str]:
         found.setdefault(trial.configuration, []).append(trial)
     told = []
     for each, trials in found.items():
-        reason, _, advice = trials[0].failed.rstrip(".").partition(". ")
         failed = f"{each.label} failed at {counted(len(trials), 'seed')}"
-        told.append(f"{failed}. At seed {trials[0].seed}: {reason}. {advice or RETRY}.")
+        again = "" if trials[0].next_step else f" {RETRY}."
+        told.append(f"{failed}. At seed {trials[0].seed}: {trials[0].failed.rstrip('.')}.{again}")
     return told
 
 

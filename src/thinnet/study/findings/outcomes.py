@@ -132,8 +132,8 @@ def refuse_failed_baseline(failures: Iterable[Trial]) -> None:
     """
     for trial in failures:
         if trial.configuration == BASELINE:
-            reason, _, advice = trial.failed.rstrip(".").partition(". ")
-            got, advice = f"an error with seed {trial.seed} ({reason})", advice or BASELINE_ADVICE
+            reason, advice = trial.failed.rstrip("."), trial.next_step or BASELINE_ADVICE
+            got = f"an error with seed {trial.seed} ({reason.removesuffix(f'. {trial.next_step}')})"
             raise StudyError(COMMAND, "training without dropout must succeed", got, f"{advice}.")
 
 

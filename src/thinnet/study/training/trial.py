@@ -68,6 +68,11 @@ class Trial:
         return TrialKey(self.configuration, self.seed)
 
     @property
+    def next_step(self) -> str:
+        """What to do about a failure, where its reason says that; empty elsewhere."""
+        return self.failed.rstrip(".").partition(". ")[2] if self.failed.startswith("--") else ""
+
+    @property
     def loss(self) -> float:
         """The lowest validation loss; infinite where the trial failed."""
         return math.inf if self.failed else self.curves["validation_loss"][self.best]
