@@ -16,8 +16,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from thinnet.models.reached import Reached, content, reached
 from thinnet.rng import Site
-from thinnet.rng.context import RNGContext
-from thinnet.rng.site import model_context
+from thinnet.rng.context import RNGContext, model_context
 
 STEPS = 1 << 32
 

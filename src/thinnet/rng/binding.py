@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from torch import nn
 
 from thinnet.rng.calls import CallCounter
-from thinnet.rng.site import Site, model_context
+from thinnet.rng.context import model_context
+from thinnet.rng.site import Site
 
 
 def release(site: Site) -> None:

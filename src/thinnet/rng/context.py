@@ -204,6 +204,13 @@ class RNGContext:
         return made
 
 
+def model_context(context: Any) -> Any:
+    """Returns the RNG context of the bound model, behind those of branches; None where there is none."""
+    while context is not None and not isinstance(context, RNGContext):
+        context = context.context
+    return context
+
+
 def moved(ids: Tensor, device: torch.device) -> Tensor:
     """Returns `ids` on a device. The CPU does not wait for a GPU: it copies from pinned memory."""
     if ids.device.type == "cpu" and device.type == "cuda" and type(ids) is Tensor and not is_mapped(ids):

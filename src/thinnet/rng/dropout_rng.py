@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from thinnet.rng import calls, recompute
 from thinnet.rng.binding import hooks_of, release, remove_hooks
-from thinnet.rng.context import RNGContext
+from thinnet.rng.context import RNGContext, model_context
 from thinnet.rng.masks import MaskKind, drawn_mask
 from thinnet.rng.names import check_module, check_number, check_samples, integer, plain, unwrap
 from thinnet.rng.names import site_number as site_number
 from thinnet.rng.placing import check_schedules, resolve
 from thinnet.rng.schedules import Schedule
-from thinnet.rng.site import Site, model_context
+from thinnet.rng.site import Site
 
 
 class DropoutRNG:

@@ -13,7 +13,7 @@ from thinnet.ops import NoiseKind
 from thinnet.ops.part import Part
 from thinnet.rng import rates
 from thinnet.rng.calls import Uses, mix, roots
-from thinnet.rng.context import CPU, HIGH, LOW, RNGContext, capturing, draw_seed
+from thinnet.rng.context import CPU, HIGH, LOW, capturing, draw_seed, model_context
 from thinnet.rng.key import NoiseKey
 from thinnet.rng.mapped import IN_VMAP, is_mapped
 from thinnet.rng.names import check_rows, site_number
@@ -101,20 +101,19 @@ class Site(nn.Module):
             return x
         if not is_compiling() and self._p == 0 and not capturing(x.device):  # those read the rate at run time
             return x
-        key = self.key(x)
-        assert key is not None
+        rate, seed, step, site, samples = self._rate_and_address(x, 0)  # a NoiseKey would cost a tenth of a small call
         return ops.apply_noise(
             x,
-            key.rate,
-            key.seed,
-            step=key.step,
-            site=key.site,
-            samples=key.samples,
+            rate,
+            seed,
+            step=step,
+            site=site,
+            samples=samples,
             shared_axes=shared_axes,
             kind=kind,
             inplace=self.inplace,
             part=self.part,
-            function=key.function,
+            function=type(self).__name__,
         )
 
     def key(self, x: Tensor, batch: int | None = 0) -> NoiseKey | None:
@@ -124,20 +123,24 @@ class Site(nn.Module):
             x: what the site was called with; it gives the device and the number of samples.
             batch: the axis of `x` that counts the samples; None where the samples of a batch share their noise.
         """
-        if not self.training:
-            return None
-        device, context = x.device, self.context
+        return NoiseKey(type(self).__name__, *self._rate_and_address(x, batch), self.part) if self.training else None
+
+    def _rate_and_address(
+        self, x: Tensor, batch: int | None
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Returns the rate, and seed, step, site and samples."""
+        device = x.device
         rate = self._rates.get(device)
         if rate is None or device.type == "cuda":
             rate = self._rate(device)
-        if context is not None:
-            return NoiseKey(type(self).__name__, rate, *self._address(x, batch), self.part)
+        if self.context is not None:
+            return rate, *self._address(x, batch)
         if is_compiling():
-            return NoiseKey(type(self).__name__, rate, draw_seed(device))
+            return rate, draw_seed(device), None, None, None
         if roots.running:
             for root in roots.running:
                 self.check_bound(root)
-        return NoiseKey(type(self).__name__, rate, torch.randint(LOW, HIGH, (), device=device), part=self.part)
+        return rate, torch.randint(LOW, HIGH, (), device=device), None, None, None
 
     def _address(self, x: Tensor, batch: int | None) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         """Returns seed, step, site and samples."""
@@ -279,13 +282,6 @@ class Site(nn.Module):
     def extra_repr(self) -> str:
         """Returns the rate as PyTorch's modules print it."""
         return "" if self.p is None else f"p={self.p}, inplace={self.inplace}"
-
-
-def model_context(context: Any) -> Any:
-    """Returns the RNG context of the bound model, behind those of branches; None where there is none."""
-    while context is not None and not isinstance(context, RNGContext):
-        context = context.context
-    return context
 
 
 def recorded(site: nn.Module, x: Any, *others: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from thinnet.methods.elementwise.batchwise_dropout import BatchwiseDropout
 from thinnet.methods.noise_shapes import samples
 from thinnet.methods.numbers import axes_in_memory
 from thinnet.rng import NoiseKey, Site, rates
-from thinnet.rng.context import RNGContext
+from thinnet.rng.context import RNGContext, model_context
 
 
 class Kept:
@@ -165,13 +165,6 @@ class BranchContext:
             return seed, step, samples[:1]
         rows = rows.to(device)
         return seed, step, samples[rows] if self.context.rows_given else samples + rows
-
-
-def model_context(context: Any) -> RNGContext:
-    """Returns the RNG context of the bound model, unwrapped from those of branches."""
-    while isinstance(context, BranchContext):
-        context = context.context
-    return context
 
 
 def scale(site: Site) -> float:
