@@ -41,8 +41,11 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "spans of a spectrogram": (lambda: thinnet.nn.SpecAugment(time_width=5, frequency_width=5), (3, 20, 33)),
     "normal noise of features": (lambda: thinnet.nn.VariationalDropout(130), (5, 7, 130)),
     "normal noise of a layer": (lambda: thinnet.nn.VariationalDropout(65, per="layer"), (9, 65)),
+    "normal noise that is added": (lambda: thinnet.nn.GaussianNoise(0.3), (5, 7, 130)),
     "boxes": (lambda: thinnet.nn.DropBlock3d(0.2, 3), (2, 3, 6, 8, 7)),
 }
+PASSES = {"normal noise that is added": 3}  # its gradient is that of the result
+OPERATIONS = ("select_units", "scale_units", "gaussian_units", "gaussian_units_backward", "add_gaussian", "drop_blocks")
 
 
 def outcome(layer: nn.Module, x: Tensor) -> list[Tensor]:
@@ -51,6 +54,14 @@ def outcome(layer: nn.Module, x: Tensor) -> list[Tensor]:
     y = layer(leaf)
     weights = torch.linspace(-1, 1, y.numel()).reshape(y.shape).to(y.dtype)
     return [y.detach(), *torch.autograd.grad(y, [leaf, *layer.parameters()], weights)]
+
+
+def assert_the_same(fast: list[Tensor], composed: list[Tensor]) -> None:
+    """Bit by bit; the gradients of parameters are sums, which other operations round otherwise."""
+    for one, other in zip(fast[:2], composed[:2], strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
+    for one, other in zip(fast[2:], composed[2:], strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-4, equal_nan=True)
 
 
 @pytest.mark.parametrize("addressed", [False, True])
@@ -63,7 +74,7 @@ def test_the_kernel_has_the_bits_of_the_composition(name: str, addressed: bool, 
     if addressed:
         thinnet.DropoutRNG(5).bind(model).at(3, samples=torch.arange(shape[0]) * 7)
     ran = []
-    for op in ("select_units", "scale_units", "gaussian_units", "drop_blocks"):
+    for op in OPERATIONS:
         call = getattr(units, op)
         monkeypatch.setattr(units, op, lambda *args, call=call, **named: (ran.append(1), call(*args, **named))[1])
     for dtype in DTYPES:
@@ -73,9 +84,8 @@ def test_the_kernel_has_the_bits_of_the_composition(name: str, addressed: bool, 
         with monkeypatch.context() as patch:
             patch.setattr(units, "served", lambda *_: False)
             composed = outcome(model, x)
-        for one, other in zip(fast, composed, strict=True):
-            torch.testing.assert_close(one, other, rtol=0, atol=0, equal_nan=True)
-    assert len(ran) >= 6  # float32, bfloat16 and float16, forward and backward
+        assert_the_same(fast, composed)
+    assert len(ran) >= PASSES.get(name, 6)  # float32, bfloat16 and float16, forward and backward
 
 
 def test_threads_change_no_bit() -> None:

@@ -79,6 +79,16 @@ def rates_of_samples(dtype: torch.dtype) -> None:
     units.select_units(x_of(dtype, 3, 1000), rate, rate, 1, *where(IDS)[1:])
 
 
+def factors(dtype: torch.dtype) -> None:
+    units.scale_units(x_of(dtype, 3, 5, 1024), torch.rand(5, 1024).expand(3, 5, 1024))
+
+
+def normal(dtype: torch.dtype) -> None:
+    x, scale = x_of(dtype, 3, 5, 1024), torch.rand(1024).expand(3, 5, 1024)
+    units.gaussian_units(x, scale, *where(IDS)[1:])
+    units.add_gaussian(x, scale, *where()[1:])
+
+
 def squares(dtype: torch.dtype) -> None:
     units.drop_blocks(x_of(dtype, 3, 64, 32, 32), torch.ones(32, 32), 5000, [7, 7], False, *where(IDS)[1:])
 
@@ -115,12 +125,14 @@ def ones(dtype: torch.dtype) -> None:
     fused.fused_norm(x, x, x[0], x[0], 1e-5, False, *at)
     fused.fused_norm_backward(x, x, x, x[0], 1e-5, False, *at)
     units.select_units(x, x.float(), x.float(), 1, *at[1:])
+    units.scale_units(x, x.float())
+    units.gaussian_units(x, x.float(), *at[1:])
     units.drop_blocks(x_of(dtype, 1, 1, 1), torch.ones(1), 1, [1], False, *at[1:])
     take.put(take.take(x[..., None], place, place), place, place, 1, 1)
     kept.smallest(torch.rand(1, 2), 1, 1, 0.0)
 
 
-WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward, features, channels, rows_of_parts)
+WIDE = (chain, gated, embedded, activated, positive, norm, norm_backward, features, channels, factors, normal, rows_of_parts)
 RUNS = (*WIDE, odd_norm, rates_of_samples, squares, long_lines, parts, filters, smallest, ones)
 
 

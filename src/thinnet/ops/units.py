@@ -1,12 +1,16 @@
-"""Noise at a rate of each unit, factors of units, and blocks: one pass over a contiguous tensor on a CPU or a GPU.
+"""Noise at a rate of each unit, factors and sums of units, and blocks: one pass over a contiguous tensor on a CPU or a GPU.
 
-`served` says where these kernels run. Elsewhere the methods compose the same numbers from `apply_noise`, bit for bit.
+`served` says where these kernels run. Elsewhere the methods compose the same numbers from `apply_noise`, bit for bit. Sums
+have another rounding there.
 """
 
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import gpu, schema
 
@@ -15,7 +19,10 @@ ADDRESS = "Tensor seed, Tensor? step, Tensor? site, Tensor? samples"
 TAGS = (torch.Tag.pt2_compliant_tag,)
 library.define(f"select_units(Tensor x, Tensor rate, Tensor scale, int first, {ADDRESS}) -> Tensor", tags=TAGS)
 library.define("scale_units(Tensor x, Tensor scale) -> Tensor", tags=TAGS)
-library.define(f"gaussian_units(Tensor x, Tensor scale, float base, {ADDRESS}) -> Tensor", tags=TAGS)
+library.define(f"gaussian_units(Tensor x, Tensor scale, {ADDRESS}) -> Tensor", tags=TAGS)
+library.define(f"gaussian_units_backward(Tensor gradient, Tensor x, Tensor scale, {ADDRESS}) -> (Tensor, Tensor)", tags=TAGS)
+library.define(f"add_gaussian(Tensor x, Tensor scale, {ADDRESS}) -> Tensor", tags=TAGS)
+library.define("sum_units(Tensor x, int[] shape, bool squares) -> Tensor", tags=TAGS)
 library.define(f"drop_blocks(Tensor x, Tensor scale, int threshold, int[] block, bool shared, {ADDRESS}) -> Tensor", tags=TAGS)
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -27,9 +34,32 @@ def _fake(x: Tensor, *rest: Any) -> Tensor:
     return torch.empty_like(x)
 
 
-for name in ("select_units", "scale_units", "gaussian_units", "drop_blocks"):
+for name in ("select_units", "scale_units", "gaussian_units", "add_gaussian", "drop_blocks"):
     torch.library.register_fake(f"thinnet::{name}", _fake, lib=library)
-gpu.register(library, "units", "select_units", "drop_blocks")
+
+
+@torch.library.register_fake("thinnet::gaussian_units_backward", lib=library)
+def _fake_backward(gradient: Tensor, x: Tensor, scale: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    units = prod(size for size, stride in zip(x.shape, scale.stride(), strict=True) if stride)
+    return torch.empty_like(gradient), scale.new_empty(units)
+
+
+@torch.library.register_fake("thinnet::sum_units", lib=library)
+def _fake_sums(x: Tensor, shape: list[int], squares: bool) -> Tensor:
+    return x.new_empty(prod(shape), dtype=torch.float64)
+
+
+def composed_backward(gradient: Tensor, x: Tensor, scale: Tensor, *address: Any) -> tuple[Tensor, Tensor]:
+    """The definition of `gaussian_units_backward`, which runs where no kernel of it is there."""
+    z = torch.ops.thinnet.add_gaussian(torch.zeros_like(x, dtype=torch.float32), torch.ones_like(scale), *address)
+    shared = [axis for axis, stride in enumerate(scale.stride()) if stride == 0]
+    product = gradient.float() * x.float() * z
+    of_scale = product.sum(shared) if shared else product
+    return torch.ops.thinnet.gaussian_units(gradient, scale, *address), of_scale.flatten()
+
+
+library.impl("gaussian_units_backward", composed_backward, "CompositeExplicitAutograd")
+gpu.register(library, "units", "select_units", "scale_units", "gaussian_units", "add_gaussian", "drop_blocks")
 
 
 def plain(x: Tensor) -> bool:
@@ -46,19 +76,22 @@ def _alone(x: Tensor) -> bool:
     return not torch._C._len_torch_dispatch_stack()  # whoever watches operations knows those of PyTorch and `apply_noise`
 
 
-def served(x: Tensor, address: Address) -> bool:
-    """Returns whether a kernel takes `x`: plain code on a dense, contiguous tensor with samples on axis 0."""
-    if not _alone(x):
-        return False
-    _, step, _, samples = address
-    one_step = step is None or step.ndim == 0
-    by_sample = samples is None or x.ndim > 1
-    return x.layout is torch.strided and x.ndim > 0 and x.is_contiguous() and not x.is_nested and one_step and by_sample
+def _dense(x: Tensor) -> bool:
+    return x.layout is torch.strided and x.ndim > 0 and x.is_contiguous() and not x.is_nested
 
 
-def served_on_cpu(x: Tensor, address: Address) -> bool:
-    """Returns the same for `scale_units` and `gaussian_units`, which have a kernel on a CPU alone."""
-    return x.device.type == "cpu" and served(x, address)
+def served(x: Tensor, address: Address | None = None) -> bool:
+    """Returns whether a kernel takes `x`: plain code on a dense, contiguous tensor, with samples of the noise on axis 0."""
+    if address is not None:
+        _, step, _, samples = address
+        if (step is not None and step.ndim > 0) or (samples is not None and x.ndim < 2):
+            return False
+    return _alone(x) and _dense(x)
+
+
+def summed(x: Tensor) -> bool:
+    """Returns whether `sum_units` takes `x`: plain code on a dense, contiguous tensor on a CPU, of a dtype in `DTYPES`."""
+    return x.dtype in DTYPES and plain(x) and _dense(x)
 
 
 def select_units(x: Tensor, rate: Tensor, scale: Tensor, address: Address, first: int = 0) -> Tensor:
@@ -77,7 +110,7 @@ def select_units(x: Tensor, rate: Tensor, scale: Tensor, address: Address, first
 
 
 def scale_units(x: Tensor, scale: Tensor) -> Tensor:
-    """Returns x scale, and zeros where the scale is 0, also for infinite numbers. `x` must be `served_on_cpu`, and no float64.
+    """Returns x scale, and zeros where the scale is 0, also for infinite numbers. `x` must be `served`, and no float64.
 
     Args:
         x: any shape.
@@ -87,17 +120,42 @@ def scale_units(x: Tensor, scale: Tensor) -> Tensor:
         return torch.ops.thinnet.scale_units.default(x, scale.contiguous().expand(x.shape))
 
 
-def gaussian_units(x: Tensor, scale: Tensor, base: float, address: Address) -> Tensor:
-    """Returns x (base + scale z), with the standard normal z of each unit. `x` must be `served_on_cpu`, and no float64.
+def gaussian_units(x: Tensor, scale: Tensor, address: Address) -> Tensor:
+    """Returns x (1 + scale z), with the standard normal z of each unit. `x` must be `served`, and no float64.
 
     Args:
         x: any shape.
         scale: float32, and broadcasts over `x`.
-        base: what is added to the noise.
         address: seed, step, site and samples.
     """
     with schema.below_autograd():
-        return torch.ops.thinnet.gaussian_units.default(x, scale.contiguous().expand(x.shape), base, *address)
+        return torch.ops.thinnet.gaussian_units.default(x, scale.contiguous().expand(x.shape), *address)
+
+
+def gaussian_units_backward(gradient: Tensor, x: Tensor, scale: Tensor, address: Address) -> tuple[Tensor, Tensor]:
+    """Returns the gradients of `x` and of `scale` in `gaussian_units`; z is drawn once for both."""
+    with schema.below_autograd():
+        spread = scale.contiguous().expand(x.shape)
+        of_x, of_scale = torch.ops.thinnet.gaussian_units_backward.default(gradient, x, spread, *address)
+    return of_x, of_scale.reshape(scale.shape)
+
+
+def add_gaussian(x: Tensor, scale: Tensor, address: Address) -> Tensor:
+    """Returns x + scale z. The arguments are those of `gaussian_units`."""
+    with schema.below_autograd():
+        return torch.ops.thinnet.add_gaussian.default(x, scale.contiguous().expand(x.shape), *address)
+
+
+def sum_units(x: Tensor, shape: Sequence[int], squares: bool = False) -> Tensor:
+    """Returns how many numbers of each unit are positive, or the sum of their squares, in float64. `x` must be `summed`.
+
+    Args:
+        x: any shape.
+        shape: that of the units: 1 where an axis of `x` is summed.
+        squares: whether to sum squares.
+    """
+    with schema.below_autograd():
+        return torch.ops.thinnet.sum_units.default(x, shape, squares).reshape(shape)
 
 
 def drop_blocks(x: Tensor, scale: Tensor, threshold: int, block: tuple[int, ...], shared: bool, address: Address) -> Tensor:
@@ -113,3 +171,24 @@ def drop_blocks(x: Tensor, scale: Tensor, threshold: int, block: tuple[int, ...]
     """
     with schema.below_autograd():
         return torch.ops.thinnet.drop_blocks.default(x, scale.to(x.device).contiguous(), threshold, block, shared, *address)
+
+
+class _Linear(_SingleLevelFunction):
+    """A linear function of x whose derivative is itself; it keeps what it needs to run again, and not x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.run = run
+        return run(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
+        return linear(gradients[0].contiguous(), ctx.run), None
+
+
+def linear(x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
+    """Returns `run(x)` and lets autograd apply `run` to the gradient, where no transform of `torch.func` is active.
+
+    It costs a tenth of a `torch.autograd.Function` with rules for transforms.
+    """
+    return _Linear.apply(x, run) if schema.differentiated(x) else run(x)  # type: ignore[attr-defined]

@@ -66,7 +66,7 @@ def _drop(key: NoiseKey, x: Tensor, rescale: Rescale, shared: bool) -> Tensor:
     if rescale == "rate":
         return key.apply_noise(x, (0, *channels(x.ndim)) if shared else channels(x.ndim))
     ops.check_input(x, key.function)
-    return where_kept(key, x, *_by_count(x, key.mask(_noise_shape(x.shape, rescale, shared))))
+    return where_kept(x, *_by_count(x, key.mask(_noise_shape(x.shape, rescale, shared))))
 
 
 def _check(function: str, rescale: Rescale) -> Rescale:

@@ -78,7 +78,7 @@ def _drop(key: NoiseKey, x: Tensor, p: float, axis: int, groups: int, count: Cou
     mask = _mask(key, x.shape[0], x.shape[axis], p, groups, count)
     mask = mask.reshape(-1, *[size if other == axis else 1 for other, size in enumerate(x.shape)][1:])
     scale = key.scale.to(torch.promote_types(x.dtype, torch.float32))
-    return where_kept(key, x, mask, scale)
+    return where_kept(x, mask, scale)
 
 
 def checked_axis(function: str, x: Tensor, axis: int) -> int:

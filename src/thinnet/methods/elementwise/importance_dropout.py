@@ -9,6 +9,7 @@ from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise.selection import selected
 from thinnet.methods.facts import Facts, Method
 from thinnet.methods.numbers import real, wide
+from thinnet.ops import units
 from thinnet.rng import NoiseKey, Site, rates
 
 NEVER = -1  # no pass yet: a step is never negative, and a drawn seed is this one once in 2^64
@@ -216,11 +217,16 @@ class ImportanceDropout(Site):
 
     def _average(self, x: Tensor) -> Tensor:
         """Returns the running root mean square including this batch, where that is finite."""
-        square = (
-            (x.abs() if x.is_complex() else x).float().movedim(self.dim, -1).square().reshape(-1, len(self.importance)).mean(0)
-        )
-        running = torch.lerp(self.importance.float().square(), square, self.momentum).sqrt()
+        running = torch.lerp(self.importance.float().square(), self._mean_square(x), self.momentum).sqrt()
         return torch.where(running.isfinite(), running, self.importance).to(self.importance.dtype)
+
+    def _mean_square(self, x: Tensor) -> Tensor:
+        count = len(self.importance)
+        if units.summed(x):
+            total = units.sum_units(x, _along(self.importance, x, self.dim).shape, squares=True).flatten()
+            return (total * count / x.numel()).float()
+        x = (x.abs() if x.is_complex() else x).float()
+        return x.movedim(self.dim, -1).square().reshape(-1, count).mean(0)
 
     def _apply(self, fn, recurse=True):
         """Forgets the last pass after a move: `to_empty` leaves unsaved buffers without values."""

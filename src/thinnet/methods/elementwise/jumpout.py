@@ -20,10 +20,10 @@ POINTS = 1 << 14  # of the midpoint rule over the drawn rates, for the declared 
 
 def _rate(deviate: Tensor, x: Tensor, p: float | Tensor, p_min: float, p_max: float) -> Tensor:
     """Returns the rate of each sample, `(N, 1)`, from |z| and the fraction of its units that is active."""
-    into = (
-        torch.empty_like(x, dtype=deviate.dtype) if units.plain(x) else None
-    )  # a conversion from bool takes four times as long
-    active = ((x > 0).to(deviate.dtype) if into is None else torch.gt(x, 0, out=into)).flatten(1).mean(1, keepdim=True)
+    if units.summed(x):
+        active = (units.sum_units(x, (len(x), *[1] * (x.ndim - 1))).flatten(1) / math.prod(x.shape[1:])).to(deviate.dtype)
+    else:
+        active = (x > 0).to(deviate.dtype).flatten(1).mean(1, keepdim=True)
     rate = ((p * math.sqrt(math.pi / 2) * deviate).clamp(min=p_min) / active).clamp(max=p_max)
     return torch.where(torch.as_tensor(p, device=x.device) > 0, rate, 0)
 

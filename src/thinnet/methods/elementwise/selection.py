@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.methods.numbers import in_format_of
 from thinnet.ops import NoiseKind, check_input, schema, units, write
@@ -30,37 +29,24 @@ def _in_one_pass(x: Tensor, address: Any) -> bool:
     return x.dtype in units.DTYPES and units.served(x, address)
 
 
-class _Kept(_SingleLevelFunction):
-    """What is kept of x, times a scale; the same of the gradient. It keeps the mask, a byte for each of its numbers."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: Tensor | None) -> Tensor:
-        ctx.kept, ctx.scale = kept, scale
-        return units.scale_units(x, _factor(kept, scale))
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None, None]:
-        return _kept(gradients[0].contiguous(), ctx.kept, ctx.scale), None, None
-
-
-def _factor(kept: Tensor, scale: Tensor | None) -> Tensor:
-    return kept.to(torch.float32) if scale is None else torch.where(kept, scale, 0)
-
-
-def _kept(x: Tensor, kept: Tensor, scale: Tensor | None) -> Tensor:
-    if schema.differentiated(x):
-        return _Kept.apply(x, kept, scale)  # type: ignore[attr-defined]
-    return units.scale_units(x, _factor(kept, scale))
-
-
-def where_kept(key: NoiseKey, x: Tensor, kept: Tensor, scale: Tensor | None = None) -> Tensor:
+def where_kept(x: Tensor, kept: Tensor, scale: Tensor | None = None) -> Tensor:
     """Returns x, or x scale, where the mask `kept` is True, and zeros elsewhere, in the dtype and memory format of `x`.
 
-    Mask and scale broadcast over `x`.
+    Mask and scale broadcast over `x`. Where a kernel runs, backward keeps the mask alone, a byte for each of its numbers.
     """
+    if _scales_in_one_pass(x, kept, scale):
+        return units.linear(x, lambda x: _where_kept(x, kept, scale))
+    return _where_kept(x, kept, scale)
+
+
+def _scales_in_one_pass(x: Tensor, kept: Tensor, scale: Tensor | None) -> bool:
     number = x.dtype in units.DTYPES and (scale is None or scale.dtype == torch.float32)
-    if number and kept.ndim <= x.ndim and units.served_on_cpu(x, key.address):
-        return _kept(x, kept, scale)
+    return number and kept.ndim <= x.ndim and units.served(x)
+
+
+def _where_kept(x: Tensor, kept: Tensor, scale: Tensor | None) -> Tensor:
+    if _scales_in_one_pass(x, kept, scale):
+        return units.scale_units(x, kept.to(torch.float32) if scale is None else torch.where(kept, scale, 0))
     return in_format_of(x, torch.where(kept, x if scale is None else x * scale, 0).to(x.dtype))
 
 
@@ -84,6 +70,20 @@ def select(x: Tensor, u: Tensor, rate: Tensor, scale: Tensor, first: int = 0) ->
     return in_format_of(x, torch.where(u >= rate, x * scale, 0).to(x.dtype))
 
 
+def _selected(
+    key: NoiseKey,
+    x: Tensor,
+    rate: Tensor,
+    scale: Tensor,
+    first: int,
+    shared: tuple[int, ...] = (),
+    drawn: Tensor | None = None,
+) -> Tensor:
+    if not shared and rate.dtype == scale.dtype == torch.float32 and _in_one_pass(x, key.address):
+        return units.select_units(x, rate, scale, key.address, first)
+    return select(x, noise(key, x, first, shared) if drawn is None else drawn, rate, scale, first)
+
+
 class Selected(torch.autograd.Function):
     """Selects by the noise of a key; `rate` and `scale` broadcast over `x`."""
 
@@ -92,15 +92,7 @@ class Selected(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, rate: Tensor, scale: Tensor, first: int, shared: Any, drawn: Any, *name: Any) -> Tensor:
         """Draws the noise, unless it is given, and selects."""
-        key = NoiseKey("selected", *name)
-        if (
-            not shared
-            and x.dtype in units.DTYPES
-            and rate.dtype == scale.dtype == torch.float32
-            and units.served(x, key.address)
-        ):
-            return units.select_units(x, rate, scale, key.address, first)
-        return select(x, noise(key, x, first, shared) if drawn is None else drawn, rate, scale, first)
+        return _selected(NoiseKey("selected", *name), x, rate, scale, first, shared, drawn)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -136,6 +128,8 @@ def selected(
     """
     if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what is kept, and cannot hold our backward
         return select(x, noise(key, x, first, shared) if drawn is None else drawn, rate, scale, first)
+    if drawn is None and not shared and _in_one_pass(x, key.address):
+        return units.linear(x, lambda x: _selected(key, x, rate, scale, first))
     return Selected.apply(x, rate, scale, first, shared, drawn, key.rate, *key.address)  # type: ignore[return-value]
 
 

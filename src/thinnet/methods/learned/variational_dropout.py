@@ -74,7 +74,7 @@ FACTS = Facts(
 
 def _drop(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
     number = x.dtype in units.DTYPES and sigma.dtype == torch.float32
-    if number and key.part is None and _broadcasts(sigma, x) and units.served_on_cpu(x, key.address):
+    if number and key.part is None and _broadcasts(sigma, x) and units.served(x, key.address):
         return _Noised.apply(x, sigma, key)  # type: ignore[attr-defined]
     return _composed(key, x, sigma)
 
@@ -95,7 +95,7 @@ class _Noised(_SingleLevelFunction):
     def forward(ctx: Any, x: Tensor, sigma: Tensor, key: NoiseKey) -> Tensor:
         ctx.save_for_backward(x, sigma)
         ctx.key = key
-        return units.gaussian_units(x, sigma.detach(), 1.0, key.address)
+        return units.gaussian_units(x, sigma.detach(), key.address)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -104,12 +104,9 @@ class _Noised(_SingleLevelFunction):
             wanted = [each for each, needed in zip((x, sigma), ctx.needs_input_grad, strict=False) if needed]
             found = iter(torch.autograd.grad(_composed(key, x, sigma), wanted, gradient, create_graph=True))
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None
-        of_x = units.gaussian_units(gradient, sigma, 1.0, key.address) if ctx.needs_input_grad[0] else None
         if not ctx.needs_input_grad[1]:
-            return of_x, None, None
-        product = gradient.float() * x.float()
-        noise = units.gaussian_units(product, torch.ones((), device=x.device), 0.0, key.address)
-        return of_x, noise.sum_to_size(sigma.shape), None
+            return units.gaussian_units(gradient, sigma, key.address), None, None
+        return *units.gaussian_units_backward(gradient, x, sigma, key.address), None
 
 
 def variational_dropout(

@@ -77,7 +77,7 @@ def _cut(key: NoiseKey, x: Tensor, size: int) -> Tensor:
         length = x.shape[2 + axis]
         inside = spans.inside(spans.start(u[:, axis], length) - size // 2, size, length)
         cut = cut & (inside[:, None, :, None] if axis == 0 else inside[:, None, None, :])
-    return where_kept(key, x, ~cut)
+    return where_kept(x, ~cut)
 
 
 def cutout(x: Tensor, size: int = 16, *, training: bool, generator: torch.Generator | None = None) -> Tensor:

@@ -127,7 +127,7 @@ def _cut(key: NoiseKey, x: Tensor, policy: Policy, lengths: Tensor | None, fill:
         cut = cut | _inside(u[:, policy.time_masks :], bins, bins, policy.frequency_width)[:, :, None]
     cut = cut.reshape(cut.shape[:1] + (1,) * (x.ndim - 3) + cut.shape[1:]) if cut.ndim else cut
     if fill == 0:
-        return where_kept(key, x, ~cut)
+        return where_kept(x, ~cut)
     return x.clone().masked_fill_(cut, fill)  # in the memory format of x
 
 

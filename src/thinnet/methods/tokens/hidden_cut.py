@@ -84,7 +84,7 @@ def _cut(key: NoiseKey, x: Tensor, scores: Tensor | None) -> Tensor:
     cut = _rounded(tokens, key.rate.long())
     u = key.uniform((len(x), 1))
     first = spans.start(u, tokens - cut + 1) if scores is None else _starts(u, scores, cut)
-    return where_kept(key, x, ~spans.inside(first[:, 0], cut, tokens)[..., None])
+    return where_kept(x, ~spans.inside(first[:, 0], cut, tokens)[..., None])
 
 
 def hidden_cut(

@@ -47,16 +47,56 @@ struct Copied {
   }
 };
 
-constexpr int together(UnitsRule rule) { return rule == UnitsRule::gaussian ? 2 : 1; }  // segments
+// Adds terms to the sums of their units: to one, or to one for each. In double, where hardly any order rounds differently.
+template <bool same, class Term>
+void add_terms(double* sums, const Term& term, int64_t count) {
+  if constexpr (same) {
+    constexpr int64_t kSide = 32;  // sums side by side, as each addition waits for the one before
+    double side[kSide] = {}, rest = 0;
+    const int64_t whole = count - count % kSide;
+    for (int64_t i = 0; i < whole; i += kSide)
+      for (int64_t j = 0; j < kSide; ++j) side[j] += static_cast<double>(term(i + j));
+    for (int64_t i = whole; i < count; ++i) rest += static_cast<double>(term(i));
+    for (int64_t width = kSide / 2; width > 0; width /= 2)
+      for (int64_t j = 0; j < width; ++j) side[j] += side[j + width];
+    *sums += side[0] + rest;
+  } else {
+#pragma GCC ivdep
+    for (int64_t i = 0; i < count; ++i) sums[i] += static_cast<double>(term(i));
+  }
+}
+
+constexpr bool draws_normal(UnitsRule rule) {
+  return rule == UnitsRule::gaussian || rule == UnitsRule::added || rule == UnitsRule::learned;
+}
+constexpr int together(UnitsRule rule) { return draws_normal(rule) ? 2 : 1; }  // segments
+
+// A place further on in what is there.
+template <class Pointer>
+inline Pointer behind(Pointer from, int64_t count) { return from ? from + count : nullptr; }
+
+// Where the numbers of a row begin in each tensor.
+template <class Type>
+struct Numbers {
+  const typename Type::Stored *x, *other;
+  typename Type::Stored* y;
+  const float *rate, *scale;
+  double* sums;
+
+  Numbers from(int64_t done, int64_t step) const {
+    return {x + done, behind(other, done), y + done, behind(rate, done * step), scale + done * step, behind(sums, done * step)};
+  }
+};
 
 template <class Type, UnitsRule rule, bool same>
-void segment(const UnitsPlan& plan, const uint32_t* words, const typename Type::Stored* x, typename Type::Stored* y,
-             const float* rate, const float* scale, int64_t count) {
+void segment(const uint32_t* words, const Numbers<Type>& at, int64_t count) {
   constexpr int kMost = together(rule) * kSegment;
-  const Copied<typename Type::Stored, kMost> read(x, count);
-  const float one_rate = rule == UnitsRule::select ? *rate : 0.0f, one_scale = *scale, base = plan.base;
+  const Copied<typename Type::Stored, kMost> read(at.x, count);
+  const float one_rate = rule == UnitsRule::select ? *at.rate : 0.0f, one_scale = *at.scale;
+  const float *rate = at.rate, *scale = at.scale;
+  auto* y = at.y;
   float z[kMost];
-  if constexpr (rule == UnitsRule::gaussian) {
+  if constexpr (draws_normal(rule)) {
     if (count == kMost) {
       normal<kMost>(words, z);
     } else {
@@ -64,133 +104,99 @@ void segment(const UnitsPlan& plan, const uint32_t* words, const typename Type::
       std::memcpy(all, words, count * sizeof *words);
       normal<kMost>(all, z);
     }
+    for (int i = 0; i < kMost; ++i) z[i] = (1.0f + z[i]) - 1.0f;  // as `NoiseKey.normal` rounds it
   }
 #pragma GCC ivdep
   for (int64_t i = 0; i < count; ++i) {
     const float number = Type::load(read.at[i]), factor = same ? one_scale : scale[i];
-    if constexpr (rule == UnitsRule::gaussian) {
-      y[i] = Type::store(number * (base + factor * ((1.0f + z[i]) - 1.0f)));  // z as `NoiseKey.normal` rounds it
+    if constexpr (rule == UnitsRule::gaussian || rule == UnitsRule::learned) {
+      y[i] = Type::store(number * (1.0f + factor * z[i]));
+    } else if constexpr (rule == UnitsRule::added) {
+      y[i] = Type::store(number + factor * z[i]);
     } else if constexpr (rule == UnitsRule::select) {
       y[i] = Type::store(uniform_of(words[i]) >= (same ? one_rate : rate[i]) ? number * factor : 0.0f);
     } else {
       y[i] = Type::store(factor != 0.0f ? number * factor : 0.0f);
     }
   }
+  if constexpr (rule == UnitsRule::learned) {
+    const Copied<typename Type::Stored, kMost> other(at.other, count);
+    add_terms<same>(at.sums, [&](int64_t i) { return Type::load(read.at[i]) * Type::load(other.at[i]) * z[i]; }, count);
+  }
 }
 
-template <class Type, UnitsRule rule>
-void numbers(const UnitsPlan& plan, int64_t number, int64_t count, const float* rate, const float* scale) {
-  const auto* x = reinterpret_cast<const typename Type::Stored*>(plan.x) + number;
-  auto* y = reinterpret_cast<typename Type::Stored*>(plan.y) + number;
-  const auto use = [&](const uint32_t* words, int64_t done, int64_t taken) {
-    if (plan.rate_step == 0) {
-      segment<Type, rule, true>(plan, words, x + done, y + done, rate, scale, taken);
-    } else {
-      segment<Type, rule, false>(plan, words, x + done, y + done, rate + done, scale + done, taken);
-    }
-  };
-  if constexpr (rule == UnitsRule::scale) {
-    for (int64_t done = 0; done < count; done += kSegment) use(nullptr, done, std::min(kSegment, count - done));
+template <class Type, UnitsRule rule, bool same>
+void numbers(const UnitsPlan& plan, int64_t number, int64_t count, const Numbers<Type>& at) {
+  if constexpr (rule == UnitsRule::squares) {
+    add_terms<same>(at.sums, [x = at.x](int64_t i) { return Type::load(x[i]) * Type::load(x[i]); }, count);
+  } else if constexpr (rule == UnitsRule::positive) {
+    add_terms<same>(at.sums, [x = at.x](int64_t i) { return Type::load(x[i]) > 0.0f ? 1.0f : 0.0f; }, count);
+  } else if constexpr (rule == UnitsRule::scale) {
+    for (int64_t done = 0; done < count; done += kSegment)
+      segment<Type, rule, same>(nullptr, at.from(done, !same), std::min(kSegment, count - done));
   } else {
     const int64_t sample = number / plan.sample_size, inside = number % plan.sample_size;
     const int64_t unit = (plan.address.by_sample ? 0 : sample * (plan.first + plan.sample_size)) + plan.first + inside;
-    for_words<together(rule)>(stream_of(plan.address, sample), unit, count, use);
+    for_words<together(rule)>(stream_of(plan.address, sample), unit, count, [&](const uint32_t* words, int64_t done, int64_t taken) {
+      segment<Type, rule, same>(words, at.from(done, !same), taken);
+    });
   }
 }
 
-template <class Type>
-void unit_rows(const UnitsPlan& plan, int64_t begin, int64_t end) {
+template <class Type, UnitsRule rule>
+void unit_rows(const UnitsPlan& plan, int64_t begin, int64_t end, double* sums) {
   const int64_t chunks = (plan.length + kRowChunk - 1) / kRowChunk;
   for (int64_t task = begin; task < end; ++task) {
     const int64_t row = task / chunks, start = task % chunks * kRowChunk, count = std::min(kRowChunk, plan.length - start);
-    int64_t at = start * plan.rate_step, rest = row;
+    int64_t unit = start * plan.rate_step, rest = row;
     for (auto axis = plan.outer.rbegin(); axis != plan.outer.rend(); ++axis) {
-      at += rest % axis->first * axis->second;
+      unit += rest % axis->first * axis->second;
       rest /= axis->first;
     }
+    using Stored = typename Type::Stored;
     const int64_t number = row * plan.length + start;
-    switch (plan.rule) {
-      case UnitsRule::select: numbers<Type, UnitsRule::select>(plan, number, count, plan.rate + at, plan.scale + at); break;
-      case UnitsRule::scale: numbers<Type, UnitsRule::scale>(plan, number, count, nullptr, plan.scale + at); break;
-      case UnitsRule::gaussian: numbers<Type, UnitsRule::gaussian>(plan, number, count, nullptr, plan.scale + at); break;
+    const Numbers<Type> at{reinterpret_cast<const Stored*>(plan.x) + number,
+                           behind(reinterpret_cast<const Stored*>(plan.other), number),
+                           behind(reinterpret_cast<Stored*>(plan.y), number),
+                           behind(plan.rate, unit),
+                           behind(plan.scale, unit),
+                           behind(sums, unit)};
+    if (plan.rate_step == 0) {
+      numbers<Type, rule, true>(plan, number, count, at);
+    } else {
+      numbers<Type, rule, false>(plan, number, count, at);
     }
   }
 }
 
-// ---- blocks -------------------------------------------------------------------------------------------------------------
-
-// covered[i] |= the maximum over the window of a block, along every axis; the union of shifts doubles its width at each step.
-// In front of each row and map there are zeros, as no block fits there, so a shift of the flat memory reads no other row.
-void spread(uint8_t* covered, int64_t count, const BlocksPlan& plan) {
-  for (int axis = 2; axis >= 0; --axis) {
-    int64_t stride = 1;
-    for (int behind = axis + 1; behind < 3; ++behind) stride *= plan.map[behind];
-    for (int64_t width = 1; width < plan.block[axis];) {
-      const int64_t step = std::min(width, plan.block[axis] - width), shift = step * stride;
-#pragma GCC ivdep
-      for (int64_t i = 0; i < count - shift; ++i) covered[i] |= covered[i + shift];
-      width += step;
-    }
-  }
-}
-
-// The positions that blocks cover, of `maps` maps of one sample (or of several unaddressed ones) whose seeds begin at `unit`.
-void cover(const BlocksPlan& plan, const Stream& stream, int64_t unit, int64_t maps, std::vector<uint8_t>& seeds,
-           std::vector<uint8_t>& covered) {
-  const int64_t size = plan.size();
-  seeds.resize(maps * plan.seeds());
-  for_words<1>(stream, unit, maps * plan.seeds(), [&](const uint32_t* words, int64_t done, int64_t taken) {
-    uint8_t* to = seeds.data() + done;
-    for (int64_t i = 0; i < taken; ++i) to[i] = (words[i] >> 9) < plan.threshold;
-  });
-  std::array<int64_t, 3> grid;
-  for (int axis = 0; axis < 3; ++axis) grid[axis] = plan.map[axis] - plan.block[axis] + 1;
-  const int64_t row = plan.map[2], plane = plan.map[1] * row;
-  const int64_t tail = (plan.block[0] - 1) * plane + (plan.block[1] - 1) * row + plan.block[2] - 1;  // in front, and behind all
-  covered.assign(maps * size + tail, 0);
-  const uint8_t* from = seeds.data();
-  for (int64_t map = 0; map < maps; ++map)
-    for (int64_t i = 0; i < grid[0]; ++i)
-      for (int64_t j = 0; j < grid[1]; ++j, from += grid[2])
-        std::memcpy(covered.data() + map * size + tail + i * plane + j * row, from, grid[2]);
-  spread(covered.data(), maps * size + tail, plan);
-}
-
+// With sums, `begin` and `end` count groups of tasks, each of which has sums of its own.
 template <class Type>
-void drop_type(const BlocksPlan& plan, int64_t begin, int64_t end) {
-  using Number = typename Type::Number;
-  const int64_t size = plan.size(), each = std::max<int64_t>(1, kBlockNumbers / size);
-  const int64_t chunks = plan.shared ? 1 : (plan.channels + each - 1) / each;
-  const auto* scale = static_cast<const Number*>(plan.scale);
-  std::vector<uint8_t> seeds, covered;
-  for (int64_t task = begin; task < end; ++task) {
-    const int64_t sample = task / chunks, channel = task % chunks * each;
-    const int64_t maps = plan.shared ? 1 : std::min(each, plan.channels - channel), drawn = plan.shared ? 1 : plan.channels;
-    const int64_t unit = ((plan.address.by_sample ? 0 : sample * drawn) + channel) * plan.seeds();
-    cover(plan, stream_of(plan.address, sample), unit, maps, seeds, covered);
-    const int64_t written = plan.shared ? plan.channels : maps, start = (sample * plan.channels + channel) * size;
-    for (int64_t map = 0; map < written; ++map) {
-      const auto* x = reinterpret_cast<const typename Type::Stored*>(plan.x) + start + map * size;
-      auto* y = reinterpret_cast<typename Type::Stored*>(plan.y) + start + map * size;
-      const uint8_t* out = covered.data() + (plan.shared ? 0 : map * size);
-      for (int64_t done = 0; done < size; done += kSegment) {
-        const int64_t taken = std::min(kSegment, size - done);
-        const Copied<typename Type::Stored, kSegment> read(x + done, taken);
-#pragma GCC ivdep
-        for (int64_t i = 0; i < taken; ++i)
-          y[done + i] = Type::store(out[done + i] ? Number{0} : Type::load(read.at[i]) * scale[done + i]);
-      }
-    }
+void run_rule(const UnitsPlan& plan, int64_t begin, int64_t end) {
+  const int64_t tasks = plan.tasks();
+  const auto groups = [&]<UnitsRule rule>() {
+    for (int64_t group = begin; group < end; ++group)
+      unit_rows<Type, rule>(plan, tasks * group / plan.groups, tasks * (group + 1) / plan.groups, plan.sums + group * plan.units);
+  };
+  switch (plan.rule) {
+    case UnitsRule::select: return unit_rows<Type, UnitsRule::select>(plan, begin, end, nullptr);
+    case UnitsRule::scale: return unit_rows<Type, UnitsRule::scale>(plan, begin, end, nullptr);
+    case UnitsRule::gaussian: return unit_rows<Type, UnitsRule::gaussian>(plan, begin, end, nullptr);
+    case UnitsRule::added: return unit_rows<Type, UnitsRule::added>(plan, begin, end, nullptr);
+    case UnitsRule::learned: return groups.template operator()<UnitsRule::learned>();
+    case UnitsRule::squares: return groups.template operator()<UnitsRule::squares>();
+    case UnitsRule::positive: return groups.template operator()<UnitsRule::positive>();
   }
 }
+
+#include "units_blocks.h"
 
 }  // namespace
 
 void for_units(const UnitsPlan& plan, int64_t begin, int64_t end) {
   switch (plan.dtype) {
-    case Dtype::f32: return unit_rows<Float32>(plan, begin, end);
-    case Dtype::bf16: return unit_rows<BFloat16>(plan, begin, end);
-    case Dtype::f16: return unit_rows<Float16>(plan, begin, end);
+    case Dtype::f32: return run_rule<Float32>(plan, begin, end);
+    case Dtype::bf16: return run_rule<BFloat16>(plan, begin, end);
+    case Dtype::f16: return run_rule<Float16>(plan, begin, end);
     case Dtype::f64: return;  // refused before
   }
 }

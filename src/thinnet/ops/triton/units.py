@@ -1,4 +1,4 @@
-"""Launches the Triton kernels of rates of each unit, and of blocks. Tensors are contiguous, as ops/units.py asks for."""
+"""Launches the Triton kernels of noise and factors of units, and of blocks. Tensors are contiguous: see ops/units.py."""
 
 from math import prod
 from typing import Any
@@ -32,24 +32,43 @@ def joined(sizes: tuple[int, ...], strides: tuple[int, ...]) -> list[tuple[int, 
 
 def select_units(x: Tensor, rate: Tensor, scale: Tensor, first: int, *address: Any) -> Tensor:
     """Returns x scale where uniform noise is at least the rate, else zeros."""
+    return _run(units_kernels.SELECT.value, x, rate, scale, first, *address)
+
+
+def scale_units(x: Tensor, scale: Tensor) -> Tensor:
+    """Returns x scale, and zeros where the scale is 0."""
+    return _run(units_kernels.SCALE.value, x, None, scale, 0, None, None, None, None)
+
+
+def gaussian_units(x: Tensor, scale: Tensor, *address: Any) -> Tensor:
+    """Returns x (1 + scale z)."""
+    return _run(units_kernels.GAUSSIAN.value, x, None, scale, 0, *address)
+
+
+def add_gaussian(x: Tensor, scale: Tensor, *address: Any) -> Tensor:
+    """Returns x + scale z."""
+    return _run(units_kernels.ADDED.value, x, None, scale, 0, *address)
+
+
+def _run(rule: int, x: Tensor, rate: Tensor | None, scale: Tensor, first: int, *address: Any) -> Tensor:
     y = torch.empty_like(x)
     if x.numel() == 0:
         return y
     *rest, samples = address
     samples = None if samples is None else samples.contiguous()
-    layout = "select_units", x.dtype, x.shape, rate.stride(), first, has_first(samples), samples is None
+    layout = "units", rule, x.dtype, x.shape, scale.stride(), first, has_first(samples), samples is None
 
     def plan() -> Plan:
         by_row = samples is not None or first > 0
         rows = x.shape[0] if by_row else 1
         units = x.numel() // rows
-        axes = joined(tuple(x.shape)[by_row:], rate.stride()[by_row:])
+        axes = joined(tuple(x.shape)[by_row:], scale.stride()[by_row:])
         unit_row = 0 if samples is not None else first + units
         skip = first % SEGMENT != 0 or (rows > 1 and unit_row % SEGMENT != 0)
         segments, tile = -(-(units + (SEGMENT - 1 if skip else 0)) // SEGMENT), TILE_BYTES // x.element_size() // SEGMENT
-        constants = {"AXES": len(axes), "STEP": axes[0][1], "FIRST": has_first(samples), "ROWS": rows > 1, "SKIP": skip}
-        constants |= {"LARGE": units + tile * SEGMENT >= 1 << 31, "TILE": tile}
-        numbers = units, segments, rows * segments, unit_row, first, rate.stride(0) if by_row else 0, *zip(*axes, strict=True)
+        constants = {"RULE": rule, "AXES": len(axes), "STEP": axes[0][1], "FIRST": has_first(samples), "ROWS": rows > 1}
+        constants |= {"SKIP": skip, "LARGE": units + tile * SEGMENT >= 1 << 31, "TILE": tile}
+        numbers = units, segments, rows * segments, unit_row, first, scale.stride(0) if by_row else 0, *zip(*axes, strict=True)
         return Plan(kernels.units_kernel, -(-rows * segments // tile), numbers, constants)
 
     launch((y, x, rate, scale, *rest, samples), layout, plan)

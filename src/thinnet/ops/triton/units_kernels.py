@@ -1,4 +1,4 @@
-"""Rates of each unit, and blocks, in Triton: the bits of `methods/elementwise/selection.py` and `methods/spatial/blocks.py`.
+"""Noise and factors of units, and blocks, in Triton: the bits of `elementwise/selection.py` and `spatial/blocks.py`.
 
 Blocks take two kernels. The first draws the seeds and keeps one bit of each: 64 in a word, as 64 units share sixteen blocks of
 random bits. The second reads them as rows of a map, 32 positions at once, and applies what they cover to the numbers.
@@ -10,17 +10,20 @@ random bits. The second reads them as rows of a map, 32 positions at once, and a
 import triton
 import triton.language as tl
 
-from thinnet.ops.triton.bits import number, rounded, wide, words
+from thinnet.ops.triton.bits import normal, number, rounded, wide, words
 from thinnet.ops.triton.kernels import among, sample_ids, segments_of
+
+SELECT, SCALE, GAUSSIAN, ADDED = tl.constexpr(0), tl.constexpr(1), tl.constexpr(2), tl.constexpr(3)  # what a unit's factor does
 
 
 @triton.jit(do_not_specialize=["segments", "total", "unit_row", "offset"])
 def units_kernel(
     y, x, rate, scale, seed, step, site, samples, units, segments, total, unit_row, offset, rate_row, sizes, strides,
-    AXES: tl.constexpr, STEP: tl.constexpr, FIRST: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr, LARGE: tl.constexpr,
-    TILE: tl.constexpr,
+    RULE: tl.constexpr, AXES: tl.constexpr, STEP: tl.constexpr, FIRST: tl.constexpr, ROWS: tl.constexpr, SKIP: tl.constexpr,
+    LARGE: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """y = x scale where uniform noise is at least the rate, else 0, on rows of consecutive units.
+    """On rows of consecutive units, by the rule: x scale where uniform noise is at least the rate, else 0; x scale, and 0 where
+    the scale is 0; x (1 + scale z); x + scale z.
 
     Rate and scale follow the `AXES` axes of a row, the innermost first: it repeats one value, or `STEP` is 1. With `SKIP` a row
     may begin inside a segment.
@@ -32,7 +35,10 @@ def units_kernel(
         at -= start % 64
     block = ((start // 64 * 16).to(tl.uint32) + segment.to(tl.uint32) * 16)[:, None] + tl.arange(0, 16)[None, :].to(tl.uint32)
     sample = sample_ids(samples, row, inside, FIRST)
-    drawn = words(block, sample[:, None], number(step), number(site), tl.load(seed))
+    if RULE == SCALE:
+        drawn = block, block, block, block
+    else:
+        drawn = words(block, sample[:, None], number(step), number(site), tl.load(seed))
     for j in tl.static_range(4):
         column = at[:, None] + 16 * j + tl.arange(0, 16)[None, :]
         mask = among(column, units, inside)
@@ -47,11 +53,18 @@ def units_kernel(
                 place += rest % sizes[axis] * strides[axis]
                 rest = rest // sizes[axis]
             place += rest * strides[AXES - 1]
-        u = ((drawn[j] >> 9).to(tl.int32) * 2 + 1).to(tl.float32) * 2.0**-24
-        kept = u >= tl.load(rate + place, mask=mask, other=1.0)
         index = (row * units)[:, None] + column
-        value = wide(tl.load(x + index, mask=mask, other=0.0)) * tl.load(scale + place, mask=mask, other=0.0)
-        tl.store(y + index, rounded(tl.where(kept, value, 0.0), y.dtype.element_ty), mask=mask)
+        value = wide(tl.load(x + index, mask=mask, other=0.0))
+        factor = tl.load(scale + place, mask=mask, other=0.0)
+        if RULE == SELECT:
+            u = ((drawn[j] >> 9).to(tl.int32) * 2 + 1).to(tl.float32) * 2.0**-24
+            value = tl.where(u >= tl.load(rate + place, mask=mask, other=1.0), value * factor, 0.0)
+        elif RULE == SCALE:
+            value = tl.where(factor != 0.0, value * factor, 0.0)
+        else:
+            z = (1.0 + normal(drawn[j])) - 1.0  # as `NoiseKey.normal` rounds it
+            value = value * (1.0 + factor * z) if RULE == GAUSSIAN else value + factor * z
+        tl.store(y + index, rounded(value, y.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["segments", "total", "threshold"])
