@@ -21,6 +21,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import thinnet.nn
+from thinnet.report import progress
 from thinnet.rng import Site
 from thinnet.schedules import Linear
 from thinnet.sklearn import DropoutClassifier, DropoutRegressor
@@ -181,7 +182,60 @@ def test_verbose_says_what_was_trained(capsys: pytest.CaptureFixture[str]) -> No
     DropoutClassifier(**FAST).fit(X, Y)
     assert capsys.readouterr().err == ""
     DropoutClassifier(**FAST, verbose=True).fit(X, Y)
-    assert re.fullmatch(r"DropoutClassifier: 15 epochs, training loss 0\.\d+, \d+\.\d s\n", capsys.readouterr().err)
+    end = r"DropoutClassifier: \d+ epochs, training loss \d+\.\d+, \d+\.\d s\n"
+    assert re.fullmatch(end, capsys.readouterr().err)
+    found = DropoutClassifier(**FAST | {"max_epochs": 2, "dropout": "auto"}, verbose=True).fit(X, Y)
+    chosen = rf"DropoutClassifier: dropout={found.dropout_} has the lowest validation loss of 6 rates, \d\.\d+\n"
+    assert re.fullmatch(chosen + end, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("more", [{}, {"n_jobs": 2}, {"n_estimators": 3}], ids=["one", "processes", "ensemble"])
+def test_progress_counts_every_fit(more: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[float, int, str]] = []
+
+    class Watched(progress.Progress):
+        def reach(self, done: float, news: str = "") -> None:
+            super().reach(done, news)
+            seen.append((done, self.total, news))
+
+    monkeypatch.setattr(progress, "Progress", Watched)
+    DropoutClassifier(**FAST | {"max_epochs": 2, "dropout": "auto"}, **more).fit(X, Y)
+    dones, totals = [done for done, _, _ in seen], {total for _, total, _ in seen}
+    assert totals == {2 * (18 + more.get("n_estimators", 1))} == {dones[-1]}
+    assert dones == sorted(dones) and dones[:18] == [2 * number for number in range(1, 19)]
+    assert re.fullmatch(r"p = 0, loss \d\.\d+", seen[0][2]) and seen[-1][2].startswith("loss ")
+
+
+def test_rows_of_weight_zero_are_as_if_they_were_not_there() -> None:
+    x, y = numbers(400)
+    kept = np.arange(400) % 3 > 0
+    wrong = np.where(kept, y, 1e6)  # in a batch, a split or a calibration these would show
+    for early in (False, True):
+        one = DropoutRegressor(**FAST, early_stopping=early).fit(x, wrong, sample_weight=2.0 * kept)
+        other = DropoutRegressor(**FAST, early_stopping=early).fit(x[kept], y[kept])
+        assert np.allclose(one.predict_interval(x), other.predict_interval(x), rtol=1e-3, atol=1e-3)
+        assert len(one.conformal_.scores) == len(other.conformal_.scores)
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e200, 1e-30])
+def test_a_target_has_any_unit(unit: float) -> None:
+    x, y = numbers(400)
+    one, other = DropoutRegressor(**FAST).fit(x, y), DropoutRegressor(**FAST).fit(x, y * unit)
+    assert np.allclose(other.predict(x) / unit, one.predict(x), rtol=1e-4, atol=1e-5)
+
+
+def test_weights_and_coverages_that_are_none_are_refused() -> None:
+    for weight in (np.ones(7), ["a"] * len(Y), -np.ones(len(Y)), np.zeros(len(Y))):
+        for balance in (None, "balanced"):
+            with pytest.raises(ValueError, match=r"(?i)weight|convert string to float"):
+                DropoutClassifier(**FAST, class_weight=balance).fit(X, Y, sample_weight=weight)
+    heavy = DropoutClassifier(**FAST).fit(X, Y, sample_weight=np.full(len(Y), 1e308))
+    assert np.array_equal(
+        heavy.predict_proba(X), DropoutClassifier(**FAST).fit(X, Y, sample_weight=np.ones(len(Y))).predict_proba(X)
+    )
+    for coverage in ("0.9", None, np.nan, 90):
+        with pytest.raises(ValueError, match=r"predict_interval: coverage must be in \(0, 1\); got"):
+            DropoutRegressor(**FAST).fit(*numbers(400)).predict_interval(numbers(3)[0], coverage)
 
 
 def test_weights_of_rows_and_classes_are_those_of_the_loss() -> None:

@@ -5,18 +5,24 @@ from dataclasses import replace
 
 from sklearn.utils.parallel import Parallel, delayed
 
+from thinnet.report.progress import Progress
 from thinnet.sklearn.member import Member, Recipe, Seeds
 from thinnet.sklearn.rates import Rates
 from thinnet.sklearn.rows import Rows
 from thinnet.study.design.configuration import TrialKey
-from thinnet.study.design.halving import FIRST_SEEDS, current_look, mean_loss
+from thinnet.study.design.halving import FIRST_SEEDS, current_look, mean_loss, trials_in_all
 from thinnet.study.design.plan import Plan
 
 RATES = (0.1, 0.2, 0.3, 0.5, 0.7)
 """The rates that are compared with each other and with 0."""
 
+TRIALS = trials_in_all(Plan(rates=RATES), FIRST_SEEDS)
+"""The fits of a search."""
 
-def choose_rate(recipe: Recipe, rows: Rows, held_out: int, stratify: bool, root: int, n_jobs: int | None) -> dict[float, float]:
+
+def choose_rate(
+    recipe: Recipe, rows: Rows, held_out: int, stratify: bool, root: int, n_jobs: int | None, progress: Progress
+) -> dict[float, float]:
     """Return the mean validation loss of every rate.
 
     As in a study, every seed divides the rows anew, the rates of a seed share weights, batches and random bits, and a trial
@@ -29,12 +35,15 @@ def choose_rate(recipe: Recipe, rows: Rows, held_out: int, stratify: bool, root:
         stratify: whether the parts keep the shares of the classes.
         root: the seed of the search.
         n_jobs: the processes.
+        progress: counts the epochs of the trials.
     """
     plan, losses = Plan(rates=RATES), {}
     trial: Callable[[TrialKey], float] = _Search(recipe, rows, held_out, stratify, root)
     while missing := [key for key in current_look(plan, losses, FIRST_SEEDS).keys if key not in losses]:
-        found = Parallel(n_jobs=n_jobs)(delayed(trial)(key) for key in missing)
-        losses |= dict(zip(missing, found, strict=True))
+        found = Parallel(n_jobs=n_jobs, return_as="generator")(delayed(trial)(key) for key in missing)
+        for key, loss in zip(missing, found, strict=True):
+            losses[key] = loss
+            progress.advance(recipe.epochs, f"{key.configuration.label}, loss {loss:.4g}")
     return {each.rate: mean_loss(each, losses, FIRST_SEEDS) for each in plan.configurations}
 
 

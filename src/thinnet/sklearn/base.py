@@ -12,13 +12,13 @@ import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor, nn
 
-from thinnet.report.progress import progressing
+from thinnet.report.progress import Progress, progressing
 from thinnet.report.table import Table
 from thinnet.sklearn import settings
-from thinnet.sklearn.automatic import choose_rate
+from thinnet.sklearn.automatic import TRIALS, choose_rate
 from thinnet.sklearn.draws import draws
 from thinnet.sklearn.member import Loss, Member, Recipe, Seeds
 from thinnet.sklearn.rates import AUTO, Rates, kind_of, rates_of
@@ -80,6 +80,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _fit(self, rows: Rows, stratify: bool) -> Any:
         """Train all members on validated rows."""
+        rows = rows.counted()
         goes_on = bool(self.warm_start) and hasattr(self, "members_")
         root = self.random_root_ if goes_on else int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         name = type(self).__name__
@@ -94,15 +95,15 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self._check_same(recipe, rows.x.shape[1])
         else:
             self.random_root_ = root
-            recipe = self._with_rates(recipe, everything, stratify, root)
-            self._start(recipe, rows.x.shape[1])
+        searches = not goes_on and isinstance(self.dropout, str) and bool(recipe.hidden)
         shown, log = (None, _say) if self.verbose else (False, None)
-        with progressing("epochs", len(self.members_) * recipe.epochs, shown=shown, log=log) as progress:
-            if len(self.members_) == 1:
-                self.members_[0].train(recipe, rows, validation, progress)
-            else:
-                work = (delayed(Member.train)(member, recipe, rows, validation) for member in self.members_)
-                self.members_ = list(Parallel(n_jobs=self.n_jobs)(work))  # pyright: ignore[reportAttributeAccessIssue]
+        total = recipe.epochs * (self.n_estimators + (TRIALS if searches else 0))
+        with progressing("epochs", total, shown=shown, log=log) as progress:
+            if searches:
+                recipe = self._with_best_rate(recipe, everything, stratify, root, progress)
+            if not goes_on:
+                self._start(recipe, rows.x.shape[1])
+            self._train(recipe, rows, validation, progress)
         self._finish(recipe)
         if self.verbose:
             _say(f"{name}: {self.n_iter_} epochs, training loss {self.loss_:.4g}, {time.perf_counter() - started:.1f} s")
@@ -112,8 +113,22 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self._uncalibrated()
         return self
 
+    def _train(self, recipe: Recipe, rows: Rows, validation: Rows | None, progress: Progress) -> None:
+        if len(self.members_) == 1:
+            self.members_[0].train(recipe, rows, validation, progress)
+            return
+        trained = Parallel(n_jobs=self.n_jobs, return_as="generator")(
+            delayed(Member.train)(member, recipe, rows, validation) for member in self.members_
+        )
+        members = []
+        for member in trained:
+            members.append(member)
+            progress.advance(recipe.epochs, f"loss {member.losses[-1]:.4g}")
+        self.members_ = members
+
     def _partial_fit(self, rows: Rows) -> Any:
         """Train all members for one epoch."""
+        rows = rows.counted()
         recipe = self._recipe(len(rows), epochs=1)
         if not hasattr(self, "members_"):
             if isinstance(self.dropout, str):
@@ -159,12 +174,12 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             return self.dropout  # `rates_of` refuses it
         return getattr(self, "dropout_", 0.0) if self.warm_start else 0.0
 
-    def _with_rates(self, recipe: Recipe, rows: Rows, stratify: bool, root: int) -> Recipe:
-        """Choose the rate where `dropout` is "auto"."""
-        if not isinstance(self.dropout, str) or not recipe.hidden:
-            return recipe
-        self.dropout_search_ = choose_rate(recipe, rows, self._validation_rows(rows), stratify, root, self.n_jobs)
-        best = min(self.dropout_search_, key=lambda rate: self.dropout_search_[rate])
+    def _with_best_rate(self, recipe: Recipe, rows: Rows, stratify: bool, root: int, progress: Progress) -> Recipe:
+        """Choose the rate, for `dropout="auto"`."""
+        found = choose_rate(recipe, rows, self._validation_rows(rows), stratify, root, self.n_jobs, progress)
+        self.dropout_search_, best = found, min(found, key=lambda rate: found[rate])
+        if self.verbose:
+            _say(f"{recipe.owner}: dropout={best} has the lowest validation loss of {len(found)} rates, {found[best]:.4g}")
         return replace(recipe, rates=Rates((best,) * len(recipe.hidden), recipe.rates.input))
 
     def _validation_rows(self, rows: Rows) -> int:
@@ -193,16 +208,6 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.validation_scores_ = _mean_curve([member.validation_scores for member in members]) or None
         self.validation_loss_curve_ = _mean_curve([member.validation_losses for member in members]) or None
         self._n_features_out = sum((recipe.hidden or (self.n_features_in_,))[-1] for _ in members)
-
-    def _weights(self, sample_weight: Any, x: Any) -> np.ndarray | None:
-        """Return weights with a mean of 1."""
-        if sample_weight is None:
-            return None
-        weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
-        if not weight.sum() > 0:
-            name = type(self).__name__
-            raise ValueError(f"{name}: sample_weight must have a sum above 0; got {weight.sum()}. Give a row a weight.")
-        return (weight / weight.mean()).astype(np.float32)
 
     def _inputs(self, X: Any) -> Any:
         """Check the inputs of a prediction."""

@@ -16,7 +16,7 @@ from thinnet.sklearn.base import DropoutEstimator
 from thinnet.sklearn.conformal import Conformal
 from thinnet.sklearn.draws import SAMPLES
 from thinnet.sklearn.module import Averaged, rescaled
-from thinnet.sklearn.rows import Rows
+from thinnet.sklearn.rows import Rows, weights
 from thinnet.sklearn.settings import count
 
 
@@ -142,7 +142,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
             rule = "DropoutClassifier: with warm_start, y must have the classes of the last call"
             raise ValueError(f"{rule}; got {classes.tolist()}, not {self.classes_.tolist()}. Use a new estimator.")
         self.classes_ = classes
-        rows = Rows(X, numbers.astype(np.int64), self._weights(self._by_class(y, sample_weight), X))
+        rows = Rows(X, numbers.astype(np.int64), weights("DropoutClassifier", sample_weight, X, self._by_class(y)))
         return self._fit(rows, stratify=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "DropoutClassifier":
@@ -164,13 +164,10 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         if unknown := np.setdiff1d(y, self.classes_).tolist():
             raise ValueError(f"DropoutClassifier.partial_fit: y must be among the classes; got {unknown}. Name all classes.")
         numbers = np.searchsorted(self.classes_, y).astype(np.int64)
-        return self._partial_fit(Rows(X, numbers, self._weights(self._by_class(y, sample_weight), X)))
+        return self._partial_fit(Rows(X, numbers, weights("DropoutClassifier", sample_weight, X, self._by_class(y))))
 
-    def _by_class(self, y: np.ndarray, sample_weight: Any) -> Any:
-        if self.class_weight is None:
-            return sample_weight
-        weight = compute_sample_weight(self.class_weight, y)
-        return weight if sample_weight is None else weight * np.asarray(sample_weight)
+    def _by_class(self, y: np.ndarray) -> np.ndarray | None:
+        return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the most probable class of each row.

@@ -1,6 +1,8 @@
 """Split-conformal prediction: quantiles of scores of rows that were held out."""
 
 import math
+from numbers import Real
+from typing import Any
 
 import numpy as np
 
@@ -36,13 +38,13 @@ class Conformal:
         self.owner = owner
         return self
 
-    def quantile(self, coverage: float) -> np.ndarray:
+    def quantile(self, coverage: Any) -> np.ndarray:
         """Return the score that a new row does not exceed with this probability, (outputs,).
 
         Raises:
             ValueError: the coverage is not in (0, 1), or needs more rows.
         """
-        if isinstance(coverage, bool) or not 0 < coverage < 1:
+        if isinstance(coverage, bool) or not isinstance(coverage, Real) or not 0 < coverage < 1:
             raise ValueError(f"{self.owner}: coverage must be in (0, 1); got {coverage!r}. Use 0.9.")
         rows = len(self.scores)
         rank = math.ceil((rows + 1) * coverage - 1e-9)

@@ -15,7 +15,7 @@ from thinnet.sklearn.base import DropoutEstimator
 from thinnet.sklearn.conformal import Conformal
 from thinnet.sklearn.draws import SAMPLES
 from thinnet.sklearn.module import Averaged, rescaled
-from thinnet.sklearn.rows import Rows
+from thinnet.sklearn.rows import Rows, weights
 from thinnet.sklearn.settings import count
 
 
@@ -91,11 +91,13 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
 
     def _rows(self, x: Any, y: np.ndarray, sample_weight: Any, new: bool) -> Rows:
         """Standardise the target, and keep its mean and scale if the estimator is new."""
-        weight, table = self._weights(sample_weight, x), y.reshape(len(y), -1).astype(np.float64)
+        weight, table = weights("DropoutRegressor", sample_weight, x), y.reshape(len(y), -1).astype(np.float64)
         if new:
             self._flat = y.ndim == 1
             mean = np.average(table, axis=0, weights=weight)
-            scale = np.sqrt(np.average((table - mean) ** 2, axis=0, weights=weight))
+            most = np.abs(table - mean).max(0)
+            most = np.where(most > 0, most, 1.0)  # squares of very large and very small targets are no float64
+            scale = most * np.sqrt(np.average(((table - mean) / most) ** 2, axis=0, weights=weight))
             self.target_mean_, self.target_scale_ = mean, np.where(scale > 0, scale, 1.0)
         elif table.shape[1] != len(self.target_mean_):
             rule = f"DropoutRegressor: y must have the {len(self.target_mean_)} outputs of the first call"

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
+from sklearn.utils.validation import _check_sample_weight
 from torch import Tensor
 
 BLOCK = 8192
@@ -44,6 +45,13 @@ class Rows:
         """Return some of the rows."""
         return Rows(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
 
+    def counted(self) -> "Rows":
+        """Return the rows whose weight is not 0, with a mean weight of 1; the others decide no batch, split or calibration."""
+        if self.weight is None or self.weight.all():
+            return self
+        kept = self.take(np.flatnonzero(self.weight))
+        return Rows(kept.x, kept.y, kept.weight / kept.weight.mean())
+
     def split(self, held_out: int, seed: int, stratify: bool) -> tuple["Rows", "Rows"]:
         """Draw rows that are held out; return the others and these. Classes keep their shares where there are enough rows."""
         shares = None
@@ -53,6 +61,23 @@ class Rows:
             shares = self.y if fits else None
         left, out = train_test_split(np.arange(len(self)), test_size=held_out, stratify=shares, random_state=seed)
         return self.take(np.sort(left)), self.take(np.sort(out))
+
+
+def weights(owner: str, sample_weight: Any, x: Any, by_class: np.ndarray | None = None) -> np.ndarray | None:
+    """Return weights with a mean of 1: those of the rows, times those of their classes; None where there are neither.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are 0.
+    """
+    if sample_weight is None and by_class is None:
+        return None
+    weight = _check_sample_weight(sample_weight, x, dtype=np.float64, ensure_non_negative=True)
+    if by_class is not None:
+        weight = _check_sample_weight(weight * by_class, x, dtype=np.float64, ensure_non_negative=True)
+    weight = weight / (weight.max() or 1.0)  # the sum of large ones would be infinite
+    if not weight.sum() > 0:
+        raise ValueError(f"{owner}: sample_weight must have a sum above 0; got {weight.sum()}. Give a row a weight.")
+    return (weight / weight.mean()).astype(np.float32)
 
 
 def inputs(x: Any, device: str = "cpu") -> Tensor | SparseInputs:

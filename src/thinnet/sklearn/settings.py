@@ -83,7 +83,7 @@ def held_out(owner: str, name: str, share: float, rows: int) -> int:
     found = math.ceil(share * rows)
     if min(found, rows - found) < 2:
         rule = f"{name} must leave two rows or more on either side"
-        raise ValueError(f"{owner}: {rule}; got {found} of {rows} rows. Add rows, or use early_stopping=False.")
+        raise ValueError(f"{owner}: {rule}; got {found} of {rows} rows. Use another {name}, or add rows.")
     return found
 
 
