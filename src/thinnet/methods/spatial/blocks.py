@@ -82,6 +82,19 @@ def solved(sizes: tuple[int, ...], block: tuple[int, ...], counted: int) -> floa
     return seed_rate(torch.tensor(counted), coverage(sizes, block)).item()
 
 
+def scale_of(gamma: float | Tensor, covered: Tensor, dtype: torch.dtype) -> Tensor:
+    """Returns 1 / (1 - gamma)^n, in float64 for such an input, else in float32; finite where nothing is ever kept."""
+    scale = ((1 - gamma) ** -covered).clamp(max=torch.finfo(torch.float32).max)
+    return scale if dtype == torch.float64 else scale.float()
+
+
+@lru_cache(maxsize=256)
+def cached_scale(sizes: tuple[int, ...], block: tuple[int, ...], counted: int, dtype: torch.dtype) -> Tensor:
+    """Returns the same on a CPU, for a rate in 65536ths; nobody may write to it."""
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
+        return scale_of(solved(sizes, block, counted), coverage(sizes, block), dtype)
+
+
 def spread(seeds: Tensor, block: tuple[int, ...]) -> Tensor:
     """Returns the positions that the blocks of some seeds cover, `(N, C, ...)`.
 
@@ -121,6 +134,15 @@ def select(key: NoiseKey, x: Tensor, gamma: float | Tensor, scale: Tensor, block
     dropped = spread(key.uniform(grid(x.shape, block, shared)) < gamma, block)
     y = torch.where(dropped, 0, x * scale).to(x.dtype)
     return y if x.is_contiguous() else torch.empty_like(x).copy_(y)  # the memory format of x
+
+
+def selected(key: NoiseKey, x: Tensor, gamma: float | Tensor, scale: Tensor, block: tuple[int, ...], shared: bool) -> Tensor:
+    """Returns the same, and keeps for backward what draws the seeds again."""
+    if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what to store, and cannot hold our backward
+        return select(key, x, gamma, scale, block, shared)
+    if units.served(x, key.address):
+        return units.linear(x, lambda x: select(key, x, gamma, scale, block, shared))
+    return Selected.apply(x, gamma, scale, block, shared, key.rate, *key.address)  # type: ignore[return-value]
 
 
 class Selected(torch.autograd.Function):

@@ -6,7 +6,7 @@ from torch import Tensor
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.spatial import blocks
-from thinnet.ops import check_input
+from thinnet.ops import check_input, units
 from thinnet.rng import NoiseKey, Site, rates
 from thinnet.rng.context import capturing
 
@@ -46,13 +46,13 @@ def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: flo
         whole = tuple(axis for axis, side in enumerate(block, 2) if side == x.shape[axis])
         return key.apply_noise(x, shared_axes=(1, *whole) if shared else whole)
     check_input(x, key.function)
+    counted = None if p is None else rates.count(p)
+    if counted is not None and units.plain(x):
+        gamma, scale = blocks.solved(sizes, block, counted), blocks.cached_scale(sizes, block, counted, x.dtype)
+        return blocks.selected(key, x, gamma, scale, block, shared)
     covered = blocks.coverage(sizes, block, x.device)
-    gamma = blocks.seed_rate(key.rate, covered) if p is None else blocks.solved(sizes, block, rates.count(p))
-    scale = ((1 - gamma) ** -covered).clamp(max=torch.finfo(torch.float32).max)  # finite where nothing is ever kept
-    scale = scale if x.dtype == torch.float64 else scale.float()
-    if torch.compiler.is_compiling() or torch._C._is_tracing():  # a trace chooses what to store, and cannot hold `Selected`
-        return blocks.select(key, x, gamma, scale, block, shared)
-    return blocks.Selected.apply(x, gamma, scale, block, shared, key.rate, *key.address)  # type: ignore[return-value]
+    solved = blocks.seed_rate(key.rate, covered) if counted is None else blocks.solved(sizes, block, counted)
+    return blocks.selected(key, x, solved, blocks.scale_of(solved, covered, x.dtype), block, shared)
 
 
 def _functional(dims, x, p, block, shared, training, generator) -> Tensor:

@@ -69,7 +69,7 @@ void add_terms(double* sums, const Term& term, int64_t count) {
 constexpr bool draws_normal(UnitsRule rule) {
   return rule == UnitsRule::gaussian || rule == UnitsRule::added || rule == UnitsRule::learned;
 }
-constexpr int together(UnitsRule rule) { return draws_normal(rule) ? 2 : 1; }  // segments
+constexpr int together(UnitsRule rule) { return draws_normal(rule) ? 2 : 4; }  // segments
 
 // A place further on in what is there.
 template <class Pointer>
@@ -88,16 +88,18 @@ struct Numbers {
   }
 };
 
-template <class Type, UnitsRule rule, bool same>
-void segment(const uint32_t* words, const Numbers<Type>& at, int64_t count) {
+// Up to as many numbers as are drawn together. `whole` says that they are as many, a length known to the compiler.
+template <class Type, UnitsRule rule, bool same, bool whole>
+void some_numbers(const uint32_t* words, const Numbers<Type>& at, int64_t several) {
   constexpr int kMost = together(rule) * kSegment;
+  const int64_t count = whole ? kMost : several;
   const Copied<typename Type::Stored, kMost> read(at.x, count);
   const float one_rate = rule == UnitsRule::select ? *at.rate : 0.0f, one_scale = *at.scale;
   const float *rate = at.rate, *scale = at.scale;
   auto* y = at.y;
   float z[kMost];
   if constexpr (draws_normal(rule)) {
-    if (count == kMost) {
+    if constexpr (whole) {
       normal<kMost>(words, z);
     } else {
       uint32_t all[kMost] = {};
@@ -127,19 +129,21 @@ void segment(const uint32_t* words, const Numbers<Type>& at, int64_t count) {
 
 template <class Type, UnitsRule rule, bool same>
 void numbers(const UnitsPlan& plan, int64_t number, int64_t count, const Numbers<Type>& at) {
+  constexpr int64_t kMost = together(rule) * kSegment;
+  const auto use = [&](const uint32_t* words, int64_t done, int64_t taken) {
+    taken == kMost ? some_numbers<Type, rule, same, true>(words, at.from(done, !same), taken)
+                   : some_numbers<Type, rule, same, false>(words, at.from(done, !same), taken);
+  };
   if constexpr (rule == UnitsRule::squares) {
     add_terms<same>(at.sums, [x = at.x](int64_t i) { return Type::load(x[i]) * Type::load(x[i]); }, count);
   } else if constexpr (rule == UnitsRule::positive) {
     add_terms<same>(at.sums, [x = at.x](int64_t i) { return Type::load(x[i]) > 0.0f ? 1.0f : 0.0f; }, count);
   } else if constexpr (rule == UnitsRule::scale) {
-    for (int64_t done = 0; done < count; done += kSegment)
-      segment<Type, rule, same>(nullptr, at.from(done, !same), std::min(kSegment, count - done));
+    for (int64_t done = 0; done < count; done += kMost) use(nullptr, done, std::min(kMost, count - done));
   } else {
     const int64_t sample = number / plan.sample_size, inside = number % plan.sample_size;
     const int64_t unit = (plan.address.by_sample ? 0 : sample * (plan.first + plan.sample_size)) + plan.first + inside;
-    for_words<together(rule)>(stream_of(plan.address, sample), unit, count, [&](const uint32_t* words, int64_t done, int64_t taken) {
-      segment<Type, rule, same>(words, at.from(done, !same), taken);
-    });
+    for_words<together(rule)>(stream_of(plan.address, sample), unit, count, use);
   }
 }
 
