@@ -182,6 +182,29 @@ def test_a_trial_with_which_workers_are_killed_fails_and_the_others_go_on(
         ended(worker, -signal.SIGKILL if worker.pid in killed else 0)
 
 
+def test_workers_that_are_stopped_give_their_trials_back(tmp_path: Path):
+    url, pids = f"sqlite:///{tmp_path / 'shared.db'}", tmp_path / "pids"
+    pids.mkdir()
+    (tmp_path / "my.py").write_text(FATAL.format(folder=str(pids)))
+    line = (tmp_path / "my.py", "--rates", "0.3,0.6", "--seeds", 2, "--epochs", 2, "--jobs", 0)
+    creator = command(*line, "--storage", url, "--out", tmp_path / "out")
+    workers = {worker.pid: worker for worker in (command("work", "--storage", url) for _ in range(2))}
+    wait_until(lambda: len(list(pids.iterdir())) == 2)
+    assert state(url)["running"] >= 2
+    for how, (pid, worker) in zip((signal.SIGINT, signal.SIGTERM), workers.items(), strict=True):
+        assert (pids / str(pid)).exists()
+        worker.send_signal(how)
+        _, errors = worker.communicate(timeout=PATIENCE)
+        assert worker.returncode == 130
+        assert re.search(r"Stopped after \d trials?\. Other workers train what this one has begun\.", errors)
+    left = state(url)
+    assert (left["running"], left["failed"], left["waiting"]) == (0, 0, 6 - left["trials"])
+    creator.send_signal(signal.SIGINT)
+    _, errors = creator.communicate(timeout=PATIENCE)
+    assert creator.returncode == 130
+    assert f"Stopped, with {left['trials']} finished trials in {url}. The same command resumes from there." in errors
+
+
 @needs_postgres
 def test_two_plans_share_a_database_and_a_folder_keeps_its_own(server: int, study: Callable, alone: dict, tmp_path: Path):
     url = f"postgresql://postgres@127.0.0.1:{server}/postgres"

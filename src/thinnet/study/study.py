@@ -36,6 +36,7 @@ from thinnet.study.training.network import check_configurations
 from thinnet.study.training.ranks import joined
 from thinnet.study.training.trial import fabric_for
 from thinnet.study.workers.budget import limits_in_words, within
+from thinnet.study.workers.database import shown
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
 from thinnet.study.workers.launch import Processes, Workers
 from thinnet.study.workers.problem import announce
@@ -118,7 +119,7 @@ def conduct(request: Request, err: Console) -> Study:
             ranks.close()  # the other ranks may go
             answer = _answer(request, data, store, seeds)
         except KeyboardInterrupt:
-            kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out}"
+            kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out if store.local else shown(store.url)}"
             err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
             raise
         except LOST as error:

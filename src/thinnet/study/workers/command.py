@@ -1,6 +1,9 @@
 """`thinnet study work` and `thinnet study status`: their arguments."""
 
 import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +11,7 @@ import typer
 from rich.console import Console
 
 from thinnet.arguments import exit_codes, value
+from thinnet.report.formatting import counted
 from thinnet.study.options import rank_and_ranks
 
 STORAGE = value("URL", "The database of the study: postgresql://USER@HOST/NAME or sqlite:///FILE.")
@@ -24,11 +28,11 @@ def work(
 ) -> None:
     """Train trials of a study that was begun with --storage, until it is done. Start as many as you like.
 
-    Ctrl-C, `kill` and `kill -9` lose nothing: another worker trains the trial.
+    Ctrl-C, `kill` and `kill -9` lose nothing: another worker trains the trial. While a study is stopped, its workers wait.
 
     Example: `thinnet study work --storage postgresql://me@host/studies`
 
-    Exit codes: 0 done, 2 bad input, such as other data than those of the study, 130 stopped by Ctrl-C.
+    Exit codes: 0 done, 2 bad input, such as other data than those of the study, 130 stopped by Ctrl-C or `kill`.
     """
     with exit_codes():
         from thinnet.study.design.plan import parse_budget
@@ -40,9 +44,19 @@ def work(
 
         if rank_and_ranks()[0]:
             return follow()
-        with joined():
+        with joined(), terminable():
             number = serve(storage, study, data, seconds, Console(stderr=True, highlight=False))
-        typer.echo(f"{number} trials trained.")
+        typer.echo(f"{counted(number, 'trial')} trained.")
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM, which schedulers send before they take a machine away, stop this process as Ctrl-C does."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def status(

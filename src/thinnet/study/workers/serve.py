@@ -15,7 +15,7 @@ from thinnet.report.table import Table
 from thinnet.study.design.configuration import Configuration
 from thinnet.study.design.halving import trials_in_all
 from thinnet.study.design.plan import StudyError
-from thinnet.study.workers.database import UnreachableError, refuse_missing, studies_in
+from thinnet.study.workers.database import UnreachableError, refuse_missing, shown, studies_in
 from thinnet.study.workers.problem import problem_of, restored
 from thinnet.study.workers.records import LOST, PAUSE, TRIES
 from thinnet.study.workers.sqlite import missing_file, read_only
@@ -47,34 +47,41 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
     Raises:
         StudyError: the database cannot be reached, or the data of this machine are others.
     """
-    begun, trained = time.monotonic(), 0
-    _await_file(url, wait)
-    studies_in(url)  # a wrong URL is refused at once; a connection that is lost later is tried again
+    trained = 0
+    try:
+        while name := _await_study(url, wanted, 0.0 if trained else wait, console):
+            with tempfile.TemporaryDirectory() as folder:
+                store = _patiently(partial(Store.join, Path(folder), url, name))
+                try:
+                    dataset, plan = _patiently(partial(problem_of, store, data))
+                    console.print(f"{name}: working on {dataset.name}", soft_wrap=True)
+                    for trial in Worker(store, dataset, plan).work():
+                        trained += 1
+                        said = trial.failed or f"{trial.loss:.4g}"
+                        console.print(f"{trial.configuration.label}, seed {trial.seed}: {said}", soft_wrap=True)
+                finally:
+                    store.close()
+    except KeyboardInterrupt:
+        console.print(f"Stopped after {counted(trained, 'trial')}. Other workers train what this one has begun.")
+        raise
+    return trained
+
+
+def _await_study(url: str, wanted: str | None, wait: float, console: Console) -> str | None:
+    """Return the name of an open study; None if for `wait` seconds there is none."""
+    begun, told = time.monotonic(), not wait
+    if not missing_file(url):
+        studies_in(url)  # a wrong URL is refused at once; a connection that is lost later is tried again
     while True:
-        names = _patiently(lambda: open_studies(url, wanted))
-        if not names:
-            if trained or time.monotonic() - begun > wait:
-                return trained
-            time.sleep(1)
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            store = _patiently(partial(Store.join, Path(folder), url, names[0]))
-            try:
-                dataset, plan = _patiently(partial(problem_of, store, data))
-                console.print(f"{names[0]}: working on {dataset.name}", soft_wrap=True)
-                for trial in Worker(store, dataset, plan).work():
-                    trained += 1
-                    console.print(f"{trial.configuration.label}, seed {trial.seed}: {trial.failed or f'{trial.loss:.4g}'}")
-            finally:
-                store.close()
-
-
-def _await_file(url: str, wait: float) -> None:
-    """Wait until the file of an SQLite database exists; whoever begins the study creates it."""
-    begun = time.monotonic()
-    while missing_file(url):
+        names = [] if missing_file(url) else _patiently(lambda: open_studies(url, wanted))
+        if names:
+            return names[0]
         if time.monotonic() - begun >= wait:
             refuse_missing(url)
+            return None
+        if not told:
+            console.print(f"Waiting up to {wait:g} s for a study in {shown(url)}", soft_wrap=True)
+            told = True
         time.sleep(PAUSE)
 
 
