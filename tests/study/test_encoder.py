@@ -1,4 +1,4 @@
-"""The encoder of a table: it equals scikit-learn's, and a file of new rows gets the inputs that the study gave to its own."""
+"""The encoder: that of a table equals scikit-learn's, and new samples get the inputs that the study gave to its own."""
 
 import json
 import subprocess
@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from processes import environment
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
@@ -17,8 +18,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
 
 from thinnet.study.data.columns import Column, read_columns
-from thinnet.study.data.encoding import MOST_CATEGORIES, Encoder, squash
+from thinnet.study.data.encoding import Encoder
+from thinnet.study.data.inputs import MOST_CATEGORIES, Columns, squash
 from thinnet.study.data.preparing import prepare
+from thinnet.study.data.reading import open_problem
+from thinnet.study.data.sources.pictures import Pictures
+from thinnet.study.data.sources.texts import Words
 from thinnet.study.data.tables import read_table
 from thinnet.study.data.tasks import Regression
 from thinnet.study.design.configuration import Configuration
@@ -29,7 +34,7 @@ from thinnet.study.training.weights import load_weights
 
 def fitted(features: pd.DataFrame) -> Encoder:
     used, columns = read_columns(features, {})
-    return Encoder.fitted(used, columns, Regression(0.0, 1.0), "y")
+    return Encoder.of(Columns.fitted(used, columns), Regression(0.0, 1.0), "y")
 
 
 def test_encoder_equals_that_of_scikit_learn():
@@ -62,7 +67,7 @@ def test_encoder_equals_that_of_scikit_learn():
 def test_outliers_are_squashed_and_constants_are_not_amplified():
     rows = pd.DataFrame({"x": [0.0] * 99 + [1e9], "same": [5.0] * 100})
     columns = [Column(name, "number", "", 0, 2, True) for name in rows]
-    inputs = Encoder.fitted(rows, columns, Regression(0.0, 1.0), "y").inputs(rows)
+    inputs = Columns.fitted(rows, columns).inputs(rows)
     assert np.abs(inputs).max() <= 3
     assert (inputs[:, 1] == 0).all()
 
@@ -155,3 +160,77 @@ def test_pasted_code_predicts_new_rows_in_another_process(target: str, study: Ca
     assert data.encoder is not None
     expected = data.encoder.decode(outputs).to_numpy()
     assert np.allclose(np.array(json.loads(done.stdout))[data.test.ids[data.test.ids < 50]], expected, rtol=1e-5)
+
+
+SAMPLES = """
+import json, numpy, pathlib
+exec(compile(json.loads(pathlib.Path("result.json").read_text())["recommended"]["code"], "pasted.py", "exec"))
+print(json.dumps([predict(each).to_numpy().tolist() for each in ({})]))
+"""
+
+
+def shapes(folder: Path, colour: bool = False) -> list[Path]:
+    """Write pictures of two classes, of two sizes."""
+    rng, found = np.random.default_rng(0), []
+    for index in range(60):
+        path = folder / ("dark", "light")[index % 2] / f"{index:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 128, (40 + index % 3, 50, 3), dtype=np.uint8) + 100 * (index % 2)
+        Image.fromarray(pixels if colour else pixels[..., 0]).save(path)
+        found.append(path)
+    return found
+
+
+def remarks(folder: Path) -> list[Path]:
+    """Write texts of two classes."""
+    found = []
+    for index in range(60):
+        path = folder / ("bad", "good")[index % 2] / f"{index:02}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"A {('poor', 'fine')[index % 2]} film, number {index}.")
+        found.append(path)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["grey", "colour", "texts"])
+def test_pasted_code_predicts_new_pictures_and_texts_in_another_process(kind: str, study: Callable, tmp_path: Path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    paths = remarks(data) if kind == "texts" else shapes(data, kind == "colour")
+    assert study(data, "--out", out, "--rates", "0.3", "--seeds", "1").code == 0
+    opened = open_problem(data).dataset(0)
+    assert opened.encoder is not None and opened.encoder.classes == tuple(sorted({path.parent.name for path in paths}))
+    every = opened.encoder.encode(paths)
+    ordered = sorted(paths)  # as the study found them
+    assert np.array_equal(opened.encoder.encode(ordered)[opened.test.ids], opened.test.x)
+    assert Encoder.load(out / "weights" / Encoder.FILE) == opened.encoder
+
+    np.save(out / "new.npy", every[:7])
+    files = f"[pathlib.Path(path) for path in {[str(path) for path in paths[:7]]}]"
+    other = f"[path.read_text() for path in {files}]" if kind == "texts" else 'numpy.load("new.npy")'
+    command = [sys.executable, "-c", SAMPLES.format(f"{files}, {other}")]
+    done = subprocess.run(command, cwd=out, env=environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    first, second = json.loads(done.stdout)
+    assert np.allclose(first, second, rtol=1e-5)
+
+    chosen = json.loads((out / "result.json").read_text())["recommended"]
+    network = seeded_network(opened, Plan(), Configuration(**chosen["configuration"]), seed=0).eval()
+    network.load_state_dict(load_weights(out / chosen["weights"])["best"])
+    with torch.no_grad():
+        expected = network(torch.from_numpy(every[:7])).softmax(1).numpy()
+    assert np.allclose(first, expected, rtol=1e-5)
+
+
+def test_pictures_that_a_study_could_not_take_are_refused(tmp_path: Path):
+    encoder = Pictures(1, 8, 6)
+    grey = np.arange(96, dtype=np.uint8).reshape(2, 8, 6)
+    assert all(np.array_equal(encoder.encode(each), grey[:, None]) for each in (grey, grey[:, None], grey[..., None]))
+    for wrong in (grey / 255, grey[:, :-1], np.zeros((2, 3, 8, 6), np.uint8)):
+        with pytest.raises(StudyError, match=r"must hold bytes of shape \(N, 1, 8, 6\); got"):
+            encoder.encode(wrong)
+    (tmp_path / "note.png").write_text("no picture")
+    with pytest.raises(StudyError, match=r"every picture must be readable; got .*note.png' \(no picture\)"):
+        encoder.encode([tmp_path / "note.png"])
+    (tmp_path / "empty.txt").write_text("")
+    with pytest.raises(StudyError, match=r"every file must hold text; got .*empty.txt' \(empty\)"):
+        Words().encode(tmp_path / "empty.txt")

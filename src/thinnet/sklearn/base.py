@@ -117,9 +117,8 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if len(self.members_) == 1:
             self.members_[0].train(recipe, rows, validation, progress)
             return
-        trained = Parallel(n_jobs=self.n_jobs, return_as="generator")(
-            delayed(Member.train)(member, recipe, rows, validation) for member in self.members_
-        )
+        work = (delayed(Member.train)(member, recipe, rows, validation) for member in self.members_)
+        trained: Any = Parallel(n_jobs=self.n_jobs, return_as="generator")(work)
         members = []
         for member in trained:
             members.append(member)

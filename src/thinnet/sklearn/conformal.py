@@ -2,7 +2,6 @@
 
 import math
 from numbers import Real
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ class Conformal:
         self.owner = owner
         return self
 
-    def quantile(self, coverage: Any) -> np.ndarray:
+    def quantile(self, coverage: float) -> np.ndarray:
         """Return the score that a new row does not exceed with this probability, (outputs,).
 
         Raises:

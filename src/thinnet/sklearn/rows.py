@@ -49,8 +49,9 @@ class Rows:
         """Return the rows whose weight is not 0, with a mean weight of 1; the others decide no batch, split or calibration."""
         if self.weight is None or self.weight.all():
             return self
-        kept = self.take(np.flatnonzero(self.weight))
-        return Rows(kept.x, kept.y, kept.weight / kept.weight.mean())
+        rows = np.flatnonzero(self.weight)
+        kept = self.take(rows)
+        return Rows(kept.x, kept.y, self.weight[rows] / self.weight[rows].mean())
 
     def split(self, held_out: int, seed: int, stratify: bool) -> tuple["Rows", "Rows"]:
         """Draw rows that are held out; return the others and these. Classes keep their shares where there are enough rows."""

@@ -1,7 +1,6 @@
-"""The encoder of a table: fitted on the samples for training and validation, written as JSON, used for new rows again."""
+"""The encoder of a study: from samples as the user has them to inputs, and from outputs to predictions; written as JSON."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,129 +9,33 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from thinnet.study.data.columns import Column, read_as
-from thinnet.study.data.files import read_rows
+from thinnet.study.data.inputs import Columns, Pixels
+from thinnet.study.data.sources.pictures import Pictures
+from thinnet.study.data.sources.pretrained import Tokens
+from thinnet.study.data.sources.texts import Words
 from thinnet.study.data.tasks import Classification, Regression
 from thinnet.study.design.plan import StudyError
 
-MOST_CATEGORIES = 50
-MISSING = "(missing)"
-FORMAT = 1
-WHERE = "Encoder.encode"
-
-
-@dataclass(frozen=True)
-class Standard:
-    """Mean and scale of an input before it is squashed."""
-
-    mean: float
-    scale: float
-
-    @classmethod
-    def of(cls, x: np.ndarray) -> "Standard":
-        """Return those of some values; the scale of a constant is 1."""
-        mean, scale = float(x.mean()), float(x.std())
-        return cls(mean, scale if scale > 1e-12 * abs(mean) else 1.0)
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return squash((x - self.mean) / self.scale)
-
-
-@dataclass(frozen=True)
-class Number:
-    """A column of numbers or dates: one input, and another one that marks missing values where some were missing.
-
-    Args:
-        name: of the column.
-        kind: `number` or `date`.
-        form: how its text is written, as of a `Column`.
-        median: replaces missing values.
-        value: standardises the input.
-        mark: standardises the mark; None where nothing was missing.
-    """
-
-    name: str
-    kind: str
-    form: tuple[str, ...]
-    median: float
-    value: Standard
-    mark: Standard | None
-
-    @classmethod
-    def fitted(cls, column: Column, values: pd.Series) -> "Number":
-        gaps = values.isna().to_numpy()
-        median = 0.0 if gaps.all() else float(values.median())
-        value, mark = Standard.of(values.fillna(median).to_numpy()), Standard.of(gaps.astype(float)) if gaps.any() else None
-        return cls(column.name, column.kind, tuple(column.form), median, value, mark)
-
-    def inputs(self, values: pd.Series) -> np.ndarray:
-        """Return the inputs of some rows, (N, 1) or (N, 2)."""
-        marks = [] if self.mark is None else [self.mark(values.isna().to_numpy(dtype=float))]
-        return np.stack([self.value(values.fillna(self.median).to_numpy()), *marks], axis=1)
-
-
-@dataclass(frozen=True)
-class Category:
-    """A column of text: one input for each level, and one for rare and unknown levels where there are too many.
-
-    Args:
-        name: of the column.
-        levels: the texts that have their own input.
-        rare: whether there is an input for all others; without it, unknown text has zeros.
-    """
-
-    name: str
-    levels: tuple[str, ...]
-    rare: bool
-    kind: str = "category"
-    form: tuple[str, ...] = ()
-
-    @classmethod
-    def fitted(cls, column: Column, values: pd.Series) -> "Category":
-        counts = _named(values).value_counts().sort_index().sort_values(ascending=False, kind="stable")
-        rare = len(counts) > MOST_CATEGORIES
-        return cls(column.name, tuple(sorted(counts.index[: MOST_CATEGORIES - 1 if rare else None])), rare)
-
-    def inputs(self, values: pd.Series) -> np.ndarray:
-        """Return the inputs of some rows, (N, levels)."""
-        found = pd.Index(self.levels).get_indexer(pd.Index(_named(values)))
-        return np.eye(len(self.levels) + 1)[found][:, : len(self.levels) + self.rare]
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Features with one unit, as pixels have: missing ones get their mean, and all are divided by the largest one."""
-
-    names: tuple[str, ...]
-    unit: float
-    means: tuple[float, ...]
-
-    @classmethod
-    def fitted(cls, features: pd.DataFrame) -> "Pixels":
-        unit = float(np.nanmax(np.abs(features.to_numpy()))) or 1.0
-        return cls(tuple(features.columns), unit, tuple(features.mean().fillna(0.0)))
-
-    def inputs(self, features: pd.DataFrame) -> np.ndarray:
-        """Return the inputs of some rows, (N, pixels)."""
-        pixels = features.to_numpy(dtype=np.float64)
-        return np.where(np.isnan(pixels), self.means, pixels) / self.unit
+FORMAT = 2
+Samples = Columns | Pixels | Pictures | Words | Tokens
+KINDS: dict[str, Any] = {kind.kind: kind for kind in (Columns, Pixels, Pictures, Words, Tokens)}
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Turns rows of a table into inputs of a network, and its outputs into predictions.
+    """Turns samples into inputs of a network, and its outputs into predictions.
 
     Args:
-        target: the predicted column.
+        target: what is predicted.
         classes: their names; none for a regression.
         mean, scale: of the target of a regression.
-        comma: whether the file writes decimal commas.
-        columns: what each used column becomes, in this order.
-        pixels: in place of columns, for arrays of images.
+        samples: what a sample becomes.
 
     Example:
+        >>> from thinnet.study.data.columns import Column
         >>> rows = pd.DataFrame({"size": [1.0, 2.0, 4.0]})
-        >>> encoder = Encoder.fitted(rows, [Column("size", "number", "", 0, 3, True)], Regression(5.0, 2.0), "price")
+        >>> columns = Columns.fitted(rows, [Column("size", "number", "", 0, 3, True)])
+        >>> encoder = Encoder.of(columns, Regression(5.0, 2.0), "price")
         >>> encoder.encode(rows).shape, encoder.decode([[0.0], [1.0]]).tolist()
         ((3, 1), [5.0, 7.0])
     """
@@ -141,68 +44,30 @@ class Encoder:
     classes: tuple[str, ...]
     mean: float
     scale: float
-    comma: bool
-    columns: tuple[Number | Category, ...]
-    pixels: Pixels | None
+    samples: Samples
 
     FILE: ClassVar = "encoder.json"
 
     @classmethod
-    def fitted(
-        cls,
-        features: pd.DataFrame,
-        columns: Sequence[Column],
-        task: Classification | Regression,
-        target: str,
-        comma: bool = False,
-        image: bool = False,
-    ) -> "Encoder":
-        """Fit an encoder.
-
-        Args:
-            features: the columns that are used, numbers as float64 and categories as text.
-            columns: how they were read.
-            task: of the target.
-            target: its name.
-            comma: whether the file writes decimal commas.
-            image: whether the features are pixels.
-        """
-        named = {column.name: column for column in columns}
-        kinds = [(Category if named[name].kind == "category" else Number, name) for name in ([] if image else features)]
-        found = tuple(kind.fitted(named[name], features[name]) for kind, name in kinds)
+    def of(cls, samples: Samples, task: Classification | Regression, target: str) -> "Encoder":
+        """Return the encoder of samples whose target has a task."""
         classes = tuple(task.classes) if isinstance(task, Classification) else ()
         mean, scale = (task.mean, task.scale) if isinstance(task, Regression) else (0.0, 1.0)
-        return cls(target, classes, mean, scale, comma, found, Pixels.fitted(features) if image else None)
+        return cls(target, classes, mean, scale, samples)
 
-    def inputs(self, features: pd.DataFrame) -> np.ndarray:
-        """Encode columns that are read already, to (N, inputs) and float32."""
-        parts = [column.inputs(features[column.name]) for column in self.columns]
-        return np.concatenate([self.pixels.inputs(features)] if self.pixels else parts, axis=1).astype(np.float32)
-
-    def encode(self, rows: "str | Path | pd.DataFrame | np.ndarray") -> np.ndarray:
-        """Read and encode new rows, as the study read and encoded its own.
+    def encode(self, samples: Any) -> np.ndarray:
+        """Read and encode new samples, as the study read and encoded its own.
 
         Args:
-            rows: a table as a file or a DataFrame, whose other columns do not matter; an array (N, ...) for one of arrays.
+            samples: of a table a file or a DataFrame, whose other columns do not matter; of arrays an array (N, ...); of
+                pictures a list of files, or an array of bytes; of texts a list of texts, or of files as `pathlib.Path`.
 
-        Returns: (N, inputs), float32.
+        Returns: the inputs of the network, (N, ...).
 
         Raises:
-            StudyError: a column is missing, or the file cannot be read.
+            StudyError: a column is missing, or something cannot be read.
         """
-        if isinstance(rows, np.ndarray):
-            flat = rows.reshape(len(rows), -1)
-            rows = pd.DataFrame(flat, columns=[f"x{index}" for index in range(flat.shape[1])])
-        frame = rows if isinstance(rows, pd.DataFrame) else read_rows(Path(rows), self.comma)
-        frame = frame.set_axis([str(name) for name in frame], axis=1)
-        names = self.pixels.names if self.pixels else [column.name for column in self.columns]
-        for name in names:
-            if name not in frame:
-                advice = f"The study used {', '.join(names[:20])}{', ...' if len(names) > 20 else '.'}"
-                raise StudyError(WHERE, "the rows must have the columns of the study", f"none named {name!r}", advice)
-        if self.pixels:
-            return self.inputs(frame.loc[:, list(names)])
-        return self.inputs(pd.DataFrame({each.name: read_as(frame[each.name], each.kind, each.form) for each in self.columns}))
+        return self.samples.encode(samples)
 
     def decode(self, outputs: Any) -> "pd.DataFrame | pd.Series":
         """Turn outputs of the network (N, outputs) into the probability of each class, or into numbers of the target's unit."""
@@ -221,30 +86,5 @@ class Encoder:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         if found.pop("format") != FORMAT:
             raise StudyError("Encoder.load", f"the format must be {FORMAT}", repr(str(path)), "Run the study again.")
-        columns, pixels = tuple(map(_column, found.pop("columns"))), found.pop("pixels")
-        return cls(**_tuples(found), columns=columns, pixels=pixels and Pixels(**_tuples(pixels)))
-
-
-def _column(found: dict[str, Any]) -> Number | Category:
-    if found["kind"] == "category":
-        return Category(**_tuples(found))
-    value, mark = Standard(**found.pop("value")), found.pop("mark")
-    return Number(**_tuples(found), value=value, mark=mark and Standard(**mark))
-
-
-def _tuples(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
-
-
-def _named(values: pd.Series) -> pd.Series:
-    return values.astype("object").where(values.notna(), MISSING)
-
-
-def squash(x: np.ndarray) -> np.ndarray:
-    """Map standardised values smoothly into (-3, 3) by x / sqrt(1 + (x / 3)**2), as RealMLP does (arXiv:2407.04491).
-
-    Example:
-        >>> squash(np.array([0.0, 1e6])).round(3).tolist()
-        [0.0, 3.0]
-    """
-    return x / np.sqrt(1 + (x / 3) ** 2)
+        samples = found["samples"]
+        return cls(**found | {"classes": tuple(found["classes"]), "samples": KINDS[samples["kind"]].of(samples)})

@@ -7,6 +7,7 @@ from sklearn.model_selection import train_test_split
 
 from thinnet.study.data.dataset import Dataset, Split, classes_of
 from thinnet.study.data.encoding import Encoder
+from thinnet.study.data.inputs import Columns, Pixels
 from thinnet.study.data.suspicions import suspicions
 from thinnet.study.data.tables import Table
 from thinnet.study.data.targets import as_classes, as_numbers, infer_task
@@ -49,8 +50,9 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
         values, y = y, ((y - scoring.mean) / scoring.scale).astype(np.float32)
     features = table.features.loc[present]
     name = str(table.target.name)
-    encoder = Encoder.fitted(features.iloc[development], table.columns, scoring, name, table.comma, table.image)
-    sets = [Split(encoder.inputs(features.iloc[part]), y[part], ids[part]) for part in (development, test)]
+    fitted = features.iloc[development]
+    samples = Pixels.fitted(fitted) if table.image else Columns.fitted(fitted, table.columns, table.comma)
+    sets = [Split(samples.inputs(features.iloc[part]), y[part], ids[part]) for part in (development, test)]
     return Dataset(
         table.name,
         name,
@@ -63,7 +65,7 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
         table.columns if table.listed else (),
         (*table.notes, *_notes(table, present, found, task is None)),
         tuple(suspicions(features, values, scoring, *sets)),
-        encoder=encoder,
+        encoder=Encoder.of(samples, scoring, name),
     )
 
 

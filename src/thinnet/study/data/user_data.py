@@ -13,6 +13,7 @@ from thinnet.models.edit.rates import owners
 from thinnet.models.edit.set_rates import set_rates
 from thinnet.models.loading import users_code
 from thinnet.study.data.dataset import Dataset, Split, classes_of
+from thinnet.study.data.encoding import Encoder
 from thinnet.study.data.preparing import split_in_words, split_rows, validation_rows
 from thinnet.study.data.sources.arrays import Arrays
 from thinnet.study.data.tasks import Classification, Custom, Regression, Task
@@ -63,8 +64,10 @@ def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset
 def load_arrays(arrays: Arrays, file: UserFile, name: str, seed: int) -> Dataset:
     """Return the dataset of samples by path, for a built-in network."""
     sets = arrays.development if arrays.test is None else (arrays.development, arrays.test)
-    data = _dataset(file, name, Classification(arrays.classes), _given(file, sets, seed))
-    return replace(data, target=arrays.target, notes=(*arrays.notes, *data.notes), warnings=arrays.warnings)
+    task = Classification(arrays.classes)
+    data = _dataset(file, name, task, _given(file, sets, seed))
+    notes, encoder = (*arrays.notes, *data.notes), arrays.samples and Encoder.of(arrays.samples, task, arrays.target)
+    return replace(data, target=arrays.target, notes=notes, warnings=arrays.warnings, encoder=encoder)
 
 
 def _dataset(file: UserFile, name: str, task: Task, given: Given) -> Dataset:

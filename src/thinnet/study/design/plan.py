@@ -22,7 +22,7 @@ from thinnet.study.design.configuration import (
     TrialKey,
 )
 
-COMMAND = "thinnet study"
+COMMAND, ENCODE = "thinnet study", "Encoder.encode"
 DEFAULT_RATES = tuple(tenths / 10 for tenths in range(10))
 FEWEST_SEEDS = 3
 """Fewer seeds give no useful interval: the t quantile is 12.7 for two and undefined for one."""

@@ -58,16 +58,25 @@ def trained():
 '''
 
 PREDICT = '''
-def predict(rows):
-    """Predict for new rows, in a file or a DataFrame as the study had them{arrays}: {what}."""
+def predict({samples}):
+    """Predict for new {samples}, {form}: {what}."""
     encoder = Encoder.load({path})
     with torch.no_grad():
-        return encoder.decode(trained()(torch.from_numpy(encoder.encode(rows))))
+        return encoder.decode(trained()(torch.from_numpy(encoder.encode({samples}))))
 '''
+
+NEW = {
+    "columns": ("rows", "in a file or a DataFrame as the study had them"),
+    "pixels": ("rows", "in an array"),
+    "pictures": ("pictures", "in a list of files or an array of bytes"),
+    "words": ("texts", "in a list; a pathlib.Path is a file"),
+    "tokens": ("texts", "in a list; a pathlib.Path is a file"),
+}
+"""What a prediction takes, and in which form, by the kind of the encoder."""
 
 
 def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, weights: Path) -> str:
-    """Return a module that defines `model()`, `loss_of(output, y)`, `train(...)`, `trained()` and, of a table, `predict()`.
+    """Return a module with `model()`, `loss_of(output, y)`, `train(...)`, `trained()` and, with an encoder, `predict()`.
 
     Args:
         data: the dataset.
@@ -83,7 +92,7 @@ def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, 
             f"\ndef loss_of(output, y):\n    return {_loss(data)}\n",
             _training(data, plan, configuration, network),
             TRAINED.format(seed=seed, path=json.dumps(weights.as_posix())),
-            *([_predict(data, weights)] if data.encoder else []),
+            *([_predict(data.encoder, weights)] if data.encoder else []),
         ]
     )
     lines = ["import copy", "import torch", *(line for use, line in IMPORTS.items() if use in body)]
@@ -95,10 +104,11 @@ def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, 
     return "\n".join([*standard, "", *rest, "", body]).rstrip() + "\n"
 
 
-def _predict(data: Dataset, weights: Path) -> str:
-    what = "the probability of each class" if isinstance(data.task, Classification) else "numbers"
+def _predict(encoder: Encoder, weights: Path) -> str:
+    what = "the probability of each class" if encoder.classes else "numbers"
     path = json.dumps(weights.with_name(Encoder.FILE).as_posix())
-    return PREDICT.format(path=path, what=what, arrays="" if data.columns else ", or in an array")
+    samples, form = NEW[encoder.samples.kind]
+    return PREDICT.format(path=path, what=what, samples=samples, form=form)
 
 
 def _module(file: UserFile) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ class Arrays(NamedTuple):
         notes: sentences on how the samples were read.
         warnings: sentences, each with a number, on what was left out.
         target: what the network predicts.
+        samples: encodes new samples; None where there is nothing to predict for a whole sample.
     """
 
     development: Pair
@@ -32,6 +33,7 @@ class Arrays(NamedTuple):
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
     target: str = "class"
+    samples: Any = None
 
 
 def check_classes(path: Path, targets: np.ndarray, classes: Sequence[str]) -> None:

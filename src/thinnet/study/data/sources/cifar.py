@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from thinnet.study.data.sources.arrays import Arrays, Pair, check_classes
+from thinnet.study.data.sources.pictures import Pictures
 from thinnet.study.design.plan import COMMAND, StudyError
 
 NAMES = re.compile(r"(data_batch_\d|test_batch)(\.bin)?|(train|test)(\.bin)?")
@@ -62,7 +63,7 @@ def read(path: Path) -> Arrays:
     check_classes(path, train[1], classes)
     total = len(train[1]) + (0 if test is None else len(test[1]))
     note = f"{total} images of 32 x 32 pixels, in colour; pixels are in [0, 1]."
-    return Arrays(train, test, classes, (3, 32, 32, len(classes)), (note,))
+    return Arrays(train, test, classes, (3, 32, 32, len(classes)), (note,), samples=Pictures(3, 32, 32))
 
 
 def _joined(files: list[Path]) -> Pair:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from thinnet.study.data.sources.arrays import Arrays, Pair, check_classes
+from thinnet.study.data.sources.pictures import Pictures
 from thinnet.study.design.plan import COMMAND, StudyError
 
 IMAGES = re.compile(r"images?[-.]idx3-ubyte(\.gz)?$", re.IGNORECASE)
@@ -54,7 +55,7 @@ def read(path: Path) -> Arrays:
     y, *rest = (np.searchsorted(labels, each).astype(np.int64) for each in (y, *(() if test is None else (test[1],))))
     check_classes(path, y, classes := tuple(map(str, labels)))
     note = f"{len(y) + sum(map(len, rest))} images of {shape[1]} x {shape[0]} pixels, in grey; pixels are in [0, 1]."
-    return Arrays((x, y), test and (test[0], rest[0]), classes, (1, *shape, len(classes)), (note,))
+    return Arrays((x, y), test and (test[0], rest[0]), classes, (1, *shape, len(classes)), (note,), samples=Pictures(1, *shape))
 
 
 def _beside(path: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """A folder of pictures with one folder for each class."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,66 @@ import numpy as np
 from thinnet.report.extras import need
 from thinnet.study.data.sources.arrays import Arrays, Pair, check_classes, unreadable
 from thinnet.study.data.sources.folders import labelled
-from thinnet.study.design.plan import COMMAND, StudyError
+from thinnet.study.design.plan import COMMAND, ENCODE, StudyError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 LARGEST, SIDE = 64, 32
 """Pictures of one size of at most LARGEST pixels a side keep it; all others become SIDE x SIDE."""
 
 Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What pictures become: bytes (N, channels, height, width).
+
+    Args:
+        channels: 1 for grey, 3 for colour.
+        height, width: in pixels; other pictures are cut to their centre and resized.
+    """
+
+    channels: int
+    height: int
+    width: int
+    kind: str = "pictures"
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> "Pictures":
+        """Return those of a JSON document."""
+        return cls(**found)
+
+    def encode(self, pictures: "str | Path | Sequence[str | Path] | np.ndarray") -> np.ndarray:
+        """Return the bytes of picture files, or of an array of bytes (N, height, width) or with the channels on some axis.
+
+        Raises:
+            StudyError: a file cannot be read, or the array has another shape.
+        """
+        if isinstance(pictures, np.ndarray):
+            return self._array(pictures)
+        need("PIL", ENCODE)
+        failed: dict[Path, str] = {}
+        paths = [Path(each) for each in ([pictures] if isinstance(pictures, str | Path) else pictures)]
+        found = [_tried(self._read, path, failed) for path in paths]
+        for path, why in failed.items():
+            raise StudyError(ENCODE, "every picture must be readable", f"{str(path)!r} ({why})", "Leave it out.")
+        return np.stack(found)
+
+    def _read(self, path: Path) -> np.ndarray:
+        from PIL import Image
+
+        pixels = _pixels(path, (self.width, self.height))
+        return pixels if self.channels == 3 else np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).convert("L"))[None]
+
+    def _array(self, pictures: np.ndarray) -> np.ndarray:
+        shape, size = (self.channels, self.height, self.width), (self.height, self.width)
+        if pictures.dtype == np.uint8 and pictures.shape[1:] == shape:
+            return pictures
+        if pictures.dtype == np.uint8 and pictures.shape[1:] == (*size, self.channels):
+            return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
+        if pictures.dtype == np.uint8 and self.channels == 1 and pictures.shape[1:] == size:
+            return pictures[:, None]
+        rule, got = f"an array of pictures must hold bytes of shape (N, {', '.join(map(str, shape))})", pictures.shape
+        raise StudyError(ENCODE, rule, f"{pictures.dtype} of shape {got}", "Name picture files: they are resized.")
 
 
 def read(folder: Path) -> Arrays:
@@ -49,6 +103,7 @@ def read(folder: Path) -> Arrays:
         (channels, height, width, len(files.classes)),
         (note,),
         unreadable("pictures", failed, len(paths)),
+        samples=Pictures(channels, height, width),
     )
 
 

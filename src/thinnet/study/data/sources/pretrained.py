@@ -1,6 +1,7 @@
 """Texts for a trained transformer in a folder of the user: its tokens, and the digest of its weights."""
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +9,29 @@ import numpy as np
 
 from thinnet.report.extras import need
 from thinnet.study.data.sources.arrays import Arrays
-from thinnet.study.data.sources.texts import LENGTH, encoded
+from thinnet.study.data.sources.texts import LENGTH, Texts, encoded, texts_of
 from thinnet.study.design.plan import StudyError
 
 OPTION, CONFIG = "--weights", "config.json"
 WEIGHTS = (".safetensors", ".bin")
 CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What texts become for a trained transformer: tokens of the tokenizer in its folder, (N, T)."""
+
+    folder: str
+    kind: str = "tokens"
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> "Tokens":
+        """Return those of a JSON document."""
+        return cls(**found)
+
+    def encode(self, texts: Texts) -> np.ndarray:
+        """Return the tokens of texts, or of files that are given as `pathlib.Path`."""
+        return Pretrained(Path(self.folder)).encode(texts_of(texts))[0]
 
 
 class Pretrained:
@@ -37,7 +55,7 @@ class Pretrained:
             got = f"{str(folder)!r} ({str(error).splitlines()[0].rstrip('.')})"
             advice = "Save the tokenizer there: tokenizer.save_pretrained(FOLDER)."
             raise StudyError(OPTION, "the folder must hold a tokenizer", got, advice) from None
-        self.folder = folder
+        self.folder = folder.resolve()  # the pasted code runs in another folder
         self.tokenizer.pad_token = self.tokenizer.pad_token or self.tokenizer.eos_token
         self.padding = int(self.tokenizer.pad_token_id or 0)
 
@@ -48,14 +66,15 @@ class Pretrained:
 
     def read(self, texts: Path | None) -> Arrays:
         """Read a folder of texts by class, or without one the texts of finetune."""
-        arguments = (str(self.folder), self.padding)
+        arguments, samples = (str(self.folder), self.padding), Tokens(str(self.folder))
         if texts is not None:
-            return encoded(texts, self.encode, arguments)
+            return encoded(texts, self.encode, arguments, samples)
         from thinnet.study.networks.text import documents
 
         found, pages, classes = documents()
         x, how = self.encode(found)
-        return Arrays((x, np.array(pages)), None, classes, (*arguments, len(classes)), (f"{len(x)} texts, {how}.",))
+        note = f"{len(x)} texts, {how}."
+        return Arrays((x, np.array(pages)), None, classes, (*arguments, len(classes)), (note,), samples=samples)
 
     def digest(self) -> str:
         """Return the SHA-256 of the config and the weights."""

@@ -1,21 +1,54 @@
 """Texts by class: a folder of files for each class, or a file for each class with a text on each line."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
 
 from thinnet.study.data.sources.arrays import Arrays, Pair, check_classes, unreadable
 from thinnet.study.data.sources.folders import labelled
-from thinnet.study.design.plan import COMMAND, StudyError
+from thinnet.study.design.plan import COMMAND, ENCODE, StudyError
 
 SUFFIXES = (".txt", ".text", ".md")
 LENGTH, BUCKETS, PADDING = 128, 4096, 0
 WORD = re.compile(r"\w+|[^\w\s]")
 Labels = list[tuple[str, int]]
 Encode = Callable[[list[str]], tuple[np.ndarray, str]]
+Texts = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What texts become: numbers of their first words, (N, 128)."""
+
+    kind: str = "words"
+
+    @classmethod
+    def of(cls, found: dict[str, Any]) -> "Words":
+        """Return those of a JSON document."""
+        return cls(**found)
+
+    def encode(self, texts: Texts) -> np.ndarray:
+        """Return the numbers of texts, or of files that are given as `pathlib.Path`."""
+        return words(texts_of(texts))[0]
+
+
+def texts_of(texts: Texts) -> list[str]:
+    """Return texts, and the content of files that are given as `pathlib.Path`.
+
+    Raises:
+        StudyError: a file holds no text.
+    """
+    failed: dict[Path, str] = {}
+    given = [texts] if isinstance(texts, str | Path) else texts
+    found = [_text(each, failed) if isinstance(each, Path) else each for each in given]
+    for path, why in failed.items():
+        raise StudyError(ENCODE, "every file must hold text", f"{str(path)!r} ({why})", "Leave it out.")
+    return [str(each) for each in found]
 
 
 def read(folder: Path) -> Arrays:
@@ -24,16 +57,17 @@ def read(folder: Path) -> Arrays:
     Raises:
         StudyError: no text can be read, or the classes cannot be split.
     """
-    return encoded(folder, words, (BUCKETS, LENGTH))
+    return encoded(folder, words, (BUCKETS, LENGTH), Words())
 
 
-def encoded(folder: Path, encode: Encode, arguments: tuple[int | str, ...]) -> Arrays:
+def encoded(folder: Path, encode: Encode, arguments: tuple[int | str, ...], samples: Any) -> Arrays:
     """Read the texts of a folder.
 
     Args:
         folder: of texts by class.
         encode: from texts to whole numbers (N, T) and a sentence on them.
         arguments: of `model()`, without the number of classes.
+        samples: encodes new texts.
     """
     development, test, classes, failed, total = _texts(folder)
     if not development:
@@ -46,7 +80,8 @@ def encoded(folder: Path, encode: Encode, arguments: tuple[int | str, ...]) -> A
     if test:
         given = x[len(y) :], np.array([label for _, label in test], dtype=np.int64)
     note = f"{len(x)} texts, {how}."
-    return Arrays((x[: len(y)], y), given, classes, (*arguments, len(classes)), (note,), unreadable("files", failed, total))
+    left_out = unreadable("files", failed, total)
+    return Arrays((x[: len(y)], y), given, classes, (*arguments, len(classes)), (note,), left_out, samples=samples)
 
 
 def words(texts: list[str]) -> tuple[np.ndarray, str]:
