@@ -32,9 +32,11 @@ class Rows {
 
   // to = from where kept, else `dropped`.
   void select(int64_t row, const float* from, float dropped, float* to) {
-    for_segments(random_, plan_, row, [&](const uint16_t* random, int64_t done, int64_t taken) {
+    const int32_t threshold = plan_.threshold;  // copies: a compiler must assume that writing `to` changes the plan
+    const Vec otherwise = broadcast(dropped);
+    for_segments(random_, plan_, row, [=](const uint16_t* random, int64_t done, int64_t taken) {
       const int64_t whole = taken - taken % kFloats;
-      const auto at = [&](int64_t i) { return keep(random + i, plan_.threshold, computed(load(from + done + i)), broadcast(dropped)); };
+      const auto at = [=](int64_t i) { return keep(random + i, threshold, computed(load(from + done + i)), otherwise); };
       for (int64_t i = 0; i < whole; i += kFloats) store(to + done + i, at(i));
       if (whole < taken) store_part(to + done + whole, at(whole), taken - whole);
     });
