@@ -1,6 +1,11 @@
-"""What each method costs compared with `Dropout`: one pass over 1 M elements, forward alone and with backward."""
+"""What each method costs compared with `Dropout`: one pass over 1 M elements, forward alone and with backward.
 
-from collections.abc import Callable
+Times are the CPU time of one thread, so that what else runs on the machine counts little.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +15,7 @@ from thinnet import nn as methods
 from thinnet.methods.registry import FOLDERS
 
 UNITS, MAPS, WORDS, WEIGHTS = (1024, 1024), (64, 64, 16, 16), (32, 128, 256), (16, 4, 128, 128)  # each 1 M elements
-ROUNDS = 21
+ROUNDS = 41
 Case = tuple[Callable[[], nn.Module], tuple[int, ...]]
 
 # A class in one of these folders runs with its default settings on the folder's shape. Layers with weights are not
@@ -82,15 +87,30 @@ def passes(
     return lambda: layer(x), both
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs on one thread, and lets the allocator keep what it frees: the first tensors of a process are slow to touch."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for _ in range(3):
+        torch.ones(1 << 22)  # 16 MB; glibc returns smaller blocks to the system no more
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def rows() -> list[dict[str, object]]:
     """Returns one row for each method: the median microseconds of it, of `Dropout` and of a copy, measured in turn."""
-    found: list[dict[str, object]] = []
-    for name, (make, shape) in cases().items():
-        ours, plain, x = passes(make(), shape), passes(methods.Dropout(0.5), shape), torch.rand(shape)
-        forward = interleaved({"method": ours[0], "Dropout": plain[0], "copy": x.clone}, ROUNDS)
-        backward = interleaved({"method": ours[1], "Dropout": plain[1]}, ROUNDS)
-        row: dict[str, object] = {"method": name, "shape": " x ".join(map(str, shape))}
-        for label, times in (("forward", forward), ("forward + backward", backward)):
-            row[label] = {candidate: round(value * 1e6, 1) for candidate, value in times.items()}
-        found.append(row)
-    return found
+    with one_thread():
+        return [_row(name, *case) for name, case in cases().items()]
+
+
+def _row(name: str, make: Callable[[], nn.Module], shape: tuple[int, ...]) -> dict[str, object]:
+    ours, plain, x = passes(make(), shape), passes(methods.Dropout(0.5), shape), torch.rand(shape)
+    forward = interleaved({"method": ours[0], "Dropout": plain[0], "copy": x.clone}, ROUNDS, clock=time.thread_time)
+    backward = interleaved({"method": ours[1], "Dropout": plain[1]}, ROUNDS, clock=time.thread_time)
+    row: dict[str, object] = {"method": name, "shape": " x ".join(map(str, shape))}
+    for label, times in (("forward", forward), ("forward + backward", backward)):
+        row[label] = {candidate: round(value * 1e6, 1) for candidate, value in times.items()}
+    return row

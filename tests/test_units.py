@@ -44,6 +44,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "normal noise that is added": (lambda: thinnet.nn.GaussianNoise(0.3), (5, 7, 130)),
     "boxes": (lambda: thinnet.nn.DropBlock3d(0.2, 3), (2, 3, 6, 8, 7)),
 }
+NORMAL = ("normal noise of features", "normal noise of a layer", "normal noise that is added")
 PASSES = {"normal noise that is added": 3}  # its gradient is that of the result
 OPERATIONS = ("select_units", "scale_units", "gaussian_units", "gaussian_units_backward", "add_gaussian", "drop_blocks")
 
@@ -88,14 +89,49 @@ def test_the_kernel_has_the_bits_of_the_composition(name: str, addressed: bool, 
     assert len(ran) >= PASSES.get(name, 6)  # float32, bfloat16 and float16, forward and backward
 
 
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"one axis"}))
+def test_a_batch_of_no_samples_gives_one(name: str) -> None:
+    make, (_, *rest) = CASES[name]
+    y, of_x, *of_parameters = outcome(make(), torch.empty(0, *rest))
+    assert y.shape == of_x.shape == (0, *rest)
+    assert not any(each.any() for each in of_parameters)
+
+
 def test_threads_change_no_bit() -> None:
     layer, x, before = thinnet.nn.DropBlock2d(0.1, 5), torch.randn(16, 40, 20, 20), torch.get_num_threads()
     found = []
     for threads in (1, 3):
         torch.set_num_threads(threads)
-        found.append([*outcome(layer, x), *outcome(importance(20), x)])
+        found.append([*outcome(layer, x), *outcome(importance(20), x), *outcome(thinnet.nn.VariationalDropout(20), x)])
+        found[-1].append(units.sum_units(x, (1, 1, 1, 20), squares=True))
     torch.set_num_threads(before)
     assert all(one.equal(other) for one, other in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("dtype", units.DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1, 1), (7, 1, 1, 1), (1, 5, 1, 1), (1, 1, 1, 70), (7, 1, 9, 70), (7, 5, 9, 70)], ids=str
+)
+def test_sums_of_units_are_exact(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    x = torch.randn(7, 5, 9, 70).to(dtype)
+    x.flatten()[3] = torch.nan
+    assert torch.equal(units.sum_units(x, shape), (x > 0).double().sum_to_size(shape))
+    x.flatten()[3] = 0
+    squares = x.float().square().double().sum_to_size(shape)  # a float32 square rounds once
+    torch.testing.assert_close(units.sum_units(x, shape, squares=True), squares, rtol=1e-14, atol=0)
+    assert units.sum_units(x[:0], (1, 5, 1, 1), squares=True).tolist() == [[[[0.0]]] * 5]
+
+
+@pytest.mark.parametrize("name", ["features", "rates of samples", "squares", "heads", *NORMAL])
+def test_gradients_of_several_results_at_once_are_those_of_each(name: str) -> None:
+    make, shape = CASES[name]
+    layer, x = make(), torch.randn(shape, requires_grad=True)
+    y, wanted = layer(x), [x, *layer.parameters()]
+    weights = torch.randn(2, *shape)
+    batched = torch.autograd.grad(y, wanted, weights, is_grads_batched=True, retain_graph=True)
+    each = [torch.autograd.grad(y, wanted, weight, retain_graph=True) for weight in weights]
+    for one, *others in zip(batched, *each, strict=True):
+        torch.testing.assert_close(one, torch.stack(others), rtol=1e-5, atol=1e-4)
 
 
 def test_what_watches_operations_sees_the_composition() -> None:

@@ -94,7 +94,8 @@ class GaussianNoise(Site):
     Avoid when: features have different scales: standardise them first; or the network can shrink the noise by larger
         activations, as before a linear layer without normalisation.
     Start with: std 0.1 on standardised inputs.
-    Cost: three to five times the cost of dropout: each element needs 32 random bits and two polynomials.
+    Cost: the forward pass is about three times that of dropout: each element needs 32 random bits and two polynomials. The
+        backward pass is free.
     Other implementations: keras.layers.GaussianNoise; not in PyTorch.
 
     Args:

@@ -137,7 +137,7 @@ class ImportanceDropout(Site):
     Use when: units of an input or hidden layer differ much in size, such as word counts.
     Avoid when: a normalisation gives all units the same size, where it equals dropout; or weak units must be kept often.
     Start with: 0.5; floor 0.1, momentum 0.1.
-    Cost: twice the random bits of dropout, and a sort of the units; no mask is kept.
+    Cost: twice the random bits of dropout, a pass that measures the input, and a sort of the units; no mask is kept.
     Other implementations: none known. The paper measures on the current batch only, and draws a multinomial count for each
         unit.
 

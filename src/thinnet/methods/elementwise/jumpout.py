@@ -144,7 +144,7 @@ class Jumpout(Site):
     Use when: after ReLU, in a network with batch normalisation, if all layers shall use the same rate.
     Avoid when: activations are seldom exactly zero; or the mean must not change: it is multiplied by E[(1 - r)^(1/4)].
     Start with: p = 0.1, p_max = 0.6.
-    Cost: twice the random bits of dropout; no mask is kept.
+    Cost: twice the random bits of dropout, and a pass that counts active units; no mask is kept.
     Other implementations: none known. The paper's parameter is sigma.
 
     Args:

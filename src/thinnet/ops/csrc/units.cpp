@@ -42,7 +42,7 @@ UnitsPlan plan_of(UnitsRule rule, const Tensor& x, const std::vector<int64_t>& s
   plan.rule = rule, plan.dtype = dtype_of(x), plan.rows = 1, plan.groups = 1;
   plan.x = static_cast<const char*>(x.const_data_ptr());
   set_rows(plan, x, strides);
-  plan.sample_size = plan.outer.empty() ? x.numel() : x.numel() / x.size(0);  // one axis: one sample
+  plan.sample_size = plan.outer.empty() ? x.numel() : x.numel() / std::max<int64_t>(1, x.size(0));  // one axis: one sample
   return plan;
 }
 
