@@ -151,6 +151,10 @@ def test_map_and_panels_show_every_place_and_rate(study: Callable, tmp_path: Pat
             assert map_["z"][row][column] == pytest.approx(numbers[place, rate])
     assert {name for name in figures if name.startswith("line-")} == {f"line-{Line(place=place).label}" for place in places}
     dots = [len(trace["x"]) for trace in figures["cost"]["data"]]
+    low, high = figures["cost"]["layout"]["yaxis"]["range"]
+    for trace in figures["cost"]["data"]:  # a bar that is longer than the axis looks like a grid line
+        for y, above, below in zip(trace["y"], trace["error_y"]["array"], trace["error_y"]["arrayminus"], strict=True):
+            assert low < y - below <= y + above < high
     assert sum(dots) == len(outcome.result()["configurations"]) - 1
     assert drawn.map_height(figures["map-dropout"]) > 3 * drawn.MAP_ROW
     assert all(f'data-figure="{name}"' in page for name in ("map-dropout", "cost", "line-dropout", "reliability"))

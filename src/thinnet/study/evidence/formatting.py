@@ -20,10 +20,22 @@ def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
     if interval is None:
         return f"a difference of {signed(value, decimals(value))}{unit}"
     low, high = factor * interval.low, factor * interval.high
-    value, low, high = (signed(number, decimals((high - low) / 2)) for number in (value, low, high))
+    digits = digits_of(low, high, decimals((high - low) / 2))
+    value, low, high = (signed(number, digits) for number in (value, low, high))
     several = contrast.evidence.comparisons if contrast.evidence else 1
     corrected = f" corrected for {several} comparisons," if several > 1 else ""
     return f"a difference of {value}{unit} (95 % interval{corrected} {low} to {high})"
+
+
+def digits_of(low: float, high: float, least: int) -> int:
+    """Return the decimals of an interval: at least `least`, and so many that an interval that excludes zero looks like it.
+
+    Example:
+        >>> digits_of(-0.02, -0.0003, 3), digits_of(-0.02, 0.0003, 3)
+        (4, 3)
+    """
+    nearest = min(abs(low), abs(high))
+    return least if low <= 0 <= high or round(nearest, least) else decimals(nearest) - 1
 
 
 def interval_text(interval: Interval | None) -> str:
@@ -32,8 +44,11 @@ def interval_text(interval: Interval | None) -> str:
     Example:
         >>> interval_text(Interval(-0.02, -0.03, -0.01)), interval_text(None)
         ('−0.020 [−0.030, −0.010]', '-')
+        >>> interval_text(Interval(-0.01, -0.02, -0.0003))
+        '−0.0100 [−0.0200, −0.0003]'
     """
     if interval is None:
         return "-"
-    mean, low, high = (signed(value, 3) for value in (interval.mean, interval.low, interval.high))
+    digits = digits_of(interval.low, interval.high, 3)
+    mean, low, high = (signed(value, digits) for value in (interval.mean, interval.low, interval.high))
     return f"{mean} [{low}, {high}]"

@@ -6,7 +6,7 @@ from thinnet.report.formatting import decimals, listed, signed
 from thinnet.report.table import Table
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import BASELINE, Line
-from thinnet.study.evidence.formatting import difference, interval_text, quantity
+from thinnet.study.evidence.formatting import difference, digits_of, interval_text, quantity
 from thinnet.study.findings.comparison import Comparison
 from thinnet.study.findings.cost import ratio_text
 from thinnet.study.findings.results import Results
@@ -105,7 +105,7 @@ def _at_one_rate(one: Comparison, task: Task) -> str:
         return f"{reached}; there are too few seeds for an interval."
     low, high = one.interval.low, one.interval.high
     bound = max(abs(low), abs(high))
-    digits = decimals(bound)
+    digits = digits_of(low, high, decimals(bound))
     ends = f"95 % interval {signed(low, digits)} to {signed(high, digits)}"
     if low <= 0 <= high:
         return f"{reached}: equal within ±{bound:.{digits}f} ({ends})."

@@ -25,8 +25,7 @@ def differences(comparisons: list[Comparison], task: Task) -> Figure:
         traces.insert(0, ghost | {"error_y": error_bars(wide, GHOST)})
     if intervals := [each.interval for each in comparisons if each.interval]:
         traces[-1]["error_y"] = error_bars(intervals, TRAIN) | {"thickness": 3}
-    title = f"test {task.loss_name}, {comparisons[0].method} less {comparisons[0].against}"
-    return plot(traces, rate_axis(rates), axis(title, **ZERO))
+    return plot(traces, rate_axis(rates), axis(f"difference of the test {task.loss_name}", **ZERO))
 
 
 def times(comparisons: list[Comparison]) -> Figure:
@@ -38,8 +37,7 @@ def times(comparisons: list[Comparison]) -> Figure:
     top = max(1.0, *(ratio.interval.high if ratio.interval else ratio.mean for ratio in (*whole, *target)))
     one: dict[str, Any] = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1}
     one["line"] = {"color": "--ink", "width": 1.5}
-    title = f"time, {comparisons[0].method} over {comparisons[0].against}"
-    return plot(traces, rate_axis(rates), axis(title, range=[0, 1.08 * min(top, 4.0)]), shapes=[one])
+    return plot(traces, rate_axis(rates), axis("ratio of the times", range=[0, 1.08 * min(top, 4.0)]), shapes=[one])
 
 
 def _ratios(rates: list[float], ratios: list[Ratio], colour: str, name: str, aside: float) -> dict[str, Any]:

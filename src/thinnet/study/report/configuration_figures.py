@@ -51,8 +51,9 @@ def map_height(figure: Figure) -> int:
 
 def lines(results: Results, task: Task) -> dict[Line, Figure]:
     """Return a panel for each line: its validation loss by rate, the other lines behind it, all to one scale."""
-    losses = [each.views["best"].validation_loss for outcomes in results.lines.values() for each in outcomes]
-    rates = [each.rate for outcomes in results.lines.values() for each in outcomes]
+    every = [each for outcomes in results.lines.values() for each in outcomes]
+    losses, rates = [each.views["best"].validation_loss for each in every], [each.rate for each in every]
+    losses += [end for each in every if (bar := each.views["best"].interval) for end in (bar.low, bar.high)]
     y = loss_axis("", losses)
     y |= {"tickvals": FEW_TICKS} if "type" in y else {"range": _around(losses), "nticks": 4}
     drawn = {}
@@ -83,7 +84,8 @@ def cost_and_gain(results: Results, trials: Mapping[TrialKey, Trial]) -> Figure:
     marked = results.at(results.compared)
     time, width = time_ratio(marked, trials).mean, _around([1.0, *times])
     anchor, shift = ("left", 8) if time < sum(width) / 2 else ("right", -8)  # where there is room
-    note = label(marked.configuration.label, time, difference(marked, results.baseline), "--ink", anchor)
+    text = marked.configuration.label.replace(", ", ",<br>")  # a phone has no room for one line
+    note = label(text, time, difference(marked, results.baseline), "--ink", anchor)
     level = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": "--ink", "width": 1}}
     one = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1, "line": {"color": "--ink", "width": 1}}
     x = axis("training time, over that without dropout", range=width)
