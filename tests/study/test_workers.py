@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -34,9 +35,10 @@ from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey
 from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
 from thinnet.study.workers import sqlite
+from thinnet.study.workers.database import studies_in
 from thinnet.study.workers.elsewhere import slurm_script
 from thinnet.study.workers.problem import problem_of
-from thinnet.study.workers.queue import GRACE, MOST_DEATHS, SHARE, batch_size
+from thinnet.study.workers.queue import GRACE, MOST_DEATHS, SHARE, Storage, batch_size
 from thinnet.study.workers.serve import open_studies, serve, statuses
 from thinnet.study.workers.sqlite import on_local_disk
 from thinnet.study.workers.store import DATABASE, Store
@@ -753,18 +755,62 @@ def test_who_looks_into_a_file_of_another_program_changes_nothing(kind: str, lin
     assert list(tmp_path.iterdir()) == [path]
 
 
-@needs_postgres
-def test_who_looks_into_a_database_of_another_program_creates_no_table(server: int):
+def new_database(server: int, name: str) -> str:
+    """Create an empty database; return its URL."""
     engine = sql.create_engine(f"postgresql://postgres@127.0.0.1:{server}/postgres", isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.exec_driver_sql("CREATE DATABASE theirs")
-    url = f"postgresql://postgres@127.0.0.1:{server}/theirs"
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return f"postgresql://postgres@127.0.0.1:{server}/{name}"
+
+
+@needs_postgres
+def test_studies_can_begin_at_once_in_an_empty_database(server: int, tmp_path: Path):
+    url, ready = new_database(server, "fresh"), threading.Barrier(4)
+
+    def begin(number: int) -> None:
+        ready.wait()
+        Store(tmp_path / str(number), LOCAL | {"data": str(number)}, url).close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(begin, range(4)))
+    assert len(studies_in(url)) == 4
+
+
+@needs_postgres
+def test_who_looks_into_a_database_of_another_program_creates_no_table(server: int):
+    url = new_database(server, "theirs")
     for line, code in ((("status",), 2), (("status", "--json"), 0), (("work", "--wait", "0.1s"), 0)):
         assert CliRunner().invoke(app, ["study", *line, "--storage", url]).exit_code == code
     theirs = sql.create_engine(url)
     assert sql.inspect(theirs).get_table_names() == []
     theirs.dispose()
-    engine.dispose()
+
+
+def test_a_full_disk_of_a_shared_database_is_one_sentence(study: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    line = (*QUICK, "--seeds", "1", "--epochs", "1", "--jobs", "1", "--storage", url, "--out", tmp_path / "out")
+    assert study(*line).code == 0
+    store = Store.join(tmp_path / "w", url, state(url)["study"])
+    store.study.set_user_attr("done", False)
+    store.queue.put([TrialKey(BASELINE, 7)])
+    store.close()
+
+    def full(*_: object) -> bool:
+        try:
+            raise sqlite3.OperationalError("database or disk is full")
+        except sqlite3.OperationalError as error:
+            raise StorageInternalError("a sentence about invalid data") from error
+
+    monkeypatch.setattr(Storage, "set_trial_state_values", full)
+    worker = CliRunner().invoke(app, ["study", "work", "--storage", url])
+    again = study(*line, "--seeds", "2")
+    for code, errors in ((worker.exit_code, worker.stderr), (again.code, again.err)):
+        assert code == 2
+        assert errors.splitlines()[-1] == (
+            "--storage: the database must stay reachable and writable; got database or disk is full. "
+            "Finished trials are kept; the same command goes on when it is."
+        )
 
 
 def test_status_changes_no_study_and_names_those_of_another_version(study: Callable, tmp_path: Path):

@@ -3,7 +3,7 @@
 import html
 import json
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +18,7 @@ from thinnet.report.formatting import counted
 from thinnet.report.table import Table
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.design.halving import current_look, trials_in_all
-from thinnet.study.design.plan import Plan, StudyError, whole_rounds
+from thinnet.study.design.plan import Plan, whole_rounds
 from thinnet.study.design.problems import PROBLEMS
 from thinnet.study.findings.answer import Answer
 from thinnet.study.findings.lesson import lesson
@@ -36,11 +36,11 @@ from thinnet.study.training.network import check_configurations
 from thinnet.study.training.ranks import joined
 from thinnet.study.training.trial import fabric_for
 from thinnet.study.workers.budget import limits_in_words, within
-from thinnet.study.workers.database import shown
+from thinnet.study.workers.database import shown, stays_reachable
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
 from thinnet.study.workers.launch import Processes, Workers
 from thinnet.study.workers.problem import announce
-from thinnet.study.workers.records import LOST, losses
+from thinnet.study.workers.records import losses
 from thinnet.study.workers.runner import run
 from thinnet.study.workers.store import Store
 
@@ -111,7 +111,8 @@ def conduct(request: Request, err: Console) -> Study:
         need(library, USER)
     if request.log:
         need(request.log, f"--log {request.log}")
-    with ExitStack() as ranks:
+    reachable = nullcontext() if request.storage is None else stays_reachable()  # in a folder, it is the disk
+    with reachable, ExitStack() as ranks:
         ranks.enter_context(joined())
         request, data, store = _begun(request, err)
         try:
@@ -122,12 +123,6 @@ def conduct(request: Request, err: Console) -> Study:
             kept = f"{counted(len(store.finished()), 'finished trial')} in {request.out if store.local else shown(store.url)}"
             err.print(f"Stopped, with {kept}. The same command resumes from there.", soft_wrap=True)
             raise
-        except LOST as error:
-            if store.local:
-                raise
-            advice = "The same command resumes from there when it can be reached."
-            reason = str(error).strip().splitlines()[0]
-            raise StudyError("--storage", "the database must stay reachable", reason, advice) from None
         finally:
             store.close()
     publish(request.out, answer)

@@ -40,11 +40,12 @@ def work(
         seconds = parse_budget(wait)
         from thinnet.study.training.ranks import joined
         from thinnet.study.training.trial import follow
+        from thinnet.study.workers.database import stays_reachable
         from thinnet.study.workers.serve import serve
 
         if rank_and_ranks()[0]:
             return follow()
-        with joined(), terminable():
+        with joined(), terminable(), stays_reachable():
             number = serve(storage, study, data, seconds, Console(stderr=True, highlight=False))
         typer.echo(f"{counted(number, 'trial')} trained.")
 

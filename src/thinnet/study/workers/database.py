@@ -1,17 +1,20 @@
 """Databases of studies: open one to work on it, or look into one, which stays as it is."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypeVar
 
 import sqlalchemy as sql
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from thinnet.study.design.plan import StudyError
 from thinnet.study.workers.queue import Storage
+from thinnet.study.workers.records import LOST, reason_of
 from thinnet.study.workers.sqlite import missing_file, read_only
+
+T = TypeVar("T")
 
 NAME = "thinnet"
 """The name of a study in a folder, and how the name of a study in a database of many begins."""
@@ -19,6 +22,10 @@ NAME = "thinnet"
 STUDIES = sql.table("studies", sql.column("study_id"), sql.column("study_name"))
 ATTRIBUTES = sql.table("study_user_attributes", sql.column("study_id"), sql.column("key"), sql.column("value_json"))
 """Tables of Optuna."""
+
+
+RACES = 10
+"""How often tables are created again: those of Optuna, its version and its revision are three races."""
 
 
 class UnreachableError(StudyError):
@@ -52,7 +59,15 @@ def storage_at(url: str, joined: bool = False) -> Storage:
         StudyError: it cannot be opened, or its driver is missing.
     """
     with _errors():
-        return Storage(url, skip_table_creation=joined)
+        return raced(lambda: Storage(url, skip_table_creation=joined))
+
+
+def raced(create: Callable[[], T]) -> T:
+    """Call a function that creates tables; again, where another process has created one of them in the meantime."""
+    for _ in range(RACES):
+        with suppress(IntegrityError, ProgrammingError):
+            return create()
+    return create()
 
 
 def studies_in(url: str) -> dict[str, dict[str, Any]]:
@@ -92,6 +107,20 @@ def refuse_missing(url: str) -> None:
     shown(url)
     if file := missing_file(url):
         raise StudyError("--storage", "the file must exist", f"no {file}", "Start the study first, or correct the path.")
+
+
+@contextmanager
+def stays_reachable() -> Iterator[None]:
+    """Turn the loss of a database, which repetition did not mend, into an error that the caller can correct.
+
+    Raises:
+        StudyError: the database cannot be reached any more, or cannot be written.
+    """
+    try:
+        yield
+    except LOST as error:
+        advice = "Finished trials are kept; the same command goes on when it is."
+        raise StudyError("--storage", "the database must stay reachable and writable", reason_of(error), advice) from None
 
 
 @contextmanager

@@ -49,6 +49,14 @@ LOST = (OperationalError, StorageInternalError)
 LASTING = ("disk is full", "malformed", "readonly", "not a database")
 """What a repetition does not mend."""
 
+
+def reason_of(error: BaseException) -> str:
+    """Return what the driver says: Optuna and SQLAlchemy raise their own errors from its."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -61,7 +69,7 @@ def patient(function: F) -> F:
             try:
                 return function(*arguments, **named)
             except LOST as error:
-                if any(words in str(error) for words in LASTING):
+                if any(words in reason_of(error) for words in LASTING):
                     raise
                 sleep(PAUSE)
         return function(*arguments, **named)

@@ -14,7 +14,7 @@ from thinnet.study.design.configuration import ALL, METHODS, NONE, RIVALS, SCHED
 from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
 from thinnet.study.training.weights import weights_digest, weights_path
-from thinnet.study.workers.database import NAME, shown, storage_at, studies_in
+from thinnet.study.workers.database import NAME, raced, shown, storage_at, studies_in
 from thinnet.study.workers.queue import MOST_DEATHS, Queue, Storage
 from thinnet.study.workers.records import TABLES, Records, patient
 
@@ -64,7 +64,7 @@ class Store:
         self.folder, self.url, self.name = folder, url, name
         self._storage = storage_at(url, joined=not identity)
         if identity:  # who joins writes nothing
-            TABLES.create_all(self._storage.engine)
+            raced(lambda: TABLES.create_all(self._storage.engine))
             optuna.create_study(study_name=name, storage=self._storage, direction="minimize", load_if_exists=True)
         self.study = optuna.load_study(study_name=name, storage=self._storage)
         if identity and "identity" not in self.study.user_attrs:
