@@ -13,7 +13,7 @@ from thinnet.methods.facts import Facts, Method
 from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.numbers import times, wide
-from thinnet.ops import schema, units
+from thinnet.ops import units
 from thinnet.rng import NoiseKey
 
 CUBIC = (1.16145124, -1.50204118, 0.58629921)
@@ -100,7 +100,7 @@ class _Noised(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         (x, sigma), key, gradient = ctx.saved_tensors, ctx.key, gradients[0].contiguous()
-        if torch.is_grad_enabled() or schema.transformed():  # somebody differentiates the gradient, or maps over it
+        if torch.is_grad_enabled():  # somebody differentiates the gradient
             wanted = [each for each, needed in zip((x, sigma), ctx.needs_input_grad, strict=False) if needed]
             found = iter(torch.autograd.grad(_composed(key, x, sigma), wanted, gradient, create_graph=True))
             return *(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None
