@@ -43,11 +43,8 @@ class Covered {
   void set(const uint8_t* seeds, int64_t maps) {
     places_.assign(maps, kNone);
     int64_t hit = 0;
-    for (int64_t map = 0; map < maps; ++map) {
-      uint8_t any = 0;
-      for (int64_t i = 0; i < plan_.seeds(); ++i) any |= seeds[map * plan_.seeds() + i];
-      if (any) places_[map] = plan_.size() * hit++;
-    }
+    for (int64_t map = 0; map < maps; ++map)
+      if (std::memchr(seeds + map * plan_.seeds(), 1, plan_.seeds())) places_[map] = plan_.size() * hit++;
     const int64_t count = (hit * plan_.size() + tail_ + kSegment - 1) / kSegment * kSegment;
     covered_.assign(count + tail_, 0);
     for (int64_t map = 0; map < maps; ++map)
@@ -84,10 +81,10 @@ void drop_map(const typename Type::Stored* x, typename Type::Stored* y, const ty
   }
   for (int64_t done = 0; done < size; done += kSegment) {
     const int64_t taken = std::min(kSegment, size - done);
-    const Copied<typename Type::Stored, kSegment> read(x + done, taken);
+    Number product[kSegment];  // first, as compilers make masked loads otherwise, which no prefetcher follows
+    for (int64_t i = 0; i < taken; ++i) product[i] = Type::load(x[done + i]) * scale[done + i];
 #pragma GCC ivdep
-    for (int64_t i = 0; i < taken; ++i)
-      y[done + i] = Type::store(out[done + i] ? Number{0} : Type::load(read.at[i]) * scale[done + i]);
+    for (int64_t i = 0; i < taken; ++i) y[done + i] = Type::store(out[done + i] ? Number{0} : product[i]);
   }
 }
 
@@ -104,7 +101,7 @@ void drop_type(const BlocksPlan& plan, int64_t begin, int64_t end) {
     const int64_t maps = plan.shared ? 1 : std::min(each, plan.channels - channel), drawn = plan.shared ? 1 : plan.channels;
     const int64_t unit = ((plan.address.by_sample ? 0 : sample * drawn) + channel) * plan.seeds();
     seeds.resize(maps * plan.seeds());
-    for_words<1>(stream_of(plan.address, sample), unit, maps * plan.seeds(), [&](const uint32_t* words, int64_t done, int64_t taken) {
+    for_words<4>(stream_of(plan.address, sample), unit, maps * plan.seeds(), [&](const uint32_t* words, int64_t done, int64_t taken) {
       uint8_t* to = seeds.data() + done;
       for (int64_t i = 0; i < taken; ++i) to[i] = (words[i] >> 9) < plan.threshold;
     });
