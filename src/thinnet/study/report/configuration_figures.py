@@ -83,14 +83,15 @@ def cost_and_gain(results: Results, trials: Mapping[TrialKey, Trial]) -> Figure:
     times = [min(max(time, 0.5 * min(dots)), 2 * max(dots)) for time in times]
     marked = results.at(results.compared)
     time, width = time_ratio(marked, trials).mean, _around([1.0, *times])
-    anchor, shift = ("left", 8) if time < sum(width) / 2 else ("right", -8)  # where there is room
+    third = int(3 * (time - width[0]) / (width[1] - width[0]))
+    anchor, shift = (("left", 8), ("center", 0), ("right", -8))[third]  # to the side that has room
     text = marked.configuration.label.replace(", ", ",<br>")  # a phone has no room for one line
     note = label(text, time, difference(marked, results.baseline), "--ink", anchor)
     level = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 0, "y1": 0, "line": {"color": "--ink", "width": 1}}
     one = {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": 1, "x1": 1, "line": {"color": "--ink", "width": 1}}
     x = axis("training time, over that without dropout", range=width)
     y = axis("validation loss, less that without dropout", range=_around([0.0, *losses]))
-    layout = {"shapes": [level, one], "annotations": [note | {"xshift": shift, "yshift": 10}]}
+    layout = {"shapes": [level, one], "annotations": [note | {"xshift": shift, "yshift": 6, "yanchor": "bottom"}]}
     return plot(traces, x, y, **layout, **({"showlegend": True} if len(traces) > 1 else {}))
 
 
