@@ -860,3 +860,16 @@ def test_ray_trains_on_two_nodes(alone: dict, tmp_path: Path, monkeypatch: pytes
         assert numbers(outcome.out) == alone
     finally:
         cluster.shutdown()
+
+
+def test_a_time_limit_is_decided_once_for_a_folder_whose_study_is_elsewhere(
+    study: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    line = ("wine", "--epochs", "50", "--budget", "60s", "--storage", f"sqlite:///{tmp_path / 'shared.db'}")
+    monkeypatch.setattr("thinnet.study.workers.budget.seconds_per_row", lambda data, plan: 1e-3)
+    first = study(*line, "--json", "--out", tmp_path / "out")
+    monkeypatch.setattr("thinnet.study.workers.budget.seconds_per_row", lambda data, plan: 2e-3)
+    again = study(*line, "--json", "--out", tmp_path / "out")
+    assert (first.code, again.code) == (0, 0), again.err
+    assert again.result()["plan"]["epochs"] == first.result()["plan"]["epochs"] < 50
+    assert "9 trials already finished" in again.err

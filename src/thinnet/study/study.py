@@ -164,7 +164,7 @@ def _limited(request: Request, data: Dataset) -> tuple[Request, Dataset]:
     asked, plan = request.plan, request.plan
     if request.budget is not None:
         left = max(request.budget - (time.monotonic() - request.started), 0.1 * request.budget)
-        plan = within(left, data, asked, request.seeds, request.jobs, request.out)
+        plan = within(left, data, asked, request.seeds, request.jobs, request.out, request.storage)
     words = limits_in_words(plan, asked, data)
     limited = data.limited(plan.rows)
     return replace(request, plan=plan), replace(limited, warnings=(*data.warnings, *([words] if words else [])))

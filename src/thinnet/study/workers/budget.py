@@ -62,7 +62,7 @@ def fitted(plan: Plan, rows: int, allowed: float) -> Plan:
     return replace(plan, epochs=epochs, rows=plan.rows if kept == rows else kept)
 
 
-def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folder: Path) -> Plan:
+def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folder: Path, url: str | None = None) -> Plan:
     """Return the plan that fits into a time limit; where the folder holds a study, what was decided at its beginning.
 
     Args:
@@ -72,8 +72,9 @@ def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folde
         seeds: the number of seeds of a finalist.
         jobs: the number of processes.
         folder: of the study.
+        url: its database; None for SQLite in the folder.
     """
-    begun = begun_with(folder)
+    begun = begun_with(folder, url)
     if begun is not None:
         rows = min((each for each in (plan.rows, begun[1]) if each), default=None)
         return replace(plan, epochs=min(plan.epochs, begun[0]), rows=rows)
@@ -83,9 +84,9 @@ def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folde
     return fitted(plan, rows, allowed / seconds_per_row(data, plan))
 
 
-def begun_with(folder: Path) -> tuple[int, int | None] | None:
-    """Return the epochs and the rows of the study in a folder; None if there is none."""
-    identity = identity_in(folder)
+def begun_with(folder: Path, url: str | None = None) -> tuple[int, int | None] | None:
+    """Return the epochs and the rows of the study of a folder; None if there is none. The arguments are `identity_in`'s."""
+    identity = identity_in(folder, url)
     return None if identity is None else (identity["epochs"], identity.get("rows"))
 
 

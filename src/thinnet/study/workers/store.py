@@ -203,11 +203,17 @@ def _refuse_foreign(folder: Path) -> None:
             raise StudyError("--out", rule, got, "Choose another --out, or install the version of thinnet that began it.")
 
 
-def identity_in(folder: Path) -> dict[str, Any] | None:
-    """Return the identity of the study in a folder, which stays as it is; None if its database holds none."""
+def identity_in(folder: Path, url: str | None = None) -> dict[str, Any] | None:
+    """Return the identity of the study of a folder, which stays as it is; None if its database holds none.
+
+    Args:
+        folder: of the study.
+        url: the database; None for SQLite in the folder.
+    """
     try:
-        return studies_in(local_url(folder))[NAME]["identity"]
-    except (StudyError, KeyError):
+        name = NAME if url is None else (folder / ELSEWHERE).read_text().strip().rpartition("#")[2]
+        return studies_in(url or local_url(folder))[name]["identity"]
+    except (StudyError, KeyError, OSError):
         return None
 
 
