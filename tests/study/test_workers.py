@@ -701,6 +701,18 @@ def test_status_is_shown_as_a_table_and_as_json(study: Callable, tmp_path: Path)
     assert json.loads(CliRunner().invoke(app, ["study", "status", "--storage", url, "--json"]).stdout)[0]["done"]
 
 
+def test_status_shows_the_study_of_a_folder_which_workers_elsewhere_leave_alone(study: Callable, tmp_path: Path):
+    out, url = tmp_path / "out", f"sqlite:///{tmp_path / 'out' / DATABASE}"
+    assert study("wine", "--epochs", "1", "--seeds", "1", "--out", out).code == 0
+    assert {"study": "thinnet", "data": "wine", "trials": 3, "of": 3, "done": True}.items() <= state(url).items()
+    with closing(sqlite3.connect(out / DATABASE)) as database, database:
+        database.execute("UPDATE study_user_attributes SET value_json = 'false' WHERE key = 'done'")
+    before = (out / DATABASE).read_bytes()
+    assert not state(url)["done"] and open_studies(url, None) == open_studies(url, "thinnet") == []
+    assert (out / DATABASE).read_bytes() == before
+    assert not list(out.glob(f"{DATABASE}-*"))
+
+
 @pytest.mark.parametrize("form", ["sqlite:///{}", "sqlite:///file:{}?mode=rwc&uri=true"])
 @pytest.mark.parametrize("line", [("status",), ("status", "--json"), ("work", "--wait", "0.1s")])
 def test_a_database_without_a_file_is_refused_and_not_created(line: tuple[str, ...], form: str, tmp_path: Path):

@@ -138,8 +138,7 @@ def _begun(request: Request, err: Console) -> tuple[Request, Dataset, Store]:
         check_configurations(data, request.plan)
         request, data = _limited(request, data)
         store = Store(request.out, identity(data, request.plan), request.storage)
-        if request.storage is not None and request.asked is not None:
-            announce(store, request.asked, request.plan, request.seeds)
+        announce(store, request.asked, request.plan, request.seeds)
     return request, data, store
 
 

@@ -16,9 +16,16 @@ MOST_BYTES = 2**28
 """A larger file does not travel through the database: each worker reads it at its own path."""
 
 
-def announce(store: Store, asked: Asked, plan: Plan, seeds: int) -> None:
-    """Write down what workers need: the plan, and the file by the hash of its content."""
-    path = None if asked.file is None else Path(asked.file)
+def announce(store: Store, asked: Asked | None, plan: Plan, seeds: int) -> None:
+    """Write down what `status` shows, and what workers elsewhere need: the plan, and the file by the hash of its content.
+
+    Args:
+        store: of the study.
+        asked: what another machine needs to read the same data; None for a DataFrame.
+        plan: the settings.
+        seeds: the number of seeds of a finalist.
+    """
+    path = None if asked is None or asked.file is None or store.local else Path(asked.file)
     if path is not None and path.is_file():
         content = path.read_bytes()
         asked = replace(asked, digest=hashlib.sha256(content).hexdigest(), file=str(path.resolve()))
@@ -26,7 +33,8 @@ def announce(store: Store, asked: Asked, plan: Plan, seeds: int) -> None:
             put_source(store.records.engine, asked.digest, path.name, content)
     elif path is not None and path.is_dir():
         asked = replace(asked, file=str(path.resolve()))
-    for name, value in {"asked": asdict(asked), "plan": asdict(plan), "seeds": seeds}.items():
+    said = {"file": "a DataFrame"} if asked is None else asdict(asked)
+    for name, value in {"asked": said, "plan": asdict(plan), "seeds": seeds}.items():
         store.study.set_user_attr(name, value)
 
 

@@ -15,7 +15,7 @@ from thinnet.report.table import Table
 from thinnet.study.design.configuration import Configuration
 from thinnet.study.design.halving import trials_in_all
 from thinnet.study.design.plan import StudyError
-from thinnet.study.workers.database import UnreachableError, refuse_missing, shown, studies_in
+from thinnet.study.workers.database import NAME, UnreachableError, refuse_missing, shown, studies_in
 from thinnet.study.workers.problem import problem_of, restored
 from thinnet.study.workers.records import LOST, PAUSE, TRIES
 from thinnet.study.workers.sqlite import missing_file, read_only
@@ -26,8 +26,12 @@ T = TypeVar("T")
 
 
 def open_studies(url: str, wanted: str | None) -> list[str]:
-    """Return the names of the studies in a database that are published and not done, of this version or the wanted one."""
-    published = {name: found for name, found in studies_in(url).items() if "plan" in found and not found.get(DONE)}
+    """Return the names of the studies in a database that are published and not done, of this version or the wanted one.
+
+    The study of a folder is none of them: its weights are files, and its command starts its workers.
+    """
+    found = {name: found for name, found in studies_in(url).items() if name != NAME}
+    published = {name: each for name, each in found.items() if "plan" in each and not each.get(DONE)}
     ours = (name for name, found in published.items() if version_of(found["identity"]) == SCHEMA[VERSION])
     return sorted(published.keys() & {wanted} if wanted else ours)
 
