@@ -25,17 +25,24 @@ def announce(store: Store, asked: Asked | None, plan: Plan, seeds: int) -> None:
         plan: the settings.
         seeds: the number of seeds of a finalist.
     """
-    path = None if asked is None or asked.file is None or store.local else Path(asked.file)
-    if path is not None and path.is_file():
-        content = path.read_bytes()
-        asked = replace(asked, digest=hashlib.sha256(content).hexdigest(), file=str(path.resolve()))
-        if len(content) <= MOST_BYTES:
-            put_source(store.records.engine, asked.digest, path.name, content)
-    elif path is not None and path.is_dir():
-        asked = replace(asked, file=str(path.resolve()))
+    if asked is not None and asked.file is not None and not store.local:
+        asked = _published(store, asked, Path(asked.file))
     said = {"file": "a DataFrame"} if asked is None else asdict(asked)
     for name, value in {"asked": said, "plan": asdict(plan), "seeds": seeds}.items():
         store.study.set_user_attr(name, value)
+
+
+def _published(store: Store, asked: Asked, path: Path) -> Asked:
+    """Keep a file in the database, and return what is asked with its hash and its whole path."""
+    if path.is_dir():
+        return replace(asked, file=str(path.resolve()))
+    if not path.is_file():  # the name of a problem
+        return asked
+    content = path.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    if len(content) <= MOST_BYTES:
+        put_source(store.records.engine, digest, path.name, content)
+    return replace(asked, digest=digest, file=str(path.resolve()))
 
 
 def restored(attributes: dict[str, Any]) -> Plan:
