@@ -13,7 +13,7 @@ EXTRAS = {
     "workers": ("studies on several machines", "psycopg ray"),
     "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),
     "rivals": ("RealMLP and TabM as rivals in a study", "pytabkit tabm"),
-    "sklearn": ("estimators of scikit-learn", "numpy scikit-learn"),
+    "sklearn": ("estimators of scikit-learn", "joblib numpy scikit-learn"),
     "lint": ("thinnet lint", "libcst rich typer"),
     "gpu": ("kernels for CUDA devices (Linux)", "triton"),
     "examples": ("the libraries that examples/ uses", "accelerate lightning scikit-learn skorch transformers"),
