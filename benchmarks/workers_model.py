@@ -15,7 +15,7 @@ from thinnet.study.workers.queue import batch_size
 WAITING, CORES = 200, 16
 """The trials that wait in a study of the forecast, and the cores of its PostgreSQL server."""
 
-STATED = 3.0
+STATED = 4.0
 """The factor within which the simulator agrees with workers that train."""
 
 Rate = Callable[[int], float]
