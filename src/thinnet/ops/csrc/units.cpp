@@ -109,17 +109,11 @@ Tensor scale_units(Tensor x, Tensor scale) {
   return y;
 }
 
-Tensor gaussian_units(Tensor x, Tensor scale, Tensor seed, Optional step, Optional site, Optional samples) {
+// Factors or sums with the normal number of each unit.
+template <UnitsRule rule>
+Tensor with_normal(Tensor x, Tensor scale, Tensor seed, Optional step, Optional site, Optional samples) {
   Tensor y = torch::stable::empty_like(x);
-  UnitsPlan plan = plan_of_scale(UnitsRule::gaussian, x, scale, y);
-  plan.address = address_of(seed, step, site, samples);
-  if (x.numel()) run(plan);
-  return y;
-}
-
-Tensor add_gaussian(Tensor x, Tensor scale, Tensor seed, Optional step, Optional site, Optional samples) {
-  Tensor y = torch::stable::empty_like(x);
-  UnitsPlan plan = plan_of_scale(UnitsRule::added, x, scale, y);
+  UnitsPlan plan = plan_of_scale(rule, x, scale, y);
   plan.address = address_of(seed, step, site, samples);
   if (x.numel()) run(plan);
   return y;
@@ -203,9 +197,9 @@ Tensor drop_blocks(Tensor x, Tensor scale, int64_t threshold, std::vector<int64_
 STABLE_TORCH_LIBRARY_IMPL(thinnet, CPU, m) {
   m.impl("select_units", TORCH_BOX(&thinnet::select_units));
   m.impl("scale_units", TORCH_BOX(&thinnet::scale_units));
-  m.impl("gaussian_units", TORCH_BOX(&thinnet::gaussian_units));
+  m.impl("gaussian_units", TORCH_BOX(&thinnet::with_normal<thinnet::UnitsRule::gaussian>));
   m.impl("gaussian_units_backward", TORCH_BOX(&thinnet::gaussian_units_backward));
-  m.impl("add_gaussian", TORCH_BOX(&thinnet::add_gaussian));
+  m.impl("add_gaussian", TORCH_BOX(&thinnet::with_normal<thinnet::UnitsRule::added>));
   m.impl("sum_units", TORCH_BOX(&thinnet::sum_units));
   m.impl("drop_blocks", TORCH_BOX(&thinnet::drop_blocks));
 }
