@@ -113,7 +113,8 @@ def test_threads_change_no_bit() -> None:
     "shape", [(1, 1, 1, 1), (7, 1, 1, 1), (1, 5, 1, 1), (1, 1, 1, 70), (7, 1, 9, 70), (7, 5, 9, 70)], ids=str
 )
 def test_sums_of_units_are_exact(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    x = torch.randn(7, 5, 9, 70).to(dtype)
+    x = torch.randn(7, 5, 9, 70).relu().to(dtype)  # zeros are not positive
+    x[..., ::3] = -1
     x.flatten()[3] = torch.nan
     assert torch.equal(units.sum_units(x, shape), (x > 0).double().sum_to_size(shape))
     x.flatten()[3] = 0
