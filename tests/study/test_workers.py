@@ -516,6 +516,20 @@ def test_a_trial_whose_workers_die_is_a_row_with_its_reason(
     store.close()
 
 
+def test_a_trial_that_two_workers_put_back_at_the_same_time_runs_once(tmp_path: Path):
+    store = Store(tmp_path / "out", LOCAL)
+    for _ in range(3):
+        store.queue._add(KEYS[0])
+    first = store.queue.take(60.0)
+    assert (first.keys, store.queue.take(60.0).keys) == (KEYS[:1], [])
+    store.expire()
+    assert store.queue.counts() == {"waiting": 0, "running": 1}
+    with first:  # gives it back
+        pass
+    assert store.queue.counts() == {"waiting": 1, "running": 0} and take_all(store) == KEYS[:1]
+    store.close()
+
+
 def test_a_trial_with_which_a_worker_died_is_taken_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     store, now = Store(tmp_path / "out", LOCAL), time.monotonic()
     store.queue.put(KEYS[:2])

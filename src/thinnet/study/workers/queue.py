@@ -75,7 +75,7 @@ class Queue:
     @patient
     def put(self, keys: Iterable[TrialKey]) -> None:
         """Add the trials that neither wait nor run."""
-        there = {key_of(row) for row in self._rows(TrialState.WAITING, TrialState.RUNNING)}
+        there = self._queued()
         for key in keys:
             if key not in there:
                 self._add(key)
@@ -114,9 +114,7 @@ class Queue:
         for trial, since in self._silent.items():
             if time.monotonic() - since > GRACE:
                 self._end(trial, TrialState.FAIL)
-        rows = self._rows(TrialState.FAIL, TrialState.WAITING, TrialState.RUNNING)
-        queued = {key_of(row) for row in rows if row.state != TrialState.FAIL}
-        lost = {key_of(row) for row in rows} - queued
+        lost = {key_of(row) for row in self._rows(TrialState.FAIL)} - set(self._queued())
         fatal = []
         for key in sorted(lost - finished()) if lost else ():
             if self._deaths(key) < MOST_DEATHS:
@@ -124,7 +122,17 @@ class Queue:
             else:
                 self._add(key, TrialState.PRUNED)
                 fatal.append(key)
+        for _, *again in self._queued().values():
+            for row in again:
+                self._give_back(self._trial_id(row))
         return fatal
+
+    def _queued(self) -> dict[TrialKey, list[FrozenTrial]]:
+        """Return the rows of the trials that wait or run: one each, more if workers have put a trial back at the same time."""
+        queued: dict[TrialKey, list[FrozenTrial]] = {}
+        for row in sorted(self._rows(TrialState.WAITING, TrialState.RUNNING), key=lambda row: row.number):
+            queued.setdefault(key_of(row), []).append(row)
+        return queued
 
     def _deaths(self, key: TrialKey) -> int:
         """Return how many workers have died with a trial since it had a result."""
@@ -144,10 +152,10 @@ class Queue:
         Returns: a batch, in which the time to look into the queue is small. It is empty if no trial waits.
         """
         began = time.perf_counter()
-        rows = self._rows(TrialState.WAITING, TrialState.RUNNING, TrialState.FAIL)
-        waiting = [row for row in rows if row.state == TrialState.WAITING]
-        running = sum(row.state == TrialState.RUNNING for row in rows)
-        suspects = {key_of(row) for row in rows if is_death(row)}
+        queued = [rows[0] for rows in self._queued().values()]  # so that no two workers train one trial
+        waiting = [row for row in queued if row.state == TrialState.WAITING]
+        running = len(queued) - len(waiting)
+        suspects = {key_of(row) for row in self._rows(TrialState.FAIL) if is_death(row)}
         size = largest or batch_size(time.perf_counter() - began, seconds, len(waiting), running)
         wide = 2 * running * size + 1  # in order where no other worker runs; or all would try the first trial
         claimed: dict[TrialKey, int] = {}
@@ -155,7 +163,7 @@ class Queue:
         while waiting and len(claimed) < size:
             row = waiting.pop(at % len(waiting))
             trial, key = self._trial_id(row), key_of(row)
-            if key in claimed or (claimed and key in suspects):
+            if claimed and key in suspects:
                 continue
             if self._claim(trial):
                 claimed[key] = trial
