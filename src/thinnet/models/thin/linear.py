@@ -1,8 +1,10 @@
 """A linear layer on a part of its inputs and outputs, as one step of autograd.
 
-y = s x W[rows, columns]^T + b[rows]. Forward keeps x alone, and backward takes the part of the weights again.
+y = s x W[rows, columns]^T + b[rows]. Forward keeps x alone, and backward takes the part of the weights again. A large part
+is computed in blocks of rows: allocators return large memory at once, and its new pages cost more than what is skipped.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor
 from thinnet.ops import schema
 from thinnet.ops.compact import CompactGradient, Part, is_requested
 from thinnet.ops.take import put, take
+
+LARGE, BLOCK = 2**23, 2**22
+"""Bytes of a part from which on it is computed in blocks, and those of a block."""
 
 
 def in_one_step(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -31,7 +36,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor | None, 
         x: `(..., some inputs)`.
         weight: `(outputs, inputs)`.
         bias: `(outputs,)`, or None.
-        rows: `(1, some)`, the outputs to compute; all of them where it is None.
+        rows: `(1, some)`, the outputs to compute, ascending; all of them where it is None.
         columns: `(1, some)`, the inputs in `x`; all of them where it is None.
         scale: a factor.
     """
@@ -44,10 +49,12 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(x, weight, bias)
         ctx.rest = rest
         rows, columns, scale = rest
-        part, flat = take(weight, rows, columns)[0], x.reshape(-1, x.shape[-1])
-        y = x.new_empty(*x.shape[:-1], len(part))  # no view, which nobody could change in place
-        added = y.new_empty(()) if bias is None else bias if rows is None else take(bias, rows, None)[0]
-        torch.addmm(added, flat, part.T, beta=bias is not None, alpha=scale, out=y.view(-1, len(part)))
+        outputs, flat = len(weight) if rows is None else rows.shape[1], x.flatten(0, -2)
+        y = x.new_empty(*x.shape[:-1], outputs)  # no view, which nobody could change in place
+        added = y.new_empty(()).expand(outputs) if bias is None else bias if rows is None else take(bias, rows, None)[0]
+        for block in _blocks(weight, rows, columns):
+            part, out = _taken(weight, rows, columns, block), y.flatten(0, -2)[:, block]
+            torch.addmm(added[block], flat, part.T, beta=bias is not None, alpha=scale, out=out)
         return y
 
     @staticmethod
@@ -55,20 +62,58 @@ class _Linear(torch.autograd.Function):
         (x, weight, bias), (rows, columns, scale) = ctx.saved_tensors, ctx.rest
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             return *_differentiable(ctx, gradients[0]), None, None, None
-        gradient, flat = gradients[0].reshape(-1, gradients[0].shape[-1]), x.reshape(-1, x.shape[-1])
+        gradient, flat = gradients[0].flatten(0, -2), x.flatten(0, -2)
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
-            to_x = _product(gradient, take(weight, rows, columns)[0], scale).reshape(x.shape)
+            to_x = flat.new_empty(flat.shape)
+            for block in _blocks(weight, rows, columns):
+                to_x.addmm_(gradient[:, block], _taken(weight, rows, columns, block), beta=block.start > 0, alpha=scale)
+            to_x = to_x.view(x.shape)
         if ctx.needs_input_grad[1]:
-            part = _product(gradient.T, flat, scale)[None]
-            compact = is_requested(weight)
-            to_weight = (
-                CompactGradient(Part(part, rows, columns, weight.shape)) if compact else put(part, rows, columns, weight.shape)
-            )
+            if is_requested(weight):
+                part = _product(gradient.T, flat, scale)[None]
+                to_weight = CompactGradient(Part(part, rows, columns, weight.shape))
+            else:
+                to_weight = _full_gradient(gradient, flat, weight, rows, columns, scale)
         if ctx.needs_input_grad[2]:
             summed = gradient.sum(0)
             to_bias = summed if rows is None else put(summed[None], rows, None, bias.shape)
         return to_x, to_weight, to_bias, None, None, None
+
+
+def _blocks(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Iterator[slice]:
+    """Yields which of the rows are computed together."""
+    count, width = (
+        size if index is None else index.shape[1] for size, index in zip(weight.shape, (rows, columns), strict=True)
+    )
+    bytes_of_row = width * weight.element_size()
+    size = max(16, BLOCK // bytes_of_row // 16 * 16) if weight.is_cpu and count * bytes_of_row > LARGE else count
+    for begin in range(0, count, size):
+        yield slice(begin, min(begin + size, count))
+
+
+def _taken(weight: Tensor, rows: Tensor | None, columns: Tensor | None, block: slice) -> Tensor:
+    """Returns a block of the part of the weights."""
+    if rows is None:
+        return take(weight[block], None, columns)[0]
+    return take(weight, rows[:, block], columns)[0]
+
+
+def _full_gradient(
+    gradient: Tensor, x: Tensor, weight: Tensor, rows: Tensor | None, columns: Tensor | None, scale: float
+) -> Tensor:
+    """Returns the gradient of the whole weight. The zeros before a kept row belong to its block."""
+    blocks = list(_blocks(weight, rows, columns))
+    if len(blocks) == 1:
+        return put(_product(gradient.T, x, scale)[None], rows, columns, weight.shape)
+    whole, begin = weight.new_empty(weight.shape), 0
+    for block in blocks:
+        last = block is blocks[-1]
+        end = len(weight) if last else block.stop if rows is None else 1 + int(rows[0, block.stop - 1])
+        part, index = _product(gradient[:, block].T, x, scale)[None], None if rows is None else rows[:, block] - begin
+        whole[begin:end] = put(part, index, columns, (end - begin, weight.shape[1]))
+        begin = end
+    return whole
 
 
 def _product(one: Tensor, other: Tensor, scale: float) -> Tensor:
