@@ -111,6 +111,7 @@ def test_a_dropped_unit_has_no_gradient_and_no_value(open_page: Callable) -> Non
 
 def test_numbers_of_both_scalings(open_page: Callable) -> None:
     page = open_page("screen=step")
+    page.wait_for_selector(".numbers-table td")
     rows = lambda: [row.split() for row in page.locator(".numbers-table tr").all_inner_texts()]  # noqa: E731
     assert [row[-4:] for row in rows()[2:]] == [["4", "0", "12", "0"], ["2", "4", "6", "8"]]
     page.click("text=Scale at evaluation")

@@ -25,7 +25,9 @@ from optuna.trial import TrialState
 from postgres import BINARIES, Proxy, postgres
 from processes import answer_ctrl_c, environment
 from rich.console import Console
+from sqlalchemy import event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import OperationalError
 from typer.testing import CliRunner
 
 from benchmarks.measure import RESULTS
@@ -452,6 +454,35 @@ def test_a_worker_outlives_a_database_that_is_gone_for_a_moment(tmp_path: Path, 
 
 def raises(*_: object) -> bool:
     raise StorageInternalError
+
+
+def test_a_worker_outlives_the_loss_of_any_statement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("thinnet.study.workers.records.PAUSE", 0.0)
+    monkeypatch.setattr("thinnet.study.workers.work.run_trial", lambda data, plan, folder, key, watch: result(key))
+    monkeypatch.setattr(Store, "_weights", lambda store, trial: None)
+    creator = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
+    statements, lost = itertools.count(), -1
+
+    def lose(*_: object) -> None:
+        if next(statements) == lost:
+            raise OperationalError("", None, OSError("the connection is lost"))
+
+    for seed in itertools.count():
+        store = Store.join(tmp_path / "w", creator.url, creator.name)
+        creator.queue.put([key := TrialKey(BASELINE, seed)])
+        statements = itertools.count()
+        event.listen(store._storage.engine, "before_cursor_execute", lose)
+        worker = Worker(store, None, None)  # type: ignore[arg-type]
+        trained = [trial.key for trial in worker.batch() + worker.batch()]
+        store.expire()
+        assert not store.done
+        assert (trained, creator.queue.counts()) == ([key], {"waiting": 0, "running": 0})
+        assert creator.records.get(key) == result(key)
+        store.close()
+        lost += 1
+        if lost > next(statements):
+            break
+    creator.close()
 
 
 def test_a_trial_of_a_dead_worker_goes_to_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -194,6 +194,7 @@ class Queue:
             return self.storage.set_trial_state_values(trial, state, None if loss is None else [loss])
         return False
 
+    @patient
     def _trial_id(self, row: FrozenTrial) -> int:
         return self.storage.get_trial_id_from_study_id_trial_number(self.id, row.number)
 

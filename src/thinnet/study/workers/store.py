@@ -143,6 +143,7 @@ class Store:
     def _intact(self, trial: Trial) -> bool:
         return weights_digest(weights_path(self.folder, trial.key)) == trial.digest
 
+    @patient
     def look(self, chosen: Configuration, seeds: int) -> list[dict[str, Any]]:
         """Record one use of the test set, for a choice made on so many seeds; return every different use so far."""
         looks = self.study.user_attrs.get("test_looks", [])
