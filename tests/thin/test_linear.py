@@ -39,8 +39,7 @@ def test_it_equals_the_definition(rows: int | None, columns: int | None, limit: 
 
 
 def test_only_a_large_part_on_a_cpu_has_blocks() -> None:
-    rows = torch.arange(4096)[None]
-    large, small = torch.empty(4096, 4096), torch.empty(4096, 512)
-    assert [list(layer._blocks(each, rows, None)) for each in (small, large.to("meta"))] == [[slice(0, 4096)]] * 2
-    blocks = list(layer._blocks(large, rows, None))
-    assert [(block.start, block.stop) for block in blocks] == [(begin, begin + 256) for begin in range(0, 4096, 256)]
+    rows, large = torch.arange(4096)[None], torch.empty(4096, 4096)
+    for weight, size in ((large, 256), (large[:, :512], None), (large.to("meta"), None)):
+        assert layer._placed(weight, rows, None) == (rows, size)
+    assert layer._placed(large, None, rows[:, :2048])[1] == 512

@@ -4,7 +4,7 @@ y = s x W[rows, columns]^T + b[rows]. Forward keeps x alone, and backward takes 
 is computed in blocks of rows: allocators return large memory at once, and its new pages cost more than what is skipped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -52,9 +52,9 @@ class _Linear(torch.autograd.Function):
         outputs, flat = len(weight) if rows is None else rows.shape[1], x.flatten(0, -2)
         y = x.new_empty(*x.shape[:-1], outputs)  # no view, which nobody could change in place
         added = y.new_empty(()).expand(outputs) if bias is None else bias if rows is None else take(bias, rows, None)[0]
-        for block in _blocks(weight, rows, columns):
-            part, out = _taken(weight, rows, columns, block), y.flatten(0, -2)[:, block]
-            torch.addmm(added[block], flat, part.T, beta=bias is not None, alpha=scale, out=out)
+        rows, size = _placed(weight, rows, columns)
+        for some, out, more in _blocks(size, rows, y.flatten(0, -2), added):
+            torch.addmm(more, flat, take(weight, some, columns)[0].T, beta=bias is not None, alpha=scale, out=out)
         return y
 
     @staticmethod
@@ -65,9 +65,11 @@ class _Linear(torch.autograd.Function):
         gradient, flat = gradients[0].flatten(0, -2), x.flatten(0, -2)
         to_x = to_weight = to_bias = None
         if ctx.needs_input_grad[0]:
-            to_x = flat.new_empty(flat.shape)
-            for block in _blocks(weight, rows, columns):
-                to_x.addmm_(gradient[:, block], _taken(weight, rows, columns, block), beta=block.start > 0, alpha=scale)
+            places, size = _placed(weight, rows, columns)
+            (some, piece), *others = _blocks(size, places, gradient)
+            to_x = _product(piece, take(weight, some, columns)[0], scale)
+            for some, piece in others:
+                to_x.addmm_(piece, take(weight, some, columns)[0], alpha=scale)
             to_x = to_x.view(x.shape)
         if ctx.needs_input_grad[1]:
             if is_requested(weight):
@@ -81,37 +83,32 @@ class _Linear(torch.autograd.Function):
         return to_x, to_weight, to_bias, None, None, None
 
 
-def _blocks(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> Iterator[slice]:
-    """Yields which of the rows are computed together."""
-    count, width = (
-        size if index is None else index.shape[1] for size, index in zip(weight.shape, (rows, columns), strict=True)
-    )
-    bytes_of_row = width * weight.element_size()
-    size = max(16, BLOCK // bytes_of_row // 16 * 16) if weight.is_cpu and count * bytes_of_row > LARGE else count
-    for begin in range(0, count, size):
-        yield slice(begin, min(begin + size, count))
+def _placed(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> tuple[Tensor | None, int | None]:
+    """Returns the rows, and how many of them are computed at once: None for all, which may then have no index."""
+    count = len(weight) if rows is None else rows.shape[1]
+    bytes_of_row = (weight.shape[1] if columns is None else columns.shape[1]) * weight.element_size()
+    if not weight.is_cpu or count * bytes_of_row <= LARGE:
+        return rows, None
+    return torch.arange(count)[None] if rows is None else rows, max(16, BLOCK // bytes_of_row // 16 * 16)
 
 
-def _taken(weight: Tensor, rows: Tensor | None, columns: Tensor | None, block: slice) -> Tensor:
-    """Returns a block of the part of the weights."""
-    if rows is None:
-        return take(weight[block], None, columns)[0]
-    return take(weight, rows[:, block], columns)[0]
+def _blocks(size: int | None, *tensors: Tensor | None) -> Iterable[tuple[Any, ...]]:
+    """Returns the parts of tensors along their last axis that belong together."""
+    return (tensors,) if size is None else zip(*(each.split(size, -1) for each in tensors if each is not None), strict=True)
 
 
 def _full_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, rows: Tensor | None, columns: Tensor | None, scale: float
 ) -> Tensor:
-    """Returns the gradient of the whole weight. The zeros before a kept row belong to its block."""
-    blocks = list(_blocks(weight, rows, columns))
-    if len(blocks) == 1:
+    """Returns the gradient of the whole weight. A block has the zeros up to the next one."""
+    places, size = _placed(weight, rows, columns)
+    if places is None or size is None:
         return put(_product(gradient.T, x, scale)[None], rows, columns, weight.shape)
     whole, begin = weight.new_empty(weight.shape), 0
-    for block in blocks:
-        last = block is blocks[-1]
-        end = len(weight) if last else block.stop if rows is None else 1 + int(rows[0, block.stop - 1])
-        part, index = _product(gradient[:, block].T, x, scale)[None], None if rows is None else rows[:, block] - begin
-        whole[begin:end] = put(part, index, columns, (end - begin, weight.shape[1]))
+    ends = [*places[0, size::size].tolist(), len(weight)]
+    for end, (some, piece) in zip(ends, _blocks(size, places, gradient), strict=True):
+        part = _product(piece.T, x, scale)[None]
+        whole[begin:end] = put(part, some - begin, columns, (end - begin, weight.shape[1]))
         begin = end
     return whole
 
