@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sql
@@ -779,10 +780,27 @@ def test_a_worker_that_starts_first_waits_for_the_file(tmp_path: Path, monkeypat
         if len(naps) == 3:
             Store(tmp_path / "out", LOCAL, url).close()
         assert path.exists() == (len(naps) >= 3)
+        if len(naps) == 5:  # the study is not published
+            raise KeyboardInterrupt
 
     monkeypatch.setattr("thinnet.study.workers.serve.time.sleep", sleep)
-    assert serve(url, None, None, 0.3, Console(quiet=True)) == 0  # the study is not published
-    assert len(naps) > 3
+    with pytest.raises(KeyboardInterrupt):
+        serve(url, None, None, math.inf, Console(quiet=True))
+
+
+def test_a_worker_that_was_not_needed_leaves_with_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
+    store.study.set_user_attr("plan", {})
+
+    def others_finish(worker: Worker) -> Iterator[Trial]:
+        worker.store.done = True
+        yield from ()
+
+    monkeypatch.setattr(Worker, "work", others_finish)
+    monkeypatch.setattr("thinnet.study.workers.serve.problem_of", lambda store, data: (SimpleNamespace(name="wine"), None))
+    monkeypatch.setattr("thinnet.study.workers.serve.time.sleep", raises)
+    assert serve(store.url, None, None, math.inf, Console(quiet=True)) == 0
+    store.close()
 
 
 def programs_own(path: Path, journal: str = "DELETE") -> None:

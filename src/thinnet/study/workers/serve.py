@@ -43,7 +43,7 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
         url: the database.
         wanted: the name of the one study to work on; None for all.
         data: the path of the data on this machine.
-        wait: for so many seconds a study may appear.
+        wait: for so many seconds the first study may appear.
         console: shows what is done.
 
     Returns: the number of trials.
@@ -53,7 +53,8 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
     """
     trained = 0
     try:
-        while name := _await_study(url, wanted, 0.0 if trained else wait, console):
+        while name := _await_study(url, wanted, wait, console):
+            wait = 0.0
             with tempfile.TemporaryDirectory() as folder:
                 store = _patiently(partial(Store.join, Path(folder), url, name))
                 try:
