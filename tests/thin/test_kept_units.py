@@ -30,6 +30,7 @@ def test_a_group_keeps_the_expected_number_of_ascending_units() -> None:
     found = keep(key, 8, 1001, 0.3, 4, "fixed")
     assert found.live is not None and bool((found.units.diff(dim=1) > 0).all())
     assert set(found.live.sum(1).tolist()) <= {700, 701}
+    assert all(bool((keep(key, 8, 1001, 0.3, groups, "bernoulli").units.diff(dim=1) > 0).all()) for groups in (1, 4))
     alone = keep(key, 8, 1001, 0.3, 1, "fixed")  # one group needs no unit that fills a width
     assert alone.live is None and torch.equal(alone.units[0], found.units[0][found.live[0]])
 

@@ -1,7 +1,8 @@
 """A linear layer on a part of its inputs and outputs, as one step of autograd.
 
 y = s x W[rows, columns]^T + b[rows]. Forward keeps x alone, and backward takes the part of the weights again. A large part
-is computed in blocks of rows: allocators return large memory at once, and its new pages cost more than what is skipped.
+is computed in blocks of rows, which reuse memory: the allocator gives large tensors new pages each time, and those cost more
+than the skipped products save.
 """
 
 from collections.abc import Iterable
@@ -16,7 +17,7 @@ from thinnet.ops.compact import CompactGradient, Part, is_requested
 from thinnet.ops.take import put, take
 
 LARGE, BLOCK = 2**23, 2**22
-"""Bytes of a part from which on it is computed in blocks, and those of a block."""
+"""A part of more bytes than LARGE is computed in blocks of about BLOCK bytes."""
 
 
 def in_one_step(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -84,7 +85,7 @@ class _Linear(torch.autograd.Function):
 
 
 def _placed(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> tuple[Tensor | None, int | None]:
-    """Returns the rows, and how many of them are computed at once: None for all, which may then have no index."""
+    """Returns the rows, and how many of them are computed at once. It is None if all are; then the rows may be None too."""
     count = len(weight) if rows is None else rows.shape[1]
     bytes_of_row = (weight.shape[1] if columns is None else columns.shape[1]) * weight.element_size()
     if not weight.is_cpu or count * bytes_of_row <= LARGE:
@@ -93,14 +94,14 @@ def _placed(weight: Tensor, rows: Tensor | None, columns: Tensor | None) -> tupl
 
 
 def _blocks(size: int | None, *tensors: Tensor | None) -> Iterable[tuple[Any, ...]]:
-    """Returns the parts of tensors along their last axis that belong together."""
+    """Returns the tensors split along their last axis, block by block; whole if `size` is None."""
     return (tensors,) if size is None else zip(*(each.split(size, -1) for each in tensors if each is not None), strict=True)
 
 
 def _full_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, rows: Tensor | None, columns: Tensor | None, scale: float
 ) -> Tensor:
-    """Returns the gradient of the whole weight. A block has the zeros up to the next one."""
+    """Returns the gradient of the whole weight. Each block writes all its rows, zeros included, up to the next block."""
     places, size = _placed(weight, rows, columns)
     if places is None or size is None:
         return put(_product(gradient.T, x, scale)[None], rows, columns, weight.shape)
