@@ -45,6 +45,12 @@ def test_files_that_workflows_name_are_there() -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_tracked_files_are_text_or_pictures() -> None:
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for path in (ROOT / name for name in names if name and not name.endswith(".png")):
+        assert not path.exists() or b"\0" not in path.read_bytes(), path
+
+
 def test_one_version_everywhere() -> None:
     version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]
     assert read(ROOT / "CITATION.cff")["version"] == version
