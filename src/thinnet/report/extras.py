@@ -8,7 +8,7 @@ from typing import Any
 EXTRAS = {
     "study": (
         "all commands but lint",
-        "jinja2 lightning-fabric numpy optuna pandas pillow plotly pyarrow rich scikit-learn scipy typer",
+        "jinja2 numpy optuna pandas pillow plotly pyarrow rich scikit-learn scipy typer",
     ),
     "workers": ("studies on several machines", "psycopg ray"),
     "inference": ("figures, pages and calibration metrics", "jinja2 numpy plotly rich scikit-learn torchmetrics"),

@@ -34,7 +34,7 @@ from thinnet.study.request import Request
 from thinnet.study.training.advice import advised
 from thinnet.study.training.network import check_configurations
 from thinnet.study.training.ranks import joined
-from thinnet.study.training.trial import fabric_for
+from thinnet.study.training.trial import precision_of
 from thinnet.study.workers.budget import limits_in_words, within
 from thinnet.study.workers.database import shown, stays_reachable
 from thinnet.study.workers.elsewhere import RAY, RayWorkers, SlurmWorkers
@@ -133,7 +133,7 @@ def _begun(request: Request, err: Console) -> tuple[Request, Dataset, Store]:
     """Read the data, and open the store; return the request with what its time limit allows."""
     with err.status("reading the data"):
         data = request.problem.dataset(request.plan.seed)
-        fabric_for(request.plan)
+        precision_of(request.plan)
         request = replace(request, plan=advised(data, request.plan))
         check_configurations(data, request.plan)
         request, data = _limited(request, data)

@@ -64,8 +64,8 @@ class Plan:
         batch: the batch size.
         learning_rate: of Adam.
         seed: determines the split and, with the seed of a trial, its initial weights, batches and masks.
-        device: a Lightning Fabric accelerator: cpu, cuda, mps or auto.
-        precision: a Lightning Fabric precision, such as 32-true or bf16-mixed.
+        device: cpu, cuda, mps or auto.
+        precision: of the weights and the operations, such as 32-true or bf16-mixed.
         methods: the methods to train at every rate, among METHODS, or `auto`; the others are compared with the first.
         groups: for thin: the number of groups of samples in a batch, each with its own mask.
         places: where the methods act: `all`, patterns of names of dropout sites joined by `+`, or `auto`.

@@ -13,6 +13,13 @@ from torch import Tensor, nn
 from thinnet.rng import DropoutRNG
 
 
+class Optimizer(Protocol):
+    """What a step asks of an optimiser."""
+
+    def zero_grad(self) -> None: ...
+    def step(self) -> object: ...
+
+
 class Inputs(Protocol):
     """The inputs of all rows: a tensor, or anything that gives the rows of a batch as one."""
 
@@ -21,7 +28,7 @@ class Inputs(Protocol):
 
 def train_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     rng: DropoutRNG | None,
     x: Inputs,
     batches: Iterable[Tensor],

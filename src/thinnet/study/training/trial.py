@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from thinnet import DropoutRNG
@@ -22,6 +21,7 @@ from thinnet.study.design.configuration import WEIGHT_DECAY, Configuration, Tria
 from thinnet.study.design.plan import Plan, StudyError
 from thinnet.study.training.epoch import adam, train_epoch
 from thinnet.study.training.network import schedules_of, seeded_network, thinned
+from thinnet.study.training.precision import Precision, Scaled
 from thinnet.study.training.ranks import current, joined
 from thinnet.study.training.rivals import Rival
 from thinnet.study.training.weights import States, save_weights, weights_path
@@ -130,7 +130,7 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
     if ranks is not None:
         ranks.announce(data, plan, key)
     seeds = seeds_of(plan, key.seed)
-    fabric = fabric_for(plan)
+    precision = precision_of(plan)
     parts = dict(zip(("train", "validation"), data.sets(key.seed), strict=True))
     steps = plan.epochs * math.ceil(len(parts["train"]) / plan.batch)
     network = seeded_network(data, plan, key.configuration, seeds.weights, parts["train"])
@@ -138,9 +138,10 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
     if ranks is not None:
         ranks.prepare(network, data.by_sample)
     rng = DropoutRNG(seeds.dropout, schedules_of(network, key.configuration, steps)).bind(network)
-    model, optimizer = fabric.setup(network, _optimizer(data, plan, network, key.configuration))
-    sets = {name: _on_device(part, fabric) for name, part in parts.items()}
-    backward = partial(_backward, fabric, network)
+    optimizer = Scaled(_optimizer(data, plan, network, key.configuration), precision.scaler)
+    model = precision.model(network)
+    sets = {name: _on_device(part, precision.device) for name, part in parts.items()}
+    backward = partial(_backward, precision, network)
     order = torch.Generator().manual_seed(seeds.batches)
     curves: dict[str, list[float]] = {name: [] for name in CURVES}
     best, states, step, seconds = 0, {}, 0, 0.0
@@ -151,7 +152,7 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
         model.train()
         x, y, ids = sets["train"]
         batches = _batches(network, plan, len(y), order)
-        batches = ((rows if ranks is None else ranks.part(rows)).to(fabric.device) for rows in batches)
+        batches = ((rows if ranks is None else ranks.part(rows)).to(precision.device) for rows in batches)
         loss = partial(_mean_loss, data.task, y, network.members if isinstance(network, Rival) else 1)
         for _ in train_epoch(model, optimizer, rng, x, batches, loss, step, ids if data.by_sample else None, backward):
             step += 1
@@ -178,8 +179,8 @@ def _mean_loss(task: Task, y: Tensor, members: int, output: Tensor, rows: Tensor
     return losses.mean() if ranks is None else ranks.mean(losses)
 
 
-def _backward(fabric: Fabric, network: nn.Module, loss: Tensor) -> None:
-    fabric.backward(loss)
+def _backward(precision: Precision, network: nn.Module, loss: Tensor) -> None:
+    precision.backward(loss)
     if (ranks := current()) is not None:
         ranks.sum_gradients(network)
 
@@ -199,19 +200,17 @@ def seeds_of(plan: Plan, seed: int) -> Seeds:
     return Seeds(*np.random.SeedSequence([plan.seed, seed]).generate_state(3).tolist())
 
 
-def fabric_for(plan: Plan) -> Fabric:
-    """Return Lightning Fabric for the one device of a plan.
+def precision_of(plan: Plan) -> Precision:
+    """Return the device and the precision of a plan.
 
     Raises:
         StudyError: this machine does not have the device or the precision.
     """
+    ranks = current()
     try:
-        ranks = current()
-        devices = 1 if ranks is None or plan.device == "cpu" else [ranks.device]
-        return Fabric(accelerator=plan.device, devices=devices, precision=plan.precision)  # pyright: ignore[reportArgumentType]
-    except Exception as error:  # Fabric has no common class for a missing device and an unknown name
-        reason = " ".join(str(error).split())
-        got = f"{plan.device} and {plan.precision} ({reason.rstrip('.')})"
+        return Precision(plan.device, plan.precision, 0 if ranks is None else ranks.device)
+    except ValueError as error:
+        got = f"{plan.device} and {plan.precision} ({error})"
         raise StudyError("--device", "device and precision must exist here", got, "Use cpu and 32-true.") from None
 
 
@@ -256,8 +255,8 @@ def _scores(model: nn.Module, data: Dataset, x: Tensor, y: Tensor) -> tuple[Tens
     return ranks.scores(lambda rows: score(model, data.task, x[rows], y[rows], data.evaluation_rows), len(y), y)
 
 
-def _on_device(part: Split, fabric: Fabric) -> tuple[Tensor, Tensor, Tensor]:
-    x, y, ids = (fabric.to_device(torch.from_numpy(array)) for array in (part.x, part.y, part.ids))
+def _on_device(part: Split, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    x, y, ids = (torch.from_numpy(array).to(device) for array in (part.x, part.y, part.ids))
     return x, y, ids
 
 
