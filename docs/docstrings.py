@@ -71,5 +71,6 @@ class Docstrings(Extension):
 def lead_to_function(package: Module, name: str) -> None:
     """Leads `thinnet.insert` to the function of `thinnet.models.edit.insert`, and not to the module of that name."""
     inside = package.imports[name].removeprefix("thinnet.")
-    if package[inside].is_module and name in package[inside].members:
-        package.set_member(name, Alias(name, package[f"{inside}.{name}"]))
+    function = package[inside].members.get(name) if package[inside].is_module else None
+    if function is not None and function.is_function:
+        package.set_member(name, Alias(name, function))

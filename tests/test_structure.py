@@ -115,12 +115,19 @@ def test_a_circle_is_found() -> None:
     assert circle_in({"a": {"b"}, "b": {"a"}, "c": set()}) in (["a", "b", "a"], ["b", "a", "b"])
 
 
-def test_no_lazy_name_is_that_of_a_submodule() -> None:
-    """Once a submodule is imported, it would hide the name."""
-    for package in (thinnet, thinnet.inference):
-        folder = Path(package.__path__[0])
-        found = {path.stem for path in folder.iterdir() if path.suffix == ".py" or path.is_dir()}
-        assert not found & package._PLACES.keys()
+@pytest.mark.parametrize(
+    "package", (thinnet, thinnet.inference, thinnet.sklearn, thinnet.study), ids=lambda package: package.__name__
+)
+def test_lazy_names_are_those_that_type_checkers_see(package) -> None:
+    shown: dict[str, str] = {}
+    for node in ast.walk(ast.parse(Path(package.__file__).read_text())):
+        if isinstance(node, ast.ImportFrom) and not any((alias.asname or "_").startswith("_") for alias in node.names):
+            shown |= {alias.name: str(node.module) for alias in node.names}
+    modules = dict.fromkeys(getattr(package, "_MODULES", ()), package.__name__)
+    assert package._PLACES | modules == shown
+    assert dir(package) == package.__all__ == sorted(shown)
+    submodules = {path.stem for path in Path(package.__path__[0]).iterdir()}
+    assert not submodules & package._PLACES.keys()  # once a submodule is imported, it would hide the name
 
 
 def test_every_room_has_its_floor() -> None:

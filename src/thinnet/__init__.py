@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from thinnet import distributed as distributed
     from thinnet import functional as functional
     from thinnet import inference as inference
+    from thinnet import integrations as integrations
     from thinnet import losses as losses
     from thinnet import methods as methods
     from thinnet import models as models
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from thinnet import rng as rng
     from thinnet import schedules as schedules
     from thinnet import sklearn as sklearn
+    from thinnet import study as study
     from thinnet.benchmark.bench import bench as bench
     from thinnet.diagnosis.diagnose import diagnose as diagnose
     from thinnet.methods.learned.penalty import penalty as penalty
@@ -56,7 +58,7 @@ _PLACES = {
 }
 _MODULES = (
     *("distributed", "functional", "inference", "integrations", "losses", "methods", "models", "nn", "ops", "optim"),
-    *("rng", "schedules", "study"),
+    *("rng", "schedules", "sklearn", "study"),
 )
 
 try:
@@ -64,5 +66,5 @@ try:
 except _PackageNotFoundError:  # a source tree that was not installed
     __version__ = "unknown"
 
-
-__getattr__, __dir__ = _lazy(__name__, _PLACES, _MODULES)  # `thinnet lint` does not wait for PyTorch
+if not TYPE_CHECKING:  # a type checker that sees `__getattr__` accepts every name
+    __getattr__, __dir__, __all__ = _lazy(__name__, _PLACES, _MODULES)  # `thinnet lint` does not wait for PyTorch

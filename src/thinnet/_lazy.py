@@ -7,8 +7,8 @@ from importlib import import_module
 
 def lazy(
     package: str, places: Mapping[str, str], modules: Sequence[str] = ()
-) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
-    """Return `__getattr__` and `__dir__` of a package.
+) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
+    """Return `__getattr__`, `__dir__` and `__all__` of a package.
 
     Args:
         package: its name.
@@ -25,7 +25,5 @@ def lazy(
             return found
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *modules, *places})
-
-    return getattribute, names
+    public = sorted((*modules, *places))
+    return getattribute, public.copy, public

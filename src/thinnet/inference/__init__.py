@@ -27,4 +27,5 @@ _PLACES = {
     "weight_scaled": "thinnet.inference.deterministic.scaling",
 }
 
-__getattr__, __dir__ = _lazy(__name__, _PLACES)
+if not TYPE_CHECKING:
+    __getattr__, __dir__, __all__ = _lazy(__name__, _PLACES)

@@ -14,10 +14,10 @@ _PLACES = {
     "DropoutRegressor": "thinnet.sklearn.regression",
 }
 
-_load, __dir__ = _lazy(__name__, _PLACES)
+if not TYPE_CHECKING:
+    _load, __dir__, __all__ = _lazy(__name__, _PLACES)
 
-
-def __getattr__(name: str) -> object:
-    if name in _PLACES:
-        _need("sklearn", f"thinnet.sklearn.{name}")
-    return _load(name)
+    def __getattr__(name: str) -> object:
+        if name in _PLACES:
+            _need("sklearn", f"thinnet.sklearn.{name}")
+        return _load(name)

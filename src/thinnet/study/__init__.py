@@ -11,4 +11,5 @@ if TYPE_CHECKING:
 
 _PLACES = {"run": "thinnet.study.api", "Study": "thinnet.study.study", "Encoder": "thinnet.study.data.encoding"}
 
-__getattr__, __dir__ = _lazy(__name__, _PLACES)  # the command checks its arguments before it imports PyTorch
+if not TYPE_CHECKING:
+    __getattr__, __dir__, __all__ = _lazy(__name__, _PLACES)  # the command checks its arguments before it imports PyTorch

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from thinnet import DropoutRNG
 from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
 from thinnet.models.edit.set_rates import set_rates
 from thinnet.models.loading import users_code
+from thinnet.rng import DropoutRNG
 from thinnet.study.data.dataset import Dataset, Split, classes_of
 from thinnet.study.data.encoding import Encoder
 from thinnet.study.data.preparing import split_in_words, split_rows, validation_rows

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from thinnet import diagnose
+from thinnet.diagnosis.diagnose import diagnose
 from thinnet.report.table import Table
 from thinnet.study.data.dataset import Dataset, Split
 from thinnet.study.design.plan import FEWEST_SEEDS, Plan

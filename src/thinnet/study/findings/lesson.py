@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thinnet import DropoutRNG
 from thinnet.inference import exact, sample
+from thinnet.rng import DropoutRNG
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.functions import FUNCTIONS, Function
 from thinnet.study.data.tasks import Regression

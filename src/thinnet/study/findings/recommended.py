@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from thinnet import audit
+from thinnet.models.audit.audit import audit
 from thinnet.report.findings import Findings
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.design.configuration import BASELINE, Configuration, TrialKey

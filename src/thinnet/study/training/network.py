@@ -5,9 +5,11 @@ from difflib import get_close_matches
 import torch
 from torch import nn
 
-import thinnet
+from thinnet import nn as methods
 from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
+from thinnet.models.edit.set_rates import set_rates
+from thinnet.models.thin.thin import thin
 from thinnet.rng import Site
 from thinnet.rng.names import plain
 from thinnet.schedules import Annealed, Cosine, Curriculum, Early, Expm4t, FlatCos, Late, Linear, Schedule
@@ -54,17 +56,17 @@ def places_of(data: Dataset) -> str:
 def _edit(network: nn.Module, configuration: Configuration, everywhere: str) -> None:
     """Set the rates of a configuration, and put its method at the sites."""
     method, rate, place, _ = configuration
-    thinnet.set_rates(network, 0.0)
+    set_rates(network, 0.0)
     if not configuration.dropout_rate:
         return
     option = "--places"
     try:
         parts = place.split("+")
         patterns = [each for part in parts for each in (everywhere.split("+") if part == ALL else [part])]
-        thinnet.set_rates(network, dict.fromkeys(patterns, rate))
+        set_rates(network, dict.fromkeys(patterns, rate))
         option = "--methods"
         if method not in (DROPOUT, THIN, NONE):
-            _put(network, getattr(thinnet.nn, method), rate)
+            _put(network, getattr(methods, method), rate)
     except ValueError as error:
         names = [owner.name for owner in owners(network) if not owner.idle]
         got, advice = str(error).partition(";")[0].rstrip("."), f"Its sites are {', '.join(names)}."
@@ -92,7 +94,7 @@ def thinned(network: nn.Module, data: Dataset, plan: Plan, configuration: Config
         StudyError: a hidden layer cannot be thinned.
     """
     if configuration.method == THIN and configuration.rate > 0:
-        thinning = thinnet.thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups, always=True)
+        thinning = thin(network, torch.from_numpy(data.train.x[: plan.batch]), groups=plan.groups, always=True)
         wanted = sum(isinstance(owner.module, Site) and owner.p > 0 for owner in owners(network))
         if len(thinning.thinned) < (wanted if data.file is None else 1):
             got = f"{configuration.rate:g} and {','.join(map(str, plan.hidden))}: site {thinning.notes[0]}"

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from thinnet import DropoutRNG
 from thinnet.models.loading import described
+from thinnet.rng import DropoutRNG
 from thinnet.study.data.dataset import EVALUATION_ROWS, Dataset, Split
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import WEIGHT_DECAY, Configuration, TrialKey
