@@ -116,9 +116,9 @@ def kernels(code: str, folder: Path) -> dict[str, Any]:
     return found
 
 
-def instructions(code: str, folder: Path, block: int = 1024, warps: int = 4) -> dict[str, tuple[float, Any]]:
+def instructions(code: str, folder: Path) -> dict[str, tuple[float, Any]]:
     """Returns the instructions an element of each kernel of one axis, compiled for Hopper, and what Triton compiled."""
-    found = {}
+    found, block, warps = {}, 1024, 4
     texts = dict(KERNEL.findall(code))
     for name, kernel in kernels(code, folder).items():
         meta = eval(re.search(r"triton_meta=(\{.*?\}),\n", texts[name]).group(1), {"DeviceProperties": DeviceProperties})

@@ -29,15 +29,15 @@ def python(script: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def assert_torchrun(ranks: int, script: Path, *arguments: object, timeout: float = 150) -> None:
+def assert_torchrun(ranks: int, script: Path, *arguments: object) -> None:
     """Every rank of a script ends well, and in time; what they printed is shown where not."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", str(script)]
     command += [str(argument) for argument in arguments]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        out, _ = process.communicate(timeout=timeout)
+        out, _ = process.communicate(timeout=150)
     except subprocess.TimeoutExpired:
         process.terminate()  # torchrun then ends its ranks
         out, _ = process.communicate(timeout=45)
-        raise AssertionError(f"{script.name} on {ranks} ranks took more than {timeout} s\n{out}") from None
+        raise AssertionError(f"{script.name} on {ranks} ranks took more than 150 s\n{out}") from None
     assert process.returncode == 0, out

@@ -62,6 +62,6 @@ def write(name: str, settings: dict[str, object], rows: list[dict[str, object]])
     (RESULTS / f"{name}.json").write_text(json.dumps(found, indent=1) + "\n")
 
 
-def rounded(value: float, low: float, high: float, digits: int = 5) -> list[float]:
+def rounded(value: float, low: float, high: float) -> list[float]:
     """Returns a value and the ends of its interval, rounded."""
-    return [round(float(each), digits) for each in (value, low, high)]
+    return [round(float(each), 5) for each in (value, low, high)]

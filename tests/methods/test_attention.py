@@ -166,9 +166,9 @@ def test_it_equals_its_definition_with_addressed_masks() -> None:
     torch.testing.assert_close(y, F.linear(read.transpose(1, 2).flatten(2), layer.out_proj.weight))
 
 
-def encoder_layer(site: float = 0.5) -> nn.TransformerEncoderLayer:
+def encoder_layer() -> nn.TransformerEncoderLayer:
     layer = nn.TransformerEncoderLayer(8, 4, 16, dropout=0.0, batch_first=True)
-    ours = MultiheadAttention(8, 4, site, batch_first=True)
+    ours = MultiheadAttention(8, 4, 0.5, batch_first=True)
     ours.load_state_dict(layer.self_attn.state_dict())
     layer.self_attn = ours
     return layer

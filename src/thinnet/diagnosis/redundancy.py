@@ -47,7 +47,6 @@ def ablation(
     score: Callable[[Tensor], tuple[float, float | None]],
     width: int,
     orders: int = 5,
-    fractions: Sequence[float] = FRACTIONS,
     seed: int = 0,
 ) -> Ablation:
     """Returns the scores of a network against the fraction of a layer's units that are zeroed.
@@ -56,7 +55,6 @@ def ablation(
         score: takes the factor of each unit, `(width,)`, and returns loss and accuracy (or None).
         width: the number of units.
         orders: the number of random orders.
-        fractions: from 0 to 1, rising.
         seed: the seed of the orders.
 
     Source: Morcos et al. 2018, arXiv:1803.06959.
@@ -71,7 +69,7 @@ def ablation(
     for _ in range(orders):
         order = torch.randperm(width, generator=generator)
         for rescaled, found in curves.items():
-            dropped = [round(fraction * width) for fraction in fractions]
+            dropped = [round(fraction * width) for fraction in FRACTIONS]
             known = {0: intact, width: none}
             found.append([known[k] if k in known else score(factors(order, k, rescaled)) for k in dropped])
     losses = {key: [[loss for loss, _ in curve] for curve in found] for key, found in curves.items()}
@@ -80,8 +78,8 @@ def ablation(
         for key, found in curves.items()
     }
     scored, of = (losses, "loss") if intact[1] is None else (hits, "accuracy")
-    plain, rescaled = (area(fractions, scored[key]) for key in (False, True))
-    return Ablation(list(fractions), losses[False], losses[True], hits[False], hits[True], plain, rescaled, of)
+    plain, rescaled = (area(FRACTIONS, scored[key]) for key in (False, True))
+    return Ablation(list(FRACTIONS), losses[False], losses[True], hits[False], hits[True], plain, rescaled, of)
 
 
 def factors(order: Tensor, dropped: int, rescaled: bool) -> Tensor:

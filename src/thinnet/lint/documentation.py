@@ -5,8 +5,6 @@ import inspect
 from thinnet.lint.rule import LintRule
 from thinnet.lint.rules import REGISTRY
 
-HEADINGS = ("What it does", "Why is this bad?", "Example", "Use instead", "Fix safety", "References")
-
 
 def explain(prefix: str) -> str | None:
     """Returns the page of the rule with this code or name, or a list of the rules whose code starts so."""

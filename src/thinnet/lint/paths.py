@@ -9,7 +9,6 @@ import libcst as cst
 from thinnet.lint.tree import Tree
 
 Result = TypeVar("Result")
-Statement = cst.BaseSmallStatement | cst.BaseCompoundStatement
 # Returns what a statement gives, or None if the search goes on before it.
 Match = Callable[[cst.BaseSmallStatement], list[Result] | None]
 ENDS = (cst.Return, cst.Raise, cst.Continue, cst.Break)

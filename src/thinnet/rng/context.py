@@ -164,14 +164,6 @@ class RNGContext:
             f" {tuple(x.shape)} and {len(samples)} samples. {hint}"
         )
 
-    def check_thread(self) -> None:
-        """Refuses a recomputation in a thread of autograd where several threads have set a step."""
-        if len(self._threads) > 1 and self._own.place is None and torch._C._current_graph_task_id() != -1:
-            raise RuntimeError(
-                "DropoutRNG: autograd recomputes in a thread of its own, and several threads have called at()."
-                " Pass context_fn=rng.recompute to torch.utils.checkpoint.checkpoint."
-            )
-
     def _hold(self, place: Place, device: torch.device) -> Tensors:
         """Returns the tensors that every graph with this number of samples reads. `at` writes into them from now on."""
         now, held = place.tensors[device], self._captured.setdefault(device, [])

@@ -79,10 +79,10 @@ class Serving(InterceptedForward):
         return _Pass(self.module)
 
 
-def serving_changes(model: nn.Module, example: Any, seed: int = 0) -> tuple[list[Change], list[str]]:
+def serving_changes(model: nn.Module, example: Any) -> tuple[list[Change], list[str]]:
     """Returns the changes that serve the dropout functions which a model calls in training, and notes on what is unchanged."""
     changes, notes = [], []
-    for path, module, calls in _found(model, example, seed):
+    for path, module, calls in _found(model, example):
         if isinstance(module, nn.Sequential):
             notes.append(f"{path} calls {calls[0].name} and is unchanged: a child of a Sequential would be one of its layers")
         elif CALLS not in module._modules and any(call.p > 0 for call in calls):
@@ -107,11 +107,11 @@ def _changes(model: nn.Module, path: str, module: nn.Module, calls: list[Call]) 
     return changes
 
 
-def _found(model: nn.Module, example: Any, seed: int) -> list[tuple[str, nn.Module, list[Call]]]:
+def _found(model: nn.Module, example: Any) -> list[tuple[str, nn.Module, list[Call]]]:
     """Returns the modules that call dropout functions, each with the calls of its longest forward pass."""
     names = {module: name for name, module in model.named_modules()}
     longest: dict[nn.Module, list[Call]] = {}
-    with preserve_state(model, seed), torch.no_grad():
+    with preserve_state(model, 0), torch.no_grad():
         model.train()
         for _ in range(PASSES):
             for module, calls in _pass(model, example):

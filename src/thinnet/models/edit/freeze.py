@@ -135,7 +135,7 @@ def _same(one: list[Tensor], other: list[Tensor]) -> bool:
     return len(one) == len(other) and all(a.shape == b.shape and a.equal(b) for a, b in zip(one, other, strict=True))
 
 
-def pin_change(path: str, module: nn.Module, training: bool, reason: str = "") -> Change:
+def pin_change(path: str, module: nn.Module, training: bool) -> Change:
     """Returns the change that pins the mode of a module."""
     word = "on" if training else "off"
-    return Change("~", path, f"{describe(module)} stays {word}", [Write(Mode(module), Pinned(module, training))], reason)
+    return Change("~", path, f"{describe(module)} stays {word}", [Write(Mode(module), Pinned(module, training))])

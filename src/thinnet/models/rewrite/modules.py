@@ -57,7 +57,7 @@ def to_device(new: nn.Module, device: torch.device | None) -> nn.Module:
     return new
 
 
-def swap_change(held: Sequence[Place], old: nn.Module, new: nn.Module, reason: str = "") -> Change:
+def swap_change(held: Sequence[Place], old: nn.Module, new: nn.Module) -> Change:
     """Returns the change that puts `new` wherever `old` is held. The mode, the hooks and their handles carry over."""
     for module in set(new.modules()) - set(old.modules()):
         module.training = old.training
@@ -67,7 +67,7 @@ def swap_change(held: Sequence[Place], old: nn.Module, new: nn.Module, reason: s
     elif old not in set(new.modules()):
         _hand_over(old, new)
     also = f", also at {', '.join(path for *_, path in held[1:])}" if len(held) > 1 else ""
-    return Change("~", held[0][2], f"{describe(old)} -> {describe(new)}{also}", writes, reason)
+    return Change("~", held[0][2], f"{describe(old)} -> {describe(new)}{also}", writes)
 
 
 def _hand_over(old: nn.Module, new: nn.Module) -> None:

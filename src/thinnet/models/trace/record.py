@@ -21,10 +21,10 @@ KINDS = {
 }
 
 
-def sketch(x: Tensor, numbers: int = 64) -> tuple[float, ...]:
-    """Returns the sizes of a tensor and some of its numbers, evenly spaced; of a DTensor, those of the part here."""
+def sketch(x: Tensor) -> tuple[float, ...]:
+    """Returns the sizes of a tensor and 64 of its numbers, evenly spaced; of a DTensor, those of the part here."""
     x = getattr(x, "_local_tensor", x).detach()
-    places = torch.linspace(0, max(0, x.numel() - 1), min(numbers, x.numel()), device=x.device).long()
+    places = torch.linspace(0, max(0, x.numel() - 1), min(64, x.numel()), device=x.device).long()
     return *map(float, x.shape), *x.reshape(-1)[places].double().tolist()
 
 
