@@ -84,6 +84,20 @@ CASES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
         lambda p: [table(p, y=["c"] + ["a"] * (ROWS - 1)), "--target", "y"],
         "must have at least 5 rows; got 1",
     ),
+    "rare classes": (
+        lambda p: [table(p, y=["c", "d"] + ["a"] * (ROWS - 2)), "--target", "y"],
+        "got 1 of 'c', 1 of 'd'. Merge or remove them, or choose another column.",
+    ),
+    "number with a text": (
+        lambda p: [table(p, y=["unknown", *map(str, range(1, ROWS))]), "--target", "y"],
+        "If the target is a number, replace or remove 'unknown'.",
+    ),
+    "target named twice": (lambda p: [text(p, "y,x,y\n" + "1,2,3\n" * ROWS), "--target", "y"], "got 'y', the name of several"),
+    "no header": (lambda p: [text(p, "1,2,3\n" * ROWS), "--target", "y"], "The first line holds numbers (1, 2, 3, ...)"),
+    "title above the header": (
+        lambda p: [text(p, "A report\n\nx,z,y\n" + "1,2,3\n" * ROWS), "--target", "y"],
+        "rows must have as many values as the header has names; got 3 under 1",
+    ),
     "infinite": (
         lambda p: [table(p, x=[np.inf] + [0.0] * (ROWS - 1)), "--target", "y"],
         "column 'x' must hold finite numbers; got inf",

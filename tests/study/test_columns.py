@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from thinnet.study.data.columns import columns_table, read_columns
-from thinnet.study.data.tables import read_table
+from thinnet.study.data.files import Contents, unique_names
+from thinnet.study.data.tables import from_contents, read_table
 from thinnet.study.data.written import text_as_dates, text_as_numbers
 
 ROWS = 60
@@ -147,3 +148,26 @@ def test_columns_that_were_read_alike_share_a_line():
     frame = pd.DataFrame({f"x{number}": NUMBERS for number in range(40)} | {"c": ["a", "b"] * 30})
     table = columns_table(read_columns(frame, {})[1])
     assert [row[0] for row in table.rows] == ["x0 to x39 (40)", "c"]
+
+
+def test_header_has_names_without_spaces_of_which_no_two_are_equal(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text(" a , b,a, y \n" + "1,2,3,0\n2,3,4,1\n" * 30)
+    found = read_table(path, "y")
+    assert list(found.features) == ["a", "b", "a.1"]
+    assert "repeats 'a'" in found.notes[0]
+    assert unique_names(["a", "a", "a.1"]) == (["a", "a.2", "a.1"], ["a"])
+
+
+def test_columns_of_a_data_frame_with_one_name_are_all_read():
+    frame = pd.DataFrame({"x": NUMBERS, "z": -NUMBERS, "y": [0, 1] * 30}).set_axis(["x", "x", "y"], axis=1)
+    assert from_contents("t", Contents(frame, False, ()), "y", {}).features["x.1"].tolist() == (-NUMBERS).tolist()
+
+
+def test_values_stay_under_their_names_where_rows_are_longer_than_the_header(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    for row in ("{0},2,{1},", "r{0},{0},2,{1}"):  # a delimiter at the end of each line; names of rows as R writes them
+        path.write_text("a,b,y\n" + "".join(row.format(number, number % 2) + "\n" for number in range(ROWS)))
+        found = read_table(path, "y")
+        assert found.features["a"].tolist() == list(range(ROWS))
+        assert found.target.tolist() == [0, 1] * (ROWS // 2)

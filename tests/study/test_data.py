@@ -168,5 +168,6 @@ def test_data_that_make_the_answer_useless_are_named_with_a_number(tmp_path: Pat
     assert "97.0 % of the rows are of class 'a'" in warned(tmp_path, y=["a"] * 194 + ["b"] * 6)
     assert "3 of 200 targets are extreme" in warned(tmp_path, y=np.r_[np.random.default_rng(0).normal(size=197), [1e12] * 3])
     assert "test rows have the same features as another row" in warned(tmp_path, x=np.tile(np.arange(50.0), 4))
+    assert "Column 'x' has extreme values, such as 1e+30" in warned(tmp_path, x=np.r_[np.arange(199.0), 1e30])
     assert "Column 'copy' alone determines the target" in warned(tmp_path, y=["a", "b"] * 100, copy=[3, 4] * 100)
     assert "Column 'twice'" in warned(tmp_path, y=np.arange(200) / 7, twice=np.arange(200) * 2.0 + 1)

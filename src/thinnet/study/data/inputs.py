@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from thinnet.study.data.columns import Column, read_as
-from thinnet.study.data.files import read_rows
+from thinnet.study.data.files import read_rows, unique_names
 from thinnet.study.design.plan import ENCODE, StudyError
 
 MOST_CATEGORIES = 50
@@ -169,7 +169,7 @@ def frame_of(rows: Rows, comma: bool, names: Sequence[str]) -> pd.DataFrame:
         flat = rows.reshape(len(rows), -1)
         rows = pd.DataFrame(flat, columns=[f"x{index}" for index in range(flat.shape[1])])
     frame = rows if isinstance(rows, pd.DataFrame) else read_rows(Path(rows), comma)
-    frame = frame.set_axis([str(name) for name in frame], axis=1)
+    frame = frame.set_axis(unique_names(frame)[0], axis=1)
     for name in names:
         if name not in frame:
             advice = f"The study used {', '.join(names[:20])}{', ...' if len(names) > 20 else '.'}"

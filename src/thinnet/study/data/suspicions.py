@@ -20,11 +20,14 @@ COPIES = 0.01
 ALIKE = 0.9999
 """A correlation with the target above this is a leak."""
 
+NARROW = 1e-3
+"""Where half of the values span less than this share of the standard deviation, a few extreme ones determine the scale."""
+
 ROWS_A_LEVEL = 5
 
 
 def suspicions(features: pd.DataFrame, target: np.ndarray, task: Task, development: Split, test: Split) -> Iterator[str]:
-    """Yield one sentence for each: a dominant class, extreme targets, copies across the sets, and a feature that is the target.
+    """Yield one sentence for each: a dominant class, extreme values, copies across the sets, and a feature that is the target.
 
     Args:
         features: the used columns, one row for each target.
@@ -40,6 +43,8 @@ def suspicions(features: pd.DataFrame, target: np.ndarray, task: Task, developme
     for name, values in features.items():
         if _gives_away(values, target, task):
             yield f"Column {str(name)!r} alone determines the target. If it is not known before the target is, leave it out."
+        if (extreme := _extreme(values)) is not None:
+            yield f"Column {str(name)!r} has extreme values, such as {extreme:.3g}: the others look alike beside them."
 
 
 def _dominant(target: np.ndarray, task: Task) -> Iterator[str]:
@@ -54,6 +59,16 @@ def _dominant(target: np.ndarray, task: Task) -> Iterator[str]:
     if far:
         largest = target[np.abs(target - middle).argmax()]
         yield f"{far} of {len(target)} targets are extreme, such as {largest:.3g}: they alone determine the squared error."
+
+
+def _extreme(values: pd.Series) -> float | None:
+    """Return the most extreme number of a column that is scaled by a few of them."""
+    if values.dtype != np.float64:
+        return None
+    low, middle, high = values.quantile([0.25, 0.5, 0.75])
+    if not 0 < high - low < NARROW * values.std():
+        return None
+    return float(values[(values - middle).abs().idxmax()])
 
 
 def _copies(train: np.ndarray, test: np.ndarray) -> int:

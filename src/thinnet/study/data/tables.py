@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from thinnet.study.data.columns import KINDS, Column, read_columns
-from thinnet.study.data.files import Contents, read_parquet, read_text
+from thinnet.study.data.files import Contents, read_parquet, read_text, unique_names
 from thinnet.study.data.paths import ARRAYS, check_table, suffix_of
 from thinnet.study.data.written import text_as_numbers, without_markers
 from thinnet.study.design.plan import COMMAND, StudyError
@@ -135,15 +135,20 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
 
 def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapping[str, str]) -> Table:
     """Separate the target from the features, and read every column."""
-    frame = contents.frame
-    frame.columns = [str(column) for column in frame.columns]
-    names = list(frame.columns)
+    names, repeated = unique_names(contents.frame)
+    frame = contents.frame.set_axis(names, axis=1)
     if target is None:
         raise StudyError("--target", "a column must be named for a table", "none", _choose(names))
-    if names.count(target) != 1:
+    if target not in names:
         raise StudyError("--target", "the name must be that of one column", repr(target), _choose(names, target))
+    if target in repeated:
+        got = f"{target!r}, the name of several"
+        raise StudyError("--target", "the name must be that of one column", got, "Rename or remove the others.")
+    notes = contents.notes
+    if repeated:
+        notes += (f"The header repeats {', '.join(map(repr, repeated))}: the second column of a name is called NAME.1.",)
     for column in kinds:
-        if names.count(column) != 1 or column == target:
+        if column not in names or column == target:
             others = [each for each in names if each != target]
             raise StudyError("--column", "the name must be that of one feature", repr(column), _choose(others, column))
     features = frame.drop(columns=target)
@@ -152,7 +157,7 @@ def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapp
     if used.empty:
         left = ", ".join(f"{each.name!r} ({each.kind})" for each in columns)
         raise StudyError(COMMAND, "FILE must hold a usable feature", left, "Name its kind: --column NAME=category.")
-    return Table(name, used, _target(frame[target], contents.comma), columns, notes=contents.notes, comma=contents.comma)
+    return Table(name, used, _target(frame[target], contents.comma), columns, notes=notes, comma=contents.comma)
 
 
 def _target(values: pd.Series, comma: bool) -> pd.Series:
@@ -167,6 +172,8 @@ def _target(values: pd.Series, comma: bool) -> pd.Series:
 def _choose(names: list[str], wrong: str = "") -> str:
     if near := difflib.get_close_matches(wrong, names, 1):
         return f"Did you mean {near[0]!r}?"
+    if text_as_numbers(pd.Series(names), enough=1.0) is not None and names != [str(number) for number in range(len(names))]:
+        return f"The first line holds numbers ({', '.join(names[:3])}, ...): write the names of the columns above it."
     return f"Choose one of {', '.join(names[:20])}" + (", ..." if len(names) > 20 else ".")
 
 

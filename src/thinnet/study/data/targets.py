@@ -3,9 +3,13 @@
 import numpy as np
 import pandas as pd
 
+from thinnet.study.data.written import text_as_numbers
 from thinnet.study.design.plan import FEWEST_IN_CLASS, StudyError
 
 MOST_CLASSES_OF_NUMBERS = 20
+
+MOST_NAMED = 5
+"""An error names this many rare classes."""
 
 
 def infer_task(target: pd.Series) -> str:
@@ -35,10 +39,22 @@ def as_classes(target: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
     names = tuple(str(value) for value in values)
     counts = np.bincount(codes)
     if counts.min() < FEWEST_IN_CLASS:
-        rule = f"every class of {target.name!r} must have at least {FEWEST_IN_CLASS} rows"
-        advice = "Merge or remove rare classes, or give --task regression if the target is a number."
-        raise StudyError("--target", rule, f"{counts.min()} of {names[counts.argmin()]!r}", advice)
+        raise _too_rare(target, names, counts)
     return names, codes.astype(np.int64)
+
+
+def _too_rare(target: pd.Series, names: tuple[str, ...], counts: np.ndarray) -> StudyError:
+    """Return the error that names the rare classes, and a text that keeps the target from being read as numbers."""
+    rare = np.flatnonzero(counts < FEWEST_IN_CLASS)
+    found = ", ".join(f"{counts[code]} of {names[code]!r}" for code in rare[:MOST_NAMED])
+    found += f", and {len(rare) - MOST_NAMED} more such classes" if len(rare) > MOST_NAMED else ""
+    advice = "Merge or remove them, or choose another column."
+    if pd.api.types.is_numeric_dtype(target):
+        advice = "Merge or remove them, or give --task regression."
+    elif (numbers := text_as_numbers(target, enough=0.5)) is not None and numbers.not_numbers:
+        advice = f"If the target is a number, replace or remove {numbers.not_numbers[0]!r}."
+    rule = f"every class of {target.name!r} must have at least {FEWEST_IN_CLASS} rows"
+    return StudyError("--target", rule, found, advice)
 
 
 def as_numbers(target: pd.Series) -> np.ndarray:
@@ -51,7 +67,8 @@ def as_numbers(target: pd.Series) -> np.ndarray:
     wrong = ~np.isfinite(numbers)
     if wrong.any():
         rule = f"column {target.name!r} must hold finite numbers for regression"
-        advice = "Clean the column, or give --task classification."
+        typed = pd.api.types.is_numeric_dtype(target)
+        advice = "Remove or replace it." if typed else "Clean the column, or give --task classification."
         raise StudyError("--task", rule, repr(str(target.to_numpy()[wrong][0])), advice)
     if np.ptp(numbers) == 0:
         raise StudyError("--target", f"column {target.name!r} must vary", f"only {numbers[0]:g}", "Choose another column.")
