@@ -53,7 +53,7 @@ def outcome(layer: nn.Module, x: Tensor) -> list[Tensor]:
     torch.manual_seed(1)
     leaf = x.clone().requires_grad_()
     y = layer(leaf)
-    weights = torch.linspace(-1, 1, y.numel()).reshape(y.shape).to(y.dtype)
+    weights = torch.linspace(-1, 1, y.numel()).reshape(y.shape).to(y)
     return [y.detach(), *torch.autograd.grad(y, [leaf, *layer.parameters()], weights)]
 
 

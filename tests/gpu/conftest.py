@@ -8,6 +8,8 @@ import torch
 
 from benchmarks import device
 
+torch.backends.cudnn.allow_tf32 = False  # convolutions that round to 10 bits are not those of a CPU
+
 if device.REHEARSE:
     from thinnet.ops import gpu
 

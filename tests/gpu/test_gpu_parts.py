@@ -66,7 +66,7 @@ def test_rates_of_units_and_blocks_are_the_same_on_both(name: str, dtype: torch.
         here = x.to(place).requires_grad_()
         y = layer(here)
         found.append([each.detach().cpu() for each in (y, *torch.autograd.grad(y, here, torch.ones_like(y)))])
-    torch.testing.assert_close(found[1], found[0], atol=1e-6, rtol=2 * torch.finfo(dtype).eps)
+    torch.testing.assert_close(found[1], found[0], atol=1e-5, rtol=max(1e-5, 2 * torch.finfo(dtype).eps))
     assert torch.equal(found[1][0] == 0, found[0][0] == 0)
 
 

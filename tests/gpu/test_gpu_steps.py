@@ -102,19 +102,17 @@ def test_functions_have_the_masks_of_dropout(name: str, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("name", test_units.CASES)
 def test_rates_of_units_and_blocks_have_the_bits_of_the_composition(name: str) -> None:
+    """Both on the GPU: logarithms, exponentials and sums are rounded differently on a CPU."""
     make, shape = test_units.CASES[name]
-    addressed = len(shape) > 1
     for dtype in DTYPES:
-        x, found = torch.randn(shape).to(dtype), []
-        for device in (DEVICE, torch.device("cpu")):
-            model = nn.Sequential(make()).to(device)
-            if addressed:
-                thinnet.DropoutRNG(5).bind(model).at(3, samples=torch.arange(shape[0]) * 7)
-            with pytest.MonkeyPatch.context() as patch:
-                if found:
-                    patch.setattr(units, "served", lambda *_: False)
-                found.append([each.cpu() for each in test_units.outcome(model, x.to(device))])
-        assert not addressed or all(map(torch.equal, *found))
+        x, model = torch.randn(shape).to(dtype).to(DEVICE), nn.Sequential(make()).to(DEVICE)
+        if len(shape) > 1:
+            thinnet.DropoutRNG(5).bind(model).at(3, samples=torch.arange(shape[0]) * 7)
+        fast = test_units.outcome(model, x)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(units, "served", lambda *_: False)
+            composed = test_units.outcome(model, x)
+        test_units.assert_the_same(fast, composed)
 
 
 @pytest.mark.parametrize("groups", [1, 3])
