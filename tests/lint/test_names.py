@@ -150,3 +150,15 @@ def test_a_method_that_is_called_as_a_function_is_read() -> None:
 def test_what_depends_on_itself_is_read(code: str) -> None:
     text = f"from torch import nn\nimport torch.nn.functional as F\n{code}\nnn.Dropout(20)\n"
     assert "THN302" in [found.rule.code for found in check(text, REGISTRY)]
+
+
+def test_a_model_that_is_made_of_itself_is_followed_once() -> None:
+    code = """
+    import torch.nn.functional as F
+
+    def apply(nets, x):
+        for net in nets:
+            net = net.to(x.device)
+        return F.softmax(F.dropout(net(x), 0.5, False))
+    """
+    assert check(textwrap.dedent(code), REGISTRY) == []

@@ -116,6 +116,20 @@ def test_a_rule_finds_its_example_and_not_its_alternative(rule: LintRule) -> Non
     assert rule.code not in {found.rule.code for found in check(context + right, [rule])}
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "class Net(nn.Module):\n    def __init__(self, n_layers=1):\n        self.rnn = nn.GRU(8, 8, n_layers, dropout=0.5)\n",
+        "def freeze(model):\n    model.training = False\n",
+    ],
+    ids=["another file may pass more layers", "the file does not show that the model is a module"],
+)
+def test_what_is_less_certain_is_in_preview(code: str) -> None:
+    text = f"from torch import nn\n{code}"
+    assert check(text, REGISTRY, preview=False) == []
+    assert len(check(text, REGISTRY)) == 1
+
+
 def code_of(section: str, rule: LintRule) -> str:
     """The code below a heading, with its imports, in a module if it needs one."""
     code = section.removeprefix("```python\n").removesuffix("\n```")

@@ -9,7 +9,7 @@ from thinnet.lint.calls import called
 from thinnet.lint.layers import module_class
 from thinnet.lint.literals import called_name
 from thinnet.lint.model_modes import SHAKEN, unit
-from thinnet.lint.modes import is_in_no_grad, last_name, method_calls, receiver
+from thinnet.lint.modes import is_before, is_in_no_grad, last_name, method_calls, receiver
 from thinnet.lint.paths import backward
 from thinnet.lint.tree import Tree
 
@@ -47,6 +47,8 @@ def is_model(tree: Tree, call: cst.Call) -> bool:
     ):
         return False
     if isinstance(func, cst.Attribute) and _is_part(tree, func):
+        return False
+    if any(MODELS.fullmatch(last_name(arg.value)) for arg in call.args):  # `unwrap_model(model)`
         return False
     if MODELS.fullmatch(last_name(func)) and not VERBS.match(last_name(func)):
         return tree.name(func) is None
@@ -98,12 +100,25 @@ def region(tree: Tree, call: cst.Call) -> cst.CSTNode | None:
     here = unit(tree, call)
     if is_in_no_grad(tree, call):
         around = tree.above(call, cst.With, cst.FunctionDef)
-        return around if around is not None and not trains(tree, around) else None
+        return around if around is not None and not trains(tree, around) and not _is_target(tree, call) else None
     if isinstance(here, cst.FunctionDef) and EVALUATIONS.fullmatch(here.name.value) and not trains(tree, here):
         names = {name.value for name in tree.under(here.body, cst.Name)}
         is_measured = any(METRICS.fullmatch(name) for name in names)
         return here if is_measured and loop_around(tree, call) is not None else None
     return None
+
+
+def _is_target(tree: Tree, call: cst.Call) -> bool:
+    """Returns whether a call comes before `backward()` in the same step: then it computes a target, or an input of the loss."""
+    step = tree.above(call, cst.For, cst.While, cst.FunctionDef)
+    while step is not None and is_in_no_grad(tree, step):
+        step = tree.above(step, cst.For, cst.While, cst.FunctionDef)
+    if step is None:
+        return False
+    backwards = [
+        one for one in method_calls(tree, step, "backward") if tree.above(one, cst.For, cst.While, cst.FunctionDef) is step
+    ]
+    return any(is_before(tree, call, one) for one in backwards)
 
 
 def loop_around(tree: Tree, node: cst.CSTNode) -> cst.CSTNode | None:

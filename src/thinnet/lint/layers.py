@@ -80,15 +80,23 @@ def constructor(tree: Tree, node: cst.BaseExpression) -> cst.Call | None:
 
 def module_class(tree: Tree, node: cst.BaseExpression) -> cst.ClassDef | None:
     """Returns the class of this file that an expression is an instance of."""
+    key = ("module class", id(node))
+    if key not in tree.memory:
+        tree.memory[key] = None  # a model that is made of itself, as in `model = model.to(device)`
+        tree.memory[key] = _module_class(tree, node)
+    return tree.memory[key]
+
+
+def _module_class(tree: Tree, node: cst.BaseExpression) -> cst.ClassDef | None:
     for leaf in values(tree, node):
-        if isinstance(leaf, cst.Call):
-            receiver = leaf.func.value if isinstance(leaf.func, cst.Attribute) and called_name(leaf) in SAME_MODULE else None
-            if receiver is not None:
-                return module_class(tree, receiver)
-            wrapped = leaf.args[0].value if called_name(leaf) in WRAPPERS and leaf.args else None
-            found = module_class(tree, wrapped) if wrapped is not None else tree.definition(leaf.func)
-            if isinstance(found, cst.ClassDef):
-                return found
+        if not isinstance(leaf, cst.Call):
+            continue
+        inner = leaf.args[0].value if called_name(leaf) in WRAPPERS and leaf.args else None
+        if isinstance(leaf.func, cst.Attribute) and called_name(leaf) in SAME_MODULE:
+            inner = leaf.func.value
+        found = tree.definition(leaf.func) if inner is None else module_class(tree, inner)
+        if isinstance(found, cst.ClassDef):
+            return found
     return None
 
 

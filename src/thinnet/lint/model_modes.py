@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import libcst as cst
 
 from thinnet.lint.arguments import argument, is_false
-from thinnet.lint.calls import called, callers
+from thinnet.lint.calls import called, callers, method_named
 from thinnet.lint.layers import layers, module_class
 from thinnet.lint.literals import called_name
 from thinnet.lint.paths import backward, exits
@@ -62,11 +62,32 @@ def _at_start(tree: Tree, here: Unit, model: str, depth: int) -> list[Mode]:
             offset = 1 if names and names[0] in ("self", "cls") else 0
             value = argument(call, model, names.index(model) - offset)
             passed = tree.code(value) if value is not None else None
+            if value is not None and isinstance(tree.definition(value), cst.FunctionDef):  # a network that is a function
+                found.append(Mode("unknown", call))
+                continue
         elif "." not in model and _is_local(tree, here, model):
             passed = None
         if passed is not None:
             found += modes(tree, call, passed, depth + 1)
     return found or [Mode("start", here)]
+
+
+def is_set_outside(tree: Tree, node: cst.CSTNode, model: str) -> bool:
+    """Returns whether the mode of a model is set around its function: by a constructor, or by a function that contains it.
+
+    Also returns True if a class uses a model that it gets from elsewhere.
+    """
+    here, owner = unit(tree, node), tree.owner(node)
+    if isinstance(here, cst.Module):
+        return False
+    if model.startswith("self.") and owner is not None:
+        made = method_named(tree, owner, "__init__")
+        sets = made is not None and made is not here and any(mode.state == "eval" for mode in _left_by(tree, made, model, 0))
+        return sets or not tree.attribute(owner, model.split(".")[1])
+    outer = unit(tree, here)
+    if isinstance(outer, cst.Module) or _is_local(tree, here, model):
+        return False
+    return any(mode.state == "eval" for mode in modes(tree, here, model))
 
 
 def _is_local(tree: Tree, here: Unit, name: str) -> bool:
@@ -180,6 +201,15 @@ def _made(tree: Tree, value: cst.BaseExpression, statement: cst.CSTNode, model: 
         return [Mode("new", statement)]
     is_zoo = (tree.name(value.func) or "").startswith("torchvision.models.")
     return [Mode("new" if is_zoo else "unknown", statement)]
+
+
+def is_calm(tree: Tree, model: cst.BaseExpression) -> bool:
+    """Returns whether the file shows a model, and it has neither dropout nor batch normalisation."""
+    owner = module_class(tree, model)
+    if owner is not None:
+        return not _is_shaken(tree, owner)
+    made = layers(tree, model)
+    return bool(made) and not any(SHAKEN.search(tree.code(layer.call)) for layer in made)
 
 
 def _is_shaken(tree: Tree, owner: cst.ClassDef, depth: int = 0) -> bool:

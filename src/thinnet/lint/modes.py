@@ -135,6 +135,11 @@ def method_calls(tree: Tree, node: cst.CSTNode, method: str) -> list[cst.Call]:
     ]
 
 
+def is_before(tree: Tree, call: cst.CSTNode, other: cst.CSTNode) -> bool:
+    """Returns whether a call comes before another one in the source."""
+    return next((one for one in tree.kinds[cst.Call] if one is call or one is other), None) is call
+
+
 def receiver(call: cst.Call) -> cst.BaseExpression:
     """Returns the object `x` of a call `x.method(...)`."""
     assert isinstance(call.func, cst.Attribute)

@@ -10,7 +10,7 @@ from thinnet.lint.dataflow import ACTIVATIONS, NORMS, POOLS, RESHAPES, Operation
 from thinnet.lint.fixes import Fix, set_keyword
 from thinnet.lint.modes import depends_on_caller, depends_on_mode, is_zero_here, varies_with_mode
 from thinnet.lint.names import DROPOUT_LAYERS, TRAINING_ARGUMENT
-from thinnet.lint.rates import is_active, number, rate
+from thinnet.lint.rates import is_active, number, numbers, rate
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.sequences import in_sequence
 from thinnet.lint.tree import Tree
@@ -70,6 +70,8 @@ class MissingTrainingRule(LintRule[cst.Call]):
         p = rate(tree, node)
         if number(tree, p) == 0 or depends_on_mode(tree, node):
             return
+        if tree.module_method(node) is None and any(size == 1 for size, _ in numbers(tree, p)):
+            return  # a part that is removed, such as a layer that inference skips
         if p is not None and (depends_on_caller(tree, p) or varies_with_mode(tree, p) or is_zero_here(tree, node, p)):
             return
         in_module = tree.module_method(node) is not None

@@ -167,8 +167,11 @@ def _last(tree: Tree, node: cst.BaseExpression, is_list: bool, depth: int) -> li
 
 def _before(tree: Tree, node: cst.CSTNode, text: str, depth: int) -> list[cst.BaseExpression]:
     """Returns the last elements that the statements before a node give to the list of a name."""
+    later = _in_other_items(tree, node)
 
     def match(statement: cst.BaseSmallStatement) -> list[cst.BaseExpression] | None:
+        if id(statement) in later:
+            return []
         if isinstance(statement, cst.Assign) and tree.code(statement.targets[0].target) == text:
             return last_elements(tree, statement.value, depth + 1)
         if isinstance(statement, cst.AugAssign) and tree.code(statement.target) == text:
@@ -181,6 +184,25 @@ def _before(tree: Tree, node: cst.CSTNode, text: str, depth: int) -> list[cst.Ba
         return None
 
     return backward(tree, node, match).results
+
+
+def _in_other_items(tree: Tree, node: cst.CSTNode) -> set[int]:
+    """Returns the statements after a node in a loop, if a test of the loop's item decides whether the node runs.
+
+    They run for another item, and the file does not show which.
+    """
+    loop, branch = tree.above(node, cst.For, cst.FunctionDef), tree.above(node, cst.If, cst.For, cst.FunctionDef)
+    if not isinstance(loop, cst.For):
+        return set()
+    names = {name.value for name in tree.under(loop.target, cst.Name)}
+    while isinstance(branch, cst.If):
+        if any(name.value in names for name in tree.under(branch.test, cst.Name)):
+            here = tree.above(node, cst.SimpleStatementLine)
+            lines = list(tree.under(loop, cst.SimpleStatementLine))
+            later = lines[next((index for index, line in enumerate(lines) if line is here), 0) + 1 :]
+            return {id(statement) for line in later for statement in line.body}
+        branch = tree.above(branch, cst.If, cst.For, cst.FunctionDef)
+    return set()
 
 
 def previous(tree: Tree, node: cst.BaseExpression) -> list[cst.BaseExpression] | None:

@@ -17,7 +17,7 @@ from thinnet.lint.evaluation import (
     trains,
 )
 from thinnet.lint.intent import is_sampling
-from thinnet.lint.model_modes import SHAKEN, modes, unit
+from thinnet.lint.model_modes import SHAKEN, is_set_outside, modes, unit
 from thinnet.lint.modes import is_in_no_grad
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
@@ -89,7 +89,7 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
         if not is_named or loop_around(tree, call) is None:
             return None
         if states == {"start"}:
-            return call
+            return None if is_set_outside(tree, call, model) else call
         evals = [mode.node for mode in found if mode.state == "eval"]
         is_half = states == {"start", "eval"} and all(any(True for _ in conditions(tree, one, call)) for one in evals)
         return evals[0] if is_half and not is_by_mode(tree, evals[0], call) else None

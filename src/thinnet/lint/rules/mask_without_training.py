@@ -3,9 +3,12 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.arguments import argument
+from thinnet.lint.literals import called_name
 from thinnet.lint.modes import mentions_training
 from thinnet.lint.rule import LintRule, Report
-from thinnet.lint.tree import Tree
+from thinnet.lint.tree import Tree, is_self
+from thinnet.lint.values import route
 
 MASKS = re.compile("drop|mask|keep|noise|zoneout", re.IGNORECASE)
 
@@ -54,6 +57,14 @@ class MaskWithoutTraining(LintRule[cst.Call]):
             statement = tree.above(node, cst.SimpleStatementLine)
             if statement is None or not any(MASKS.search(name.value) for name in tree.under(statement, cst.Name)):
                 return
+        if self._is_computed(tree, node):
+            return
         method = tree.module_method(node)
         if method is not None and method.name.value == "forward" and not mentions_training(tree, method.body):
             yield Report(node, "this mask is drawn in eval mode too; use `F.dropout`, or check `self.training`")
+
+    def _is_computed(self, tree: Tree, node: cst.Call) -> bool:
+        """Returns whether a layer computes the probability: then the network decides something, such as when to stop."""
+        p = argument(node, "p" if called_name(node) == "bernoulli_" else "input", 0)
+        calls = [call for part in (route(tree, p) if p is not None else ()) for call in tree.under(part, cst.Call)]
+        return any(is_self(call.func) for call in calls)

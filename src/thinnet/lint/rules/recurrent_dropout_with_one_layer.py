@@ -51,4 +51,6 @@ class RecurrentDropoutWithOneLayer(RateRule):
         if not is_certain and not any(size > 0 for size, _ in numbers(tree, p)):  # one layer and no dropout by default
             return
         message = "recurrent dropout applies between layers, and there is one layer; use more layers, or drop the output"
-        yield Report(p, message, cause=counts[0][1])
+        cause = counts[0][1]
+        is_default = isinstance(tree.parent(cause), cst.Param) and not is_certain  # other files may pass more layers
+        yield Report(p, message, cause=cause, preview=is_default)

@@ -2,6 +2,9 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.evaluation import shows_calm_models
+from thinnet.lint.literals import called_name
+from thinnet.lint.model_modes import unit
 from thinnet.lint.rates import number
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import SEED_FUNCTIONS, ConstantSeedRule
@@ -11,8 +14,7 @@ from thinnet.lint.values import route
 
 class SameSeedOnAllRanks(ConstantSeedRule):
     """## What it does
-    Finds a seed in a file that starts a process group and sets no seed that
-    depends on the rank.
+    Finds a seed in a file that starts a process group for data-parallel training and sets no seed that depends on the rank.
 
     ## Why is this bad?
     All ranks draw the same masks, so the parts of a batch share their noise.
@@ -21,6 +23,7 @@ class SameSeedOnAllRanks(ConstantSeedRule):
     ```python
     dist.init_process_group("nccl")
     torch.manual_seed(0)
+    model = DistributedDataParallel(make_model())
     ```
 
     ## Use instead
@@ -39,13 +42,20 @@ class SameSeedOnAllRanks(ConstantSeedRule):
     """
 
     code = "THN402"
-    words = ("init_process_group", "seed")
+    words = ("init_process_group", "seed", "DistributedDataParallel|DDP|FullyShardedDataParallel|FSDP|fully_shard")
     preview = True
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
+        if shows_calm_models(tree) or self._starts_ranks(tree, node):
+            return
         is_given = tree.name(node.func) in SEED_FUNCTIONS and bool(node.args) and not isinstance(node.args[0].value, cst.Call)
         if is_given and (number(tree, node.args[0].value) is not None or "ropout" in tree.text):
             yield from self.check_seed(node, tree)
+
+    def _starts_ranks(self, tree: Tree, node: cst.Call) -> bool:
+        """Returns whether the code around a seed spawns the ranks, which do not inherit it."""
+        here = unit(tree, node)
+        return any(called_name(call) == "spawn" and unit(tree, call) is here for call in tree.under(here, cst.Call))
 
     def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:
         calls = [other for other in tree.kinds[cst.Call] if isinstance(other, cst.Call)]

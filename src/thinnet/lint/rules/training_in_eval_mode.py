@@ -8,8 +8,8 @@ from thinnet.lint.evaluation import (
     is_switched,
     model_of,
 )
-from thinnet.lint.model_modes import modes, unit
-from thinnet.lint.modes import is_in_no_grad, method_calls
+from thinnet.lint.model_modes import is_calm, modes, unit
+from thinnet.lint.modes import is_before, is_in_no_grad, method_calls
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -55,6 +55,8 @@ class TrainingInEvalMode(LintRule[cst.Call]):
         loop = tree.above(node, cst.For, cst.While)
         if loop is None or not (is_model(tree, node) or is_switched(tree, node)) or is_in_no_grad(tree, node):
             return
+        if is_calm(tree, model_of(node)):
+            return
         here = unit(tree, node)
         body = loop if tree.above(loop, cst.FunctionDef) is tree.above(node, cst.FunctionDef) else here
         if not method_calls(tree, body, "backward"):
@@ -75,5 +77,5 @@ class TrainingInEvalMode(LintRule[cst.Call]):
         """Returns whether a mode is set after the training call, or in another function: then a loop leads back to it."""
         if unit(tree, eval_call) is not unit(tree, training):
             return True
-        calls = [call for call in tree.kinds[cst.Call] if call is eval_call or call is training]
-        return bool(calls) and calls[0] is training
+        made = next(tree.under(eval_call, cst.Call), eval_call)  # in an assignment, the call that makes the model
+        return is_before(tree, training, made)
