@@ -35,6 +35,18 @@ def test_terminal_shows_table_verdict_and_report(study: Callable, csv: Path, tmp
     assert str(tmp_path / "out" / "index.html") in outcome.out
 
 
+def test_name_is_the_built_in_problem_and_a_dot_makes_it_a_path(
+    study: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wine").mkdir()
+    named = study("wine", "--out", tmp_path / "out")
+    assert (named.code, "The path 'wine' is not read: ./wine names it." in named.err) == (0, True)
+    for text in ("./wine", "wine/"):
+        outcome = study(text)
+        assert (outcome.code, f"got the empty folder {str(tmp_path / 'wine')!r}" in outcome.err) == (2, True)
+
+
 def test_help_has_options_exit_codes_and_an_example():
     shown = " ".join(CliRunner().invoke(app, ["study", "--help"], env={"COLUMNS": "200"}).stdout.split())
     options = "--target --task --rates --seeds --budget --out --jobs --seed --epochs --hidden --groups --json"

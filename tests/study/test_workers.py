@@ -41,6 +41,7 @@ from thinnet.study.training.trial import Trial
 from thinnet.study.workers import sqlite
 from thinnet.study.workers.database import studies_in
 from thinnet.study.workers.elsewhere import slurm_script
+from thinnet.study.workers.launch import Processes
 from thinnet.study.workers.problem import problem_of
 from thinnet.study.workers.queue import GRACE, MOST_DEATHS, SHARE, Storage, batch_size
 from thinnet.study.workers.serve import open_studies, serve, statuses
@@ -839,6 +840,31 @@ def new_database(server: int, name: str) -> str:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     engine.dispose()
     return f"postgresql://postgres@127.0.0.1:{server}/{name}"
+
+
+@pytest.mark.parametrize("journal", ["DELETE", "WAL"])
+def test_a_study_adds_no_tables_to_the_database_of_another_program(journal: str, tmp_path: Path):
+    path = tmp_path / "theirs.db"
+    programs_own(path, journal)
+    before = path.read_bytes()
+    with pytest.raises(StudyError, match=r"must be empty or hold studies; got .*a table 'studies' of another program"):
+        Store(tmp_path / "out", LOCAL, f"sqlite:///{path}")
+    assert path.read_bytes() == before
+    assert not Path(f"{path}-wal").exists()
+
+
+class Slow:
+    """An argument that a worker takes a minute to read, as it does to import large libraries."""
+
+    def __reduce__(self) -> tuple:
+        return time.sleep, (60,)
+
+
+def test_workers_that_have_not_begun_do_not_hold_up_the_end_of_a_study(tmp_path: Path):
+    store = SimpleNamespace(folder=tmp_path, url="sqlite://", name="thinnet")
+    with Processes(2, store, Slow(), None) as workers:
+        pass
+    assert [process.exitcode for process in workers._processes] == [-signal.SIGTERM] * 2
 
 
 @needs_postgres

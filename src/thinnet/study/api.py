@@ -1,7 +1,7 @@
 """`thinnet.study.run`: a study from Python and notebooks."""
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ from rich.console import Console
 
 from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT
 from thinnet.study.design.plan import StudyError
+from thinnet.study.design.problems import path_of
 from thinnet.study.options import rank_and_ranks
 from thinnet.study.request import requested
 
@@ -77,7 +78,7 @@ def run(
     if rank_and_ranks()[1] > 1:
         raise StudyError("torchrun", "the command must run the study", "thinnet.study.run", "Run torchrun -m thinnet study.")
     request = requested(
-        Path(problem) if isinstance(problem, str | PathLike) else problem,
+        path_of(fspath(problem)) if isinstance(problem, str | PathLike) else problem,
         target=target,
         columns=[f"{name}={kind}" for name, kind in (columns or {}).items()],
         task=task,

@@ -10,16 +10,17 @@ import typer
 from thinnet.arguments import Elsewhere, LogName, TaskName, exit_codes, value
 from thinnet.report.machine import cores
 from thinnet.study.design.configuration import ALL, CONSTANT, DROPOUT, RIVALS, SCHEDULES
-from thinnet.study.design.problems import PROBLEMS
+from thinnet.study.design.problems import PROBLEMS, path_of
 from thinnet.study.options import rank_and_ranks
 
 
 def study(
     file: Annotated[
-        Path | None,
+        str | None,
         typer.Argument(
+            metavar="[FILE]",
             help="A table (.csv, .tsv, .parquet, .npz); a folder of pictures or texts by class; MNIST or CIFAR files; a text "
-            f"(.txt); a .py file with model() and data(); or one of {', '.join(PROBLEMS)}. Default: digits."
+            f"(.txt); a .py file with model() and data(); or one of {', '.join(PROBLEMS)}. Default: digits.",
         ),
     ] = None,
     target: Annotated[str | None, value("NAME", "The column to predict, or the array in an .npz file.")] = None,
@@ -123,7 +124,7 @@ def study(
         from thinnet.study.request import requested
 
         request = requested(
-            file,
+            file and path_of(file),
             target=target,
             columns=column or (),
             task=task and task.value,

@@ -19,7 +19,6 @@ from thinnet.report.table import Table
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.design.halving import current_look, trials_in_all
 from thinnet.study.design.plan import Plan, whole_rounds
-from thinnet.study.design.problems import PROBLEMS
 from thinnet.study.findings.answer import Answer
 from thinnet.study.findings.lesson import lesson
 from thinnet.study.findings.recommended import recommended
@@ -179,10 +178,12 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
     size = f"{counted(len(plan.configurations), 'configuration')}, {counted(request.seeds, 'seed')}"
     resumed = f"; {counted(before, 'trial')} already finished" if before else ""
     resumed += f"; {counted(again, 'failed trial')} again" if again else ""
-    if data.name in PROBLEMS:
-        err.print(f"{data.name}: {PROBLEMS[data.name].about}", soft_wrap=True)
+    if request.problem.about:
+        err.print(f"{data.name}: {request.problem.about}", soft_wrap=True)
+        if request.asked and request.asked.file and Path(request.asked.file).exists():
+            err.print(f"The path {data.name!r} is not read: ./{data.name} names it.", soft_wrap=True)
     err.print(f"{data.name}, {data.task.name}: {rows}; {size}{resumed}", soft_wrap=True)
-    print_data(err, data)
+    print_data(err, data, built_in=bool(request.problem.about))
     for sentence in plan.advice:
         err.print(sentence, soft_wrap=True)
     workers = workers_for(request, store, data, total - before, err)

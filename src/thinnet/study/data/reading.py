@@ -57,10 +57,12 @@ class Opened(NamedTuple):
     Args:
         settings: returns the settings of the plan that suit it.
         dataset: makes its dataset; the seed draws the split.
+        about: what a built-in problem is; empty for data of the user.
     """
 
     settings: Callable[[], dict[str, Any]]
     dataset: Callable[[int], "Dataset"]
+    about: str = ""
 
 
 def open_problem(
@@ -136,12 +138,12 @@ def _prepared(table: Any, task: str | None, seed: int) -> "Dataset":
 
 def _named(name: str, task: str | None, weights: Path | None) -> Opened:
     """Open a built-in problem, or a file of the user."""
-    file = file_of(name)
+    file, about = file_of(name), PROBLEMS[name].about if name in PROBLEMS else ""
     if file is None:
-        return Opened(lambda: dict(PROBLEMS[name].settings), partial(_built_in, name, task))
+        return Opened(lambda: dict(PROBLEMS[name].settings), partial(_built_in, name, task), about)
     check_address(file)
     if weights is not None:
-        return _fine_tuned(None, weights)
+        return _fine_tuned(None, weights)._replace(about=about)
 
     def opened() -> "UserFile":
         from thinnet.study.data.user_file import open_file
@@ -153,7 +155,7 @@ def _named(name: str, task: str | None, weights: Path | None) -> Opened:
 
         return load_file(opened(), Path(name).name, task, seed)
 
-    return Opened(lambda: _settings(opened()), dataset)
+    return Opened(lambda: _settings(opened()), dataset, about)
 
 
 def _built_in(name: str, task: str | None, seed: int) -> "Dataset":

@@ -54,6 +54,17 @@ PROBLEMS = {
 }
 
 
+def path_of(text: str) -> Path:
+    """Return a path, absolute where it would look like the name of a built-in problem: `Path` drops the dot of ./digits.
+
+    Example:
+        >>> str(path_of("digits")), path_of("./digits").is_absolute()
+        ('digits', True)
+    """
+    path = Path(text)
+    return path.absolute() if str(path) in PROBLEMS and text not in PROBLEMS else path
+
+
 def seeds_for(file: object) -> int:
     """Return the number of seeds of a finalist where none is asked for: that of a built-in problem, or 8.
 

@@ -14,7 +14,6 @@ from thinnet.study.data.columns import columns_table
 from thinnet.study.data.dataset import Dataset
 from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import BASELINE, TrialKey
-from thinnet.study.design.problems import PROBLEMS
 from thinnet.study.evidence.formatting import interval_text, quantity
 from thinnet.study.findings.comparison_text import loss_sentences, rival_cost_sentences, rival_sentences, time_sentences
 from thinnet.study.findings.cost import cost_sentences
@@ -54,11 +53,11 @@ def training(console: Console, finished: int, total: int, epochs: int) -> Iterat
         yield Training(progress, epochs)
 
 
-def print_data(console: Console, data: Dataset) -> None:
+def print_data(console: Console, data: Dataset, built_in: bool) -> None:
     """Print how the data were read, and what makes the result of little use."""
     if data.columns:
         console.print(columns_table(data.columns), "")
-    for note in () if data.name in PROBLEMS else data.notes:
+    for note in () if built_in else data.notes:
         console.print(note, soft_wrap=True)
     for warning in data.warnings:
         console.print(Text(f"Warning: {warning}", style="yellow"), soft_wrap=True)

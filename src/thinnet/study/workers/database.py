@@ -91,11 +91,33 @@ def studies_in(url: str) -> dict[str, dict[str, Any]]:
 
 def _has_studies(inspector: sql.Inspector) -> bool:
     """Return whether a database has the tables of Optuna, and not others of the same names."""
-    return all(
-        inspector.has_table(table.name)
-        and {column.name for column in table.columns} <= {column["name"] for column in inspector.get_columns(table.name)}
-        for table in (STUDIES, ATTRIBUTES)
-    )
+    return all(_has_table(inspector, table) for table in (STUDIES, ATTRIBUTES))
+
+
+def _has_table(inspector: sql.Inspector, table: sql.TableClause) -> bool:
+    if not inspector.has_table(table.name):
+        return False
+    return {column.name for column in table.columns} <= {column["name"] for column in inspector.get_columns(table.name)}
+
+
+def refuse_foreign(url: str) -> None:
+    """Refuse the database of another program, before a study adds its tables. The database stays as it is.
+
+    Raises:
+        StudyError: it has tables, but not those of Optuna, or cannot be read.
+    """
+    shown(url)
+    if missing_file(url):
+        return
+    with _errors():
+        engine = sql.create_engine(read_only(url), poolclass=sql.NullPool)
+        with engine.connect() as connection:
+            inspector = sql.inspect(connection)
+            theirs = sorted(inspector.get_table_names())
+            foreign = bool(theirs) and not _has_table(inspector, STUDIES)  # the first table that Optuna creates
+    if foreign:
+        got = f"{shown(url)}, which has a table {theirs[0]!r} of another program"
+        raise StudyError("--storage", "the database must be empty or hold studies", got, "Name another database.")
 
 
 def refuse_missing(url: str) -> None:

@@ -69,6 +69,8 @@ class Processes:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._held.close()
         for process in self._processes:
+            process.terminate()  # one that still imports PyTorch does not watch the lifeline yet
+        for process in self._processes:
             process.join()
 
     def check(self) -> None:

@@ -14,7 +14,7 @@ from thinnet.study.design.configuration import ALL, METHODS, NONE, RIVALS, SCHED
 from thinnet.study.design.plan import StudyError
 from thinnet.study.training.trial import Trial
 from thinnet.study.training.weights import weights_digest, weights_path
-from thinnet.study.workers.database import NAME, raced, shown, storage_at, studies_in
+from thinnet.study.workers.database import NAME, raced, refuse_foreign, shown, storage_at, studies_in
 from thinnet.study.workers.queue import MOST_DEATHS, Queue, Storage
 from thinnet.study.workers.records import TABLES, Records, patient
 
@@ -50,6 +50,7 @@ class Store:
                 if not (folder / DATABASE).exists():
                     _create(folder, identity)
             else:
+                refuse_foreign(url)
                 name = name_of(identity)
                 _refuse_moved(folder, f"{shown(url)}#{name}")
             self._open(folder, url, name, identity)
