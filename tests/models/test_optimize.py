@@ -344,6 +344,35 @@ def test_what_differs_on_the_example_is_left_alone_and_named() -> None:
     assert not edit and all("it differs from the masked network" in note for note in edit.notes) and len(edit.notes) == 2
 
 
+class Read(nn.Module):
+    """A chain with a value inside that something else reads too, or that the model returns."""
+
+    def __init__(self, value: str) -> None:
+        super().__init__()
+        self.tokens, self.wide, self.gate = nn.Embedding(100, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.drop, self.value = nn.Dropout(0.5), value
+
+    def forward(self, ids: Tensor, returned: bool = False) -> Any:
+        values = {"embedding": self.tokens(ids)}
+        values["sum"] = x = values["embedding"] + torch.ones(ids.shape[1], 16)
+        if self.value in ("linear", "silu", "product"):
+            values["linear"] = self.wide(x)
+            values["silu"] = F.silu(values["linear"])
+            values["product"] = x = values["silu"] * self.gate(x)
+        if self.value in ("input", "relu"):
+            values["input"] = self.wide(x)
+            values["relu"] = x = values["input"].relu()
+        y = self.drop(x).sin()
+        return (y, values[self.value]) if returned else y + values[self.value].cos()
+
+
+@pytest.mark.parametrize("returned", [False, True])
+@pytest.mark.parametrize("value", ["embedding", "sum", "linear", "silu", "product", "input", "relu"])
+def test_a_value_that_is_read_elsewhere_ends_its_chain(value: str, returned: bool) -> None:
+    model, example = Read(value), dict(ids=IDS, returned=returned)
+    assert not thinnet.optimize(model, **example)
+
+
 def test_notes_say_why_a_site_has_no_chain() -> None:
     model = nn.Sequential(nn.Linear(16, 16), nn.Dropout(0.5), nn.Tanh(), nn.ReLU(), nn.Dropout(0.5))
     edit = thinnet.optimize(model, X, leave=["4"])
