@@ -3,13 +3,15 @@
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import griffe
 
 ROOT = Path(__file__).parent.parent
-FACES = ("nn", "functional", "losses", "schedules", "inference", "distributed", "sklearn")  # and the package itself
+SHOWN = re.compile(r"^::: thinnet\.?(\S*)$", re.MULTILINE)
+FACES = sorted(name for page in (ROOT / "docs" / "api").glob("*.md") for name in SHOWN.findall(page.read_text()))
 
 
 def last_tag() -> str | None:
@@ -20,9 +22,13 @@ def last_tag() -> str | None:
 
 
 def public(package: griffe.Object) -> set[str]:
-    """Returns the full names of what the package and its public modules show, and where each is defined."""
-    faces = [package, *(package.members[name] for name in FACES if name in package.members)]
-    members = [member for face in faces for member in face.members.values() if member.is_alias or not member.is_module]
+    """Returns the full names of what the API pages show, and where each is defined."""
+    shown: list[Any] = []
+    for name in FACES:
+        with suppress(KeyError):  # another version has other modules
+            face = package[name] if name else package
+            shown += face.members.values() if face.is_module else [face]
+    members = [member for member in shown if member.name[0] != "_" and (member.is_alias or not member.is_module)]
     return {member.path for member in members} | {
         member.final_target.path for member in members if member.is_alias and _ours(member)
     }

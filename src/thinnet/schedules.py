@@ -1,4 +1,4 @@
-"""Rate schedules: the dropout rate as a function of the step."""
+"""The dropout rate as a function of the step."""
 
 from thinnet.rng.placing import DepthWise as DepthWise
 from thinnet.rng.placing import linear_rates as linear_rates

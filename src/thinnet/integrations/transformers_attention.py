@@ -16,8 +16,8 @@ def register_attention(name: str = "thinnet") -> None:
     """Registers thinnet's attention with transformers under a name; a model takes it by `attn_implementation=name`.
 
     It runs `thinnet.functional.attention`, whose seeds come from torch's generator. For addressed masks call
-    `thinnet.replace(model, functional=True, example=batch)` and `DropoutRNG(seed).bind(model)`. An attention layer has the site
-    "<path of the layer>.dropout_calls.0".
+    `thinnet.replace(model, functional=True, example=batch)` and `DropoutRNG(seed).bind(model)`. The attention
+    layer at PATH has the site "PATH.dropout_calls.0".
 
     >>> import transformers
     >>> register_attention()

@@ -1,4 +1,4 @@
-"""Sample ids: the id of each row of a batch in its data set, for any sampler, number of workers and split."""
+"""The sample id of each row of a batch: its place in the data set, for any sampler, number of workers and split."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
