@@ -1,4 +1,4 @@
-"""One rank of `torchrun` for test_audited.py: audits of right and of wrong models between four ranks."""
+"""One rank for test_audited.py: audits of right and of wrong models between four ranks."""
 
 from collections.abc import Callable
 from datetime import timedelta

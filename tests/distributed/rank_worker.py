@@ -1,4 +1,4 @@
-"""One rank of `torchrun` for test_ranks.py: trains in several ways and writes the results."""
+"""One rank for test_ranks.py: trains in several ways and writes the results."""
 
 import sys
 from datetime import timedelta

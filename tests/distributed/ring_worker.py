@@ -1,4 +1,4 @@
-"""One rank of `torchrun` for test_ring.py: attention over a shared sequence equals that of the whole on one device."""
+"""One rank for test_ring.py: attention over a shared sequence equals that of the whole on one device."""
 
 from datetime import timedelta
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from processes import assert_torchrun, environment
+from processes import assert_ranks, environment
 from torch import nn
 
 import thinnet
 
 
 def test_an_audit_between_ranks_finds_mistakes_and_raises_no_false_alarm() -> None:
-    assert_torchrun(4, Path(__file__).with_name("audited_worker.py"))
+    assert_ranks(4, Path(__file__).with_name("audited_worker.py"))
 
 
 def test_the_command_compares_ranks_and_prints_once(tmp_path: Path) -> None:

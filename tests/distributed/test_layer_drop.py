@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-from processes import assert_torchrun
+from processes import assert_ranks
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
@@ -83,7 +83,7 @@ def work(folder: Path) -> None:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     """The results of each rank."""
     folder = tmp_path_factory.mktemp("ranks")
-    assert_torchrun(RANKS, Path(__file__), folder)
+    assert_ranks(RANKS, Path(__file__), folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(RANKS)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from processes import assert_torchrun
+from processes import assert_ranks
 from training import Tables, assert_same_training, trained
 
 
@@ -15,7 +15,7 @@ from training import Tables, assert_same_training, trained
 def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The results of each rank."""
     folder = tmp_path_factory.mktemp("ranks")
-    assert_torchrun(request.param, Path(__file__).with_name("rank_worker.py"), folder)
+    assert_ranks(request.param, Path(__file__).with_name("rank_worker.py"), folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from processes import assert_torchrun
+from processes import assert_ranks
 
 
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_attention_of_ranks_equals_one_device(ranks: int) -> None:
-    assert_torchrun(ranks, Path(__file__).with_name("ring_worker.py"))
+    assert_ranks(ranks, Path(__file__).with_name("ring_worker.py"))

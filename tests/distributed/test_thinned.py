@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from processes import assert_torchrun
+from processes import assert_ranks
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -72,7 +72,7 @@ def main() -> None:
 
 
 def test_two_ranks_train_as_one_process_with_two_groups() -> None:
-    assert_torchrun(RANKS, Path(__file__))
+    assert_ranks(RANKS, Path(__file__))
 
 
 if __name__ == "__main__":
