@@ -25,6 +25,7 @@ import thinnet
 
 TESTS = Path(__file__).parent
 SOURCES = Path(thinnet.__file__).parent.parent  # workers test the package that this process tests
+PATIENCE = 150.0
 PRELOADED = [
     "pytest",
     "torch._dynamo",
@@ -183,11 +184,11 @@ def ranks_of(size: int, function: Callable, *arguments: Any, together: bool = Fa
             rank.kill()
 
 
-def assert_ranks(size: int, script: Path, *arguments: object, timeout: float = 150) -> None:
+def assert_ranks(size: int, script: Path, *arguments: object) -> None:
     """Every rank of a script ends well, and in time; what they printed is shown where not."""
     with ranks_of(size, run_script, script, *map(str, arguments), together=True) as ranks, ThreadPoolExecutor(size) as pool:
         read = [pool.submit(rank.stdout.read) for rank in ranks]
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + PATIENCE
         while any(rank.returncode is None for rank in ranks) and not any(rank.returncode for rank in ranks):
             if time.monotonic() > deadline:
                 break

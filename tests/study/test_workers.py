@@ -15,7 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,7 +24,7 @@ import sqlalchemy as sql
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from postgres import BINARIES, Proxy, postgres
-from processes import answer_ctrl_c, environment
+from processes import Forked, environment, run_thinnet
 from rich.console import Console
 from sqlalchemy import event
 from sqlalchemy.engine import URL
@@ -55,15 +55,11 @@ LOCAL = {"data": "digest", "places": ["all"]}
 needs_postgres = pytest.mark.skipif(not BINARIES, reason="no PostgreSQL server is installed")
 
 
-def command(
-    *arguments: object, prefix: tuple[str, ...] = (), python: tuple[str, ...] = ("-m", "thinnet")
-) -> subprocess.Popen[str]:
-    line = [*prefix, sys.executable, *python, "study", *map(str, arguments)]
-    pipe, answer = subprocess.PIPE, answer_ctrl_c
-    return subprocess.Popen(line, stdout=pipe, stderr=pipe, text=True, env=environment(), preexec_fn=answer)
+def command(*arguments: object, constants: dict[str, dict[str, float]] | None = None) -> Forked:
+    return Forked(run_thinnet, constants or {}, "study", *map(str, arguments))
 
 
-def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+def ended(process: "Forked | subprocess.Popen[str]", code: int = 0) -> str:
     out, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, errors
     return out
@@ -73,7 +69,7 @@ def wait_until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
+        time.sleep(0.02)
 
 
 def numbers(text: str) -> dict:
@@ -101,38 +97,20 @@ def alone(study: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict:
     return numbers(study(*QUICK, "--json", "--jobs", "1", "--out", tmp_path_factory.mktemp("alone") / "out").out)
 
 
-@needs_postgres
-def test_workers_that_die_lose_the_network_or_have_a_wrong_clock(server: int, alone: dict, tmp_path: Path):
-    url, proxy = f"postgresql://postgres@127.0.0.1:{server}/postgres", Proxy(server)
-    through = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
-    slow = (*QUICK[:6], "200", *QUICK[7:])
-    expected = numbers(ended(command(*slow, "--json", "--jobs", 1, "--out", tmp_path / "alone")))
-    creator = command(*slow, "--json", "--jobs", 0, "--storage", url, "--out", tmp_path / "out")
-    prefix = ("faketime", "-f", "+1h") if shutil.which("faketime") else ()
-    killed, cut = command("work", "--storage", url), command("work", "--storage", through)
-    wait_until(lambda: reached(url, running=1) and len(state(url)["workers"]) == 2)
-    killed.send_signal(signal.SIGKILL)
-    proxy.down()
-    late = command("work", "--storage", url, prefix=prefix)
-    time.sleep(10)
-    proxy.up()
-    found = numbers(ended(creator))
-    assert found == expected
-    assert ended(cut) and ended(late)
-    final = state(url)
-    assert (final["trials"], final["of"], final["done"]) == (12, 12, True)
-    assert sum(each["trials"] for each in final["workers"]) == 12
+IMPATIENT: dict[str, dict[str, float]] = {
+    f"thinnet.study.workers.{module}": values
+    for module, values in {
+        "queue": {"MOST_DEATHS": 3},
+        "store": {"MOST_DEATHS": 3},
+        "runner": {"EXPIRE": 0.5},
+        "work": {"EXPIRE": 0.5},
+        "records": {"PAUSE": 0.1, "TRIES": 1200},
+    }.items()
+}
+"""Workers that look for the trials of dead ones twice a second. How long a worker may be silent stays as it is: on a machine
+that is busy, a live one would lose its trial."""
 
-
-IMPATIENT = """
-from thinnet.cli import app
-from thinnet.study.workers import queue, runner, store, work
-
-queue.HEARTBEAT, queue.GRACE, work.EXPIRE, runner.EXPIRE = 1, 2, 0.5, 0.5
-queue.MOST_DEATHS = store.MOST_DEATHS = 3
-app()
-"""
-FATAL = """
+WAITS = """
 import os
 import pathlib
 import time
@@ -146,8 +124,9 @@ class Waits(nn.Module):
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
     def forward(self, x):
         if self.training and self.layers[1].p == 0.6 and len(x) > 1:
-            pathlib.Path({folder!r}, str(os.getpid())).touch()
-            time.sleep(300)
+            while pathlib.Path({held!r}).exists():
+                pathlib.Path({held!r}, str(os.getpid())).touch()
+                time.sleep(0.05)
         return self.layers(x)
 
 def model(): return Waits()
@@ -155,6 +134,52 @@ def data():
     x = torch.randn(90, 4, generator=torch.Generator().manual_seed(0))
     return x, (x[:, 0] > 0).long()
 """
+
+
+def silence(url: str, rate: float = 0.6) -> None:
+    """Let the last sign of life of the trials that run with a rate be long ago."""
+    engine = sql.create_engine(url)
+    with engine.begin() as connection:
+        running = (
+            "SELECT trials.trial_id FROM trials JOIN trial_params ON trials.trial_id = trial_params.trial_id "
+            f"WHERE state = 'RUNNING' AND param_name = 'rate' AND param_value = {rate}"
+        )
+        for (trial,) in connection.exec_driver_sql(running).all():
+            connection.exec_driver_sql(f"DELETE FROM trial_heartbeats WHERE trial_id = {trial}")
+            connection.exec_driver_sql(
+                f"INSERT INTO trial_heartbeats (trial_id, heartbeat) VALUES ({trial}, '2000-01-01 00:00:00')"
+            )
+    engine.dispose()
+
+
+@needs_postgres
+def test_workers_that_die_lose_the_network_or_have_a_wrong_clock(server: int, study: Callable, tmp_path: Path):
+    url, proxy = f"postgresql://postgres@127.0.0.1:{server}/postgres", Proxy(server)
+    through = f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres"
+    held, file = tmp_path / "held", tmp_path / "my.py"
+    file.write_text(WAITS.format(held=str(held)))
+    line = (file, "--rates", "0.3,0.6", "--seeds", "4", "--epochs", "4", "--hidden", "16", "--json")
+    expected = numbers(study(*line, "--jobs", "1", "--out", tmp_path / "alone").out)
+    held.mkdir()
+    creator = command(*line, "--jobs", 0, "--storage", url, "--out", tmp_path / "out", constants=IMPATIENT)
+    killed, cut = (command("work", "--storage", each, constants=IMPATIENT) for each in (url, through))
+    wait_until(lambda: {path.name for path in held.iterdir()} == {str(killed.pid), str(cut.pid)})  # each has a trial
+    killed.kill()
+    proxy.down()
+    silence(url)
+    shutil.rmtree(held)
+    prefix = ["faketime", "-f", "+1h"] if shutil.which("faketime") else []  # before a process starts, or never
+    work, pipe = [sys.executable, "-m", "thinnet", "study", "work", "--storage", url], subprocess.PIPE
+    late = subprocess.Popen([*prefix, *work], stdout=pipe, stderr=pipe, text=True, env=environment())
+    first = tuple(f":{worker.pid}" for worker in (killed, cut))  # the one that is late trains while there is no network
+    wait_until(lambda: any(not each["worker"].endswith(first) for each in state(url)["workers"]))
+    proxy.up()
+    found = numbers(ended(creator))
+    assert found == expected
+    assert ended(cut) and ended(late)
+    final = state(url)
+    assert (final["trials"], final["of"], final["done"]) == (12, 12, True)
+    assert sum(each["trials"] for each in final["workers"]) == 12
 
 
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=needs_postgres)])
@@ -166,18 +191,19 @@ def test_a_trial_with_which_workers_are_killed_fails_and_the_others_go_on(
     else:
         url = f"postgresql://postgres@127.0.0.1:{request.getfixturevalue('server')}/postgres"
     (tmp_path / "pids").mkdir()
-    (tmp_path / "my.py").write_text(FATAL.format(folder=str(tmp_path / "pids")))
+    (tmp_path / "my.py").write_text(WAITS.format(held=str(tmp_path / "pids")))
     line = (tmp_path / "my.py", "--rates", "0.3,0.6", "--seeds", 1, "--epochs", 2, "--jobs", 0, "--json")
-    impatient = ("-c", IMPATIENT)
-    creator = command(*line, "--storage", url, "--out", tmp_path / "out", python=impatient)
-    workers = [command("work", "--storage", url, python=impatient) for _ in range(4)]
+    creator = command(*line, "--storage", url, "--out", tmp_path / "out", constants=IMPATIENT)
+    workers = [command("work", "--storage", url, constants=IMPATIENT) for _ in range(4)]
     killed = set[int]()
 
     def all_killed() -> bool:
         for path in (tmp_path / "pids").iterdir():
             killed.add(int(path.name))
-            os.kill(int(path.name), signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(int(path.name), signal.SIGKILL)
             path.unlink()
+            silence(url)
         return creator.poll() is not None
 
     wait_until(all_killed)
@@ -193,7 +219,7 @@ def test_a_trial_with_which_workers_are_killed_fails_and_the_others_go_on(
 def test_workers_that_are_stopped_give_their_trials_back(tmp_path: Path):
     url, pids = f"sqlite:///{tmp_path / 'shared.db'}", tmp_path / "pids"
     pids.mkdir()
-    (tmp_path / "my.py").write_text(FATAL.format(folder=str(pids)))
+    (tmp_path / "my.py").write_text(WAITS.format(held=str(pids)))
     line = (tmp_path / "my.py", "--rates", "0.3,0.6", "--seeds", 2, "--epochs", 2, "--jobs", 0)
     creator = command(*line, "--storage", url, "--out", tmp_path / "out")
     workers = {worker.pid: worker for worker in (command("work", "--storage", url) for _ in range(2))}
