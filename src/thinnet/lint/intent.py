@@ -19,6 +19,7 @@ ALWAYS_ON = re.compile(
 )
 SAYS_DROPOUT = re.compile(r"drop|stochastic|monte|mask", re.IGNORECASE)
 PRENET = re.compile("pre_?net", re.IGNORECASE)
+TEST_CLASS = re.compile(r"Test(?:[A-Z0-9_]\w*)?|\w+Tests?|\w+TestCase")
 SAMPLING = re.compile(r"monte[- ]?carlo|\bmc[-_ ]?drop|uncertaint|bayesian|stochastic (?:forward|pass|infer)", re.IGNORECASE)
 SAMPLING_NAMES = re.compile(
     r"pre_?net|epistemic|monte_?carlo|mc_?drop|(?:^|_)mc(?:_|$)|^MC(?=[A-Z_])|(?:^|[a-z_])MC$|bayes|uncertain|always_?on|variational|stochastic_?forward",
@@ -62,10 +63,12 @@ def is_sampling(tree: Tree, node: cst.CSTNode) -> bool:
 
 
 def is_in_test(tree: Tree, node: cst.CSTNode) -> bool:
-    """Returns whether a node stands in a test function: one whose name starts with `test_` and that asserts something."""
+    """Returns whether a node stands in a test: a function `test_...` that asserts something or is in a class of tests."""
     around = tree.above(node, cst.FunctionDef)
     while around is not None:
-        if around.name.value.startswith("test_") and _asserts(tree, around):
+        owner = tree.scope(around)
+        in_tests = isinstance(owner, cst.ClassDef) and TEST_CLASS.fullmatch(owner.name.value) is not None
+        if around.name.value.startswith("test_") and (in_tests or _asserts(tree, around)):
             return True
         around = tree.above(around, cst.FunctionDef)
     return False

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import libcst as cst
 
 from thinnet.lint.arguments import argument
+from thinnet.lint.evaluation import is_by_mode
 from thinnet.lint.literals import called_name
 from thinnet.lint.modes import mentions_training
 from thinnet.lint.rule import LintRule, Report
@@ -60,7 +61,9 @@ class MaskWithoutTraining(LintRule[cst.Call]):
         if self._is_computed(tree, node):
             return
         method = tree.module_method(node)
-        if method is not None and method.name.value == "forward" and not mentions_training(tree, method.body):
+        if method is None or method.name.value != "forward" or is_by_mode(tree, node, method):
+            return
+        if not mentions_training(tree, method.body):
             yield Report(node, "this mask is drawn in eval mode too; use `F.dropout`, or check `self.training`")
 
     def _is_computed(self, tree: Tree, node: cst.Call) -> bool:

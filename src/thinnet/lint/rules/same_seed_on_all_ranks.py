@@ -53,9 +53,10 @@ class SameSeedOnAllRanks(ConstantSeedRule):
             yield from self.check_seed(node, tree)
 
     def _starts_ranks(self, tree: Tree, node: cst.Call) -> bool:
-        """Returns whether the code around a seed spawns the ranks, which do not inherit it."""
+        """Returns whether the seed is that of the process that spawns the ranks, which do not inherit it."""
         here = unit(tree, node)
-        return any(called_name(call) == "spawn" and unit(tree, call) is here for call in tree.under(here, cst.Call))
+        spawns = [call for call in tree.under(tree.module, cst.Call) if called_name(call) == "spawn"]
+        return any(here in (tree.module, unit(tree, call)) for call in spawns)
 
     def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:
         calls = [other for other in tree.kinds[cst.Call] if isinstance(other, cst.Call)]

@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
-from thinnet.lint.modes import method_calls
+from thinnet.lint.modes import depends_on_mode, method_calls
 from thinnet.lint.rule import Report
 from thinnet.lint.rule_bases import ConstantSeedRule
 from thinnet.lint.tree import Tree
@@ -44,7 +44,7 @@ class SeedInTrainingStep(ConstantSeedRule):
     def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:
         loop = tree.above(call, cst.For, cst.While, cst.FunctionDef)
         in_training = isinstance(loop, (cst.For, cst.While)) and self._trains(tree, loop)
-        if in_training or tree.is_in_forward(call):
+        if in_training or (tree.is_in_forward(call) and not depends_on_mode(tree, call)):
             yield Report(call, "every step draws the same masks; set the seed once, before training")
 
     def _trains(self, tree: Tree, loop: cst.For | cst.While) -> bool:

@@ -12,6 +12,7 @@ from thinnet.lint.evaluation import (
 )
 from thinnet.lint.intent import is_sampling
 from thinnet.lint.model_modes import modes, unit
+from thinnet.lint.modes import last_name
 from thinnet.lint.rule import LintRule, Report
 from thinnet.lint.tree import Tree
 
@@ -54,6 +55,8 @@ class TrainModeInEvaluation(LintRule[cst.Call]):
             return
         if not EVALUATIONS.fullmatch(here.name.value) or OTHERS.fullmatch(here.name.value) or is_sampling(tree, node):
             return
+        if _gives_losses(tree, node):
+            return
         model = tree.code(model_of(node))
         found = modes(tree, node, model)
         first = next((mode for mode in found if mode.state == "train"), None)
@@ -61,3 +64,10 @@ class TrainModeInEvaluation(LintRule[cst.Call]):
             return
         if not is_by_mode(tree, first.node, node):
             yield Report(first.node, f"`{model}` is evaluated in training mode; call `{model}.eval()`", cause=node)
+
+
+def _gives_losses(tree: Tree, call: cst.Call) -> bool:
+    """Returns whether a model returns its losses, as detectors of torchvision do in training mode."""
+    statement = tree.parent(call)
+    targets = statement.targets if isinstance(statement, cst.Assign) else ()
+    return any(last_name(one.target).lower().endswith(("loss", "losses", "loss_dict")) for one in targets)
