@@ -15,9 +15,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sql
@@ -828,6 +830,26 @@ def test_a_worker_that_was_not_needed_leaves_with_the_others(tmp_path: Path, mon
     monkeypatch.setattr("thinnet.study.workers.serve.time.sleep", raises)
     assert serve(store.url, None, None, math.inf, Console(quiet=True)) == 0
     store.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_processes_that_still_import_end_at_once_also_where_ctrl_c_came_while_they_started(
+    interrupted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    start = SpawnProcess.start
+
+    def started(process: SpawnProcess) -> None:
+        start(process)
+        if interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(SpawnProcess, "start", started)
+    large: Any = bytes(1 << 20)  # more than a pipe holds: no start may wait until a process has imported, and reads it
+    workers = Processes(2, SimpleNamespace(folder=tmp_path, url="", name=""), large, None)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext(), workers:
+        pass
+    assert [process.exitcode for process in workers._processes] == [-signal.SIGTERM] * 2
 
 
 def programs_own(path: Path, journal: str = "DELETE") -> None:

@@ -2,8 +2,11 @@
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -46,31 +49,42 @@ class Processes:
     """
 
     def __init__(self, number: int, store: Store, data: Dataset, plan: Plan) -> None:
-        self.number, self.arguments = number, (store.folder, store.url, store.name, data, plan)
+        self.number, self.where, self.problem = number, (store.folder, store.url, store.name), (data, plan)
         self._processes: list[BaseProcess] = []
         self._slots: list[Any] = []
 
     def __enter__(self) -> "Processes":
         context = multiprocessing.get_context("spawn")
         lifeline, self._held = context.Pipe(duplex=False)
-        self._slots = [context.RawArray("q", [UNKNOWN, 0, 0]) for _ in range(self.number)]
-        self._processes = [context.Process(target=_serve, args=(lifeline, slot, *self.arguments)) for slot in self._slots]
+        pipes = [context.Pipe(duplex=False) for _ in range(self.number)]
+        self._slots = [context.RawArray("q", [UNKNOWN, 0, 0]) for _ in pipes]
+        parts = [(lifeline, source, slot, *self.where) for (source, _), slot in zip(pipes, self._slots, strict=True)]
+        self._processes = [context.Process(target=_serve, args=part) for part in parts]
+        sending = threading.Thread(target=_send, args=([sink for _, sink in pipes], pickle.dumps(self.problem)), daemon=True)
         resource_tracker.ensure_running()  # its start would unblock SIGINT
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if hasattr(signal, "pthread_sigmask") else None
         try:
-            for process in self._processes:
-                process.start()  # with SIGINT blocked: this process answers Ctrl-C
+            with _sigint_blocked():  # the children inherit it: this process answers Ctrl-C
+                for process in self._processes:
+                    process.start()
+            sending.start()
+        except BaseException:  # also a Ctrl-C that waited until here: without this, they would train on
+            self._end()
+            raise
         finally:
-            if before is not None:
-                signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        lifeline.close()
+            for end in (lifeline, *(source for source, _ in pipes)):
+                end.close()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        """End the processes at once, also those that still import; a trial that one of them has claimed expires."""
         self._held.close()
-        for process in self._processes:
-            process.terminate()  # one that still imports PyTorch does not watch the lifeline yet
-        for process in self._processes:
+        started = [process for process in self._processes if process.pid is not None]
+        for process in started:
+            process.terminate()
+        for process in started:
             process.join()
 
     def check(self) -> None:
@@ -85,23 +99,45 @@ class Processes:
 
     def running(self) -> dict[TrialKey, int]:
         """Return the finished epochs of the last trial of each process."""
-        configurations, found = self.arguments[-1].configurations, {}
+        configurations, found = self.problem[1].configurations, {}
         for number, seed, epochs in self._slots:
             if number != UNKNOWN:
                 found[TrialKey(configurations[number], seed)] = epochs
         return found
 
 
-def _serve(lifeline: Connection, slot: Any, folder: Path, url: str, name: str, data: Dataset, plan: Plan) -> None:
+@contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Block SIGINT, where the system can; a Ctrl-C of this time is raised at the end."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _send(sinks: Sequence[Connection], content: bytes) -> None:
+    """Send the data and the plan to each process: among its arguments they would let its start wait for its imports."""
+    for sink in sinks:
+        with suppress(OSError), sink:  # a process that has ended reads nothing
+            sink.send_bytes(content)
+
+
+def _serve(lifeline: Connection, source: Connection, slot: Any, folder: Path, url: str, name: str) -> None:
     """Work on a study until it is done, or until the parent, which alone keeps the other end of the lifeline open, ends.
 
-    `slot` is memory that the parent reads: the number of the configuration, the seed, and the finished epochs.
+    `source` gives the data and the plan. `slot` is memory that the parent reads: the number of the configuration, the seed, and
+    the finished epochs.
     """
 
     def watch(key: TrialKey, epochs: int) -> None:
         slot[:] = (plan.configurations.index(key.configuration), key.seed, epochs)
 
     threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
+    data, plan = pickle.loads(source.recv_bytes())
     store = Store.join(folder, url, name)
     for _ in Worker(store, data, plan, watch).work():
         pass
