@@ -86,3 +86,30 @@ def test_a_kept_weight_has_the_bits_of_the_reference(first: int) -> None:
     q, k, v = torch.zeros(1, 1, 5, 16), torch.zeros(1, 1, 200, 16), torch.eye(200)[None, None]
     y, _ = door.attention(q, k, v, *settings)
     assert torch.equal(y != 0, reference.kept_weights(settings, 1, 1, 5, 200, q.device))
+
+
+def test_more_samples_than_an_axis_of_a_grid_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    grids, kernels = [], dict(door.KERNELS)
+
+    class Kernel:
+        """Stands for a kernel, and keeps how many programs run."""
+
+        def __getitem__(self, grid: tuple[int, ...]) -> Any:
+            grids.append(grid)
+            return lambda *arguments, **options: None
+
+    monkeypatch.setattr(door, "KERNELS", {name: Kernel() for name in kernels})
+    q = torch.empty(1, 1, 1, 16).expand(70000, 2, 70, 16)
+    door.Launch(q, q, q, EMPTY).run("forward_kernel", (), [])
+    door.Launch(q, q, q, EMPTY).run("keys_kernel", (), [])
+    assert grids == [(2 * 2 * 70000, 1, 1), (8 * 2 * 70000, 1, 1)]  # the second and third axis end at 65535
+
+
+def test_places_in_a_mask_are_64_bit_numbers() -> None:
+    """The mask of a sample begins 2^30 numbers behind that of the last; what is between is no memory until it is written."""
+    mask = torch.empty((1 << 31) + 100, dtype=torch.bool).as_strided((3, 1, 5, 20), (1 << 30, 0, 20, 1))
+    mask.copy_(torch.rand(mask.shape) > 0.4)
+    q, k = torch.randn(3, 1, 5, 16), torch.randn(3, 1, 20, 16)
+    settings = EMPTY._replace(mask=mask)
+    expected = reference.forward(q, k, k, *settings)
+    torch.testing.assert_close(door.attention(q, k, k, *settings)[0], expected[0], rtol=1e-4, atol=1e-5)

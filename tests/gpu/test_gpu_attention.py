@@ -103,6 +103,15 @@ def test_packed_sequences_have_the_masks_of_padded_ones() -> None:
     torch.testing.assert_close(y[0], torch.cat([padded[i, :, :n] for i, n in enumerate(lengths)], 1), rtol=1e-4, atol=1e-5)
 
 
+def test_more_samples_than_an_axis_of_a_grid_has() -> None:
+    count, like = (70 if REHEARSE else 70000), {"device": DEVICE}
+    x, ids = [torch.randn(count, 1, 5, 16, **like) for _ in range(3)], torch.arange(count, **like)
+    rate, seed = torch.tensor(20000, dtype=torch.int32, **like), torch.tensor(3, **like)
+    whole, _ = attention(*x, rate, seed, samples=ids)
+    last, _ = attention(*(each[-3:] for each in x), rate, seed, samples=ids[-3:])
+    torch.testing.assert_close(whole[-3:], last)
+
+
 SITES: dict[str, dict[str, Any]] = {
     "element": {"dropout": 0.3},
     "head": {"dropout": 0.3, "drop_head": 0.4},

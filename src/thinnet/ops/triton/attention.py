@@ -90,10 +90,10 @@ class Launch:
                 return
 
     def grid(self, kernel: str, rows: int) -> tuple[int, int, int]:
-        """Returns the programs: one for a block of queries, a head and a sample, or for 32 keys and their head."""
+        """Returns how many programs run: one for a block of queries, a head and a sample, or for 32 keys and their head."""
         if kernel == "keys_kernel":
-            return 4 * (triton.cdiv(self.keys, 128) + 1), self.k.shape[1], self.samples
-        return triton.cdiv(self.rows, rows), self.heads, self.samples
+            return 4 * (triton.cdiv(self.keys, 128) + 1) * self.k.shape[1] * self.samples, 1, 1
+        return triton.cdiv(self.rows, rows) * self.heads * self.samples, 1, 1
 
 
 def attention(q: Tensor, k: Tensor, v: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:

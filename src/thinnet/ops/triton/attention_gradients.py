@@ -17,6 +17,7 @@ from thinnet.ops.triton.attention_parts import (
     logits,
     losing,
     of_sample,
+    program_of,
     sample_of,
     segments_of,
 )
@@ -44,12 +45,12 @@ def queries_kernel(
     VALUES: tl.constexpr,
 ):  # fmt: skip
     """The gradient of a block of queries of one head, and of its logits if asked for."""
-    b, h = tl.program_id(2), tl.program_id(1)
+    block, h, b = program_of(tl.cdiv(QUERY_ROWS, QUERIES), H)
     begin, T, key_begin, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )
-    rows = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
-    if tl.program_id(0) * QUERIES >= T:
+    rows = block * QUERIES + tl.arange(0, QUERIES)
+    if block * QUERIES >= T:
         return
     positions, of_row = query + rows, (batch * H + h) * QUERY_ROWS + begin + rows
     key, threshold = head_key(seed, site, heads, h), tl.load(rate)
@@ -69,7 +70,7 @@ def queries_kernel(
         for j in tl.static_range(4):
             at = segment * 128 + 32 * j + tl.arange(0, 32)
             columns = (at - start).to(tl.int32)
-            masked = None if mask is None else mask + b * m_b + h * m_h
+            masked = None if mask is None else mask + b.to(tl.int64) * m_b + (b * 0 + h).to(tl.int64) * m_h
             keys = load_rows(k_at, columns, S, D, k_row, d)
             kept = halves(drawn[j]) >= threshold
             z = logits(queries, keys, masked, rows, columns, T, S, positions, at, m_row, m_column, scale, low, high, kept,
@@ -95,12 +96,12 @@ def keys_kernel(
     VALUES: tl.constexpr,
 ):  # fmt: skip
     """The gradients of 32 keys and values of one head, over all queries of the heads that it serves."""
-    b, kv = tl.program_id(2), tl.program_id(1)
+    block, kv, b = program_of(4 * (tl.cdiv(KEY_ROWS, 128) + 1), H // GROUP)
     begin, T, key_begin, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )
-    j = tl.program_id(0) % 4
-    segment = (start >> 7) + tl.program_id(0) // 4
+    j = block % 4
+    segment = (start >> 7) + block // 4
     at = segment * 128 + 32 * j + tl.arange(0, 32)
     columns = (at - start).to(tl.int32)
     if tl.min(columns) >= S:
@@ -115,9 +116,9 @@ def keys_kernel(
     for h in range(kv * GROUP, kv * GROUP + GROUP):
         factor = head_factor(head_scale, rate, b, h, H, ONE_SCALE, RENORMALISED)
         key = head_key(seed, site, heads, b * 0 + h)
-        masked = None if mask is None else mask + b * m_b + h * m_h
-        for block in range(0, tl.where(factor == 0.0, 0, tl.cdiv(T, QUERIES))):
-            rows = block * QUERIES + tl.arange(0, QUERIES)
+        masked = None if mask is None else mask + b.to(tl.int64) * m_b + (b * 0 + h).to(tl.int64) * m_h
+        for of_queries in range(0, tl.where(factor == 0.0, 0, tl.cdiv(T, QUERIES))):
+            rows = of_queries * QUERIES + tl.arange(0, QUERIES)
             positions = query + rows
             if (tl.max(at) >= tl.min(positions) + low) & (tl.min(at) <= tl.max(positions) + high):
                 w0, w1, w2, w3 = draw(key, segment, sample, of_sample(step, b, ONE_STEP), positions, COLUMNS)

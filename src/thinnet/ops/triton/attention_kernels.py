@@ -14,6 +14,7 @@ from thinnet.ops.triton.attention_parts import (
     logits,
     losing,
     of_sample,
+    program_of,
     sample_of,
     segments_of,
 )
@@ -28,11 +29,11 @@ def whole_kernel(
     MASK: tl.constexpr, QUERIES: tl.constexpr,
 ):  # fmt: skip
     """Notes the queries that would lose every key that they may attend to; these lose none."""
-    b, h = tl.program_id(2), tl.program_id(1)
+    block, h, b = program_of(tl.cdiv(QUERY_ROWS, QUERIES), H)
     begin, T, _, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )
-    rows = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
+    rows = block * QUERIES + tl.arange(0, QUERIES)
     positions = query + rows
     key, threshold = head_key(seed, site, heads, h), tl.load(rate)
     kept = tl.zeros((QUERIES, 1), tl.int32)
@@ -41,7 +42,7 @@ def whole_kernel(
         drawn = draw(key, segment, sample, of_sample(step, b, ONE_STEP), positions, COLUMNS)
         for j in tl.static_range(4):
             at = segment * 128 + 32 * j + tl.arange(0, 32)
-            masked = None if mask is None else mask + b * m_b + h * m_h
+            masked = None if mask is None else mask + b.to(tl.int64) * m_b + (b * 0 + h).to(tl.int64) * m_h
             live = halves(drawn[j]) >= threshold
             z = logits(zeros, tl.zeros((32, 16), tl.float32), masked, rows, at - start, T, S, positions, at, m_row, m_column,
                        0.0, low, high, live, rows < T, MASK, True)  # fmt: skip  # pyright: ignore[reportArgumentType]
@@ -60,12 +61,12 @@ def forward_kernel(
     VALUES: tl.constexpr,
 ):  # fmt: skip
     """A block of queries of one head."""
-    b, h = tl.program_id(2), tl.program_id(1)
+    block, h, b = program_of(tl.cdiv(QUERY_ROWS, QUERIES), H)
     begin, T, key_begin, S, query, start, batch, sample = sample_of(
         b, query_starts, key_starts, first_query, first_key, samples, QUERY_ROWS, KEY_ROWS, ONE_QUERY, ONE_KEY, ONE_SAMPLE
     )
-    rows = tl.program_id(0) * QUERIES + tl.arange(0, QUERIES)
-    if tl.program_id(0) * QUERIES >= T:
+    rows = block * QUERIES + tl.arange(0, QUERIES)
+    if block * QUERIES >= T:
         return
     positions, of_row = query + rows, (batch * H + h) * QUERY_ROWS + begin + rows
     key, threshold = head_key(seed, site, heads, h), tl.load(rate)
@@ -84,7 +85,7 @@ def forward_kernel(
             at = segment * 128 + 32 * j + tl.arange(0, 32)
             columns = (at - start).to(tl.int32)
             kept = halves(drawn[j]) >= threshold
-            masked = None if mask is None else mask + b * m_b + h * m_h
+            masked = None if mask is None else mask + b.to(tl.int64) * m_b + (b * 0 + h).to(tl.int64) * m_h
             z = logits(queries, load_rows(k_at, columns, S, D, k_row, d), masked, rows, columns, T, S, positions, at, m_row,
                        m_column, scale, low, high, kept, loses, MASK, RENORMALISED)  # fmt: skip
             now = tl.maximum(most, tl.max(z, 1))

@@ -18,6 +18,13 @@ BOOLEAN = tl.constexpr(1)
 
 
 @triton.jit
+def program_of(blocks, heads):
+    """Returns the block, the head and the sample of a program. One axis counts all three: the others end at 65535."""
+    program = tl.program_id(0)
+    return program % blocks, program // blocks % heads, program // blocks // heads
+
+
+@triton.jit
 def of_sample(values, b, ONE: tl.constexpr):
     """Returns the number of a sample: 0 where there are none, or the one of all samples."""
     if values is None:
@@ -108,7 +115,8 @@ def logits(
     ahead = at[None, :] - positions[:, None]
     inside &= (ahead >= low) & (ahead <= high)
     if mask is not None:
-        value = tl.load(mask + rows[:, None] * m_row + columns[None, :] * m_column, mask=inside, other=0)
+        at_mask = mask + rows.to(tl.int64)[:, None] * m_row + columns.to(tl.int64)[None, :] * m_column
+        value = tl.load(at_mask, mask=inside, other=0)
         if MASK == BOOLEAN:
             inside &= value != 0
         else:
