@@ -133,8 +133,43 @@ def test_file_travels_to_a_process_without_its_module(tmp_path: Path):
     assert pickle.loads(pickle.dumps(file)) == UserFile(file.path, file.digest)
 
 
+FIXED = """
+class Fixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x):
+        return nn.functional.dropout(self.drop(x), 0.2, self.training)
+"""
+
+
+def test_dropout_that_the_study_cannot_set_is_named_with_its_line(tmp_path: Path):
+    (warning,) = load(tmp_path, GOOD.replace("nn.Dropout(0.1)", "Fixed()") + FIXED).warnings
+    assert warning.startswith("mine.py:20 drops units at every rate, also at p = 0")
+    assert load(tmp_path).warnings == ()
+
+
+def test_targets_of_two_truth_values_are_classes_and_of_two_floats_are_not(tmp_path: Path):
+    one = GOOD.replace("16, 3", "16, 1")
+    assert load(tmp_path, GOOD.replace("x[:, :3].argmax(1)", "x[:, 0] > 0")).task.name == "classification"
+    data = load(tmp_path, one.replace("x[:, :3].argmax(1)", "(x[:, 0] > 0).float()"))
+    assert (data.task.name, "For classes, return integers" in data.warnings[0]) == ("regression", True)
+
+
 MISTAKES = {
     "no model": (GOOD.replace("def model", "def other"), "the file must define model()"),
+    "a training script": ("raise SystemExit('it trained')\nmodel = 3", "the file must define data()"),
+    "model with an argument": (GOOD.replace("def model()", "def model(width)"), "must need no arguments; got model(width)"),
+    "data in a loader": (
+        GOOD.replace("return x, ", "return torch.utils.data.DataLoader(x), "),
+        "got DataLoader. Return its samples: x, y = zip(*loader.dataset)",
+    ),
+    "targets of texts": (GOOD.replace("x[:, :3].argmax(1)", "['a', 'b', 'c'] * 30"), "Number the classes: numpy.unique("),
+    "rate that is fixed": (
+        GOOD.replace("nn.Dropout(0.1)", "Fixed()") + FIXED.replace("self.drop(x)", "x"),
+        "got 2.drop, which forward() does not call, and a rate in mine.py:20",
+    ),
     "model is no function": (GOOD + "\nmodel = 3\n", "model must be a function"),
     "model is no module": (GOOD.replace("return nn.Sequential", "return list"), "raises"),
     "import": ("import not_there_at_all\n" + GOOD, "imports 'not_there_at_all', which cannot be found"),

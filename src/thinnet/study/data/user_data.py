@@ -1,16 +1,21 @@
 """The data of a user's file, and a first run of its model."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from thinnet.models.edit.checks import matches
 from thinnet.models.edit.rates import owners
 from thinnet.models.edit.set_rates import set_rates
+from thinnet.models.found import Sites
 from thinnet.models.loading import users_code
+from thinnet.models.sites import sites
 from thinnet.rng import DropoutRNG
 from thinnet.study.data.dataset import Dataset, Split, classes_of
 from thinnet.study.data.encoding import Encoder
@@ -21,6 +26,12 @@ from thinnet.study.data.user_file import UserFile
 from thinnet.study.design.plan import COMMAND, FEWEST_ROWS, StudyError
 
 TRIED, SHOWN = 3, 8
+TORCH_DATA = (DataLoader, TorchDataset)
+REACHING = 4
+"""Passes in which training may reach a site."""
+
+UNITS = ("dropout", "dropped keys")
+"""Kinds of sites that drop units."""
 
 
 class Given(NamedTuple):
@@ -73,7 +84,8 @@ def load_arrays(arrays: Arrays, file: UserFile, name: str, seed: int) -> Dataset
 def _dataset(file: UserFile, name: str, task: Task, given: Given) -> Dataset:
     data = Dataset(name, "y", task, *given[:5], file=file, subgroups=given.subgroups)
     by_sample, note = _tried(file, task, data.train)
-    return replace(data, by_sample=by_sample, notes=(note,))
+    warnings = () if file.is_built_in else (*_fixed(file, data.train), *_two_numbers(task, data.train.y))
+    return replace(data, by_sample=by_sample, notes=(note,), warnings=warnings)
 
 
 def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
@@ -111,6 +123,39 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
     return by_sample, f"The model is {type(model).__name__} with {size:,} parameters; the rate is set at {named}.{masks}"
 
 
+def _fixed(file: UserFile, train: Split) -> list[str]:
+    """Name dropout whose rate the study cannot set; refuse a model where it can set none.
+
+    Raises:
+        StudyError: training reaches no dropout site that has a rate.
+    """
+    x = torch.from_numpy(train.x[:TRIED])
+
+    def found(rate: float) -> Sites:
+        set_rates(model, rate)
+        return sites(model, x, passes=REACHING)
+
+    with torch.random.fork_rng(devices=[]):
+        model = file.network()
+        unreached = {site.name for site in found(0.5) if site.kind == "not reached"}
+        fixed = [site for site in found(0.0) if site.kind in UNITS and site.on_in_train and site.measured]
+    lines = ", ".join(dict.fromkeys(Path(site.line or site.name).name for site in fixed))
+    advice = "Make it a torch.nn.Dropout of the model, or pass an attribute of the model as its rate."
+    names = [owner.name for owner in owners(model) if not owner.idle]
+    if set(names) <= unreached:
+        got = f"{', '.join(names)}, which forward() does not call" + (f", and a rate in {lines}" if fixed else "")
+        rule = "the study must be able to set the rate of a dropout site"
+        raise StudyError(str(file.path), rule, got, advice if fixed else "Call it in forward().")
+    return [f"{lines} drops units at every rate, also at p = 0, as the study cannot set it. {advice}"] if fixed else []
+
+
+def _two_numbers(task: Task, y: np.ndarray) -> list[str]:
+    """Warn of classes that are read as numbers."""
+    if isinstance(task, Regression) and len(np.unique(y)) == 2:
+        return ["The targets are two numbers of a floating type, so this is a regression. For classes, return integers."]
+    return []
+
+
 def _check_output(file: UserFile, task: Task, output: Tensor, y: Tensor) -> None:
     """Refuse an output that the loss of the task cannot take; a loss of the user takes what it wants.
 
@@ -125,12 +170,20 @@ def _check_output(file: UserFile, task: Task, output: Tensor, y: Tensor) -> None
     else:
         return
     got = f"shape {shape} for targets of shape {tuple(y.shape)} with {targets}"
-    raise StudyError(str(file.path), rule, got, "Change the last layer of model(), or define loss().")
+    advice = "Change the last layer of model(), or define loss()."
+    if isinstance(task, Regression) and shape[:-1] == tuple(y.shape):
+        advice += " If the targets are classes, return them as integers."
+    raise StudyError(str(file.path), rule, got, advice)
 
 
 def _given(file: UserFile, sets: Any, seed: int) -> Given:
     """Check what data() returns, and draw the sets that it does not give."""
     rule = "data() must return (x, y), or such pairs for development and test, or for training, validation and test"
+    for each in (sets, *(sets if isinstance(sets, tuple | list) else ())):
+        if isinstance(each, TORCH_DATA):
+            samples = "loader.dataset" if isinstance(each, DataLoader) else "dataset"
+            advice = f"Return its samples: x, y = zip(*{samples}), then torch.stack(x) and torch.tensor(y)."
+            raise StudyError(str(file.path), rule, type(each).__name__, advice)
     if not isinstance(sets, tuple | list) or len(sets) not in (2, 3):
         raise StudyError(str(file.path), rule, type(sets).__name__, "Return two arrays or tensors, or pairs of them.")
     pairs = list(sets) if len(sets) == 3 or all(isinstance(each, tuple) for each in sets) else [sets]
@@ -164,6 +217,10 @@ def _pair(file: UserFile, pair: Any, rule: str) -> tuple[np.ndarray, np.ndarray]
         raise StudyError(str(file.path), rule, type(pair).__name__, "Return two arrays or tensors, or three pairs of them.")
     x, y = (np.asarray(each.detach().cpu() if isinstance(each, Tensor) else each) for each in pair)
     x = x.astype(np.float32) if x.dtype == np.float64 else x
+    y = y.astype(np.int64) if y.dtype == bool else y
+    if y.dtype.kind in "US":
+        rule, advice = "targets must be numbers", "Number the classes: numpy.unique(y, return_inverse=True)[1]."
+        raise StudyError(str(file.path), rule, f"the text {str(y.flat[0])!r}", advice)
     if x.dtype == object or y.dtype == object or not x.ndim or not y.ndim or len(x) != len(y):
         got = f"shapes {x.shape} and {y.shape} of {x.dtype} and {y.dtype}"
         raise StudyError(str(file.path), "x and y must be numbers with one row for each sample", got, "Make them arrays.")

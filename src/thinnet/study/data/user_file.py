@@ -1,8 +1,10 @@
 """A problem in a file of the user: `model()`, `data()`, and optionally a loss, a metric, an optimiser and settings."""
 
+import ast
 import hashlib
 import inspect
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +23,9 @@ from thinnet.study.design.problems import network_file
 
 FUNCTIONS, NUMBERS = ("model", "data", "loss", "metric", "optimizer"), ("epochs", "batch", "learning_rate")
 REQUIRED = ("model", "data")
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+DYNAMIC = {"*", "globals", "locals", "vars", "exec", "setattr"}
+"""With these, the text of a module does not tell what it defines."""
 
 
 @dataclass(frozen=True)
@@ -121,14 +126,38 @@ def open_file(path: Path) -> UserFile:
         LoadError: the file does not exist, or its code raises an error.
         StudyError: a name is missing or has the wrong type.
     """
-    file = UserFile(path, _digest(path))
+    file, bound = UserFile(path, _digest(path)), _bound(path)
+    absent = [name for name in REQUIRED if bound is not None and name not in bound]  # a script is refused before it trains
+    if absent := absent or [name for name in REQUIRED if not hasattr(file.module, name)]:
+        advice = "Define model(), which returns the model, and data(), which returns inputs and targets."
+        raise StudyError(str(path), f"the file must define {absent[0]}()", "a file without it", advice)
     for name in FUNCTIONS:
-        if name in REQUIRED and not hasattr(file.module, name):
-            advice = "Define model(), which returns the model, and data(), which returns inputs and targets."
-            raise StudyError(str(path), f"the file must define {name}()", "a file without it", advice)
         if hasattr(file.module, name) and not callable(getattr(file.module, name)):
             raise StudyError(str(path), f"{name} must be a function", repr(getattr(file.module, name)), f"Write def {name}.")
+    for name in REQUIRED:
+        signature = inspect.signature(getattr(file.module, name))
+        if any(each.default is each.empty and each.kind not in VARIADIC for each in signature.parameters.values()):
+            rule, advice = f"{name}() must need no arguments", "Give each of them a default."
+            raise StudyError(str(path), rule, f"{name}{signature}", advice)
     return file
+
+
+def _bound(path: Path) -> set[str] | None:
+    """Return the names that the text of a module binds outside of functions and classes; None where that is not known."""
+    with suppress(OSError, ValueError, SyntaxError):  # the import reports them
+        found, waiting = set(), list(ast.iter_child_nodes(ast.parse(path.read_bytes())))
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                found.add(node.name)
+                continue
+            if isinstance(node, ast.alias):
+                found.add((node.asname or node.name).split(".")[0])
+            elif isinstance(node, ast.Name):
+                found.add(node.id)
+            waiting.extend(ast.iter_child_nodes(node))
+        return None if found & DYNAMIC else found
+    return None
 
 
 def built_in(network: str, arguments: tuple[int | str, ...] = (), weights: str = "") -> UserFile:
