@@ -25,6 +25,7 @@ from thinnet.report import progress
 from thinnet.rng import Site
 from thinnet.schedules import Linear
 from thinnet.sklearn import DropoutClassifier, DropoutRegressor
+from thinnet.sklearn.rows import Rows
 
 FAST: dict[str, Any] = {"hidden_layer_sizes": (32,), "max_epochs": 15, "learning_rate": 1e-2, "random_state": 3}
 X, Y = load_iris(return_X_y=True)
@@ -33,6 +34,26 @@ X = StandardScaler().fit_transform(X)
 
 def numbers(rows: int = 600, outputs: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return make_regression(rows, 5, n_targets=outputs, noise=20.0, random_state=0)
+
+
+def test_calibration_rows_decide_the_factor_of_the_intervals_and_nothing_else() -> None:
+    x, y = numbers(400)
+    model = DropoutRegressor(dropout=0.3, **FAST).fit(x, y)
+    _, held = Rows(np.arange(400)[:, None], y).split(40, model.random_root_, stratify=False)
+    y[held.x[:, 0]] += 1000.0
+    other = DropoutRegressor(dropout=0.3, **FAST).fit(x, y)
+    assert (model.predict(x) == other.predict(x)).all()
+    widths = [np.diff(each.predict_interval(x, 0.9))[:, 0] for each in (model, other)]
+    assert np.ptp(widths[0]) > 0
+    assert np.allclose(widths[1] / widths[0], widths[1][0] / widths[0][0])
+    assert widths[1][0] > 2 * widths[0][0]
+
+
+def test_sets_do_not_use_the_temperature_which_the_calibration_rows_fitted() -> None:
+    model = DropoutClassifier(calibration=0.2, **FAST).fit(X, Y)
+    sets = model.predict_set(X, 0.9)
+    model.temperature_ = 7.0
+    assert (model.predict_set(X, 0.9) == sets).all()
 
 
 def sites(model: Any) -> list[float]:

@@ -87,6 +87,9 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         calibration = None
         if held := settings.calibration_rows(name, self.calibration, len(rows)):
             rows, calibration = rows.split(held, root, stratify)
+        if not goes_on:
+            self._fit_targets(rows)
+        rows = self._prepared(rows)
         everything, validation = rows, None
         if self.early_stopping:
             rows, validation = rows.split(self._validation_rows(rows), root + 1, stratify)
@@ -108,7 +111,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if self.verbose:
             _say(f"{name}: {self.n_iter_} epochs, training loss {self.loss_:.4g}, {time.perf_counter() - started:.1f} s")
         if calibration is not None:
-            self._calibrate(calibration)
+            self._calibrate(self._prepared(calibration))
         else:
             self._uncalibrated()
         return self
@@ -127,9 +130,12 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _partial_fit(self, rows: Rows) -> Any:
         """Train all members for one epoch."""
-        rows = rows.counted()
+        rows, first = rows.counted(), not hasattr(self, "members_")
+        if first:
+            self._fit_targets(rows)
+        rows = self._prepared(rows)
         recipe = self._recipe(len(rows), epochs=1)
-        if not hasattr(self, "members_"):
+        if first:
             if isinstance(self.dropout, str):
                 rule = f"{type(self).__name__}.partial_fit: dropout must be a rate, a list of rates or a schedule"
                 raise ValueError(f"{rule}; got {self.dropout!r}. Call fit to choose a rate.")
@@ -244,6 +250,14 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Return a table of the network, its training and its calibration; it prints, and notebooks show it."""
         check_is_fitted(self)
         return summary(self)
+
+    @abstractmethod
+    def _fit_targets(self, rows: Rows) -> None:
+        """Set what the targets of the training rows, and of no others, decide."""
+
+    @abstractmethod
+    def _prepared(self, rows: Rows) -> Rows:
+        """Return the rows with the targets that the network learns."""
 
     @abstractmethod
     def _outputs(self) -> int:

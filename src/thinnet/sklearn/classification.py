@@ -218,8 +218,8 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Return a set of classes for each row that holds the true one with a probability of at least `coverage`.
 
-        Sets hold the classes whose probability is high enough: split-conformal prediction on the calibration rows. The
-        guarantee is an average over rows; a set can be empty.
+        Sets hold the classes whose probability, before the temperature, is high enough: split-conformal prediction on the
+        calibration rows, which fitted nothing else of it. The guarantee is an average over rows; a set can be empty.
 
         Args:
             X: (N, features).
@@ -232,8 +232,8 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
 
         Source: Sadinle, Lei, Wasserman 2019, arXiv:1609.00451.
         """
-        p = self.predict_proba(X)
-        return 1 - p <= self._conformal("predict_set").quantile(coverage)
+        scores = -log_probabilities(self._passes(self._inputs(X))).numpy()
+        return scores <= self._conformal("predict_set").quantile(coverage)
 
     def _log_probabilities(self, X: Any) -> Tensor:
         outputs = self._passes(self._inputs(X))
@@ -245,11 +245,17 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
     def _calibrate(self, rows: Rows) -> None:
         outputs, y = self._passes(rows.x), torch.from_numpy(rows.y)
         self.temperature_ = fit_temperature(outputs, y)
-        p = log_probabilities(outputs, self.temperature_).exp().gather(1, y[:, None])
-        self.conformal_ = Conformal((1 - p).numpy())
+        scores = -log_probabilities(outputs).gather(1, y[:, None])  # the temperature has seen these rows
+        self.conformal_ = Conformal(scores.numpy())
 
     def _uncalibrated(self) -> None:
         self.temperature_, self.conformal_ = 1.0, Conformal(np.empty((0, 1)))
+
+    def _fit_targets(self, rows: Rows) -> None:
+        """Classes are known before the split."""
+
+    def _prepared(self, rows: Rows) -> Rows:
+        return rows
 
     def _outputs(self) -> int:
         return len(self.classes_)

@@ -10,7 +10,7 @@ class Conformal:
     """The scores of the calibration rows.
 
     With N exchangeable rows, a new row has a score of at most the ceil((N + 1) coverage)-th smallest with a probability of at
-    least `coverage`.
+    least `coverage`, if the calibration rows have decided nothing else of the score.
 
     Args:
         scores: (N, outputs); larger where a prediction is further from the truth.

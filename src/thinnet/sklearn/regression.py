@@ -1,5 +1,6 @@
 """`DropoutRegressor`."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -90,19 +91,24 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return X, np.asarray(y)
 
     def _rows(self, x: Any, y: np.ndarray, sample_weight: Any, new: bool) -> Rows:
-        """Standardise the target, and keep its mean and scale if the estimator is new."""
         weight, table = weights("DropoutRegressor", sample_weight, x), y.reshape(len(y), -1).astype(np.float64)
         if new:
             self._flat = y.ndim == 1
-            mean = np.average(table, axis=0, weights=weight)
-            most = np.abs(table - mean).max(0)
-            most = np.where(most > 0, most, 1.0)  # squares of very large and very small targets are no float64
-            scale = most * np.sqrt(np.average(((table - mean) / most) ** 2, axis=0, weights=weight))
-            self.target_mean_, self.target_scale_ = mean, np.where(scale > 0, scale, 1.0)
         elif table.shape[1] != len(self.target_mean_):
             rule = f"DropoutRegressor: y must have the {len(self.target_mean_)} outputs of the first call"
             raise ValueError(f"{rule}; got {table.shape[1]}. Use a new estimator.")
-        return Rows(x, ((table - self.target_mean_) / self.target_scale_).astype(np.float32), weight)
+        return Rows(x, table, weight)
+
+    def _fit_targets(self, rows: Rows) -> None:
+        """Keep the mean and the scale of the targets."""
+        mean = np.average(rows.y, axis=0, weights=rows.weight)
+        most = np.abs(rows.y - mean).max(0)
+        most = np.where(most > 0, most, 1.0)  # squares of very large and very small targets are no float64
+        scale = most * np.sqrt(np.average(((rows.y - mean) / most) ** 2, axis=0, weights=rows.weight))
+        self.target_mean_, self.target_scale_ = mean, np.where(scale > 0, scale, 1.0)
+
+    def _prepared(self, rows: Rows) -> Rows:
+        return replace(rows, y=((rows.y - self.target_mean_) / self.target_scale_).astype(np.float32))
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
         """Return the value of each row, from a single pass without dropout.
@@ -132,10 +138,10 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
         """Return an interval for each row that holds the target with a probability of at least `coverage`.
 
-            f(x) -+ q s(x),  s(x) = sqrt(variance of the draws + variance of the noise)
+            f(x) -+ q s(x),  s(x) = sqrt(variance of the draws + training loss)
 
-        q is the split-conformal quantile of |y - f(x)| / s(x) on the calibration rows. The guarantee is an average over rows,
-        for each output on its own.
+        q is the split-conformal quantile of |y - f(x)| / s(x) on the calibration rows, which decide nothing else. The guarantee
+        is an average over rows, for each output on its own.
 
         Args:
             X: (N, features).
@@ -150,14 +156,21 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         """
         x = self._inputs(X)
         q = self.conformal_.needed("DropoutRegressor.predict_interval").quantile(coverage)
-        mean, half = self._passes(x).mean(0).double().numpy(), q * self._std(x)
+        mean, half = self._passes(x).mean(0).double().numpy(), q * self._width(x)
         ends = np.stack([mean - half, mean + half], -1) * self.target_scale_[:, None] + self.target_mean_[:, None]
         return ends[:, 0] if self._flat else ends
 
     def _std(self, x: Any) -> np.ndarray:
         """Return the standard deviation of the standardised target, (N, outputs)."""
-        variance = self._draws(x, max(SAMPLES, 2 * len(self.members_))).double().var(0).numpy()
+        variance = self._sampled(x).var(0).numpy()
         return np.sqrt(variance if self.noise_variance_ is None else variance + self.noise_variance_)
+
+    def _width(self, x: Any) -> np.ndarray:
+        """Return s(x) of the intervals, (N, outputs). It must not depend on the calibration rows, as the noise does."""
+        return np.sqrt(self._sampled(x).var(0).numpy() + max(self.loss_, float(np.finfo(np.float32).tiny)))
+
+    def _sampled(self, x: Any) -> Tensor:
+        return self._draws(x, max(SAMPLES, 2 * len(self.members_))).double()
 
     def _in_units(self, outputs: Tensor) -> np.ndarray:
         return self._shaped(outputs.numpy() * self.target_scale_ + self.target_mean_)
@@ -166,12 +179,11 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return values[..., 0] if self._flat else values
 
     def _calibrate(self, rows: Rows) -> None:
-        self.noise_variance_ = None
-        mean, drawn = self._passes(rows.x).mean(0), self._draws(rows.x, SAMPLES)
+        mean, drawn = self._passes(rows.x).mean(0), self._sampled(rows.x)
         y = torch.from_numpy(rows.y)
         noise = [fit_variance(drawn[..., [k]], y[:, [k]]) for k in range(y.shape[1])]
         self.noise_variance_ = np.array(noise)
-        self.conformal_ = Conformal((y - mean).abs().numpy() / self._std(rows.x))
+        self.conformal_ = Conformal((y - mean).abs().numpy() / self._width(rows.x))
 
     def _uncalibrated(self) -> None:
         self.noise_variance_, self.conformal_ = None, Conformal(np.empty((0, len(self.target_mean_))))
