@@ -4,11 +4,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import environment
+from processes import environment, ranks_of, run_thinnet
 
 from thinnet.study.data.reading import open_problem
 from thinnet.study.design.plan import StudyError
@@ -40,10 +41,28 @@ def data():
 """
 
 
-def over_ranks(ranks: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", "-m", "thinnet"]
+PATIENT = 300.0
+IMPATIENT = """
+from thinnet.__main__ import main
+from thinnet.study.training import ranks
+
+ranks.PATIENCE *= 0.1
+main()
+"""
+"""The command, whose ranks wait two seconds for an error of the others: none will come."""
+
+
+def torchrun(ranks: int, program: tuple[str, ...], *arguments: object) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}", *program]
     command = [*line, "study", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=PATIENT)
+
+
+def over_ranks(size: int, *arguments: object) -> list[tuple[int, str, str]]:
+    """The exit code, the output and the errors of each rank."""
+    with ranks_of(size, run_thinnet, {}, "study", *map(str, arguments)) as ranks, ThreadPoolExecutor(size) as pool:
+        shown = pool.map(lambda rank: rank.communicate(PATIENT), ranks)
+        return [(rank.returncode or 0, *texts) for rank, texts in zip(ranks, shown, strict=True)]
 
 
 def assert_close(ours: Any, theirs: Any, where: str = "") -> None:
@@ -77,10 +96,15 @@ def test_the_table_of_ranks_is_that_of_one_process(ranks: int, study: Callable, 
     line = (*problem, "--rates", "0.2,0.5", "--methods", "dropout,thin" if ranks == 2 else "dropout", "--json")
     line = (*line, "--seeds", "3", "--epochs", "4")
     alone = study(*line, "--out", tmp_path / "alone")
-    together = over_ranks(ranks, *line, "--out", tmp_path / "together")
-    assert together.returncode == 0, together.stderr
-    assert_close(table(together.stdout), table(alone.out))
-    assert together.stderr.count("3 seeds") == 1  # rank 0 alone speaks
+    if ranks == 2:
+        together = torchrun(ranks, ("-m", "thinnet"), *line, "--out", tmp_path / "together")
+        code, shown, errors = together.returncode, together.stdout, together.stderr
+    else:
+        (code, shown, errors), *others = over_ranks(ranks, *line, "--out", tmp_path / "together")
+        assert others == [(0, "", "")] * (ranks - 1)
+    assert code == 0, errors
+    assert_close(table(shown), table(alone.out))
+    assert errors.count("3 seeds") == 1  # rank 0 alone speaks
 
 
 BREAKS = """
@@ -111,12 +135,15 @@ def data():
 def test_an_error_on_all_ranks_is_a_row_and_one_on_a_single_rank_ends_the_run(which: str, tmp_path: Path) -> None:
     file, folder = tmp_path / "breaks.py", tmp_path / "out"
     file.write_text(BREAKS.replace("WHICH", which))
-    outcome = over_ranks(2, file, "--rates", "0.3,0.6", "--seeds", "1", "--json", "--out", folder)
+    line = (file, "--rates", "0.3,0.6", "--seeds", "1", "--json", "--out", folder)
     if which == "01":
-        assert outcome.returncode == 0, outcome.stderr
-        (failure,) = json.loads(outcome.stdout)["failures"]
+        (code, shown, errors), other = over_ranks(2, *line)
+        assert (code, other) == (0, (0, "", "")), errors
+        (failure,) = json.loads(shown)["failures"]
         assert failure["reason"].endswith("raises RuntimeError: no memory")
         return
+    (tmp_path / "impatient.py").write_text(IMPATIENT)
+    outcome = torchrun(2, (str(tmp_path / "impatient.py"),), *line)
     assert outcome.returncode == 1  # torchrun's, whatever the rank has
     assert f"torchrun: every rank must live to the end; got rank {which} with {file}:" in outcome.stderr, outcome.stderr
     assert "raises RuntimeError: no memory. Finished trials are kept." in outcome.stderr
