@@ -44,7 +44,7 @@ def test_the_student_is_nearer_to_the_average_than_weight_scaling() -> None:
     model = teacher().train()
     values = [parameter.clone() for parameter in model.parameters()]
     found = distill(
-        model, X.split(64), held_out=NEW, epochs=40, optimiser=lambda p: torch.optim.Adam(p, lr=3e-3), progress=False
+        model, X.split(64), held_out=NEW, epochs=40, optimizer=lambda p: torch.optim.Adam(p, lr=3e-3), progress=False
     )
     scaled, student = found.report["weight scaling"], found.report["student"]
     assert student.mean < scaled.mean / 2
@@ -80,7 +80,7 @@ def test_an_interruption_keeps_the_student() -> None:
 def test_a_given_student_learns_values_and_their_spread() -> None:
     model, student = teacher(1), TwoHeads()
     fast: Any = lambda p: torch.optim.Adam(p, lr=1e-2)  # noqa: E731
-    found = distill(model, X.split(64), student, epochs=60, n=16, variance=True, optimiser=fast, held_out=NEW, progress=False)
+    found = distill(model, X.split(64), student, epochs=60, n=16, variance=True, optimizer=fast, held_out=NEW, progress=False)
     assert found.student is student and found.losses[-1] < found.losses[0] / 4
     draws = thinnet.inference.sample(model, NEW, n=200, seed=9).draws
     with torch.no_grad():
@@ -135,7 +135,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     (dict(variance=True), ValueError, "must have a student that returns"),
     (dict(variance=True, student=TwoHeads()), ValueError, "kind must be 'values' for variance=True"),
     (
-        dict(variance=True, student=Tupled(), kind="values", optimiser=lambda _: None),
+        dict(variance=True, student=Tupled(), kind="values", optimizer=lambda _: None),
         ValueError,
         r"must return \(mean, log variance\); got list",
     ),

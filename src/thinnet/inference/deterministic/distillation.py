@@ -20,7 +20,7 @@ from thinnet.inference.deterministic.student import Distilled, Fidelity, compare
 from thinnet.inference.monte_carlo.sampling import sample
 from thinnet.report.progress import tracked
 
-Optimiser = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
 
 def distill(
@@ -34,7 +34,7 @@ def distill(
     seed: int = 0,
     kind: str | None = None,
     variance: bool = False,
-    optimiser: Optimiser | None = None,
+    optimizer: MakeOptimizer | None = None,
     inputs: Callable[[Any], Tensor] | None = None,
     n_held_out: int = 200,
     progress: bool = True,
@@ -55,7 +55,7 @@ def distill(
         seed: the seed of the draws.
         kind: "logits" or "values"; by default the last axis of the output decides, as in `sample`.
         variance: whether the student returns `(mean, log variance)` and learns the spread of the draws too; for values.
-        optimiser: a factory that takes the student's parameters; by default Adam with a learning rate of 1e-3.
+        optimizer: a factory that takes the student's parameters; by default Adam with a learning rate of 1e-3.
         inputs: a function that takes the inputs from a batch; by default they come first.
         n_held_out: the number of draws of the teacher on `held_out`.
         progress: whether to show a progress bar on a terminal.
@@ -88,7 +88,7 @@ def distill(
     student = weight_scaled(model) if student is None else student
     trained = student.eval() if own else student.train()
     teacher = _Teacher(model, n, seed, kind)
-    maker = optimiser or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
+    maker = optimizer or (lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
     training = _Training(teacher, trained, maker([p for p in trained.parameters() if p.requires_grad]), variance)
     batches = tracked(_batches(loader, epochs), "distill", epochs * _size(loader), None if progress else False)
     interrupted = False
@@ -119,17 +119,17 @@ class _Teacher:
 class _Training:
     """The steps of a student towards its teacher."""
 
-    def __init__(self, teacher: _Teacher, student: nn.Module, optimiser: torch.optim.Optimizer, variance: bool) -> None:
-        self.teacher, self.student, self.optimiser, self.variance = teacher, student, optimiser, variance
+    def __init__(self, teacher: _Teacher, student: nn.Module, optimizer: torch.optim.Optimizer, variance: bool) -> None:
+        self.teacher, self.student, self.optimizer, self.variance = teacher, student, optimizer, variance
         self.losses: list[float] = []
 
     def step(self, x: Tensor) -> None:
         draws = self.teacher(x)
         with torch.enable_grad():
             loss = divergence(draws, self.student(x), self.variance).mean()
-            self.optimiser.zero_grad()
+            self.optimizer.zero_grad()
             loss.backward()
-            self.optimiser.step()
+            self.optimizer.step()
         self.losses.append(float(loss.detach()))
 
 
