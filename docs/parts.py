@@ -99,12 +99,31 @@ def claim_rows(claim: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
+def verdicts() -> str:
+    """Returns one row for each kind of noise: how often the verdict of a simulated study is wrong, and its power."""
+    rows = [row for row in markdown.load("study_verdicts")["rows"] if row["rows for training"] == "the same"]
+    none = {row["noise"]: row for row in rows if row["effect"] == "none"}
+    real = {row["noise"]: row for row in rows if row["effect"] == "as the note"}
+
+    def share(values: list[float]) -> str:
+        value, low, high = (f"{100 * each:.1f}" for each in values)
+        return f"{value} % ({low} to {high})"
+
+    test = "sign-flip test over seeds alone"
+    body = [[noise, share(row["yes, share"]), share(row[f"{test}, share"])] for noise, row in none.items()]
+    return markdown.table(
+        ["noise", 'false "yes" without an effect', test, '"yes" at the difference that the report names'],
+        [[*row, share(real[row[0]]["yes, share"])] for row in body],
+    )
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "overview": overview,
     "cards": all_cards,
     "audit": audit,
     "evidence": evidence,
     "claims": claims,
+    "verdicts": verdicts,
     "rules": rules,
     "lint": lint.precision,
     "lint_speed": lint.speed,
