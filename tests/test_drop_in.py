@@ -50,6 +50,12 @@ def test_the_constructor_is_the_same(ours: type[nn.Module], theirs: type[nn.Modu
 
 
 @each_pair
+def test_the_input_has_the_name_that_pytorch_gives_it(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    for cls in (ours, theirs):
+        assert [*inspect.signature(cls.forward).parameters] == ["self", "input"]
+
+
+@each_pair
 def test_every_number_of_axes_ends_as_with_pytorch(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
     for axes, training in itertools.product(range(8), (True, False)):
         shape = (3,) * axes
@@ -127,6 +133,11 @@ def test_in_place_refuses_what_autograd_refuses(ours: type[nn.Module], theirs: t
             loss.backward()
         with pytest.raises(RuntimeError):
             cls(0.5, inplace=True)(torch.randn(1, *shape[1:]).expand(shape))
+        with torch.inference_mode():
+            made = torch.randn(shape)
+            cls(0.5, inplace=True)(made)
+        with pytest.raises(RuntimeError, match=r"(?i)inference tensor"):
+            cls(0.5, inplace=True)(made)
 
 
 def ignores_inplace(cls: type[nn.Module]) -> bool:

@@ -6,8 +6,12 @@ import pytest
 import torch
 import torch._dynamo.testing
 from assertions import assert_keeps_nothing, assert_same_bits
+from rows.row import Called
 from torch import Tensor, nn
+from torch._dynamo import compiled_autograd
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.autograd import forward_ad
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.checkpoint import checkpoint
 
 import thinnet
@@ -156,6 +160,53 @@ def test_checkpointing_recomputes_the_same_mask(reentrant: bool, addressed: bool
     y.square().sum().backward()
     for value, gradient in zip((x, *model.parameters()), expected, strict=True):
         torch.testing.assert_close(value.grad, gradient, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("mode", ["fake", "symbolic"])
+@pytest.mark.parametrize("addressed", [False, True])
+def test_fake_tensors_leave_a_real_model_as_it_is(mode: str, addressed: bool) -> None:
+    layers = (thinnet.nn.Dropout2d(0.5), thinnet.nn.DropBlock2d(0.5, block=3), thinnet.nn.StochasticDepth(nn.GELU(), 0.5))
+    model, x = nn.Sequential(*layers), torch.randn(4, 3, 8, 8).contiguous(memory_format=torch.channels_last)
+    F.dropout(x, 0.5, training=True)  # keeps its rate
+    rng = thinnet.DropoutRNG(3).bind(model) if addressed else None
+    with FakeTensorMode() as fake:
+        if rng is not None:
+            rng.at(0, torch.arange(4))
+            assert type(model(fake.from_tensor(x))) is FakeTensor
+            rng.at(1)
+        y = F.dropout(model(fake.from_tensor(x)), 0.5, training=True)
+        assert (type(y), y.shape, y.stride()) == (FakeTensor, x.shape, x.stride())
+    torch.manual_seed(1)
+    expected = model(x)
+    graph = make_fx(model, tracing_mode=mode)(x)
+    torch.manual_seed(1)
+    assert_same_bits(graph(x), expected)
+
+
+EAGER = {
+    "Dropout": lambda: thinnet.nn.Dropout(0.5),
+    "in place": lambda: nn.Sequential(nn.Identity(), thinnet.nn.Dropout(0.5, inplace=True)),
+    "VariationalDropout": lambda: thinnet.nn.VariationalDropout(64),
+    "DropKey": lambda: thinnet.nn.DropKey(0.5),
+    "MultiheadAttention": lambda: Called(lambda inner, x: inner(x, x, x)[0], thinnet.nn.MultiheadAttention(64, 4, 0.5)),
+    "fused": lambda: Called(lambda x, _: F.dropout_add_rms_norm(x, x, training=True)),
+}
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_compiled_autograd_computes_the_gradients_of_an_eager_step(name: str) -> None:
+    model = nn.Sequential(nn.Linear(6, 64), EAGER[name]())
+    x = torch.randn(5, 6)
+    for seed in range(2):  # the second finds compiled code
+        losses = []
+        for _ in range(2):
+            torch.manual_seed(seed)
+            losses.append(model(x).square().sum())
+        expected = torch.autograd.grad(losses[0], [*model.parameters()])
+        model.zero_grad()
+        with compiled_autograd._enable(torch.compile(backend="eager", fullgraph=True)):
+            losses[1].backward()
+        torch.testing.assert_close([*expected], [parameter.grad for parameter in model.parameters()])
 
 
 def test_autocast_keeps_the_dtype_that_comes_in() -> None:

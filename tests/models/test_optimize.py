@@ -177,8 +177,8 @@ def counted() -> Iterator[list[str]]:
     """The calls of fused operations."""
     calls: list[str] = []
     with (
-        mock.patch.object(schema_of("Eager"), "forward", counting("Eager", calls)),
-        mock.patch.object(schema_of("EagerNorm"), "forward", counting("EagerNorm", calls)),
+        mock.patch.object(schema_of("Fused"), "forward", counting("Fused", calls)),
+        mock.patch.object(schema_of("FusedNorm"), "forward", counting("FusedNorm", calls)),
     ):
         yield calls
 
@@ -203,14 +203,14 @@ def test_each_chain_is_one_operation() -> None:
     model, _, _ = pair(GPT, dict(ids=IDS))
     with counted() as calls:
         model(IDS)
-    assert calls == ["Eager", *["EagerNorm", "Eager", "EagerNorm"] * 2]
+    assert calls == ["Fused", *["FusedNorm", "Fused", "FusedNorm"] * 2]
 
 
 def test_small_tensors_run_the_separate_operations() -> None:
     model, separate, _ = pair(GPT, dict(ids=IDS))
     with counted() as calls, mock.patch("thinnet.models.optimize.run.LEAST", IDS.numel() * 16 + 1):
         assert_alike(run(model, dict(ids=IDS)), run(separate, dict(ids=IDS)))
-    assert calls == ["Eager", "Eager"]  # the wide activations of the two blocks
+    assert calls == ["Fused", "Fused"]  # the wide activations of the two blocks
 
 
 def test_undo_restores_modules_and_modes() -> None:
@@ -249,7 +249,7 @@ def test_copies_stay_optimised() -> None:
     copied = copy.deepcopy(model)
     with counted() as calls:
         assert_alike(run(copied, dict(x=X)), run(separate, dict(x=X)))
-    assert calls == ["EagerNorm", "Eager", "Eager"]
+    assert calls == ["FusedNorm", "Fused", "Fused"]
     assert copied.drop1.forward.module is copied.drop1
 
 

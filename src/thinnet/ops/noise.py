@@ -70,7 +70,7 @@ def apply_noise(
         if compiling or _are_functorch_transforms_active() or forward_ad._current_level >= 0:
             return schema.call(x, *rest)
         if x.requires_grad and torch.is_grad_enabled():
-            return schema.Eager.apply(x, rest)  # type: ignore[attr-defined]
+            return schema.ApplyNoise.apply(x, rest)  # type: ignore[attr-defined]
         with schema.below_autograd():  # nearly every call: as schema.call, without three calls of Python
             return schema.op(x, *rest)
     where = rate, seed, step, site, samples
@@ -201,5 +201,7 @@ def _check_inplace(x: Tensor, function: str) -> None:
         if base is not None and base.is_leaf and base.requires_grad:
             kind = "a leaf Variable" if base is x else "a view of a leaf Variable"
             raise RuntimeError(f"{function}: {kind} that requires grad cannot be changed in place. {step}")
+    if not is_compiling() and x.is_inference() and not torch.is_inference_mode_enabled():
+        raise RuntimeError(f"{function}: an inference tensor cannot be changed in place outside of inference mode. {step}")
     if any(stride == 0 and size > 1 for stride, size in zip(x.stride(), x.shape, strict=True)):
         raise RuntimeError(f"{function}: an expanded tensor holds several elements in one place. {step}")

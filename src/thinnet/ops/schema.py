@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch._subclasses.functional_tensor import FunctionalTensorMode
 from torch.autograd import forward_ad
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import build, composite, gpu, reference
 from thinnet.ops.arguments import LINEAR, expanded, leading
+from thinnet.ops.autograd import EagerFunction
+from thinnet.ops.autograd import below_autograd as below_autograd
 from thinnet.ops.reference import NoiseKind
 
 ARGUMENTS = "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples, SymInt[] units, int options"
@@ -156,7 +157,6 @@ torch.library.register_vmap("thinnet::apply_noise", _vmap, lib=library)
 
 
 op, op_ = torch.ops.thinnet.apply_noise.default, torch.ops.thinnet.apply_noise_.default
-below_autograd = torch._C._AutoDispatchBelowAutograd
 
 
 class _Transformed(torch.autograd.Function):
@@ -180,7 +180,7 @@ class _Transformed(torch.autograd.Function):
     vmap = staticmethod(_vmap)
 
 
-class Eager(_SingleLevelFunction):
+class ApplyNoise(EagerFunction):
     """Serves a plain training step at a third of the price: autograd sees one input and does not look at the rest.
 
     It keeps a few numbers that nobody writes to, so they need no version check either.
@@ -195,13 +195,13 @@ class Eager(_SingleLevelFunction):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         *rest, options = ctx.rest
-        if torch.is_grad_enabled():  # somebody differentiates the gradient
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():  # somebody differentiates or compiles the backward pass
             return call(gradients[0], *rest, options | LINEAR), None
         with below_autograd():
             return op(gradients[0], *rest, options | LINEAR), None
 
 
-class _InPlace(_SingleLevelFunction):
+class ApplyNoise_(EagerFunction):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
@@ -210,7 +210,7 @@ class _InPlace(_SingleLevelFunction):
         ctx.mark_dirty(x)
         return x
 
-    backward = Eager.backward
+    backward = ApplyNoise.backward
 
 
 class _Interpreted(torch.autograd.Function):
@@ -255,7 +255,7 @@ def call(x: Tensor, *rest: Any) -> Tensor:
     if transformed():
         return _Transformed.apply(x, *rest)
     if differentiated(x):
-        return Eager.apply(x, rest)  # type: ignore[attr-defined]
+        return ApplyNoise.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
         return op(x, *rest)
 
@@ -265,7 +265,7 @@ def call_(x: Tensor, *rest: Any) -> Tensor:
     if torch.compiler.is_compiling() or transformed():
         return x.copy_(call(x, *rest))
     if differentiated(x):
-        return _InPlace.apply(x, rest)  # type: ignore[attr-defined]
+        return ApplyNoise_.apply(x, rest)  # type: ignore[attr-defined]
     with below_autograd():
         op_(x, *rest)
     torch.autograd.graph.increment_version(x)

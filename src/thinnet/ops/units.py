@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import gpu, schema
+from thinnet.ops.autograd import EagerFunction, without_autograd
 
 library = torch.library.Library("thinnet", "FRAGMENT")
 ADDRESS = "Tensor seed, Tensor? step, Tensor? site, Tensor? samples"
@@ -128,15 +128,14 @@ def gaussian_units(x: Tensor, scale: Tensor, address: Address) -> Tensor:
         scale: float32, and broadcasts over `x`.
         address: seed, step, site and samples.
     """
-    with schema.below_autograd():
-        return torch.ops.thinnet.gaussian_units.default(x, scale.contiguous().expand(x.shape), *address)
+    spread = scale.detach().contiguous().expand(x.shape)
+    return without_autograd(torch.ops.thinnet.gaussian_units.default, x, spread, *address)
 
 
 def gaussian_units_backward(gradient: Tensor, x: Tensor, scale: Tensor, address: Address) -> tuple[Tensor, Tensor]:
     """Returns the gradients of `x` and of `scale` in `gaussian_units`; z is drawn once for both."""
-    with schema.below_autograd():
-        spread = scale.contiguous().expand(x.shape)
-        of_x, of_scale = torch.ops.thinnet.gaussian_units_backward.default(gradient, x, spread, *address)
+    spread = scale.detach().contiguous().expand(x.shape)
+    of_x, of_scale = without_autograd(torch.ops.thinnet.gaussian_units_backward.default, gradient, x, spread, *address)
     return of_x, of_scale.reshape(scale.shape)
 
 
@@ -173,7 +172,7 @@ def drop_blocks(x: Tensor, scale: Tensor, threshold: int, block: tuple[int, ...]
         return torch.ops.thinnet.drop_blocks.default(x, scale.to(x.device).contiguous(), threshold, block, shared, *address)
 
 
-class _Linear(_SingleLevelFunction):
+class SelfAdjoint(EagerFunction):
     """A linear function of x whose derivative is itself; it keeps what it needs to run again, and not x."""
 
     @staticmethod
@@ -191,4 +190,4 @@ def linear(x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
 
     It costs a tenth of a `torch.autograd.Function` with rules for transforms.
     """
-    return _Linear.apply(x, run) if schema.differentiated(x) else run(x)  # type: ignore[attr-defined]
+    return SelfAdjoint.apply(x, run) if schema.differentiated(x) else run(x)  # type: ignore[attr-defined]

@@ -5,9 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.compiler import is_compiling
 
 from thinnet.rng.calls import CallCounter
+from thinnet.rng.fake import faked, is_faking
 from thinnet.rng.mapped import IN_VMAP, has_ended, is_mapped
 
 CPU = torch.device("cpu")
@@ -142,6 +144,8 @@ class RNGContext:
             raise RuntimeError(
                 "DropoutRNG: the sample ids are those of torch.func.vmap, which has ended. Call rng.at(step, samples=ids)."
             )
+        if is_faking():
+            return self._made(place, device)
         if device in place.tensors:
             return self._hold(place, device) if capturing(device) else place.tensors[device]
         if is_compiling() and CPU in place.tensors:  # made in a trace, the step would be a constant
@@ -174,8 +178,8 @@ class RNGContext:
         return now
 
     def _make(self, place: Place, device: torch.device) -> Tensors:
-        if torch.is_inference_mode_enabled():  # an inference tensor could not be saved for backward later
-            with torch.inference_mode(False):
+        if torch.is_inference_mode_enabled() or is_faking():  # what they make serves no training step later
+            with torch.inference_mode(False), unset_fake_temporarily():
                 return self._made(place, device)
         return self._made(place, device)
 
@@ -185,7 +189,7 @@ class RNGContext:
         seed, zero = self._constants if shared and self._constants else self._seed_and_zero(device, shared)
         if first is None:
             return seed, step, zero
-        return seed, step, moved(first, device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
+        return seed, step, moved(faked(first), device) if isinstance(first, Tensor) else torch.full((1,), first, device=device)
 
     def _seed_and_zero(self, device: torch.device, shared: bool) -> tuple[Tensor, Tensor]:
         """Returns the seed and the sample id 0, which all steps may share."""

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from thinnet.rng.fake import faked, is_faking
+
 RESOLUTION = 65536
 
 
@@ -72,11 +74,11 @@ def each(function: str, p: Any, device: torch.device) -> Tensor:
         numbers = given.dtype != torch.bool and not given.is_complex() and given.numel() > 0
     except (TypeError, ValueError, RuntimeError):
         numbers = False
-    if numbers and not is_compiling() and given.device.type == "cpu":
+    if numbers and not is_compiling() and not is_faking() and given.device.type == "cpu":
         numbers = bool(torch.logical_and(given >= 0, given <= 1).all())
     if not numbers:
         raise ValueError(f"{function}: p must be numbers in [0, 1]; got {p!r}. They are probabilities of dropping.")
-    return counted(given.to(device))
+    return counted(faked(given).to(device))
 
 
 def count(p: float) -> int:
@@ -106,7 +108,7 @@ _constants: dict[tuple[int, torch.device], Tensor] = {}
 def tensor(p: float, device: torch.device) -> Tensor:
     """Returns a rate as the 0-d int32 tensor that the kernels read; shared, so nobody may write to it."""
     counted = count(p)
-    if is_compiling():
+    if is_compiling() or is_faking():
         return torch.full((), counted, dtype=torch.int32, device=device)
     key = counted, device
     if key in _constants:
@@ -114,6 +116,6 @@ def tensor(p: float, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # an inference tensor could not be saved for backward later
         constant = torch.full((), counted, dtype=torch.int32, device=device)
     capturing = device.type == "cuda" and torch.cuda.is_current_stream_capturing()
-    if type(constant) is Tensor and not capturing:  # neither a fake tensor nor memory of a CUDA graph may be kept
+    if type(constant) is Tensor and not capturing:  # memory of a CUDA graph may not be kept
         _constants[key] = constant
     return constant

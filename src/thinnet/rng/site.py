@@ -14,6 +14,7 @@ from thinnet.ops.part import Part
 from thinnet.rng import rates
 from thinnet.rng.calls import Uses, mix, roots
 from thinnet.rng.context import CPU, HIGH, LOW, capturing, draw_seed, model_context
+from thinnet.rng.fake import faked, is_faking
 from thinnet.rng.key import NoiseKey
 from thinnet.rng.mapped import IN_VMAP, is_mapped
 from thinnet.rng.names import check_rows, site_number
@@ -73,13 +74,13 @@ class Site(nn.Module):
         else:
             super().register_parameter(name, param)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Returns `x` with noise in training, and `x` itself in eval."""
+    def forward(self, input: Tensor) -> Tensor:  # the name that PyTorch's classes give it
+        """Returns `input` with noise in training, and `input` itself in eval."""
         # TorchScript compiles the first branch alone
         if torch.jit.is_scripting():  # type: ignore[attr-defined]
-            return self.scripted(x)  # type: ignore[attr-defined]
+            return self.scripted(input)  # type: ignore[attr-defined]
         else:
-            return self.drop(x) if isinstance(x, Tensor) else recorded(self, x)
+            return self.drop(input) if isinstance(input, Tensor) else recorded(self, input)
 
     def __prepare_scriptable__(self) -> "Site":
         """Refuses what TorchScript cannot hold, before it compiles anything. A class that it can hold defines `scripted`."""
@@ -131,7 +132,7 @@ class Site(nn.Module):
         """Returns the rate, and seed, step, site and samples."""
         device = x.device
         rate = self._rates.get(device)
-        if rate is None or device.type == "cuda":
+        if rate is None or device.type == "cuda" or is_faking():
             rate = self._rate(device)
         if self.context is not None:
             return rate, *self._address(x, batch)
@@ -167,14 +168,14 @@ class Site(nn.Module):
         if view is not None:
             seed = seed ^ view
         number = self._numbers.get(device)
-        if number is None:
+        if number is None or is_faking():
             number = self._add(self._numbers, device, site_number(self.name or ""), torch.int64)
         return seed, step, number, samples if batch is not None else None
 
     def _rate(self, device: torch.device) -> Tensor:
         """Returns the rate in 65536ths on a device; while a CUDA graph captures, memory that `p =` writes into later."""
         rate = self._rates.get(device)
-        if rate is None:
+        if rate is None or is_faking():
             rate = self._add(self._rates, device, self._counted(), torch.int32)
         if capturing(device):
             rate = self._captured.setdefault(device, rate)
@@ -294,4 +295,6 @@ def recorded(site: nn.Module, x: Any, *others: Any, **options: Any) -> Any:
 def number_on(device: torch.device, value: int | Tensor, dtype: torch.dtype) -> Tensor:
     """Returns a 0-d tensor, or one for each of several. It is no inference tensor: those cannot be saved for backward later."""
     with torch.inference_mode(False):
-        return value.to(device, dtype) if isinstance(value, Tensor) else torch.full((), value, dtype=dtype, device=device)
+        return (
+            faked(value).to(device, dtype) if isinstance(value, Tensor) else torch.full((), value, dtype=dtype, device=device)
+        )

@@ -5,12 +5,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.methods.call import draw_key, no_tensor
 from thinnet.methods.facts import Facts, Method, Use
 from thinnet.methods.numbers import real, wide
 from thinnet.ops import check_input, schema, units
+from thinnet.ops.autograd import EagerFunction
 from thinnet.rng import NoiseKey, Site
 
 
@@ -42,7 +42,7 @@ def _add(key: NoiseKey, x: Tensor, std: float) -> Tensor:
     if x.is_complex():
         raise TypeError(f"{key.function}: x must be real; got {x.dtype}. Pass torch.view_as_real(x).")
     if key.part is None and x.dtype in units.DTYPES and units.served(x, key.address):
-        return _Added.apply(x, std, key.address) if schema.differentiated(x) else _added(x, std, key.address)  # type: ignore
+        return AddGaussian.apply(x, std, key.address) if schema.differentiated(x) else _added(x, std, key.address)  # type: ignore
     return (x.to(wide(x)) + key.normal(x.shape).mul_(std)).to(x.dtype)
 
 
@@ -50,7 +50,7 @@ def _added(x: Tensor, std: float, address: units.Address) -> Tensor:
     return units.add_gaussian(x, torch.tensor(std, device=x.device), address)
 
 
-class _Added(_SingleLevelFunction):
+class AddGaussian(EagerFunction):
     """x + std z, whose gradient is that of the result."""
 
     @staticmethod

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.methods.call import no_tensor
 from thinnet.methods.elementwise import gaussian_dropout
@@ -14,6 +13,7 @@ from thinnet.methods.learned import rate
 from thinnet.methods.learned.penalty import Penalised
 from thinnet.methods.numbers import times, wide
 from thinnet.ops import units
+from thinnet.ops.autograd import EagerFunction
 from thinnet.rng import NoiseKey
 
 CUBIC = (1.16145124, -1.50204118, 0.58629921)
@@ -75,7 +75,7 @@ FACTS = Facts(
 def _drop(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
     number = x.dtype in units.DTYPES and sigma.dtype == torch.float32
     if number and key.part is None and _broadcasts(sigma, x) and units.served(x, key.address):
-        return _Noised.apply(x, sigma, key)  # type: ignore[attr-defined]
+        return GaussianUnits.apply(x, sigma, key)  # type: ignore[attr-defined]
     return _composed(key, x, sigma)
 
 
@@ -88,14 +88,14 @@ def _composed(key: NoiseKey, x: Tensor, sigma: Tensor) -> Tensor:
     return times(x, 1 + sigma * key.normal(x.shape))
 
 
-class _Noised(_SingleLevelFunction):
+class GaussianUnits(EagerFunction):
     """x (1 + sigma z), which draws z again for the gradients of both."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, sigma: Tensor, key: NoiseKey) -> Tensor:
         ctx.save_for_backward(x, sigma)
         ctx.key = key
-        return units.gaussian_units(x, sigma.detach(), key.address)
+        return units.gaussian_units(x, sigma, key.address)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:

@@ -9,15 +9,17 @@ from thinnet.ops.dtensor import is_sharded
 from thinnet.ops.schema import transformed
 from thinnet.rng import Site
 from thinnet.rng import context as contexts
+from thinnet.rng.fake import is_faking
 from thinnet.rng.mapped import is_mapped
 
 
 def selecting(x: Tensor) -> bool:
     """Returns whether everything is computed and then selected.
 
-    Compiled and captured code runs the same work each time, and the transforms of `torch.func` may run several masks at once.
+    Compiled and captured code runs the same work each time, the transforms of `torch.func` may run several masks at once, and
+    fake tensors have no masks to read.
     """
-    return torch.compiler.is_compiling() or contexts.capturing(x.device) or transformed()
+    return torch.compiler.is_compiling() or contexts.capturing(x.device) or transformed() or is_faking()
 
 
 def like(x: Any, y: Any) -> Any:

@@ -9,6 +9,7 @@ from thinnet.methods.spatial import blocks
 from thinnet.ops import check_input, units
 from thinnet.rng import NoiseKey, Site, rates
 from thinnet.rng.context import capturing
+from thinnet.rng.fake import is_faking
 
 Block = int | tuple[int, ...]
 
@@ -46,7 +47,7 @@ def _drop(key: NoiseKey, x: Tensor, block: tuple[int, ...], shared: bool, p: flo
         whole = tuple(axis for axis, side in enumerate(block, 2) if side == x.shape[axis])
         return key.apply_noise(x, shared_axes=(1, *whole) if shared else whole)
     check_input(x, key.function)
-    counted = None if p is None else rates.count(p)
+    counted = None if p is None or is_faking() else rates.count(p)  # a fake tensor must not be cached
     if counted is not None and units.plain(x):
         gamma, scale = blocks.solved(sizes, block, counted), blocks.cached_scale(sizes, block, counted, x.dtype)
         return blocks.selected(key, x, gamma, scale, block, shared)

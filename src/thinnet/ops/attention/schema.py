@@ -9,6 +9,7 @@ from torch import Tensor
 from thinnet.ops import gpu, schema
 from thinnet.ops.attention import mapped, reference
 from thinnet.ops.attention.settings import ARGUMENTS, Settings
+from thinnet.ops.autograd import without_autograd
 
 library = torch.library.Library("thinnet", "FRAGMENT")
 library.define(f"attention(Tensor q, Tensor k, Tensor v, {ARGUMENTS}) -> (Tensor, Tensor)", tags=schema.TAGS)
@@ -66,8 +67,7 @@ def _backward(ctx: Any, dy: Tensor, _: Any) -> tuple[Any, ...]:
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():  # somebody differentiates the gradient
         return _twice(ctx, dy, q, k, v, settings)
     mask = settings.mask if ctx.needs_input_grad[3] else None
-    with schema.below_autograd():
-        dq, dk, dv, dz = op_backward(dy, y, lse, q, k, v, *settings, mask is not None)
+    dq, dk, dv, dz = without_autograd(op_backward, dy, y, lse, q, k, v, *settings, mask is not None)
     return dq, dk, dv, None if mask is None else dz.sum_to_size(mask.shape).to(mask.dtype), *(None,) * 15
 
 

@@ -46,7 +46,7 @@ def fused(
     if torch.compiler.is_compiling():
         return torch.ops.thinnet.fused(*tensors, *rest)
     if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in tensors):
-        return schema.Eager.apply(*tensors, rest)  # type: ignore[attr-defined]
+        return schema.Fused.apply(*tensors, rest)  # type: ignore[attr-defined]
     with noise.below_autograd():
         return schema.op(*tensors, *rest)
 
@@ -80,7 +80,7 @@ def fused_norm(
     if torch.compiler.is_compiling():
         return torch.ops.thinnet.fused_norm(*dense, *rest)
     if torch.is_grad_enabled() and any(each is not None and each.requires_grad for each in dense):
-        return schema.EagerNorm.apply(*dense, rest)  # type: ignore[attr-defined]
+        return schema.FusedNorm.apply(*dense, rest)  # type: ignore[attr-defined]
     with noise.below_autograd():
         return schema.norm_op(*dense, *rest)
 

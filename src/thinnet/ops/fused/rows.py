@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import schema
+from thinnet.ops.autograd import EagerFunction, without_autograd
 from thinnet.ops.fused.call import served as plain
 from thinnet.ops.reference import Where
 
@@ -19,6 +19,11 @@ ADDRESS = "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples
 TAGS = (torch.Tag.pt2_compliant_tag,)
 library.define(f"drop_rows(Tensor x, bool logits, {ADDRESS}) -> (Tensor, Tensor)", tags=TAGS)
 library.define(f"drop_rows_backward(Tensor gradient, Tensor x, bool logits, {ADDRESS}) -> Tensor", tags=TAGS)
+
+
+@torch.library.register_fake("thinnet::drop_rows_backward", lib=library)
+def _fake_backward(gradient: Tensor, *_: Any) -> Tensor:
+    return torch.empty_like(gradient)
 
 
 def served(x: Tensor, where: Where) -> bool:
@@ -37,12 +42,12 @@ def drop_rows(x: Tensor, logits: bool, where: Where, composed: Callable[[Tensor]
         composed: the same as operations that have second derivatives.
     """
     if schema.differentiated(x):
-        return _Rows.apply(x, logits, where, composed)  # type: ignore[attr-defined]
+        return DropRows.apply(x, logits, where, composed)  # type: ignore[attr-defined]
     with schema.below_autograd():
         return torch.ops.thinnet.drop_rows.default(x, logits, *where)[0]
 
 
-class _Rows(_SingleLevelFunction):
+class DropRows(EagerFunction):
     """Keeps a byte for each row of logits; of weights, the weights that the softmax keeps anyway."""
 
     @staticmethod
@@ -58,10 +63,8 @@ class _Rows(_SingleLevelFunction):
         (x,), gradient = ctx.saved_tensors, gradients[0]
         if torch.is_grad_enabled():
             return _again(ctx, x, gradient), None, None, None
-        with schema.below_autograd():
-            read = ctx.kept if ctx.logits else x
-            found = torch.ops.thinnet.drop_rows_backward.default(gradient.contiguous(), read, ctx.logits, *ctx.where)
-        return found, None, None, None
+        read, operation = ctx.kept if ctx.logits else x, torch.ops.thinnet.drop_rows_backward.default
+        return without_autograd(operation, gradient.contiguous(), read, ctx.logits, *ctx.where), None, None, None
 
 
 def _again(ctx: Any, x: Tensor | None, gradient: Tensor) -> Tensor:

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import _SingleLevelFunction
 
 from thinnet.ops import gpu
+from thinnet.ops.autograd import EagerFunction, without_autograd
 from thinnet.ops.fused import reference
 from thinnet.ops.fused.reference import Activation
-from thinnet.ops.schema import below_autograd
 
 ADDRESS = "Tensor rate, Tensor seed, Tensor? step, Tensor? site, Tensor? samples"
 TAGS = (torch.Tag.pt2_compliant_tag,)
@@ -93,7 +92,7 @@ def _backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         of_z, of_gate = _differentiable(ctx, gradient, x, bias, gate)
     else:
         activation = Activation.RELU_RESULT if ctx.result else ctx.activation
-        of_z, of_gate = _call(op_backward, gradient.contiguous(), x, bias, gate, int(activation), *ctx.where)
+        of_z, of_gate = without_autograd(op_backward, gradient.contiguous(), x, bias, gate, int(activation), *ctx.where)
     of_bias = of_z.reshape(-1, *ctx.bias_shape).sum(0) if wanted[2] and of_z is not None else None
     if ids is not None and of_z is not None:
         of_z = torch.ops.aten.embedding_dense_backward(of_z, ids, ctx.rows, -1, False) if wanted[0] else None
@@ -103,11 +102,6 @@ def _backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
 def twice() -> bool:
     """Returns whether somebody differentiates the gradient, in eager code."""
     return torch.is_grad_enabled() and not torch.compiler.is_compiling()
-
-
-def _call(operation: Any, *arguments: Any) -> Any:
-    with below_autograd():
-        return operation(*arguments)
 
 
 def _differentiable(ctx: Any, gradient: Tensor, x: Tensor, bias: Any, gate: Any) -> tuple[Tensor, Tensor | None]:
@@ -138,7 +132,7 @@ def _norm_backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
     if twice():
         return _norm_differentiable(ctx, of_y, of_h, h, weight)
     of_h = None if of_h is None else of_h.contiguous()
-    found = _call(norm_op_backward, of_y.contiguous(), of_h, h, weight, ctx.eps, ctx.rms, *ctx.where)
+    found = without_autograd(norm_op_backward, of_y.contiguous(), of_h, h, weight, ctx.eps, ctx.rms, *ctx.where)
     return tuple(each if wanted else None for each, wanted in zip(found, ctx.needs_input_grad, strict=False))
 
 
@@ -168,12 +162,12 @@ torch.library.register_autograd("thinnet::fused", _registered(_backward), setup_
 torch.library.register_autograd("thinnet::fused_norm", _registered(_norm_backward), setup_context=_norm_setup, lib=library)
 
 
-class Eager(_SingleLevelFunction):
+class Fused(EagerFunction):
     """Serves a plain training step: autograd does not look at the address."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, ids: Any, bias: Any, gate: Any, residual: Any, rest: tuple[Any, ...]) -> Tensor:
-        y = _call(op, x, ids, bias, gate, residual, *rest)
+        y = without_autograd(op, x, ids, bias, gate, residual, *rest)
         _setup(ctx, (x, ids, bias, gate, residual, *rest), y)
         return y
 
@@ -182,12 +176,12 @@ class Eager(_SingleLevelFunction):
         return *_backward(ctx, *gradients), None
 
 
-class EagerNorm(_SingleLevelFunction):
+class FusedNorm(EagerFunction):
     """The same for `fused_norm`."""
 
     @staticmethod
     def forward(ctx: Any, x: Any, residual: Any, weight: Any, bias: Any, rest: tuple[Any, ...]) -> tuple[Tensor, Tensor]:
-        found = _call(norm_op, x, residual, weight, bias, *rest)
+        found = without_autograd(norm_op, x, residual, weight, bias, *rest)
         _norm_setup(ctx, (x, residual, weight, bias, *rest), found)
         return found
 
