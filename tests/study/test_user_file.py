@@ -228,7 +228,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "study_own.md").read_text(encoding=
 SHOWN = [block for block in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL) if "def model" in block]
 
 
-@pytest.mark.parametrize("text", SHOWN, ids=["cnn", "transformer", "graph"])
+@pytest.mark.parametrize("text", SHOWN, ids=["script", "cnn", "transformer", "graph"])
 def test_examples_of_the_page_are_studied(text: str, tmp_path: Path, study: Callable):
     outcome = study(
         written(tmp_path, text), "--json", "--rates", "0.3", "--epochs", "1", "--seeds", "1", "--out", tmp_path / "out"
