@@ -130,6 +130,19 @@ def test_what_is_less_certain_is_in_preview(code: str) -> None:
     assert len(check(text, REGISTRY)) == 1
 
 
+@pytest.mark.parametrize(("layer", "count"), [("nn.ReLU()", 0), ("nn.Dropout(0.5)", 1)])
+def test_a_model_without_dropout_may_be_evaluated_in_either_mode(layer: str, count: int) -> None:
+    text = f"""import torch
+from torch import nn
+def accuracy(x, y, model):
+    with torch.no_grad():
+        return (model(x).argmax(1) == y).float().mean()
+model, optimizer = nn.Sequential(nn.Linear(3, 3), {layer}), None
+found = [accuracy(x, y, model) for x, y in loader]
+"""
+    assert [found.rule.code for found in check(text, REGISTRY)] == ["THN108"] * count
+
+
 def code_of(section: str, rule: LintRule) -> str:
     """The code below a heading, with its imports, in a module if it needs one."""
     code = section.removeprefix("```python\n").removesuffix("\n```")

@@ -11,6 +11,7 @@ from thinnet.lint.literals import called_name
 from thinnet.lint.model_modes import SHAKEN, unit
 from thinnet.lint.modes import is_before, is_in_no_grad, last_name, method_calls, receiver
 from thinnet.lint.paths import backward
+from thinnet.lint.sequences import is_sequential
 from thinnet.lint.tree import Tree
 
 MODELS = re.compile(
@@ -31,6 +32,8 @@ VERBS = re.compile(
     r"(?:load|build|create|get|save|make|init|initialize|setup|set|train|test|eval|evaluate|fit|run|compile|reset|update|print|plot|count|"
     r"select|log|predict|export|convert|copy|register|download|prepare|define|construct|instantiate|wrap|freeze|unfreeze)_.*"
 )
+# models that are made elsewhere
+ZOO = re.compile(r"torchvision\.models|torchvision import .*\bmodels\b|\btimm\b|from_pretrained|hub\.load")
 METRICS = re.compile(
     r"argmax|topk|accuracy\w*|\w*_score|correct\w*|acc|hits|n_?correct|top1|preds?|predictions|eq|recall|f1|auc|iou"
 )
@@ -148,11 +151,12 @@ def is_trained_before(tree: Tree, call: cst.Call) -> bool:
 
 
 def shows_calm_models(tree: Tree) -> bool:
-    """Returns whether the file defines modules, and none of them has dropout or batch normalisation."""
+    """Returns whether the file makes its models itself, and none of them has dropout or batch normalisation."""
     key = ("calm", 0)
     if key not in tree.memory:
-        owners = [owner for owner in tree.kinds[cst.ClassDef] if isinstance(owner, cst.ClassDef) and tree.is_module(owner)]
-        tree.memory[key] = bool(owners) and not SHAKEN.search(tree.text)
+        owners = any(isinstance(owner, cst.ClassDef) and tree.is_module(owner) for owner in tree.kinds[cst.ClassDef])
+        made = owners or any(is_sequential(tree, call) for call in tree.kinds[cst.Call])
+        tree.memory[key] = made and not SHAKEN.search(tree.text) and not ZOO.search(tree.text)
     return tree.memory[key]
 
 

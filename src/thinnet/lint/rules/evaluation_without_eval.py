@@ -2,6 +2,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from thinnet.lint.calls import callers
 from thinnet.lint.evaluation import (
     EVALUATIONS,
     OTHERS,
@@ -86,10 +87,16 @@ class EvaluationWithoutEval(LintRule[cst.Call]):
         if trained and states <= {"train", "new", "start"}:
             is_sure = bool(SHAKEN.search(tree.text)) and (not name or loop_around(tree, call) is not None)
             return trained[0].node if is_named or is_sure else None
-        if not is_named or loop_around(tree, call) is None:
+        if not is_named or not self._is_repeated(tree, call):
             return None
         if states == {"start"}:
             return None if is_set_outside(tree, call, model) else call
         evals = [mode.node for mode in found if mode.state == "eval"]
         is_half = states == {"start", "eval"} and all(any(True for _ in conditions(tree, one, call)) for one in evals)
         return evals[0] if is_half and not is_by_mode(tree, evals[0], call) else None
+
+    def _is_repeated(self, tree: Tree, call: cst.Call) -> bool:
+        """Returns whether a loop runs a call, in its function or around a call of the function."""
+        here = unit(tree, call)
+        calls = callers(tree, here) if isinstance(here, cst.FunctionDef) else []
+        return any(loop_around(tree, one) is not None for one in (call, *calls))
