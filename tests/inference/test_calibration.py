@@ -167,6 +167,23 @@ def test_no_test_case_enters_a_fit(data) -> None:
     assert [row.fitted for row in one.rows] == [row.fitted for row in other.rows]
 
 
+def test_test_cases_that_are_validation_cases_are_refused_or_counted() -> None:
+    (x, y), model = labels(), network().eval()
+    with pytest.raises(ValueError, match="test must hold other cases than validation; got the same"):
+        calibrate(model, validation=(x, y), test=(x.flip(0), y.flip(0)), **FEW)
+    first, second, *_ = calibrate(model, validation=(x[:25], y[:25]), test=(x[20:], y[20:]), **FEW).notes
+    assert "fitted on 25 cases, scored on 20;" in first
+    assert second.startswith("5 of the test cases equal a validation case")
+    apart = calibrate(model, validation=(x[:20], y[:20]), test=(x[20:], y[20:]), **FEW).notes
+    assert "scored on 20 others" in apart[0] and not any("equal a validation case" in note for note in apart)
+
+
+def test_no_interval_of_labels_is_below_zero() -> None:
+    draws = torch.tensor([[[9.0, 0.0]] * 4], dtype=torch.float64)
+    row = Scorer(torch.tensor([0, 0, 0, 1]), 5, 200, 0).labels("", draws)
+    assert all(score.low >= 0 for score in row.scores.values())
+
+
 def test_the_model_and_its_mode_are_unchanged() -> None:
     model, (x, y) = network().train(), labels()
     model[1].eval()
@@ -239,7 +256,7 @@ def test_intervals_have_the_width_of_theory_and_those_of_proportions_are_never_e
     generator = torch.Generator().manual_seed(3)
     values = torch.randn(400, generator=generator, dtype=torch.float64)
     statistics = {"mean": scores.mean(values), "NLL": scores.mean(values), "share": scores.mean(torch.ones(400).double())}
-    found = scores.scored(statistics, {}, ("share",), 400, 4000, 0)
+    found = scores.scored(statistics, {}, ("share",), 400, 4000, 0, unbounded=("NLL",))
     wide = 2 * scores.Z * values.std().item() / 20
     assert found["NLL"].high - found["NLL"].low == pytest.approx(wide, rel=0.08)  # 2000 resamples: 2 % at one sigma
     assert found["mean"].low >= 0

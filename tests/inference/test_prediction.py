@@ -48,7 +48,9 @@ def test_entropy_is_the_sum_of_its_parts() -> None:
 
 def test_equal_draws_have_no_uncertainty_of_the_model() -> None:
     found = Prediction(logits(rows=1).mean(0).expand(8, 1, CLASSES), "logits")
-    for value in (found.mutual_information, found.std, found.variation_ratio, *found.error.values()):
+    error = dict(found.error)
+    assert float(error.pop("variation_ratio")) > 0.1  # eight draws of one class do not exclude others
+    for value in (found.mutual_information, found.std, found.variation_ratio, *error.values()):
         assert float(value.abs().max()) < 1e-7
 
 
@@ -155,6 +157,9 @@ def test_bad_input_is_refused() -> None:
         Prediction(torch.zeros(2, 2, 1), "logits")
     with pytest.raises(ValueError, match="NaN in 2 of 3 rows"):
         Prediction(torch.tensor([[0.0, torch.nan, 1.0], [torch.nan, 0.0, 1.0]]), "values")
+    for wrong in ([math.inf, 0.0], [-math.inf, -math.inf]):  # no softmax
+        with pytest.raises(ValueError, match=r"the largest logit of a draw must be finite.*; got others in 1 of 2 rows"):
+            Prediction(torch.tensor([[wrong, [0.0, -math.inf]]]), "logits")
     found = Prediction(torch.zeros(2, 2), "values")
     with pytest.raises(ValueError, match="kind must be 'logits' for probabilities"):
         _ = found.entropy

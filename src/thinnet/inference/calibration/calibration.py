@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from thinnet.inference.arguments import check_counts
 from thinnet.inference.calibration import fitting
 from thinnet.inference.calibration.calibrated import Calibration
+from thinnet.inference.calibration.cases import cases, shared
 from thinnet.inference.calibration.scorer import Row, Scorer
 from thinnet.inference.calibration.sources import Drawn, Refit, Sources
 from thinnet.inference.monte_carlo.outputs import Choice
@@ -88,7 +88,7 @@ def calibrate(
     ['single pass', 'single pass, temperature']
     """
     _check(n, bins, resamples, factors, rates, tau)
-    _check_parts(model, validation, test, kind)
+    twice = _check_parts(model, validation, test, kind)
     parts = {"validation": validation, "test": test}
     sources = Sources(model, parts, n, seed, batch_size, output, two=kind == TWO)
     scorer = Scorer(sources.observed["test"], bins, resamples, seed)
@@ -107,7 +107,7 @@ def calibrate(
         drawn = sources.draws("validation", chosen), sources.draws("test", chosen)
         rows += _rows(scorer, sources, "Monte-Carlo, rates", *drawn, tau, {refit.kind: best})
     wanted = refit is not None and bool(factors if rates is None else rates)
-    notes = _notes(sources, rows, curve, tau, wanted)
+    notes = _notes(sources, rows, curve, tau, wanted, twice)
     return Calibration(tuple(rows), "logits" if sources.labels else "values", chosen, curve, len(scorer.y), notes)
 
 
@@ -133,9 +133,14 @@ def _rows(
     return [scorer.values(name, draws.mean(0, keepdim=True), own, fitted), after]
 
 
-def _notes(sources: Sources, rows: list[Row], curve: dict[float, float], tau: float | None, wanted: bool) -> tuple[str, ...]:
+def _notes(
+    sources: Sources, rows: list[Row], curve: dict[float, float], tau: float | None, wanted: bool, twice: int
+) -> tuple[str, ...]:
     fitted, scored = (len(sources.observed[part]) for part in ("validation", "test"))
     notes = [f"fitted on {fitted} cases, scored on {scored} others; 95 % bootstrap intervals over these"]
+    if twice:
+        notes = [f"fitted on {fitted} cases, scored on {scored}; 95 % bootstrap intervals over these"]
+        notes.append(f"{twice} of the test cases equal a validation case: unless your data repeat, split them anew")
     for row in rows:
         temperature = row.fitted.get("temperature", 1.0)
         if not 1.1 / fitting.HOTTEST < temperature < fitting.HOTTEST / 1.1:
@@ -170,7 +175,8 @@ def _check(
         raise ValueError(f"calibrate: tau must be above 0 and finite; got {tau!r}. Leave it out to fit it.")
 
 
-def _check_parts(model: nn.Module | None, validation: Pair, test: Pair, kind: str | None) -> None:
+def _check_parts(model: nn.Module | None, validation: Pair, test: Pair, kind: str | None) -> int:
+    """Returns how many test cases equal a validation case."""
     if kind not in (None, TWO):
         raise ValueError(f"calibrate: kind must be {TWO!r} or left out; got {kind!r}. The dtype of y selects labels or values.")
     for part, pair in (("validation", validation), ("test", test)):
@@ -185,8 +191,9 @@ def _check_parts(model: nn.Module | None, validation: Pair, test: Pair, kind: st
             raise TypeError(f"calibrate: {part} must hold inputs and a model, or a Prediction and none; got {given}.")
     if kind == TWO and not validation[1].is_floating_point():
         raise ValueError(f"calibrate: kind={TWO!r} must go with values; got labels. Leave it out.")
-    one, other = (tree_leaves(x.draws if isinstance(x, Prediction) else x) for x in (validation[0], test[0]))
-    if len(one) == len(other) and all(isinstance(a, Tensor) and torch.equal(a, b) for a, b in zip(one, other, strict=True)):
+    fitted, scored = cases(*validation), cases(*test)
+    if fitted == scored:
         raise ValueError(
             "calibrate: test must hold other cases than validation; got the same. Split the held-out cases in two."
         )
+    return shared(scored, fitted)

@@ -97,7 +97,7 @@ class Scorer:
         }
         proportions = ("coverage of 95 %",) if self.y.shape[1] == 1 else ()
         points = {"RMSE": mean_squared_error(middle.flatten(), self.y.flatten(), squared=False).item()}
-        found = scores.scored(statistics, points, proportions, len(self.y), self.resamples, self.seed)
+        found = scores.scored(statistics, points, proportions, len(self.y), self.resamples, self.seed, unbounded=("NLL",))
         return Row(name, found, fitted or {}, list(zip(LEVELS, covered.mean(0).tolist(), strict=True)))
 
 

@@ -94,6 +94,7 @@ def scored(
     cases: int,
     resamples: int,
     seed: int,
+    unbounded: Collection[str] = (),
 ) -> dict[str, Score]:
     """Returns a `Score` for each statistic; the same seed resamples the same cases.
 
@@ -104,6 +105,7 @@ def scored(
         cases: the number of cases, B.
         resamples: the number of resamples, R.
         seed: the seed of the resampling.
+        unbounded: names of scores that can be below zero.
     """
     generator = torch.Generator().manual_seed(seed)
     parts: dict[str, list[Tensor]] = {name: [] for name in statistics}
@@ -119,7 +121,7 @@ def scored(
     found = {}
     for name, values in parts.items():
         value, resampled = points.get(name, statistics[name](whole).item()), torch.cat(values)
-        plain = score(value, resampled, floor=-math.inf if name == "NLL" else 0.0)
+        plain = score(value, resampled, floor=-math.inf if name in unbounded else 0.0)
         found[name] = Score(value, *wilson(value, cases, Z), resampled) if name in proportions else plain
     return found
 

@@ -109,6 +109,15 @@ def _at(ordered: Tensor, place: float) -> Tensor:
     return torch.lerp(ordered[low], ordered[min(low + 1, len(ordered) - 1)], place - low)
 
 
+def of_share(share: Tensor, n: int) -> Tensor:
+    """Returns the standard error of a fraction of n draws, at the fraction that two draws more of each outcome give.
+
+    At the fraction itself it would be 0 for any n where all draws agree. NaN of one draw.
+    """
+    moved = (share * n + 2) / (n + 4)
+    return (moved * (1 - moved) / n).sqrt() if n > 1 else torch.full_like(share, math.nan)
+
+
 def bad_rows(*tensors: Tensor) -> int:
     """Returns in how many rows draws `(n, B, ...)` hold NaN in any of the tensors."""
     bad = [part.isnan().any(0)[:, None].flatten(1).any(1) for part in tensors]

@@ -39,8 +39,8 @@ class Prediction(Tabular):
         aleatoric: for values: the variance of the data around each draw as the model predicts it, in the shape of `draws`.
 
     Raises:
-        ValueError: `draws` has no draw or no axis of samples, holds NaN, or logits of fewer than two classes; or `kind` is
-            unknown.
+        ValueError: `draws` has no draw or no axis of samples, holds NaN, logits without a softmax (inf, or -inf for every
+            class), or logits of fewer than two classes; or `kind` is unknown.
         TypeError: `draws` are not floating-point numbers.
 
     >>> two = Prediction(torch.tensor([[[4.0, 0.0]], [[0.0, 4.0]]]), "logits")
@@ -179,15 +179,15 @@ class Prediction(Tabular):
         """The Monte-Carlo standard error of each statistic, by name: how far a repetition with n other draws would differ.
 
         For a mean it is std / sqrt(n). For the others the delta method gives the first-order change with a draw: for the
-        entropy std_t(-sum_c p_tc log p_c) / sqrt(n), for the mutual information std_t(KL(p_t || p)) / sqrt(n).
+        entropy std_t(-sum_c p_tc log p_c) / sqrt(n), for the mutual information std_t(KL(p_t || p)) / sqrt(n). The error of the
+        variation ratio r is sqrt(r' (1 - r') / n), r' = (n r + 2) / (n + 4) (Agresti and Coull 1998): above 0 if draws agree.
         """
         found = {"mean": error.of_mean(self._values), "std": error.of_std(self._values)}
         if self.kind == "logits":
             found["entropy"] = error.of_mean(self._cross)
             found["expected_entropy"] = error.of_mean(self._entropies)
             found["mutual_information"] = error.of_mean(self._divergences)
-            ratio = error.variation_ratio(self._log_p)
-            found["variation_ratio"] = (ratio * (1 - ratio) / self.n).sqrt()
+            found["variation_ratio"] = error.of_share(error.variation_ratio(self._log_p), self.n)
         return {name: self._narrow(value) for name, value in found.items()}
 
     def enough(self, tolerance: float, statistic: str = "mean") -> Enough:
@@ -261,3 +261,6 @@ def _check(draws: Tensor, kind: str) -> None:
     bad = error.bad_rows(draws)
     if bad:
         raise ValueError(f"Prediction: {kind} must be numbers; got NaN in {bad} of {draws.shape[1]} rows. Check those inputs.")
+    if kind == "logits" and (bad := error.bad_rows(draws.amax(-1).abs() * 0)):  # NaN where the largest logit is infinite
+        rule = "Prediction: the largest logit of a draw must be finite, as -inf alone is a probability of 0"
+        raise ValueError(f"{rule}; got others in {bad} of {draws.shape[1]} rows. Check those inputs.")
