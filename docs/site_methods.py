@@ -28,7 +28,7 @@ def stands_alone(method: Method) -> bool:
     taken = list(inspect.signature(kind.forward).parameters.values())[1:]
     if rate.name != "p" or any(option.default is option.empty for option in options):
         return False
-    return [each.name for each in taken if each.default is each.empty] == ["x"] and gives_numbers(kind)
+    return len([each for each in taken if each.default is each.empty]) == 1 and gives_numbers(kind)
 
 
 def gives_numbers(kind: type[Site]) -> bool:
