@@ -1,4 +1,4 @@
-"""On a GPU: calls from Python, dropout with its neighbours, rates of units and blocks, and parts of weights.
+"""On a GPU: calls from Python, dropout fused with other operations, rates of units and blocks, and parts of weights.
 
 `python -m benchmarks.gpu_parts`. The first candidate of a row is the floor: the same without dropout, or a copy.
 """
@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import thinnet
-from benchmarks import device, gpu_rows, methods, neighbours
+from benchmarks import device, gpu_rows, methods
+from benchmarks import fused as chains
 from benchmarks.device import DEVICE, REHEARSE
 from thinnet import functional as T
 from thinnet.ops.take import take
@@ -62,9 +63,9 @@ def _called(functions: dict[str, Callable[[Tensor], Tensor]], x: Tensor) -> dict
 
 
 def chain(name: str) -> gpu_rows.Rows:
-    """Returns a row of dropout with its neighbours, forward and backward, against what the compiler makes of PyTorch's."""
+    """Returns a row of fused dropout, forward and backward, against what the compiler makes of PyTorch's."""
     torch._dynamo.reset()
-    composed, fused, inputs = neighbours.cases(SHAPE, torch.bfloat16, str(DEVICE))[name]
+    composed, fused, inputs = chains.cases(SHAPE, torch.bfloat16, str(DEVICE))[name]
     drops: dict[str, Callable[[Tensor], Tensor]] = {
         "no dropout, compiled": lambda x: x,
         "F.dropout, compiled": lambda x: F.dropout(x, P),
@@ -129,5 +130,5 @@ def rows() -> Iterator[tuple[str, Callable[[], gpu_rows.Rows]]]:
 
 
 if __name__ == "__main__":
-    assert set(CHAINS) == neighbours.cases((2, 2, 2)).keys(), "each chain of benchmarks.neighbours has a row"
+    assert set(CHAINS) == chains.cases((2, 2, 2)).keys(), "each chain of benchmarks.fused has a row"
     sys.exit(gpu_rows.run("gpu_parts", rows()))

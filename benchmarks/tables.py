@@ -51,14 +51,14 @@ def attention_memory() -> str:
     return table(["length", *rows[0]["mebibytes"]], body)
 
 
-def neighbours() -> str:
-    """Returns the ratios of dropout with its neighbours to the same operations without dropout, and to those apart."""
+def fused() -> str:
+    """Returns the ratios of fused dropout to the same operations without dropout, and to those apart."""
     body = []
-    for row in load("neighbours")["rows"]:
+    for row in load("fused")["rows"]:
         found = row["milliseconds"]
-        floor, fused = found["no dropout"], found["fused"]
+        floor = found["no dropout"]
         shares = [times(found[name], floor) for name in ("fused", "thinnet, apart", "F.dropout, apart")]
-        body.append([row["function"], row["pass"], f"{floor:.2f} ms", *shares, times(found["thinnet, apart"], fused)])
+        body.append([row["function"], row["pass"], f"{floor:.2f} ms", *shares, times(found["thinnet, apart"], found["fused"])])
     head = ["function", "pass", "no dropout", "fused", "thinnet, apart", "F.dropout, apart", "apart / fused"]
     return table(head, body)
 
@@ -209,7 +209,7 @@ def gpu_attention() -> str:
 
 
 def gpu_parts() -> str:
-    """Returns calls, neighbours, methods and parts of weights on a GPU: the first candidate, and ratios to it."""
+    """Returns calls, fused operations, methods and parts of weights on a GPU: the first candidate, and ratios to it."""
     if not (RESULTS / "gpu_parts.json").exists():
         return NOT_YET
     body = []
@@ -252,7 +252,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "noise": noise,
     "step": step,
     "attention": attention,
-    "neighbours": neighbours,
+    "fused": fused,
     "attention_memory": attention_memory,
     "memory": memory,
     "recurrent": recurrent,

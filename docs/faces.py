@@ -64,7 +64,7 @@ def functional(found: list[Entry]) -> str:
 
 
 def fused() -> list[str]:
-    """Returns the functions of dropout together with its neighbours: those in `FUSED`."""
+    """Returns the functions that fuse dropout with adjacent operations: those in `FUSED`."""
     for node in ast.parse((PACKAGE / "methods" / "fused.py").read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "FUSED":
             assert isinstance(node.value, ast.Tuple)

@@ -1,1 +1,1 @@
-"""Whether the coins are good ones: dieharder, and the correlation of neighbours, along every coordinate of a coin's name."""
+"""Measurements of quality: of the random bits, of inference, of the verdicts of a study, and of thinned training."""

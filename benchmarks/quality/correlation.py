@@ -1,8 +1,8 @@
-"""Correlates neighbours along each coordinate of a coin's name: `python -m benchmarks.quality.correlation`, some minutes.
+"""Correlates consecutive random numbers along each coordinate of an address: `python -m benchmarks.quality.correlation`.
 
-For 10^9 coins along each coordinate: the correlation of the 16-bit coin with the next one, and of each of its bits with the
-same bit of the next one, as z-values. Writes benchmarks/results/correlation.json. The chance that any of the 85 z-values of
-good coins passes 5 sigma is 5e-5.
+It takes some minutes. For 10^9 numbers of 16 bits along each coordinate: the correlation of a number with the next one, and of
+each of its bits with the same bit of the next one, as z-values. Writes benchmarks/results/correlation.json. For
+good random bits, the chance that any of the 85 z-values passes 5 sigma is 5e-5.
 """
 
 import sys
@@ -13,20 +13,20 @@ from torch import Tensor
 from benchmarks.measure import write
 from benchmarks.quality.streams import CHUNK, COORDINATES, words
 
-COINS, SIGMA = 10**9, 5.0
+NUMBERS, SIGMA = 10**9, 5.0
 
 
 def drawn(stream: str, first: int) -> Tensor:
-    """Returns a chunk of coins; the rows are neighbours along the stream. Two units are walked side by side but along them."""
+    """Returns a chunk of numbers; consecutive rows are compared. They have two units each, except along the units."""
     chunk = words(stream, first)
     return torch.stack((chunk & 0xFFFF, chunk >> 16), dim=-1).reshape(-1, 1 if stream == "unit" else 2)
 
 
-def row(stream: str, rng: int) -> dict[str, object]:
+def row(stream: str, count: int) -> dict[str, object]:
     """Returns the z-values of one coordinate."""
     product, flips, pairs = 0.0, torch.zeros(16, dtype=torch.int64), 0
     last = drawn(stream, 0)[:0]
-    for first in range(0, rng // 2, CHUNK):
+    for first in range(0, count // 2, CHUNK):
         chunk = torch.cat((last, drawn(stream, first)))
         one, other = chunk[:-1].flatten(), chunk[1:].flatten()
         product += float(torch.dot(one.double() - 32767.5, other.double() - 32767.5))
@@ -40,7 +40,7 @@ def row(stream: str, rng: int) -> dict[str, object]:
     return {
         "coordinate": stream,
         "pairs": pairs,
-        "z of the coin": round(value, 3),
+        "z of the number": round(value, 3),
         "z of its bits, lowest first": [round(float(z), 3) for z in bits],
         "largest": round(worst, 3),
         "verdict": "passed" if worst < SIGMA else "failed",
@@ -52,7 +52,7 @@ def main() -> int:
     torch.set_num_threads(1)
     rows = []
     for stream in COORDINATES:
-        rows.append(row(stream, COINS))
+        rows.append(row(stream, NUMBERS))
         print(stream, rows[-1]["largest"], rows[-1]["verdict"], flush=True)
     write("correlation", rows)
     return int(any(found["verdict"] == "failed" for found in rows))

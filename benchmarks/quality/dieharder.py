@@ -1,10 +1,10 @@
-"""Runs dieharder over every stream of coins: `python -m benchmarks.quality.dieharder [stream ...]`, half an hour.
+"""Runs dieharder over every stream of random bits: `python -m benchmarks.quality.dieharder [stream ...]`, half an hour.
 
 Needs the program `dieharder` (Debian: `apt-get install dieharder`). Writes benchmarks/results/dieharder.json, one row a
 stream and test; rows of streams that were not run are kept. A good source fails nothing. dieharder calls a row weak below
 0.005 and above 0.995; not all of its p-values are uniform and the rows of a stream hang together, so the Mersenne twister
 that it brings along goes the same way twice, as a control: a share of weak rows like its own is to be expected. A weak row
-is run again on a later stretch of its stream, and the second p-value stands beside the first.
+is run again on a later stretch of its stream, and the row then has both p-values.
 """
 
 import json
@@ -28,7 +28,7 @@ CONTROLS = ("control 1", "control 2")
 
 
 def pour(stream: str, first: int, sink: IO[bytes]) -> int:
-    """Writes the words of a stream until nobody reads on; returns how many."""
+    """Writes the words of a stream until the reader closes; returns how many."""
     poured = 0
     try:
         while True:

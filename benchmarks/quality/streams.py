@@ -1,4 +1,4 @@
-"""Coins in long rows of 32-bit words, along each coordinate of their name and along all of them at once."""
+"""Streams of random 32-bit words, along each coordinate of an address and along all of them at once."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ CHUNK = 1 << 14  # words at a time: as many as stay in the cache of one core
 
 
 def words(stream: str, first: int, count: int = CHUNK) -> Tensor:
-    """Returns the 32-bit words `first .. first + count - 1` of a stream, as int64; two coins a word.
+    """Returns the 32-bit words `first .. first + count - 1` of a stream, as int64; two numbers a word.
 
     "unit" runs through the units of one sample. "sample", "step", "site" and "seed" take units 0 and 1 of consecutive
     samples, steps, site numbers or seeds. "all" deals the bits of its index out to the blocks of units, the samples, the

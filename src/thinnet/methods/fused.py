@@ -1,4 +1,4 @@
-"""Functional forms of dropout together with its neighbours: one pass over the memory, with the masks of `dropout`."""
+"""Dropout fused with adjacent operations: functions of one pass over the memory, with the masks of `dropout`."""
 
 from collections.abc import Callable
 from typing import Any

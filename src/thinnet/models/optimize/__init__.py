@@ -1,1 +1,1 @@
-"""Replaces dropout and its neighbours by one pass: `optimize`."""
+"""Fuses dropout with adjacent operations: `optimize`."""

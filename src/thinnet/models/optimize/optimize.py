@@ -1,4 +1,4 @@
-"""Runs dropout and its neighbours in one pass over the memory, wherever a model has them."""
+"""Fuses dropout with adjacent operations, wherever a model has them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,10 +18,10 @@ from thinnet.rng.names import unwrap
 
 
 def optimize(model: nn.Module, *example: Any, leave: Sequence[str] = (), seed: int = 0, **named: Any) -> Edit:
-    """Runs dropout and its neighbours in one pass over the memory, forward and backward.
+    """Fuses dropout with adjacent operations: one pass over the memory, forward and backward.
 
     A chain is, in order: an activation (ReLU, GELU, or SiLU times a gate) or an embedding plus positions; dropout; adding a
-    residual; layer or RMS normalisation. Any of its parts may be missing but the dropout and one neighbour. The example runs
+    residual; layer or RMS normalisation. Any of its parts may be missing but the dropout and one other. The example runs
     once in training mode to find the chains. Each is compared with the separate operations at the same masks, forward and
     backward, to rounding; one that differs stays as it is.
 
