@@ -13,9 +13,11 @@ import triton.language as tl
 from assertions import assert_same_bits
 from test_backends import DTYPES, allowed, count, dense, layouts, noise_shapes, sample_ids
 from test_bits import known_answers
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from thinnet.ops import NoiseKind, apply_noise, schema
+from thinnet.ops import NoiseKind, apply_noise, gpu, schema
 from thinnet.ops.triton import bits
 from thinnet.ops.triton import launch as door
 
@@ -139,3 +141,14 @@ def test_the_code_that_the_compiler_makes_of_noise_draws_the_same_bits(case: str
 
         code = pretended_gpu.generated(noised, *inputs)
         assert_same_bits(dense(pretended_gpu.run(code, tmp_path, *inputs)[0]), noised(*inputs))  # inside, rows may be padded
+
+
+def test_a_kernel_is_called_alone_where_nothing_watches_and_memory_holds_the_numbers() -> None:
+    x = torch.randn(3, 130)
+    assert gpu.alone(x) and gpu.alone(x.t())
+    others = torch.randn(3, dtype=torch.complex64).conj().imag, torch._efficientzerotensor(3), nn.Parameter(x)
+    assert not any(map(gpu.alone, others))
+    for watching in (torch.profiler.profile(), TorchDispatchMode(), TorchFunctionMode()):
+        with watching:
+            assert not gpu.alone(x)
+    assert gpu.alone(x)

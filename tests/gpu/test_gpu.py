@@ -85,6 +85,15 @@ def test_a_bound_model_has_the_masks_of_the_cpu() -> None:
     assert torch.equal(kept.cpu(), rng.mask("1", step=3, samples=[5, 2**32 - 1, 7], shape=(256,)))
 
 
+def test_a_profiler_sees_a_call_and_changes_no_bit() -> None:
+    x, rate, seed = torch.randn(6, 130, device=DEVICE), count(30000).to(DEVICE), torch.tensor(3, device=DEVICE)
+    plain = apply_noise(x, rate, seed)
+    with torch.profiler.profile() as profile:
+        watched = apply_noise(x, rate, seed)
+    assert_same_bits(watched, plain)
+    assert "thinnet::apply_noise" in {event.key for event in profile.key_averages()}
+
+
 @pytest.mark.parametrize("layer", [thinnet.nn.Dropout(0.5), thinnet.nn.Dropout1d(0.5), thinnet.nn.GaussianDropout(0.5)])
 def test_nothing_is_stored_for_backward_and_nothing_waits(layer: nn.Module) -> None:
     layer, x = layer.to(DEVICE), torch.randn(16, 64, 2 if REHEARSE else 1024, device=DEVICE, requires_grad=True)

@@ -71,8 +71,7 @@ def apply_noise(
             return schema.call(x, *rest)
         if x.requires_grad and torch.is_grad_enabled():
             return schema.ApplyNoise.apply(x, rest)  # type: ignore[attr-defined]
-        with schema.below_autograd():  # nearly every call: as schema.call, without three calls of Python
-            return schema.op(x, *rest)
+        return schema.run(x, rest)  # nearly every call: as schema.call, without three calls of Python
     where = rate, seed, step, site, samples
     if x.is_nested:
         return _nested(x, where, shared_axes, kind, inplace, function, backend)

@@ -159,6 +159,14 @@ torch.library.register_vmap("thinnet::apply_noise", _vmap, lib=library)
 op, op_ = torch.ops.thinnet.apply_noise.default, torch.ops.thinnet.apply_noise_.default
 
 
+def run(x: Tensor, rest: tuple[Any, ...]) -> Tensor:
+    """Runs the operation below autograd."""
+    if x.is_cuda and gpu.alone(x):
+        return gpu.registered["apply_noise"](x, *rest)
+    with below_autograd():
+        return op(x, *rest)
+
+
 class _Transformed(torch.autograd.Function):
     """Serves the transforms of `torch.func` and forward mode, which a registered derivative does not."""
 
@@ -189,16 +197,14 @@ class ApplyNoise(EagerFunction):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rest: tuple[Any, ...]) -> Tensor:
         ctx.rest = rest
-        with below_autograd():
-            return op(x, *rest)
+        return run(x, rest)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         *rest, options = ctx.rest
         if torch.is_grad_enabled() or torch.compiler.is_compiling():  # somebody differentiates or compiles the backward pass
             return call(gradients[0], *rest, options | LINEAR), None
-        with below_autograd():
-            return op(gradients[0], *rest, options | LINEAR), None
+        return run(gradients[0], (*rest, options | LINEAR)), None
 
 
 class ApplyNoise_(EagerFunction):
@@ -254,10 +260,7 @@ def call(x: Tensor, *rest: Any) -> Tensor:
         return torch.ops.thinnet.apply_noise(x, *rest)
     if transformed():
         return _Transformed.apply(x, *rest)
-    if differentiated(x):
-        return ApplyNoise.apply(x, rest)  # type: ignore[attr-defined]
-    with below_autograd():
-        return op(x, *rest)
+    return ApplyNoise.apply(x, rest) if differentiated(x) else run(x, rest)  # type: ignore[attr-defined]
 
 
 def call_(x: Tensor, *rest: Any) -> Tensor:
