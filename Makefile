@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 SOURCES := $(wildcard src/thinnet/ops/csrc/*)
 
-.PHONY: setup study test check docs playground bench gpu wheel clean
+.PHONY: setup study test check docs playground page bench gpu wheel clean
 
 setup: $(VENV)/.ready
 
@@ -23,9 +23,9 @@ study: setup
 	$(VENV)/bin/thinnet study
 	@echo "Open report/index.html in a browser."
 
-# Files side by side, one thread each: two processes that both want all cores wait for each other.
+# Files side by side, one thread each: two processes that both want all cores wait for each other. tests/conftest.py orders them.
 test: setup
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n logical --dist loadfile --no-loadscope-reorder
 
 check: setup
 	$(VENV)/bin/ruff check .
@@ -42,9 +42,11 @@ docs: setup
 	$(RUN) -m docs.site
 
 # Builds src/thinnet/playground/index.html, which is committed, and tests it. Needs Node 20 and npm.
-playground: setup
-	cd playground && npm ci && npm run build && npm test
+playground: setup page
 	OMP_NUM_THREADS=1 $(RUN) -m pytest tests/playground
+
+page:
+	cd playground && npm ci && npm run build && npm test
 
 bench: setup
 	$(RUN) -m benchmarks

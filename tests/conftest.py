@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ with contextlib.suppress(ImportError):
     settings.load_profile("thinnet")
 
 
+STARTERS = {"subprocess", "Forked", "assert_ranks", "python", "Processes"}
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
@@ -49,6 +51,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if os.environ.get("CI") and ops.backends()["cpu"] == "reference":
         raise pytest.UsageError("the C++ kernels are missing; run `make setup`")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        long, sizes = {item.path for item in items if starts_processes(item)}, Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path not in long, -sizes[item.path]))  # short files last: all workers end together
+
+
+def starts_processes(item: pytest.Item) -> bool:
+    """Return whether a test starts a browser, or its file starts processes. Few of them take longer than many others."""
+    return "browser" in getattr(item, "fixturenames", ()) or not STARTERS.isdisjoint(vars(getattr(item, "module", item)))
 
 
 @pytest.fixture(scope="session")
