@@ -448,6 +448,7 @@ LOADERS = [
     ([torch.ones(3, 6)], TypeError, r"a batch of loader must be a pair \(x, y\), or a mapping with 'labels'; got Tensor"),
     ((torch.ones(3, 6), torch.ones(4)), ValueError, r"axis 0 of all tensors .* must count the samples; got sizes \[3, 4\]"),
     ([(torch.ones(3, n), torch.ones(3)) for n in (6, 7)], ValueError, "samples of loader must have one shape; .* Pad them"),
+    ((torch.full((5, 6), torch.nan), torch.zeros(5).long()), ValueError, "activations must be finite; got NaN or inf at '2'"),
     ((torch.ones(5, 6), torch.ones(5)), ValueError, r"got \(5, 3\) and \(5,\) of torch.float32. Give loss="),
 ]
 

@@ -259,6 +259,12 @@ def test_weights_and_coverages_that_are_none_are_refused() -> None:
             DropoutRegressor(**FAST).fit(*numbers(400)).predict_interval(numbers(3)[0], coverage)
 
 
+@pytest.mark.parametrize("name", ["early_stopping", "warm_start"])
+def test_a_switch_is_true_or_false(name: str) -> None:
+    with pytest.raises(ValueError, match=f"DropoutClassifier: {name} must be True or False; got 'no'. Use True."):
+        DropoutClassifier(**FAST | {name: "no"}).fit(X, Y)
+
+
 def test_weights_of_rows_and_classes_are_those_of_the_loss() -> None:
     twice = np.where(Y == 1, 2.0, 1.0)
     weighted = DropoutClassifier(**FAST).fit(X, Y, sample_weight=twice)

@@ -70,6 +70,10 @@ def layers_of(subject: Subject, places: tuple[Place, ...], wanted: set[str], amo
     """Returns the measures of each layer; the model is in eval."""
     read = subject.activations(places, amounts.max_units) if wanted & {"coadaptation", "sparsity"} else {}
     found = []
+    for place, activations in read.items():
+        if not activations.isfinite().all():
+            rule = "diagnose: activations must be finite"
+            raise ValueError(f"{rule}; got NaN or inf at {place.name or 'the model'!r}. Check the inputs and the weights.")
     for place in places:
 
         def scored(factors: Tensor, place: Place = place) -> tuple[float, float | None]:

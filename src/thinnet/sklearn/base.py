@@ -80,10 +80,9 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _fit(self, rows: Rows, stratify: bool) -> Any:
         """Train all members on validated rows."""
-        rows = rows.counted()
-        goes_on = bool(self.warm_start) and hasattr(self, "members_")
+        rows, name = rows.counted(), type(self).__name__
+        goes_on = settings.flag(name, "warm_start", self.warm_start) and hasattr(self, "members_")
         root = self.random_root_ if goes_on else int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
-        name = type(self).__name__
         calibration = None
         if held := settings.calibration_rows(name, self.calibration, len(rows)):
             rows, calibration = rows.split(held, root, stratify)
@@ -91,7 +90,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self._fit_targets(rows)
         rows = self._prepared(rows)
         everything, validation = rows, None
-        if self.early_stopping:
+        if settings.flag(name, "early_stopping", self.early_stopping):
             rows, validation = rows.split(self._validation_rows(rows), root + 1, stratify)
         recipe, started = self._recipe(len(rows)), time.perf_counter()
         if goes_on:

@@ -4,6 +4,7 @@ import math
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 
 FEWEST_CALIBRATION_ROWS, MOST_CALIBRATION_ROWS = 20, 2000
@@ -31,6 +32,17 @@ def count(owner: str, name: str, value: Any, least: int = 1) -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least:
         raise ValueError(f"{owner}: {name} must be an integer of at least {least}; got {value!r}. Use {max(least, 10)}.")
     return int(value)
+
+
+def flag(owner: str, name: str, value: Any) -> bool:
+    """Return True or False.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise ValueError(f"{owner}: {name} must be True or False; got {value!r}. Use True.")
+    return bool(value)
 
 
 def number(owner: str, name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> float:
