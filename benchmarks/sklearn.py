@@ -50,21 +50,21 @@ CANDIDATES: dict[str, dict[str, Any]] = {
 
 
 def made(rows: int, task: str) -> Any:
-    """Return a made data set."""
+    """Returns a made data set."""
     if task == "regression":
         return make_friedman1(rows, noise=1.0, random_state=0)
     return make_classification(rows, 30, n_informative=10, n_classes=3, flip_y=0.05, class_sep=0.7, random_state=0)
 
 
 def bundled() -> dict[str, Any]:
-    """Return the data sets that come with scikit-learn."""
+    """Returns the data sets that come with scikit-learn."""
     loaders = {"breast cancer": load_breast_cancer, "digits": load_digits, "wine": load_wine}
     sets: dict[str, Any] = {name: ("classification", load(return_X_y=True)) for name, load in loaders.items()}
     return sets | {"diabetes": ("regression", load_diabetes(return_X_y=True))}
 
 
 def times(quick: bool) -> list[dict[str, object]]:
-    """Return the ratio of the fit times to those of MLP."""
+    """Returns the ratio of the fit times to those of MLP."""
     cases = [(1000, width, "classification") for width in (64, 128, 256, 512, 1024)]
     cases += [(1000, width, "regression") for width in (128, 512)]
     cases += [(20_000, width, "classification") for width in (64, 256)] + [(100_000, 128, "classification")]
@@ -109,7 +109,7 @@ def _mlp(task: str, epochs: int, **same: Any) -> Any:
 
 
 def quality(quick: bool) -> list[dict[str, object]]:
-    """Return errors by cross-validation, with the intervals of the paired differences to MLP, and the coverage."""
+    """Returns errors by cross-validation, with the intervals of the paired differences to MLP, and the coverage."""
     sets = bundled() | {f"made, {rows} rows, {task}": (task, made(rows, task)) for rows, task in MADE}
     rows = []
     for name, (task, (x, y)) in list(sets.items())[2:4] if quick else sets.items():
@@ -139,7 +139,7 @@ def _rounded(value: Any) -> float:
 def _cross_validated(
     task: str, x: np.ndarray, y: np.ndarray, seed: int, epochs: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the error of every row by model, and whether the interval or set of the first one with dropout holds the truth.
+    """Returns the error of every row by model, and whether the interval or set of the first one with dropout holds the truth.
 
     The error is 0 or 1 for classes, and the squared error over the variance of the target for numbers.
     """
@@ -169,7 +169,7 @@ def _inside(model: Any, x: Any, y: np.ndarray) -> np.ndarray:
 
 
 def rivals(quick: bool) -> list[dict[str, object]]:
-    """Return errors and fit times beside RealMLP and TabM, with the intervals over rows of the differences to dropout."""
+    """Returns errors and fit times beside RealMLP and TabM, with the intervals over rows of the differences to dropout."""
     if find_spec("pytabkit") is None:
         raise SystemExit("rivals: pytabkit must be installed; it is not. Run pip install 'thinnet[rivals]'.")
     rows = []
@@ -188,7 +188,7 @@ def rivals(quick: bool) -> list[dict[str, object]]:
 
 
 def _beside_rivals(task: str, x: np.ndarray, y: np.ndarray, quick: bool) -> tuple[dict[str, np.ndarray], dict[str, float]]:
-    """Return the error of every row by model, as `_cross_validated` does, and the mean seconds of a fit."""
+    """Returns the error of every row by model, as `_cross_validated` does, and the mean seconds of a fit."""
     import pytabkit
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -220,7 +220,7 @@ def _beside_rivals(task: str, x: np.ndarray, y: np.ndarray, quick: bool) -> tupl
 
 
 def main(arguments: list[str]) -> None:
-    """Run the named parts, or all, and write their results."""
+    """Runs the named parts, or all, and writes their results."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     warnings.filterwarnings("ignore", module="lightning")
     quick = "--quick" in arguments

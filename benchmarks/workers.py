@@ -41,7 +41,7 @@ class Database(NamedTuple):
     server: int | None = None
 
     def seconds(self) -> float:
-        """Return the seconds that the processors have spent in the server: also for connections that are closed."""
+        """Returns the seconds that the processors have spent in the server: also for connections that are closed."""
         if self.server is None:
             return 0.0
         children = Path(f"/proc/{self.server}/task/{self.server}/children").read_text().split()
@@ -52,7 +52,7 @@ class Database(NamedTuple):
 
 @contextmanager
 def databases(folder: Path) -> Iterator[dict[str, Database]]:
-    """Yield each database by its name."""
+    """Yields each database by its name."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
     from postgres import BINARIES, postgres  # pyright: ignore[reportMissingImports]
 
@@ -70,7 +70,7 @@ def databases(folder: Path) -> Iterator[dict[str, Database]]:
 
 
 def serve(folder: Path, url: str, name: str, training: float, start: Barrier, done: Any, number: int) -> None:
-    """Work as `thinnet study work` does, but for the training, until no trial waits."""
+    """Works as `thinnet study work` does, but for the training, until no trial waits."""
 
     def run_trial(data: object, plan: object, folder: Path, key: TrialKey, watch: object) -> Trial:
         time.sleep(training)
@@ -90,7 +90,7 @@ def serve(folder: Path, url: str, name: str, training: float, start: Barrier, do
 
 
 def point(folder: Path, name: str, database: Database, training: float, workers: int) -> dict[str, object]:
-    """Measure so many workers: trials/s, seconds of a look for each waiting trial, and of the server for each trial."""
+    """Measures so many workers: trials/s, seconds of a look for each waiting trial, and of the server for each trial."""
     context = multiprocessing.get_context("fork")  # 64 imports of PyTorch would take minutes
     trials = min(TRIALS, 8 * workers) if training else TRIALS
     folder = folder / f"{name} {training} {workers}"
@@ -124,7 +124,7 @@ def point(folder: Path, name: str, database: Database, training: float, workers:
 
 
 def rows() -> Iterator[dict[str, object]]:
-    """Measure every database with every number of workers."""
+    """Measures every database with every number of workers."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as folder, databases(Path(folder)) as found:
         for name, database in found.items():

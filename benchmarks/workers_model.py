@@ -23,7 +23,7 @@ Row = dict[str, Any]
 
 
 def simulated(workers: int, training: float, rate: Rate, trials: int = 20_000) -> float:
-    """Return the trials/s of a study, by events: a worker trains, comes to the storage, and waits while others are served.
+    """Returns the trials/s of a study, by events: a worker trains, comes to the storage, and waits while others are served.
 
     Args:
         workers: their number.
@@ -46,12 +46,12 @@ def simulated(workers: int, training: float, rate: Rate, trials: int = 20_000) -
 
 
 def without_training(rows: list[Row], database: str) -> dict[int, float]:
-    """Return the measured trials/s of a storage by the number of workers."""
+    """Returns the measured trials/s of a storage by the number of workers."""
     return {row["workers"]: row["trials_per_second"] for row in rows if row["database"] == database and not row["training"]}
 
 
 def between(rates: dict[int, float]) -> Rate:
-    """Return trials/s for any number of workers: between two measured ones in proportion, on logarithmic axes.
+    """Returns trials/s for any number of workers: between two measured ones in proportion, on logarithmic axes.
 
     >>> rate = between({1: 10.0, 4: 20.0})
     >>> rate(1), round(rate(2), 1), rate(100)
@@ -71,12 +71,12 @@ def between(rates: dict[int, float]) -> Rate:
 
 
 def predicted(rows: list[Row], row: Row) -> float:
-    """Return what the simulator says of a measured row."""
+    """Returns what the simulator says of a measured row."""
     return simulated(row["workers"], row["training"], between(without_training(rows, row["database"])), trials=4_000)
 
 
 def measured() -> str:
-    """Return the table of the measured points, and what the simulator says where workers train."""
+    """Returns the table of the measured points, and what the simulator says where workers train."""
     rows, body = load("workers")["rows"], []
     for row in rows:
         said = f"{predicted(rows, row):.3g}" if row["training"] else ""
@@ -86,7 +86,7 @@ def measured() -> str:
 
 
 def forecast() -> str:
-    """Return the table of workers that have a machine each, and share a server of PostgreSQL."""
+    """Returns the table of workers that have a machine each, and share a server of PostgreSQL."""
     rows, body = [row for row in load("workers")["rows"] if row["database"] == "PostgreSQL" and not row["training"]], []
     alone = 1 / rows[0]["trials_per_second"]
     best = max(rows, key=lambda row: row["trials_per_second"])

@@ -1,4 +1,4 @@
-"""Take the screenshots of the docs, of a report and of the playground: `python -m docs.picture [report/index.html]`."""
+"""Takes the screenshots of the docs, of a report and of the playground: `python -m docs.picture [report/index.html]`."""
 
 import shutil
 import sys
@@ -14,7 +14,7 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 
 def main(report: Path) -> None:
-    """Write docs/study.png and docs/playground.png: the top of each page in a window of 1280 by 1240."""
+    """Writes docs/study.png and docs/playground.png: the top of each page in a window of 1280 by 1240."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=QUIET)
         page = browser.new_page(viewport={"width": 1280, "height": 1240}, color_scheme="light")
@@ -26,7 +26,7 @@ def main(report: Path) -> None:
 
 
 def take_playground(page: Any) -> None:
-    """Write docs/playground.png: both networks at the end of a run."""
+    """Writes docs/playground.png: both networks at the end of a run."""
     page.goto(f"{PAGE.as_uri()}#language=en&speed=fast")
     page.click(".transport .main")
     page.wait_for_selector("text=step 2000 of 2000")

@@ -57,7 +57,7 @@ MIXES = {
 
 
 def simulated(rng: np.random.Generator, noise: Noise, effect: float) -> Results:
-    """Return the results of one study whose best rates lower the loss by `effect`."""
+    """Returns the results of one study whose best rates lower the loss by `effect`."""
     trials, scores = _world(rng, noise, effect)
     losses: dict[TrialKey, float] = {}
     while keys := missing(losses, current_look(PLAN, losses, SEEDS).keys):
@@ -71,7 +71,7 @@ def simulated(rng: np.random.Generator, noise: Noise, effect: float) -> Results:
 def _world(
     rng: np.random.Generator, noise: Noise, effect: float
 ) -> tuple[dict[TrialKey, Trial], dict[Configuration, dict[str, Scores]]]:
-    """Draw every trial and its test scores, whether the study asks for them or not."""
+    """Draws every trial and its test scores, whether the study asks for them or not."""
     configurations = PLAN.configurations
     rates = np.array([each.rate for each in configurations])
     weight, gain = 2 * rates, effect * np.array([EFFECT[rate] for rate in rates.tolist()])
@@ -115,7 +115,7 @@ def _scores(losses: np.ndarray) -> Scores:
 
 
 def _data() -> Dataset:
-    """Return a dataset of two classes, of which a study needs the numbers of rows and the constant prediction."""
+    """Returns a dataset of two classes, of which a study needs the numbers of rows and the constant prediction."""
     development, test = (
         Split(np.zeros((rows, 1), np.float32), np.arange(rows) % 2, np.arange(rows)) for rows in (DEVELOPMENT, TEST)
     )

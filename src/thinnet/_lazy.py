@@ -1,4 +1,4 @@
-"""Load the names of a package when they are first asked for."""
+"""Loads the names of a package when they are first asked for."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ from importlib import import_module
 def lazy(
     package: str, places: Mapping[str, str], modules: Sequence[str] = ()
 ) -> tuple[Callable[[str], object], Callable[[], list[str]], list[str]]:
-    """Return `__getattr__`, `__dir__` and `__all__` of a package.
+    """Returns `__getattr__`, `__dir__` and `__all__` of a package.
 
     Args:
         package: its name.

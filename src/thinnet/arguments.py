@@ -11,7 +11,7 @@ from thinnet.report.mistakes import Mistake
 
 
 def value(metavar: str, what: str) -> Any:
-    """Return an option that takes a value."""
+    """Returns an option that takes a value."""
     return typer.Option(metavar=metavar, help=what)
 
 
@@ -56,7 +56,7 @@ class TaskName(str, Enum):
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
-    """Turn an error that the caller can correct into one sentence and exit code 2, and Ctrl-C into 130."""
+    """Turns an error that the caller can correct into one sentence and exit code 2, and Ctrl-C into 130."""
     try:
         yield
     except Mistake as error:

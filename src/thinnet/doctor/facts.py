@@ -20,13 +20,13 @@ from thinnet.report.table import Table
 
 
 def version_line() -> str:
-    """Return the version, and the kernels of each device, on one line."""
+    """Returns the version, and the kernels of each device, on one line."""
     paths = "; ".join(f"{device}: {path}" for device, path in backends().items())
     return f"thinnet {thinnet.__version__} ({paths})"
 
 
 def facts() -> dict[str, Any]:
-    """Return the facts as plain data. It runs each path once."""
+    """Returns the facts as plain data. It runs each path once."""
     checked = agreements()
     return {
         "thinnet": thinnet.__version__,
@@ -49,7 +49,7 @@ def facts() -> dict[str, Any]:
 
 
 def _compiler() -> str | None:
-    """Return the first line that the C++ compiler says about itself; None where there is none."""
+    """Returns the first line that the C++ compiler says about itself; None where there is none."""
     command = build.compiler()
     if command is None:
         return None
@@ -58,7 +58,7 @@ def _compiler() -> str | None:
 
 
 def _devices() -> list[str]:
-    """Return the devices that PyTorch can use."""
+    """Returns the devices that PyTorch can use."""
     found = ["cpu", *(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count()))]
     return found + [name for name in ("mps", "xpu") if getattr(torch, name).is_available()]
 
@@ -76,7 +76,7 @@ def _extra(name: str) -> dict[str, Any]:
 
 
 def next_steps(checked: list[Agreement]) -> list[str]:
-    """Return what to do, the most important first; empty where there is nothing to do."""
+    """Returns what to do, the most important first; empty where there is nothing to do."""
     steps = [
         f"The masks of {each.path} on {each.device} cannot be trusted: {each.wrong}. Report it with `thinnet doctor --json`."
         for each in checked
@@ -93,12 +93,12 @@ def next_steps(checked: list[Agreement]) -> list[str]:
 
 
 def as_json(found: dict[str, Any]) -> str:
-    """Return the facts as JSON."""
+    """Returns the facts as JSON."""
     return json.dumps(found, indent=1)
 
 
 def as_text(found: dict[str, Any]) -> str:
-    """Return the facts as text."""
+    """Returns the facts as text."""
     plain = {name: value for name, value in found.items() if not isinstance(value, dict | list)}
     lines = [f"{name:<11} {value or 'none'}" for name, value in (plain | {"devices": ", ".join(found["devices"])}).items()]
     kernels = [(device, each["path"], each["reason"] or "") for device, each in found["kernels"].items()]

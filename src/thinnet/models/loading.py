@@ -85,7 +85,7 @@ def module_from_file(file: str, function: str) -> ModuleType:
 
 
 def _search_in(folder: str) -> None:
-    """Import from a folder, in this process and its workers, before installed packages and after the standard library.
+    """Imports from a folder, in this process and its workers, before installed packages and after the standard library.
 
     Python looks in the folder of a script first; here a worker process would then import the user's random.py for its own.
     """

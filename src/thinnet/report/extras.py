@@ -28,7 +28,7 @@ class MissingLibrary(ModuleNotFoundError):
 
 
 def need(library: str, user: str, extra: str | None = None) -> Any:
-    """Import an optional library.
+    """Imports an optional library.
 
     Args:
         library: the name of the module.
@@ -49,7 +49,7 @@ def need(library: str, user: str, extra: str | None = None) -> Any:
 
 
 def extra_of(module: str, preferred: str) -> str | None:
-    """Return the extra that brings a module: the preferred one if it does, else the first; None if none does.
+    """Returns the extra that brings a module: the preferred one if it does, else the first; None if none does.
 
     >>> extra_of("typer", "lint"), extra_of("sklearn", "lint"), extra_of("torch", "lint")
     ('lint', 'study', None)
@@ -59,17 +59,17 @@ def extra_of(module: str, preferred: str) -> str | None:
 
 
 def libraries(extra: str) -> list[str]:
-    """Return the libraries of an extra, by the name that pip knows."""
+    """Returns the libraries of an extra, by the name that pip knows."""
     return EXTRAS[extra][1].split()
 
 
 def module_of(library: str) -> str:
-    """Return the name under which Python imports a library."""
+    """Returns the name under which Python imports a library."""
     return MODULES.get(library, library.replace("-", "_"))
 
 
 def installed(library: str) -> str | None:
-    """Return the version of a library; None if it cannot be imported."""
+    """Returns the version of a library; None if it cannot be imported."""
     if find_spec(module_of(library)) is None:
         return None
     try:

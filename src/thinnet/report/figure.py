@@ -96,26 +96,26 @@ class Panel:
     layout: dict[str, Any] = field(default_factory=dict)
 
     def figure(self) -> Figure:
-        """Return the panel alone as a Plotly specification."""
+        """Returns the panel alone as a Plotly specification."""
         legend = {"legend": {"orientation": "v"}} if len(self.traces) > MOST_NAMED else {}
         layout = {"xaxis": axis(**self.x), "yaxis": axis(**self.y), "shapes": _shapes(self.lines, "x", "y domain")}
         return {"data": self.traces, "layout": layout | legend | self.layout}
 
 
 def axis(title: str | dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
-    """Return an axis with its title in the form that Plotly's JavaScript reads."""
+    """Returns an axis with its title in the form that Plotly's JavaScript reads."""
     return ({"title": {"text": title} if isinstance(title, str) else title} if title else {}) | more
 
 
 def bars(above: Sequence[float], below: Sequence[float] | None = None, colour: str | None = None) -> dict[str, Any]:
-    """Return error bars: how far they reach above the points, and below them where that differs."""
+    """Returns error bars: how far they reach above the points, and below them where that differs."""
     ends = {"array": list(above), "arrayminus": list(above if below is None else below)}
     bar = {"type": "data", "symmetric": False, "thickness": 1.5, "width": 0} | ends
     return bar if colour is None else bar | {"color": colour}
 
 
 def grid(panels: Sequence[Panel], columns: int = 2) -> Figure:
-    """Return one specification with all panels, row by row, each with its title and its legend."""
+    """Returns one specification with all panels, row by row, each with its title and its legend."""
     columns = min(columns, len(panels))
     gutter = GUTTER / columns**2
     width = (1 - gutter * (columns - 1)) / columns
@@ -135,7 +135,7 @@ def grid(panels: Sequence[Panel], columns: int = 2) -> Figure:
 
 
 def draw(figure: Figure, user: str, dark: bool = False) -> Any:
-    """Return a specification as a Plotly figure.
+    """Returns a specification as a Plotly figure.
 
     Args:
         figure: the specification.
@@ -152,7 +152,7 @@ def draw(figure: Figure, user: str, dark: bool = False) -> Any:
 
 
 def coloured(value: Any, palette: dict[str, str]) -> Any:
-    """Replace the names of colours by the colours of a palette.
+    """Replaces the names of colours by the colours of a palette.
 
     >>> coloured({"line": {"color": "--ink"}}, LIGHT)
     {'line': {'color': '#1c1d20'}}

@@ -9,7 +9,7 @@ MINUS, NO_BREAK = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
 
 def cell(value: object) -> str:
-    """Format one cell of a table: floats with three significant digits, None as nothing.
+    """Formats one cell of a table: floats with three significant digits, None as nothing.
 
     >>> cell(0.12345), cell(12), cell(None), cell("a")
     ('0.123', '12', '', 'a')
@@ -20,7 +20,7 @@ def cell(value: object) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number with its noun.
+    """Writes a number with its noun.
 
     >>> counted(1, "seed"), counted(3, "seed")
     ('1 seed', '3 seeds')
@@ -29,7 +29,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """Write names as a list.
+    """Writes names as a list.
 
     >>> listed(["0.2", "0.5", "0.8"])
     '0.2, 0.5 and 0.8'
@@ -38,7 +38,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 def decimals(size: float) -> int:
-    """Return how many decimals show two digits of a number of this size.
+    """Returns how many decimals show two digits of a number of this size.
 
     >>> decimals(0.05), decimals(12.0)
     (3, 0)
@@ -47,7 +47,7 @@ def decimals(size: float) -> int:
 
 
 def signed(value: float, digits: int) -> str:
-    """Write a number with its sign and a true minus.
+    """Writes a number with its sign and a true minus.
 
     >>> signed(0.5, 1), signed(-0.01, 1)
     ('+0.5', '+0.0')
@@ -57,7 +57,7 @@ def signed(value: float, digits: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Write a duration as people do.
+    """Writes a duration as people do.
 
     >>> duration(42), duration(400), duration(9000)
     ('42 s', '7 min', '2.5 h')
@@ -68,12 +68,12 @@ def duration(seconds: float) -> str:
 
 
 def unbroken(text: str) -> str:
-    """Keep `p = 0.5` and `95 %` on one line."""
+    """Keeps `p = 0.5` and `95 %` on one line."""
     return re.sub(r"(?<=\bp) = (?=\d)", f"{NO_BREAK}={NO_BREAK}", text).replace(" %", f"{NO_BREAK}%")
 
 
 def filled(text: str, width: int, indent: str = "") -> str:
-    """Break text into lines for a terminal; `p = 0.5` and `95 %` stay on one line, which Rich does not do.
+    """Breaks text into lines for a terminal; `p = 0.5` and `95 %` stay on one line, which Rich does not do.
 
     >>> print(filled("The network is trained at p = 0.5 here.", 30))
     The network is trained at

@@ -22,6 +22,6 @@ class Commands(_PlainFlags, TyperGroup):
     """A command with subcommands, whose names may be two words: `study` and `study work`."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Return the name, the command and the arguments after the name."""
+        """Returns the name, the command and the arguments after the name."""
         two = " ".join(args[:2])
         return (two, self.commands[two], args[2:]) if two in self.commands else super().resolve_command(ctx, args)

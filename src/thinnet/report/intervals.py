@@ -4,7 +4,7 @@ import math
 
 
 def wilson(share: float, count: int, z: float) -> tuple[float, float]:
-    """Return the interval of a share of `count` independent trials (Wilson 1927).
+    """Returns the interval of a share of `count` independent trials (Wilson 1927).
 
     Args:
         share: the observed share, in [0, 1].

@@ -14,7 +14,7 @@ HERE = "thinnet.report"
 
 
 def render(template: str, figures: Mapping[str, Figure], *, package: str = HERE, user: str, **values: Any) -> str:
-    """Fill in a template that extends `base.html`.
+    """Fills in a template that extends `base.html`.
 
     Args:
         template: its file in the folder `templates` of the package.
@@ -53,7 +53,7 @@ def document(
     notes: Sequence[str] = (),
     wide: bool = False,
 ) -> str:
-    """Lay out a page: a heading, sentences, panels side by side, tables and notes.
+    """Lays out a page: a heading, sentences, panels side by side, tables and notes.
 
     Args:
         title: the heading.
@@ -73,7 +73,7 @@ def document(
 
 
 def write(path: Path, text: str) -> Path:
-    """Replace a file in one step, so that no reader sees half of it; make its folder where it is missing."""
+    """Replaces a file in one step, so that no reader sees half of it; makes its folder where it is missing."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     partial.write_text(text, encoding="utf-8")

@@ -35,11 +35,11 @@ class Progress:
         self.log, self.due = log, PATIENCE
 
     def advance(self, by: int = 1, news: str = "") -> None:
-        """Add finished work; `news` stands at the end of the line."""
+        """Adds finished work; `news` stands at the end of the line."""
         self.reach(self.done + by, news)
 
     def reach(self, done: float, news: str = "") -> None:
-        """Say how much is finished; a fraction is a part of the next piece."""
+        """Says how much is finished; a fraction is a part of the next piece."""
         before, self.done = self.done, done
         waited = time.monotonic() - self.start
         if self.line is None and self.wanted and waited > PATIENCE and done != self.total:
@@ -57,7 +57,7 @@ class Progress:
         return f"{self.title}: {int(self.done)} of {self.total} after {duration(waited)}{left}{news and f' {news}'}"
 
     def close(self) -> None:
-        """Take the line away."""
+        """Takes the line away."""
         if self.line is not None:
             self.line.stop()
 
@@ -66,7 +66,7 @@ class Progress:
 def progressing(
     title: str, total: int, done: int = 0, shown: bool | None = None, log: Callable[[str], None] | None = None
 ) -> Iterator[Progress]:
-    """Show how far the work in the block is; the arguments are those of `Progress`."""
+    """Shows how far the work in the block is; the arguments are those of `Progress`."""
     progress = Progress(title, total, done, shown, log)
     try:
         yield progress
@@ -75,7 +75,7 @@ def progressing(
 
 
 def tracked(things: Iterable[T], title: str, total: int, shown: bool | None = None) -> Iterator[T]:
-    """Yield the things and show how many are done.
+    """Yields the things and shows how many are done.
 
     >>> list(tracked([1, 2], "work", 2, shown=False))
     [1, 2]

@@ -1,4 +1,4 @@
-"""Print a result: with Rich on a terminal, and as plain text elsewhere, where a row of a table must stay one line."""
+"""Prints a result: with Rich on a terminal, and as plain text elsewhere, where a row of a table must stay one line."""
 
 import sys
 
@@ -6,7 +6,7 @@ from rich.console import Console
 
 
 def show(result: object) -> None:
-    """Print something that has both forms, such as a table.
+    """Prints something that has both forms, such as a table.
 
     >>> show("text")
     text

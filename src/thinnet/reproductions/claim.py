@@ -30,7 +30,7 @@ class Part:
 
     @property
     def predicted(self) -> str:
-        """Return the range in words.
+        """Returns the range in words.
 
         >>> Part("a", high=0.0).predicted, Part("a", low=0.5).predicted, Part("a", -0.5, 0.5).predicted
         ('below 0', 'above 0.5', '-0.5 to 0.5')
@@ -77,7 +77,7 @@ class Finding:
 
 
 def compare(parts: Sequence[Part], values: Sequence[Mapping[str, float]]) -> list[Finding]:
-    """Compare the predicted ranges with the intervals over seeds.
+    """Compares the predicted ranges with the intervals over seeds.
 
     A part agrees if its interval lies in the predicted range, differs if the two have nothing in common, and otherwise the
     seeds cannot tell.
@@ -104,7 +104,7 @@ def compare(parts: Sequence[Part], values: Sequence[Mapping[str, float]]) -> lis
 
 
 def overall(findings: Sequence[Finding]) -> Outcome:
-    """Return the outcome of a claim: it agrees if all its parts do, and differs if one does.
+    """Returns the outcome of a claim: it agrees if all its parts do, and differs if one does.
 
     >>> overall([])
     'cannot tell'

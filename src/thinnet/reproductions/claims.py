@@ -29,7 +29,7 @@ PAPERS = (
 
 
 def claims(names: Sequence[str] = ()) -> list[Claim]:
-    """Return the claims with these names; all if there are none.
+    """Returns the claims with these names; all if there are none.
 
     Raises:
         Mistake: a name is unknown.

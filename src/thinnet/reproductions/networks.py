@@ -15,7 +15,7 @@ Network = Callable[[], nn.Module]
 
 
 def built(seed: int, network: Network) -> nn.Module:
-    """Return a network whose initial weights depend on the seed alone."""
+    """Returns a network whose initial weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return network()
@@ -34,7 +34,7 @@ def epochs(
     schedules: Mapping[str, Schedule] | None = None,
     decays: bool = False,
 ) -> Iterator[float]:
-    """Train by Adam, and yield the mean training loss after each epoch.
+    """Trains by Adam, and yields the mean training loss after each epoch.
 
     Args:
         model: trained in place; it is in training mode at every step.
@@ -65,13 +65,13 @@ def epochs(
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, value: float) -> None:
-    """Set the learning rate of all parameters."""
+    """Sets the learning rate of all parameters."""
     for group in optimizer.param_groups:
         group["lr"] = value
 
 
 def trained(network: Network, x: Tensor, y: Tensor, seed: int, number: int, **settings: object) -> nn.Module:
-    """Return a trained network in eval mode; the settings are those of `epochs`."""
+    """Returns a trained network in eval mode; the settings are those of `epochs`."""
     model = built(seed, network)
     for _ in epochs(model, x, y, seed, number, **settings):  # type: ignore[arg-type]
         pass
@@ -79,19 +79,19 @@ def trained(network: Network, x: Tensor, y: Tensor, seed: int, number: int, **se
 
 
 def nll(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Return the mean test loss of one deterministic pass, in nats."""
+    """Returns the mean test loss of one deterministic pass, in nats."""
     with torch.no_grad():
         return float(cross_entropy(model.eval()(x), y))
 
 
 def error(model: nn.Module, x: Tensor, y: Tensor) -> float:
-    """Return the share of wrong classes of one deterministic pass, in %."""
+    """Returns the share of wrong classes of one deterministic pass, in %."""
     with torch.no_grad():
         return wrong(model.eval()(x), y)
 
 
 def wrong(scores: Tensor, y: Tensor) -> float:
-    """Return the share of wrong classes, in %.
+    """Returns the share of wrong classes, in %.
 
     >>> wrong(torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([0, 1]))
     50.0
@@ -100,7 +100,7 @@ def wrong(scores: Tensor, y: Tensor) -> float:
 
 
 def perceptron(inputs: int, widths: Sequence[int], outputs: int, site: Callable[[], nn.Module] | None) -> nn.Sequential:
-    """Return Linear, ReLU and a dropout site for each width, and a last Linear."""
+    """Returns Linear, ReLU and a dropout site for each width, and a last Linear."""
     layers: list[nn.Module] = []
     for before, width in zip((inputs, *widths), widths, strict=False):
         layers += [nn.Linear(before, width), nn.ReLU(), *([site()] if site else [])]
@@ -108,5 +108,5 @@ def perceptron(inputs: int, widths: Sequence[int], outputs: int, site: Callable[
 
 
 def classifier(data: Split, widths: Sequence[int], site: Callable[[], nn.Module] | None) -> Network:
-    """Return a factory of a perceptron for flat pictures."""
+    """Returns a factory of a perceptron for flat pictures."""
     return lambda: perceptron(data.x.shape[1], widths, data.classes, site)

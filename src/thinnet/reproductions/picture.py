@@ -18,7 +18,7 @@ text { font: 12px system-ui, sans-serif; fill: #1c1d20 } .soft { fill: #5d6068 }
 
 
 def svg(found: Reproductions) -> str:
-    """Return the picture. Each row has its own scale; green is what the claim predicts."""
+    """Returns the picture. Each row has its own scale; green is what the claim predicts."""
     findings = [finding for each in found.found for finding in each.findings]
     width, height = LEFT + WIDTH + RIGHT, TOP + ROW * len(findings) + 10
     rows = "".join(_row(finding, TOP + ROW * number) for number, finding in enumerate(findings))

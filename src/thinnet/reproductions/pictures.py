@@ -28,7 +28,7 @@ class Split(NamedTuple):
         return int(torch.cat([self.y, self.y_test]).max()) + 1
 
     def flat(self) -> "Split":
-        """Return the same with one row of numbers for each image."""
+        """Returns the same with one row of numbers for each image."""
         return self._replace(x=self.x.flatten(1), x_test=self.x_test.flatten(1))
 
 
@@ -42,14 +42,14 @@ class Pictures(NamedTuple):
     source: str = DIGITS
 
     def split(self, seed: int, train: int, test: int = 800) -> Split:
-        """Return so many samples for training, and others for the test, chosen at random."""
+        """Returns so many samples for training, and others for the test, chosen at random."""
         x, y = _read(self.source)
         order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
         rows, others = order[:train], order[train : train + test]
         return Split(x[rows], y[rows], x[others], y[others])
 
     def digest(self) -> str:
-        """Return a hash of the images and classes."""
+        """Returns a hash of the images and classes."""
         found = hashlib.sha256()
         for part in _read(self.source):
             found.update(part.numpy().tobytes())
@@ -57,7 +57,7 @@ class Pictures(NamedTuple):
 
 
 def check(source: str) -> Pictures:
-    """Return the pictures of a path, after a look at them.
+    """Returns the pictures of a path, after a look at them.
 
     Raises:
         Mistake: the path holds no pictures, or fewer than the experiments need.

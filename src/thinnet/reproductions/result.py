@@ -44,7 +44,7 @@ class Reproductions(Tabular):
     data: str
 
     def tables(self) -> list[Table]:
-        """Return a table of all parts; for a single claim also its statement and our task."""
+        """Returns a table of all parts; for a single claim also its statement and our task."""
         rows, marks = [], {}
         for each in self.found:
             for number, finding in enumerate(each.findings):
@@ -61,23 +61,23 @@ class Reproductions(Tabular):
         return [Table(head, rows, title="Reproductions", meaning="intervals over seeds", notes=notes, marks=marks)]
 
     def summary(self) -> str:
-        """Return how many claims agree."""
+        """Returns how many claims agree."""
         counts = Counter(each.outcome for each in self.found)
         return f"{counts['agree']} agree, {counts['differ']} differ, {counts['cannot tell']} cannot tell"
 
     def document(self) -> dict[str, Any]:
-        """Return everything as plain data."""
+        """Returns everything as plain data."""
         return {"data": self.data, "claims": [_document(each) for each in self.found]}
 
 
 def reproductions(values: Mapping[str, Sequence[Mapping[str, float]]], claims: Sequence[Claim], data: str) -> Reproductions:
-    """Compare all claims with the values of their seeds."""
+    """Compares all claims with the values of their seeds."""
     found = [Reproduction(claim, compare(claim.parts, values[claim.name]), len(values[claim.name])) for claim in claims]
     return Reproductions(found, data)
 
 
 def shown(value: float) -> str:
-    """Return a number with three significant digits, and no exponent.
+    """Returns a number with three significant digits, and no exponent.
 
     >>> shown(-0.04567), shown(31.25), shown(0.0), shown(0.00002)
     ('-0.0457', '31.2', '0', '0.00002')

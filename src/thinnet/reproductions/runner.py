@@ -1,4 +1,4 @@
-"""Measure the missing seeds of claims, several at a time, and keep each result at once."""
+"""Measures the missing seeds of claims, several at a time, and keeps each result at once."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -21,7 +21,7 @@ FIRST = 101
 
 
 def numbers(seeds: int) -> range:
-    """Return so many seeds.
+    """Returns so many seeds.
 
     >>> numbers(3)
     range(101, 104)
@@ -30,7 +30,7 @@ def numbers(seeds: int) -> range:
 
 
 def run(claims: Sequence[Claim], seeds: int, data: Pictures, url: str, jobs: int) -> Iterator[Task]:
-    """Measure what the database does not hold yet; yield each task as it finishes, those that it held first.
+    """Measures what the database does not hold yet; yields each task as it finishes, those that it held first.
 
     Raises:
         Mistake: a worker was killed, for instance because memory ran out.
@@ -62,6 +62,6 @@ def _measured(tasks: Sequence[Task], data: Pictures, jobs: int) -> Iterator[tupl
 
 
 def measure(name: str, seed: int, data: Pictures) -> dict[str, float]:
-    """Return the values of one seed of a claim."""
+    """Returns the values of one seed of a claim."""
     [claim] = load([name])
     return claim.measure(seed, data)

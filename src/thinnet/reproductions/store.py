@@ -33,12 +33,12 @@ class Values:
         self._study = optuna.create_study(study_name=name, storage=storage_at(url), load_if_exists=True)
 
     def finished(self) -> dict[int, dict[str, float]]:
-        """Return the values by seed."""
+        """Returns the values by seed."""
         rows = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
         return {row.params[SEED]: row.user_attrs[VALUES] for row in rows}
 
     def add(self, seed: int, values: Mapping[str, float]) -> None:
-        """Keep the values of a seed, in one step."""
+        """Keeps the values of a seed, in one step."""
         trial = create_trial(
             value=next(iter(values.values())),
             params={SEED: seed},
@@ -49,7 +49,7 @@ class Values:
 
 
 def _version(claim: Claim) -> str:
-    """Return a hash of the code that an experiment consists of."""
+    """Returns a hash of the code that an experiment consists of."""
     found = hashlib.sha256()
     for module in (sys.modules[claim.measure.__module__], networks, pictures, rules):
         found.update(inspect.getsource(module).encode())

@@ -8,7 +8,7 @@ from thinnet.rng.schedules import Schedule
 
 
 def plot(schedules: Any, *, steps: int, points: int = 500) -> Any:
-    """Return a Plotly figure of rates over steps.
+    """Returns a Plotly figure of rates over steps.
 
     Args:
         schedules: a bound `DropoutRNG`, a schedule, or a mapping from names to schedules. Each gives a line.

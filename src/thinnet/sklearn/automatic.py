@@ -23,7 +23,7 @@ TRIALS = trials_in_all(Plan(rates=RATES), FIRST_SEEDS)
 def choose_rate(
     recipe: Recipe, rows: Rows, held_out: int, stratify: bool, root: int, n_jobs: int | None, progress: Progress
 ) -> dict[float, float]:
-    """Return the mean validation loss of every rate.
+    """Returns the mean validation loss of every rate.
 
     As in a study, every seed divides the rows anew, the rates of a seed share weights, batches and random bits, and a trial
     counts with its lowest validation loss.

@@ -21,12 +21,12 @@ from thinnet.sklearn.settings import count
 
 
 def cross_entropy(output: Tensor, y: Tensor, reduction: str = "none") -> Tensor:
-    """Return the loss of each row, or the mean, from logits (N, classes) and classes (N,)."""
+    """Returns the loss of each row, or the mean, from logits (N, classes) and classes (N,)."""
     return F.cross_entropy(output, y, reduction=reduction)
 
 
 def accuracy(output: Tensor, y: Tensor) -> float:
-    """Return the share of rows whose class is right."""
+    """Returns the share of rows whose class is right."""
     return float((output.argmax(1) == y).float().mean())
 
 
@@ -124,7 +124,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         self.class_weight = class_weight
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DropoutClassifier":
-        """Train on rows.
+        """Trains on rows.
 
         Args:
             X: (N, features), dense or sparse.
@@ -146,7 +146,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         return self._fit(rows, stratify=True)
 
     def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> "DropoutClassifier":
-        """Train for one epoch on these rows; calibration is off afterwards.
+        """Trains for one epoch on these rows; calibration is off afterwards.
 
         Args:
             X: (N, features), dense or sparse.
@@ -170,7 +170,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         return None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Return the most probable class of each row.
+        """Returns the most probable class of each row.
 
         Args:
             X: (N, features).
@@ -186,7 +186,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         return self.classes_[best], np.take_along_axis(std, best[:, None], 1)[:, 0]
 
     def predict_proba(self, X: Any, return_std: bool = False) -> Any:
-        """Return the probability of each class, from a single pass without dropout at the fitted temperature.
+        """Returns the probability of each class, from a single pass without dropout at the fitted temperature.
 
         Args:
             X: (N, features).
@@ -198,11 +198,11 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         return (p, self.sample(X, SAMPLES).std(0, ddof=1)) if return_std else p
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
-        """Return the logarithm of `predict_proba`."""
+        """Returns the logarithm of `predict_proba`."""
         return self._log_probabilities(X).numpy()
 
     def sample(self, X: Any, n: int = SAMPLES) -> np.ndarray:
-        """Return the probabilities of n sub-networks (Monte-Carlo dropout), at the fitted temperature.
+        """Returns the probabilities of n sub-networks (Monte-Carlo dropout), at the fitted temperature.
 
         A sub-network is the same for all rows.
 
@@ -216,7 +216,7 @@ class DropoutClassifier(ClassifierMixin, DropoutEstimator):
         return (self._draws(self._inputs(X), n) / self.temperature_).softmax(-1).numpy()
 
     def predict_set(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Return a set of classes for each row that holds the true one with a probability of at least `coverage`.
+        """Returns a set of classes for each row that holds the true one with a probability of at least `coverage`.
 
         Sets hold the classes whose probability, before the temperature, is high enough: split-conformal prediction on the
         calibration rows, which fitted nothing else of it. The guarantee is an average over rows; a set can be empty.

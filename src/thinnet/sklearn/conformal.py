@@ -26,7 +26,7 @@ class Conformal:
         self.owner = "quantile"
 
     def needed(self, owner: str) -> "Conformal":
-        """Return itself, if there are calibration rows.
+        """Returns itself, if there are calibration rows.
 
         Raises:
             ValueError: there are none.
@@ -38,7 +38,7 @@ class Conformal:
         return self
 
     def quantile(self, coverage: float) -> np.ndarray:
-        """Return the score that a new row does not exceed with this probability, (outputs,).
+        """Returns the score that a new row does not exceed with this probability, (outputs,).
 
         Raises:
             ValueError: the coverage is not in (0, 1), or needs more rows.

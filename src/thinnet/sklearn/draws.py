@@ -15,12 +15,12 @@ SAMPLES = 50
 
 
 def drops(member: Member) -> bool:
-    """Return whether the network has dropout that is on in draws."""
+    """Returns whether the network has dropout that is on in draws."""
     return any(isinstance(site, Site) and site.p for site in member.network.modules())
 
 
 def draws(members: list[Member], x: Any, n: int, seed: int) -> Tensor:
-    """Return the outputs of n sub-networks, (n, N, outputs): draw t comes from member t mod the number of members.
+    """Returns the outputs of n sub-networks, (n, N, outputs): draw t comes from member t mod the number of members.
 
     A sub-network is the same for all rows, so a row has the same draws in any batch. Without dropout, all draws of a member
     are its single pass.

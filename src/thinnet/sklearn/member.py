@@ -33,7 +33,7 @@ class Seeds(NamedTuple):
 
     @classmethod
     def of(cls, *numbers: int) -> "Seeds":
-        """Return the seeds that depend on these numbers."""
+        """Returns the seeds that depend on these numbers."""
         return cls(*np.random.SeedSequence(numbers).generate_state(3).tolist())
 
 
@@ -95,7 +95,7 @@ class Member:
         self.validation_scores: list[float] = []
 
     def train(self, recipe: Recipe, rows: Rows, validation: Rows | None = None, progress: Progress | None = None) -> "Member":
-        """Train for the epochs of the recipe; with validation rows, keep the weights of the lowest validation loss.
+        """Trains for the epochs of the recipe; with validation rows, keeps the weights of the lowest validation loss.
 
         Raises:
             ValueError: a loss is not finite, or a layer cannot be thinned.
@@ -130,14 +130,14 @@ class Member:
         return self
 
     def fits(self, recipe: Recipe, features: int) -> bool:
-        """Return whether training can go on with a recipe: widths, method and the input site are those of the network."""
+        """Returns whether training can go on with a recipe: widths, method and the input site are those of the network."""
         sizes = [(layer.in_features, layer.out_features) for layer in self.network if isinstance(layer, nn.Linear)]
         kinds = {type(site) for name, site in self.network.named_children() if name.startswith("hidden")}
         same = sizes == [*pairwise((features, *recipe.hidden, recipe.outputs))] and kinds <= {recipe.kind}
         return same and hasattr(self.network, INPUT) == (recipe.rates.input > 0)
 
     def _follow(self, recipe: Recipe) -> None:
-        """Set the rates, the learning rate and the weight decay, which may have changed since the last call."""
+        """Sets the rates, the learning rate and the weight decay, which may have changed since the last call."""
         for number, rate in enumerate(recipe.rates.hidden, start=1):
             self.network.get_submodule(f"hidden{number}").p = rate  # type: ignore[assignment]
         if recipe.rates.input:
@@ -163,7 +163,7 @@ class Member:
             )
 
     def _evaluate(self, recipe: Recipe, rows: Rows) -> float:
-        """Add the validation loss and score of an epoch; return the loss."""
+        """Adds the validation loss and score of an epoch; returns the loss."""
         self.network.eval()
         with torch.no_grad():
             y = _targets(rows, "cpu")
@@ -193,7 +193,7 @@ class Member:
             state |= {name: value.to(device) for name, value in state.items() if isinstance(value, Tensor)}
 
     def outputs(self, x: Any, hidden: bool = False) -> Tensor:
-        """Return the outputs of a single pass without dropout, or the last hidden layer, in the dtype of the inputs.
+        """Returns the outputs of a single pass without dropout, or the last hidden layer, in the dtype of the inputs.
 
         Weights are float32. With float64 inputs the pass runs in float64, so that a row has the same result in any batch.
         """
@@ -208,7 +208,7 @@ def _dtype(x: Any) -> torch.dtype:
 
 
 def _initialised(network: nn.Sequential, seed: int) -> nn.Sequential:
-    """Draw the weights as `nn.Linear` does, from a generator of their own."""
+    """Draws the weights as `nn.Linear` does, from a generator of their own."""
     generator = torch.Generator().manual_seed(seed)
     for layer in network:
         if isinstance(layer, nn.Linear):
@@ -223,7 +223,7 @@ def _targets(rows: Rows, device: str) -> Tensor:
 
 
 def _mean_loss(recipe: Recipe, rows: Rows) -> Loss:
-    """Return the loss of a batch, from its outputs and its rows."""
+    """Returns the loss of a batch, from its outputs and its rows."""
     y = _targets(rows, recipe.device)
     if rows.weight is None:
         return lambda output, batch: recipe.loss(output, y.index_select(0, batch), reduction="mean")

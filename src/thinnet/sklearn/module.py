@@ -21,13 +21,13 @@ class Averaged(nn.Module):
         self.members, self.temperature = nn.ModuleList(members), temperature
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the average, (N, outputs)."""
+        """Returns the average, (N, outputs)."""
         outputs = torch.stack([member(x) for member in self.members])
         return outputs.mean(0) if self.temperature is None else log_probabilities(outputs, self.temperature)
 
 
 def rescaled(network: nn.Sequential, scale: Tensor, shift: Tensor) -> nn.Sequential:
-    """Return a copy whose outputs are those of the network times `scale` plus `shift`, both (outputs,)."""
+    """Returns a copy whose outputs are those of the network times `scale` plus `shift`, both (outputs,)."""
     found = copy.deepcopy(network)
     last = found[-1]
     assert isinstance(last, nn.Linear)

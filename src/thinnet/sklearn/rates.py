@@ -42,14 +42,14 @@ class Rates:
         return {} if self.schedule is None else {"hidden*": self.schedule}
 
     def at_end(self, step: int) -> float | list[float]:
-        """Return the rate after some steps: one number where all layers have the same."""
+        """Returns the rate after some steps: one number where all layers have the same."""
         if self.schedule is not None:
             return self.schedule(max(step - 1, 0))
         return self.hidden[0] if len({*self.hidden}) == 1 else list(self.hidden)
 
 
 def rates_of(owner: str, dropout: Any, input_dropout: Any, layers: int) -> Rates:
-    """Return the rates that the parameters of an estimator ask for.
+    """Returns the rates that the parameters of an estimator ask for.
 
     Raises:
         ValueError: a rate is not in [0, 1), or a list has another length than there are layers.
@@ -72,7 +72,7 @@ def rates_of(owner: str, dropout: Any, input_dropout: Any, layers: int) -> Rates
 
 
 def kind_of(owner: str, method: object) -> type[Site]:
-    """Return the class of a method.
+    """Returns the class of a method.
 
     Raises:
         ValueError: the method is unknown.
@@ -83,7 +83,7 @@ def kind_of(owner: str, method: object) -> type[Site]:
 
 
 def input_site(network: Any) -> Site:
-    """Return the dropout site in front of the first layer."""
+    """Returns the dropout site in front of the first layer."""
     return getattr(network, INPUT)
 
 

@@ -21,13 +21,13 @@ from thinnet.sklearn.settings import count
 
 
 def squared_error(output: Tensor, y: Tensor, reduction: str = "none") -> Tensor:
-    """Return the loss of each row, a mean over outputs (N, outputs), or the mean of all."""
+    """Returns the loss of each row, a mean over outputs (N, outputs), or the mean of all."""
     loss = F.mse_loss(output, y, reduction=reduction)
     return loss.mean(1) if reduction == "none" else loss
 
 
 def r2(output: Tensor, y: Tensor) -> float:
-    """Return the coefficient of determination."""
+    """Returns the coefficient of determination."""
     return float(r2_score(y.numpy(), output.numpy()))
 
 
@@ -59,7 +59,7 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
     _loss, _score = staticmethod(squared_error), staticmethod(r2)
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DropoutRegressor":
-        """Train on rows.
+        """Trains on rows.
 
         Args:
             X: (N, features), dense or sparse.
@@ -74,7 +74,7 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return self._fit(rows, stratify=False)
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "DropoutRegressor":
-        """Train for one epoch on these rows; calibration is off afterwards. The first call standardises the target for all.
+        """Trains for one epoch on these rows; calibration is off afterwards. The first call standardises the target for all.
 
         Args:
             X: (N, features), dense or sparse.
@@ -100,7 +100,7 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return Rows(x, table, weight)
 
     def _fit_targets(self, rows: Rows) -> None:
-        """Keep the mean and the scale of the targets."""
+        """Keeps the mean and the scale of the targets."""
         mean = np.average(rows.y, axis=0, weights=rows.weight)
         most = np.abs(rows.y - mean).max(0)
         most = np.where(most > 0, most, 1.0)  # squares of very large and very small targets are no float64
@@ -111,7 +111,7 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return replace(rows, y=((rows.y - self.target_mean_) / self.target_scale_).astype(np.float32))
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Return the value of each row, from a single pass without dropout.
+        """Returns the value of each row, from a single pass without dropout.
 
         Args:
             X: (N, features).
@@ -125,7 +125,7 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return (mean, self._shaped(self._std(x) * self.target_scale_)) if return_std else mean
 
     def sample(self, X: Any, n: int = SAMPLES) -> np.ndarray:
-        """Return the values of n sub-networks (Monte-Carlo dropout). A sub-network is the same for all rows.
+        """Returns the values of n sub-networks (Monte-Carlo dropout). A sub-network is the same for all rows.
 
         Args:
             X: (N, features).
@@ -136,7 +136,7 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return self._in_units(self._draws(self._inputs(X), count("DropoutRegressor.sample", "n", n)))
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> np.ndarray:
-        """Return an interval for each row that holds the target with a probability of at least `coverage`.
+        """Returns an interval for each row that holds the target with a probability of at least `coverage`.
 
             f(x) -+ q s(x),  s(x) = sqrt(variance of the draws + training loss)
 
@@ -161,12 +161,12 @@ class DropoutRegressor(RegressorMixin, DropoutEstimator):
         return ends[:, 0] if self._flat else ends
 
     def _std(self, x: Any) -> np.ndarray:
-        """Return the standard deviation of the standardised target, (N, outputs)."""
+        """Returns the standard deviation of the standardised target, (N, outputs)."""
         variance = self._sampled(x).var(0).numpy()
         return np.sqrt(variance if self.noise_variance_ is None else variance + self.noise_variance_)
 
     def _width(self, x: Any) -> np.ndarray:
-        """Return s(x) of the intervals, (N, outputs). It must not depend on the calibration rows, as the noise does."""
+        """Returns s(x) of the intervals, (N, outputs). It must not depend on the calibration rows, as the noise does."""
         return np.sqrt(self._sampled(x).var(0).numpy() + max(self.loss_, float(np.finfo(np.float32).tiny)))
 
     def _sampled(self, x: Any) -> Tensor:

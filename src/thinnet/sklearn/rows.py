@@ -42,11 +42,11 @@ class Rows:
         return len(self.y)
 
     def take(self, rows: np.ndarray) -> "Rows":
-        """Return some of the rows."""
+        """Returns some of the rows."""
         return Rows(self.x[rows], self.y[rows], None if self.weight is None else self.weight[rows])
 
     def counted(self) -> "Rows":
-        """Return the rows whose weight is not 0, with a mean weight of 1; the others decide no batch, split or calibration."""
+        """Returns the rows whose weight is not 0, with a mean weight of 1; the others decide no batch, split or calibration."""
         if self.weight is None or self.weight.all():
             return self
         rows = np.flatnonzero(self.weight)
@@ -54,7 +54,7 @@ class Rows:
         return Rows(kept.x, kept.y, self.weight[rows] / self.weight[rows].mean())
 
     def split(self, held_out: int, seed: int, stratify: bool) -> tuple["Rows", "Rows"]:
-        """Draw rows that are held out; return the others and these. Classes keep their shares where there are enough rows."""
+        """Draws rows that are held out; returns the others and these. Classes keep their shares where there are enough rows."""
         shares = None
         if stratify:
             counts = np.unique(self.y, return_counts=True)[1]
@@ -65,7 +65,7 @@ class Rows:
 
 
 def weights(owner: str, sample_weight: Any, x: Any, by_class: np.ndarray | None = None) -> np.ndarray | None:
-    """Return weights with a mean of 1: those of the rows, times those of their classes; None where there are neither.
+    """Returns weights with a mean of 1: those of the rows, times those of their classes; None where there are neither.
 
     Raises:
         ValueError: a weight is negative or not finite, or all are 0.
@@ -82,19 +82,19 @@ def weights(owner: str, sample_weight: Any, x: Any, by_class: np.ndarray | None 
 
 
 def inputs(x: Any, device: str = "cpu") -> Tensor | SparseInputs:
-    """Return inputs that give the rows of a batch as a tensor on a device."""
+    """Returns inputs that give the rows of a batch as a tensor on a device."""
     if not isinstance(x, np.ndarray):
         return SparseInputs(x, device)
     return torch.from_numpy(_writable(x)).to(device)
 
 
 def blocks(x: Any) -> Iterator[Tensor]:
-    """Yield the rows of a dense or sparse array in order, as dense tensors."""
+    """Yields the rows of a dense or sparse array in order, as dense tensors."""
     for first in range(0, x.shape[0], BLOCK):
         part = x[first : first + BLOCK]
         yield torch.from_numpy(_writable(part) if isinstance(part, np.ndarray) else part.toarray())
 
 
 def _writable(x: np.ndarray) -> np.ndarray:
-    """Return the array, or a copy of one that torch cannot share: memory-mapped, or with negative strides."""
+    """Returns the array, or a copy of one that torch cannot share: memory-mapped, or with negative strides."""
     return x if x.flags.writeable and x.flags.c_contiguous else x.copy()

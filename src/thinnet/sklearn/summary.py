@@ -6,7 +6,7 @@ from thinnet.report.table import Table
 
 
 def summary(estimator: Any) -> Table:
-    """Return what was trained, how, and how it is calibrated."""
+    """Returns what was trained, how, and how it is calibrated."""
     member = estimator.members_[0]
     weights = sum(value.numel() for each in estimator.members_ for value in each.network.parameters())
     widths = [layer.out_features for name, layer in member.network.named_children() if hasattr(layer, "out_features")]

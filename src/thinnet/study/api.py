@@ -44,7 +44,7 @@ def run(
     quiet: bool = False,
     **more: Any,
 ) -> "Study":
-    """Measure whether dropout helps on a problem, at which rate, and how certain that is: `thinnet study` as a function.
+    """Measures whether dropout helps on a problem, at which rate, and how certain that is: `thinnet study` as a function.
 
     Args:
         problem: a path or a name as the command takes it, a pandas DataFrame, or None for scikit-learn's digits.

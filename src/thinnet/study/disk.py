@@ -13,7 +13,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the disk on which a study is written into one that the caller can correct; others pass.
+    """Turns an error of the disk on which a study is written into one that the caller can correct; others pass.
 
     Args:
         folder: the folder of the study.
@@ -33,7 +33,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _reason(error: BaseException | None, folder: Path) -> str | None:
-    """Return what the system says about the disk, from the error or its causes."""
+    """Returns what the system says about the disk, from the error or its causes."""
     while error is not None:
         if isinstance(error, sqlite3.OperationalError):
             return str(error)
@@ -44,7 +44,7 @@ def _reason(error: BaseException | None, folder: Path) -> str | None:
 
 
 def _within(name: object, folder: Path) -> bool:
-    """Return whether a file is in the folder, or is one of the folders around it, which are made with it."""
+    """Returns whether a file is in the folder, or is one of the folders around it, which are made with it."""
     if not isinstance(name, str):
         return False
     path, whole = Path(name).absolute(), folder.absolute()

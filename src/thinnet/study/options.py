@@ -16,7 +16,7 @@ NUMBERS = {"rates": float, "hidden": int}
 
 
 def plan_of(settings: Mapping[str, Any], given: Mapping[str, Any], **more: Any) -> Plan:
-    """Return the plan of a study.
+    """Returns the plan of a study.
 
     Args:
         settings: those that suit the problem.
@@ -42,7 +42,7 @@ def _parsed(name: str, value: Any) -> Any:
 
 
 def folder_of(file: "Path | pd.DataFrame | None") -> Path:
-    """Return the output folder of a study that names none.
+    """Returns the output folder of a study that names none.
 
     >>> str(folder_of(None)), str(folder_of(Path("data/patients.csv.gz")))
     ('report', 'patients-report')
@@ -53,7 +53,7 @@ def folder_of(file: "Path | pd.DataFrame | None") -> Path:
 
 
 def rank_and_ranks(where: str = "") -> tuple[int, int]:
-    """Return the rank of this process and the number of ranks that `torchrun` has started: 0 and 1 without it.
+    """Returns the rank of this process and the number of ranks that `torchrun` has started: 0 and 1 without it.
 
     Args:
         where: `LOCAL_` for those of this machine.

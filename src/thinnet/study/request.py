@@ -72,7 +72,7 @@ def requested(
     given: Mapping[str, Any],
     **more: Any,
 ) -> Request:
-    """Check all options and read the problem.
+    """Checks all options and reads the problem.
 
     Args:
         file, target, task, weights: as `open_problem` takes them.

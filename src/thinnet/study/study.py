@@ -79,7 +79,7 @@ class Study:
         return results_tables(self.results, self.data)
 
     def figures(self, dark: bool = False) -> list[Any]:
-        """Return the loss by rate, and its difference to training without dropout, as Plotly figures; the report has more."""
+        """Returns the loss by rate, and its difference to training without dropout, as Plotly figures; the report has more."""
         drawn = (figures.rate_curve(self.results, self.data.task), figures.difference(self.results, "loss", 1.0, ""))
         return [draw(figure, USER, dark) for figure in drawn]
 
@@ -88,7 +88,7 @@ class Study:
         return "\n".join([*sentences, "", *map(str, self.tables), f"The report: {self.report}"])
 
     def _repr_html_(self) -> str:
-        """Show the answer, the tables, and two figures in a notebook."""
+        """Shows the answer, the tables, and two figures in a notebook."""
         sentences = " ".join((*self.verdict.sentences, self.verdict.overfitting))
         drawn = [figure.to_html(full_html=False, include_plotlyjs=not number) for number, figure in enumerate(self.figures())]
         text = f"<p><strong>{html.escape(self.verdict.headline)}</strong> {html.escape(sentences)}</p>"
@@ -96,7 +96,7 @@ class Study:
 
 
 def conduct(request: Request, err: Console) -> Study:
-    """Run what is missing of a study, and write its result and its report.
+    """Runs what is missing of a study, and writes its result and its report.
 
     Args:
         request: what is asked.
@@ -129,7 +129,7 @@ def conduct(request: Request, err: Console) -> Study:
 
 
 def _begun(request: Request, err: Console) -> tuple[Request, Dataset, Store]:
-    """Read the data, and open the store; return the request with what its time limit allows."""
+    """Reads the data, and opens the store; returns the request with what its time limit allows."""
     with err.status("reading the data"):
         data = request.problem.dataset(request.plan.seed)
         precision_of(request.plan)
@@ -142,7 +142,7 @@ def _begun(request: Request, err: Console) -> tuple[Request, Dataset, Store]:
 
 
 def _answer(request: Request, data: Dataset, store: Store, seeds: int) -> Answer:
-    """Summarise the trials, judge them, and measure the recommended network."""
+    """Summarises the trials, judges them, and measures the recommended network."""
     plan, trials = request.plan, store.finished()
     results = summarize(data, plan, store, seeds)
     verdict = judge(results, data)
@@ -151,14 +151,14 @@ def _answer(request: Request, data: Dataset, store: Store, seeds: int) -> Answer
 
 
 def identity(data: Dataset, plan: Plan) -> dict[str, Any]:
-    """Return the settings that two runs in one folder must share: all but seeds, jobs, budget, and why they were advised."""
+    """Returns the settings that two runs in one folder must share: all but seeds, jobs, budget, and why they were advised."""
     settings = {name: value for name, value in asdict(plan).items() if name != "advice"}
     made_by = {"torch": torch.__version__, "thinnet": version("thinnet")}
     return json.loads(json.dumps({"data": data.fingerprint(), "target": data.target} | settings | made_by))
 
 
 def _limited(request: Request, data: Dataset) -> tuple[Request, Dataset]:
-    """Return what the time limit allows, and a warning that says so."""
+    """Returns what the time limit allows, and a warning that says so."""
     asked, plan = request.plan, request.plan
     if request.budget is not None:
         left = max(request.budget - (time.monotonic() - request.started), 0.1 * request.budget)
@@ -169,7 +169,7 @@ def _limited(request: Request, data: Dataset) -> tuple[Request, Dataset]:
 
 
 def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
-    """Train the missing trials; return the number of whole rounds."""
+    """Trains the missing trials; returns the number of whole rounds."""
     again = store.retry() if request.retry_failed else 0
     plan, finished = request.plan, store.finished()
     total = trials_in_all(plan, request.seeds)
@@ -205,7 +205,7 @@ def _train(request: Request, data: Dataset, store: Store, err: Console) -> int:
 
 
 def workers_for(request: Request, store: Store, data: Dataset, left: int, err: Console) -> Workers | None:
-    """Return who trains `left` trials; None for this process."""
+    """Returns who trains `left` trials; None for this process."""
     if request.on == RAY:
         return RayWorkers(request.jobs, store.url, store.name, request.address)
     if request.on is not None:

@@ -10,7 +10,7 @@ NUMBER, HELD_OUT = 120, 300
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train with and without dropout. The epoch is chosen on a validation set, and the loss is that of the test set."""
+    """Trains with and without dropout. The epoch is chosen on a validation set, and the loss is that of the test set."""
     data = pictures.split(seed, 900).flat()
     (plain, first), (dropout, second) = (_best(data, rate, seed) for rate in (0.0, 0.5))
     return {LOSS: dropout - plain, EPOCHS: second - first}

@@ -14,7 +14,7 @@ RATE = 0.2
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train a convolutional network with either, at the same rate behind both convolutions."""
+    """Trains a convolutional network with either, at the same rate behind both convolutions."""
     data = pictures.split(seed, 500)
     blocks, units = (
         trained(lambda site=site: _network(data, site), data.x, data.y, seed, 40)

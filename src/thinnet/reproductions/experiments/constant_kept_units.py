@@ -9,7 +9,7 @@ ERROR = "test error at p = 0.9, ten times as wide minus same width, points"
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train at p = 0.9 with 64 units a layer, and with 640."""
+    """Trains at p = 0.9 with 64 units a layer, and with 640."""
     data = pictures.split(seed, 900).flat()
     narrow, wide = (
         error(

@@ -10,7 +10,7 @@ STEPS = 1000
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Measure the gain of p = 0.5 with 50 and with 500 samples, after the same number of steps."""
+    """Measures the gain of p = 0.5 with 50 and with 500 samples, after the same number of steps."""
     return {GAIN: _gain(seed, pictures, 500) - _gain(seed, pictures, 50)}
 
 

@@ -11,7 +11,7 @@ RATE, NUMBER, BATCH = 0.1, 40, 64
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train a small network without dropout, with early dropout, and with dropout to the end."""
+    """Trains a small network without dropout, with early dropout, and with dropout to the end."""
     data = pictures.split(seed, 900).flat()
     steps = NUMBER * -(-len(data.x) // BATCH)
     found = []

@@ -37,7 +37,7 @@ class Network(nn.Module):
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Classify pictures in the graph of their nearest neighbours from 100 labels, with half of the edges and with all."""
+    """Classifies pictures in the graph of their nearest neighbours from 100 labels, with half of the edges and with all."""
     data = pictures.split(seed, NODES, test=0).flat()
     near = kneighbors_graph(data.x.numpy(), 10).tocoo()
     pairs = torch.tensor([[*near.row, *near.col], [*near.col, *near.row]]).unique(dim=1)
@@ -59,7 +59,7 @@ def _error(x: Tensor, y: Tensor, pairs: Tensor, rate: float, seed: int) -> float
 
 
 def _normalised(pairs: Tensor, nodes: int) -> Tensor:
-    """Return the adjacency matrix with self loops, divided by the roots of both degrees."""
+    """Returns the adjacency matrix with self loops, divided by the roots of both degrees."""
     loops = torch.arange(nodes).expand(2, -1)
     pairs = torch.cat([pairs, loops], dim=1)
     roots = torch.bincount(pairs[0], minlength=nodes).float().rsqrt()

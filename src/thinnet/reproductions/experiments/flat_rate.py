@@ -9,7 +9,7 @@ LOW, HIGH = "test error, p = 0.2 minus p = 0.5, points", "test error, p = 0.6 mi
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train at three rates."""
+    """Trains at three rates."""
     data = pictures.split(seed, 900).flat()
     low, middle, high = (
         error(

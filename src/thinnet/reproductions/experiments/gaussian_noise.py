@@ -9,7 +9,7 @@ ERROR, LOSS = "test error, Gaussian minus Bernoulli, points", "test loss, Gaussi
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train with either noise at p = 0.5."""
+    """Trains with either noise at p = 0.5."""
     data = pictures.split(seed, 900).flat()
     bernoulli, gaussian = (
         trained(classifier(data, (256, 256), lambda kind=kind: kind(0.5)), data.x, data.y, seed, 80)

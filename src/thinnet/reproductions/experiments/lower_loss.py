@@ -9,7 +9,7 @@ LOSS, ERROR = "test loss, dropout minus none, nats", "test error, dropout minus 
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train with p = 0.5 at both hidden layers, and without."""
+    """Trains with p = 0.5 at both hidden layers, and without."""
     data = pictures.split(seed, 900).flat()
     plain, dropout = (
         trained(classifier(data, (256, 256), site), data.x, data.y, seed, 80) for site in (None, lambda: Dropout(0.5))

@@ -10,7 +10,7 @@ ONE, FIFTY = "test error, 1 draw minus weight scaling, points", "test error, 50 
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Compare the averages of 1 and of 50 draws with the deterministic pass."""
+    """Compares the averages of 1 and of 50 draws with the deterministic pass."""
     data = pictures.split(seed, 900).flat()
     model = trained(classifier(data, (256, 256), lambda: Dropout(0.5)), data.x, data.y, seed, 60)
     scaled = error(model, data.x_test, data.y_test)

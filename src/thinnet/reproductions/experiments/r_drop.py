@@ -18,7 +18,7 @@ NUMBER, ALPHA = 60, 1.0
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train at p = 0.5 with the loss of one pass, and with R-Drop."""
+    """Trains at p = 0.5 with the loss of one pass, and with R-Drop."""
     data = pictures.split(seed, 900).flat()
     network = classifier(data, (256, 256), lambda: Dropout(0.5))
     plain, alike = trained(network, data.x, data.y, seed, NUMBER), built(seed, network)

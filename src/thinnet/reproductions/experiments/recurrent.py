@@ -30,7 +30,7 @@ class Network(nn.Module):
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train on half of the sequences of a text, and test on the other half."""
+    """Trains on half of the sequences of a text, and tests on the other half."""
     x, y = sequences()
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
     rows, others = order[:TRAIN], order[TRAIN:]

@@ -15,7 +15,7 @@ TRAIN = 350
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train a regression at p = 0.1, and compare the two predictions."""
+    """Trains a regression at p = 0.1, and compares the two predictions."""
     data = load_diabetes(scaled=False)
     x, y = (torch.from_numpy(part).float() for part in (data.data, data.target))  # pyright: ignore
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))

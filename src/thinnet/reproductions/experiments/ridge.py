@@ -15,7 +15,7 @@ RATE, NUMBER, LAST = 0.3, 1500, 1000
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train a linear layer behind dropout by whole batches, and average its weights over the last 1,000 steps."""
+    """Trains a linear layer behind dropout by whole batches, and averages its weights over the last 1,000 steps."""
     x, y = _diabetes(seed)
     model = built(seed, lambda: nn.Sequential(Dropout(RATE), nn.Linear(x.shape[1], 1, bias=False)))
     total = torch.zeros(x.shape[1])
@@ -30,7 +30,7 @@ def measure(seed: int, pictures: Pictures) -> dict[str, float]:
 
 
 def _diabetes(seed: int) -> tuple[Tensor, Tensor]:
-    """Return a bootstrap sample, with standardised columns."""
+    """Returns a bootstrap sample, with standardised columns."""
     data = load_diabetes(scaled=False)
     rows = torch.randint(len(data.target), (len(data.target),), generator=torch.Generator().manual_seed(seed))  # pyright: ignore
     x, y = (torch.from_numpy(part)[rows].float() for part in (data.data, data.target))  # pyright: ignore

@@ -9,7 +9,7 @@ LOSS, ERROR = "test loss, shared minus own masks, nats", "test error, shared min
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train at p = 0.5 with a mask for each sample, and with one for the batch."""
+    """Trains at p = 0.5 with a mask for each sample, and with one for the batch."""
     data = pictures.split(seed, 900).flat()
     own, shared = (
         trained(classifier(data, (256, 256), lambda kind=kind: kind(0.5)), data.x, data.y, seed, 80)

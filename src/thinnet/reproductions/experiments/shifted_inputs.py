@@ -16,7 +16,7 @@ NOISE = 0.25
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Tell noisy test pictures from clean ones by the entropy of the predicted classes."""
+    """Tells noisy test pictures from clean ones by the entropy of the predicted classes."""
     data = pictures.split(seed, 900).flat()
     model = trained(classifier(data, (256, 256), lambda: Dropout(0.5)), data.x, data.y, seed, 60)
     noise = torch.randn(data.x_test.shape, generator=torch.Generator().manual_seed(seed))

@@ -14,7 +14,7 @@ ZEROS = "share of hidden activations below 0.01, dropout minus none"
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train an autoencoder of 256 hidden units with p = 0.5, and without."""
+    """Trains an autoencoder of 256 hidden units with p = 0.5, and without."""
     data = pictures.split(seed, 900).flat()
     size = data.x.shape[1]
     found = []

@@ -14,7 +14,7 @@ NUMBER, WARM = 200, 100
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train with learned noise of each weight; the penalty grows to its full strength in the first 100 epochs."""
+    """Trains with learned noise of each weight; the penalty grows to its full strength in the first 100 epochs."""
     data = pictures.split(seed, 900).flat()
     network = classifier(data, (128,), None)
     plain, sparse = trained(network, data.x, data.y, seed, NUMBER), built(seed, network)

@@ -24,7 +24,7 @@ class Block(nn.Module):
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train 24 blocks with rates that rise linearly to 0.5, and without."""
+    """Trains 24 blocks with rates that rise linearly to 0.5, and without."""
     data = pictures.split(seed, 900).flat()
     constant, stochastic = (
         trained(lambda last=last: _network(data, last), data.x, data.y, seed, 60, decays=True) for last in (0.0, LAST)

@@ -13,7 +13,7 @@ ERROR = "test error, dropout before minus behind the last normalisation, points"
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Train with p = 0.5 before the last batch normalisation, and behind it."""
+    """Trains with p = 0.5 before the last batch normalisation, and behind it."""
     data = pictures.split(seed, 900).flat()
     before, behind = (trained(lambda first=first: _network(data, first), data.x, data.y, seed, 60) for first in (True, False))
     assert isinstance(before, nn.Sequential)

@@ -15,7 +15,7 @@ UNITS = 10
 
 
 def measure(seed: int, pictures: Pictures) -> dict[str, float]:
-    """Enumerate the 1,024 sub-networks of a hidden layer of 10 units."""
+    """Enumerates the 1,024 sub-networks of a hidden layer of 10 units."""
     data = pictures.split(seed, 900, test=300).flat()
     classes = data.classes
     model = trained(lambda: perceptron(data.x.shape[1], (UNITS,), classes, lambda: Dropout(0.2)), data.x, data.y, seed, 60)

@@ -1,4 +1,4 @@
-"""Load a built-in problem."""
+"""Loads a built-in problem."""
 
 import pandas as pd
 from sklearn import datasets
@@ -17,7 +17,7 @@ TABLES = {
 
 
 def load(name: str, task: str | None, seed: int) -> Dataset:
-    """Return the dataset of a built-in problem; `seed` draws the split or the samples.
+    """Returns the dataset of a built-in problem; `seed` draws the split or the samples.
 
     Example:
         >>> data = load("wine", None, seed=0)

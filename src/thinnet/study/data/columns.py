@@ -1,4 +1,4 @@
-"""Decide what each column of a table is, and read it: numbers, dates and categories are used, the rest is left out."""
+"""Decides what each column of a table is, and reads it: numbers, dates and categories are used, the rest is left out."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ class Column(NamedTuple):
 
 
 def read_columns(frame: pd.DataFrame, kinds: Mapping[str, str], comma: bool = False) -> tuple[pd.DataFrame, tuple[Column, ...]]:
-    """Read every column; return those that are used, as float64 or text, and one description for each.
+    """Reads every column; returns those that are used, as float64 or text, and one description for each.
 
     Args:
         frame: the features of a file.
@@ -80,7 +80,7 @@ def read_columns(frame: pd.DataFrame, kinds: Mapping[str, str], comma: bool = Fa
 
 
 def writes_commas(frame: pd.DataFrame) -> bool:
-    """Return whether a column of text holds numbers with decimal commas."""
+    """Returns whether a column of text holds numbers with decimal commas."""
     texts = (without_markers(values) for _, values in frame.items() if _is_text(values))
     found = (text_as_numbers(text) for text in texts)
     return any(numbers is not None and numbers.style.decimal == "," for numbers in found)
@@ -110,7 +110,7 @@ Describe = Callable[..., Column]
 
 
 def _typed(described: Describe, name: str, values: pd.Series) -> tuple[Column, pd.Series]:
-    """Read a column of numbers, booleans, dates or durations."""
+    """Reads a column of numbers, booleans, dates or durations."""
     if _is_time(values):
         return described("date", "as seconds"), seconds(values)
     numbers = _bounded(name, values.astype("float64"))
@@ -120,7 +120,7 @@ def _typed(described: Describe, name: str, values: pd.Series) -> tuple[Column, p
 
 
 def _text(described: Describe, name: str, text: pd.Series, comma: bool) -> tuple[Column, pd.Series]:
-    """Read a column of text as numbers, else as dates, else as categories, unless its values hardly repeat."""
+    """Reads a column of text as numbers, else as dates, else as categories, unless its values hardly repeat."""
     if (numbers := text_as_numbers(text, comma)) is not None:
         return _row_number(described, text) if _is_id(name, numbers.values) else _numbers(described, name, numbers)
     if (dates := text_as_dates(text)) is not None:
@@ -170,7 +170,7 @@ _FORCED = {"number": _as_number, "date": _as_date, "category": _as_category}
 
 
 def read_as(values: pd.Series, kind: str, form: Sequence[str]) -> pd.Series:
-    """Read new values of a column as its first ones were read; what does not fit is missing.
+    """Reads new values of a column as its first ones were read; what does not fit is missing.
 
     Args:
         values: as a file holds them.
@@ -190,7 +190,7 @@ def read_as(values: pd.Series, kind: str, form: Sequence[str]) -> pd.Series:
 
 
 def _as_text(values: pd.Series) -> pd.Series:
-    """Write values as text; whole numbers have no decimal point, also where missing ones make them floats."""
+    """Writes values as text; whole numbers have no decimal point, also where missing ones make them floats."""
     whole = pd.api.types.is_float_dtype(values) and bool((values.dropna() % 1 == 0).all())
     return (values.astype("Int64") if whole else values).astype("object").map(str, na_action="ignore")
 
@@ -227,7 +227,7 @@ def _bounded(name: str, numbers: pd.Series) -> pd.Series:
 
 
 def columns_table(columns: Sequence[Column]) -> Table:
-    """Return one row for each column; many neighbours that were read alike share one."""
+    """Returns one row for each column; many neighbours that were read alike share one."""
     rows, marks = [], {}
     for _, group in groupby(columns, key=lambda each: each if each.missing or each.kind == "category" else each[1:3]):
         alike = list(group)

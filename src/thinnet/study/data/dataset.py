@@ -31,7 +31,7 @@ class Split:
         return len(self.y)
 
     def rows(self, rows: np.ndarray | slice) -> "Split":
-        """Return some of the rows."""
+        """Returns some of the rows."""
         return Split(self.x[rows], self.y[rows], self.ids[rows])
 
 
@@ -77,7 +77,7 @@ class Dataset:
     subgroups: np.ndarray | None = None
 
     def limited(self, rows: int | None) -> "Dataset":
-        """Return the dataset with so many of the samples for training and validation; all of them for None."""
+        """Returns the dataset with so many of the samples for training and validation; all of them for None."""
         total = len(self.development)
         if rows is None or rows >= total:
             return self
@@ -86,7 +86,7 @@ class Dataset:
         return replace(self, development=self.development.rows(kept), validation_rows=validation)
 
     def sets(self, seed: int) -> tuple[Split, Split]:
-        """Return the training and the validation set of a seed."""
+        """Returns the training and the validation set of a seed."""
         rows = np.arange(len(self.development))
         if self.split_seed is None:
             return self.development.rows(rows[: -self.validation_rows]), self.development.rows(rows[-self.validation_rows :])
@@ -116,7 +116,7 @@ class Dataset:
         return int(np.prod(self.development.x.shape[1:]))
 
     def fingerprint(self) -> str:
-        """Return a SHA-256 over every number of the sets and over the task."""
+        """Returns a SHA-256 over every number of the sets and over the task."""
         digest = hashlib.sha256((repr(self.task) + (self.file.digest if self.file else "")).encode())
         digest.update(f"{self.validation_rows} {self.split_seed}".encode())
         for part in (self.development, self.test):
@@ -127,7 +127,7 @@ class Dataset:
 
 
 def classes_of(y: np.ndarray) -> np.ndarray | None:
-    """Return the targets by which a split keeps shares equal: whole numbers, one a sample, of which each occurs often enough.
+    """Returns the targets by which a split keeps shares equal: whole numbers, one a sample, of which each occurs often enough.
 
     Example:
         >>> classes_of(np.array([0, 1] * 5)) is None, classes_of(np.array([0.0, 1.0] * 5)) is None

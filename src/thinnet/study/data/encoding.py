@@ -50,13 +50,13 @@ class Encoder:
 
     @classmethod
     def of(cls, samples: Samples, task: Classification | Regression, target: str) -> "Encoder":
-        """Return the encoder of samples whose target has a task."""
+        """Returns the encoder of samples whose target has a task."""
         classes = tuple(task.classes) if isinstance(task, Classification) else ()
         mean, scale = (task.mean, task.scale) if isinstance(task, Regression) else (0.0, 1.0)
         return cls(target, classes, mean, scale, samples)
 
     def encode(self, samples: Any) -> np.ndarray:
-        """Read and encode new samples, as the study read and encoded its own.
+        """Reads and encodes new samples, as the study read and encoded its own.
 
         Args:
             samples: of a table a file or a DataFrame, whose other columns do not matter; of arrays an array (N, ...); of
@@ -70,19 +70,19 @@ class Encoder:
         return self.samples.encode(samples)
 
     def decode(self, outputs: Any) -> "pd.DataFrame | pd.Series":
-        """Turn outputs of the network (N, outputs) into the probability of each class, or into numbers of the target's unit."""
+        """Turns outputs of the network (N, outputs) into probabilities of the classes, or into numbers of the target's unit."""
         values = np.asarray(outputs, dtype=np.float64)
         if self.classes:
             return pd.DataFrame(softmax(values, axis=1), columns=list(self.classes))
         return pd.Series(values.reshape(len(values)) * self.scale + self.mean, name=self.target)
 
     def save(self, path: Path) -> None:
-        """Write a JSON document."""
+        """Writes a JSON document."""
         path.write_text(json.dumps({"format": FORMAT} | asdict(self), indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> "Encoder":
-        """Read what `save` wrote."""
+        """Reads what `save` wrote."""
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         if found.pop("format") != FORMAT:
             raise StudyError("Encoder.load", f"the format must be {FORMAT}", repr(str(path)), "Run the study again.")

@@ -1,4 +1,4 @@
-"""Read delimited text and Parquet as people have them: any delimiter, decimal commas, encodings and compression."""
+"""Reads delimited text and Parquet as people have them: any delimiter, decimal commas, encodings and compression."""
 
 import itertools
 import warnings
@@ -26,7 +26,7 @@ class Contents(NamedTuple):
 
 
 def read_text(path: Path, comma: bool | None = None) -> Contents:
-    """Read delimited text. The delimiter is the most frequent one in the first line.
+    """Reads delimited text. The delimiter is the most frequent one in the first line.
 
     Args:
         path: the file.
@@ -57,7 +57,7 @@ def read_text(path: Path, comma: bool | None = None) -> Contents:
 
 
 def unique_names(names: Iterable[object]) -> tuple[list[str], list[str]]:
-    """Return names as text, where no two are the same and none is empty, and those that were there more than once.
+    """Returns names as text, where no two are the same and none is empty, and those that were there more than once.
 
     Example:
         >>> unique_names(["a", " a ", "", 3])
@@ -72,7 +72,7 @@ def unique_names(names: Iterable[object]) -> tuple[list[str], list[str]]:
 
 
 def _read(path: Path, how: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
-    """Read the rows, and return whether each has one value more than the header has names: the name of the row."""
+    """Reads the rows, and returns whether each has one value more than the header has names: the name of the row."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always", pd.errors.ParserWarning)
         frame = pd.read_csv(path, index_col=False, **how)  # a delimiter may end each line
@@ -87,7 +87,7 @@ def _read(path: Path, how: dict[str, Any]) -> tuple[pd.DataFrame, bool]:
 
 
 def read_rows(path: Path, comma: bool) -> pd.DataFrame:
-    """Read the rows of a file as text where it writes decimal commas, else with the types that they have."""
+    """Reads the rows of a file as text where it writes decimal commas, else with the types that they have."""
     if suffix_of(path) == ".parquet":
         return read_parquet(path).frame
     return read_text(path, comma).frame
@@ -103,5 +103,5 @@ def _encoding(path: Path, head: bytes) -> tuple[str, tuple[str, ...]]:
 
 
 def read_parquet(path: Path) -> Contents:
-    """Read a Parquet file."""
+    """Reads a Parquet file."""
     return Contents(pd.read_parquet(path), False, ())

@@ -31,12 +31,12 @@ class Function:
 
 
 def two_inputs(x: np.ndarray) -> np.ndarray:
-    """Return sin(pi x1) + x2^2."""
+    """Returns sin(pi x1) + x2^2."""
     return np.sin(np.pi * x[:, 0]) + x[:, 1] ** 2
 
 
 def one_input(x: np.ndarray) -> np.ndarray:
-    """Return sin(1.5 pi x) + x / 2."""
+    """Returns sin(1.5 pi x) + x / 2."""
     return np.sin(1.5 * np.pi * x[:, 0]) + x[:, 0] / 2
 
 
@@ -47,7 +47,7 @@ FUNCTIONS = {
 
 
 def sampled(name: str, seed: int) -> Dataset:
-    """Draw the three sets of a made regression.
+    """Draws the three sets of a made regression.
 
     Example:
         >>> data = sampled("toy", seed=0)

@@ -26,7 +26,7 @@ class Standard:
 
     @classmethod
     def of(cls, x: np.ndarray) -> "Standard":
-        """Return those of some values; the scale of a constant is 1."""
+        """Returns those of some values; the scale of a constant is 1."""
         mean, scale = float(x.mean()), float(x.std())
         return cls(mean, scale if scale > 1e-12 * abs(mean) else 1.0)
 
@@ -62,7 +62,7 @@ class Number:
         return cls(column.name, column.kind, tuple(column.form), median, value, mark)
 
     def inputs(self, values: pd.Series) -> np.ndarray:
-        """Return the inputs of some rows, (N, 1) or (N, 2)."""
+        """Returns the inputs of some rows, (N, 1) or (N, 2)."""
         marks = [] if self.mark is None else [self.mark(values.isna().to_numpy(dtype=float))]
         return np.stack([self.value(values.fillna(self.median).to_numpy()), *marks], axis=1)
 
@@ -90,7 +90,7 @@ class Category:
         return cls(column.name, tuple(sorted(counts.index[: MOST_CATEGORIES - 1 if rare else None])), rare)
 
     def inputs(self, values: pd.Series) -> np.ndarray:
-        """Return the inputs of some rows, (N, levels)."""
+        """Returns the inputs of some rows, (N, levels)."""
         found = pd.Index(self.levels).get_indexer(pd.Index(_named(values)))
         return np.eye(len(self.levels) + 1)[found][:, : len(self.levels) + self.rare]
 
@@ -110,22 +110,22 @@ class Columns:
 
     @classmethod
     def fitted(cls, features: pd.DataFrame, columns: Sequence[Column], comma: bool = False) -> "Columns":
-        """Fit every column: numbers as float64, categories as text."""
+        """Fits every column: numbers as float64, categories as text."""
         named = {column.name: column for column in columns}
         kinds = [(Category if named[name].kind == "category" else Number, name) for name in features]
         return cls(tuple(kind.fitted(named[name], features[name]) for kind, name in kinds), comma)
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> "Columns":
-        """Return those of a JSON document."""
+        """Returns those of a JSON document."""
         return cls(tuple(map(_column, found["columns"])), found["comma"])
 
     def inputs(self, features: pd.DataFrame) -> np.ndarray:
-        """Return the inputs of rows that are read already, (N, inputs)."""
+        """Returns the inputs of rows that are read already, (N, inputs)."""
         return np.concatenate([column.inputs(features[column.name]) for column in self.columns], axis=1).astype(np.float32)
 
     def encode(self, rows: Rows) -> np.ndarray:
-        """Return the inputs of the rows of a file, a DataFrame or an array; other columns do not matter."""
+        """Returns the inputs of the rows of a file, a DataFrame or an array; other columns do not matter."""
         frame = frame_of(rows, self.comma, [column.name for column in self.columns])
         return self.inputs(pd.DataFrame({each.name: read_as(frame[each.name], each.kind, each.form) for each in self.columns}))
 
@@ -146,21 +146,21 @@ class Pixels:
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> "Pixels":
-        """Return those of a JSON document."""
+        """Returns those of a JSON document."""
         return cls(**tuples(found))
 
     def inputs(self, features: pd.DataFrame) -> np.ndarray:
-        """Return the inputs of some rows, (N, pixels)."""
+        """Returns the inputs of some rows, (N, pixels)."""
         pixels = features.to_numpy(dtype=np.float64)
         return (np.where(np.isnan(pixels), self.means, pixels) / self.unit).astype(np.float32)
 
     def encode(self, rows: Rows) -> np.ndarray:
-        """Return the inputs of the rows of an array (N, ...), a file or a DataFrame."""
+        """Returns the inputs of the rows of an array (N, ...), a file or a DataFrame."""
         return self.inputs(frame_of(rows, False, self.names).loc[:, list(self.names)])
 
 
 def frame_of(rows: Rows, comma: bool, names: Sequence[str]) -> pd.DataFrame:
-    """Return new rows with the names of their columns as text; the columns of an array are x0, x1 and so on.
+    """Returns new rows with the names of their columns as text; the columns of an array are x0, x1 and so on.
 
     Raises:
         StudyError: a column is missing, or the file cannot be read.
@@ -178,7 +178,7 @@ def frame_of(rows: Rows, comma: bool, names: Sequence[str]) -> pd.DataFrame:
 
 
 def tuples(found: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a JSON document, with tuples in place of lists."""
+    """Returns the fields of a JSON document, with tuples in place of lists."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
 
 
@@ -194,7 +194,7 @@ def _named(values: pd.Series) -> pd.Series:
 
 
 def squash(x: np.ndarray) -> np.ndarray:
-    """Map standardised values smoothly into (-3, 3) by x / sqrt(1 + (x / 3)**2), as RealMLP does (arXiv:2407.04491).
+    """Maps standardised values smoothly into (-3, 3) by x / sqrt(1 + (x / 3)**2), as RealMLP does (arXiv:2407.04491).
 
     Example:
         >>> squash(np.array([0.0, 1e6])).round(3).tolist()

@@ -1,4 +1,4 @@
-"""Check the path of a study: its form, and whether it exists. Nothing here imports more than the standard library."""
+"""Checks the path of a study: its form, and whether it exists. Nothing here imports more than the standard library."""
 
 import bz2
 import difflib
@@ -33,7 +33,7 @@ ADVICE = {
 
 
 def suffix_of(path: Path) -> str:
-    """Return the suffix without that of the compression.
+    """Returns the suffix without that of the compression.
 
     >>> suffix_of(Path("table.CSV.gz"))
     '.csv'
@@ -42,7 +42,7 @@ def suffix_of(path: Path) -> str:
 
 
 def check_address(path: Path) -> None:
-    """Refuse an address.
+    """Refuses an address.
 
     Raises:
         StudyError: with the next step.
@@ -53,7 +53,7 @@ def check_address(path: Path) -> None:
 
 
 def check_path(path: Path) -> None:
-    """Refuse an address, a form that is not known, and a path where there is nothing.
+    """Refuses an address, a form that is not known, and a path where there is nothing.
 
     Raises:
         StudyError: with the path or the built-in problem that was probably meant.
@@ -71,7 +71,7 @@ def check_path(path: Path) -> None:
 
 
 def check_table(path: Path) -> None:
-    """Refuse a path that is not that of a table.
+    """Refuses a path that is not that of a table.
 
     Raises:
         StudyError: there is no such file, or its form is not known.

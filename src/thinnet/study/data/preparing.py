@@ -19,7 +19,7 @@ VALIDATION_SHARE_OF_REST = 0.25
 
 
 def prepare(table: Table, task: str | None, seed: int) -> Dataset:
-    """Make the dataset of a study.
+    """Makes the dataset of a study.
 
     Args:
         table: the content of the file.
@@ -70,18 +70,18 @@ def prepare(table: Table, task: str | None, seed: int) -> Dataset:
 
 
 def split_rows(rows: int, classes: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw 80 % of the positions for training and validation and 20 % for testing, stratified by class."""
+    """Draws 80 % of the positions for training and validation and 20 % for testing, stratified by class."""
     development, test = train_test_split(np.arange(rows), test_size=TEST_SHARE, stratify=classes, random_state=seed)
     return np.sort(development), np.sort(test)
 
 
 def validation_rows(development: int) -> int:
-    """Return how many of the samples that are not for testing are for validation."""
+    """Returns how many of the samples that are not for testing are for validation."""
     return math.ceil(VALIDATION_SHARE_OF_REST * development)
 
 
 def split_in_words(seed: int, by_class: bool) -> str:
-    """Return how the sets are made."""
+    """Returns how the sets are made."""
     shares = " with equal shares of classes" if by_class else ""
     return f"the test rows drawn{shares} from seed {seed}, the others divided anew for each seed of a trial"
 

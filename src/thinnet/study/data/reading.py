@@ -41,7 +41,7 @@ class Asked:
     digest: str = ""
 
     def open(self) -> "Opened":
-        """Read the problem."""
+        """Reads the problem."""
         kinds = {}
         if self.columns:
             from thinnet.study.data.tables import parse_kinds
@@ -72,7 +72,7 @@ def open_problem(
     task: str | None = None,
     weights: Path | None = None,
 ) -> Opened:
-    """Read a problem.
+    """Reads a problem.
 
     Args:
         file: a table, a folder or a file of pictures or texts, a file with `model()` and `data()`, or the name of a built-in
@@ -124,7 +124,7 @@ def _frame(frame: "pd.DataFrame", target: str | None, kinds: Mapping[str, str], 
 
 
 def _refuse(target: str | None, kinds: Mapping[str, str] | None, task: str | None, name: str) -> None:
-    """Refuse options that mean something for a table alone."""
+    """Refuses options that mean something for a table alone."""
     for option, given in (("--target", target), ("--column", kinds), ("--task", task)):
         if given:
             raise StudyError(option, "the option must come with a table", name, "Leave it out.")
@@ -137,7 +137,7 @@ def _prepared(table: Any, task: str | None, seed: int) -> "Dataset":
 
 
 def _named(name: str, task: str | None, weights: Path | None) -> Opened:
-    """Open a built-in problem, or a file of the user."""
+    """Opens a built-in problem, or a file of the user."""
     file, about = file_of(name), PROBLEMS[name].about if name in PROBLEMS else ""
     if file is None:
         return Opened(lambda: dict(PROBLEMS[name].settings), partial(_built_in, name, task), about)
@@ -165,7 +165,7 @@ def _built_in(name: str, task: str | None, seed: int) -> "Dataset":
 
 
 def _fine_tuned(folder: Path | None, weights: Path) -> Opened:
-    """Open texts by class, or those of finetune, for a trained transformer."""
+    """Opens texts by class, or those of finetune, for a trained transformer."""
     from thinnet.study.data.sources.pretrained import Pretrained
 
     trained = Pretrained(weights)

@@ -27,7 +27,7 @@ ROWS_A_LEVEL = 5
 
 
 def suspicions(features: pd.DataFrame, target: np.ndarray, task: Task, development: Split, test: Split) -> Iterator[str]:
-    """Yield one sentence for each: a dominant class, extreme values, copies across the sets, and a feature that is the target.
+    """Yields one sentence for each: a dominant class, extreme values, copies across the sets, and a feature that is the target.
 
     Args:
         features: the used columns, one row for each target.
@@ -62,7 +62,7 @@ def _dominant(target: np.ndarray, task: Task) -> Iterator[str]:
 
 
 def _extreme(values: pd.Series) -> float | None:
-    """Return the most extreme number of a column that is scaled by a few of them."""
+    """Returns the most extreme number of a column that is scaled by a few of them."""
     if values.dtype != np.float64:
         return None
     low, middle, high = values.quantile([0.25, 0.5, 0.75])

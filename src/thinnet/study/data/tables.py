@@ -1,4 +1,4 @@
-"""Read a file into a table of features and a target."""
+"""Reads a file into a table of features and a target."""
 
 import difflib
 import zipfile
@@ -44,7 +44,7 @@ class Table:
 
 
 def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] | None = None) -> Table:
-    """Read the data of a study.
+    """Reads the data of a study.
 
     Args:
         path: a .csv, .tsv, .txt, .parquet or .npz file; None for scikit-learn's digits. Text may be compressed (.csv.gz).
@@ -84,7 +84,7 @@ def read_table(path: Path | None, target: str | None, kinds: Mapping[str, str] |
 
 
 def parse_kinds(options: Sequence[str]) -> dict[str, str]:
-    """Parse `NAME=KIND` options.
+    """Parses `NAME=KIND` options.
 
     Raises:
         StudyError: an option has another form, or there is no such kind.
@@ -104,7 +104,7 @@ def parse_kinds(options: Sequence[str]) -> dict[str, str]:
 
 
 def _read_arrays(path: Path, target: str | None) -> Table:
-    """Read an archive of arrays: X, or the only other array, and y, or the one that `target` names."""
+    """Reads an archive of arrays: X, or the only other array, and y, or the one that `target` names."""
     with np.load(path, allow_pickle=False) as archive:
         names = list(archive.files)
         y_name = target or next((name for name in ("y", "target", "labels") if name in names), "y")
@@ -121,7 +121,7 @@ def _read_arrays(path: Path, target: str | None) -> Table:
 
 
 def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
-    """Make a table from inputs (N, ...) and targets (N,). Inputs of three or more axes, or of bytes, are images.
+    """Makes a table from inputs (N, ...) and targets (N,). Inputs of three or more axes, or of bytes, are images.
 
     All axes of an input after the first are flattened.
     """
@@ -134,7 +134,7 @@ def from_arrays(name: str, x: np.ndarray, y: np.ndarray, target: str) -> Table:
 
 
 def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapping[str, str]) -> Table:
-    """Separate the target from the features, and read every column."""
+    """Separates the target from the features, and reads every column."""
     names, repeated = unique_names(contents.frame)
     frame = contents.frame.set_axis(names, axis=1)
     if target is None:
@@ -161,7 +161,7 @@ def from_contents(name: str, contents: Contents, target: str | None, kinds: Mapp
 
 
 def _target(values: pd.Series, comma: bool) -> pd.Series:
-    """Read a target of text as numbers where every value is one."""
+    """Reads a target of text as numbers where every value is one."""
     if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values):
         return values
     text = without_markers(values, words=False)

@@ -13,7 +13,7 @@ MOST_NAMED = 5
 
 
 def infer_task(target: pd.Series) -> str:
-    """Infer the task: text, booleans and up to 20 different whole numbers are classes; missing values are not allowed.
+    """Infers the task: text, booleans and up to 20 different whole numbers are classes; missing values are not allowed.
 
     Example:
         >>> infer_task(pd.Series([0.0, 1.0, 2.0])), infer_task(pd.Series([0.5, 1.0, 2.0]))
@@ -27,7 +27,7 @@ def infer_task(target: pd.Series) -> str:
 
 
 def as_classes(target: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
-    """Return the names of the classes, and the class of every row as int64.
+    """Returns the names of the classes, and the class of every row as int64.
 
     Raises:
         StudyError: there is one class only, or a class has too few rows for three sets.
@@ -44,7 +44,7 @@ def as_classes(target: pd.Series) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _too_rare(target: pd.Series, names: tuple[str, ...], counts: np.ndarray) -> StudyError:
-    """Return the error that names the rare classes, and a text that keeps the target from being read as numbers."""
+    """Returns the error that names the rare classes, and a text that keeps the target from being read as numbers."""
     rare = np.flatnonzero(counts < FEWEST_IN_CLASS)
     found = ", ".join(f"{counts[code]} of {names[code]!r}" for code in rare[:MOST_NAMED])
     found += f", and {len(rare) - MOST_NAMED} more such classes" if len(rare) > MOST_NAMED else ""
@@ -58,7 +58,7 @@ def _too_rare(target: pd.Series, names: tuple[str, ...], counts: np.ndarray) -> 
 
 
 def as_numbers(target: pd.Series) -> np.ndarray:
-    """Return the target as float64.
+    """Returns the target as float64.
 
     Raises:
         StudyError: a value is not a finite number, or all are the same.

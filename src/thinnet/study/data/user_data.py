@@ -46,7 +46,7 @@ class Given(NamedTuple):
 
 
 def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset:
-    """Return the dataset of a file.
+    """Returns the dataset of a file.
 
     Args:
         file: the opened file. Its data() returns (x, y), which is split with the seed; ((x, y), (x, y)), where the second is
@@ -73,7 +73,7 @@ def load_file(file: UserFile, name: str, task: str | None, seed: int) -> Dataset
 
 
 def load_arrays(arrays: Arrays, file: UserFile, name: str, seed: int) -> Dataset:
-    """Return the dataset of samples by path, for a built-in network."""
+    """Returns the dataset of samples by path, for a built-in network."""
     sets = arrays.development if arrays.test is None else (arrays.development, arrays.test)
     task = Classification(arrays.classes)
     data = _dataset(file, name, task, _given(file, sets, seed))
@@ -89,7 +89,7 @@ def _dataset(file: UserFile, name: str, task: Task, given: Given) -> Dataset:
 
 
 def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
-    """Run the model and the loss on a few samples.
+    """Runs the model and the loss on a few samples.
 
     Returns:
         Whether masks can follow the samples, and a sentence on the model and the places of its dropout.
@@ -124,7 +124,7 @@ def _tried(file: UserFile, task: Task, train: Split) -> tuple[bool, str]:
 
 
 def _fixed(file: UserFile, train: Split) -> list[str]:
-    """Name dropout whose rate the study cannot set; refuse a model where it can set none.
+    """Names dropout whose rate the study cannot set; refuses a model where it can set none.
 
     Raises:
         StudyError: training reaches no dropout site that has a rate.
@@ -150,14 +150,14 @@ def _fixed(file: UserFile, train: Split) -> list[str]:
 
 
 def _two_numbers(task: Task, y: np.ndarray) -> list[str]:
-    """Warn of classes that are read as numbers."""
+    """Warns of classes that are read as numbers."""
     if isinstance(task, Regression) and len(np.unique(y)) == 2:
         return ["The targets are two numbers of a floating type, so this is a regression. For classes, return integers."]
     return []
 
 
 def _check_output(file: UserFile, task: Task, output: Tensor, y: Tensor) -> None:
-    """Refuse an output that the loss of the task cannot take; a loss of the user takes what it wants.
+    """Refuses an output that the loss of the task cannot take; a loss of the user takes what it wants.
 
     Raises:
         StudyError: the output has another shape.
@@ -177,7 +177,7 @@ def _check_output(file: UserFile, task: Task, output: Tensor, y: Tensor) -> None
 
 
 def _given(file: UserFile, sets: Any, seed: int) -> Given:
-    """Check what data() returns, and draw the sets that it does not give."""
+    """Checks what data() returns, and draws the sets that it does not give."""
     rule = "data() must return (x, y), or such pairs for development and test, or for training, validation and test"
     for each in (sets, *(sets if isinstance(sets, tuple | list) else ())):
         if isinstance(each, TORCH_DATA):

@@ -48,16 +48,16 @@ class UserFile:
         return _imported(self.path, self.digest)
 
     def call(self, name: str, *arguments: Any, **named: Any) -> Any:
-        """Call a function of the file; an error in it is reported with its line."""
+        """Calls a function of the file; an error in it is reported with its line."""
         with users_code(COMMAND, f"For the traceback, call {name}() in Python."):
             return getattr(self.module, name)(*arguments, **named)
 
     def original(self, **named: float) -> Any:
-        """Return what `model()` returns."""
+        """Returns what `model()` returns."""
         return self.call("model", *self.arguments, **named)
 
     def network(self, width: float = 1.0) -> nn.Module:
-        """Build the model, with the dropout that it has, or where `thinnet.insert` advises dropout.
+        """Builds the model, with the dropout that it has, or where `thinnet.insert` advises dropout.
 
         PyTorch's dropout becomes thinnet's, so that all configurations of a seed share their random bits. Of several outputs,
         `logits` or the first is scored.
@@ -100,7 +100,7 @@ class UserFile:
     def optimizer(
         self, parameters: Iterable[nn.Parameter], learning_rate: float, decay: float | None = None
     ) -> torch.optim.Optimizer:
-        """Return the optimiser of the file, or Adam; with a weight decay in all its groups, AdamW instead of Adam."""
+        """Returns the optimiser of the file, or Adam; with a weight decay in all its groups, AdamW instead of Adam."""
         if not hasattr(self.module, "optimizer"):
             kind = torch.optim.Adam if decay is None else torch.optim.AdamW
             return kind(parameters, lr=learning_rate, weight_decay=decay or 0.0)
@@ -112,7 +112,7 @@ class UserFile:
 
 
 def scored(output: Any) -> Tensor:
-    """Return the tensor of an output that the loss takes: itself, its `logits`, or the first element."""
+    """Returns the tensor of an output that the loss takes: itself, its `logits`, or the first element."""
     while not isinstance(output, Tensor):
         logits = getattr(output, "logits", None)
         output = next(iter(output.values() if isinstance(output, dict) else output)) if logits is None else logits
@@ -120,7 +120,7 @@ def scored(output: Any) -> Tensor:
 
 
 def open_file(path: Path) -> UserFile:
-    """Import the file of a user, and check what it defines.
+    """Imports the file of a user, and checks what it defines.
 
     Raises:
         LoadError: the file does not exist, or its code raises an error.
@@ -143,7 +143,7 @@ def open_file(path: Path) -> UserFile:
 
 
 def _bound(path: Path) -> set[str] | None:
-    """Return the names that the text of a module binds outside of functions and classes; None where that is not known."""
+    """Returns the names that the text of a module binds outside of functions and classes; None where that is not known."""
     with suppress(OSError, ValueError, SyntaxError):  # the import reports them
         found, waiting = set(), list(ast.iter_child_nodes(ast.parse(path.read_bytes())))
         while waiting:
@@ -161,7 +161,7 @@ def _bound(path: Path) -> set[str] | None:
 
 
 def built_in(network: str, arguments: tuple[int | str, ...] = (), weights: str = "") -> UserFile:
-    """Return a built-in network.
+    """Returns a built-in network.
 
     Args:
         network: the name of its file.
@@ -178,12 +178,12 @@ def _digest(path: Path, weights: str = "") -> str:
 
 @lru_cache
 def _imported(path: Path, digest: str) -> ModuleType:
-    """Import one text once in a process."""
+    """Imports one text once in a process."""
     return module_from_file(str(path), COMMAND)
 
 
 def settings_of(file: UserFile) -> dict[str, Any]:
-    """Return the settings of the plan that the file defines: `epochs`, `batch`, `learning_rate` and `rates`."""
+    """Returns the settings of the plan that the file defines: `epochs`, `batch`, `learning_rate` and `rates`."""
     found = {name: getattr(file.module, name) for name in NUMBERS if hasattr(file.module, name)}
     if hasattr(file.module, "rates"):
         found["rates"] = tuple(file.module.rates)

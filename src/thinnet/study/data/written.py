@@ -47,7 +47,7 @@ class Numbers(NamedTuple):
 
 
 def without_markers(column: pd.Series, words: bool = True) -> pd.Series:
-    """Strip text, and replace markers of missing values by missing values.
+    """Strips text, and replaces markers of missing values by missing values.
 
     Args:
         column: text.
@@ -63,7 +63,7 @@ def without_markers(column: pd.Series, words: bool = True) -> pd.Series:
 
 
 def text_as_numbers(text: pd.Series, comma: bool = False, enough: float = ENOUGH) -> Numbers | None:
-    """Read text as numbers with thousands, decimal commas, currencies, percent signs and accounting parentheses.
+    """Reads text as numbers with thousands, decimal commas, currencies, percent signs and accounting parentheses.
 
     Args:
         text: stripped text, with missing values.
@@ -94,7 +94,7 @@ def text_as_numbers(text: pd.Series, comma: bool = False, enough: float = ENOUGH
 
 
 def numbers_in(text: pd.Series, style: Style) -> pd.Series:
-    """Read text as numbers of one style; what is no number is missing.
+    """Reads text as numbers of one style; what is no number is missing.
 
     Example:
         >>> numbers_in(pd.Series(["1.234,5", "7 %", "?"]), Style(",", ".")).tolist()
@@ -107,7 +107,7 @@ def numbers_in(text: pd.Series, style: Style) -> pd.Series:
 
 
 def _bare(present: pd.Series) -> tuple[pd.Series, list[str]]:
-    """Remove signs of currency and percent, and turn parentheses into a minus; return what was found as well."""
+    """Removes signs of currency and percent, and turns parentheses into a minus; returns what was found as well."""
     text = present.astype("str").str.replace("\N{MINUS SIGN}", "-").str.replace(SPACES, " ", regex=True)
     text = text.str.replace(r"^\((.*)\)$", r"-\1", regex=True)
     found = text.str.extract(f"({CURRENCY})", expand=False).dropna()
@@ -135,7 +135,7 @@ def _in_words(style: Style, bare: pd.Series, marks: list[str]) -> str:
 
 
 def text_as_dates(text: pd.Series) -> tuple[pd.Series, str] | None:
-    """Read text that is a date in every row as seconds since 1970, and return the format as well.
+    """Reads text that is a date in every row as seconds since 1970, and returns the format as well.
 
     Example:
         >>> dates, how = text_as_dates(pd.Series(["31.01.1970", "01.02.1970"]))
@@ -159,13 +159,13 @@ def text_as_dates(text: pd.Series) -> tuple[pd.Series, str] | None:
 
 
 def dates_in(text: pd.Series, form: str) -> pd.Series:
-    """Read text as dates of one format, to seconds since 1970; what is no such date is missing."""
+    """Reads text as dates of one format, to seconds since 1970; what is no such date is missing."""
     parsed = pd.to_datetime(text, format="ISO8601" if form.startswith("%Y-%m-%d") else form, errors="coerce", utc=True)
     return seconds(parsed.dt.tz_localize(None))
 
 
 def seconds(times: pd.Series) -> pd.Series:
-    """Convert dates or durations to seconds; missing ones stay missing."""
+    """Converts dates or durations to seconds; missing ones stay missing."""
     unit = "timedelta64[s]" if pd.api.types.is_timedelta64_dtype(times) else "datetime64[s]"
     stamps = times.dt.tz_localize(None) if getattr(times.dt, "tz", None) is not None else times
     return stamps.astype(unit).astype("int64").astype("float64").mask(times.isna())

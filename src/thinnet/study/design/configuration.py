@@ -58,7 +58,7 @@ class Line(NamedTuple):
         return f"{self.method}{place}{'' if self.schedule == CONSTANT else f', {self.schedule}'}"
 
     def at(self, rate: float) -> "Configuration":
-        """Return the configuration of a rate."""
+        """Returns the configuration of a rate."""
         return Configuration(self.method, rate, self.place, self.schedule)
 
 

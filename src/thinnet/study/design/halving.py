@@ -40,7 +40,7 @@ class Look(NamedTuple):
 
 
 def current_look(plan: Plan, losses: Losses, seeds: int) -> Look:
-    """Return the first look that is not complete, or the last one.
+    """Returns the first look that is not complete, or the last one.
 
     Args:
         plan: the settings.
@@ -64,7 +64,7 @@ def current_look(plan: Plan, losses: Losses, seeds: int) -> Look:
 
 
 def trials_in_all(plan: Plan, seeds: int) -> int:
-    """Return the number of trials of a whole study.
+    """Returns the number of trials of a whole study.
 
     >>> trials_in_all(Plan(rates=(0.5,)), seeds=8), trials_in_all(Plan(), seeds=8)
     (16, 56)
@@ -82,7 +82,7 @@ def _ends(plan: Plan, seeds: int) -> tuple[int, ...]:
 
 
 def looks(seeds: int) -> tuple[int, ...]:
-    """Return the number of seeds at the end of each look.
+    """Returns the number of seeds at the end of each look.
 
     >>> looks(8), looks(2), looks(24)
     ((3, 6, 8), (2,), (3, 6, 12, 24))
@@ -91,7 +91,7 @@ def looks(seeds: int) -> tuple[int, ...]:
 
 
 def better(left: tuple[Configuration, ...], losses: Losses, seeds: int, last: bool) -> tuple[Configuration, ...]:
-    """Return what stays: the baseline, the better half of the others, and of the rivals of one kind their better half.
+    """Returns what stays: the baseline, the better half of the others, and of the rivals of one kind their better half.
 
     Args:
         left: what was trained.
@@ -112,5 +112,5 @@ def better(left: tuple[Configuration, ...], losses: Losses, seeds: int, last: bo
 
 
 def mean_loss(configuration: Configuration, losses: Losses, seeds: int) -> float:
-    """Return the mean validation loss over the first seeds."""
+    """Returns the mean validation loss over the first seeds."""
     return float(np.mean([losses[TrialKey(configuration, seed)] for seed in range(seeds)]))

@@ -149,7 +149,7 @@ class Plan:
 
 
 def _among(option: str, word: str, names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return known names in the order in which they are known; case and underscores do not count."""
+    """Returns known names in the order in which they are known; case and underscores do not count."""
     plain = {_plain(name): name for name in known}
     for name in names or (() if option == "--against" else ("none",)):
         if _plain(name) not in plain:
@@ -165,7 +165,7 @@ def _plain(name: str) -> str:
 
 
 def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
-    """Parse numbers separated by commas.
+    """Parses numbers separated by commas.
 
     Args:
         option: the name in the error message.
@@ -188,7 +188,7 @@ def parse_numbers(option: str, text: str, kind: type = float) -> tuple:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Parse names separated by commas.
+    """Parses names separated by commas.
 
     Example:
         >>> parse_names("dropout, thin")
@@ -198,7 +198,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def parse_budget(text: str) -> float:
-    """Parse a duration into seconds.
+    """Parses a duration into seconds.
 
     Args:
         text: such as 90, 90s, 2m or 1h30m.
@@ -221,7 +221,7 @@ def parse_budget(text: str) -> float:
 
 
 def whole_rounds(finished: Iterable[TrialKey], configurations: Iterable[Configuration], seeds: int) -> int:
-    """Count the seeds, from the first, for which every configuration has been trained; at most `seeds`.
+    """Counts the seeds, from the first, for which every configuration has been trained; at most `seeds`.
 
     Example:
         >>> half = Configuration("dropout", 0.5)

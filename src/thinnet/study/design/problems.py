@@ -55,7 +55,7 @@ PROBLEMS = {
 
 
 def path_of(text: str) -> Path:
-    """Return a path, absolute where it would look like the name of a built-in problem: `Path` drops the dot of ./digits.
+    """Returns a path, absolute where it would look like the name of a built-in problem: `Path` drops the dot of ./digits.
 
     Example:
         >>> str(path_of("digits")), path_of("./digits").is_absolute()
@@ -66,7 +66,7 @@ def path_of(text: str) -> Path:
 
 
 def seeds_for(file: object) -> int:
-    """Return the number of seeds of a finalist where none is asked for: that of a built-in problem, or 8.
+    """Returns the number of seeds of a finalist where none is asked for: that of a built-in problem, or 8.
 
     Example:
         >>> seeds_for(Path("toy")), seeds_for(None)
@@ -77,7 +77,7 @@ def seeds_for(file: object) -> int:
 
 
 def file_of(name: str) -> Path | None:
-    """Return the file that defines a problem: that of a built-in one, or a Python file of the user.
+    """Returns the file that defines a problem: that of a built-in one, or a Python file of the user.
 
     Example:
         >>> file_of("gpt").name, file_of("toy"), file_of("my.py")
@@ -89,5 +89,5 @@ def file_of(name: str) -> Path | None:
 
 
 def network_file(name: str) -> Path:
-    """Return the file of a built-in network."""
+    """Returns the file of a built-in network."""
     return Path(__file__).parents[1] / "networks" / f"{name}.py"

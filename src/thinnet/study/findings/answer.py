@@ -43,5 +43,5 @@ class Answer:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a study depends on."""
+    """Returns the versions that a study depends on."""
     return {"Python": platform.python_version()} | {name: version(name) for name in LIBRARIES}

@@ -21,7 +21,7 @@ SAMPLES = 50
 
 
 def averages_on_test(data: Dataset, plan: Plan, folder: Path, trials: list[Trial]) -> Scores:
-    """Score every test row by the average of sub-networks, with the best weights of the trials of one configuration."""
+    """Scores every test row by the average of sub-networks, with the best weights of the trials of one configuration."""
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
     losses, errors, size = [], [], data.evaluation_rows
     for network in trained(data, plan, folder, trials, "best"):
@@ -38,7 +38,7 @@ def _drawn(network: nn.Module, x: Tensor, ids: list[int] | None, seed: int) -> T
 
 
 def averaged(outputs: Tensor, task: Task) -> Tensor:
-    """Average the outputs of sub-networks: (n, N, outputs) to (N, outputs).
+    """Averages the outputs of sub-networks: (n, N, outputs) to (N, outputs).
 
     For classes the result is the logarithm of the mean probability, so that the task scores it like a single pass.
 
@@ -52,7 +52,7 @@ def averaged(outputs: Tensor, task: Task) -> Tensor:
 
 
 def averaging_text(contrasts: Mapping[str, Contrast], task: Task, name: str) -> str:
-    """Describe the contrasts of loss and error: the average (`chosen`) less the deterministic pass (`without`)."""
+    """Describes the contrasts of loss and error: the average (`chosen`) less the deterministic pass (`without`)."""
     loss, error = contrasts["loss"], contrasts["error"]
     errors = f"The {task.error_name} is {quantity(error.chosen, task)} instead of {quantity(error.without, task)}."
     start = f"The average of {SAMPLES} sub-networks at {name} has a test {task.loss_name} of {loss.chosen:.3g}"

@@ -62,7 +62,7 @@ class Comparison:
 
 
 def comparable(plan: Plan, complete: Container[Configuration]) -> list[tuple[Configuration, Configuration]]:
-    """Pair every line with the first of the plan, at every rate where both are complete."""
+    """Pairs every line with the first of the plan, at every rate where both are complete."""
     first, *others = plan.lines
     pairs = [(line.at(rate), first.at(rate)) for line in others for rate in plan.rates[1:]]
     return [pair for pair in pairs if all(each in complete for each in pair)]
@@ -74,7 +74,7 @@ def compare(
     rounds: Rounds,
     scores: Mapping[Configuration, Mapping[str, Scores]],
 ) -> list[Comparison]:
-    """Compare the two configurations of every pair.
+    """Compares the two configurations of every pair.
 
     Args:
         task: how the errors of rows become one error.

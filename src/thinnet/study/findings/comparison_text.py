@@ -13,7 +13,7 @@ from thinnet.study.findings.results import Results
 
 
 def loss_sentences(results: Results, task: Task) -> list[str]:
-    """Return for every line but the first one sentence on one rate, and one on all rates."""
+    """Returns for every line but the first one sentence on one rate, and one on all rates."""
     found = []
     for mine in by_line(results.comparisons):
         found += [_at_one_rate(each, task) for each in mine if each.rate == shown_rate(mine, results)]
@@ -23,7 +23,7 @@ def loss_sentences(results: Results, task: Task) -> list[str]:
 
 
 def rival_sentences(results: Results, task: Task) -> list[str]:
-    """Return one sentence for each rival: the chosen configuration less the rival, on the test set."""
+    """Returns one sentence for each rival: the chosen configuration less the rival, on the test set."""
     ours = _chosen(results)
     sentences = []
     for rival, pair in results.rivals.items():
@@ -37,7 +37,7 @@ def rival_sentences(results: Results, task: Task) -> list[str]:
 
 
 def rival_cost_sentences(results: Results) -> list[str]:
-    """Return one sentence on the training time of each rival that was trained."""
+    """Returns one sentence on the training time of each rival that was trained."""
     return [
         f"A trial of {rival.label} takes {results.at(rival).seconds:.3g} s, {ratio_text(found)} the time of {_chosen(results)}."
         for rival, found in results.rival_costs.items()
@@ -45,7 +45,7 @@ def rival_cost_sentences(results: Results) -> list[str]:
 
 
 def time_sentences(results: Results) -> list[str]:
-    """Return for every line but the first one sentence on its training time."""
+    """Returns for every line but the first one sentence on its training time."""
     return [
         f"At p = {each.rate:g} {each.method} takes {ratio_text(each.seconds)} the training time of {each.against}, "
         f"and {ratio_text(each.seconds_to_target)} the time to the lowest validation loss that both reach."
@@ -64,7 +64,7 @@ def _capital(text: str) -> str:
 
 
 def by_line(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
-    """Return the comparisons of each line."""
+    """Returns the comparisons of each line."""
     lines: dict[Line, list[Comparison]] = {}
     for each in comparisons:
         lines.setdefault(each.line, []).append(each)
@@ -72,13 +72,13 @@ def by_line(comparisons: Sequence[Comparison]) -> list[list[Comparison]]:
 
 
 def shown_rate(comparisons: Sequence[Comparison], results: Results) -> float:
-    """Return the rate that the sentences are about: that of the best configuration, or else the first that was compared."""
+    """Returns the rate that the sentences are about: that of the best configuration, or else the first that was compared."""
     rates = [each.rate for each in comparisons]
     return results.compared.rate if results.compared.rate in rates else rates[0]
 
 
 def comparison_table(comparisons: Sequence[Comparison], task: Task) -> Table:
-    """Return the comparisons of one line, one rate a row."""
+    """Returns the comparisons of one line, one rate a row."""
     method, against = comparisons[0].method, comparisons[0].against
     losses = (f"test {task.loss_name}, {against}", method, "paired difference")
     head = ("p", *losses, f"{task.error_name}, {against}", method, "time, all epochs", "time to target")

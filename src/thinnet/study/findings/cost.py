@@ -39,7 +39,7 @@ class Cost:
 
 
 def cost(plan: Plan, trials: Sequence[Trial], base: Sequence[Trial], rows: int) -> Cost:
-    """Compare the cost of two configurations.
+    """Compares the cost of two configurations.
 
     Args:
         plan: the settings of both.
@@ -59,18 +59,18 @@ def cost(plan: Plan, trials: Sequence[Trial], base: Sequence[Trial], rows: int) 
 
 
 def time_ratio(trials: Sequence[Trial], base: Sequence[Trial]) -> Ratio:
-    """Return the ratio of the training times of two configurations, paired by seed."""
+    """Returns the ratio of the training times of two configurations, paired by seed."""
     return ratio([a.seconds / b.seconds for a, b in zip(trials, base, strict=True)])
 
 
 def ratio(values: list[float]) -> Ratio:
-    """Return the geometric mean of one ratio per seed, with its interval where there are enough seeds."""
+    """Returns the geometric mean of one ratio per seed, with its interval where there are enough seeds."""
     mean = float(np.exp(np.log(values).mean()))
     return Ratio(mean, ratio_interval(np.array(values)) if len(values) >= FEWEST_SEEDS else None)
 
 
 def to_target(trial: Trial, base: Trial) -> float:
-    """Return the ratio of the training times of two trials to the lowest validation loss that both reach.
+    """Returns the ratio of the training times of two trials to the lowest validation loss that both reach.
 
     Example:
         >>> from dataclasses import replace
@@ -84,14 +84,14 @@ def to_target(trial: Trial, base: Trial) -> float:
 
 
 def epochs_to_target(trial: Trial, base: Trial) -> float:
-    """Return the ratio of the epochs of two trials to the lowest validation loss that both reach."""
+    """Returns the ratio of the epochs of two trials to the lowest validation loss that both reach."""
     target = max(min(each.curves["validation_loss"]) for each in (trial, base))
     ours, theirs = (1 + int((np.array(each.curves["validation_loss"]) <= target).argmax()) for each in (trial, base))
     return ours / theirs
 
 
 def ratio_text(ratio: Ratio) -> str:
-    """Write a ratio with its interval, such as "0.42x (0.40 to 0.45)".
+    """Writes a ratio with its interval, such as "0.42x (0.40 to 0.45)".
 
     Example:
         >>> ratio_text(Ratio(0.42, None))
@@ -102,7 +102,7 @@ def ratio_text(ratio: Ratio) -> str:
 
 
 def cost_sentences(cost: Cost, loss_name: str) -> list[str]:
-    """Return one sentence on the time of a step, one on the epochs, and one on the time to the target.
+    """Returns one sentence on the time of a step, one on the epochs, and one on the time to the target.
 
     Example:
         >>> cost_sentences(Cost("p = 0.5", 0.8, Ratio(1.1, None), Ratio(2.0, None), Ratio(2.2, None)), "NLL")[0]

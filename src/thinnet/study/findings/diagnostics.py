@@ -39,7 +39,7 @@ class Reason:
 
 
 def reasons(data: Dataset, plan: Plan, folder: Path, pair: Sequence[list[Trial]], view: str) -> list[Reason]:
-    """Measure the networks of the baseline and of a configuration.
+    """Measures the networks of the baseline and of a configuration.
 
     Args:
         data: the dataset.
@@ -63,13 +63,13 @@ def reasons(data: Dataset, plan: Plan, folder: Path, pair: Sequence[list[Trial]]
 
 
 def reasons_table(reasons: Sequence[Reason]) -> Table:
-    """Return one row for each reason."""
+    """Returns one row for each reason."""
     rows = [(each.name, each.without, each.with_dropout, interval_text(each.interval), each.meaning) for each in reasons]
     return Table(("measure", "without dropout", "with", "difference [95 %]", "meaning"), rows)
 
 
 def _measures(network: nn.Module, data: Dataset, train: Split) -> tuple[float, float, float]:
-    """Return co-adaptation, the loss with half the units of a layer off, and the training loss of one network."""
+    """Returns co-adaptation, the loss with half the units of a layer off, and the training loss of one network."""
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)
     pair = (x, y[:, None] if y.is_floating_point() else y)
     found = diagnose(network, pair, measures=("coadaptation", "ablation"), orders=ORDERS, max_samples=SAMPLES)

@@ -24,7 +24,7 @@ RETRY = "Once the cause is mended, the same command with --retry-failed trains t
 
 
 def finalist_sentences(finalist: Configuration, results: Results, data: Dataset) -> list[str]:
-    """Return the sentences on one finalist beside the baseline."""
+    """Returns the sentences on one finalist beside the baseline."""
     task, found = data.task, results.finalists[finalist]
     loss, error = found["loss"], found["error"]
     change = f"changes the {task.loss_name} from {loss.without:.3g} to {loss.chosen:.3g}"
@@ -39,12 +39,12 @@ def finalist_sentences(finalist: Configuration, results: Results, data: Dataset)
 
 
 def size(results: Results, data: Dataset) -> str:
-    """Return on what the evidence rests."""
+    """Returns on what the evidence rests."""
     return f"{len(data.test)} test rows and {counted(results.seeds, 'seed')}"
 
 
 def power_note(found: dict[str, Contrast], results: Results, data: Dataset) -> str:
-    """Return the difference that the study could have seen, such as "a true difference of 0.011 in NLL (0.4 points)"."""
+    """Returns the difference that the study could have seen, such as "a true difference of 0.011 in NLL (0.4 points)"."""
     task, loss, error = data.task, found["loss"].detectable, found["error"].detectable
     assert loss is not None and error is not None
     sizes = f"{_short(loss)} in {task.loss_name}"
@@ -54,7 +54,7 @@ def power_note(found: dict[str, Contrast], results: Results, data: Dataset) -> s
 
 
 def finalists_table(results: Results, task: Task) -> Table | None:
-    """Return the finalists beside the baseline on the test set; None without finalists or with too few seeds."""
+    """Returns the finalists beside the baseline on the test set; None without finalists or with too few seeds."""
     head = ("configuration", f"{task.loss_name} less p = 0 [95 %]", "p-value", "better", "same", "worse")
     rows = []
     for each, found in results.finalists.items():
@@ -68,7 +68,7 @@ def finalists_table(results: Results, task: Task) -> Table | None:
 
 
 def failure_sentences(results: Results) -> list[str]:
-    """Say for each configuration with trials that failed at how many seeds, why the first one did, and what to do."""
+    """Says for each configuration with trials that failed at how many seeds, why the first one did, and what to do."""
     found: dict[Configuration, list[Trial]] = {}
     for trial in sorted(results.failures, key=lambda trial: trial.seed):
         found.setdefault(trial.configuration, []).append(trial)
@@ -81,7 +81,7 @@ def failure_sentences(results: Results) -> list[str]:
 
 
 def p_text(value: float) -> str:
-    """Write a p-value.
+    """Writes a p-value.
 
     Example:
         >>> p_text(1 / 256), p_text(0.25), p_text(1e-6)
@@ -91,7 +91,7 @@ def p_text(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """Write a probability; neither 0 % nor 100 % is ever certain.
+    """Writes a probability; neither 0 % nor 100 % is ever certain.
 
     Example:
         >>> percent(0.934), percent(0.9999), percent(0.0001)

@@ -88,12 +88,12 @@ class Lesson:
     reasons: list[Reason]
 
     def distance(self, rate: float) -> float:
-        """Return the root mean squared distance of the prediction at a rate from the true function."""
+        """Returns the root mean squared distance of the prediction at a rate from the true function."""
         return float(np.sqrt(np.square(self.fits[rate] - self.truth).mean()))
 
 
 def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson | None:
-    """Return what the report shows; None for data whose true function is not known, and where no rate above 0 was trained."""
+    """Returns what the report shows; None for data whose true function is not known, and where no rate above 0 was trained."""
     function, rate = FUNCTIONS.get(data.name), results.compared.rate
     if function is None or rate == 0:
         return None
@@ -120,7 +120,7 @@ def lesson(data: Dataset, plan: Plan, store: Store, results: Results) -> Lesson 
 
 
 def _trials(plan: Plan, store: Store, rate: float, seeds: int) -> list[Trial]:
-    """Return the trials of the first seeds at a rate."""
+    """Returns the trials of the first seeds at a rate."""
     trials = store.finished()
     configuration = plan.lines[0].at(rate) if rate else BASELINE
     return [trials[TrialKey(configuration, seed)] for seed in range(seeds)]
@@ -133,19 +133,19 @@ def _predicted(network: nn.Module, grid: Tensor) -> Tensor:
 
 
 def _in_units(data: Dataset, output: Tensor) -> np.ndarray:
-    """Convert standardised predictions to the unit of the target."""
+    """Converts standardised predictions to the unit of the target."""
     task = regression(data)
     return (output.double() * task.scale + task.mean).numpy()
 
 
 def regression(data: Dataset) -> Regression:
-    """Return the task of a made regression, which knows mean and scale of the target."""
+    """Returns the task of a made regression, which knows mean and scale of the target."""
     assert isinstance(data.task, Regression)
     return data.task
 
 
 def _subnetworks(network: nn.Module, data: Dataset, plan: Plan) -> list[Subnetwork]:
-    """Return the masks of the first samples at the first step of seed 0."""
+    """Returns the masks of the first samples at the first step of seed 0."""
     rng = DropoutRNG(seeds_of(plan, 0).dropout).bind(network)
     ids = data.train.ids[:SHOWN].tolist()
     masks = [rng.mask(site, step=0, samples=ids, shape=(width,)) for site, width in zip(rng.sites, plan.hidden, strict=True)]
@@ -154,7 +154,7 @@ def _subnetworks(network: nn.Module, data: Dataset, plan: Plan) -> list[Subnetwo
 
 
 def _ensemble(data: Dataset, plan: Plan, rate: float, grid: Tensor) -> Ensemble:
-    """Train a small network at the compared rate, and average all its sub-networks."""
+    """Trains a small network at the compared rate, and averages all its sub-networks."""
     small = replace(plan, hidden=SMALL, epochs=LONGER * plan.epochs)
     key = TrialKey(Line().at(rate), 0)
     network = seeded_network(data, small, key.configuration, seed=0)

@@ -97,7 +97,7 @@ class Selection:
 
 
 def select(plan: Plan, trials: Mapping[TrialKey, Trial], seeds: int) -> Selection:
-    """Average the trials, and choose by the validation loss.
+    """Averages the trials, and chooses by the validation loss.
 
     Args:
         plan: the settings.
@@ -119,13 +119,13 @@ def select(plan: Plan, trials: Mapping[TrialKey, Trial], seeds: int) -> Selectio
 
 
 def trials_of(configuration: Configuration, trials: Mapping[TrialKey, Trial], seeds: int) -> list[Trial]:
-    """Return the trials of a configuration for the first seeds, up to one that is missing."""
+    """Returns the trials of a configuration for the first seeds, up to one that is missing."""
     keys = (TrialKey(configuration, seed) for seed in range(seeds))
     return [trials[key] for key in takewhile(lambda key: key in trials and not trials[key].failed, keys)]
 
 
 def refuse_failed_baseline(failures: Iterable[Trial]) -> None:
-    """Refuse a study without the configuration that all others are compared with.
+    """Refuses a study without the configuration that all others are compared with.
 
     Raises:
         StudyError: a trial of the baseline failed.
@@ -138,7 +138,7 @@ def refuse_failed_baseline(failures: Iterable[Trial]) -> None:
 
 
 def choose(outcomes: Iterable[Outcome], seeds: int) -> Configuration:
-    """Return the configuration with the lowest mean validation loss at the best epochs; of equals the first.
+    """Returns the configuration with the lowest mean validation loss at the best epochs; of equals the first.
 
     Args:
         outcomes: of all configurations.
@@ -149,7 +149,7 @@ def choose(outcomes: Iterable[Outcome], seeds: int) -> Configuration:
 
 
 def best_rivals(outcomes: Iterable[Outcome], seeds: int) -> list[Configuration]:
-    """Return for each rival its strength with the lowest mean validation loss."""
+    """Returns for each rival its strength with the lowest mean validation loss."""
     found: dict[str, Outcome] = {}
     for each in outcomes:
         if each.configuration.is_rival and each.seeds == seeds:
@@ -160,7 +160,7 @@ def best_rivals(outcomes: Iterable[Outcome], seeds: int) -> list[Configuration]:
 
 
 def outcome(configuration: Configuration, trials: list[Trial], baseline: list[Trial]) -> Outcome:
-    """Average one configuration over its seeds; `baseline` are the trials without dropout, in the same order of seeds."""
+    """Averages one configuration over its seeds; `baseline` are the trials without dropout, in the same order of seeds."""
     stacks = {name: np.array([trial.curves[name] for trial in trials]) for name in CURVES}
     return Outcome(
         configuration=configuration,
@@ -173,7 +173,7 @@ def outcome(configuration: Configuration, trials: list[Trial], baseline: list[Tr
 
 
 def best_finalists(outcomes: Iterable[Outcome], seeds: int) -> list[Configuration]:
-    """Return up to three configurations of dropout with all seeds, by rising validation loss."""
+    """Returns up to three configurations of dropout with all seeds, by rising validation loss."""
     left = [each for each in outcomes if each.seeds == seeds and not each.configuration.is_rival]
     ranked = sorted(left, key=lambda each: each.views["best"].validation_loss)
     return [each.configuration for each in ranked if each.configuration != BASELINE][:FINALISTS]

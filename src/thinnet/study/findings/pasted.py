@@ -76,7 +76,7 @@ NEW = {
 
 
 def code_of(data: Dataset, plan: Plan, configuration: Configuration, seed: int, weights: Path) -> str:
-    """Return a module with `model()`, `loss_of(output, y)`, `train(...)`, `trained()` and, with an encoder, `predict()`.
+    """Returns a module with `model()`, `loss_of(output, y)`, `train(...)`, `trained()` and, with an encoder, `predict()`.
 
     Args:
         data: the dataset.
@@ -126,7 +126,7 @@ def _is_standard(line: str) -> bool:
 
 
 def _layers(network: nn.Module) -> str:
-    """Return the code of a perceptron."""
+    """Returns the code of a perceptron."""
     rows = []
     for name, layer in network.named_children():
         if isinstance(layer, nn.Linear):
@@ -139,7 +139,7 @@ def _layers(network: nn.Module) -> str:
 
 
 def _edits(file: UserFile, network: nn.Module) -> str:
-    """Return the code that edits the model of a user's file as the study did."""
+    """Returns the code that edits the model of a user's file as the study did."""
     original, arguments = file.original(), ", ".join(map(repr, file.arguments))
     lines = [f"network = original({arguments})", "thinnet.replace(network)  # PyTorch's dropout becomes thinnet's"]
     if not any(not owner.idle for owner in owners(original)):
@@ -161,7 +161,7 @@ def _one_rate(rates: dict[str, float]) -> str:
 
 
 def _training(data: Dataset, plan: Plan, configuration: Configuration, network: nn.Module) -> str:
-    """Return the code of `train`."""
+    """Returns the code of `train`."""
     before = []
     if configuration.method == THIN:
         before.append(f"thinnet.thin(network, x[:{plan.batch}], groups={plan.groups}, always=True)")
@@ -189,7 +189,7 @@ def _optimizer(data: Dataset, plan: Plan) -> str:
 
 
 def _call(data: Dataset) -> str:
-    """Return the call of the network, and what selects the tensor that the loss takes; `{}` stands for the inputs."""
+    """Returns the call of the network, and what selects the tensor that the loss takes; `{}` stands for the inputs."""
     call = "network({})"
     if data.file is None:
         return call

@@ -52,7 +52,7 @@ class Recommended:
 def recommended(
     data: Dataset, plan: Plan, folder: Path, trials: Mapping[TrialKey, Trial], results: Results, verdict: Verdict
 ) -> Recommended:
-    """Return the recommended network, and measure it. The test set decides nothing here."""
+    """Returns the recommended network, and measures it. The test set decides nothing here."""
     configuration = results.chosen if verdict.helps else BASELINE
     rounds = {each: trials_of(each, trials, results.seeds) for each in dict.fromkeys((BASELINE, results.compared))}
     own = trials_of(configuration, trials, results.seeds)

@@ -38,7 +38,7 @@ class Reliability:
 
 
 def reliability(data: Dataset, plan: Plan, folder: Path, trials: Sequence[Trial]) -> Reliability | None:
-    """Measure the confidence of the trials of one configuration on the test set; None for a loss of the user."""
+    """Measures the confidence of the trials of one configuration on the test set; None for a loss of the user."""
     networks = list(trained(data, plan, folder, list(trials), "best"))
     if isinstance(data.task, Classification):
         found = _of_classes([_outputs(network, data.test, data) for network in networks], torch.from_numpy(data.test.y))
@@ -50,7 +50,7 @@ def reliability(data: Dataset, plan: Plan, folder: Path, trials: Sequence[Trial]
 
 
 def _of_classes(outputs: list[Tensor], y: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the mean confidence and the accuracy of each bin, over all seeds, and the calibration error of each seed."""
+    """Returns the mean confidence and the accuracy of each bin, over all seeds, and the calibration error of each seed."""
     stated = torch.stack([output.softmax(-1).amax(-1).flatten() for output in outputs]).double()
     right = torch.stack([(output.argmax(-1) == y).flatten() for output in outputs]).double()
     bins = (stated * BINS).long().clamp_max(BINS - 1)
@@ -62,18 +62,18 @@ def _of_classes(outputs: list[Tensor], y: Tensor) -> tuple[np.ndarray, np.ndarra
 
 
 def _of_numbers(covered: list[Tensor]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the levels, the coverage of each over all seeds, and the mean distance of the two for each seed."""
+    """Returns the levels, the coverage of each over all seeds, and the mean distance of the two for each seed."""
     errors = [_whole(off_level(seed), len(seed)) for seed in covered]
     return np.array(LEVELS), torch.stack(covered).mean((0, 1)).numpy(), np.array(errors)
 
 
 def _whole(statistic: Statistic, rows: int) -> float:
-    """Return a statistic of the test rows themselves, each of them once."""
+    """Returns a statistic of the test rows themselves, each of them once."""
     return float(statistic(torch.ones(1, rows, dtype=torch.float64)))
 
 
 def _covered(network: nn.Module, data: Dataset, seed: int) -> Tensor:
-    """Return whether the interval of each level covers each test target, (N, levels).
+    """Returns whether the interval of each level covers each test target, (N, levels).
 
     The intervals are normal; their standard deviation is the RMSE on the validation set of the seed.
     """

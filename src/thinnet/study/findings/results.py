@@ -56,7 +56,7 @@ class Results:
     subgroups: dict[str, dict[str, Contrast]] = field(default_factory=dict)
 
     def at(self, configuration: Configuration) -> Outcome:
-        """Return the outcome of a configuration."""
+        """Returns the outcome of a configuration."""
         return next(each for each in self.outcomes if each.configuration == configuration)
 
     @property
@@ -91,7 +91,7 @@ class Results:
 
 
 def summarize(data: Dataset, plan: Plan, store: Store, seeds: int) -> Results:
-    """Choose a configuration by the validation sets, and only then use the test set.
+    """Chooses a configuration by the validation sets, and only then uses the test set.
 
     Args:
         data: the dataset.
@@ -119,7 +119,7 @@ def conclude(
     averages: Scores | None,
     looks: list[dict],
 ) -> Results:
-    """Compare the finalists with the baseline, and the choice with everything else, by their test scores.
+    """Compares the finalists with the baseline, and the choice with everything else, by their test scores.
 
     Args:
         data: the dataset.

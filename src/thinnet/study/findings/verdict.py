@@ -47,7 +47,7 @@ class Verdict:
 
 
 def judge(results: Results, data: Dataset) -> Verdict:
-    """Decide: "yes" only if three methods agree that the test loss is lower with dropout; see `evidence.weigh`."""
+    """Decides: "yes" only if three methods agree that the test loss is lower with dropout; see `evidence.weigh`."""
     reason = _reason(results)
     chosen = results.chosen.label
     headline = {
@@ -81,7 +81,7 @@ def _reason(results: Results) -> str:
 
 
 def _stuck(results: Results) -> bool:
-    """Return whether no epoch of the chosen configuration has a lower training loss than the first."""
+    """Returns whether no epoch of the chosen configuration has a lower training loss than the first."""
     losses = results.at(results.chosen).curves["train_loss"][0]
     return len(losses) > 1 and bool(losses.min() >= losses[0])
 
@@ -128,7 +128,7 @@ def _naive(naive: dict[str, Contrast], task: Task) -> str:
 
 
 def leading(verdict: Verdict, results: Results) -> tuple[list[str], list[str]]:
-    """Return the sentences to read with the headline, the next step among them, and those of the evidence."""
+    """Returns the sentences to read with the headline, the next step among them, and those of the evidence."""
     sentences, first = list(verdict.sentences), _first(results) + still_falling(results)
     if verdict.reason == "naive":  # the constant prediction and the next step; the comparison means nothing
         return sentences[-2:], sentences[:-2]
@@ -137,18 +137,18 @@ def leading(verdict: Verdict, results: Results) -> tuple[list[str], list[str]]:
 
 
 def _first(results: Results) -> int:
-    """Return how many sentences say what was chosen and what it changes."""
+    """Returns how many sentences say what was chosen and what it changes."""
     return 2 if results.finalists and results.chosen == BASELINE else 1
 
 
 def still_falling(results: Results) -> bool:
-    """Return whether the validation loss without dropout fell by more than 1 % in the last tenth of the epochs."""
+    """Returns whether the validation loss without dropout fell by more than 1 % in the last tenth of the epochs."""
     curve = results.baseline.curves["validation_loss"][0]
     return bool(curve[-1] < FALLING * curve[int(0.9 * len(curve)) - 1])
 
 
 def _late(results: Results) -> bool:
-    """Return whether the chosen configuration, unlike the baseline, was at its best only in the last tenth of the epochs."""
+    """Returns whether the chosen configuration, unlike the baseline, was at its best only in the last tenth of the epochs."""
     end = 0.9 * results.baseline.curves["train_loss"].shape[1]
     return results.baseline.epochs_to_best < end <= results.at(results.chosen).epochs_to_best
 

@@ -15,7 +15,7 @@ ASIDE = 0.006
 
 
 def differences(comparisons: list[Comparison], task: Task) -> Figure:
-    """Return the paired difference on the test set by rate; thin bars are the intervals for all rates together."""
+    """Returns the paired difference on the test set by rate; thin bars are the intervals for all rates together."""
     rates = [each.rate for each in comparisons]
     values = np.array([each.loss - each.loss_against for each in comparisons])
     trace = line(rates, values, TRAIN, "difference") | {"mode": "markers", "marker": {"color": TRAIN, "size": 9}}
@@ -29,7 +29,7 @@ def differences(comparisons: list[Comparison], task: Task) -> Figure:
 
 
 def times(comparisons: list[Comparison]) -> Figure:
-    """Return the ratio of training times by rate: all epochs, and to the lowest loss that both methods reach."""
+    """Returns the ratio of training times by rate: all epochs, and to the lowest loss that both methods reach."""
     rates = [each.rate for each in comparisons]
     whole, target = [each.seconds for each in comparisons], [each.seconds_to_target for each in comparisons]
     traces = [_ratios(rates, target, GHOST, "to the lowest validation loss that both reach", ASIDE)]

@@ -27,13 +27,13 @@ MAP_ROW, MAP_EDGE = 46, 70
 
 
 def difference(outcome: Outcome, base: Outcome) -> float:
-    """Return the mean paired difference of the validation loss from the baseline, each trial at its best epoch."""
+    """Returns the mean paired difference of the validation loss from the baseline, each trial at its best epoch."""
     interval = outcome.views["best"].difference
     return interval.mean if interval else outcome.views["best"].validation_loss - base.views["best"].validation_loss
 
 
 def maps(results: Results) -> dict[str, Figure]:
-    """Return for each method and schedule with several places a map of the difference by place and rate."""
+    """Returns for each method and schedule with several places a map of the difference by place and rate."""
     groups: dict[str, dict[str, list[Outcome]]] = {}
     for one, outcomes in results.lines.items():
         groups.setdefault(Line(one.method, schedule=one.schedule).label, {})[one.place] = outcomes[1:]
@@ -45,12 +45,12 @@ def maps(results: Results) -> dict[str, Figure]:
 
 
 def map_height(figure: Figure) -> int:
-    """Return the height that suits a map, in pixels."""
+    """Returns the height that suits a map, in pixels."""
     return MAP_EDGE + MAP_ROW * len(figure["data"][0]["y"])
 
 
 def lines(results: Results, task: Task) -> dict[Line, Figure]:
-    """Return a panel for each line: its validation loss by rate, the other lines behind it, all to one scale."""
+    """Returns a panel for each line: its validation loss by rate, the other lines behind it, all to one scale."""
     every = [each for outcomes in results.lines.values() for each in outcomes]
     losses, rates = [each.views["best"].validation_loss for each in every], [each.rate for each in every]
     losses += [end for each in every if (bar := each.views["best"].interval) for end in (bar.low, bar.high)]
@@ -67,7 +67,7 @@ def lines(results: Results, task: Task) -> dict[Line, Figure]:
 
 
 def cost_and_gain(results: Results, trials: Mapping[TrialKey, Trial]) -> Figure:
-    """Return the ratio of training times and the difference of the validation loss, both over the baseline, by configuration.
+    """Returns the ratio of training times and the difference of the validation loss, both over the baseline, by configuration.
 
     Configurations with all seeds have intervals. Those of times may be longer than the axis, which ends at twice the times.
     """
@@ -96,7 +96,7 @@ def cost_and_gain(results: Results, trials: Mapping[TrialKey, Trial]) -> Figure:
 
 
 def _ends(trace: dict[str, Any], side: str) -> list[float]:
-    """Return the ends of the bars of a trace."""
+    """Returns the ends of the bars of a trace."""
     dots, bar = np.array(trace[side]), trace[f"error_{side}"]
     return [*(dots - bar["arrayminus"]), *(dots + bar["array"])]
 
@@ -107,7 +107,7 @@ def _around(values: Sequence[float]) -> list[float]:
 
 
 def time_ratio(outcome: Outcome, trials: Mapping[TrialKey, Trial]) -> Ratio:
-    """Return the geometric mean of the training time over that of the baseline, paired by seed."""
+    """Returns the geometric mean of the training time over that of the baseline, paired by seed."""
     keys = [(TrialKey(outcome.configuration, seed), TrialKey(BASELINE, seed)) for seed in range(outcome.seeds)]
     return ratio([trials[one].seconds / trials[other].seconds for one, other in keys])
 

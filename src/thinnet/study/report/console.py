@@ -34,27 +34,27 @@ class Training:
         self.progress, self.epochs, self.finished = progress, epochs, progress.done
 
     def watch(self, running: Mapping[TrialKey, int]) -> None:
-        """Show the finished epochs of the trials that run."""
+        """Shows the finished epochs of the trials that run."""
         done, news = self.finished + sum(running.values()) / self.epochs, ""  # a batch is counted at its end
         for key, epochs in list(running.items())[:1]:  # there is room for one
             news = f"· epoch {epochs} of {self.epochs} · {key.configuration.label}, seed {key.seed}"
         self.progress.reach(max(done, self.progress.done), news)
 
     def finish(self) -> None:
-        """Count a trial."""
+        """Counts a trial."""
         self.finished += 1
 
 
 @contextmanager
 def training(console: Console, finished: int, total: int, epochs: int) -> Iterator[Training]:
-    """Show the trials of the block: one line on a terminal, and now and then a line in a log."""
+    """Shows the trials of the block: one line on a terminal, and now and then a line in a log."""
     shown, log = (False, None) if console.quiet else (None, lambda text: console.print(text, soft_wrap=True))
     with progressing("trials", total, finished, shown, log) as progress:
         yield Training(progress, epochs)
 
 
 def print_data(console: Console, data: Dataset, built_in: bool) -> None:
-    """Print how the data were read, and what makes the result of little use."""
+    """Prints how the data were read, and what makes the result of little use."""
     if data.columns:
         console.print(columns_table(data.columns), "")
     for note in () if built_in else data.notes:
@@ -64,7 +64,7 @@ def print_data(console: Console, data: Dataset, built_in: bool) -> None:
 
 
 def print_results(console: Console, results: Results, data: Dataset, verdict: Verdict) -> None:
-    """Print the tables and the verdict."""
+    """Prints the tables and the verdict."""
     console.print(_rates(results, data.task), "")
     if results.subgroups:
         console.print(subgroups_table(results, data), "")
@@ -89,13 +89,13 @@ def _say(console: Console, *sentences: str) -> None:
 
 
 def results_tables(results: Results, data: Dataset) -> list[Table]:
-    """Return the table of the configurations; where there are some, those of subgroups and of compared methods."""
+    """Returns the table of the configurations; where there are some, those of subgroups and of compared methods."""
     subgroups = [subgroups_table(results, data)] if results.subgroups else []
     return [_rates(results, data.task), *subgroups, *([_methods(results, data.task)] if results.comparisons else [])]
 
 
 def subgroups_table(results: Results, data: Dataset) -> Table:
-    """Return the test scores of each subgroup without dropout and, where it is another one, with the chosen configuration."""
+    """Returns the test scores of each subgroup without dropout and, where it is another one, with the chosen configuration."""
     task, rows, alone = data.task, [], results.chosen == BASELINE
     for name, pair in results.subgroups.items():
         loss, error = pair["loss"], pair["error"]

@@ -21,7 +21,7 @@ FORMAT = 1
 
 
 def document(answer: Answer) -> dict[str, Any]:
-    """Return numbers, texts, lists and dicts. Two runs of one command differ only in `seconds`."""
+    """Returns numbers, texts, lists and dicts. Two runs of one command differ only in `seconds`."""
     data, results, verdict = answer.data, answer.results, answer.verdict
     return {
         "format": FORMAT,
@@ -108,7 +108,7 @@ def _without_times(comparison: Comparison) -> dict[str, Any]:
 
 
 def _seconds(results: Results, loss_name: str) -> dict[str, Any]:
-    """Return all that depends on time: seconds by configuration, and ratios and sentences of compared lines and rivals."""
+    """Returns all that depends on time: seconds by configuration, and ratios and sentences of compared lines and rivals."""
     seconds: dict[str, Any] = {"configurations": {each.configuration.label: each.seconds for each in results.outcomes}}
     if results.cost:
         seconds["cost"] = asdict(results.cost) | {"sentences": cost_sentences(results.cost, loss_name)}

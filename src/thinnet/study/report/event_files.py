@@ -13,7 +13,7 @@ FOLDER, PARTIAL = "tensorboard", "tensorboard.partial"
 
 
 def logged(trials: Iterable[Trial], finished: Iterable[Trial], folder: Path) -> Iterator[Trial]:
-    """Yield the trials, and write the event files of each as it finishes.
+    """Yields the trials, and writes the event files of each as it finishes.
 
     Args:
         trials: the trials of this run.
@@ -28,7 +28,7 @@ def logged(trials: Iterable[Trial], finished: Iterable[Trial], folder: Path) -> 
 
 
 def log(trial: Trial, folder: Path) -> None:
-    """Write the curves, the configuration and the lowest validation loss of a trial, where they are not written yet."""
+    """Writes the curves, the configuration and the lowest validation loss of a trial, where they are not written yet."""
     run, partial = folder / FOLDER / weights_path(folder, trial.key).stem, folder / PARTIAL
     if run.exists() or trial.failed:
         return

@@ -25,7 +25,7 @@ from thinnet.study.report.traces import (
 
 
 def learning_curves(results: Results, task: Task) -> dict[str, dict[str, Figure]]:
-    """Return, for `loss` and `error`, a figure a rate: training and validation by epoch, all to one scale."""
+    """Returns, for `loss` and `error`, a figure a rate: training and validation by epoch, all to one scale."""
     figures = {}
     for name, factor, unit in (("loss", 1.0, ""), ("error", task.error_factor, task.error_unit)):
         top = _upper_bound(results.rates, f"validation_{name}") * factor
@@ -35,7 +35,7 @@ def learning_curves(results: Results, task: Task) -> dict[str, dict[str, Figure]
 
 
 def labelled(figure: Figure) -> Figure:
-    """Return a copy of a learning curve with its lowest and last validation value written out, to be drawn large."""
+    """Returns a copy of a learning curve with its lowest and last validation value written out, to be drawn large."""
     validation, lowest = figure["data"][-2], figure["data"][-1]
     best, end = lowest["x"][0], validation["x"][-1]
     points = [(best, lowest["y"][0], "left" if best < 0.2 * end else "center")]
@@ -48,7 +48,7 @@ def labelled(figure: Figure) -> Figure:
 
 
 def rate_curve(results: Results, task: Task) -> Figure:
-    """Return the validation loss by rate, at the best and at the last epoch, and that of the rivals at their best."""
+    """Returns the validation loss by rate, at the best and at the last epoch, and that of the rivals at their best."""
     rates = [each.rate for each in results.rates]
     traces = []
     for view, name, colour, dash in (("last", "last epoch", GHOST, "dot"), ("best", "best epoch", VALIDATION, "solid")):
@@ -80,7 +80,7 @@ def rate_curve(results: Results, task: Task) -> Figure:
 
 
 def gaps(results: Results, task: Task) -> Figure:
-    """Return the training and the validation loss by rate, after the last epoch."""
+    """Returns the training and the validation loss by rate, after the last epoch."""
     rates = [each.rate for each in results.rates]
     last = [each.views["last"] for each in results.rates]
     stems_x = [x for rate in rates for x in (rate, rate, None)]
@@ -105,7 +105,7 @@ def gaps(results: Results, task: Task) -> Figure:
 
 
 def difference(results: Results, name: str, factor: float, unit: str) -> Figure:
-    """Return the paired differences of `loss` or `error` on the test set, for the best and the last epoch."""
+    """Returns the paired differences of `loss` or `error` on the test set, for the best and the last epoch."""
     rows = [("last epoch", results.test["last"][name]), ("best epoch", results.test["best"][name])]
     values = [factor * (contrast.chosen - contrast.without) for _, contrast in rows]
     trace: dict[str, Any] = {
@@ -122,14 +122,14 @@ def difference(results: Results, name: str, factor: float, unit: str) -> Figure:
 
 
 def _upper_bound(rates: list[Outcome], name: str) -> float:
-    """Return where to cut the curves off, so that the turn of the validation loss is visible and the first epochs are not."""
+    """Returns where to cut the curves off, so that the turn of the validation loss is visible and the first epochs are not."""
     lowest = min(float(each.curves[name][0].min()) for each in rates)
     ends = [float(each.curves[name][0][-1]) for each in rates]
     return max(1.15 * min(max(ends), 4 * lowest), 2 * lowest, 1e-9)
 
 
 def _curves(result: Outcome, base: Outcome, name: str, factor: float, unit: str, top: float) -> Figure:
-    """Return the validation curve with its range over seeds, the training curve, and the validation curve at rate 0."""
+    """Returns the validation curve with its range over seeds, the training curve, and the validation curve at rate 0."""
     validation, train = (factor * result.curves[f"{part}_{name}"] for part in ("validation", "train"))
     epochs = list(range(1, validation.shape[1] + 1))
     best = int(validation[0].argmin())

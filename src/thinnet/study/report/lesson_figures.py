@@ -16,7 +16,7 @@ ROWS = 16
 
 
 def figures(data: Dataset, lesson: Lesson) -> dict[str, Figure]:
-    """Return every figure by its name on the page."""
+    """Returns every figure by its name on the page."""
     draw = _Curves(data, lesson) if lesson.function.inputs == 1 else _Maps(data, lesson)
     drawn = {"lesson-truth": draw.truth(), "lesson-spread": draw.spread()}
     drawn |= {f"lesson-rate-{rate:g}": draw.fit(rate) for rate in lesson.fits}
@@ -110,7 +110,7 @@ class _Maps:
 
 
 def _network(subnetwork: Subnetwork) -> Figure:
-    """Draw the units of each hidden layer: a dot is kept, a cross is dropped."""
+    """Draws the units of each hidden layer: a dot is kept, a cross is dropped."""
     kept, dropped = {"x": [], "y": []}, {"x": [], "y": []}
     ticks, left = [], 0.0
     for mask in subnetwork.kept:

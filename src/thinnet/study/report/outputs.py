@@ -16,7 +16,7 @@ REPORT, RESULT, TRIALS, SUMMARY = "index.html", "result.json", "results.parquet"
 
 
 def publish(folder: Path, answer: Answer) -> None:
-    """Write every file; each replaces an older one in one step, so that no reader sees half of it."""
+    """Writes every file; each replaces an older one in one step, so that no reader sees half of it."""
     write(folder / RESULT, json.dumps(document(answer), indent=2, allow_nan=False) + "\n")
     write(folder / SUMMARY, summary(answer))
     if answer.data.encoder is not None:

@@ -41,7 +41,7 @@ class Section(NamedTuple):
 
 
 def report(answer: Answer) -> str:
-    """Return the report as HTML that loads nothing."""
+    """Returns the report as HTML that loads nothing."""
     data, results, found = answer.data, answer.results, answer.recommended
     drawn, (lead, evidence) = _figures(answer), leading(answer.verdict, answer.results)
     return render(
@@ -85,7 +85,7 @@ def report(answer: Answer) -> str:
 
 
 def _sections(answer: Answer, drawn: dict[str, Figure]) -> list[Section]:
-    """Return the sections that this study has something to say in: pictures first, then code, then how it was measured."""
+    """Returns the sections that this study has something to say in: pictures first, then code, then how it was measured."""
     data, results, found = answer.data, answer.results, answer.recommended
     evidence = leading(answer.verdict, results)[1] or results.chosen != BASELINE
     return [
@@ -115,7 +115,7 @@ def _sections(answer: Answer, drawn: dict[str, Figure]) -> list[Section]:
 
 
 def _figures(answer: Answer) -> dict[str, Figure]:
-    """Return every figure by its name on the page."""
+    """Returns every figure by its name on the page."""
     results, task = answer.results, answer.data.task
     curves = figures.learning_curves(results, task)
     drawn = {
@@ -141,7 +141,7 @@ def _figures(answer: Answer) -> dict[str, Figure]:
 
 
 def _compared(comparisons: list[Comparison], results: Results, task: Task) -> dict[str, Any]:
-    """Return the comparison of one line with the first."""
+    """Returns the comparison of one line with the first."""
     own = replace(results, comparisons=comparisons)
     return {
         "method": comparisons[0].method,
@@ -153,7 +153,7 @@ def _compared(comparisons: list[Comparison], results: Results, task: Task) -> di
 
 
 def _table(results: Results, task: Task) -> Table:
-    """Return one row for each configuration."""
+    """Returns one row for each configuration."""
     loss, error = task.loss_name, task.error_name
     head = ("configuration", loss, "paired difference from p = 0", error, f"{loss} at last epoch", "gap at last epoch")
     marks = {number: "strong" for number, each in enumerate(results.outcomes) if each.configuration == results.chosen}

@@ -14,7 +14,7 @@ from thinnet.study.report.traces import GHOST, VALIDATION, dotted, plot
 
 
 def reliability_figure(measured: Sequence[Reliability], task: Task) -> Figure:
-    """Return the accuracy by confidence of classes, or the coverage of intervals by their level; the diagonal is ideal."""
+    """Returns the accuracy by confidence of classes, or the coverage of intervals by their level; the diagonal is ideal."""
     traces = [{"x": [0, 1], "y": [0, 1], "mode": "lines", "line": {"color": "--ink", "width": 1}, "hoverinfo": "skip"}]
     for each in measured:
         colour, dash = (GHOST, "dot") if each.configuration == BASELINE and len(measured) > 1 else (VALIDATION, "solid")
@@ -26,7 +26,7 @@ def reliability_figure(measured: Sequence[Reliability], task: Task) -> Figure:
 
 
 def reliability_text(measured: Sequence[Reliability], task: Task) -> str:
-    """Say how far confidence and observation are apart, with the paired difference from the baseline where there is one."""
+    """Says how far confidence and observation are apart, with the paired difference from the baseline where there is one."""
     if not measured:
         return ""
     if isinstance(task, Classification):

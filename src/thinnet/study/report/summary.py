@@ -11,7 +11,7 @@ from thinnet.study.findings.results import Results
 
 
 def summary(answer: Answer) -> str:
-    """Return the answer, the evidence, a table of configurations, and what reproduces them."""
+    """Returns the answer, the evidence, a table of configurations, and what reproduces them."""
     data, results, verdict, task = answer.data, answer.results, answer.verdict, answer.data.task
     rivals = [*rival_sentences(results, task), *rival_cost_sentences(results)]
     sentences = [*verdict.sentences, *rivals, *loss_sentences(results, task), verdict.overfitting]
@@ -53,7 +53,7 @@ def _row(outcome: Outcome, results: Results, data: Dataset) -> tuple[str, ...]:
 
 
 def _escaped(text: str) -> str:
-    """Escape what Markdown would read as a mark.
+    """Escapes what Markdown would read as a mark.
 
     >>> _escaped("fc* | <b>")
     'fc\\\\* \\\\| \\\\<b>'

@@ -8,7 +8,7 @@ from thinnet.study.training.trial import CURVES, Trial
 
 
 def by_epoch(trials: Iterable[Trial]) -> pd.DataFrame:
-    """Return one row for each trial and epoch: the configuration, the seed, the epoch from 1, and the value of each curve.
+    """Returns one row for each trial and epoch: the configuration, the seed, the epoch from 1, and the value of each curve.
 
     `best` marks the epoch with the lowest validation loss of a trial. `seconds` is the time of the training steps up to the end
     of the epoch; every epoch counts the same share.

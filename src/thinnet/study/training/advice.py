@@ -17,7 +17,7 @@ from thinnet.study.training.network import check_configuration, places_of, seede
 
 
 def advised(data: Dataset, plan: Plan) -> Plan:
-    """Return the plan with the catalogue's advice in place of `auto`; its `advice` says what was chosen and why.
+    """Returns the plan with the catalogue's advice in place of `auto`; its `advice` says what was chosen and why.
 
     Args:
         data: the dataset.
@@ -42,7 +42,7 @@ def advised(data: Dataset, plan: Plan) -> Plan:
 
 
 def _network(data: Dataset, plan: Plan) -> nn.Module:
-    """Return the network as it is before the study sets its rates, so that its own dropout counts."""
+    """Returns the network as it is before the study sets its rates, so that its own dropout counts."""
     if data.file is None:
         return seeded_network(data, replace(plan, methods=(DROPOUT,), places=(ALL,)), BASELINE, seed=0)
     return data.file.network()
@@ -53,7 +53,7 @@ def _in_place_of_auto(names: tuple[str, ...], advice: list[str]) -> tuple[str, .
 
 
 def _methods(data: Dataset, plan: Plan, rows: list[Recommendation]) -> tuple[list[str], list[str]]:
-    """Return the advised methods that fit the places of the plan, plain dropout among them, and why."""
+    """Returns the advised methods that fit the places of the plan, plain dropout among them, and why."""
     chosen, sentences = [DROPOUT], []
     for row in rows:
         method = DROPOUT if row.method == "Dropout" else row.method
@@ -72,7 +72,7 @@ def _methods(data: Dataset, plan: Plan, rows: list[Recommendation]) -> tuple[lis
 
 
 def check_all(data: Dataset, plan: Plan) -> None:
-    """Build and run every configuration at one rate.
+    """Builds and runs every configuration at one rate.
 
     Raises:
         StudyError: one does not fit the network.
@@ -83,7 +83,7 @@ def check_all(data: Dataset, plan: Plan) -> None:
 
 
 def _places(data: Dataset, network: nn.Module, rows: list[Recommendation]) -> tuple[list[str], str]:
-    """Return `all`, and places that differ from it, with a sentence.
+    """Returns `all`, and places that differ from it, with a sentence.
 
     The perceptron has its input too. In other networks, sites whose names differ in numbers alone are one place.
     """

@@ -71,7 +71,7 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def over_ranks(network: nn.Module, copies: Callable[[], int]) -> None:
-    """Replace every batch normalisation of a network."""
+    """Replaces every batch normalisation of a network."""
     for name, module in list(network.named_modules()):
         if isinstance(module, _BatchNorm):
             network.set_submodule(name, SharedBatchNorm(module, copies))

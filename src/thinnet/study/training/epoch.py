@@ -37,7 +37,7 @@ def train_epoch(
     ids: Tensor | None = None,
     backward: Callable[[Tensor], None] = Tensor.backward,
 ) -> Iterator[Tensor]:
-    """Take one step a batch, and yield its loss.
+    """Takes one step a batch, and yields its loss.
 
     Args:
         model: in training mode.
@@ -62,5 +62,5 @@ def train_epoch(
 
 
 def adam(model: nn.Module, learning_rate: float, decay: float = 0.0) -> torch.optim.Optimizer:
-    """Return AdamW in one fused operation; without weight decay it is Adam."""
+    """Returns AdamW in one fused operation; without weight decay it is Adam."""
     return torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=decay, fused=True)

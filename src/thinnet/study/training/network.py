@@ -21,7 +21,7 @@ from thinnet.study.training.rivals import check_rivals, rival_network
 
 
 def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed: int, train: Split | None = None) -> nn.Module:
-    """Build the network of a configuration with the initial weights of a seed; torch's default generator is unchanged.
+    """Builds the network of a configuration with the initial weights of a seed; torch's default generator is unchanged.
 
     Args:
         data: the dataset.
@@ -49,12 +49,12 @@ def seeded_network(data: Dataset, plan: Plan, configuration: Configuration, seed
 
 
 def places_of(data: Dataset) -> str:
-    """Return the patterns of the sites that `all` means, joined by `+`."""
+    """Returns the patterns of the sites that `all` means, joined by `+`."""
     return "hidden*" if data.file is None else data.file.places
 
 
 def _edit(network: nn.Module, configuration: Configuration, everywhere: str) -> None:
-    """Set the rates of a configuration, and put its method at the sites."""
+    """Sets the rates of a configuration, and puts its method at the sites."""
     method, rate, place, _ = configuration
     set_rates(network, 0.0)
     if not configuration.dropout_rate:
@@ -78,7 +78,7 @@ def _edit(network: nn.Module, configuration: Configuration, everywhere: str) -> 
 
 
 def _put(network: nn.Module, kind: type[Site], rate: float) -> None:
-    """Replace every site that has a rate."""
+    """Replaces every site that has a rate."""
     for owner in owners(network):
         if owner.p > 0 and not owner.idle:
             if not isinstance(owner.module, Site):
@@ -88,7 +88,7 @@ def _put(network: nn.Module, kind: type[Site], rate: float) -> None:
 
 
 def thinned(network: nn.Module, data: Dataset, plan: Plan, configuration: Configuration) -> nn.Module:
-    """Apply `thinnet.thin` where the method is thin and the rate is above 0; the weights and the outputs in eval mode stay.
+    """Applies `thinnet.thin` where the method is thin and the rate is above 0; the weights and the outputs in eval mode stay.
 
     Raises:
         StudyError: a hidden layer cannot be thinned.
@@ -103,7 +103,7 @@ def thinned(network: nn.Module, data: Dataset, plan: Plan, configuration: Config
 
 
 def schedules_of(network: nn.Module, configuration: Configuration, steps: int) -> dict[str, Schedule]:
-    """Return the schedule of every site that has a rate, by its name; none where the rate is constant.
+    """Returns the schedule of every site that has a rate, by its name; none where the rate is constant.
 
     Args:
         network: the network of the configuration.
@@ -127,7 +127,7 @@ def schedules_of(network: nn.Module, configuration: Configuration, steps: int) -
 
 
 def check_configurations(data: Dataset, plan: Plan) -> None:
-    """Build the network of every configuration once, and run it on a few samples.
+    """Builds the network of every configuration once, and runs it on a few samples.
 
     Raises:
         StudyError: a configuration cannot be trained.
@@ -141,7 +141,7 @@ def check_configurations(data: Dataset, plan: Plan) -> None:
 
 
 def check_configuration(data: Dataset, plan: Plan, configuration: Configuration) -> None:
-    """Build the network of a configuration, and run it on a few samples.
+    """Builds the network of a configuration, and runs it on a few samples.
 
     Raises:
         StudyError: it cannot be trained.

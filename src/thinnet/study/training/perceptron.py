@@ -19,7 +19,7 @@ def perceptron(
     input_site: bool = False,
     kind: type[Site] = Dropout,
 ) -> nn.Sequential:
-    """Build Linear, ReLU and Dropout for each width, and a last Linear. Its random draws do not depend on the rate.
+    """Builds Linear, ReLU and Dropout for each width, and a last Linear. Its random draws do not depend on the rate.
 
     Args:
         features: the number of inputs.

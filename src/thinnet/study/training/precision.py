@@ -38,17 +38,17 @@ class Precision:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=name == "16-mixed")
 
     def model(self, network: nn.Module) -> nn.Module:
-        """Move and convert a network in place; return the model to train."""
+        """Moves and converts a network in place; returns the model to train."""
         network.to(self.device, None if self.mixed else self.dtype)
         return network if self.dtype is None else Converted(network, self)
 
     def backward(self, loss: Tensor) -> None:
-        """Compute the gradients of a loss, scaled where float16 would lose small ones."""
+        """Computes the gradients of a loss, scaled where float16 would lose small ones."""
         self.scaler.scale(loss).backward()
 
     @contextmanager
     def operations(self) -> Iterator[None]:
-        """Compute in the precision while the context is open."""
+        """Computes in the precision while the context is open."""
         if self.mixed:
             with torch.autocast(self.device.type, self.dtype):
                 yield
@@ -81,11 +81,11 @@ class Scaled:
         self._optimizer, self._scaler = optimizer, scaler
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Forgets the gradients."""
         self._optimizer.zero_grad()
 
     def step(self) -> None:
-        """Take a step."""
+        """Takes a step."""
         self._scaler.step(self._optimizer)
         self._scaler.update()
 

@@ -43,23 +43,23 @@ class Ranks:
         return rank_and_ranks("LOCAL_")[0]
 
     def prepare(self, network: nn.Module, by_sample: bool) -> None:
-        """Let batch normalisation see the whole batch; where masks depend on the batch, each rank computes all of it."""
+        """Lets batch normalisation see the whole batch; where masks depend on the batch, each rank computes all of it."""
         self.whole = not by_sample or any(isinstance(module, BatchwiseDropout) for module in network.modules())
         if not self.whole:
             over_ranks(network, lambda: self.copies)
 
     def part(self, rows: Tensor) -> Tensor:
-        """Return this rank's rows of a batch; all of them where there are fewer rows than ranks."""
+        """Returns this rank's rows of a batch; all of them where there are fewer rows than ranks."""
         whole = self.whole or len(rows) < self.size
         self.copies, self._rows = self.size if whole else 1, len(rows)
         return rows if whole else rows.tensor_split(self.size)[self.rank]
 
     def mean(self, losses: Tensor) -> Tensor:
-        """Return what this rank adds to the mean loss of the batch."""
+        """Returns what this rank adds to the mean loss of the batch."""
         return losses.sum() / (self.copies * self._rows)
 
     def sum_gradients(self, network: nn.Module) -> None:
-        """Add the gradients of all ranks. A parameter that no rank uses, as in a step without its layer, has none."""
+        """Adds the gradients of all ranks. A parameter that no rank uses, as in a step without its layer, has none."""
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         used = torch.tensor([weight.grad is not None for weight in weights], dtype=torch.int32, device=weights[0].device)
         dist.all_reduce(used, dist.ReduceOp.MAX)
@@ -71,7 +71,7 @@ class Ranks:
             weight.grad = part.view_as(weight).to(weight.dtype)
 
     def scores(self, score: Callable[[slice], tuple[Tensor, Tensor]], rows: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss and the error of every row, of which each rank computes a part."""
+        """Returns the loss and the error of every row, of which each rank computes a part."""
         ends = [rows * each // self.size for each in (self.rank, self.rank + 1)]
         found = like.new_zeros((2, rows), dtype=torch.float64)
         if ends[0] < ends[1]:
@@ -80,14 +80,14 @@ class Ranks:
         return found[0], found[1]
 
     def announce(self, data: Dataset, *trial: Any) -> None:
-        """Let the other ranks train the same trial; the data travel once."""
+        """Lets the other ranks train the same trial; the data travel once."""
         if self.rank == 0:
             dist.broadcast_object_list([(None if data is self._sent else data, *trial)])
             self._sent = data
         self._trials, self.training = self._trials + 1, True
 
     def orders(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the trials that rank 0 announces, until it ends."""
+        """Yields the trials that rank 0 announces, until it ends."""
         while True:
             box: list[Any] = [None]
             dist.broadcast_object_list(box)
@@ -97,7 +97,7 @@ class Ranks:
             yield self._sent, *box[0][1:]
 
     def check(self, reason: str) -> None:
-        """Wait until every rank has failed in this trial.
+        """Waits until every rank has failed in this trial.
 
         Raises:
             StudyError: another rank has not: the trial cannot be ended on all of them.
@@ -116,13 +116,13 @@ _ranks: Ranks | None = None
 
 
 def current() -> Ranks | None:
-    """Return the ranks that train together; None for one process."""
+    """Returns the ranks that train together; None for one process."""
     return _ranks
 
 
 @contextmanager
 def joined() -> Iterator[Ranks | None]:
-    """Join the ranks of `torchrun`; without it, or with one rank, this process is alone."""
+    """Joins the ranks of `torchrun`; without it, or with one rank, this process is alone."""
     global _ranks
     rank, size = rank_and_ranks()
     if size == 1:

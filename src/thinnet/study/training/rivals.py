@@ -33,7 +33,7 @@ class Rival(nn.Module):
     members, batch, whole_batches = 1, 256, False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (N * members, outputs) in training, else (N, outputs)."""
+        """Returns (N * members, outputs) in training, else (N, outputs)."""
         if self.training:
             return self._output(x)
         return torch.cat([self._output(part) for part in x.split(EVALUATED_AT_ONCE)])
@@ -42,7 +42,7 @@ class Rival(nn.Module):
         raise NotImplementedError
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Return the optimiser of its authors."""
+        """Returns the optimiser of its authors."""
         raise NotImplementedError
 
 
@@ -85,7 +85,7 @@ class RealMLP(Rival):
         return self.layers({"x_cont": x[None], "x_cat": _no_categories(len(x), x.device)[None]})["x_cont"][0]
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Return its Adam, whose learning rate and weight decay follow schedules."""
+        """Returns its Adam, whose learning rate and weight decay follow schedules."""
         groups = [{"params": [weight]} for weight in self.layers.parameters()]
         return _kit("optim.optimizers").AdamOptimizer(groups, self.schedules)
 
@@ -116,7 +116,7 @@ class TabM(Rival):
         return log_probabilities(output.transpose(0, 1)) if isinstance(self.task, Classification) else output.mean(1)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        """Return AdamW with gradients clipped at a norm of 1, as in the example of its authors."""
+        """Returns AdamW with gradients clipped at a norm of 1, as in the example of its authors."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=2e-3, weight_decay=3e-4, fused=True)
         optimizer.register_step_pre_hook(self._clip)
         return optimizer
@@ -129,12 +129,12 @@ KINDS: dict[str, type[RealMLP | TabM]] = {REALMLP: RealMLP, TABM: TabM}
 
 
 def rival_network(task: Task, plan: Plan, method: str, seed: int, train: Split) -> Rival:
-    """Return the network of a rival with the initial weights of a seed; it draws them from PyTorch's generator."""
+    """Returns the network of a rival with the initial weights of a seed; it draws them from PyTorch's generator."""
     return KINDS[method](task, train, plan.epochs, seed)
 
 
 def check_rivals(data: Dataset, plan: Plan) -> None:
-    """Refuse a rival that is a network for tables, where there is none, or where its library is missing.
+    """Refuses a rival that is a network for tables, where there is none, or where its library is missing.
 
     Raises:
         StudyError: the problem is no table.
@@ -158,7 +158,7 @@ def _kit(module: str) -> Any:
 
 
 def _rows(train: Split, classes: int) -> Any:
-    """Return the training set as pytabkit takes it; all inputs are numbers."""
+    """Returns the training set as pytabkit takes it; all inputs are numbers."""
     data = _kit("data.data")
     x, y = torch.from_numpy(train.x), torch.from_numpy(train.y)[:, None]
     tensors = {"x_cont": x, "x_cat": _no_categories(len(x), x.device), "y": y}
@@ -172,7 +172,7 @@ def _no_categories(rows: int, device: torch.device) -> Tensor:
 
 
 def _with_sites(layers: nn.Module) -> nn.Module:
-    """Put a dropout site of thinnet in place of every dropout of pytabkit."""
+    """Puts a dropout site of thinnet in place of every dropout of pytabkit."""
     kind = _kit("nn_models.nn").DropoutLayer
     for name, layer in list(layers.named_modules()):
         if isinstance(layer, kind):

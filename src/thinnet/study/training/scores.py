@@ -18,7 +18,7 @@ Scores = Mapping[str, np.ndarray]
 
 
 def trained(data: Dataset, plan: Plan, folder: Path, trials: list[Trial], view: str) -> Iterator[nn.Module]:
-    """Yield the network of each trial with its saved weights; `view` is `best` or `last`."""
+    """Yields the network of each trial with its saved weights; `view` is `best` or `last`."""
     for trial in trials:
         network = seeded_network(data, plan, trial.configuration, seed=0)
         network.load_state_dict(load_weights(weights_path(folder, trial.key))[view])
@@ -26,7 +26,7 @@ def trained(data: Dataset, plan: Plan, folder: Path, trials: list[Trial], view: 
 
 
 def scores_on_test(data: Dataset, plan: Plan, folder: Path, trials: list[Trial]) -> dict[str, Scores]:
-    """Score every test row with the `best` and the `last` weights of the trials of one configuration."""
+    """Scores every test row with the `best` and the `last` weights of the trials of one configuration."""
     scores: dict[str, Scores] = {}
     x, y = torch.from_numpy(data.test.x), torch.from_numpy(data.test.y)
     for view in VIEWS:
@@ -37,7 +37,7 @@ def scores_on_test(data: Dataset, plan: Plan, folder: Path, trials: list[Trial])
 
 
 def naive_scores(data: Dataset) -> Scores | None:
-    """Score every test row by the one output that suits the training targets best; both arrays are (1, rows)."""
+    """Scores every test row by the one output that suits the training targets best; both arrays are (1, rows)."""
     y, output = torch.from_numpy(data.test.y), data.task.constant(torch.from_numpy(data.train.y))
     if output is None:
         return None

@@ -1,4 +1,4 @@
-"""Train one configuration from one seed: a pure function of the data, the plan and the key of the trial."""
+"""Trains one configuration from one seed: a pure function of the data, the plan and the key of the trial."""
 
 import math
 import time
@@ -78,13 +78,13 @@ class Trial:
         return math.inf if self.failed else self.curves["validation_loss"][self.best]
 
     def at(self, view: str) -> dict[str, float]:
-        """Return the value of each curve at the `best` or the `last` epoch."""
+        """Returns the value of each curve at the `best` or the `last` epoch."""
         index = self.best if view == "best" else -1
         return {name: self.curves[name][index] for name in CURVES}
 
 
 def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey, watch: Watch | None = None) -> Trial:
-    """Train one trial and save its weights in the folder of the study.
+    """Trains one trial and saves its weights in the folder of the study.
 
     A loss that is not finite, memory that does not suffice and an error of the model are results too: the trial says why it
     failed.
@@ -94,7 +94,7 @@ def run_trial(data: Dataset, plan: Plan, folder: Path, key: TrialKey, watch: Wat
 
 
 def follow() -> None:
-    """Train what rank 0 trains, until its study ends."""
+    """Trains what rank 0 trains, until its study ends."""
     with joined() as ranks:
         for data, plan, key in ranks.orders() if ranks is not None else ():
             _attempt(data, plan, key)
@@ -118,7 +118,7 @@ def _attempt(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = Non
 
 
 def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) -> tuple[Trial, States]:
-    """Train one trial; the test set is not used. Trials of one seed share initial weights, batches and random bits.
+    """Trains one trial; the test set is not used. Trials of one seed share initial weights, batches and random bits.
 
     Returns:
         The trial, and the weights of its best and its last epoch.
@@ -164,7 +164,7 @@ def train(data: Dataset, plan: Plan, key: TrialKey, watch: Watch | None = None) 
 
 
 def _batches(network: nn.Module, plan: Plan, rows: int, order: torch.Generator) -> Sequence[Tensor]:
-    """Return the rows of each step of an epoch."""
+    """Returns the rows of each step of an epoch."""
     size, whole = (network.batch, network.whole_batches) if isinstance(network, Rival) else (plan.batch, False)
     batches = torch.randperm(rows, generator=order).split(size)
     return batches[: max(rows // size, 1)] if whole else batches
@@ -186,7 +186,7 @@ def _backward(precision: Precision, network: nn.Module, loss: Tensor) -> None:
 
 
 def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Configuration) -> torch.optim.Optimizer:
-    """Return the optimiser of the user or of a rival, or Adam; AdamW where weight decay is compared with dropout."""
+    """Returns the optimiser of the user or of a rival, or Adam; AdamW where weight decay is compared with dropout."""
     if isinstance(network, Rival):
         return network.optimizer()
     decay = configuration.rate if configuration.method == WEIGHT_DECAY else None
@@ -196,12 +196,12 @@ def _optimizer(data: Dataset, plan: Plan, network: nn.Module, configuration: Con
 
 
 def seeds_of(plan: Plan, seed: int) -> Seeds:
-    """Return the seeds of a trial: they depend on the seed of the plan and on its own."""
+    """Returns the seeds of a trial: they depend on the seed of the plan and on its own."""
     return Seeds(*np.random.SeedSequence([plan.seed, seed]).generate_state(3).tolist())
 
 
 def precision_of(plan: Plan) -> Precision:
-    """Return the device and the precision of a plan.
+    """Returns the device and the precision of a plan.
 
     Raises:
         StudyError: this machine does not have the device or the precision.
@@ -215,7 +215,7 @@ def precision_of(plan: Plan) -> Precision:
 
 
 def score(model: nn.Module, task: Task, x: Tensor, y: Tensor, at_once: int = EVALUATION_ROWS) -> tuple[Tensor, Tensor]:
-    """Return the loss and the error of every sample in eval mode, both (N,) and float64."""
+    """Returns the loss and the error of every sample in eval mode, both (N,) and float64."""
     model.eval()
     with torch.no_grad():
         output = torch.cat([model(rows).float() for rows in x.split(at_once)])
@@ -224,7 +224,7 @@ def score(model: nn.Module, task: Task, x: Tensor, y: Tensor, at_once: int = EVA
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Use one torch thread, so that sums have the same order however many trials run at once."""
+    """Uses one torch thread, so that sums have the same order however many trials run at once."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -234,7 +234,7 @@ def one_thread() -> Iterator[None]:
 
 
 def _record(curves: dict[str, list[float]], model: nn.Module, data: Dataset, sets: dict, trial: str) -> None:
-    """Add one epoch to the curves; `trial` is for the error message."""
+    """Adds one epoch to the curves; `trial` is for the error message."""
     for name, (x, y, _) in sets.items():
         losses, errors = _scores(model, data, x, y)
         loss = losses.mean().item()
@@ -248,7 +248,7 @@ def _record(curves: dict[str, list[float]], model: nn.Module, data: Dataset, set
 
 
 def _scores(model: nn.Module, data: Dataset, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the loss and the error of every sample, computed by all ranks."""
+    """Returns the loss and the error of every sample, computed by all ranks."""
     ranks = current()
     if ranks is None:
         return score(model, data.task, x, y, data.evaluation_rows)

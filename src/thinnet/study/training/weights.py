@@ -16,7 +16,7 @@ States = dict[str, dict[str, Tensor]]
 
 
 def weights_path(folder: Path, key: TrialKey) -> Path:
-    """Return the path of the weights of a trial.
+    """Returns the path of the weights of a trial.
 
     Example:
         >>> from thinnet.study.design.configuration import Configuration
@@ -31,7 +31,7 @@ def weights_path(folder: Path, key: TrialKey) -> Path:
 
 
 def save_weights(path: Path, states: States) -> str:
-    """Write the weights in one atomic step, and return the SHA-256 of the file."""
+    """Writes the weights in one atomic step, and returns the SHA-256 of the file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     content = io.BytesIO()  # torch.save reports a full disk as an error of its own format
@@ -46,10 +46,10 @@ def save_weights(path: Path, states: States) -> str:
 
 
 def load_weights(path: Path) -> States:
-    """Read what `save_weights` wrote."""
+    """Reads what `save_weights` wrote."""
     return torch.load(path, weights_only=True)
 
 
 def weights_digest(path: Path) -> str:
-    """Return the SHA-256 of a file; an empty text where there is no file."""
+    """Returns the SHA-256 of a file; an empty text where there is no file."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -37,7 +37,7 @@ class Arrays(NamedTuple):
 
 
 def check_classes(path: Path, targets: np.ndarray, classes: Sequence[str]) -> None:
-    """Refuse data that cannot be split into three sets.
+    """Refuses data that cannot be split into three sets.
 
     Raises:
         StudyError: there is one class only, or a class has too few samples.
@@ -53,7 +53,7 @@ def check_classes(path: Path, targets: np.ndarray, classes: Sequence[str]) -> No
 
 
 def unreadable(what: str, found: dict[Path, str], total: int) -> tuple[str, ...]:
-    """Return one sentence that names the files that could not be read; none if there are none.
+    """Returns one sentence that names the files that could not be read; none if there are none.
 
     >>> unreadable("pictures", {Path("cats/7.png"): "truncated"}, 90)
     ('1 of 90 pictures could not be read and was left out: cats/7.png (truncated).',)

@@ -33,7 +33,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def found_in(folder: Path) -> list[Path]:
-    """List the batches in a folder, or in the only folder in it that has some."""
+    """Lists the batches in a folder, or in the only folder in it that has some."""
     for inside in (folder, *sorted(each for each in folder.iterdir() if each.is_dir())):
         files = sorted(each for each in inside.iterdir() if NAMES.fullmatch(each.name) and each.is_file())
         if files:
@@ -42,12 +42,12 @@ def found_in(folder: Path) -> list[Path]:
 
 
 def is_batch(path: Path) -> bool:
-    """Return whether a name is that of a batch."""
+    """Returns whether a name is that of a batch."""
     return bool(NAMES.fullmatch(path.name))
 
 
 def read(path: Path) -> Arrays:
-    """Read a folder of batches, or one batch; the classes of CIFAR-100 are the fine ones.
+    """Reads a folder of batches, or one batch; the classes of CIFAR-100 are the fine ones.
 
     Raises:
         StudyError: a file is broken.
@@ -73,7 +73,7 @@ def _joined(files: list[Path]) -> Pair:
 
 
 def _binary(path: Path) -> Pair:
-    """Read records of one label (CIFAR-10) or a coarse and a fine one (CIFAR-100), and 3072 pixels."""
+    """Reads records of one label (CIFAR-10) or a coarse and a fine one (CIFAR-100), and 3072 pixels."""
     labels = 2 if path.name in ("train.bin", "test.bin") else 1
     raw = np.frombuffer(path.read_bytes(), np.uint8)
     if not len(raw) or len(raw) % (labels + PIXELS):
@@ -100,7 +100,7 @@ def _unpickled(path: Path) -> Any:
 
 
 def _classes(folder: Path, count: int) -> tuple[str, ...]:
-    """Return the names of the classes where the folder has them, else their numbers."""
+    """Returns the names of the classes where the folder has them, else their numbers."""
     for name in ("batches.meta.txt", "fine_label_names.txt"):
         if (folder / name).is_file():
             names = (folder / name).read_text().split()

@@ -26,7 +26,7 @@ class Labelled(NamedTuple):
 
 
 def labelled(folder: Path, suffixes: tuple[str, ...]) -> Labelled:
-    """List the files with these suffixes by class; files of folders below a class count, hidden ones do not."""
+    """Lists the files with these suffixes by class; files of folders below a class count, hidden ones do not."""
     parts = given_parts(folder)
     roots = {name: [folder] if parts is None else parts[name] for name in ("train", "validation", "test")}
     development = [roots["train"]] if parts is None else [roots["train"], roots["validation"]]
@@ -42,7 +42,7 @@ def labelled(folder: Path, suffixes: tuple[str, ...]) -> Labelled:
 
 
 def given_parts(folder: Path) -> dict[str, list[Path]] | None:
-    """Return the folders of each set where all folders are named after sets and a training set is among them."""
+    """Returns the folders of each set where all folders are named after sets and a training set is among them."""
     inside = subfolders(folder)
     named = {name: [each for each in inside if each.name.lower() in names] for name, names in PARTS.items()}
     known = sum(map(len, named.values()))
@@ -50,12 +50,12 @@ def given_parts(folder: Path) -> dict[str, list[Path]] | None:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """List the folders in a folder, sorted, without hidden ones."""
+    """Lists the folders in a folder, sorted, without hidden ones."""
     return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith((".", "__")))
 
 
 def files_below(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """List the files with these suffixes in a folder and below it, sorted."""
+    """Lists the files with these suffixes in a folder and below it, sorted."""
     found = (each for each in folder.rglob("*") if each.suffix.lower() in suffixes and not each.name.startswith("."))
     return sorted(each for each in found if each.is_file())
 

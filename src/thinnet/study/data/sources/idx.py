@@ -20,12 +20,12 @@ Where = dict[str, Path]
 
 
 def is_idx(path: Path) -> bool:
-    """Return whether a name is that of an idx file."""
+    """Returns whether a name is that of an idx file."""
     return bool(IMAGES.search(path.name) or LABELS.search(path.name))
 
 
 def found_in(folder: Path) -> list[Path]:
-    """List the idx files of a folder, the first of several copies."""
+    """Lists the idx files of a folder, the first of several copies."""
     names: dict[str, Path] = {}
     for pattern in DEEP:
         for path in sorted(folder.glob(pattern)):
@@ -35,7 +35,7 @@ def found_in(folder: Path) -> list[Path]:
 
 
 def read(path: Path) -> Arrays:
-    """Read a file of images with its labels beside it, or a folder; files named t10k or test are the test set.
+    """Reads a file of images with its labels beside it, or a folder; files named t10k or test are the test set.
 
     Raises:
         StudyError: a file is missing or broken, or images and labels do not match.
@@ -59,14 +59,14 @@ def read(path: Path) -> Arrays:
 
 
 def _beside(path: Path) -> list[Path]:
-    """Return the other file of a pair: the labels of images, or the images of labels."""
+    """Returns the other file of a pair: the labels of images, or the images of labels."""
     one, other = (IMAGES, LABELS) if IMAGES.search(path.name) else (LABELS, IMAGES)
     stem = one.sub("", path.name)
     return [each for each in sorted(path.parent.iterdir()) if other.search(each.name) and other.sub("", each.name) == stem][:1]
 
 
 def _part(path: Path, files: list[Path]) -> Pair | None:
-    """Read the images and labels of one set; None where there is no file."""
+    """Reads the images and labels of one set; None where there is no file."""
     if not files:
         return None
     images, labels = ([each for each in files if kind.search(each.name)] for kind in (IMAGES, LABELS))
@@ -82,7 +82,7 @@ def _part(path: Path, files: list[Path]) -> Pair | None:
 
 
 def read_idx(path: Path, axes: int) -> np.ndarray:
-    """Read an idx file of bytes with so many axes.
+    """Reads an idx file of bytes with so many axes.
 
     Raises:
         StudyError: the file has another form.

@@ -35,11 +35,11 @@ class Pictures:
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> "Pictures":
-        """Return those of a JSON document."""
+        """Returns those of a JSON document."""
         return cls(**found)
 
     def encode(self, pictures: "str | Path | Sequence[str | Path] | np.ndarray") -> np.ndarray:
-        """Return the bytes of picture files, or of an array of bytes (N, height, width) or with the channels on some axis.
+        """Returns the bytes of picture files, or of an array of bytes (N, height, width) or with the channels on some axis.
 
         Raises:
             StudyError: a file cannot be read, or the array has another shape.
@@ -73,7 +73,7 @@ class Pictures:
 
 
 def read(folder: Path) -> Arrays:
-    """Read the pictures as bytes (N, channels, height, width), grey if all of them are.
+    """Reads the pictures as bytes (N, channels, height, width), grey if all of them are.
 
     Raises:
         StudyError: no picture can be read, or the classes cannot be split.
@@ -108,7 +108,7 @@ def read(folder: Path) -> Arrays:
 
 
 def _tried(reader: Callable[[Path], Any], path: Path, failed: dict[Path, str]) -> Any:
-    """Return what the reader returns; of a broken picture, note why and return None."""
+    """Returns what the reader returns; of a broken picture, notes why and returns None."""
     try:
         return reader(path)
     except (OSError, SyntaxError, ValueError, EOFError) as error:  # Pillow reports broken files by all of these
@@ -138,7 +138,7 @@ def _how(sizes: set[Size], size: Size) -> str:
 
 
 def _pixels(path: Path, size: Size) -> np.ndarray:
-    """Return bytes (3, height, width): turned as the camera was held, on white where transparent."""
+    """Returns bytes (3, height, width): turned as the camera was held, on white where transparent."""
     from PIL import Image, ImageOps
 
     with Image.open(path) as opened:

@@ -26,11 +26,11 @@ class Tokens:
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> "Tokens":
-        """Return those of a JSON document."""
+        """Returns those of a JSON document."""
         return cls(**found)
 
     def encode(self, texts: Texts) -> np.ndarray:
-        """Return the tokens of texts, or of files that are given as `pathlib.Path`."""
+        """Returns the tokens of texts, or of files that are given as `pathlib.Path`."""
         return Pretrained(Path(self.folder)).encode(texts_of(texts))[0]
 
 
@@ -60,12 +60,12 @@ class Pretrained:
         self.padding = int(self.tokenizer.pad_token_id or 0)
 
     def encode(self, texts: list[str]) -> tuple[np.ndarray, str]:
-        """Return tokens (N, T), at most 128, and a sentence on them."""
+        """Returns tokens (N, T), at most 128, and a sentence on them."""
         tokens = self.tokenizer(texts, truncation=True, max_length=LENGTH, padding="longest")["input_ids"]
         return np.array(tokens, dtype=np.int64), f"as tokens of {self.folder.name}, at most {LENGTH} each"
 
     def read(self, texts: Path | None) -> Arrays:
-        """Read a folder of texts by class, or without one the texts of finetune."""
+        """Reads a folder of texts by class, or without one the texts of finetune."""
         arguments, samples = (str(self.folder), self.padding), Tokens(str(self.folder))
         if texts is not None:
             return encoded(texts, self.encode, arguments, samples)
@@ -77,7 +77,7 @@ class Pretrained:
         return Arrays((x, np.array(pages)), None, classes, (*arguments, len(classes)), (note,), samples=samples)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the config and the weights."""
+        """Returns the SHA-256 of the config and the weights."""
         digest = hashlib.sha256()
         for path in sorted(each for each in self.folder.iterdir() if each.name == CONFIG or each.suffix in WEIGHTS):
             with path.open("rb") as file:
@@ -87,7 +87,7 @@ class Pretrained:
 
 
 def check_weights(folder: Path) -> None:
-    """Refuse a folder that does not have a transformer.
+    """Refuses a folder that does not have a transformer.
 
     Raises:
         StudyError: with what is missing.

@@ -1,4 +1,4 @@
-"""Decide what a path of the user holds, from names alone."""
+"""Decides what a path of the user holds, from names alone."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ TEXT, TEXTS = Source(text.read, "gpt"), Source(texts.read, "encoder")
 
 
 def recognise(path: Path, target: str | None) -> Source | None:
-    """Return the source that a path is; None for a table and for a built-in problem.
+    """Returns the source that a path is; None for a table and for a built-in problem.
 
     Args:
         path: a file or a folder.

@@ -13,7 +13,7 @@ BYTES = 256
 
 
 def read(path: Path) -> Arrays:
-    """Read sequences of 64 bytes and the bytes that follow each; the last fifth of the text is the test set.
+    """Reads sequences of 64 bytes and the bytes that follow each; the last fifth of the text is the test set.
 
     Bytes need no vocabulary, which would have to be fitted, and suit every language.
 

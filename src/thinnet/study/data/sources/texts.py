@@ -29,16 +29,16 @@ class Words:
 
     @classmethod
     def of(cls, found: dict[str, Any]) -> "Words":
-        """Return those of a JSON document."""
+        """Returns those of a JSON document."""
         return cls(**found)
 
     def encode(self, texts: Texts) -> np.ndarray:
-        """Return the numbers of texts, or of files that are given as `pathlib.Path`."""
+        """Returns the numbers of texts, or of files that are given as `pathlib.Path`."""
         return words(texts_of(texts))[0]
 
 
 def texts_of(texts: Texts) -> list[str]:
-    """Return texts, and the content of files that are given as `pathlib.Path`.
+    """Returns texts, and the content of files that are given as `pathlib.Path`.
 
     Raises:
         StudyError: a file holds no text.
@@ -52,7 +52,7 @@ def texts_of(texts: Texts) -> list[str]:
 
 
 def read(folder: Path) -> Arrays:
-    """Read the texts as word numbers (N, 128): hashed, so that no vocabulary has to be fitted.
+    """Reads the texts as word numbers (N, 128): hashed, so that no vocabulary has to be fitted.
 
     Raises:
         StudyError: no text can be read, or the classes cannot be split.
@@ -61,7 +61,7 @@ def read(folder: Path) -> Arrays:
 
 
 def encoded(folder: Path, encode: Encode, arguments: tuple[int | str, ...], samples: Any) -> Arrays:
-    """Read the texts of a folder.
+    """Reads the texts of a folder.
 
     Args:
         folder: of texts by class.
@@ -100,7 +100,7 @@ def words(texts: list[str]) -> tuple[np.ndarray, str]:
 
 
 def _texts(folder: Path) -> tuple[Labels, Labels, tuple[str, ...], dict[Path, str], int]:
-    """Return the texts with their classes, those of a given test set, the names of the classes, and the unreadable files."""
+    """Returns the texts with their classes, those of a given test set, the names of the classes, and the unreadable files."""
     failed: dict[Path, str] = {}
     files = labelled(folder, SUFFIXES)
     if files.classes:
@@ -120,7 +120,7 @@ def _texts(folder: Path) -> tuple[Labels, Labels, tuple[str, ...], dict[Path, st
 
 
 def lines_of(folder: Path) -> list[Path]:
-    """List the text files of a folder: each is a class with a text on each line."""
+    """Lists the text files of a folder: each is a class with a text on each line."""
     return sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
 
 
