@@ -68,3 +68,12 @@ def test_a_session_without_the_option_does_not_import_torch(tmp_path: Path) -> N
     command = [sys.executable, "-m", "pytest", "-q", "-p", "thinnet.pytest_plugin", "-p", "no:cacheprovider", "."]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=120)
     assert shown.returncode == 0, shown.stdout
+
+
+def test_a_process_that_has_imported_thinnet_can_run_pytest(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it():\n    pass\n")
+    code = "import sys, thinnet, pytest; sys.exit(pytest.main(['-q', '-W', 'error', '-p', 'no:cacheprovider', '.']))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, env=environment(), timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

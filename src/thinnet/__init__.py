@@ -1,4 +1,7 @@
-"""Fast, reproducible dropout for PyTorch: 50+ methods, and masks that can be addressed and reproduced."""
+"""Fast, reproducible dropout for PyTorch: 50+ methods, and masks that can be addressed and reproduced.
+
+PYTEST_DONT_REWRITE: pytest then takes thinnet as it is, even if it was imported before the plugin.
+"""
 
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
