@@ -187,6 +187,11 @@ def stochastic_depth(self: Any, x: Tensor) -> Tensor:
     return self.two(self.norm(self.drop(5 * self.one(x)) + x))
 
 
+def pixels(self: Any, x: Tensor) -> Tensor:
+    x = x[..., None, None]
+    return self.two(self.norm(self.drop(5 * x) + x).flatten(1))
+
+
 def fused(self: Any, x: Tensor) -> Tensor:
     p = self.drop.p if self.training else 0.0
     return self.two(F.scaled_dot_product_attention(*[self.one(x)[:, None]] * 3, dropout_p=p)[:, 0])
@@ -221,6 +226,10 @@ RIGHT: dict[str, tuple[nn.Module, Tensor]] = {
     "stochastic depth before a batch normalisation": (
         Model(stochastic_depth, drop=thinnet.nn.DropPath(0.4), norm=nn.BatchNorm1d(16)),
         X,
+    ),
+    "stochastic depth of maps of one pixel": (
+        Model(pixels, drop=thinnet.nn.DropPath(0.4), norm=nn.BatchNorm2d(16)),
+        X.repeat(8, 1),
     ),
     "a rate that the forward pass sets": (Model(scheduled, drop=nn.Dropout(0.5)), X.repeat(4, 1)),
 }

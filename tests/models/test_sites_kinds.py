@@ -239,6 +239,12 @@ def test_copies_of_a_mask_are_shared_axes(form: str) -> None:
     assert high - low > 2 * 2.57 * 0.5 / (8 * 320) ** 0.5 * 0.99  # each number counts once
 
 
+def test_an_axis_of_one_element_counts_as_shared_beside_a_shared_axis() -> None:
+    path = the_site(lambda self, x: x[:, :1] * torch.empty(16, 1, 1).bernoulli_(0.5))
+    units = the_site(lambda self, x: x[:, :1] * torch.empty(16, 1, 32).bernoulli_(0.5))
+    assert (path.sharing, units.sharing) == ("axes 1, 2 of 3", "none")
+
+
 def test_the_rarer_side_of_a_selection_replaces_the_other() -> None:
     assert the_site(lambda self, x: torch.where(torch.rand_like(x) < 0.2, x.sin(), x)).p == 0.2  # as in zoneout
     assert the_site(lambda self, x: torch.where(torch.rand_like(x) < 0.8, x, x.sin())).p == pytest.approx(0.2)

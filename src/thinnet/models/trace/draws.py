@@ -1,6 +1,7 @@
 """Random draws: which operations draw, with what probability, and which draw and use in one."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -96,7 +97,7 @@ def _apply_noise(call: Operation) -> tuple[Draw, Noise]:
     step, samples = call.argument("step"), call.argument("samples")
     strides, _ = expanded(x, step, samples, call.argument("units"))
     shared = [axis for axis, stride in enumerate(strides) if stride == 0 and not (samples is not None and axis == 0)]
-    draw.shared = tuple(axis for axis in shared if x.shape[axis] > 1)
+    draw.shared = with_ones({axis for axis in shared if x.shape[axis] > 1}, x.shape)
     copies = math.prod(x.shape[axis] for axis in draw.shared)
     draw.units = x.numel() // copies
     if kind.continuous:
@@ -134,3 +135,8 @@ def same_values(values: Tensor) -> float | None:
 def shape_of(call: Operation) -> tuple[int, ...]:
     """Returns the shape of the first tensor that an operation returned."""
     return tuple(call.outputs[0].shape) if call.outputs else ()
+
+
+def with_ones(shared: set[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Returns shared axes and, beside these, the axes of one element, along which nothing tells. Axis 0 counts samples."""
+    return tuple(axis for axis, size in enumerate(shape) if axis in shared or (shared and axis and size == 1))

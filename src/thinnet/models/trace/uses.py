@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from thinnet.models.trace.dispatched import Operation
-from thinnet.models.trace.draws import same_values
+from thinnet.models.trace.draws import same_values, with_ones
 from thinnet.models.trace.noise import COMPARES, PICKS, Noise
 from thinnet.models.trace.record import Draw
 
@@ -247,7 +247,7 @@ def _distinct(draw: Draw, numbers: Tensor, data: Tensor, noise: Noise) -> Tensor
             if numbers.equal(first.expand_as(numbers)):
                 shared.add(axis + missing)
                 numbers = first
-    draw.shared = tuple(sorted(axis for axis in shared if axis >= 0))
+    draw.shared = with_ones(shared, data.shape)
     return numbers
 
 
