@@ -33,6 +33,19 @@ class DropPath(Path):
     """The same under its usual name."""
 
 
+class PatchDropout(nn.Module):
+    """Drops tokens, in the style of timm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prob = 0.4
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.prob == 0:
+            return x
+        return x[:, torch.randn(x.shape[1]).topk(round(x.shape[1] * (1 - self.prob))).indices]
+
+
 class AlwaysOn(nn.Dropout):
     """Ignores its mode."""
 
@@ -66,6 +79,14 @@ def test_rates_of_all_owners_are_set() -> None:
     assert (model.ours.p, model.attn.dropout, model.lstm.dropout, model.drop_path.drop_prob) == (0.3,) * 4
     assert model.ours.key(torch.ones(1)).rate == round(0.3 * 65536)
     assert len(set_rates(model, 0.3)) == 0
+
+
+def test_the_rate_of_dropped_tokens_is_set_and_stripped() -> None:
+    model, x = nn.Sequential(PatchDropout()), torch.randn(2, 10, 4)
+    edit = set_rates(model, 0.7)
+    assert str(edit) == "~ 0: 0.4 -> 0.7" and model(x).shape == (2, 3, 4)
+    edit.undo()
+    assert str(strip(model)) == "~ 0: 0.4 -> 0.0" and torch.equal(model(x), x)
 
 
 def test_patterns_match_paths_and_attributes() -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 ATTENTION = ("att", "drop")  # both parts are in the name of an attribute that holds a rate of attention weights
+OWN = ("p", "prob")  # attributes that hold the rate of a module that is dropout by its name
 RATES = ("drop_prob", "dropout_p", "dropout", "drop_rate", "dropout_prob", "attention_dropout", "layerdrop")
 NAMED = ("drop", "stochasticdepth", "zoneout", "cutout")
 
@@ -17,7 +18,7 @@ def rate(module: Any) -> float | None:
     if module is None:
         return None
     named = is_dropout(module)
-    for attribute in ("p", "prob", *RATES) if named else RATES:
+    for attribute in (*OWN, *RATES) if named else RATES:
         value = getattr(module, attribute, None)
         if isinstance(value, float) or (named and isinstance(value, int) and not isinstance(value, bool)):
             return float(value) if 0 <= value <= 1 else None

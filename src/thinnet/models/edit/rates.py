@@ -68,10 +68,10 @@ def _of(path: str, module: nn.Module) -> Iterator[Owner]:
         return
     named = is_dropout(module)
     for attribute, value in vars(module).items():
-        if (attribute == "p" and named) or "drop" in attribute.lower():
+        if (attribute in declared.OWN and named) or "drop" in attribute.lower():
             number = isinstance(value, float) or (type(value) is int and (named or attribute in declared.RATES))
             if number and 0 <= value <= 1:
-                name = path if named and attribute in ("p", *declared.RATES) else f"{path}.{attribute}".lstrip(".")
+                name = path if named and attribute in (*declared.OWN, *declared.RATES) else f"{path}.{attribute}".lstrip(".")
                 yield Owner(name, path, module, attribute, value, module)
 
 
