@@ -132,7 +132,7 @@ class Site(nn.Module):
         """Returns the rate, and seed, step, site and samples."""
         device = x.device
         rate = self._rates.get(device)
-        if rate is None or device.type == "cuda" or is_faking():
+        if rate is None or type(x) is not Tensor or device.type == "cuda":
             rate = self._rate(device)
         if self.context is not None:
             return rate, *self._address(x, batch)
@@ -154,13 +154,12 @@ class Site(nn.Module):
         seed, step, samples = context.tensors(device)
         if batch is not None and context.rows_given and (x.ndim <= batch or x.shape[batch] != samples.shape[0]):
             samples = context.other_rows(self.name, x, batch, samples)
-        if not is_compiling() and _are_functorch_transforms_active() and batch is not None:
-            if is_mapped(x) and x.shape[batch:][:1] == (1,) and not model_context(context).place.ids_given:
+        if batch is not None and x.ndim > batch and not is_compiling():
+            place, rows = model_context(context).place, x.shape[batch]
+            if rows == 1 and not place.ids_given and _are_functorch_transforms_active() and is_mapped(x):
                 raise ValueError(f"site {self.name!r}: a row inside torch.func.vmap must have its id; got none. {IN_VMAP}")
-        if not is_compiling() and batch is not None and x.ndim > batch:
-            first = model_context(context).place.samples
-            if type(first) is int:
-                check_rows(f"site {self.name!r}", first, x.shape[batch])
+            if type(place.samples) is int:
+                check_rows(f"site {self.name!r}", place.samples, rows)
         call = context.calls.number(self)
         if call:
             seed = seed ^ mix(call)
@@ -168,7 +167,7 @@ class Site(nn.Module):
         if view is not None:
             seed = seed ^ view
         number = self._numbers.get(device)
-        if number is None or is_faking():
+        if number is None or (type(x) is not Tensor and is_faking()):
             number = self._add(self._numbers, device, site_number(self.name or ""), torch.int64)
         return seed, step, number, samples if batch is not None else None
 
