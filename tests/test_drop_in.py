@@ -140,6 +140,14 @@ def test_in_place_refuses_what_autograd_refuses(ours: type[nn.Module], theirs: t
             cls(0.5, inplace=True)(made)
 
 
+@each_pair
+def test_eval_returns_any_tensor_itself(ours: type[nn.Module], theirs: type[nn.Module]) -> None:
+    x = torch.ones(SHAPES.get(ours.__name__, (6, 7, 4, 5)))
+    for given in (x.long(), x.bool(), x.cfloat(), x.to(torch.float8_e4m3fn), x.to_sparse(), x.to_mkldnn()):
+        assert ours(0.5).eval()(given) is given
+        assert theirs(0.5).eval()(given) is given
+
+
 def ignores_inplace(cls: type[nn.Module]) -> bool:
     x = torch.ones(SHAPES.get(cls.__name__, (6, 7, 4, 5)))
     cls(0.5, inplace=True)(x)

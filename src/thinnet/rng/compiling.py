@@ -10,12 +10,20 @@ from torch._dynamo.comptime import comptime as comptime
 _last = (0, False)
 
 
-def note(context: Any) -> None:
-    """Counts how often checkpointed parts of this trace used the local `site`, and whether it is in one now."""
+def look(context: Any) -> None:
+    """Finds out whether this trace is in a checkpointed part, which must not write to what is outside."""
     global _last
     trace = context._i_will_not_complain_if_bc_breaks_InstructionTranslator().output
+    _last = 0, trace.current_tracer.parent is not None
+
+
+def note(context: Any) -> None:
+    """Counts how often checkpointed parts of this trace used the local `site`, and does what `look` does."""
+    global _last
+    look(context)
+    trace = context._i_will_not_complain_if_bc_breaks_InstructionTranslator().output
     site = context.get_local("site")._i_will_not_complain_if_bc_breaks_VariableTracker().value
-    counts, inside = vars(trace).setdefault("thinnet_calls", {}), trace.current_tracer.parent is not None
+    counts, inside = vars(trace).setdefault("thinnet_calls", {}), _last[1]
     _last = counts.get(id(site), 0), inside
     counts[id(site)] = _last[0] + inside
 
@@ -32,7 +40,7 @@ def forget(context: Any) -> None:
 
 @torch.compiler.assume_constant_result
 def noted() -> tuple[int, bool]:
-    """Returns what `note` found last, a constant of the compiled code."""
+    """Returns what `note` or `look` found last, a constant of the compiled code."""
     return _last
 
 

@@ -82,7 +82,7 @@ def alpha_dropout(
     """
     if not isinstance(x, Tensor):
         return no_tensor(alpha_dropout, locals())
-    return call("alpha_dropout", real(x, "alpha_dropout"), p, training, inplace, generator, kind=NoiseKind.ALPHA)
+    return call("alpha_dropout", real(x, "alpha_dropout", training), p, training, inplace, generator, kind=NoiseKind.ALPHA)
 
 
 def feature_alpha_dropout(
@@ -105,13 +105,13 @@ def feature_alpha_dropout(
     """
     if not isinstance(x, Tensor):
         return no_tensor(feature_alpha_dropout, locals())
-    shared = _shared(real(x, "feature_alpha_dropout"), training)
+    shared = _shared(real(x, "feature_alpha_dropout", training), training)
     return call("feature_alpha_dropout", x, p, training, inplace, generator, shared_axes=shared, kind=NoiseKind.ALPHA)
 
 
-def real(x: Tensor, function: str) -> Tensor:
-    """Returns `x`, or refuses complex numbers: they have no saturation value."""
-    if x.is_complex():
+def real(x: Tensor, function: str, training: bool) -> Tensor:
+    """Returns `x`, or refuses complex numbers in training: they have no saturation value."""
+    if training and x.is_complex():
         raise TypeError(f"{function}: x must be real; got {x.dtype}. Use dropout, or pass torch.view_as_real(x).")
     return x
 
@@ -154,7 +154,7 @@ class AlphaDropout(Site, nn.AlphaDropout):  # type: ignore[misc]
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        return self.apply_noise(real(x, "AlphaDropout"), kind=NoiseKind.ALPHA)
+        return self.apply_noise(real(x, "AlphaDropout", self.training), kind=NoiseKind.ALPHA)
 
     def scripted(self, x: Tensor) -> Tensor:
         return F.alpha_dropout(x, self.p, self.training)  # type: ignore[arg-type]
@@ -190,7 +190,8 @@ class FeatureAlphaDropout(Site, nn.FeatureAlphaDropout):  # type: ignore[misc]
     """
 
     def drop(self, x: Tensor) -> Tensor:
-        return self.apply_noise(x, shared_axes=_shared(real(x, "FeatureAlphaDropout"), self.training), kind=NoiseKind.ALPHA)
+        shared = _shared(real(x, "FeatureAlphaDropout", self.training), self.training)
+        return self.apply_noise(x, shared_axes=shared, kind=NoiseKind.ALPHA)
 
     def scripted(self, x: Tensor) -> Tensor:
         return F.feature_alpha_dropout(x, self.p, self.training)  # type: ignore[arg-type]

@@ -51,10 +51,10 @@ class Penalised(Site):
             return False
         if not torch.compiler.is_dynamo_compiling():
             return torch._C._current_graph_task_id() == -1
-        from thinnet.methods.learned import tracing
+        from thinnet.rng import compiling
 
-        tracing.comptime(tracing.look)
-        return not tracing.inside_checkpoint()  # where outside state must not be written
+        compiling.comptime(compiling.look)
+        return not compiling.noted()[1]
 
 
 def penalty(model: nn.Module, samples: int, precision: float | None = None) -> Tensor:
