@@ -152,3 +152,11 @@ def test_a_table_keeps_words_and_numbers_whole_on_any_console(width: int) -> Non
     assert any("-0.020 [-0.029, -0.016]" in line for line in lines)  # an interval is one number
     if width == 120:
         assert name in lines[2] and "1.10" in lines[2]
+
+
+@pytest.mark.parametrize("width", range(40, 110, 5))
+def test_a_table_breaks_names_behind_separators_and_cuts_nothing(width: int) -> None:
+    rows = [("encoder.layer.0.attention.self.dropout", "dropout at hidden1+hidden2, p = 0.2", "-0.020 [-0.030, -0.010]")]
+    note = "p is the probability that a training step drops a unit; p = 0 is training without dropout."
+    text = "\n".join(printed(Table(("name", "what", "loss"), rows, notes=[note]), width))
+    assert all(words in text for words in ("p = 0.2", "-0.020 [-0.030, -0.010]", "hidden1+hidden2,", "self.dropout"))

@@ -83,11 +83,11 @@ class Table:
 
         title = Text.assemble((self.title, "bold"), f"  {self.meaning}" if self.meaning else "")
         least = self._least()
-        fits = sum(least) + 2 * len(least) - 1 <= options.max_width
+        spare = options.max_width - sum(least) - 2 * len(least) + 1
         yield from [title] if self.title else []
         if self.rows:
-            yield from [self._grid(least)] if fits else self._stacked(options.max_width)
-        yield from (Text(f"note: {note}", style="dim") for note in self.notes)
+            yield from [self._grid(self._widths(least, spare))] if spare >= 0 else self._stacked(options.max_width)
+        yield from (Text(filled(f"note: {note}", options.max_width), style="dim") for note in self.notes)
 
     def _least(self) -> list[int]:
         """Return the least width of each column: a number and a word stay whole, if the word is not very long."""
@@ -97,7 +97,18 @@ class Table:
             for number, column in enumerate(zip(*lines, strict=True))
         ]
 
-    def _grid(self, least: list[int]) -> Any:
+    def _widths(self, least: list[int], spare: int) -> list[int]:
+        """Return the width of each column: its least one, and an equal part of the spare room as far as it needs it."""
+        columns = zip(list(self.head), *self.cells(), strict=True)
+        wanted = [max(len(line) for text in column for line in text.split("\n")) for column in columns]
+        widths = list(least)
+        while spare > 0 and (narrow := [number for number, width in enumerate(widths) if width < wanted[number]]):
+            for number in narrow[:spare]:
+                widths[number] += 1
+            spare -= len(narrow)
+        return widths
+
+    def _grid(self, widths: list[int]) -> Any:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table as Grid
         from rich.text import Text
@@ -106,9 +117,10 @@ class Table:
         grid = Grid(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
         for number, name in enumerate(self.head):
             side = "right" if number in right else "left"
-            grid.add_column(Text(name), justify=side, no_wrap=number in right, overflow="fold", min_width=least[number])
+            grid.add_column(Text(name), justify=side, no_wrap=number in right, overflow="fold", width=widths[number])
         for number, row in enumerate(self.cells()):
-            grid.add_row(*map(Text, row), style=STYLES.get(self.marks.get(number, "")))
+            cells = (Text(text) if column in right else _Cell(text) for column, text in enumerate(row))
+            grid.add_row(*cells, style=STYLES.get(self.marks.get(number, "")))
         return grid
 
     def _stacked(self, width: int) -> Iterator[Any]:
@@ -119,7 +131,8 @@ class Table:
             style = STYLES.get(self.marks.get(number, ""), "")
             yield Text(first, style=style)
             named = zip(self.head[1:], others, strict=True)
-            whole = [f"{name} {value}".replace(" ", NO_BREAK) for name, value in named if value.strip("-")]
+            pairs = [f"{name} {value}" for name, value in named if value.strip("-")]
+            whole = [each.replace(" ", NO_BREAK) if len(each) + 4 <= width else each for each in pairs]
             yield Text(filled(" · ".join(whole), width, indent="  "), style=style)
 
     def _right(self) -> set[int]:
@@ -129,6 +142,20 @@ class Table:
             for number, column in enumerate(columns, 1)
             if any(column) and all(NUMBER.match(value) for value in column if value)
         }
+
+
+class _Cell:
+    """Text of a column that may be narrower: `p = 0.5` stays on one line, and a long name is broken behind a separator."""
+
+    def __init__(self, text: str) -> None:
+        self.lines = text.split("\n")
+
+    def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
+        from rich.text import Text
+
+        width = options.max_width
+        folded = (" ".join(_folded(word, width) for word in line.split(" ")) for line in self.lines)
+        yield Text("\n".join(filled(line, width) for line in folded), overflow="fold")
 
 
 class Tabular:
@@ -157,7 +184,16 @@ class Tabular:
 
 
 def _longest_word(text: str) -> int:
-    return max(map(len, text.split()), default=0)
+    return max(map(len, re.split(r"[ \n]", unbroken(text))))
+
+
+def _folded(word: str, width: int) -> str:
+    """Put a space behind separators of a word, such as dots, so that no part is longer than the width if it can be."""
+    parts = [""]
+    for piece in re.split(r"(?<=[._+/])", word):
+        parts[len(parts) :] = [""] if parts[-1] and len(parts[-1] + piece) > width else []
+        parts[-1] += piece
+    return " ".join(parts)
 
 
 def _sentence(text: str) -> str:

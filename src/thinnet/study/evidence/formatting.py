@@ -11,6 +11,20 @@ def quantity(error: float, task: Task) -> str:
     return f"{task.error_factor * error:#.3g}".rstrip(".") + task.error_unit
 
 
+def change(contrast: Contrast) -> str:
+    """Write two losses with as many decimals as their difference needs.
+
+    Example:
+        >>> change(Contrast(1.6147, 1.6213, None)), change(Contrast(0.906, 0.938, None))
+        ('from 1.6213 to 1.6147', 'from 0.938 to 0.906')
+    """
+    values = (contrast.without, contrast.chosen)
+    least = decimals(max(map(abs, values))) + 1
+    digits = min(max(least, decimals(contrast.chosen - contrast.without)), least + 3)
+    one, other = (f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}" for value in values)
+    return f"from {one} to {other}"
+
+
 def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
     """Write a paired difference, such as "a difference of −0.020 (95 % interval −0.030 to −0.010)".
 

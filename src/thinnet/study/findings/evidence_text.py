@@ -7,7 +7,7 @@ from thinnet.study.data.tasks import Task
 from thinnet.study.design.configuration import Configuration
 from thinnet.study.evidence.contrast import Contrast
 from thinnet.study.evidence.equivalence import SAME
-from thinnet.study.evidence.formatting import difference, interval_text, quantity
+from thinnet.study.evidence.formatting import change, difference, interval_text, quantity
 from thinnet.study.findings.results import Results
 from thinnet.study.training.trial import Trial
 
@@ -27,8 +27,8 @@ def finalist_sentences(finalist: Configuration, results: Results, data: Dataset)
     """Returns the sentences on one finalist beside the baseline."""
     task, found = data.task, results.finalists[finalist]
     loss, error = found["loss"], found["error"]
-    change = f"changes the {task.loss_name} from {loss.without:.3g} to {loss.chosen:.3g}"
-    sentences = [f"On {size(results, data)}, {finalist.label} {change}: {difference(loss)}."]
+    changes = f"changes the {task.loss_name} {change(loss)}"
+    sentences = [f"On {size(results, data)}, {finalist.label} {changes}: {difference(loss)}."]
     if task.error_name != task.loss_name:
         errors = f"from {quantity(error.without, task)} to {quantity(error.chosen, task)}"
         errors = f"{errors}: {difference(error, task.error_factor, task.difference_unit)}{_standing(error, loss)}"

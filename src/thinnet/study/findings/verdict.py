@@ -169,7 +169,8 @@ def _overfitting(results: Results, task: Task) -> str:
     start = f"Without dropout the validation {task.loss_name}"
     end = f"while the training {task.loss_name} {'falls to' if train[-1] < train[0] else 'ends at'} {train[-1]:.3g}"
     if validation[-1] <= TURN * validation[best]:
-        stays = f"ends at {validation[-1]:.3g}, close to its lowest value, {validation[best]:.3g}"
-        return f"{start} {stays}, {end}: it does not turn up in {counted(len(validation), 'epoch')}."
+        lowest = "its lowest value" if best == len(validation) - 1 else f"close to its lowest value, {validation[best]:.3g}"
+        length = counted(len(validation), "epoch")
+        return f"{start} ends at {validation[-1]:.3g}, {lowest}, {end}: it does not turn up in {length}."
     lowest = f"is lowest after epoch {best + 1}, at {validation[best]:.3g}"
     return f"{start} {lowest}, and rises to {validation[-1]:.3g} by epoch {len(validation)}, {end}: the network overfits."
