@@ -104,9 +104,17 @@ def test_batches_of_pairs_and_of_mappings_and_norms_in_eval() -> None:
 def test_the_divergence_of_gaussians_equals_torch() -> None:
     draws = torch.randn(50, 7, 2)
     mean, log = torch.randn(7, 2), torch.randn(7, 2)
-    given = torch.distributions.Normal(draws.mean(0), draws.std(0))
+    given = torch.distributions.Normal(draws.mean(0), draws.std(0, correction=0))
     wanted = torch.distributions.kl_divergence(given, torch.distributions.Normal(mean, (log / 2).exp())).mean(1)
     torch.testing.assert_close(divergence(Prediction(draws, "values"), (mean, log), variance=True), wanted)
+
+
+@pytest.mark.parametrize("n", [2, 8])
+def test_the_best_variance_of_a_student_is_that_of_the_teacher_for_any_n(n: int) -> None:
+    draws = Prediction(torch.randn(n, 20000, generator=torch.Generator().manual_seed(3)), "values")  # 20000 batches of one row
+    mean, log = torch.zeros(20000), torch.zeros((), requires_grad=True)
+    divergence(draws, (mean, log.expand(20000)), variance=True).mean().backward()
+    assert abs(float(log.grad)) < 0.03  # at most 4 standard errors; with n - 1 in the variance it is -1 / (2 n)
 
 
 def test_the_divergence_of_classes_equals_torch() -> None:

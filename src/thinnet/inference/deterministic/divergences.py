@@ -49,7 +49,7 @@ def _gaussian(draws: Prediction, output: Any) -> Tensor:
     _check(draws, mean)
     _check(draws, log)
     values = draws.draws.detach()
-    v = values.var(0)
+    v = values.var(0, correction=0)  # the spread of the mean of n draws adds what this lacks: the best w is the same for all n
     v = v.clamp_min(float(v.mean()) * FLOOR + torch.finfo(v.dtype).tiny)
     each = (log - v.log() + (v + (values.mean(0) - mean).square()) * (-log).exp() - 1) / 2
     return each.flatten(1).mean(1) if each.ndim > 1 else each
