@@ -170,7 +170,10 @@ def _by_element(operation: Any) -> bool:
     return not seeded and (torch.Tag.pointwise in operation.tags or operation.name() in BY_ELEMENT)
 
 
-BY_ELEMENT = frozenset(  # pointwise operations without PyTorch's tag
+BY_ELEMENT = frozenset(  # pointwise operations without PyTorch's tag; in the second line, before 2.13
     f"aten::{name}"
-    for name in "detach alias clone _to_copy lift_fresh contiguous hardswish hardswish_ hardtanh hardtanh_ relu6".split()
+    for name in (
+        "detach alias clone _to_copy lift_fresh contiguous hardswish hardswish_ hardtanh hardtanh_ relu6 "
+        "leaky_relu leaky_relu_ celu_ elu_ hardsigmoid_ selu_"
+    ).split()
 )
