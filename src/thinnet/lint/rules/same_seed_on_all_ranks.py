@@ -46,16 +46,16 @@ class SameSeedOnAllRanks(ConstantSeedRule):
     preview = True
 
     def check(self, node: cst.Call, tree: Tree) -> Iterator[Report]:
-        if shows_calm_models(tree) or self._starts_ranks(tree, node):
-            return
         is_given = tree.name(node.func) in SEED_FUNCTIONS and bool(node.args) and not isinstance(node.args[0].value, cst.Call)
-        if is_given and (number(tree, node.args[0].value) is not None or "ropout" in tree.text):
+        if not is_given or shows_calm_models(tree) or self._starts_ranks(tree, node):
+            return
+        if number(tree, node.args[0].value) is not None or "ropout" in tree.text:
             yield from self.check_seed(node, tree)
 
     def _starts_ranks(self, tree: Tree, node: cst.Call) -> bool:
         """Returns whether the seed is that of the process that spawns the ranks, which do not inherit it."""
         here = unit(tree, node)
-        spawns = [call for call in tree.under(tree.module, cst.Call) if called_name(call) == "spawn"]
+        spawns = [call for call in tree.kinds[cst.Call] if isinstance(call, cst.Call) and called_name(call) == "spawn"]
         return any(here in (tree.module, unit(tree, call)) for call in spawns)
 
     def check_seed(self, call: cst.Call, tree: Tree) -> Iterator[Report]:
