@@ -130,8 +130,10 @@ def test_lazy_names_are_those_that_type_checkers_see(package) -> None:
     assert not submodules & package._PLACES.keys()  # once a submodule is imported, it would hide the name
 
 
-def test_every_room_has_its_floor() -> None:
+def test_every_room_has_its_floor_and_its_explanation() -> None:
     assert {room(path) for path in modules()} - {"__init__"} == LEVEL.keys()
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text()
+    assert [name for name in LEVEL if f"`{name}`" not in text] == []
 
 
 def test_the_core_needs_torch_alone() -> None:
