@@ -7,6 +7,7 @@ wait. Workers that train come to it after each trial.
 import heapq
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.markdown import load, table
@@ -93,10 +94,14 @@ def forecast() -> str:
     for training in (1.0, 60.0, 600.0):
         looking = rows[0]["look"] * WAITING
         each = alone + looking / batch_size(looking, training, WAITING, 0)
+        rate = partial(_served, each, CORES / best["server"])
         for workers in (10, 1_000, 100_000):
-            rate: Rate = lambda there, each=each: min(there / each, CORES / best["server"])  # noqa: E731
             found = simulated(workers, training, rate, trials=20_000)
             share = found * training / workers
             numbers = f"{found:.3g}", f"{100 * share:.3g} %", f"{1_000 * workers / found / 3600:,.3g}"
             body.append([f"{training:g} s", f"{workers:,}", *numbers])
     return table(["a trial", "workers", "trials/s", "time spent training", "worker hours for 1,000 trials"], body)
+
+
+def _served(each: float, most: float, there: int) -> float:
+    return min(there / each, most)

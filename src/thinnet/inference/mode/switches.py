@@ -126,7 +126,10 @@ class _Search:
         seed_all(seed)
         copied = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, self.example)
         out: list[Any] = []
-        call = lambda: out.append(self.served.call(copied, torch.tensor(seed), None))  # noqa: E731
+
+        def call() -> None:
+            out.append(self.served.call(copied, torch.tensor(seed), None))
+
         record = trace(self.served.model, call, level="draws", own=True)  # not the models of other threads
         self.writes |= self.state.restore_tensors()
         return record, str(tree_flatten(out)[1])

@@ -36,7 +36,9 @@ def measure(seed: int, pictures: Pictures) -> dict[str, float]:
     rows, others = order[:TRAIN], order[TRAIN:]
 
     def loss(site: type[nn.Module] | None, **settings: bool) -> float:
-        network = lambda: Network(*(site(RATE, **settings) if site else nn.Identity() for _ in range(2)))  # noqa: E731
+        def network() -> Network:
+            return Network(*(site(RATE, **settings) if site else nn.Identity() for _ in range(2)))
+
         model = trained(network, x[rows], y[rows], seed, 60, batch=20, learning_rate=1e-2, loss=_loss)
         with torch.no_grad():
             return float(_loss(model(x[others]), y[others]))
