@@ -76,6 +76,20 @@ def test_auto_handles_other_layouts() -> None:
     }
 
 
+def test_auto_finds_no_place_where_a_kernel_takes_the_weights_of_a_convolution() -> None:
+    class Kernel(nn.Module):  # as in Mamba
+        def __init__(self) -> None:
+            super().__init__()
+            self.into, self.conv, self.out = nn.Linear(4, 8), nn.Conv1d(8, 8, 3), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mixed = nn.functional.conv1d(self.into(x).mT, self.conv.weight, self.conv.bias)
+            return self.out(mixed.mT.relu())
+
+    with pytest.raises(ValueError, match='insert: policy "auto" must find a place; it found none among Linear'):
+        insert(Kernel(), example=torch.randn(2, 6, 4))
+
+
 def test_auto_skips_a_shared_activation_of_the_output_layer() -> None:
     class Net(nn.Module):
         def __init__(self) -> None:

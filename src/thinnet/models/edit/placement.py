@@ -130,14 +130,16 @@ def _head(plan: Plan, leaves: Ended, reason: str) -> None:
 def _convolutional(plan: Plan) -> None:
     """Plans channel dropout behind pooling, and the fully connected part; with normalisation only before the head."""
     leaves = plan.leaves
-    last = max(index for index, (_, module) in enumerate(leaves) if isinstance(module, _ConvNd))
+    ran = [index for index, (_, module) in enumerate(leaves) if isinstance(module, _ConvNd)]
+    if not ran:  # a kernel takes the weights, as in Mamba
+        return None
     if any(isinstance(module, NORMS) for _, module in leaves):
         return _head(plan, leaves, "only before the head, as the network has normalisation layers")
     places = list(_maps(leaves))
     for index, (path, dims, reason) in places:
         if not _before_one_output(plan, index) and not plan.dropout(leaves[index + 1 : index + 2], CHANNELS, reason):
             plan.put(path, BY_CHANNEL[dims](CHANNELS), reason)
-    _connected(plan, leaves[last + 1 :])
+    _connected(plan, leaves[ran[-1] + 1 :])
 
 
 def _maps(leaves: Ended) -> Iterator[tuple[int, tuple[str, int, str]]]:
