@@ -42,7 +42,7 @@ class Table:
     marks: Mapping[int, str] = field(default_factory=dict)
 
     def cells(self) -> list[list[str]]:
-        """Return the rows as text."""
+        """Returns the rows as text."""
         return [[cell(value) for value in row] for row in self.rows]
 
     def __str__(self) -> str:
@@ -59,7 +59,7 @@ class Table:
         return "\n".join([*text, *(f"note: {note}" for note in self.notes)])
 
     def html(self) -> str:
-        """Return the table as an HTML fragment; the title and the notes are part of it."""
+        """Returns the table as an HTML fragment; the title and the notes are part of it."""
         right = self._right()
 
         def line(values: Sequence[str], tag: str, mark: str = "") -> str:
@@ -90,7 +90,7 @@ class Table:
         yield from (Text(filled(f"note: {note}", options.max_width), style="dim") for note in self.notes)
 
     def _least(self) -> list[int]:
-        """Return the least width of each column: a number and a word stay whole, if the word is not very long."""
+        """Returns the least width of each column: a number and a word stay whole, if the word is not very long."""
         right, lines = self._right(), [list(self.head), *self.cells()]
         return [
             max(map(len, column)) if number in right else min(max(map(_longest_word, column)), LONG_WORD)
@@ -98,7 +98,7 @@ class Table:
         ]
 
     def _widths(self, least: list[int], spare: int) -> list[int]:
-        """Return the width of each column: its least one, and an equal part of the spare room as far as it needs it."""
+        """Returns the width of each column: its least one, and an equal part of the spare room as far as it needs it."""
         columns = zip(list(self.head), *self.cells(), strict=True)
         wanted = [max(len(line) for text in column for line in text.split("\n")) for column in columns]
         widths = list(least)
@@ -124,7 +124,7 @@ class Table:
         return grid
 
     def _stacked(self, width: int) -> Iterator[Any]:
-        """Yield each row as a paragraph, for a console that is too narrow for the columns."""
+        """Yields each row as a paragraph, for a console that is too narrow for the columns."""
         from rich.text import Text
 
         for number, (first, *others) in enumerate(self.cells()):
@@ -165,7 +165,7 @@ class Tabular:
     """
 
     def tables(self) -> list[Table]:
-        """Return the result as tables of plain data."""
+        """Returns the result as tables of plain data."""
         raise NotImplementedError
 
     def __str__(self) -> str:
@@ -188,7 +188,7 @@ def _longest_word(text: str) -> int:
 
 
 def _folded(word: str, width: int) -> str:
-    """Put a space behind separators of a word, such as dots, so that no part is longer than the width if it can be."""
+    """Puts a space behind separators of a word, such as dots, so that no part is longer than the width if it can be."""
     parts = [""]
     for piece in re.split(r"(?<=[._+/])", word):
         parts[len(parts) :] = [""] if parts[-1] and len(parts[-1] + piece) > width else []

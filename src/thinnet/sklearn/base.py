@@ -79,7 +79,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.verbose = verbose
 
     def _fit(self, rows: Rows, stratify: bool) -> Any:
-        """Train all members on validated rows."""
+        """Trains all members on validated rows."""
         rows, name = rows.counted(), type(self).__name__
         goes_on = settings.flag(name, "warm_start", self.warm_start) and hasattr(self, "members_")
         root = self.random_root_ if goes_on else int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
@@ -128,7 +128,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.members_ = members
 
     def _partial_fit(self, rows: Rows) -> Any:
-        """Train all members for one epoch."""
+        """Trains all members for one epoch."""
         rows, first = rows.counted(), not hasattr(self, "members_")
         if first:
             self._fit_targets(rows)
@@ -148,7 +148,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self
 
     def _recipe(self, rows: int, epochs: int | None = None) -> Recipe:
-        """Check the parameters."""
+        """Checks the parameters."""
         name = type(self).__name__
         hidden = settings.widths(name, self.hidden_layer_sizes)
         batch = settings.batch_size(name, self.batch_size, rows)
@@ -173,13 +173,13 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
 
     def _auto_rate(self) -> Any:
-        """Return the chosen rate; before the search, any."""
+        """Returns the chosen rate; before the search, any."""
         if self.dropout != AUTO:
             return self.dropout  # `rates_of` refuses it
         return getattr(self, "dropout_", 0.0) if self.warm_start else 0.0
 
     def _with_best_rate(self, recipe: Recipe, rows: Rows, stratify: bool, root: int, progress: Progress) -> Recipe:
-        """Choose the rate, for `dropout="auto"`."""
+        """Chooses the rate, for `dropout="auto"`."""
         found = choose_rate(recipe, rows, self._validation_rows(rows), stratify, root, self.n_jobs, progress)
         self.dropout_search_, best = found, min(found, key=lambda rate: found[rate])
         if self.verbose:
@@ -192,7 +192,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return settings.held_out(name, "validation_fraction", share, len(rows))
 
     def _check_same(self, recipe: Recipe, features: int) -> None:
-        """Refuse to go on with networks of another form."""
+        """Refuses to go on with networks of another form."""
         if len(self.members_) != self.n_estimators or not self.members_[0].fits(recipe, features):
             rule = f"{recipe.owner}: a fitted network must keep its features, widths, method and input_dropout site"
             got = f"{features} features and hidden_layer_sizes={recipe.hidden}"
@@ -203,7 +203,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.members_ = [Member(recipe, features, each) for each in seeds]
 
     def _finish(self, recipe: Recipe) -> None:
-        """Set the attributes that describe the training."""
+        """Sets the attributes that describe the training."""
         members, first = self.members_, self.members_[0]
         self.n_iter_ = max(member.epoch for member in members)
         self.loss_curve_ = _mean_curve([member.losses for member in members])
@@ -214,20 +214,20 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self._n_features_out = sum((recipe.hidden or (self.n_features_in_,))[-1] for _ in members)
 
     def _inputs(self, X: Any) -> Any:
-        """Check the inputs of a prediction."""
+        """Checks the inputs of a prediction."""
         check_is_fitted(self)
         kinds = [np.float64, np.float32]
         return validate_data(self, X, accept_sparse="csr", dtype=kinds, order="C", reset=False)
 
     def _passes(self, x: Any) -> Tensor:
-        """Return the output of the single pass of each member, (members, N, outputs)."""
+        """Returns the output of the single pass of each member, (members, N, outputs)."""
         return torch.stack([member.outputs(x) for member in self.members_])
 
     def _draws(self, x: Any, n: int) -> Tensor:
         return draws(self.members_, x, n, self.random_root_)
 
     def transform(self, X: Any) -> np.ndarray:
-        """Return the last hidden layer of each network, without dropout.
+        """Returns the last hidden layer of each network, without dropout.
 
         Args:
             X: (N, features).
@@ -238,7 +238,7 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return torch.cat([member.outputs(x, hidden=True) for member in self.members_], 1).numpy()
 
     def to_torch(self) -> nn.Module:
-        """Return a copy of the fitted network as a PyTorch module in eval mode, in float32.
+        """Returns a copy of the fitted network as a PyTorch module in eval mode, in float32.
 
         It gives logits, at the temperature of the calibration, or values in the unit of the target. An ensemble is one module.
         """
@@ -246,37 +246,37 @@ class DropoutEstimator(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self._module().eval()
 
     def summary_(self) -> Table:
-        """Return a table of the network, its training and its calibration; it prints, and notebooks show it."""
+        """Returns a table of the network, its training and its calibration; it prints, and notebooks show it."""
         check_is_fitted(self)
         return summary(self)
 
     @abstractmethod
     def _fit_targets(self, rows: Rows) -> None:
-        """Set what the targets of the training rows, and of no others, decide."""
+        """Sets what the targets of the training rows, and of no others, decide."""
 
     @abstractmethod
     def _prepared(self, rows: Rows) -> Rows:
-        """Return the rows with the targets that the network learns."""
+        """Returns the rows with the targets that the network learns."""
 
     @abstractmethod
     def _outputs(self) -> int:
-        """Return the number of outputs of the network."""
+        """Returns the number of outputs of the network."""
 
     @abstractmethod
     def _calibrate(self, rows: Rows) -> None:
-        """Calibrate on rows that were held out."""
+        """Calibrates on rows that were held out."""
 
     @abstractmethod
     def _uncalibrated(self) -> None:
-        """Set what is calibrated to its value without calibration rows."""
+        """Sets what is calibrated to its value without calibration rows."""
 
     @abstractmethod
     def _module(self) -> nn.Module:
-        """Return the module of `to_torch`."""
+        """Returns the module of `to_torch`."""
 
     @abstractmethod
     def _calibration_lines(self) -> list[tuple[str, object]]:
-        """Return the rows of `summary_` on the calibration."""
+        """Returns the rows of `summary_` on the calibration."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -291,6 +291,6 @@ def _say(line: str) -> None:
 
 
 def _mean_curve(curves: list[list[float]]) -> list[float]:
-    """Return the mean over the members that still train at an epoch."""
+    """Returns the mean over the members that still train at an epoch."""
     longest = max(map(len, curves))
     return [float(np.mean([curve[epoch] for curve in curves if epoch < len(curve)])) for epoch in range(longest)]

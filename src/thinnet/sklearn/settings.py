@@ -12,7 +12,7 @@ FEWEST_CALIBRATION_ROWS, MOST_CALIBRATION_ROWS = 20, 2000
 
 
 def widths(owner: str, hidden: Any) -> tuple[int, ...]:
-    """Return the widths of the hidden layers.
+    """Returns the widths of the hidden layers.
 
     Raises:
         ValueError: a width is not a positive integer.
@@ -24,7 +24,7 @@ def widths(owner: str, hidden: Any) -> tuple[int, ...]:
 
 
 def count(owner: str, name: str, value: Any, least: int = 1) -> int:
-    """Return an integer of at least `least`.
+    """Returns an integer of at least `least`.
 
     Raises:
         ValueError: it is none.
@@ -35,7 +35,7 @@ def count(owner: str, name: str, value: Any, least: int = 1) -> int:
 
 
 def flag(owner: str, name: str, value: Any) -> bool:
-    """Return True or False.
+    """Returns True or False.
 
     Raises:
         ValueError: it is neither.
@@ -46,7 +46,7 @@ def flag(owner: str, name: str, value: Any) -> bool:
 
 
 def number(owner: str, name: str, value: Any, low: float, high: float = math.inf, open_low: bool = False) -> float:
-    """Return a number in [low, high), or above `low` where that end is open.
+    """Returns a number in [low, high), or above `low` where that end is open.
 
     Raises:
         ValueError: it is out of range.
@@ -59,7 +59,7 @@ def number(owner: str, name: str, value: Any, low: float, high: float = math.inf
 
 
 def batch_size(owner: str, value: Any, rows: int) -> int:
-    """Return the batch size; "auto" is a twentieth of the rows, between 32 and 256.
+    """Returns the batch size; "auto" is a twentieth of the rows, between 32 and 256.
 
     Example:
         >>> batch_size("DropoutClassifier", "auto", 2000), batch_size("DropoutClassifier", 64, 10)
@@ -70,7 +70,7 @@ def batch_size(owner: str, value: Any, rows: int) -> int:
 
 
 def groups(owner: str, thin: Any, method: str, dropout: Any, batch: int) -> int:
-    """Return the groups of thinned execution; 0 without it.
+    """Returns the groups of thinned execution; 0 without it.
 
     Raises:
         ValueError: `thin` is no number of groups, or cannot be combined with the method or a schedule.
@@ -87,7 +87,7 @@ def groups(owner: str, thin: Any, method: str, dropout: Any, batch: int) -> int:
 
 
 def held_out(owner: str, name: str, share: float, rows: int) -> int:
-    """Return how many rows are held out.
+    """Returns how many rows are held out.
 
     Raises:
         ValueError: fewer than two rows would be left on a side.
@@ -100,13 +100,13 @@ def held_out(owner: str, name: str, share: float, rows: int) -> int:
 
 
 def calibration_rows(owner: str, calibration: Any, rows: int) -> int:
-    """Return how many rows are held out for calibration; 0 where there are too few."""
+    """Returns how many rows are held out for calibration; 0 where there are too few."""
     found = int(number(owner, "calibration", calibration, 0.0, 1.0) * rows)
     return 0 if found < FEWEST_CALIBRATION_ROWS else min(found, MOST_CALIBRATION_ROWS)
 
 
 def device_of(owner: str, device: Any) -> str:
-    """Return the device; "auto" is the accelerator, where there is one.
+    """Returns the device; "auto" is the accelerator, where there is one.
 
     Raises:
         ValueError: this machine does not have it.

@@ -32,7 +32,7 @@ class Evidence:
 
 
 def weigh(tables: Sequence[np.ndarray], chosen_from: int = 1) -> list[Evidence]:
-    """Decide for every candidate whether it is better or worse than the baseline.
+    """Decides for every candidate whether it is better or worse than the baseline.
 
     With at least FEWEST_PAIRS seeds, three methods have to agree: the one-sided sign-flip test over seeds, the BCa bootstrap
     interval over seeds, and the t interval over seeds and rows. Their levels follow Holm (Scandinavian Journal of Statistics
@@ -64,7 +64,7 @@ def weigh(tables: Sequence[np.ndarray], chosen_from: int = 1) -> list[Evidence]:
 
 
 def level(number: int, chosen_from: int = 1) -> float:
-    """Return the coverage of one of several intervals, so that all are right at 95 % (Bonferroni).
+    """Returns the coverage of one of several intervals, so that all are right at 95 % (Bonferroni).
 
     Args:
         number: of intervals.
@@ -74,7 +74,7 @@ def level(number: int, chosen_from: int = 1) -> float:
 
 
 def sign_flip(differences: np.ndarray) -> float:
-    """Return the p-value against "the mean is not below zero": the share of sign patterns with a mean as low as this one.
+    """Returns the p-value against "the mean is not below zero": the share of sign patterns with a mean as low as this one.
 
     It is exact up to 13 seeds if the differences are symmetric about their mean (Pitman 1937).
 
@@ -99,7 +99,7 @@ def sign_flip(differences: np.ndarray) -> float:
 
 
 def bca_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the BCa bootstrap interval for the mean of one number per seed (Efron, JASA 82:171, 1987).
+    """Returns the BCa bootstrap interval for the mean of one number per seed (Efron, JASA 82:171, 1987).
 
     Args:
         differences: shape (S,), at least two.

@@ -35,7 +35,7 @@ class Contrast:
 
 
 def contrasts(data: Dataset, pairs: Sequence[tuple[Scores, Scores]], chosen_from: int = 1) -> list[dict[str, Contrast]]:
-    """Return for each pair of scores the contrast of `loss` and that of `error`, paired by row and seed.
+    """Returns for each pair of scores the contrast of `loss` and that of `error`, paired by row and seed.
 
     Args:
         data: the dataset.
@@ -53,7 +53,7 @@ def contrasts(data: Dataset, pairs: Sequence[tuple[Scores, Scores]], chosen_from
 
 
 def by_subgroup(data: Dataset, ours: Scores, theirs: Scores) -> dict[str, dict[str, Contrast]]:
-    """Return the contrasts of every subgroup of the test set, by name."""
+    """Returns the contrasts of every subgroup of the test set, by name."""
     found = {}
     for name in () if data.subgroups is None else np.unique(data.subgroups):
         rows = data.subgroups == name

@@ -28,7 +28,7 @@ class Probabilities:
 
 
 def probabilities(differences: np.ndarray, region: float, held_out: float) -> Probabilities:
-    """Return the three probabilities for new rows of data, for training as for testing.
+    """Returns the three probabilities for new rows of data, for training as for testing.
 
     The posterior is the correlated t distribution (Nadeau and Bengio, Machine Learning 52:239, 2003; Corani and Benavoli,
     Machine Learning 100:285, 2015). The seeds split the same rows, so their training sets overlap, and their correlation is

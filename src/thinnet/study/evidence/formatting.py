@@ -7,12 +7,12 @@ from thinnet.study.evidence.statistics import Interval
 
 
 def quantity(error: float, task: Task) -> str:
-    """Write an error in its unit."""
+    """Writes an error in its unit."""
     return f"{task.error_factor * error:#.3g}".rstrip(".") + task.error_unit
 
 
 def change(contrast: Contrast) -> str:
-    """Write two losses with as many decimals as their difference needs.
+    """Writes two losses with as many decimals as their difference needs.
 
     Example:
         >>> change(Contrast(1.6147, 1.6213, None)), change(Contrast(0.906, 0.938, None))
@@ -26,7 +26,7 @@ def change(contrast: Contrast) -> str:
 
 
 def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
-    """Write a paired difference, such as "a difference of −0.020 (95 % interval −0.030 to −0.010)".
+    """Writes a paired difference, such as "a difference of −0.020 (95 % interval −0.030 to −0.010)".
 
     An interval that is corrected for several comparisons says so.
     """
@@ -42,7 +42,7 @@ def difference(contrast: Contrast, factor: float = 1.0, unit: str = "") -> str:
 
 
 def digits_of(low: float, high: float, least: int) -> int:
-    """Return the decimals of an interval: at least `least`, and so many that an interval that excludes zero looks like it.
+    """Returns the decimals of an interval: at least `least`, and so many that an interval that excludes zero looks like it.
 
     Example:
         >>> digits_of(-0.02, -0.0003, 3), digits_of(-0.02, 0.0003, 3)
@@ -53,7 +53,7 @@ def digits_of(low: float, high: float, least: int) -> int:
 
 
 def interval_text(interval: Interval | None) -> str:
-    """Write the mean and the ends of an interval of a difference of losses.
+    """Writes the mean and the ends of an interval of a difference of losses.
 
     Example:
         >>> interval_text(Interval(-0.02, -0.03, -0.01)), interval_text(None)

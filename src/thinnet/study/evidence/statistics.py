@@ -36,16 +36,16 @@ class Estimate:
     case_share: float = 0.0
 
     def interval(self, level: float = LEVEL) -> Interval:
-        """Return the interval with this coverage."""
+        """Returns the interval with this coverage."""
         half = stats.t.ppf((1 + level) / 2, self.freedom) * self.error
         return Interval(self.mean, float(self.mean - half), float(self.mean + half), self.case_share)
 
     def below(self, value: float) -> float:
-        """Return the probability that the true mean is below a value, under a flat prior."""
+        """Returns the probability that the true mean is below a value, under a flat prior."""
         return float(stats.t.cdf(value, self.freedom, self.mean, max(self.error, np.finfo(float).tiny)))
 
     def detectable(self, level: float = LEVEL, power: float = POWER) -> float:
-        """Return the true mean at which an interval with this coverage excludes zero with probability `power`.
+        """Returns the true mean at which an interval with this coverage excludes zero with probability `power`.
 
         Example:
             >>> round(Estimate(mean=0.0, error=1.0, freedom=1e9).detectable(), 2)
@@ -56,7 +56,7 @@ class Estimate:
 
 
 def seed_interval(values: np.ndarray) -> Interval:
-    """Return the t interval for the mean of one number per seed.
+    """Returns the t interval for the mean of one number per seed.
 
     Args:
         values: shape (S,), at least two.
@@ -76,7 +76,7 @@ def seed_interval(values: np.ndarray) -> Interval:
 
 
 def ratio_interval(ratios: np.ndarray) -> Interval:
-    """Return the t interval for the geometric mean of one positive ratio per seed.
+    """Returns the t interval for the geometric mean of one positive ratio per seed.
 
     Example:
         >>> interval = ratio_interval(np.array([0.5, 0.5, 0.5]))
@@ -89,7 +89,7 @@ def ratio_interval(ratios: np.ndarray) -> Interval:
 
 
 def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the interval for a mean over seeds and rows, both of them random; see `crossed_estimate`.
+    """Returns the interval for a mean over seeds and rows, both of them random; see `crossed_estimate`.
 
     Example:
         >>> interval = crossed_interval(np.array([[1.0, 3.0], [1.0, 3.0]]))
@@ -100,7 +100,7 @@ def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Interval:
 
 
 def crossed_estimate(differences: np.ndarray, correlation: float = 0.0) -> Estimate:
-    """Return the mean over seeds and rows, both of them random, with its standard error.
+    """Returns the mean over seeds and rows, both of them random, with its standard error.
 
     With d[s, i] = mu + seed[s] + row[i] + rest[s, i] the mean has the variance (MS_seed + MS_row - MS_rest) / (S N), where
     MS are the mean squares of the two-way table. The estimate is never below either of its first two parts. Its degrees

@@ -44,7 +44,7 @@ def _seconds_per_row(data: Dataset, plan: Plan, configuration: Configuration) ->
 
 
 def fitted(plan: Plan, rows: int, allowed: float) -> Plan:
-    """Return the plan with so many epochs and rows that their product is at most `allowed`, within the bounds above.
+    """Returns the plan with so many epochs and rows that their product is at most `allowed`, within the bounds above.
 
     >>> wide = fitted(Plan(), rows=80_000, allowed=200_000)
     >>> wide.epochs, wide.rows
@@ -63,7 +63,7 @@ def fitted(plan: Plan, rows: int, allowed: float) -> Plan:
 
 
 def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folder: Path, url: str | None = None) -> Plan:
-    """Return the plan that fits into a time limit; where the folder holds a study, what was decided at its beginning.
+    """Returns the plan that fits into a time limit; where the folder holds a study, what was decided at its beginning.
 
     Args:
         limit: seconds.
@@ -85,13 +85,13 @@ def within(limit: float, data: Dataset, plan: Plan, seeds: int, jobs: int, folde
 
 
 def begun_with(folder: Path, url: str | None = None) -> tuple[int, int | None] | None:
-    """Return the epochs and the rows of the study of a folder; None if there is none. The arguments are `identity_in`'s."""
+    """Returns the epochs and the rows of the study of a folder; None if there is none. The arguments are `identity_in`'s."""
     identity = identity_in(folder, url)
     return None if identity is None else (identity["epochs"], identity.get("rows"))
 
 
 def limits_in_words(plan: Plan, asked: Plan, data: Dataset) -> str:
-    """Return a sentence on what a time limit took away; empty if nothing."""
+    """Returns a sentence on what a time limit took away; empty if nothing."""
     total = len(data.development)
     epochs = f"{plan.epochs} of {asked.epochs} epochs" if plan.epochs < asked.epochs else ""
     rows = ""

@@ -33,7 +33,7 @@ class UnreachableError(StudyError):
 
 
 def shown(url: str) -> str:
-    """Return a URL without its password.
+    """Returns a URL without its password.
 
     Raises:
         StudyError: it is no URL.
@@ -49,7 +49,7 @@ def shown(url: str) -> str:
 
 
 def storage_at(url: str, joined: bool = False) -> Storage:
-    """Open a database.
+    """Opens a database.
 
     Args:
         url: of the database.
@@ -63,7 +63,7 @@ def storage_at(url: str, joined: bool = False) -> Storage:
 
 
 def raced(create: Callable[[], T]) -> T:
-    """Call a function that creates tables; again, where another process has created one of them in the meantime."""
+    """Calls a function that creates tables; again, where another process has created one of them in the meantime."""
     for _ in range(RACES):
         with suppress(IntegrityError, ProgrammingError):
             return create()
@@ -71,7 +71,7 @@ def raced(create: Callable[[], T]) -> T:
 
 
 def studies_in(url: str) -> dict[str, dict[str, Any]]:
-    """Return the attributes of the studies of thinnet in a database by their names. The database stays as it is.
+    """Returns the attributes of the studies of thinnet in a database by their names. The database stays as it is.
 
     Raises:
         StudyError: it has no file, cannot be read, or its driver is missing.
@@ -90,7 +90,7 @@ def studies_in(url: str) -> dict[str, dict[str, Any]]:
 
 
 def _has_studies(inspector: sql.Inspector) -> bool:
-    """Return whether a database has the tables of Optuna, and not others of the same names."""
+    """Returns whether a database has the tables of Optuna, and not others of the same names."""
     return all(_has_table(inspector, table) for table in (STUDIES, ATTRIBUTES))
 
 
@@ -101,7 +101,7 @@ def _has_table(inspector: sql.Inspector, table: sql.TableClause) -> bool:
 
 
 def refuse_foreign(url: str) -> None:
-    """Refuse the database of another program, before a study adds its tables. The database stays as it is.
+    """Refuses the database of another program, before a study adds its tables. The database stays as it is.
 
     Raises:
         StudyError: it has tables, but not those of Optuna, or cannot be read.
@@ -121,7 +121,7 @@ def refuse_foreign(url: str) -> None:
 
 
 def refuse_missing(url: str) -> None:
-    """Refuse an SQLite database that has no file.
+    """Refuses an SQLite database that has no file.
 
     Raises:
         StudyError: there is no file, or the URL is none.
@@ -133,7 +133,7 @@ def refuse_missing(url: str) -> None:
 
 @contextmanager
 def stays_reachable() -> Iterator[None]:
-    """Turn the loss of a database, which repetition did not mend, into an error that the caller can correct.
+    """Turns the loss of a database, which repetition did not mend, into an error that the caller can correct.
 
     Raises:
         StudyError: the database cannot be reached any more, or cannot be written.

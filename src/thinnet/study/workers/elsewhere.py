@@ -18,7 +18,7 @@ RAY, SLURM, SCRIPT = "ray", "slurm", "workers.sbatch"
 
 
 def ray_task(url: str, name: str) -> int:
-    """Work on one study in a task of Ray."""
+    """Works on one study in a task of Ray."""
     return serve(url, name, None, 0.0, Console(stderr=True))
 
 
@@ -104,7 +104,7 @@ class SlurmWorkers:
 
 
 def slurm_script(number: int, url: str, name: str) -> str:
-    """Return the script of an array of workers.
+    """Returns the script of an array of workers.
 
     >>> print(slurm_script(4, "postgresql://me@db/studies", "thinnet-1").splitlines()[1])
     #SBATCH --job-name=thinnet-1

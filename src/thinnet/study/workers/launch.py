@@ -34,7 +34,7 @@ class Workers(Protocol):
         ...
 
     def running(self) -> dict[TrialKey, int]:
-        """Return the finished epochs of the trials that run, as far as they are known here."""
+        """Returns the finished epochs of the trials that run, as far as they are known here."""
         ...
 
 
@@ -98,7 +98,7 @@ class Processes:
             raise StudyError("--jobs", "every process must live to the end", "one that was killed", advice)
 
     def running(self) -> dict[TrialKey, int]:
-        """Return the finished epochs of the last trial of each process."""
+        """Returns the finished epochs of the last trial of each process."""
         configurations, found = self.problem[1].configurations, {}
         for number, seed, epochs in self._slots:
             if number != UNKNOWN:
@@ -127,7 +127,7 @@ def _send(sinks: Sequence[Connection], content: bytes) -> None:
 
 
 def _serve(lifeline: Connection, source: Connection, slot: Any, folder: Path, url: str, name: str) -> None:
-    """Work on a study until it is done, or until the parent, which alone keeps the other end of the lifeline open, ends.
+    """Works on a study until it is done, or until the parent, which alone keeps the other end of the lifeline open, ends.
 
     `source` gives the data and the plan. `slot` is memory that the parent reads: the number of the configuration, the seed, and
     the finished epochs.

@@ -17,7 +17,7 @@ MOST_BYTES = 2**28
 
 
 def announce(store: Store, asked: Asked | None, plan: Plan, seeds: int) -> None:
-    """Write down what `status` shows, and what workers elsewhere need: the plan, and the file by the hash of its content.
+    """Writes down what `status` shows, and what workers elsewhere need: the plan, and the file by the hash of its content.
 
     Args:
         store: of the study.
@@ -33,7 +33,7 @@ def announce(store: Store, asked: Asked | None, plan: Plan, seeds: int) -> None:
 
 
 def _published(store: Store, asked: Asked, path: Path) -> Asked:
-    """Keep a file in the database, and return what is asked with its hash and its whole path."""
+    """Keeps a file in the database, and returns what is asked with its hash and its whole path."""
     if path.is_dir():
         return replace(asked, file=str(path.resolve()))
     if not path.is_file():  # the name of a problem
@@ -46,14 +46,14 @@ def _published(store: Store, asked: Asked, path: Path) -> Asked:
 
 
 def restored(attributes: dict[str, Any]) -> Plan:
-    """Return the plan among the attributes of a study."""
+    """Returns the plan among the attributes of a study."""
     values: dict[str, Any] = attributes["plan"]
     arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
     return Plan(**arguments)
 
 
 def problem_of(store: Store, data: Path | None) -> tuple[Dataset, Plan]:
-    """Return the data and the plan of a study that another process has published.
+    """Returns the data and the plan of a study that another process has published.
 
     Args:
         store: of the study.
@@ -79,7 +79,7 @@ def problem_of(store: Store, data: Path | None) -> tuple[Dataset, Plan]:
 
 
 def _here(store: Store, asked: Asked, data: Path | None, folder: Path) -> str | None:
-    """Return where the data are on this machine."""
+    """Returns where the data are on this machine."""
     if data is not None:
         return str(data)
     if not asked.digest:

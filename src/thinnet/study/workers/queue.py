@@ -74,7 +74,7 @@ class Queue:
 
     @patient
     def put(self, keys: Iterable[TrialKey]) -> None:
-        """Add the trials that neither wait nor run."""
+        """Adds the trials that neither wait nor run."""
         there = self._queued()
         for key in keys:
             if key not in there:
@@ -90,14 +90,14 @@ class Queue:
             self._give_back(self._trial_id(row))
 
     def counts(self) -> dict[str, int]:
-        """Return how many trials wait and how many run."""
+        """Returns how many trials wait and how many run."""
         return {
             name: len(self._rows(state)) for name, state in (("waiting", TrialState.WAITING), ("running", TrialState.RUNNING))
         }
 
     @patient
     def expire(self, finished: Callable[[], set[TrialKey]]) -> list[TrialKey]:
-        """Put trials of dead workers back, also of those that died before their first sign of life.
+        """Puts trials of dead workers back, also of those that died before their first sign of life.
 
         Args:
             finished: returns the trials that have a result.
@@ -128,14 +128,14 @@ class Queue:
         return fatal
 
     def _queued(self) -> dict[TrialKey, list[FrozenTrial]]:
-        """Return the rows of the trials that wait or run: one each, more if workers have put a trial back at the same time."""
+        """Returns the rows of the trials that wait or run: one each, more if workers have put a trial back at the same time."""
         queued: dict[TrialKey, list[FrozenTrial]] = {}
         for row in sorted(self._rows(TrialState.WAITING, TrialState.RUNNING), key=lambda row: row.number):
             queued.setdefault(key_of(row), []).append(row)
         return queued
 
     def _deaths(self, key: TrialKey) -> int:
-        """Return how many workers have died with a trial since it had a result."""
+        """Returns how many workers have died with a trial since it had a result."""
         deaths = 0
         for row in self._rows(TrialState.FAIL, TrialState.PRUNED, TrialState.COMPLETE):
             if key_of(row) == key:
@@ -177,7 +177,7 @@ class Queue:
 
     @patient
     def _claim(self, trial: int) -> bool:
-        """Let a trial run that waits; return whether it did, and no other worker was faster."""
+        """Lets a trial run that waits; returns whether it did, and no other worker was faster."""
         with suppress(UpdateFinishedTrialError):
             return self.storage.set_trial_state_values(trial, TrialState.RUNNING)
         return False
@@ -237,7 +237,7 @@ class Batch:
 
     @patient
     def end(self, trial: Trial) -> None:
-        """Take a trial out of the queue, whose result is recorded."""
+        """Takes a trial out of the queue, whose result is recorded."""
         state, loss = (TrialState.PRUNED, None) if trial.failed else (TrialState.COMPLETE, trial.loss)
         self.queue._end(self._claimed[trial.key], state, loss)
         del self._claimed[trial.key]
@@ -248,7 +248,7 @@ SHARE = 0.1
 
 
 def batch_size(looking: float, training: float, waiting: int, running: int) -> int:
-    """Return how many trials a worker takes at once: one, or so many that looking into the queue takes SHARE of its time.
+    """Returns how many trials a worker takes at once: one, or so many that looking into the queue takes SHARE of its time.
 
     Args:
         looking: seconds for one look into the queue.
@@ -266,12 +266,12 @@ def batch_size(looking: float, training: float, waiting: int, running: int) -> i
 
 
 def is_death(row: FrozenTrial) -> bool:
-    """Return whether a worker has died with a trial of the queue."""
+    """Returns whether a worker has died with a trial of the queue."""
     return row.state == TrialState.FAIL and GIVEN_BACK not in row.user_attrs
 
 
 def key_of(row: FrozenTrial) -> TrialKey:
-    """Return the key of a trial of the queue."""
+    """Returns the key of a trial of the queue."""
     params = dict(row.params)
     seed = params.pop("seed")
     return TrialKey(Configuration(**params), seed)

@@ -51,7 +51,7 @@ LASTING = ("disk is full", "malformed", "readonly", "not a database")
 
 
 def reason_of(error: BaseException) -> str:
-    """Return what the driver says: Optuna and SQLAlchemy raise their own errors from its."""
+    """Returns what the driver says: Optuna and SQLAlchemy raise their own errors from its."""
     while error.__cause__ is not None:
         error = error.__cause__
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
@@ -90,7 +90,7 @@ class Records:
         self.engine, self.study, self.blobs = engine, study, blobs
 
     def add(self, trials: list[Trial], weights: list[bytes | None]) -> None:
-        """Write results in one transaction. A second result of the same trial changes nothing."""
+        """Writes results in one transaction. A second result of the same trial changes nothing."""
         worker = f"{socket.gethostname()}:{os.getpid()}"
         self._insert(
             [
@@ -122,24 +122,24 @@ class Records:
 
     @patient
     def remove(self, key: TrialKey) -> None:
-        """Remove a result, so that its trial is trained again."""
+        """Removes a result, so that its trial is trained again."""
         with self.engine.begin() as connection:
             connection.execute(TRIAL.delete().where(self._is(key)))
 
     @patient
     def keys(self) -> set[TrialKey]:
-        """Return the keys of all results."""
+        """Returns the keys of all results."""
         columns = [TRIAL.c[name] for name in (*Configuration._fields, "seed")]
         with self.engine.connect() as connection:
             rows = connection.execute(sql.select(*columns).where(TRIAL.c.study == self.study)).mappings().all()
         return {TrialKey(_configuration(row), row["seed"]) for row in rows}
 
     def trials(self) -> dict[TrialKey, Trial]:
-        """Return every result."""
+        """Returns every result."""
         return {trial.key: trial for trial in self._select(TRIAL.c.study == self.study)}
 
     def get(self, key: TrialKey) -> Trial | None:
-        """Return one result."""
+        """Returns one result."""
         return next(iter(self._select(self._is(key))), None)
 
     @patient
@@ -152,13 +152,13 @@ class Records:
 
     @patient
     def weights(self, key: TrialKey) -> bytes | None:
-        """Return the weights of a trial that the database holds."""
+        """Returns the weights of a trial that the database holds."""
         with self.engine.connect() as connection:
             return connection.execute(sql.select(TRIAL.c.weights).where(self._is(key))).scalar()
 
     @patient
     def workers(self) -> list[tuple[str, int, str]]:
-        """Return for each worker how many trials it has finished, and when the last one was."""
+        """Returns for each worker how many trials it has finished, and when the last one was."""
         count, last = sql.func.count(), sql.func.max(TRIAL.c.finished)
         query = sql.select(TRIAL.c.worker, count, last).where(TRIAL.c.study == self.study).group_by(TRIAL.c.worker)
         with self.engine.connect() as connection:
@@ -170,7 +170,7 @@ class Records:
 
 
 def _key(key: TrialKey) -> dict[str, Any]:
-    """Return the columns of a key. A rate is text, because floating-point keys are not equal in every database."""
+    """Returns the columns of a key. A rate is text, because floating-point keys are not equal in every database."""
     return key.configuration._asdict() | {"rate": repr(key.configuration.rate), "seed": key.seed}
 
 
@@ -180,19 +180,19 @@ def _configuration(row: Any) -> Configuration:
 
 @patient
 def put_source(engine: sql.Engine, digest: str, name: str, content: bytes) -> None:
-    """Keep a file under the hash of its content."""
+    """Keeps a file under the hash of its content."""
     with suppress(IntegrityError), engine.begin() as connection:
         connection.execute(SOURCE.insert().values(digest=digest, name=name, content=content))
 
 
 @patient
 def get_source(engine: sql.Engine, digest: str) -> tuple[str, bytes] | None:
-    """Return the name and the content of a file."""
+    """Returns the name and the content of a file."""
     with engine.connect() as connection:
         row = connection.execute(sql.select(SOURCE.c.name, SOURCE.c.content).where(SOURCE.c.digest == digest)).first()
     return None if row is None else (row.name, row.content)
 
 
 def losses(trials: Iterable[Trial]) -> dict[TrialKey, float]:
-    """Return the validation loss of every trial; that of a failed one is infinite."""
+    """Returns the validation loss of every trial; that of a failed one is infinite."""
     return {trial.key: trial.loss for trial in trials}

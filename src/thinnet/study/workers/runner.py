@@ -1,4 +1,4 @@
-"""Train the missing trials of a study: in this process, or by workers of any kind."""
+"""Trains the missing trials of a study: in this process, or by workers of any kind."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -27,7 +27,7 @@ def run(
     budget: float | None,
     watch: Running = lambda running: None,
 ) -> Generator[Trial, None, None]:
-    """Train the missing trials of every look; yield each as it finishes.
+    """Trains the missing trials of every look; yields each as it finishes.
 
     Args:
         data: the dataset.
@@ -62,7 +62,7 @@ def run(
 def _arriving(
     store: Store, data: Dataset, plan: Plan, wanted: set[TrialKey], workers: Workers | None, watch: Running
 ) -> Iterable[Trial]:
-    """Yield the wanted trials as they finish."""
+    """Yields the wanted trials as they finish."""
     expired, worker = time.monotonic(), Worker(store, data, plan, lambda key, epochs: watch({key: epochs}))
     while wanted:
         if workers is None:
@@ -81,6 +81,6 @@ def _arriving(
 
 
 def missing(finished: Iterable[TrialKey], wanted: Iterable[TrialKey]) -> list[TrialKey]:
-    """List the trials to train, in the wanted order."""
+    """Lists the trials to train, in the wanted order."""
     have = set(finished)
     return [key for key in wanted if key not in have]

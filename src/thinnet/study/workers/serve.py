@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 def open_studies(url: str, wanted: str | None) -> list[str]:
-    """Return the names of the studies in a database that are published and not done, of this version or the wanted one.
+    """Returns the names of the studies in a database that are published and not done, of this version or the wanted one.
 
     The study of a folder is none of them: its weights are files, and its command starts its workers.
     """
@@ -37,7 +37,7 @@ def open_studies(url: str, wanted: str | None) -> list[str]:
 
 
 def serve(url: str, wanted: str | None, data: Path | None, wait: float, console: Console) -> int:
-    """Work on the open studies of a database, one after the other, until none is left.
+    """Works on the open studies of a database, one after the other, until none is left.
 
     Args:
         url: the database.
@@ -73,7 +73,7 @@ def serve(url: str, wanted: str | None, data: Path | None, wait: float, console:
 
 
 def _await_study(url: str, wanted: str | None, wait: float, console: Console) -> str | None:
-    """Return the name of an open study; None if for `wait` seconds there is none."""
+    """Returns the name of an open study; None if for `wait` seconds there is none."""
     begun, told = time.monotonic(), not wait
     if not missing_file(url):
         studies_in(url)  # a wrong URL is refused at once; a connection that is lost later is tried again
@@ -101,7 +101,7 @@ def _patiently(action: Callable[[], T]) -> T:
 
 
 def statuses(url: str) -> list[dict[str, Any]]:
-    """Return for every study in a database what is done, by which workers, and what is left. The database stays as it is.
+    """Returns for every study in a database what is done, by which workers, and what is left. The database stays as it is.
 
     A study of another version of the store has its version alone.
 
@@ -131,7 +131,7 @@ def _status(url: str, name: str, attributes: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_status(console: Console, found: list[dict[str, Any]]) -> None:
-    """Print a line for each study, for each of its workers, and for each trial that failed."""
+    """Prints a line for each study, for each of its workers, and for each trial that failed."""
     if not found:
         raise StudyError("--storage", "the database must hold a study", "none", "Start one with thinnet study --storage.")
     ours = [each for each in found if each["version"] == SCHEMA[VERSION]]

@@ -37,7 +37,7 @@ class Connection(sqlite3.Connection):
 
 
 def on_local_disk(folder: Path, mounts: Path | None = None) -> bool:
-    """Return whether a folder is on a file system that is known to belong to this machine alone; Linux only."""
+    """Returns whether a folder is on a file system that is known to belong to this machine alone; Linux only."""
     mounts = mounts or MOUNTS
     if not mounts.exists():
         return False
@@ -48,7 +48,7 @@ def on_local_disk(folder: Path, mounts: Path | None = None) -> bool:
 
 
 def file_of(url: str) -> Path | None:
-    """Return the file of an SQLite database; None if the URL names none."""
+    """Returns the file of an SQLite database; None if the URL names none."""
     with suppress(ArgumentError):
         parts = make_url(url)
         name = parts.database or ":memory:"
@@ -59,13 +59,13 @@ def file_of(url: str) -> Path | None:
 
 
 def missing_file(url: str) -> Path | None:
-    """Return the file that SQLite would create for a URL; None if it is there, or the URL names no file."""
+    """Returns the file that SQLite would create for a URL; None if it is there, or the URL names no file."""
     path = file_of(url)
     return None if path is None or path.exists() else path
 
 
 def read_only(url: str) -> str:
-    """Return a URL for reading, with which SQLite changes neither the file nor its folder; other databases keep theirs.
+    """Returns a URL for reading, with which SQLite changes neither the file nor its folder; other databases keep theirs.
 
     Raises:
         OSError: the file cannot be read.
@@ -81,7 +81,7 @@ def read_only(url: str) -> str:
 
 
 def lock_rows(engine: sql.Engine) -> None:
-    """Let SELECT ... FOR UPDATE, which SQLite does not have, take its lock: or two workers could take one trial."""
+    """Lets SELECT ... FOR UPDATE, which SQLite does not have, take its lock: or two workers could take one trial."""
 
     def lock(connection: sql.Connection, statement: Any, *_: object) -> None:
         free = not connection.connection.driver_connection.in_transaction  # type: ignore[union-attr]
@@ -92,7 +92,7 @@ def lock_rows(engine: sql.Engine) -> None:
 
 
 def fold(engine: sql.Engine) -> None:
-    """Write the log back into the database if nobody else uses it: then one file holds everything, and may be read-only."""
+    """Writes the log back into the database if nobody else uses it: then one file holds everything, and may be read-only."""
     with suppress(OperationalError), engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
     engine.dispose()

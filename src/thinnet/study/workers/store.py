@@ -83,7 +83,7 @@ class Store:
 
     @classmethod
     def join(cls, folder: Path, url: str, name: str) -> "Store":
-        """Open a study that another process has begun; the folder is for the weights of this worker.
+        """Opens a study that another process has begun; the folder is for the weights of this worker.
 
         Raises:
             StudyError: the database cannot be reached, or has no such study.
@@ -105,7 +105,7 @@ class Store:
         return not self.records.blobs
 
     def finished(self) -> dict[TrialKey, Trial]:
-        """Return the results of trials, also of those that failed; without those whose weights are lost."""
+        """Returns the results of trials, also of those that failed; without those whose weights are lost."""
         trials = self.records.trials()
         if self.local:
             lost = [key for key, trial in trials.items() if not trial.failed and not self._intact(trial)]
@@ -119,12 +119,12 @@ class Store:
         self.records.add(trials, [self._weights(trial) if self.records.blobs else None for trial in trials])
 
     def expire(self) -> None:
-        """Put trials of dead workers back into the queue; one that was fatal too often fails."""
+        """Puts trials of dead workers back into the queue; one that was fatal too often fails."""
         reason = f"{MOST_DEATHS} workers ended without an error while they trained it, as when memory does not suffice"
         self.add([Trial(*key, {}, 0, 0.0, failed=reason) for key in self.queue.expire(self.records.keys)])
 
     def retry(self) -> int:
-        """Remove the results of failed trials, so that they are trained again; return how many."""
+        """Removes the results of failed trials, so that they are trained again; returns how many."""
         failed = [key for key, trial in self.records.trials().items() if trial.failed]
         for key in failed:
             self.records.remove(key)
@@ -174,17 +174,17 @@ class Store:
 
 
 def name_of(identity: dict[str, Any]) -> str:
-    """Return the name of a study in a database of many: equal studies have equal names."""
+    """Returns the name of a study in a database of many: equal studies have equal names."""
     return f"{NAME}-{hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def version_of(identity: dict[str, Any]) -> int:
-    """Return the version of the store of a study."""
+    """Returns the version of the store of a study."""
     return identity.get(VERSION, 1)
 
 
 def local_url(folder: Path) -> str:
-    """Return the URL of the database in a folder."""
+    """Returns the URL of the database in a folder."""
     return f"sqlite:///{folder / DATABASE}"
 
 
@@ -206,7 +206,7 @@ def _refuse_foreign(folder: Path) -> None:
 
 
 def identity_in(folder: Path, url: str | None = None) -> dict[str, Any] | None:
-    """Return the identity of the study of a folder, which stays as it is; None if its database holds none.
+    """Returns the identity of the study of a folder, which stays as it is; None if its database holds none.
 
     Args:
         folder: of the study.
@@ -220,7 +220,7 @@ def identity_in(folder: Path, url: str | None = None) -> dict[str, Any] | None:
 
 
 def _refuse_moved(folder: Path, where: str) -> None:
-    """Refuse a folder whose study is elsewhere."""
+    """Refuses a folder whose study is elsewhere."""
     mark = folder / ELSEWHERE
     there = local_url(folder) if (folder / DATABASE).exists() else mark.read_text().strip() if mark.exists() else where
     if there != where:

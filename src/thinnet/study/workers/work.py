@@ -28,7 +28,7 @@ class Worker:
         self._seconds = math.inf
 
     def batch(self, largest: int | None = None) -> list[Trial]:
-        """Train a batch of the queue and record it; return its trials, none if the queue is empty."""
+        """Trains a batch of the queue and records it; returns its trials, none if the queue is empty."""
         trials: list[Trial] = []
         with self.store.queue.take(self._seconds, largest) as batch:
             began = time.perf_counter()
@@ -45,7 +45,7 @@ class Worker:
         return trials
 
     def work(self) -> Iterator[Trial]:
-        """Train trials, and yield each, until the study is done. Where the queue is empty, wait."""
+        """Trains trials, and yields each, until the study is done. Where the queue is empty, it waits."""
         expired = time.monotonic()
         while not self.store.done:
             trials = self.batch()
