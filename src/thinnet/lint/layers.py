@@ -30,16 +30,14 @@ class Layer:
 
 def layers(tree: Tree, node: cst.BaseExpression, depth: int = 0) -> list[Layer]:
     """Returns the layers of `torch.nn` that an expression may be."""
-    key = ("layers", id(node))
-    if key in tree.memory:
-        return tree.memory[key]
-    found: dict[int, Layer] = {}
-    for leaf in values(tree, node) if depth < MAX_DEPTH else ():
-        for layer in _made(tree, leaf, depth) if isinstance(leaf, cst.Call) else ():
-            found.setdefault(id(layer.call), layer)
-    if depth == 0:
+    key = (f"layers {depth}", id(node))
+    if key not in tree.memory:
+        found: dict[int, Layer] = {}
+        for leaf in values(tree, node) if depth < MAX_DEPTH else ():
+            for layer in _made(tree, leaf, depth) if isinstance(leaf, cst.Call) else ():
+                found.setdefault(id(layer.call), layer)
         tree.memory[key] = list(found.values())
-    return list(found.values())
+    return tree.memory[key]
 
 
 def _made(tree: Tree, call: cst.Call, depth: int) -> list[Layer]:
