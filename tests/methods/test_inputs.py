@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 import torch
+import torch._dynamo.testing
 from assertions import assert_mean, assert_rate, assert_same_bits
 from torch import nn
 
@@ -32,6 +33,14 @@ def test_every_mask_has_its_exact_conditional_probability(units: int, p: float, 
 
 
 # ModalityDropout
+
+
+def test_one_compiled_graph_serves_all_numbers_of_samples() -> None:
+    counter = torch._dynamo.testing.CompileCounter()
+    layer = torch.compile(ModalityDropout(0.5), backend=counter, dynamic=True, fullgraph=True)
+    for samples in (4, 5, 7):
+        layer(torch.ones(samples, 3), torch.ones(samples, 2, 2))
+    assert counter.frame_count == 1
 
 
 @pytest.mark.parametrize("p", [0.0, 0.25, 0.5, 1.0])

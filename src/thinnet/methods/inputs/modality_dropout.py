@@ -48,8 +48,8 @@ def _checked(function: str, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     kinds = [type(x).__name__ for x in inputs if not isinstance(x, Tensor)]
     if kinds:
         raise TypeError(f"{function}: inputs must be tensors; got {kinds[0]}. Pass one tensor per modality.")
-    sizes = [len(x) if x.ndim else None for x in inputs]
-    if len(inputs) < 2 or len(set(sizes)) > 1 or None in sizes:
+    alike = all(x.ndim and len(x) == len(inputs[0]) for x in inputs)  # a set of sizes would fix them in compiled code
+    if len(inputs) < 2 or not alike:
         rule = "inputs must be at least two tensors with the same number of samples on axis 0"
         raise ValueError(f"{function}: {rule}; got shapes {[tuple(x.shape) for x in inputs]}. Pass one tensor per modality.")
     return inputs
