@@ -18,7 +18,7 @@ NEEDS = {  # the library, how many equalities it prints, and options
     "accelerate_loop": ("accelerate", 1),
     "bert_peft": ("peft", 1),
     "compiled_cuda_dropout": ("torch", 0),
-    "concrete_dropout": ("typer", 0, "--quick"),
+    "concrete_dropout": ("typer", 0, "--quick", "--width", "256", "--threads", "1"),
     "diagnose_digits": ("sklearn", 0),
     "diffusion": ("sklearn", 1),
     "distill": ("sklearn", 1),
