@@ -31,6 +31,8 @@ def draw_seed(device: torch.device, generator: torch.Generator | None = None) ->
 
 def _draw(device: torch.device, generator: torch.Generator | None) -> Tensor:
     if generator is None:
+        # On a GPU, a launch of its own: the host can read the offset of a CUDA generator, but setting it takes no lock, and
+        # makes cuDNN initialise the states of its own dropout again.
         return torch.randint(LOW, HIGH, (), device=device)
     return torch.randint(LOW, HIGH, (), device=generator.device, generator=generator).to(device)
 
