@@ -30,10 +30,10 @@ OTHERS = re.compile(
 )
 VERBS = re.compile(
     r"(?:load|build|create|get|save|make|init|initialize|setup|set|train|test|eval|evaluate|fit|run|compile|reset|update|print|plot|count|"
-    r"select|log|predict|export|convert|copy|register|download|prepare|define|construct|instantiate|wrap|freeze|unfreeze)_.*"
+    r"select|log|predict|export|convert|unwrap|copy|register|download|prepare|define|construct|instantiate|wrap|freeze|unfreeze)_.*"
 )
-# models that are made elsewhere
-ZOO = re.compile(r"torchvision\.models|torchvision import .*\bmodels\b|\btimm\b|from_pretrained|hub\.load")
+# models that are made elsewhere, in training mode; `from_pretrained` gives them in eval mode
+ZOO = re.compile(r"torchvision\.models|torchvision import .*\bmodels\b|\btimm\b|hub\.load")
 METRICS = re.compile(
     r"argmax|topk|accuracy\w*|\w*_score|correct\w*|acc|hits|n_?correct|top1|preds?|predictions|eq|recall|f1|auc|iou"
 )
