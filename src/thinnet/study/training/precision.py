@@ -53,6 +53,7 @@ class Precision:
             with torch.autocast(self.device.type, self.dtype):
                 yield
             return
+        assert self.dtype is not None  # else `model` has converted nothing
         before = torch.get_default_dtype()
         torch.set_default_dtype(self.dtype)
         try:
