@@ -57,6 +57,14 @@ def test_auto_finds_no_place_twice() -> None:
         insert(model, example=torch.randn(2, 16))
 
 
+def test_auto_names_the_dropout_that_a_fused_path_does_not_run() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
+    with pytest.raises(
+        ValueError, match=r"among Dropout, .* with dropout at: self_attn, dropout, dropout1, dropout2\."
+    ):
+        insert(layer, example=torch.randn(2, 5, 8))
+
+
 def test_auto_handles_other_layouts() -> None:
     dead = nn.Sequential(nn.Linear(4, 4), nn.SELU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 1))
     assert [str(change).split("  (")[0] for change in insert(dead)] == [
@@ -86,7 +94,7 @@ def test_auto_finds_no_place_where_a_kernel_takes_the_weights_of_a_convolution()
             mixed = nn.functional.conv1d(self.into(x).mT, self.conv.weight, self.conv.bias)
             return self.out(mixed.mT.relu())
 
-    with pytest.raises(ValueError, match='insert: policy "auto" must find a place; it found none among Linear'):
+    with pytest.raises(ValueError, match='insert: policy "auto" must find a place; it found none among Conv1d, Linear,'):
         insert(Kernel(), example=torch.randn(2, 6, 4))
 
 

@@ -12,7 +12,7 @@ from thinnet.methods.elementwise.dropout import Dropout
 from thinnet.methods.recurrent.locked_dropout import LockedDropout
 from thinnet.methods.spatial.spatial_dropout import Dropout1d, Dropout2d, Dropout3d
 from thinnet.models import declared
-from thinnet.models.edit.order import Ended, Order
+from thinnet.models.edit.order import Ended, Order, order_of
 from thinnet.models.edit.rates import Owner, is_dropout, owners, rate_change
 from thinnet.models.rewrite.edits import Change
 from thinnet.models.rewrite.modules import BEFORE, BEHIND, insert_change
@@ -72,8 +72,9 @@ def placement(model: nn.Module, order: Order) -> tuple[list[Change], list[str]]:
         plan.notes.append("a fully connected network")
         _connected(plan, plan.leaves)
     if not plan.changes:
-        there = ", ".join(name for name, module in order.ended if declared.rate(module)) or "none"
-        kinds = ", ".join(sorted({type(module).__name__ for _, module in plan.leaves})) or "none"
+        defined = order_of(model)  # a fused path runs no module of an encoder layer
+        there = ", ".join(name for name, module in defined.ended if declared.rate(module)) or "none"
+        kinds = ", ".join(sorted({type(module).__name__ for _, module in defined.leaves()})) or "none"
         rule = 'insert: policy "auto" must find a place; it found none'
         step = "Name places: {pattern: rate}" + (", or give an example=." if not order.ran else ".")
         raise ValueError(f"{rule} among {kinds}, with dropout at: {there}. {step}")
