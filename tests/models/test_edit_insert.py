@@ -59,9 +59,7 @@ def test_auto_finds_no_place_twice() -> None:
 
 def test_auto_names_the_dropout_that_a_fused_path_does_not_run() -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.1, batch_first=True)
-    with pytest.raises(
-        ValueError, match=r"among Dropout, .* with dropout at: self_attn, dropout, dropout1, dropout2\."
-    ):
+    with pytest.raises(ValueError, match=r"among Dropout, .* with dropout at: self_attn, dropout, dropout1, dropout2\."):
         insert(layer, example=torch.randn(2, 5, 8))
 
 

@@ -382,6 +382,18 @@ def test_a_rate_of_attention_in_the_configuration_is_listed_if_nothing_draws_wit
     assert kinds == ["dropout", "dropout" if applied else "not applied"]
 
 
+def test_a_rate_of_attention_that_the_model_does_not_have_is_not_listed() -> None:
+    """As in Reformer with local attention alone, whose configuration has rates of two kinds, and in convolutional encoders."""
+
+    class LocalAttention(nn.Linear):
+        config = SimpleNamespace(lsh_attention_dropout=0.1)
+
+    class Mixer(nn.Linear):
+        config = SimpleNamespace(attention_dropout=0.1)
+
+    assert not thinnet.sites(LocalAttention(32, 32), X) and not thinnet.sites(Mixer(32, 32), X)
+
+
 @torch.library.custom_op("thinnet_tests::attention", mutates_args=())
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, dropout_p: float) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v)

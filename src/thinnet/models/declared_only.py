@@ -1,6 +1,6 @@
 """Rates that a model declares, and that no pass drew with."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -48,15 +48,25 @@ def declared_only(model: nn.Module, found: Sequence[FoundSite], visited: set[str
 
 def _not_applied(model: nn.Module, found: Sequence[FoundSite], visited: set[str]) -> Iterator[FoundSite]:
     """Yields the rates of attention weights in attributes of modules, or in the configuration, that no attention drew with."""
-    holders = [(name, "", module) for name, module in model.named_modules() if name in visited]
+    ran = {name: module for name, module in model.named_modules() if name in visited}
+    holders = [(name, "", module) for name, module in ran.items()]
     holders += [("", "config.", model.config)] if hasattr(model, "config") and "" in visited else []
     for name, prefix, holder in holders:
         rates = declared.attention_rates(holder)
         near = [site for site in found if not name or site.name == name or site.name.startswith(f"{name}.")]
         for attribute, p in rates.items():
+            if prefix and not _attends(attribute, ran):
+                continue
             if not any(site.p is not None and abs(site.p - p) < ROUNDED and _on_attention(site) for site in near):
                 note = f"{prefix}{attribute} is {p:g}, and no attention drew with it"
                 yield FoundSite(name=name, kind="not applied", op=type(holder).__name__, p=p, note=note, **NOTHING)
+
+
+def _attends(rate: str, ran: Mapping[str, nn.Module]) -> bool:
+    """Returns whether a module of attention ran, of the kind that the name of a rate says: `lsh_attention_dropout`."""
+    kind = rate.lower().partition("att")[0].strip("_")
+    names = (f"{name}.{type(module).__name__}".lower() for name, module in ran.items())
+    return any("att" in name and kind in name for name in names)
 
 
 def _on_attention(site: FoundSite) -> bool:
