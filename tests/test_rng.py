@@ -22,6 +22,11 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(6, 40), thinnet.nn.Dropout(0.5), nn.ReLU(), nn.Sequential(thinnet.nn.Dropout(0.2)))
 
 
+def test_a_prompt_shows_seed_step_and_number_of_sites() -> None:
+    rng = thinnet.DropoutRNG(seed=7).bind(network())
+    assert (repr(rng), repr(rng.at(3))) == ("DropoutRNG(seed=7, step=None, sites=2)", "DropoutRNG(seed=7, step=3, sites=2)")
+
+
 def test_masks_need_no_forward_pass() -> None:
     model, x, ids = network(), torch.randn(4, 6), torch.tensor([4711, 3, 99, 2**32 - 1])
     rng = thinnet.DropoutRNG(seed=2**63 + 9).bind(model).at(200, ids)

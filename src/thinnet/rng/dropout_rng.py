@@ -10,8 +10,7 @@ from thinnet.rng import calls, recompute
 from thinnet.rng.binding import hooks_of, release, remove_hooks
 from thinnet.rng.context import RNGContext, model_context
 from thinnet.rng.masks import MaskKind, drawn_mask
-from thinnet.rng.names import check_module, check_number, check_samples, integer, plain, unwrap
-from thinnet.rng.names import site_number as site_number
+from thinnet.rng.names import check_module, check_number, check_samples, integer, plain, site_number, unwrap
 from thinnet.rng.placing import check_schedules, resolve
 from thinnet.rng.schedules import Schedule
 from thinnet.rng.site import Site
@@ -55,6 +54,9 @@ class DropoutRNG:
     def __getstate__(self) -> dict[str, Any]:
         """Returns what a copy has: seed and schedules. The sites of a copied model add themselves."""
         return vars(self) | {"sites": {}, "_roots": {}}
+
+    def __repr__(self) -> str:
+        return f"DropoutRNG(seed={self.seed}, step={self.step}, sites={len(self.sites)})"
 
     @property
     def seed(self) -> int:
@@ -133,12 +135,9 @@ class DropoutRNG:
             site.p = p  # type: ignore[assignment]
         self.context.calls.sites = list(self.sites.values())
         if not self.sites:
-            self._drop_roots()
-
-    def _drop_roots(self) -> None:
-        for root in self._roots:
-            remove_hooks(root, self.context.calls)
-        self._roots = {}
+            for root in self._roots:
+                remove_hooks(root, self.context.calls)
+            self._roots = {}
 
     def unbind(self) -> None:
         """Removes all addresses and restores scheduled rates: the model draws its seeds from torch's generator again."""
