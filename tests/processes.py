@@ -164,6 +164,14 @@ def run_script(script: Path, *arguments: str) -> None:
     runpy.run_path(str(script), run_name="__main__")
 
 
+def run_module(folder: Path, module: str, *arguments: str) -> None:
+    """Run a module in a folder, as `python -m` does."""
+    os.chdir(folder)
+    sys.argv = [module, *arguments]
+    sys.path.insert(0, str(folder))
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 def python(script: Path, *arguments: object) -> Forked:
     """Starts a script."""
     return Forked(run_script, script, *map(str, arguments), together=True)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from processes import environment
+from processes import Forked, environment, run_module
 
 MODELS = '''
 import torch
@@ -38,29 +38,32 @@ TESTS = {
 }
 
 
-def run(folder: Path, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, name: str, *options: str) -> tuple[int | None, str]:
+    """The exit code and the output of a session."""
     (folder / "test_models.py").write_text(MODELS + "\n" + TESTS[name] + "\n")
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "thinnet.pytest_plugin", "-p", "no:cacheprovider", *options, "."]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment(), timeout=120)
+    line = ("-q", "-p", "thinnet.pytest_plugin", "-p", "no:cacheprovider", *options, ".")
+    session = Forked(run_module, folder, "pytest", *line, together=True)
+    shown, _ = session.communicate(120)
+    return session.returncode, shown
 
 
 @pytest.mark.parametrize("name", ["slip", "nested slip"])
 def test_a_mistake_fails_the_test_that_runs_the_model(tmp_path: Path, name: str) -> None:
-    shown = run(tmp_path, name, "--dropout-audit")
-    assert shown.returncode == 1 and "AUD101" in shown.stdout and "dropout audit:" in shown.stdout
-    assert run(tmp_path, name).returncode == 0
+    code, shown = run(tmp_path, name, "--dropout-audit")
+    assert code == 1 and "AUD101" in shown and "dropout audit:" in shown
+    assert run(tmp_path, name)[0] == 0
 
 
 @pytest.mark.parametrize("name", ["right", "layers", "once", "state"])
 def test_there_is_no_false_alarm_and_nothing_changes(tmp_path: Path, name: str) -> None:
-    shown = run(tmp_path, name, "--dropout-audit")
-    assert shown.returncode == 0, shown.stdout
-    assert ("Once is skipped" in shown.stdout) == (name == "once")
+    code, shown = run(tmp_path, name, "--dropout-audit")
+    assert code == 0, shown
+    assert ("Once is skipped" in shown) == (name == "once")
 
 
 def test_an_intended_finding_is_allowed_with_its_reason(tmp_path: Path) -> None:
     (tmp_path / "pytest.ini").write_text("[pytest]\ndropout_audit_allow =\n    AUD101 *=on purpose\n")
-    assert run(tmp_path, "slip", "--dropout-audit").returncode == 0
+    assert run(tmp_path, "slip", "--dropout-audit")[0] == 0
 
 
 def test_a_session_without_the_option_does_not_import_torch(tmp_path: Path) -> None:
