@@ -124,7 +124,7 @@ def study(
         from thinnet.study.request import requested
 
         request = requested(
-            file and path_of(file),
+            path_of(file) if file else None,
             target=target,
             columns=column or (),
             task=task and task.value,

@@ -107,35 +107,35 @@ class WeightsSite(Site):
     """A site that drops attention weights: `site(weights)`, or fused with the attention around it, `site(q, k, v)`."""
 
     def forward(
-        self, x: Any, k: Tensor | None = None, v: Tensor | None = None, factors: Factors = None, **options: Any
+        self, input: Any, k: Tensor | None = None, v: Tensor | None = None, factors: Factors = None, **options: Any
     ) -> Tensor:
-        """Returns `x`, the weights or logits, with noise in training; with k and v, the attention of the queries `x`.
+        """Returns the input, weights or logits, with noise in training; with k and v, the attention of its queries.
 
         Args:
-            x: `(B, H, T, S)`, or queries `(B, H, T, D)`.
+            input: `(B, H, T, S)`, or queries `(B, H, T, D)`.
             k: keys, `(B, G, S, D)`.
             v: values, `(B, G, S, E)`.
-            factors: a function from `x` to factors of its heads, `(B, H)`; it draws behind the noise of the weights.
+            factors: a function from the input to factors of its heads, `(B, H)`; it draws behind the noise of the weights.
             options: `mask`, `is_causal`, `scale` and `window`, as in `thinnet.functional.attention`.
         """
-        if not isinstance(x, Tensor):
-            return recorded(self, x, *(() if k is None else (k, v)), **options)
+        if not isinstance(input, Tensor):
+            return recorded(self, input, *(() if k is None else (k, v)), **options)
         if k is None:
             if self.part is not None and type(self).drop is not Site.drop:
                 rule = "DropoutParallel cuts noise that has the shape of the input, or fused attention"
                 raise TypeError(f"{rule}; got the weights of {type(self).__name__}. Call it as site(q, k, v).")
-            return self.drop(x)
+            return self.drop(input)
         assert v is not None
         if "apply_noise" in vars(self):  # exact averages take the place of the noise
-            y = self._unfused(x, k, v, **options)
-        elif is_sharded(x):
-            key, x_here, k_here, v_here, here = local_parts(self.key(x), x, k, v, {**options, **self.fused()})  # type: ignore[arg-type]
-            y = placed_as(x, attend(key, x_here, k_here, v_here, **here))  # type: ignore[arg-type]
+            y = self._unfused(input, k, v, **options)
+        elif is_sharded(input):
+            key, x_here, k_here, v_here, here = local_parts(self.key(input), input, k, v, {**options, **self.fused()})  # type: ignore[arg-type]
+            y = placed_as(input, attend(key, x_here, k_here, v_here, **here))  # type: ignore[arg-type]
         else:
-            key = self.key(x)
-            of_heads: dict[str, Any] = {} if factors is None else {"head_scale": factors(x)}
-            return attend(key, x, k, v, **options, **of_heads, **self.fused(), **self._heads(x, options))
-        return y if factors is None else y * factors(x)[..., None, None].to(y.dtype)
+            key = self.key(input)
+            of_heads: dict[str, Any] = {} if factors is None else {"head_scale": factors(input)}
+            return attend(key, input, k, v, **options, **of_heads, **self.fused(), **self._heads(input, options))
+        return y if factors is None else y * factors(input)[..., None, None].to(y.dtype)
 
     def _heads(self, q: Tensor, options: dict[str, Any]) -> dict[str, Any]:
         """Returns the numbers of the heads of this rank, where the ranks share the heads."""

@@ -113,8 +113,8 @@ class ConditionDropout(Site):
         replacement = _replacement(type(self).__name__, x, self.null)
         return torch.where(torch.ones((), dtype=torch.bool, device=x.device), replacement, x)
 
-    def forward(self, x: Tensor) -> Tensor:  # its own, so that `thinnet.strip` keeps the module and its `unconditional`
-        return super().forward(x)
+    def forward(self, input: Tensor) -> Tensor:  # its own, so that `thinnet.strip` keeps the module and its `unconditional`
+        return super().forward(input)
 
     def drop(self, x: Tensor) -> Tensor:
         key = self.key(x)

@@ -140,18 +140,18 @@ class InformationDropout(Penalised):
         side = self.side(source)
         return LEAST + (self.limit - LEAST) * side.to(wide(side)).sigmoid()
 
-    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        """Returns the noisy `x` in training, with noise sized by `source`; `x` itself in eval."""
-        if not isinstance(x, Tensor):
-            return recorded(self, x, source)
-        key = self.key(x)
+    def forward(self, input: Tensor, source: Tensor | None = None) -> Tensor:
+        """Returns the input with noise in training, sized by `source`; the input itself in eval."""
+        if not isinstance(input, Tensor):
+            return recorded(self, input, source)
+        key = self.key(input)
         if key is None:
-            return x
-        alpha = self.alpha(x if source is None else source)
+            return input
+        alpha = self.alpha(input if source is None else source)
         if torch.is_grad_enabled():  # a recomputation has to run the same operations
-            divergence = self._divergence_of(x, alpha)
+            divergence = self._divergence_of(input, alpha)
             self._divergence = divergence if self.counts() else self._divergence
-        return _drop(key, x, alpha)
+        return _drop(key, input, alpha)
 
     def _divergence_of(self, x: Tensor, alpha: Tensor) -> Tensor:
         if self.prior == "log-uniform":

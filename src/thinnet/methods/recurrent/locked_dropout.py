@@ -107,18 +107,18 @@ class LockedDropout(Site):
         self.batch_first = batch_first
 
     @overload
-    def forward(self, x: Tensor) -> Tensor: ...
+    def forward(self, input: Tensor) -> Tensor: ...
 
     @overload
-    def forward(self, x: PackedSequence) -> PackedSequence: ...
+    def forward(self, input: PackedSequence) -> PackedSequence: ...
 
-    def forward(self, x: Tensor | PackedSequence) -> Tensor | PackedSequence:
-        if not isinstance(x, PackedSequence):
-            return super().forward(x)
+    def forward(self, input: Tensor | PackedSequence) -> Tensor | PackedSequence:
+        if not isinstance(input, PackedSequence):
+            return super().forward(input)
         if not self.training:
-            return x
-        rows, lengths = padded(x)
-        return repacked(self.apply_noise(rows.transpose(0, 1), shared_axes=(1,)).transpose(0, 1), lengths, x)
+            return input
+        rows, lengths = padded(input)
+        return repacked(self.apply_noise(rows.transpose(0, 1), shared_axes=(1,)).transpose(0, 1), lengths, input)
 
     def drop(self, x: Tensor) -> Tensor:
         rows = _batch_first("LockedDropout", x, self.batch_first)

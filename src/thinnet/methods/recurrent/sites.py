@@ -39,11 +39,11 @@ class Input(Inner):
         super().__init__(p)
         self.gates = gates
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Returns `(T, B, D)`, or `(T, B, gates, D)` with a mask per gate."""
         if not self.on():
-            return x
-        rows = x.transpose(0, 1)
+            return input
+        rows = input.transpose(0, 1)
         if self.gates > 1:
             rows = rows.unsqueeze(2).expand(-1, -1, self.gates, -1)
         return self.apply_noise(rows, shared_axes=(1,)).transpose(0, 1)

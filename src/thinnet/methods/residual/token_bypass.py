@@ -127,11 +127,11 @@ class TokenBypass(Wrapped):
         super().__init__(layer, p)
         self.prefix = patch_dropout.checked("TokenBypass", prefix)
 
-    def forward(self, x: Tensor, by_token: Mapping[str, Tensor] | None = None, **others: Any) -> Tensor:
+    def forward(self, input: Tensor, by_token: Mapping[str, Tensor] | None = None, **others: Any) -> Tensor:
         """Returns the layer's output, in training with the input itself at the tokens that skip it."""
-        if isinstance(x, fx.Proxy):
-            return x.tracer.create_proxy("call_module", x.tracer.path_of_module(self), (x,), others)  # type: ignore
-        return _bypass(self.key(x), x, self.p or 0.0, self.prefix, self.layer, "TokenBypass", by_token or {}, **others)
+        if isinstance(input, fx.Proxy):
+            return input.tracer.create_proxy("call_module", input.tracer.path_of_module(self), (input,), others)  # type: ignore
+        return _bypass(self.key(input), input, self.p or 0.0, self.prefix, self.layer, "TokenBypass", by_token or {}, **others)
 
     def extra_repr(self) -> str:
         return f"p={self.p}, prefix={self.prefix}"

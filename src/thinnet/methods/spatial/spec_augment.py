@@ -222,8 +222,8 @@ class SpecAugment(Site):
         """Returns the exact expected share of a spectrogram that is cut, for its number of frequencies and time steps."""
         return expected_drop(bins, steps, self.policy)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return super().forward(x) if lengths is None else self.drop(x, lengths)
+    def forward(self, input: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return super().forward(input) if lengths is None else self.drop(input, lengths)
 
     def drop(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         key = self.key(x)

@@ -148,8 +148,8 @@ class HiddenCut(Site):
     def __init__(self, p: float = 0.1) -> None:
         super().__init__(p)
 
-    def forward(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
-        return super().forward(x) if scores is None else self.drop(x, scores)
+    def forward(self, input: Tensor, scores: Tensor | None = None) -> Tensor:
+        return super().forward(input) if scores is None else self.drop(input, scores)
 
     def drop(self, x: Tensor, scores: Tensor | None = None) -> Tensor:
         key = self.key(x)

@@ -106,8 +106,8 @@ class NEFTune(Site):
         super().__init__()
         self.alpha = checked("NEFTune", alpha)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return super().forward(x) if lengths is None else self.drop(x, lengths)
+    def forward(self, input: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return super().forward(input) if lengths is None else self.drop(input, lengths)
 
     def drop(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         key = self.key(x) if self.alpha else None

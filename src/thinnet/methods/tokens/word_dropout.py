@@ -99,8 +99,8 @@ class WordDropout(Site):
         super().__init__(p)
         self.fill = checked("WordDropout", fill)
 
-    def forward(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
-        return self.drop(x, keep) if isinstance(x, Tensor) else recorded(self, x, keep)
+    def forward(self, input: Tensor, keep: Tensor | None = None) -> Tensor:
+        return self.drop(input, keep) if isinstance(input, Tensor) else recorded(self, input, keep)
 
     def drop(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
         key = self.key(x)

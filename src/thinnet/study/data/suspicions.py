@@ -65,10 +65,11 @@ def _extreme(values: pd.Series) -> float | None:
     """Returns the most extreme number of a column that is scaled by a few of them."""
     if values.dtype != np.float64:
         return None
-    low, middle, high = values.quantile([0.25, 0.5, 0.75])
-    if not 0 < high - low < NARROW * values.std():
+    numbers = values.dropna().to_numpy(np.float64)
+    low, middle, high = np.quantile(numbers, (0.25, 0.5, 0.75)) if len(numbers) else (0.0, 0.0, 0.0)
+    if not 0 < high - low < NARROW * np.std(numbers, ddof=1):
         return None
-    return float(values[(values - middle).abs().idxmax()])
+    return float(numbers[np.abs(numbers - middle).argmax()])
 
 
 def _copies(train: np.ndarray, test: np.ndarray) -> int:
