@@ -102,7 +102,7 @@ def alone(study: Callable, tmp_path_factory: pytest.TempPathFactory) -> dict:
 IMPATIENT: dict[str, dict[str, float]] = {
     f"thinnet.study.workers.{module}": values
     for module, values in {
-        "queue": {"MOST_DEATHS": 3},
+        "queue": {"MOST_DEATHS": 3, "SHARE": 1e9},  # one trial in a batch: none of these may hold all that wait
         "store": {"MOST_DEATHS": 3},
         "runner": {"EXPIRE": 0.5},
         "work": {"EXPIRE": 0.5},
@@ -323,7 +323,7 @@ class Large(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
     def forward(self, x):
-        if self.training and self.layers[1].p == {rate} and len(x) > 1 and pathlib.Path({full!r}).exists():
+        if self.training and self.layers[1].p == {rate} and len(x) > 3 and pathlib.Path({full!r}).exists():
             raise MemoryError("no memory. 9 GiB asked")
         return self.layers(x)
 
@@ -849,7 +849,9 @@ def test_processes_that_still_import_end_at_once_also_where_ctrl_c_came_while_th
     workers = Processes(2, SimpleNamespace(folder=tmp_path, url="", name=""), large, None)  # type: ignore[arg-type]
     with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext(), workers:
         pass
-    assert [process.exitcode for process in workers._processes] == [-signal.SIGTERM] * 2
+    begun = [process for process in workers._processes if process.pid is not None]  # an interrupt may come before the second
+    assert begun and [process.exitcode for process in begun] == [-signal.SIGTERM] * len(begun)
+    assert interrupted or len(begun) == 2
 
 
 def programs_own(path: Path, journal: str = "DELETE") -> None:

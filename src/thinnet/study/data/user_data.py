@@ -128,12 +128,14 @@ def _fixed(file: UserFile, train: Split) -> list[str]:
 
     Raises:
         StudyError: training reaches no dropout site that has a rate.
+        LoadError: the model raises an error at a rate of 0.
     """
     x = torch.from_numpy(train.x[:TRIED])
 
     def found(rate: float) -> Sites:
         set_rates(model, rate)
-        return sites(model, x, passes=REACHING)
+        with users_code(COMMAND, f"Let model() take the first {TRIED} samples of data() in train mode, at a rate of {rate:g}."):
+            return sites(model, x, passes=REACHING)
 
     with torch.random.fork_rng(devices=[]):
         model = file.network()
