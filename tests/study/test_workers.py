@@ -445,6 +445,18 @@ def test_an_interrupted_batch_keeps_what_it_has_trained(tmp_path: Path, monkeypa
     store.close()
 
 
+def test_a_trial_that_another_worker_has_finished_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    creator = Store(tmp_path / "out", LOCAL, f"sqlite:///{tmp_path / 'shared.db'}")
+    creator.queue.put(KEYS[:1])
+    creator.records.add([result(KEYS[0])], [b"weights that only the other worker has as a file"])
+    monkeypatch.setattr("thinnet.study.workers.work.run_trial", raises)
+    store = Store.join(tmp_path / "w", creator.url, creator.name)
+    assert Worker(store, None, None).batch() == [result(KEYS[0])]  # type: ignore[arg-type]
+    assert creator.queue.counts() == {"waiting": 0, "running": 0}
+    store.close()
+    creator.close()
+
+
 def test_workers_take_every_trial_once_however_they_race(tmp_path: Path):
     url = f"sqlite:///{tmp_path / 'shared.db'}"
     store = Store(tmp_path / "out", LOCAL, url)
@@ -845,10 +857,14 @@ def test_processes_that_still_import_end_at_once_also_where_ctrl_c_came_while_th
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(SpawnProcess, "start", started)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     large: Any = bytes(1 << 20)  # more than a pipe holds: no start may wait until a process has imported, and reads it
     workers = Processes(2, SimpleNamespace(folder=tmp_path, url="", name=""), large, None)  # type: ignore[arg-type]
-    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext(), workers:
-        pass
+    try:
+        with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext(), workers:
+            pass
+    finally:
+        signal.signal(signal.SIGINT, before)
     begun = [process for process in workers._processes if process.pid is not None]  # an interrupt may come before the second
     assert begun and [process.exitcode for process in begun] == [-signal.SIGTERM] * len(begun)
     assert interrupted or len(begun) == 2

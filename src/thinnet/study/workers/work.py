@@ -28,18 +28,24 @@ class Worker:
         self._seconds = math.inf
 
     def batch(self, largest: int | None = None) -> list[Trial]:
-        """Trains a batch of the queue and records it; returns its trials, none if the queue is empty."""
+        """Trains a batch of the queue and records it; returns its trials, none if the queue is empty.
+
+        A trial that another worker has finished, whose claim was lost meanwhile, is not trained again.
+        """
         trials: list[Trial] = []
+        trained: list[Trial] = []
         with self.store.queue.take(self._seconds, largest) as batch:
             began = time.perf_counter()
             try:
                 for key in batch.keys:
-                    trials.append(
-                        self.store.records.get(key) or run_trial(self.data, self.plan, self.store.folder, key, self.watch)
-                    )
+                    trial = self.store.records.get(key)
+                    if trial is None:
+                        trial = run_trial(self.data, self.plan, self.store.folder, key, self.watch)
+                        trained.append(trial)
+                    trials.append(trial)
                     self._seconds = (time.perf_counter() - began) / len(trials)
             finally:  # also after Ctrl-C
-                self.store.add(trials)
+                self.store.add(trained)
                 for trial in trials:
                     batch.end(trial)
         return trials
