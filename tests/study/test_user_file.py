@@ -176,6 +176,13 @@ MISTAKES = {
     "syntax": (GOOD + "\ndef broken(:\n", "is not valid Python"),
     "error in data": (GOOD.replace("x = torch.randn(90", "x = torch.rand_n(90"), "raises AttributeError"),
     "wrong shape": (GOOD.replace("nn.Linear(5, 16)", "nn.Linear(7, 16)"), "raises RuntimeError"),
+    "error at a rate of 0": (
+        GOOD.replace("def model(", "def plain(")
+        + "\ndef fails(self, x):\n    rates = [getattr(each, 'p', 0) for each in self.modules()]\n"
+        + "    if self.training and not any(rates):\n        [].pop()\n"
+        + "\ndef model():\n    network = plain()\n    network.register_forward_pre_hook(fails)\n    return network\n",
+        "raises IndexError: pop from empty list. Let model() take the first 3 samples of data() in train mode, at a rate of 0.",
+    ),
     "error in train mode": (
         GOOD.replace("def model(", "def plain(")
         + "\ndef model():\n    network = plain()\n"
